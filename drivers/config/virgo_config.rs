@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_config: who the nodes are, what they share as a secret, and what they may do.
+//!
+//! The module holds one [`Node`], this machine's place in the cluster. Other modules get it from
+//! [`node`] and ask it for the [`Config`] in force, a snapshot that does not change under them.
+
+#![deny(missing_docs)]
+
+mod config;
+mod control;
+mod node;
+
+pub use config::Config;
+pub use node::{
+    node,
+    Node, //
+};
+
+use kernel::{
+    debugfs,
+    prelude::*,
+    sync::Arc, //
+};
+
+module! {
+    type: ConfigModule,
+    name: "virgo_config",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: nodes, keys and policy of the cluster",
+    license: "GPL",
+}
+
+/// Fields are dropped in order: first nobody can ask for a reload, then the node goes.
+#[pin_data]
+struct ConfigModule {
+    #[pin]
+    _control: debugfs::File<Arc<Node>>,
+    _published: node::Published,
+}
+
+impl kernel::InPlaceModule for ConfigModule {
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = Node::load()?;
+            let published = node::Published::new(node.clone());
+            Ok(try_pin_init!(Self {
+                _control <- control::file(&node),
+                _published: published,
+            }? Error))
+        })
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Serving VIRGO's system calls.
+//!
+//! C header: [`include/linux/virgo_calls.h`](srctree/include/linux/virgo_calls.h)
+
+use crate::helpers::{
+    self,
+    virgo_calls, //
+};
+use core::mem::size_of;
+use kernel::{
+    container_of,
+    error::to_result,
+    prelude::*,
+    types::Opaque,
+    uaccess::UserPtr, //
+};
+
+/// The system calls of the memory pool. All run in the task of the caller and may sleep.
+///
+/// Each returns 0 or a count.
+pub trait MempoolCalls: Send + Sync + 'static {
+    /// Call 549: allocate `size` bytes, write the id to `id`.
+    fn malloc(&self, size: c_int, id: UserPtr) -> Result<usize>;
+    /// Call 550: copy the string at `data` into allocation `id`.
+    fn set(&self, id: u64, data: UserPtr) -> Result<usize>;
+    /// Call 551: copy the string in allocation `id` to `data`.
+    fn get(&self, id: u64, data: UserPtr) -> Result<usize>;
+    /// Call 552: free allocation `id`.
+    fn free(&self, id: u64) -> Result<usize>;
+    /// Call 560, `struct virgo_malloc_args`.
+    fn malloc2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 561, `struct virgo_data_args`.
+    fn set2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 562, `struct virgo_data_args`.
+    fn get2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 563, `struct virgo_free_args`.
+    fn free2(&self, args: UserPtr, size: usize) -> Result<usize>;
+}
+
+/// Keeps the memory pool's system calls registered; dropping it withdraws them.
+///
+/// # Invariants
+///
+/// `calls` is registered for `VIRGO_MEMPOOL` and does not change while it is.
+#[pin_data(PinnedDrop)]
+pub struct MempoolRegistration<T: MempoolCalls> {
+    #[pin]
+    calls: Opaque<virgo_calls>,
+    handler: T,
+}
+
+// SAFETY: `calls` is only read once registered, and `T` is `Send`.
+unsafe impl<T: MempoolCalls> Send for MempoolRegistration<T> {}
+// SAFETY: `calls` is only read once registered, and `T` is `Sync`.
+unsafe impl<T: MempoolCalls> Sync for MempoolRegistration<T> {}
+
+impl<T: MempoolCalls> MempoolRegistration<T> {
+    /// Serves the calls by `handler`, on behalf of `module`, which is pinned during each call.
+    ///
+    /// `module` must be the module that holds this registration in its state, so that it is
+    /// dropped in the module's exit function at the latest.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`] if another module serves them; [`EINVAL`] if the kernel was built with another
+    /// layout of `struct virgo_calls`.
+    pub fn new(module: &'static ThisModule, handler: T) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            handler,
+            calls: Opaque::new(virgo_calls {
+                owner: module.as_ptr(),
+                size: size_of::<virgo_calls>(),
+                malloc: Some(Self::malloc),
+                set: Some(Self::set),
+                get: Some(Self::get),
+                free: Some(Self::free),
+                malloc2: Some(Self::malloc2),
+                set2: Some(Self::set2),
+                get2: Some(Self::get2),
+                free2: Some(Self::free2),
+                ..Default::default()
+            }),
+        }? Error)
+        .pin_chain(|this| {
+            // SAFETY: `calls` is pinned, and stays registered until `drop`.
+            // INVARIANT: Registered from here on. If it fails `drop` runs all the same, and
+            // withdrawing what is not registered does nothing.
+            to_result(unsafe {
+                helpers::register_virgo_calls(
+                    helpers::virgo_service_VIRGO_MEMPOOL,
+                    this.calls.get(),
+                )
+            })
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `calls` is the `calls` of a live registration: the stubs pass what was registered, and
+    /// pin the module that owns it.
+    unsafe fn call(
+        calls: *const virgo_calls,
+        f: impl FnOnce(&T) -> Result<usize>,
+    ) -> c_long {
+        // SAFETY: By the caller's promise.
+        let this = unsafe { &*container_of!(Opaque::cast_from(calls).cast_mut(), Self, calls) };
+        match f(&this.handler) {
+            Ok(count) => c_long::try_from(count).unwrap_or(c_long::MAX),
+            Err(e) => e.to_errno() as c_long,
+        }
+    }
+}
+
+/// Writes the C callbacks of a registration: each finds the handler and calls the method of its
+/// own name.
+macro_rules! callbacks {
+    ($trait:ident, $registration:ident: $($name:ident($($arg:ident: $c:ty => $value:expr),*);)*) => {
+        impl<T: $trait> $registration<T> {
+            $(
+                /// # Safety
+                ///
+                /// As for [`Self::call`].
+                unsafe extern "C" fn $name(calls: *const virgo_calls, $($arg: $c),*) -> c_long {
+                    // SAFETY: By the caller's promise.
+                    unsafe { Self::call(calls, |handler| handler.$name($($value),*)) }
+                }
+            )*
+        }
+    };
+}
+
+callbacks! {
+    MempoolCalls, MempoolRegistration:
+    malloc(size: c_int => size, id: *mut u64 => UserPtr::from_ptr(id.cast()));
+    set(id: u64 => id, data: *const c_char => UserPtr::from_ptr(data.cast_mut().cast()));
+    get(id: u64 => id, data: *mut c_char => UserPtr::from_ptr(data.cast()));
+    free(id: u64 => id);
+    malloc2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    set2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    get2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    free2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+}
+
+#[pinned_drop]
+impl<T: MempoolCalls> PinnedDrop for MempoolRegistration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the invariant `calls` is registered. Calls inside hold the module, so there
+        // are none when its exit function drops this.
+        unsafe {
+            helpers::unregister_virgo_calls(
+                helpers::virgo_service_VIRGO_MEMPOOL,
+                self.calls.get(),
+            )
+        };
+    }
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The kernel's own cryptography.
+
+use crate::helpers;
+use kernel::bindings;
+
+/// HMAC-SHA256 (RFC 2104) of `data` under `key`. Any context.
+pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
+    let mut mac = [0; 32];
+    // SAFETY: The pointers are valid for the lengths beside them, `mac` for 32 bytes.
+    unsafe {
+        bindings::hmac_sha256_usingrawkey(
+            key.as_ptr(),
+            key.len(),
+            data.as_ptr(),
+            data.len(),
+            mac.as_mut_ptr(),
+        )
+    };
+    mac
+}
+
+/// Compares secrets in a time that depends on their lengths only.
+pub fn equal(a: &[u8], b: &[u8]) -> bool {
+    // SAFETY: Both pointers are valid for `a.len()` bytes when the second call is made.
+    a.len() == b.len()
+        && unsafe { helpers::virgo_bytes_equal(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+}
+
+/// Random bytes fit for keys and nonces. Any context.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // SAFETY: The pointer is valid for `N` bytes.
+    unsafe { bindings::get_random_bytes(bytes.as_mut_ptr().cast(), N) };
+    bytes
+}
+
+/// A random number.
+pub fn random_u64() -> u64 {
+    u64::from_ne_bytes(random())
+}
+
+/// A random number.
+pub fn random_u32() -> u32 {
+    u32::from_ne_bytes(random())
+}

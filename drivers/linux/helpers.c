@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inline functions and macros of the kernel, made callable from Rust.
+ */
+#include <crypto/utils.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/in.h>
+#include <linux/inetdevice.h>
+#include <linux/net.h>
+#include <linux/tcp.h>
+#include <linux/user_namespace.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+#include <net/net_namespace.h>
+#include <net/route.h>
+#include <net/sock.h>
+#include <net/tcp.h>
+
+#include "helpers.h"
+
+/* A dead peer is noticed after about 90 s of silence, or sooner by a deadline. */
+#define VIRGO_KEEPIDLE_S	60
+#define VIRGO_KEEPINTVL_S	10
+#define VIRGO_KEEPCNT		3
+#define VIRGO_USER_TIMEOUT_MS	30000
+
+int virgo_sock_create(struct socket **sock)
+{
+	return sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, sock);
+}
+
+static struct sockaddr_in virgo_sockaddr(__be32 addr, u16 port)
+{
+	return (struct sockaddr_in){
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = addr,
+		.sin_port = htons(port),
+	};
+}
+
+int virgo_sock_bind(struct socket *sock, __be32 addr, u16 port)
+{
+	struct sockaddr_in sin = virgo_sockaddr(addr, port);
+
+	sock_set_reuseaddr(sock->sk);
+	return kernel_bind(sock, (struct sockaddr_unsized *)&sin, sizeof(sin));
+}
+
+int virgo_sock_connect(struct socket *sock, __be32 addr, u16 port)
+{
+	struct sockaddr_in sin = virgo_sockaddr(addr, port);
+
+	return kernel_connect(sock, (struct sockaddr_unsized *)&sin, sizeof(sin), O_NONBLOCK);
+}
+
+int virgo_sock_error(struct socket *sock)
+{
+	return sock_error(sock->sk);
+}
+
+int virgo_sock_peer(struct socket *sock, __be32 *addr, u16 *port)
+{
+	struct sockaddr_storage peer;
+	struct sockaddr_in *sin = (struct sockaddr_in *)&peer;
+	int len = kernel_getpeername(sock, (struct sockaddr *)&peer);
+
+	if (len < 0)
+		return len;
+	if (sin->sin_family != AF_INET)
+		return -EAFNOSUPPORT;
+	*addr = sin->sin_addr.s_addr;
+	*port = ntohs(sin->sin_port);
+	return 0;
+}
+
+void virgo_sock_tune(struct socket *sock)
+{
+	tcp_sock_set_nodelay(sock->sk);
+	tcp_sock_set_user_timeout(sock->sk, VIRGO_USER_TIMEOUT_MS);
+	tcp_sock_set_keepidle(sock->sk, VIRGO_KEEPIDLE_S);
+	tcp_sock_set_keepintvl(sock->sk, VIRGO_KEEPINTVL_S);
+	tcp_sock_set_keepcnt(sock->sk, VIRGO_KEEPCNT);
+	sock_set_keepalive(sock->sk);
+}
+
+bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
+{
+	struct sock *sk = sock->sk;
+
+	if (READ_ONCE(sk->sk_err) || inet_sk_state_load(sk) == TCP_CLOSE)
+		return true;
+	switch (event) {
+	case VIRGO_SOCK_CONNECTED:
+		return inet_sk_state_load(sk) == TCP_ESTABLISHED;
+	case VIRGO_SOCK_READABLE:
+		return !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
+		       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
+	case VIRGO_SOCK_WRITABLE:
+		return sk_stream_is_writeable(sk) ||
+		       READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+	}
+	return true;
+}
+
+/* Waits killably. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed. */
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout)
+{
+	struct sock *sk = sock->sk;
+
+	if (event == VIRGO_SOCK_WRITABLE) {
+		/* Without the bit the stack does not announce space. */
+		set_bit(SOCK_NOSPACE, &sock->flags);
+		smp_mb__after_atomic();
+	}
+	return wait_event_killable_timeout(*sk_sleep(sk), virgo_sock_happened(sock, event), timeout);
+}
+
+static void virgo_hook_run(struct sock *sk)
+{
+	struct virgo_hook *hook;
+
+	read_lock_bh(&sk->sk_callback_lock);
+	hook = __locked_read_sk_user_data_with_flags(sk, SK_USER_DATA_NOCOPY);
+	if (hook)
+		queue_work(hook->queue, hook->work);
+	read_unlock_bh(&sk->sk_callback_lock);
+}
+
+static void virgo_write_space(struct sock *sk)
+{
+	struct socket *sock = sk->sk_socket;
+
+	if (sock && sk_stream_is_writeable(sk) && test_and_clear_bit(SOCK_NOSPACE, &sock->flags))
+		virgo_hook_run(sk);
+}
+
+/* The callbacks that a new socket has. */
+void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks)
+{
+	struct sock *sk = sock->sk;
+
+	callbacks->data_ready = sk->sk_data_ready;
+	callbacks->state_change = sk->sk_state_change;
+	callbacks->write_space = sk->sk_write_space;
+}
+
+/*
+ * From now on the hook's work is queued whenever @sock has news. News before that
+ * are lost: the caller queues the work once afterwards.
+ */
+void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook)
+{
+	struct sock *sk = sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	__rcu_assign_sk_user_data_with_flags(sk, hook, SK_USER_DATA_NOCOPY);
+	sk->sk_data_ready = virgo_hook_run;
+	sk->sk_state_change = virgo_hook_run;
+	sk->sk_write_space = virgo_write_space;
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/*
+ * On return no callback of ours runs and none will. Also for connections just
+ * accepted: they inherit the listener's callbacks, though not its hook.
+ */
+void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks)
+{
+	struct sock *sk = sock->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	sk->sk_data_ready = callbacks->data_ready;
+	sk->sk_state_change = callbacks->state_change;
+	sk->sk_write_space = callbacks->write_space;
+	__rcu_assign_sk_user_data_with_flags(sk, NULL, 0);
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+bool virgo_addr_is_local(__be32 addr)
+{
+	return inet_addr_type(&init_net, addr) == RTN_LOCAL;
+}
+
+bool virgo_bytes_equal(const void *a, const void *b, size_t len)
+{
+	return !crypto_memneq(a, b, len);
+}
+
+int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)
+{
+	struct inode *inode = file_inode(file);
+
+	if (!S_ISREG(inode->i_mode))
+		return -EINVAL;
+	*uid = from_kuid(&init_user_ns, inode->i_uid);
+	*mode = inode->i_mode & 07777;
+	*size = i_size_read(inode);
+	return 0;
+}
+
+uid_t virgo_current_uid(void)
+{
+	return from_kuid_munged(&init_user_ns, current_euid());
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the Rust side of this crate needs of the kernel and `kernel::bindings`
+ * does not have: inline functions, macros, struct sock. bindgen reads this file.
+ */
+#ifndef VIRGO_LINUX_HELPERS_H
+#define VIRGO_LINUX_HELPERS_H
+
+#include <linux/types.h>
+#include <linux/virgo_calls.h>
+#include <uapi/linux/virgo.h>
+
+struct file;
+struct sock;
+struct socket;
+struct work_struct;
+struct workqueue_struct;
+
+/** struct virgo_callbacks - what a socket calls when it has news */
+struct virgo_callbacks {
+	void (*data_ready)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+};
+
+/**
+ * struct virgo_hook - runs a work item when a socket has news
+ * @queue: where the work runs
+ * @work:  the work
+ *
+ * Written before the socket knows of it, read under its sk_callback_lock.
+ */
+struct virgo_hook {
+	struct workqueue_struct *queue;
+	struct work_struct *work;
+};
+
+/** enum virgo_sock_event - what a task or a session waits for; errors count as each */
+enum virgo_sock_event {
+	VIRGO_SOCK_CONNECTED,
+	VIRGO_SOCK_READABLE,
+	VIRGO_SOCK_WRITABLE,
+};
+
+int virgo_sock_create(struct socket **sock);
+int virgo_sock_bind(struct socket *sock, __be32 addr, u16 port);
+int virgo_sock_connect(struct socket *sock, __be32 addr, u16 port);
+int virgo_sock_error(struct socket *sock);
+int virgo_sock_peer(struct socket *sock, __be32 *addr, u16 *port);
+void virgo_sock_tune(struct socket *sock);
+bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout);
+void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
+void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);
+void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks);
+
+bool virgo_addr_is_local(__be32 addr);
+bool virgo_bytes_equal(const void *a, const void *b, size_t len);
+int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
+uid_t virgo_current_uid(void);
+
+#endif /* VIRGO_LINUX_HELPERS_H */

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! TCP over IPv4 in the initial network name space, never blocking on its own.
+//!
+//! A socket is either waited for by the task that needs it ([`Stream::wait_readable`]) or
+//! watched: its news then run a piece of work ([`Watched`]).
+//!
+//! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
+
+use crate::{
+    deadline::{
+        wait_result,
+        Deadline, //
+    },
+    helpers,
+    work::{
+        Queue,
+        Run,
+        Task, //
+    }, //
+};
+use core::{
+    net::{
+        Ipv4Addr,
+        SocketAddrV4, //
+    },
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    sync::{
+        Arc,
+        LockClassKey, //
+    },
+    types::Opaque, //
+};
+
+/// The address as the kernel has it: network byte order.
+fn to_be(address: Ipv4Addr) -> u32 {
+    u32::from_ne_bytes(address.octets())
+}
+
+/// Whether `address` is one of this machine's.
+pub fn is_local(address: Ipv4Addr) -> bool {
+    // SAFETY: Plain look-up in the routing table.
+    unsafe { helpers::virgo_addr_is_local(to_be(address)) }
+}
+
+/// A kernel socket.
+///
+/// # Invariants
+///
+/// The pointer is a TCP socket with a live `sk`, which only this object releases. `callbacks` are
+/// those that the kernel gave the socket, or the listener that it was accepted from.
+pub struct Socket {
+    ptr: NonNull<bindings::socket>,
+    callbacks: helpers::virgo_callbacks,
+}
+
+// SAFETY: Kernel sockets may be used from any thread.
+unsafe impl Send for Socket {}
+// SAFETY: Kernel sockets do their own locking.
+unsafe impl Sync for Socket {}
+
+impl Socket {
+    fn create() -> Result<Self> {
+        let mut socket = core::ptr::null_mut();
+        // SAFETY: `socket` is valid for writes.
+        to_result(unsafe { helpers::virgo_sock_create(&mut socket) })?;
+        let ptr = NonNull::new(socket).ok_or(ENOMEM)?;
+        let mut callbacks = helpers::virgo_callbacks::default();
+        // SAFETY: The socket is live; `callbacks` is valid for writes.
+        unsafe { helpers::virgo_sock_callbacks(socket, &mut callbacks) };
+        // INVARIANT: Just created, and nobody else knows it.
+        Ok(Socket { ptr, callbacks })
+    }
+
+    fn as_ptr(&self) -> *mut bindings::socket {
+        self.ptr.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// `hook` and what it points at live until [`Self::unhook`].
+    unsafe fn hook(&self, hook: *mut helpers::virgo_hook) {
+        // SAFETY: The socket is live, the hook by the caller's promise.
+        unsafe { helpers::virgo_sock_hook(self.as_ptr(), hook) };
+    }
+
+    fn unhook(&self) {
+        // SAFETY: The socket is live; by the invariant the callbacks are the kernel's own.
+        unsafe { helpers::virgo_sock_unhook(self.as_ptr(), &self.callbacks) };
+    }
+
+    fn shutdown(&self, how: bindings::sock_shutdown_cmd) {
+        // SAFETY: The socket is live. An error means that it is not connected, which is as good.
+        unsafe { bindings::kernel_sock_shutdown(self.as_ptr(), how) };
+    }
+
+    fn wait(&self, event: helpers::virgo_sock_event, deadline: Deadline) -> Result<bool> {
+        // SAFETY: The socket is live.
+        wait_result(unsafe {
+            helpers::virgo_sock_wait(self.as_ptr(), event, deadline.left_jiffies())
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the socket is live and ours.
+        unsafe { bindings::sock_release(self.as_ptr()) };
+    }
+}
+
+/// A connection.
+pub struct Stream(Socket);
+
+impl Stream {
+    /// Connects. Sleeps until it is done, killably.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`] at the deadline, [`EINTR`] when the task is being killed, otherwise what the
+    /// network says: [`ECONNREFUSED`], [`EHOSTUNREACH`] and the like.
+    pub fn connect(to: SocketAddrV4, deadline: Deadline) -> Result<Self> {
+        let socket = Socket::create()?;
+        // SAFETY: The socket is live.
+        match unsafe { helpers::virgo_sock_connect(socket.as_ptr(), to_be(*to.ip()), to.port()) } {
+            0 => (),
+            e if Error::from_errno(e) == EINPROGRESS => {
+                if !socket.wait(helpers::virgo_sock_event_VIRGO_SOCK_CONNECTED, deadline)? {
+                    return Err(ETIMEDOUT);
+                }
+                // SAFETY: The socket is live.
+                to_result(unsafe { helpers::virgo_sock_error(socket.as_ptr()) })?;
+            }
+            e => return Err(Error::from_errno(e)),
+        }
+        Ok(Self::tuned(socket))
+    }
+
+    fn tuned(socket: Socket) -> Self {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_tune(socket.as_ptr()) };
+        Stream(socket)
+    }
+
+    /// The other end.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOTCONN`] when the connection is gone.
+    pub fn peer(&self) -> Result<SocketAddrV4> {
+        let (mut address, mut port) = (0, 0);
+        // SAFETY: The socket is live; the others are valid for writes.
+        to_result(unsafe {
+            helpers::virgo_sock_peer(self.0.as_ptr(), &mut address, &mut port)
+        })?;
+        Ok(SocketAddrV4::new(address.to_ne_bytes().into(), port))
+    }
+
+    /// Takes bytes that have arrived. Returns how many, 0 at the end of the stream, `None` when
+    /// there are none now. May sleep, but not for the peer.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection.
+    pub fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+        let mut part = bindings::kvec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        };
+        let mut message = bindings::msghdr::default();
+        // SAFETY: The socket is live; `part` describes `buffer`, which is valid for writes.
+        let n = unsafe {
+            bindings::kernel_recvmsg(
+                self.0.as_ptr(),
+                &mut message,
+                &mut part,
+                1,
+                buffer.len(),
+                bindings::MSG_DONTWAIT as c_int,
+            )
+        };
+        Self::moved(n)
+    }
+
+    /// Hands bytes to the network, those of `head` first. Returns how many went, `None` when
+    /// there is no room now. May sleep, but not for the peer.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection.
+    pub fn send(&self, head: &[u8], body: &[u8]) -> Result<Option<usize>> {
+        let mut parts = [head, body].map(|part| bindings::kvec {
+            iov_base: part.as_ptr().cast_mut().cast(),
+            iov_len: part.len(),
+        });
+        let mut message = bindings::msghdr {
+            msg_flags: bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL,
+            ..Default::default()
+        };
+        // SAFETY: The socket is live; `parts` describes the slices, which sending only reads.
+        let n = unsafe {
+            bindings::kernel_sendmsg(
+                self.0.as_ptr(),
+                &mut message,
+                parts.as_mut_ptr(),
+                parts.len(),
+                head.len() + body.len(),
+            )
+        };
+        Self::moved(n)
+    }
+
+    fn moved(n: c_int) -> Result<Option<usize>> {
+        match usize::try_from(n) {
+            Ok(n) => Ok(Some(n)),
+            Err(_) => match Error::from_errno(n) {
+                EAGAIN => Ok(None),
+                e => Err(e),
+            },
+        }
+    }
+
+    /// Whether there is something to receive now: bytes, the end, an error. Any context.
+    pub fn is_readable(&self) -> bool {
+        // SAFETY: The socket is live.
+        unsafe {
+            helpers::virgo_sock_happened(
+                self.0.as_ptr(),
+                helpers::virgo_sock_event_VIRGO_SOCK_READABLE,
+            )
+        }
+    }
+
+    /// Sleeps until there is something to receive (bytes, the end, an error). False at the
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] when the task is being killed.
+    pub fn wait_readable(&self, deadline: Deadline) -> Result<bool> {
+        self.0
+            .wait(helpers::virgo_sock_event_VIRGO_SOCK_READABLE, deadline)
+    }
+
+    /// Sleeps until there is room to send, or an error. False at the deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] when the task is being killed.
+    pub fn wait_writable(&self, deadline: Deadline) -> Result<bool> {
+        self.0
+            .wait(helpers::virgo_sock_event_VIRGO_SOCK_WRITABLE, deadline)
+    }
+
+    /// Ends the connection in both directions; who waits on it wakes up.
+    pub fn shutdown(&self) {
+        self.0.shutdown(bindings::sock_shutdown_cmd_SHUT_RDWR);
+    }
+
+    /// Tells the peer that nothing more will be sent.
+    pub fn finish(&self) {
+        self.0.shutdown(bindings::sock_shutdown_cmd_SHUT_WR);
+    }
+}
+
+/// A socket that takes connections.
+pub struct Listener(Socket);
+
+impl Listener {
+    /// Listens on `port` of all addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`EADDRINUSE`] when somebody does already.
+    pub fn bind(port: u16, backlog: c_int) -> Result<Self> {
+        let socket = Socket::create()?;
+        // SAFETY: The socket is live.
+        to_result(unsafe {
+            helpers::virgo_sock_bind(socket.as_ptr(), to_be(Ipv4Addr::UNSPECIFIED), port)
+        })?;
+        // SAFETY: The socket is live.
+        to_result(unsafe { bindings::kernel_listen(socket.as_ptr(), backlog) })?;
+        Ok(Listener(socket))
+    }
+
+    /// Takes the next connection, `None` when there is none now.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], [`ECONNABORTED`] and the like; the listener stays usable.
+    pub fn accept(&self) -> Result<Option<Stream>> {
+        let mut new = core::ptr::null_mut();
+        // SAFETY: The socket is live and listens; `new` is valid for writes.
+        let result = to_result(unsafe {
+            bindings::kernel_accept(self.0.as_ptr(), &mut new, bindings::O_NONBLOCK as c_int)
+        });
+        match result {
+            Ok(()) => {
+                // INVARIANT: Just accepted, and nobody else knows it.
+                let socket = Socket {
+                    ptr: NonNull::new(new).ok_or(ECONNABORTED)?,
+                    callbacks: self.0.callbacks,
+                };
+                socket.unhook();
+                Ok(Some(Stream::tuned(socket)))
+            }
+            Err(EAGAIN) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+mod private {
+    pub trait Sealed {
+        fn socket(&self) -> &super::Socket;
+    }
+}
+use private::Sealed;
+
+impl Sealed for Stream {
+    fn socket(&self) -> &Socket {
+        &self.0
+    }
+}
+
+impl Sealed for Listener {
+    fn socket(&self) -> &Socket {
+        &self.0
+    }
+}
+
+/// Who is told of a watched socket's news.
+pub trait Watcher: Send + Sync + Sized + 'static {
+    /// What kind of socket.
+    type Socket: Sealed + Send + Sync + 'static;
+
+    /// The socket has news: bytes, connections, room, the end. Also called once at the start.
+    ///
+    /// Runs in process context, never twice at once for one socket. May sleep.
+    fn news(watch: &Task<Watch<Self>>);
+}
+
+/// A watcher and its socket.
+pub struct Watch<W: Watcher> {
+    /// The socket.
+    pub socket: W::Socket,
+    watcher: W,
+}
+
+impl<W: Watcher> Run for Watch<W> {
+    fn run(task: &Task<Self>) {
+        W::news(task);
+    }
+}
+
+impl<W: Watcher> Deref for Watch<W> {
+    type Target = W;
+
+    fn deref(&self) -> &W {
+        &self.watcher
+    }
+}
+
+/// A socket whose news run its [`Watcher`].
+///
+/// Dropping it takes the hook off the socket, cancels the watcher's work and waits for it, then
+/// closes the socket and drops the watcher, in this order.
+///
+/// # Invariants
+///
+/// The socket's hook is `hook`, which points at the task's work and queue.
+#[pin_data(PinnedDrop)]
+pub struct Watched<W: Watcher> {
+    #[pin]
+    task: Task<Watch<W>>,
+    #[pin]
+    hook: Opaque<helpers::virgo_hook>,
+}
+
+// SAFETY: The hook does not change once the socket knows it; the task is `Send`.
+unsafe impl<W: Watcher> Send for Watched<W> {}
+// SAFETY: As above; the task is `Sync`.
+unsafe impl<W: Watcher> Sync for Watched<W> {}
+
+impl<W: Watcher> Watched<W> {
+    /// Puts `watcher` on `socket`. Use [`crate::new_watched!`].
+    pub fn new(
+        queue: Arc<Queue>,
+        socket: W::Socket,
+        watcher: W,
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self, Error> {
+        let watch = Watch { socket, watcher };
+        try_pin_init!(Self {
+            task <- Task::new(queue, watch, name, key),
+            hook: Opaque::zeroed(),
+        }? Error)
+        .pin_chain(|this| {
+            let hook = this.hook.get();
+            // SAFETY: The socket does not know the hook yet, so nobody reads it.
+            unsafe {
+                (*hook).queue = this.task.queue().as_ptr();
+                (*hook).work = this.task.work_ptr();
+            }
+            // SAFETY: Hook, work and queue are pinned in `this` or held by it; `drop` unhooks.
+            // INVARIANT: The hook is the socket's from here on.
+            unsafe { this.task.socket.socket().hook(hook) };
+            this.task.schedule();
+            Ok(())
+        })
+    }
+}
+
+impl<W: Watcher> Deref for Watched<W> {
+    type Target = Task<Watch<W>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.task
+    }
+}
+
+#[pinned_drop]
+impl<W: Watcher> PinnedDrop for Watched<W> {
+    fn drop(self: Pin<&mut Self>) {
+        self.task.socket.socket().unhook();
+    }
+}
+
+/// Initialises a [`Watched`] socket with a lockdep class of its own.
+#[macro_export]
+macro_rules! new_watched {
+    ($queue:expr, $socket:expr, $watcher:expr, $name:literal) => {
+        $crate::net::Watched::new(
+            $queue,
+            $socket,
+            $watcher,
+            ::kernel::optional_name!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}

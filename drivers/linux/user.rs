@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory and identity of the calling program.
+
+use crate::helpers;
+pub use crate::helpers::{
+    virgo_data_args as DataArgs,
+    virgo_free_args as FreeArgs,
+    virgo_malloc_args as MallocArgs, //
+};
+use core::mem::{
+    offset_of,
+    size_of, //
+};
+use kernel::{
+    bindings,
+    prelude::*,
+    transmute::FromBytes,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+
+/// The effective uid of the current task, in the initial user name space.
+pub fn current_uid() -> u32 {
+    // SAFETY: Reads the current task's own credentials.
+    unsafe { helpers::virgo_current_uid() }
+}
+
+/// The arguments of a system call: a structure that grows with new versions.
+pub trait Extensible: FromBytes {
+    /// Size of its first version.
+    const FIRST_SIZE: usize;
+}
+
+macro_rules! extensible {
+    ($type:ty, $first:ident) => {
+        // SAFETY: The structure has integers only and no padding.
+        unsafe impl FromBytes for $type {}
+
+        impl Extensible for $type {
+            const FIRST_SIZE: usize = helpers::$first as usize;
+        }
+
+        const _: () = assert!(size_of::<$type>() == helpers::$first as usize);
+    };
+}
+
+extensible!(MallocArgs, VIRGO_MALLOC_ARGS_SIZE_VER0);
+extensible!(DataArgs, VIRGO_DATA_ARGS_SIZE_VER0);
+extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
+
+/// Reads `size` bytes of arguments as the caller's version has them. May sleep.
+///
+/// # Errors
+///
+/// [`EINVAL`] if the structure is smaller than its first version, [`E2BIG`] if it is larger than
+/// ours and the rest is not zero, [`EFAULT`].
+pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
+    if size < T::FIRST_SIZE {
+        return Err(EINVAL);
+    }
+    if size > kernel::page::PAGE_SIZE {
+        return Err(E2BIG);
+    }
+    if let Some(rest @ 1..) = size.checked_sub(size_of::<T>()) {
+        let tail = args.wrapping_byte_add(size_of::<T>());
+        // SAFETY: Checks the address itself.
+        match unsafe { bindings::check_zeroed_user(tail.as_const_ptr(), rest) } {
+            1 => (),
+            0 => return Err(E2BIG),
+            e => return Err(Error::from_errno(e)),
+        }
+    }
+    UserSlice::new(args, size_of::<T>()).reader().read::<T>()
+}
+
+/// Tells the caller of `virgo_malloc2` the id. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`].
+pub fn write_id(args: UserPtr, id: u64) -> Result {
+    let field = args.wrapping_byte_add(offset_of!(MallocArgs, id));
+    UserSlice::new(field, size_of::<u64>()).writer().write(&id)
+}
+
+/// Flags of `virgo_malloc2`.
+pub const MALLOC_SHARED: u32 = helpers::VIRGO_MALLOC_SHARED;
+
+/// Placements of `virgo_malloc2`.
+pub mod place {
+    use crate::helpers;
+
+    /// As configured.
+    pub const DEFAULT: u32 = helpers::VIRGO_PLACE_DEFAULT;
+    /// A random node for each chunk.
+    pub const RANDOM: u32 = helpers::VIRGO_PLACE_RANDOM;
+    /// The node with most room for each chunk.
+    pub const LEAST_USED: u32 = helpers::VIRGO_PLACE_LEAST_USED;
+    /// A node that the caller names.
+    pub const NODE: u32 = helpers::VIRGO_PLACE_NODE;
+}

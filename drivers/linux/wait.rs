@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Wait queues with killable, timed waits.
+//!
+//! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
+
+use crate::deadline::Deadline;
+use kernel::{
+    bindings,
+    prelude::*,
+    sync::LockClassKey,
+    types::Opaque, //
+};
+
+/// A queue of tasks that wait for a condition.
+///
+/// Differs from [`kernel::sync::CondVar`] in that only a signal that kills the task ends a wait
+/// early, and that the condition is a closure.
+#[pin_data]
+pub struct WaitQueue {
+    #[pin]
+    head: Opaque<bindings::wait_queue_head>,
+}
+
+// SAFETY: A `wait_queue_head` may be used from any thread.
+unsafe impl Send for WaitQueue {}
+// SAFETY: A `wait_queue_head` does its own locking.
+unsafe impl Sync for WaitQueue {}
+
+impl WaitQueue {
+    /// An empty queue. Use [`crate::new_wait_queue!`].
+    pub fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            // SAFETY: `slot` is valid for the closure; name and key live for ever.
+            head <- Opaque::ffi_init(|slot| unsafe {
+                bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
+            }),
+        })
+    }
+
+    /// Sleeps until `condition` gives a value, and returns it; `None` at the deadline.
+    ///
+    /// The condition is looked at at once and after each [`wake_all`](Self::wake_all). It runs
+    /// with the task marked as about to sleep: it may take spinlocks, but must not sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] when the task is being killed.
+    pub fn wait<T>(
+        &self,
+        deadline: Deadline,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>> {
+        if let Some(value) = condition() {
+            return Ok(Some(value));
+        }
+        let entry = Opaque::<bindings::wait_queue_entry>::uninit();
+        // SAFETY: `entry` is valid for writes; it stays in place until `finish_wait` below.
+        unsafe { bindings::init_wait_entry(entry.get(), 0) };
+        let result = loop {
+            // SAFETY: Head and entry are initialised and live until `finish_wait`.
+            let killed = unsafe {
+                bindings::prepare_to_wait_event(
+                    self.head.get(),
+                    entry.get(),
+                    bindings::TASK_KILLABLE as c_int,
+                )
+            };
+            if let Some(value) = condition() {
+                break Ok(Some(value));
+            }
+            if killed != 0 {
+                break Err(EINTR);
+            }
+            let left = deadline.left_jiffies();
+            if left == 0 {
+                break Ok(None);
+            }
+            // SAFETY: The task's state was set by `prepare_to_wait_event`.
+            unsafe { bindings::schedule_timeout(left) };
+        };
+        // SAFETY: As above; after this the entry is on no list.
+        unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
+        result
+    }
+
+    /// Lets all waiters look at their condition again. May be called in any context.
+    pub fn wake_all(&self) {
+        // SAFETY: `head` is initialised.
+        unsafe {
+            bindings::__wake_up(
+                self.head.get(),
+                bindings::TASK_NORMAL,
+                0,
+                core::ptr::null_mut(),
+            )
+        };
+    }
+}
+
+/// Initialises a [`WaitQueue`] with a lockdep class of its own.
+#[macro_export]
+macro_rules! new_wait_queue {
+    ($name:literal) => {
+        $crate::wait::WaitQueue::new(
+            ::kernel::optional_name!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The grammar of `/etc/virgo_cloud.conf` and `/etc/virgo_client.conf`.
+//!
+//! Either the original's single line of comma-separated IPv4 addresses, or lines of
+//! `key = value` with `#` comments:
+//!
+//! | key          | value                                        | default |
+//! |--------------|----------------------------------------------|---------|
+//! | `nodes`      | addresses, comma-separated; the place in the list, from 1, is the node's number | none |
+//! | `self`       | which of them is this machine                | found by its interfaces |
+//! | `auth`       | `key`, or `none` for a laboratory            | `key` |
+//! | `key_file`   | path of the shared key                       | `/etc/virgo.key` |
+//! | `remote_text`| `yes`: text commands from other machines too | `no` |
+//! | `text_uid`   | uid that text sessions act as                | 65534 |
+//! | `deadline_ms`| longest wait for another node                | 5000 |
+//! | `place`      | where memory goes: `random`, `least-used`    | `random` |
+//! | `export`     | directory, then `ro` or `rw` (repeatable)    | none |
+//! | `executable` | program that may be run (repeatable)         | none |
+//! | `library`    | library whose functions may be called (repeatable) | none |
+
+use crate::{balance::Policy, vuid::NodeId};
+use core::net::Ipv4Addr;
+
+/// Most nodes of a cluster.
+pub const MAX_NODES: usize = 64;
+
+/// Longest configuration file, in bytes.
+pub const MAX_FILE: usize = 64 * 1024;
+
+/// Longest deadline that can be configured or asked for, in milliseconds.
+pub const MAX_DEADLINE_MS: u32 = 300_000;
+
+/// One statement of a configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// The next node's address.
+    Node(Ipv4Addr),
+    /// This machine's address.
+    SelfAddress(Ipv4Addr),
+    /// Whether peers must prove that they know the key.
+    Auth(bool),
+    /// Where the key is.
+    KeyFile(&'a str),
+    /// Whether text sessions may come from other machines.
+    RemoteText(bool),
+    /// The uid that text sessions act as.
+    TextUid(u32),
+    /// Longest wait for another node, in milliseconds.
+    DeadlineMs(u32),
+    /// Where allocations go.
+    Place(Policy),
+    /// A directory for other nodes.
+    Export {
+        /// Absolute path.
+        path: &'a str,
+        /// Whether they may write.
+        writable: bool,
+    },
+    /// A program that other nodes may run: absolute path.
+    Executable(&'a str),
+    /// A library that other nodes may call: absolute path.
+    Library(&'a str),
+}
+
+/// What is wrong with a configuration file, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Line, from 1; 0 for the file as a whole.
+    pub line: u32,
+    /// What is wrong and what is expected.
+    pub reason: &'static str,
+}
+
+/// Reads `file` and hands each statement to `visit`, in order, with its line.
+///
+/// # Errors
+///
+/// The first fault, of the grammar or returned by `visit`. Statements before it have been visited.
+pub fn parse<'a>(
+    file: &'a [u8],
+    mut visit: impl FnMut(Item<'a>) -> Result<(), &'static str>,
+) -> Result<(), Fault> {
+    let file = core::str::from_utf8(file).map_err(|_| Fault {
+        line: 0,
+        reason: "not UTF-8 text",
+    })?;
+    for (line, text) in (1u32..).zip(file.lines()) {
+        let text = text.split('#').next().unwrap_or_default().trim();
+        if !text.is_empty() {
+            statement(text, &mut visit).map_err(|reason| Fault { line, reason })?;
+        }
+    }
+    Ok(())
+}
+
+fn statement<'a>(
+    text: &'a str,
+    visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    let Some((key, value)) = text.split_once('=') else {
+        return nodes(text, visit);
+    };
+    let value = value.trim();
+    let item = match key.trim() {
+        "nodes" => return nodes(value, visit),
+        "self" => Item::SelfAddress(address(value)?),
+        "auth" => Item::Auth(match value {
+            "key" => true,
+            "none" => false,
+            _ => return Err("auth: expected 'key' or 'none'"),
+        }),
+        "key_file" => Item::KeyFile(path(value)?),
+        "remote_text" => Item::RemoteText(match value {
+            "yes" => true,
+            "no" => false,
+            _ => return Err("remote_text: expected 'yes' or 'no'"),
+        }),
+        "text_uid" => Item::TextUid(value.parse().map_err(|_| "text_uid: expected a number")?),
+        "deadline_ms" => match value.parse() {
+            Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
+            _ => return Err("deadline_ms: expected 1 to 300000"),
+        },
+        "place" => Item::Place(match value {
+            "random" => Policy::Random,
+            "least-used" => Policy::LeastUsed,
+            _ => return Err("place: expected 'random' or 'least-used'"),
+        }),
+        "export" => match value.rsplit_once(char::is_whitespace) {
+            Some((dir, mode @ ("ro" | "rw"))) => Item::Export {
+                path: path(dir.trim_end())?,
+                writable: mode == "rw",
+            },
+            _ => return Err("export: expected a directory, then 'ro' or 'rw'"),
+        },
+        "executable" => Item::Executable(path(value)?),
+        "library" => Item::Library(path(value)?),
+        _ => return Err("unknown key"),
+    };
+    visit(item)
+}
+
+fn nodes<'a>(
+    list: &str,
+    visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
+) -> Result<(), &'static str> {
+    list.split(',')
+        .try_for_each(|text| visit(Item::Node(address(text)?)))
+}
+
+fn address(text: &str) -> Result<Ipv4Addr, &'static str> {
+    text.trim()
+        .parse()
+        .map_err(|_| "expected an IPv4 address like 10.9.0.1")
+}
+
+fn path(text: &str) -> Result<&str, &'static str> {
+    let absolute = text.starts_with('/') && !text.contains('\0');
+    absolute.then_some(text).ok_or("expected an absolute path")
+}
+
+/// The nodes of a cluster: the node at index `i` has number `i + 1`.
+///
+/// # Invariants
+///
+/// No address is there twice.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes {
+    addresses: [Ipv4Addr; MAX_NODES],
+    count: usize,
+}
+
+impl Nodes {
+    /// No node.
+    pub const fn new() -> Self {
+        Nodes {
+            addresses: [Ipv4Addr::UNSPECIFIED; MAX_NODES],
+            count: 0,
+        }
+    }
+
+    /// Appends a node. An address that is there already is passed over, as the original's sample
+    /// files name one machine twice.
+    ///
+    /// # Errors
+    ///
+    /// The reason, when the list is full or the address cannot be a node's.
+    pub fn add(&mut self, address: Ipv4Addr) -> Result<(), &'static str> {
+        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
+            return Err("not the address of a machine");
+        }
+        if self.iter().any(|(_, known)| known == address) {
+            return Ok(());
+        }
+        // INVARIANT: `address` is not among the first `count`.
+        let place = self
+            .addresses
+            .get_mut(self.count)
+            .ok_or("more than 64 nodes")?;
+        *place = address;
+        self.count = self.count.saturating_add(1);
+        Ok(())
+    }
+
+    /// The nodes with their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, Ipv4Addr)> + '_ {
+        (1..).zip(self.addresses.iter().copied().take(self.count))
+    }
+
+    /// The address of node `id`.
+    pub fn address(&self, id: NodeId) -> Option<Ipv4Addr> {
+        let index = usize::from(id).checked_sub(1)?;
+        self.addresses
+            .get(index)
+            .copied()
+            .filter(|_| index < self.count)
+    }
+
+    /// The number of the node at `address`.
+    pub fn number(&self, address: Ipv4Addr) -> Option<NodeId> {
+        self.iter()
+            .find(|&(_, known)| known == address)
+            .map(|(id, _)| id)
+    }
+
+    /// How many nodes there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl Default for Nodes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{vec, vec::Vec};
+
+    fn items(text: &str) -> Result<Vec<Item<'_>>, Fault> {
+        let mut items = vec![];
+        parse(text.as_bytes(), |item| {
+            items.push(item);
+            Ok(())
+        })?;
+        Ok(items)
+    }
+
+    const A: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+    const B: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+    #[test]
+    fn the_original_single_line_is_read() {
+        assert_eq!(items("10.9.0.1,10.9.0.2\n"), Ok(vec![Item::Node(A), Item::Node(B)]));
+    }
+
+    #[test]
+    fn every_key_is_read() {
+        let text = "# a comment\n\nnodes = 10.9.0.1, 10.9.0.2 # two\nself=10.9.0.2\nauth = none\n\
+            key_file = /etc/k\nremote_text = yes\ntext_uid = 7\ndeadline_ms = 100\n\
+            place = least-used\nexport = /a b rw\nexport = /c ro\nexecutable = /x\nlibrary = /y\n";
+        let expected = vec![
+            Item::Node(A),
+            Item::Node(B),
+            Item::SelfAddress(B),
+            Item::Auth(false),
+            Item::KeyFile("/etc/k"),
+            Item::RemoteText(true),
+            Item::TextUid(7),
+            Item::DeadlineMs(100),
+            Item::Place(Policy::LeastUsed),
+            Item::Export { path: "/a b", writable: true },
+            Item::Export { path: "/c", writable: false },
+            Item::Executable("/x"),
+            Item::Library("/y"),
+        ];
+        assert_eq!(items(text), Ok(expected));
+    }
+
+    #[test]
+    fn faults_name_their_line() {
+        for (text, line) in [
+            ("nodes = 10.9.0.1\nnodes = 10.9.0\n", 2),
+            ("\n\nbogus = 1", 3),
+            ("auth = maybe", 1),
+            ("deadline_ms = 0", 1),
+            ("deadline_ms = 300001", 1),
+            ("export = /a", 1),
+            ("executable = bin/sh", 1),
+            ("text_uid = -1", 1),
+            ("10.9.0.1,,10.9.0.2", 1),
+        ] {
+            assert_eq!(items(text).unwrap_err().line, line, "{text}");
+        }
+        assert_eq!(parse(b"\xff", |_| Ok(())).unwrap_err().line, 0);
+    }
+
+    #[test]
+    fn nodes_are_numbered_from_one_without_repetition() {
+        let mut nodes = Nodes::new();
+        for a in [A, A, B] {
+            nodes.add(a).unwrap();
+        }
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes.number(B), Some(2));
+        assert_eq!(nodes.address(2), Some(B));
+        assert_eq!(nodes.address(0), None);
+        assert_eq!(nodes.address(3), None);
+        assert!(nodes.add(Ipv4Addr::UNSPECIFIED).is_err());
+    }
+
+    #[test]
+    fn a_65th_node_is_refused() {
+        let mut nodes = Nodes::new();
+        for i in 1..=64 {
+            nodes.add(Ipv4Addr::new(10, 0, 0, i)).unwrap();
+        }
+        assert_eq!(nodes.add(Ipv4Addr::new(10, 0, 0, 65)), Err("more than 64 nodes"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_or_refused(file in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&file, |_| Ok(()));
+        }
+    }
+}

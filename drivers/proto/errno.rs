@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Error numbers as they cross the wire: positive, with Linux's values on every architecture.
+
+macro_rules! errnos {
+    ($($name:ident = $value:literal, $text:literal;)*) => {
+        /// The error numbers that a VIRGO node sends.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        #[expect(missing_docs, reason = "the names are POSIX's")]
+        pub enum Errno {
+            $($name = $value,)*
+        }
+
+        impl Errno {
+            /// The symbolic name, as text replies show it.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Errno::$name => stringify!($name),)*
+                }
+            }
+
+            /// What it means, for people.
+            pub const fn text(self) -> &'static str {
+                match self {
+                    $(Errno::$name => $text,)*
+                }
+            }
+
+            /// The error with number `value`; a number that no node sends is `EPROTO`.
+            pub const fn from_wire(value: u32) -> Errno {
+                match value {
+                    $($value => Errno::$name,)*
+                    _ => Errno::EPROTO,
+                }
+            }
+
+            /// The number on the wire.
+            pub const fn to_wire(self) -> u32 {
+                self as u32
+            }
+        }
+    };
+}
+
+errnos! {
+    EPERM = 1, "belongs to another user";
+    ENOENT = 2, "does not exist";
+    EINTR = 4, "interrupted";
+    EIO = 5, "input or output failed";
+    E2BIG = 7, "more than this version knows";
+    EBADF = 9, "not open here";
+    EAGAIN = 11, "busy, try again";
+    ENOMEM = 12, "not enough memory";
+    EACCES = 13, "not allowed";
+    EFAULT = 14, "bad address";
+    EBUSY = 16, "in use";
+    EEXIST = 17, "exists already";
+    ENODEV = 19, "no such node";
+    EINVAL = 22, "not valid";
+    EMFILE = 24, "too many open";
+    EFBIG = 27, "beyond the end";
+    ENOSPC = 28, "disk full";
+    EROFS = 30, "read-only";
+    ERANGE = 34, "out of range";
+    ENOSYS = 38, "unknown command";
+    EPROTO = 71, "not understood";
+    EILSEQ = 84, "bytes that a text line cannot hold";
+    EUSERS = 87, "too many users";
+    EMSGSIZE = 90, "too long";
+    EPROTONOSUPPORT = 93, "another version of the protocol";
+    EOPNOTSUPP = 95, "not supported";
+    ECONNRESET = 104, "the other node lost the request";
+    ESHUTDOWN = 108, "stopped";
+    ETIMEDOUT = 110, "no answer in time";
+    ECONNREFUSED = 111, "refused";
+    EHOSTDOWN = 112, "node is down";
+    EHOSTUNREACH = 113, "node cannot be reached";
+    EALREADY = 114, "given up already";
+    ESTALE = 116, "freed, or its node has restarted";
+    EKEYREJECTED = 129, "wrong key";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_survive_the_wire() {
+        for e in [Errno::EPERM, Errno::ESTALE, Errno::EKEYREJECTED] {
+            assert_eq!(Errno::from_wire(e.to_wire()), e);
+        }
+        assert_eq!(Errno::from_wire(0), Errno::EPROTO);
+        assert_eq!(Errno::from_wire(u32::MAX), Errno::EPROTO);
+        assert_eq!(Errno::ESTALE.name(), "ESTALE");
+    }
+}

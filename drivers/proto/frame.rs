@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frames between nodes: a fixed header, then at most [`MAX_BODY`] bytes.
+//!
+//! All integers are little-endian, so nodes of either byte order understand each other. A header
+//! is judged before memory is taken for its body.
+
+use crate::errno::Errno;
+use zerocopy::{
+    little_endian::{U16, U32, U64},
+    FromBytes as _,
+};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// First bytes of every frame. The first one is no character of a text command in ASCII or
+/// UTF-8, which is how a port tells the two kinds of peer apart.
+pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
+
+/// Version of the frame layout that this crate speaks.
+pub const VERSION: u8 = 1;
+
+/// Bytes of a [`Header`].
+pub const HEADER_LEN: usize = 32;
+
+/// Largest body of a request or reply, in bytes: a data chunk of 64 KiB and its arguments.
+pub const MAX_BODY: usize = 64 * 1024 + 256;
+
+/// Largest body before the peer is authenticated, in bytes.
+pub const MAX_BODY_UNAUTHENTICATED: usize = 64;
+
+/// What a frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Client to server: who I am. Body: [`crate::handshake::Hello`].
+    Hello,
+    /// Server to client: who I am. Body: [`crate::handshake::Hello`].
+    Challenge,
+    /// Client to server: I know the key. Body: [`crate::handshake::Mac`].
+    Proof,
+    /// Server to client: so do I; go ahead. Body: [`crate::handshake::Mac`].
+    Ready,
+    /// Server to client: no; the connection closes. Empty body, the reason in `word`.
+    Refuse,
+    /// Client to server: do `op`. `word` is the time left, in milliseconds.
+    Request,
+    /// Server to client: what came of the request with this id. `word` is 0 or an error number.
+    Reply,
+}
+
+impl Kind {
+    const ALL: [Kind; 7] = [
+        Kind::Hello,
+        Kind::Challenge,
+        Kind::Proof,
+        Kind::Ready,
+        Kind::Refuse,
+        Kind::Request,
+        Kind::Reply,
+    ];
+
+    fn from_wire(value: u8) -> Option<Kind> {
+        Kind::ALL.get(usize::from(value)).copied()
+    }
+
+    fn to_wire(self) -> u8 {
+        self as u8
+    }
+}
+
+/// A request's identity: the slot of the client that it occupies, and a number that grows with
+/// every new request in that slot. See [`crate::slots`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestId {
+    /// Slot, below [`crate::slots::SLOTS`].
+    pub slot: u8,
+    /// Sequence number within the slot, from 1, below 2^56.
+    pub seq: u64,
+}
+
+impl RequestId {
+    fn from_wire(value: u64) -> Self {
+        let [slot, seq @ ..] = value.to_le_bytes();
+        let [a, b, c, d, e, f, g] = seq;
+        RequestId {
+            slot,
+            seq: u64::from_le_bytes([a, b, c, d, e, f, g, 0]),
+        }
+    }
+
+    fn to_wire(self) -> u64 {
+        (self.seq << 8) | u64::from(self.slot)
+    }
+}
+
+/// A frame's header, as a node reads and writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// What the frame is for.
+    pub kind: Kind,
+    /// The service's operation; 0 outside requests and replies.
+    pub op: u16,
+    /// Bytes of body that follow.
+    pub len: u32,
+    /// Milliseconds left (requests), error number (replies and refusals), otherwise 0.
+    pub word: u32,
+    /// Which request.
+    pub id: RequestId,
+    /// In a request: the last number in the same slot whose reply the client has taken; the
+    /// server undoes what it did for a later one that the client gave up. Otherwise 0.
+    pub taken: u64,
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+struct Wire {
+    magic: [u8; 4],
+    version: u8,
+    kind: u8,
+    op: U16,
+    len: U32,
+    word: U32,
+    id: U64,
+    taken: U64,
+}
+
+const _: () = assert!(core::mem::size_of::<Wire>() == HEADER_LEN);
+
+/// Why bytes are not an acceptable header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// The first bytes are not [`MAGIC`].
+    Magic,
+    /// Another version of the layout.
+    Version(u8),
+    /// No known kind of frame.
+    Kind(u8),
+    /// A body longer than the receiver takes.
+    Length(u32),
+}
+
+impl Bad {
+    /// The error number for the peer and for callers.
+    pub fn errno(self) -> Errno {
+        match self {
+            Bad::Magic | Bad::Kind(_) => Errno::EPROTO,
+            Bad::Version(_) => Errno::EPROTONOSUPPORT,
+            Bad::Length(_) => Errno::EMSGSIZE,
+        }
+    }
+}
+
+impl Header {
+    /// Reads the header at the start of `bytes`.
+    ///
+    /// Returns `None` while there are fewer than [`HEADER_LEN`] bytes. `max_body` is the most the
+    /// receiver takes now.
+    ///
+    /// # Errors
+    ///
+    /// What makes the header unacceptable; nothing after it on the connection can be trusted.
+    pub fn parse(bytes: &[u8], max_body: usize) -> Option<Result<Header, Bad>> {
+        let (wire, _) = Wire::read_from_prefix(bytes).ok()?;
+        Some(wire.check(max_body))
+    }
+
+    /// The header's bytes.
+    pub fn to_bytes(self) -> [u8; HEADER_LEN] {
+        zerocopy::transmute!(Wire {
+            magic: MAGIC,
+            version: VERSION,
+            kind: self.kind.to_wire(),
+            op: self.op.into(),
+            len: self.len.into(),
+            word: self.word.into(),
+            id: self.id.to_wire().into(),
+            taken: self.taken.into(),
+        })
+    }
+}
+
+impl Wire {
+    fn check(&self, max_body: usize) -> Result<Header, Bad> {
+        if self.magic != MAGIC {
+            return Err(Bad::Magic);
+        }
+        if self.version != VERSION {
+            return Err(Bad::Version(self.version));
+        }
+        let len = self.len.get();
+        if usize::try_from(len).map_or(true, |len| len > max_body) {
+            return Err(Bad::Length(len));
+        }
+        Ok(Header {
+            kind: Kind::from_wire(self.kind).ok_or(Bad::Kind(self.kind))?,
+            op: self.op.get(),
+            len,
+            word: self.word.get(),
+            id: RequestId::from_wire(self.id.get()),
+            taken: self.taken.get(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header() -> impl Strategy<Value = Header> {
+        (
+            prop::sample::select(&Kind::ALL[..]),
+            any::<u16>(),
+            0..=MAX_BODY as u32,
+            any::<u32>(),
+            any::<u8>(),
+            0..1u64 << 56,
+            any::<u64>(),
+        )
+            .prop_map(|(kind, op, len, word, slot, seq, taken)| Header {
+                kind,
+                op,
+                len,
+                word,
+                id: RequestId { slot, seq },
+                taken,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn headers_survive_the_wire(h in header()) {
+            prop_assert_eq!(Header::parse(&h.to_bytes(), MAX_BODY), Some(Ok(h)));
+        }
+
+        #[test]
+        fn any_bytes_are_judged_and_never_exceed_the_limit(
+            bytes in prop::collection::vec(any::<u8>(), 0..64),
+            max in 0..MAX_BODY,
+        ) {
+            match Header::parse(&bytes, max) {
+                None => prop_assert!(bytes.len() < HEADER_LEN),
+                Some(Ok(h)) => prop_assert!(h.len as usize <= max),
+                Some(Err(_)) => (),
+            }
+        }
+    }
+
+    #[test]
+    fn layout_is_the_documented_one() {
+        let h = Header {
+            kind: Kind::Reply,
+            op: 0x0201,
+            len: 0x0403,
+            word: 5,
+            id: RequestId { slot: 7, seq: 6 },
+            taken: 5,
+        };
+        let expected = [
+            0xf6, b'V', b'G', b'O', 1, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0,
+            5, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        assert_eq!(h.to_bytes(), expected);
+    }
+
+    #[test]
+    fn each_fault_has_its_name() {
+        let good = Header {
+            kind: Kind::Request,
+            op: 1,
+            len: 10,
+            word: 0,
+            id: RequestId { slot: 0, seq: 1 },
+            taken: 0,
+        }
+        .to_bytes();
+        let with = |at: usize, byte: u8| {
+            let mut b = good;
+            b[at] = byte;
+            Header::parse(&b, MAX_BODY)
+        };
+        assert_eq!(Header::parse(&good[..31], MAX_BODY), None);
+        assert_eq!(with(0, b'v'), Some(Err(Bad::Magic)));
+        assert_eq!(with(4, 2), Some(Err(Bad::Version(2))));
+        assert_eq!(with(5, 7), Some(Err(Bad::Kind(7))));
+        assert_eq!(with(11, 0xff), Some(Err(Bad::Length(0xff00_000a))));
+        assert_eq!(Header::parse(&good, 9), Some(Err(Bad::Length(10))));
+    }
+}

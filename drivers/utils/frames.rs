@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frame sessions: the server's side of what nodes say to each other.
+
+use crate::{
+    input::Input,
+    limits,
+    peers::Life,
+    reply::to_wire,
+    service::{
+        Body,
+        Operation,
+        Peer,
+        Repeat,
+        Service, //
+    },
+    session::{
+        Next,
+        Session, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::crypto;
+use virgo_proto::{
+    errno::Errno,
+    frame::{
+        Header,
+        Kind,
+        RequestId,
+        HEADER_LEN,
+        MAX_BODY,
+        MAX_BODY_UNAUTHENTICATED, //
+    },
+    handshake::{
+        hello_bytes,
+        transcript,
+        Hello,
+        Side,
+        MAC_LEN, //
+    },
+    slots::Arrival, //
+};
+
+/// Bytes asked for at a time.
+const PIECE: usize = 4096;
+
+/// A frame at the start of the input.
+enum Frame<'a> {
+    /// It is here.
+    Whole(Header, &'a [u8]),
+    /// The frame will have this many bytes, as far as is known.
+    Partial(usize),
+    /// It is none.
+    Bad(Errno),
+}
+
+fn frame(bytes: &[u8], max_body: usize) -> Frame<'_> {
+    let header = match Header::parse(bytes, max_body) {
+        None => return Frame::Partial(HEADER_LEN),
+        Some(Err(bad)) => return Frame::Bad(bad.errno()),
+        Some(Ok(header)) => header,
+    };
+    // No overflow: the length was checked against `max_body`.
+    let whole = HEADER_LEN + header.len as usize;
+    match bytes.get(HEADER_LEN..whole) {
+        Some(body) => Frame::Whole(header, body),
+        None => Frame::Partial(whole),
+    }
+}
+
+const NO_REQUEST: RequestId = RequestId { slot: 0, seq: 0 };
+
+fn put(output: &mut KVVec<u8>, kind: Kind, word: u32, body: &[u8]) -> Result {
+    let header = Header {
+        kind,
+        op: 0,
+        len: body.len() as u32,
+        word,
+        id: NO_REQUEST,
+        taken: 0,
+    };
+    output.extend_from_slice(&header.to_bytes(), GFP_KERNEL)?;
+    output.extend_from_slice(body, GFP_KERNEL)?;
+    Ok(())
+}
+
+/// Before the peer has proven who it is.
+pub(crate) struct Handshake {
+    /// What was said so far: its Hello and our Challenge.
+    said: Option<(Hello, Hello)>,
+}
+
+impl Handshake {
+    pub(crate) const fn new() -> Self {
+        Handshake { said: None }
+    }
+
+    /// Answers the next step. `Ok(Ok(…))` when the peer is known, `Ok(Err(…))` for what comes
+    /// next otherwise.
+    pub(crate) fn work<S: Service>(
+        &mut self,
+        session: &Session<S>,
+        input: &mut Input,
+        output: &mut KVVec<u8>,
+    ) -> Result<Result<Frames, Next>> {
+        let (header, body) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
+            Frame::Whole(header, body) => (header, body),
+            Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
+            Frame::Bad(errno) => return self.refuse(session, errno, output),
+        };
+        let used = HEADER_LEN + body.len();
+        let step = match (header.kind, &self.said) {
+            (Kind::Hello, None) => self.hello(session, body, output)?,
+            (Kind::Proof, Some((hello, challenge))) => {
+                proof(session, hello, challenge, body, output)?
+            }
+            _ => Err(Errno::EPROTO),
+        };
+        match step {
+            Ok(frames) => {
+                input.consume(used);
+                Ok(frames.ok_or(Next::Work))
+            }
+            Err(errno) => self.refuse(session, errno, output),
+        }
+    }
+
+    fn refuse<S: Service>(
+        &self,
+        session: &Session<S>,
+        errno: Errno,
+        output: &mut KVVec<u8>,
+    ) -> Result<Result<Frames, Next>> {
+        if session.hub.log.pass() {
+            let name = errno.name();
+            pr_warn!("port {}: {:?} refused: {name}\n", S::PORT, session.from);
+        }
+        put(output, Kind::Refuse, errno.to_wire(), b"")?;
+        Ok(Err(Next::Finish))
+    }
+
+    fn hello<S: Service>(
+        &mut self,
+        session: &Session<S>,
+        body: &[u8],
+        output: &mut KVVec<u8>,
+    ) -> Result<Result<Option<Frames>, Errno>> {
+        let Some(hello) = Hello::parse(body) else {
+            return Ok(Err(Errno::EPROTO));
+        };
+        let config = session.hub.node.config();
+        // A node must come from its own address, and must mean this service.
+        let expected = u8::try_from(hello.node.get())
+            .ok()
+            .and_then(|id| config.nodes.address(id));
+        if expected != Some(session.from) || hello.port.get() != S::PORT {
+            return Ok(Err(Errno::EPERM));
+        }
+        let challenge = Hello {
+            node: u16::from(config.me).into(),
+            port: S::PORT.into(),
+            reserved: [0; 4],
+            boot: session.hub.node.boot().into(),
+            nonce: crypto::random(),
+        };
+        put(output, Kind::Challenge, 0, hello_bytes(&challenge))?;
+        self.said = Some((hello, challenge));
+        Ok(Ok(None))
+    }
+}
+
+fn proof<S: Service>(
+    session: &Session<S>,
+    hello: &Hello,
+    challenge: &Hello,
+    body: &[u8],
+    output: &mut KVVec<u8>,
+) -> Result<Result<Option<Frames>, Errno>> {
+    let config = session.hub.node.config();
+    let mac = |side| match &config.key {
+        Some(key) => crypto::hmac_sha256(key, &transcript(side, hello, challenge)),
+        None => [0; MAC_LEN],
+    };
+    if config.key.is_some() && !crypto::equal(body, &mac(Side::Client)) {
+        return Ok(Err(Errno::EKEYREJECTED));
+    }
+    let Ok(node) = u8::try_from(hello.node.get()) else {
+        return Ok(Err(Errno::EPROTO));
+    };
+    let peer = Peer {
+        node,
+        boot: hello.boot.get(),
+    };
+    let service = &session.hub.service;
+    let life = session
+        .hub
+        .peers
+        .life(peer, || service.peer_restarted(peer))?;
+    put(output, Kind::Ready, 0, &mac(Side::Server))?;
+    Ok(Ok(Some(Frames { life })))
+}
+
+/// A known node's requests.
+pub(crate) struct Frames {
+    life: Arc<Life>,
+}
+
+impl Frames {
+    /// Carries out the requests at hand.
+    pub(crate) fn work<S: Service>(
+        &mut self,
+        session: &Session<S>,
+        input: &mut Input,
+        output: &mut KVVec<u8>,
+    ) -> Result<Next> {
+        loop {
+            let used = match frame(input.bytes(), MAX_BODY) {
+                Frame::Whole(header, body) if header.kind == Kind::Request => {
+                    self.request(session, &header, body, output)?;
+                    HEADER_LEN + body.len()
+                }
+                Frame::Partial(size) => return Ok(Next::Receive(size.max(PIECE))),
+                Frame::Whole(..) => return self.refuse(session, Errno::EPROTO, output),
+                Frame::Bad(errno) => return self.refuse(session, errno, output),
+            };
+            input.consume(used);
+            if output.len() >= PIECE && !input.bytes().is_empty() {
+                return Ok(Next::Work);
+            }
+        }
+    }
+
+    fn refuse<S: Service>(
+        &self,
+        session: &Session<S>,
+        errno: Errno,
+        output: &mut KVVec<u8>,
+    ) -> Result<Next> {
+        if session.hub.log.pass() {
+            let (name, node) = (errno.name(), self.life.peer.node);
+            pr_warn!("port {}: bad frame of node {node}: {name}\n", S::PORT);
+        }
+        put(output, Kind::Refuse, errno.to_wire(), b"")?;
+        Ok(Next::Finish)
+    }
+
+    /// Carries out one request, or finds what came of it before, and appends the reply.
+    fn request<S: Service>(
+        &self,
+        session: &Session<S>,
+        header: &Header,
+        body: &[u8],
+        output: &mut KVVec<u8>,
+    ) -> Result {
+        let service = &session.hub.service;
+        let mut replies = self.life.replies.lock();
+        let abandoned = match replies.arrive(header.id, header.taken) {
+            Arrival::New { abandoned } => abandoned,
+            Arrival::Again(reply) => {
+                output.extend_from_slice(reply, GFP_KERNEL)?;
+                return Ok(());
+            }
+            Arrival::Stale => {
+                return finish(header, output, output.len(), Err(Errno::EALREADY));
+            }
+        };
+        if let Some(reply) = abandoned {
+            if let Frame::Whole(old, body) = frame(&reply, MAX_BODY) {
+                if old.word == 0 {
+                    service.undo(old.op, body);
+                }
+            }
+        }
+        let start = output.len();
+        let mut operations = S::OPERATIONS.iter().enumerate();
+        let Some((index, operation)) = operations.find(|(_, o)| o.number == header.op) else {
+            return finish(header, output, start, Err(Errno::EOPNOTSUPP));
+        };
+        // Memory for what has to be kept is taken before anything is done.
+        output.reserve(HEADER_LEN, GFP_KERNEL)?;
+        let kept = match operation.repeat {
+            Repeat::Again => None,
+            Repeat::Stored(max) => Some(KVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?),
+        };
+        let result = session
+            .hub
+            .stats
+            .count(S::COMMANDS.len() + index, || {
+                run(operation, service, self.life.peer, body, output)
+            })
+            .map_err(to_wire);
+        finish(header, output, start, result)?;
+        if let (Some(mut kept), Some(reply)) = (kept, output.get(start..)) {
+            // Fits unless the operation writes more than it has declared.
+            if reply.len() <= kept.capacity() {
+                kept.extend_from_slice(reply, GFP_KERNEL)?;
+                replies.finish(header.id, kept);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run<S: Service>(
+    operation: &Operation<S>,
+    service: &S,
+    peer: Peer,
+    request: &[u8],
+    output: &mut KVVec<u8>,
+) -> Result {
+    output.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+    let start = output.len();
+    let mut body = Body { out: output, start };
+    (operation.run)(service, peer, request, &mut body)
+}
+
+/// Writes the header of the reply that begins at `start`; a failed one has no body.
+fn finish(
+    request: &Header,
+    output: &mut KVVec<u8>,
+    start: usize,
+    result: Result<(), Errno>,
+) -> Result {
+    let word = match result {
+        Ok(()) => 0,
+        Err(errno) => {
+            output.truncate(start);
+            output.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+            errno.to_wire()
+        }
+    };
+    let Some((header, body)) = output
+        .get_mut(start..)
+        .and_then(|reply| reply.split_first_chunk_mut())
+    else {
+        return Err(EIO);
+    };
+    *header = Header {
+        kind: Kind::Reply,
+        op: request.op,
+        len: body.len() as u32,
+        word,
+        id: request.id,
+        taken: 0,
+    }
+    .to_bytes();
+    Ok(())
+}

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bytes that have arrived and are not used up.
+
+use kernel::{
+    alloc::AllocError,
+    prelude::*, //
+};
+
+/// Kept between uses, so that a session in use does not allocate for each request.
+const KEEP: usize = 4096;
+
+/// A buffer that is filled at its end and used up at its start.
+///
+/// # Invariants
+///
+/// `start <= end <= bytes.len()`.
+pub(crate) struct Input {
+    bytes: KVVec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    pub(crate) const fn new() -> Self {
+        Input {
+            bytes: KVVec::new(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// What has arrived.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Room for more bytes: at least one, and as many as make `size` bytes with those that are
+    /// here. Memory is taken for no more than `size` bytes.
+    pub(crate) fn room(&mut self, size: usize) -> Result<&mut [u8], AllocError> {
+        if self.start > 0 {
+            // By the invariant the range is within the buffer.
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        let size = size.max(self.end + 1);
+        if self.bytes.len() < size {
+            self.bytes.resize(size, 0, GFP_KERNEL)?;
+        }
+        Ok(self.bytes.get_mut(self.end..).unwrap_or_default())
+    }
+
+    /// `n` bytes were written into the room.
+    pub(crate) fn filled(&mut self, n: usize) {
+        self.end = self.end.saturating_add(n).min(self.bytes.len());
+    }
+
+    /// The first `n` bytes are used up.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start = self.start.saturating_add(n).min(self.end);
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+            if self.bytes.len() > KEEP {
+                self.bytes = KVVec::new();
+            }
+        }
+    }
+}

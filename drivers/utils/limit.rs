@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A bound on log lines that others can cause.
+
+use kernel::{
+    prelude::*,
+    sync::SpinLock, //
+};
+use linux::deadline::Deadline;
+
+/// Length of a period, in milliseconds.
+const PERIOD_MS: u32 = 5000;
+
+/// Lets a number of log lines pass in each period of 5 s.
+#[pin_data]
+pub(crate) struct LogLimit {
+    #[pin]
+    state: SpinLock<State>,
+    burst: u32,
+}
+
+struct State {
+    period: Deadline,
+    passed: u32,
+}
+
+impl LogLimit {
+    pub(crate) fn new(burst: u32) -> impl PinInit<Self> {
+        let period = Deadline::after_ms(PERIOD_MS);
+        pin_init!(Self {
+            state <- kernel::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
+            burst,
+        })
+    }
+
+    /// Whether one more line may be written.
+    pub(crate) fn pass(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.period.passed() {
+            state.period = Deadline::after_ms(PERIOD_MS);
+            state.passed = 0;
+        }
+        state.passed = state.passed.saturating_add(1);
+        state.passed <= self.burst
+    }
+}

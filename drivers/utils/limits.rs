@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bounds that hold for all services, most of them module parameters.
+
+use crate::module_parameters;
+
+/// Bytes of input kept for a peer that has not proven who it is.
+pub(crate) const STRANGER_INPUT: usize = 256;
+
+/// Sessions of one service.
+pub(crate) fn max_sessions() -> usize {
+    module_parameters::max_sessions.value().clamp(1, 4096) as usize
+}
+
+/// Sessions of one service that have not proven who they are.
+pub(crate) fn max_strangers() -> usize {
+    module_parameters::max_strangers.value().clamp(1, 4096) as usize
+}
+
+/// Bytes of a text line.
+pub(crate) fn max_line() -> usize {
+    module_parameters::max_line.value().clamp(512, 1 << 20) as usize
+}
+
+/// Log lines in 5 s that the peers of one service can cause.
+pub(crate) fn log_burst() -> u32 {
+    module_parameters::log_burst.value()
+}

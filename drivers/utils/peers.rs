@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a server remembers of the nodes that use it, across their connections.
+
+use crate::service::Peer;
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use virgo_proto::{
+    config::MAX_NODES,
+    slots::Replies, //
+};
+
+/// One life of a peer. The lock is held while a request is carried out, so that requests of one
+/// peer follow each other, also when it has connected anew in the middle of one.
+#[pin_data]
+pub(crate) struct Life {
+    pub(crate) peer: Peer,
+    #[pin]
+    pub(crate) replies: Mutex<Replies<KVec<u8>>>,
+}
+
+/// The present life of each peer: one at most, so a peer's memory is bounded.
+#[pin_data]
+pub(crate) struct Peers {
+    #[pin]
+    lives: Mutex<[Option<Arc<Life>>; MAX_NODES]>,
+}
+
+impl Peers {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            lives <- new_mutex!([const { None }; MAX_NODES], "virgo_peers"),
+        })
+    }
+
+    /// The memory of `peer`'s life; new, and reported to `restarted`, if it was not known. May
+    /// sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EINVAL`] if no such node can be.
+    pub(crate) fn life(&self, peer: Peer, restarted: impl FnOnce()) -> Result<Arc<Life>> {
+        let mut lives = self.lives.lock();
+        let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
+        let place = lives.get_mut(index).ok_or(EINVAL)?;
+        if let Some(life) = place {
+            if life.peer.boot == peer.boot {
+                return Ok(life.clone());
+            }
+        }
+        let new = Arc::pin_init(
+            pin_init!(Life {
+                peer,
+                replies <- new_mutex!(Replies::new(), "virgo_replies"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let old = place.replace(new.clone());
+        drop(lives);
+        if old.is_some() {
+            restarted();
+        }
+        Ok(new)
+    }
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Replies to text commands: one line each, plain or JSON.
+
+use kernel::{
+    alloc::AllocError,
+    prelude::*, //
+};
+use virgo_proto::{
+    errno::Errno,
+    json::{
+        self,
+        Out, //
+    }, //
+};
+
+/// Why a command failed: for programs, and for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    /// The error.
+    pub errno: Errno,
+    /// What is wrong and what to do.
+    pub reason: &'static str,
+}
+
+impl Failure {
+    /// A failure with a reason of its own.
+    pub const fn new(errno: Errno, reason: &'static str) -> Self {
+        Failure { errno, reason }
+    }
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Failure::new(errno, errno.text())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        to_wire(e).into()
+    }
+}
+
+impl From<AllocError> for Failure {
+    fn from(_: AllocError) -> Self {
+        Errno::ENOMEM.into()
+    }
+}
+
+/// A kernel error as it crosses the wire.
+pub fn to_wire(e: Error) -> Errno {
+    Errno::from_wire(e.to_errno().unsigned_abs())
+}
+
+/// An error from the wire as the kernel has it.
+pub fn from_wire(status: u32) -> Error {
+    // The numbers are Linux's, far below MAX_ERRNO.
+    Error::from_errno(-(Errno::from_wire(status).to_wire() as c_int))
+}
+
+/// Bytes that wait to be sent.
+pub(crate) struct Outgoing<'a>(pub(crate) &'a mut KVVec<u8>);
+
+impl Out for Outgoing<'_> {
+    type Error = AllocError;
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
+        self.0.extend_from_slice(bytes, GFP_KERNEL)
+    }
+}
+
+/// A reply being written.
+pub struct Reply<'a> {
+    out: Outgoing<'a>,
+    start: usize,
+    json: bool,
+    empty: bool,
+}
+
+impl<'a> Reply<'a> {
+    pub(crate) fn new(out: &'a mut KVVec<u8>, json: bool) -> Self {
+        Reply {
+            start: out.len(),
+            out: Outgoing(out),
+            json,
+            empty: true,
+        }
+    }
+
+    /// The result of the command, as it is. In JSON it is `result`, or `hex` if it is not UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// `EILSEQ` if the bytes have line ends and the reply is not JSON; `ENOMEM`.
+    pub fn text(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.separator()?;
+        if !self.json {
+            if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+                return Err(Failure::new(
+                    Errno::EILSEQ,
+                    "the data has line ends; say 'json on' to see it",
+                ));
+            }
+            return Ok(self.out.put(bytes)?);
+        }
+        match core::str::from_utf8(bytes) {
+            Ok(text) => {
+                self.out.put(b"\"result\":")?;
+                Ok(json::string(&mut self.out, text)?)
+            }
+            Err(_) => {
+                self.out.put(b"\"hex\":")?;
+                Ok(json::hex_string(&mut self.out, bytes)?)
+            }
+        }
+    }
+
+    /// A named number.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn field(&mut self, name: &str, value: u64) -> Result<(), Failure> {
+        self.separator()?;
+        if self.json {
+            json::string(&mut self.out, name)?;
+            self.out.put(b":")?;
+        } else {
+            self.out.put(name.as_bytes())?;
+            self.out.put(b"=")?;
+        }
+        Ok(self.out.put(Decimal::new(value).digits())?)
+    }
+
+    fn separator(&mut self) -> Result<(), AllocError> {
+        let separator: &[u8] = match (self.json, self.empty) {
+            (true, true) => b"{\"ok\":true,",
+            (true, false) => b",",
+            (false, true) => b"",
+            (false, false) => b" ",
+        };
+        self.empty = false;
+        self.out.put(separator)
+    }
+
+    /// Ends the line. A failure replaces what was written.
+    pub(crate) fn end(mut self, result: Result<(), Failure>) -> Result<(), AllocError> {
+        if let Err(failure) = result {
+            self.out.0.truncate(self.start);
+            return self.fail(failure);
+        }
+        let end: &[u8] = match (self.json, self.empty) {
+            (true, true) => b"{\"ok\":true}\n",
+            (true, false) => b"}\n",
+            (false, _) => b"\n",
+        };
+        self.out.put(end)
+    }
+
+    fn fail(&mut self, failure: Failure) -> Result<(), AllocError> {
+        let Failure { errno, reason } = failure;
+        if self.json {
+            self.out.put(b"{\"ok\":false,\"errno\":")?;
+            json::string(&mut self.out, errno.name())?;
+            self.out.put(b",\"reason\":")?;
+            json::string(&mut self.out, reason)?;
+            return self.out.put(b"}\n");
+        }
+        self.out.put(b"ERR ")?;
+        self.out.put(errno.name().as_bytes())?;
+        self.out.put(b" ")?;
+        self.out.put(reason.as_bytes())?;
+        self.out.put(b"\n")
+    }
+}
+
+/// A number's decimal digits, without the formatting machinery.
+struct Decimal {
+    digits: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    fn new(mut value: u64) -> Self {
+        let mut this = Decimal {
+            digits: [b'0'; 20],
+            start: 19,
+        };
+        for (at, digit) in this.digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (value % 10) as u8;
+            this.start = at;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        this
+    }
+
+    fn digits(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The server of a service: its port, its sessions, and the end of all of them.
+
+use crate::{
+    limit::LogLimit,
+    limits,
+    peers::Peers,
+    service::Service,
+    session::Session,
+    stats::Stats, //
+};
+use kernel::{
+    debugfs,
+    fmt,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    net::{
+        Listener,
+        Stream,
+        Watch,
+        Watched,
+        Watcher, //
+    },
+    work::{
+        Queue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_config::Node;
+
+/// How often the janitor looks at sessions that have a time limit, in milliseconds.
+const SWEEP_MS: u32 = 1000;
+
+/// Connections accepted in a row before others get their turn.
+const ACCEPT_BUDGET: usize = 16;
+
+/// Connections that may wait to be accepted.
+const BACKLOG: c_int = 128;
+
+/// Serves a [`Service`] for as long as it lives.
+///
+/// Fields are dropped in order: first no new connections, then no sessions, then what the
+/// sessions used.
+#[pin_data]
+pub struct Server<S: Service> {
+    #[pin]
+    _shown: debugfs::File<Arc<Hub<S>>>,
+    #[pin]
+    _listener: Watched<Acceptor<S>>,
+    sessions: Sessions<S>,
+    _dir: debugfs::Dir,
+}
+
+/// What the sessions of a server share; its work is the janitor's.
+pub(crate) type Hub<S> = Task<Shared<S>>;
+
+#[pin_data]
+pub(crate) struct Shared<S: Service> {
+    pub(crate) service: Arc<S>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) stats: Stats,
+    pub(crate) peers: Pin<KBox<Peers>>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) log: Pin<KBox<LogLimit>>,
+    #[pin]
+    sessions: Mutex<KVec<Pin<KBox<Watched<Session<S>>>>>>,
+}
+
+impl<S: Service> Server<S> {
+    /// Starts to serve `service`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EADDRINUSE`] if somebody has the port, [`ENODEV`], [`ENOMEM`].
+    pub fn new(service: Arc<S>) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = virgo_config::node()?;
+            let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + 2)?;
+            let shared = Shared::new(service, node.clone(), Stats::new::<S>()?, queue.clone())?;
+            let hub = Arc::pin_init(linux::new_task!(queue.clone(), shared, "virgo_janitor"), GFP_KERNEL)?;
+            let listener = Listener::bind(S::PORT, BACKLOG)
+                .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
+            let dir = node.debugfs().subdir(S::NAME);
+            Ok(try_pin_init!(Self {
+                _shown <- dir.read_callback_file(c"stats", hub.clone(), &show::<S>),
+                _listener <- linux::new_watched!(
+                    queue,
+                    listener,
+                    Acceptor(hub.clone()),
+                    "virgo_listener"
+                ),
+                sessions: Sessions(hub),
+                _dir: dir,
+            }? Error))
+        })
+    }
+
+    /// Counts a system call: `index` is its place in [`Service::CALLS`].
+    pub fn count_call<T>(&self, index: usize, call: impl FnOnce() -> Result<T>) -> Result<T> {
+        let first = S::COMMANDS.len() + S::OPERATIONS.len();
+        self.sessions.0.stats.count(first + index, call)
+    }
+
+    /// The folder of the service in debugfs.
+    pub fn debugfs(&self) -> &debugfs::Dir {
+        &self._dir
+    }
+}
+
+fn show<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "# sessions {}", hub.sessions.lock().len())?;
+    hub.stats.show(f)
+}
+
+impl<S: Service> Shared<S> {
+    fn new(
+        service: Arc<S>,
+        node: Arc<Node>,
+        stats: Stats,
+        queue: Arc<Queue>,
+    ) -> Result<impl PinInit<Self, Error>> {
+        let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
+        let log = KBox::pin_init(LogLimit::new(limits::log_burst()), GFP_KERNEL)?;
+        Ok(try_pin_init!(Self {
+            service,
+            node,
+            stats,
+            peers,
+            queue,
+            log,
+            sessions <- new_mutex!(KVec::new(), "virgo_sessions"),
+        }? Error))
+    }
+
+    /// Takes the sessions that have ended out of the table, so that they can be dropped without
+    /// its lock. The second value says whether one of the others has a time limit.
+    fn ended(&self) -> (KVec<Pin<KBox<Watched<Session<S>>>>>, bool) {
+        let (mut ended, mut limited) = (KVec::new(), false);
+        let mut sessions = self.sessions.lock();
+        let mut at = 0;
+        while let Some(session) = sessions.get(at) {
+            limited |= session.limited();
+            // Without memory it stays until the next sweep.
+            if session.expired() && ended.reserve(1, GFP_KERNEL).is_ok() {
+                if let Ok(session) = sessions.remove(at) {
+                    let _ = ended.push_within_capacity(session);
+                    continue;
+                }
+            }
+            at += 1;
+        }
+        (ended, limited)
+    }
+}
+
+impl<S: Service> Run for Shared<S> {
+    /// The janitor: ends sessions whose time is over and frees those that have ended.
+    fn run(hub: &Hub<S>) {
+        let (ended, limited) = hub.ended();
+        drop(ended);
+        if limited {
+            hub.schedule_after_ms(SWEEP_MS);
+        }
+    }
+}
+
+/// Ends all sessions when dropped. No session can begin any more then: the listener is gone.
+struct Sessions<S: Service>(Arc<Hub<S>>);
+
+impl<S: Service> Drop for Sessions<S> {
+    fn drop(&mut self) {
+        let sessions = core::mem::take(&mut *self.0.sessions.lock());
+        drop(sessions);
+    }
+}
+
+/// Takes connections.
+pub(crate) struct Acceptor<S: Service>(Arc<Hub<S>>);
+
+impl<S: Service> Watcher for Acceptor<S> {
+    type Socket = Listener;
+
+    fn news(watch: &Task<Watch<Self>>) {
+        for _ in 0..ACCEPT_BUDGET {
+            match watch.socket.accept() {
+                Ok(Some(stream)) => {
+                    if let Err(e) = watch.0.admit(stream) {
+                        if watch.0.log.pass() {
+                            pr_warn!("connection to port {} refused: {e:?}\n", S::PORT);
+                        }
+                    }
+                }
+                Ok(None) => return,
+                Err(e) => {
+                    if watch.0.log.pass() {
+                        pr_warn!("accept on port {}: {e:?}\n", S::PORT);
+                    }
+                    watch.schedule_after_ms(SWEEP_MS);
+                    return;
+                }
+            }
+        }
+        watch.schedule();
+    }
+}
+
+/// Admission of new connections.
+trait Admit {
+    fn admit(&self, stream: Stream) -> Result;
+}
+
+impl<S: Service> Admit for Arc<Hub<S>> {
+    /// Begins a session, if the limits allow it. Of sessions that have not proven who they are
+    /// the oldest makes room.
+    fn admit(&self, stream: Stream) -> Result {
+        let session = Session::new(self.clone(), &stream)?;
+        let session = KBox::pin_init(
+            linux::new_watched!(self.queue.clone(), stream, session, "virgo_session"),
+            GFP_KERNEL,
+        )?;
+        let mut sessions = self.sessions.lock();
+        if sessions.len() >= limits::max_sessions() {
+            return Err(EUSERS);
+        }
+        let mut strangers = sessions.iter().filter(|s| s.is_stranger());
+        if strangers.clone().count() >= limits::max_strangers() {
+            if let Some(oldest) = strangers.next() {
+                oldest.end(&oldest.socket);
+            }
+        }
+        sessions.push(session, GFP_KERNEL)?;
+        drop(sessions);
+        self.schedule_after_ms(SWEEP_MS);
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a service is: a port, commands, operations and state.
+
+use crate::reply::{
+    Failure,
+    Reply, //
+};
+use kernel::prelude::*;
+use virgo_proto::{
+    command,
+    frame,
+    vuid::NodeId, //
+};
+
+/// A service of this node. The server does the rest: sockets, sessions, authentication, limits,
+/// parsing, at-most-once, counting.
+pub trait Service: Send + Sync + Sized + 'static {
+    /// Name in logs and of the folder in debugfs.
+    const NAME: &'static CStr;
+    /// TCP port.
+    const PORT: u16;
+    /// Commands of text sessions.
+    const COMMANDS: &'static [Command<Self>];
+    /// Operations that other nodes may request.
+    const OPERATIONS: &'static [Operation<Self>] = &[];
+    /// Names of system calls, to be counted by [`crate::Server::count_call`].
+    const CALLS: &'static [&'static str] = &[];
+
+    /// Adds to the reply of the command `stats`. May sleep.
+    fn stats(&self, _reply: &mut Reply<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// A peer has given up waiting for the reply of this operation before it could know what it
+    /// says; nobody else will ever know. May sleep.
+    fn undo(&self, _op: u16, _reply: &[u8]) {}
+
+    /// A peer has come back without the memory of its former life. May sleep.
+    fn peer_restarted(&self, _peer: Peer) {}
+}
+
+/// A text command.
+pub struct Command<S> {
+    /// What people type; the first is the one that `help` shows.
+    pub names: &'static [&'static str],
+    /// Arguments, for `help`: `(id,data)`.
+    pub usage: &'static str,
+    /// Does it. Runs in process context, may sleep.
+    pub run: fn(&S, &Caller, &command::Command<'_>, &mut Reply<'_>) -> Result<(), Failure>,
+}
+
+/// Who has typed a command.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// The uid it acts as.
+    pub uid: u32,
+    /// The longest it may wait for other nodes, in milliseconds.
+    pub deadline_ms: u32,
+}
+
+/// An operation that other nodes may request.
+pub struct Operation<S> {
+    /// Number in the frame.
+    pub number: u16,
+    /// Name for the counters.
+    pub name: &'static str,
+    /// What a repeated request does.
+    pub repeat: Repeat,
+    /// Does it: takes the body of the request, writes that of the reply. Runs in process context;
+    /// requests of one peer run one after the other, so it must not wait for another node.
+    pub run: fn(&S, Peer, &[u8], &mut Body<'_>) -> Result,
+}
+
+/// What a repeated request does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// It is done again: the operation changes nothing.
+    Again,
+    /// It gets the stored reply, whose body has at most this many bytes.
+    Stored(usize),
+}
+
+/// Another node, authenticated.
+#[derive(Clone, Copy)]
+pub struct Peer {
+    /// Its number.
+    pub node: NodeId,
+    /// Random number of its present life.
+    pub boot: u64,
+}
+
+/// The body of a reply being written.
+pub struct Body<'a> {
+    pub(crate) out: &'a mut KVVec<u8>,
+    pub(crate) start: usize,
+}
+
+impl Body<'_> {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`] beyond [`frame::MAX_BODY`], [`ENOMEM`].
+    pub fn put(&mut self, bytes: &[u8]) -> Result {
+        self.check(bytes.len())?;
+        Ok(self.out.extend_from_slice(bytes, GFP_KERNEL)?)
+    }
+
+    /// Appends `len` zeros to be written over.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::put`].
+    pub fn grow(&mut self, len: usize) -> Result<&mut [u8]> {
+        self.check(len)?;
+        let old = self.out.len();
+        self.out.extend_with(len, 0, GFP_KERNEL)?;
+        self.out.get_mut(old..).ok_or(ENOMEM)
+    }
+
+    fn check(&self, more: usize) -> Result {
+        let used = self.out.len().saturating_sub(self.start);
+        match more > frame::MAX_BODY.saturating_sub(used) {
+            true => Err(EMSGSIZE),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes back all but the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.out.truncate(self.start.saturating_add(len));
+    }
+}

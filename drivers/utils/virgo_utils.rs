@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_utils: everything that services have in common.
+//!
+//! A service implements [`Service`] and puts a [`Server`] into its module; to use the same
+//! service of other nodes it has a [`Client`]. Sockets, sessions, authentication, limits,
+//! at-most-once and counting are here, once.
+
+#![deny(missing_docs)]
+
+mod client;
+mod dial;
+mod frames;
+mod input;
+mod limit;
+mod limits;
+mod link;
+mod peers;
+mod reply;
+mod server;
+mod service;
+mod session;
+mod stats;
+mod text;
+
+pub use client::{
+    Client,
+    Request, //
+};
+pub use reply::{
+    from_wire,
+    to_wire,
+    Failure,
+    Reply, //
+};
+pub use server::Server;
+pub use service::{
+    Body,
+    Caller,
+    Command,
+    Operation,
+    Peer,
+    Repeat,
+    Service, //
+};
+
+use kernel::prelude::*;
+
+module! {
+    type: Utils,
+    name: "virgo_utils",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: sessions, authentication and remote procedure calls",
+    license: "GPL",
+    params: {
+        max_sessions: u32 {
+            default: 256,
+            description: "Sessions of one service (1 to 4096)",
+        },
+        max_strangers: u32 {
+            default: 64,
+            description: "Sessions of one service that have not proven who they are (1 to 4096)",
+        },
+        max_line: u32 {
+            default: 66048,
+            description: "Bytes of a text line (512 to 1048576)",
+        },
+        log_burst: u32 {
+            default: 10,
+            description: "Log lines in 5 s that the peers of one service can cause",
+        },
+    },
+}
+
+struct Utils;
+
+impl kernel::Module for Utils {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Utils)
+    }
+}
