@@ -56,6 +56,7 @@ errnos! {
     EFAULT = 14, "bad address";
     EBUSY = 16, "in use";
     EEXIST = 17, "exists already";
+    EXDEV = 18, "spread over several nodes";
     ENODEV = 19, "no such node";
     EINVAL = 22, "not valid";
     EMFILE = 24, "too many open";

@@ -9,6 +9,9 @@
 //! | Get    | [`DataArgs`]            | the bytes, shorter at the end | done again |
 //! | Free   | [`FreeArgs`]            | empty                       | stored reply |
 //! | Lookup | [`LookupArgs`]          | [`LookupReply`], chunk ids  | done again |
+//!
+//! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
+//! up and goes to them.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -33,6 +36,12 @@ pub const SHARED: u32 = 1 << 0;
 /// Flag of [`AllocArgs`]: the object is a piece of an allocation that the client's memory holds
 /// together; it dies with the client's life.
 pub const PIECE: u32 = 1 << 1;
+
+/// Flag of [`FreeArgs`]: free the map of a split allocation, whose chunks are gone.
+pub const MAP: u32 = 1 << 0;
+
+/// Most bytes of data in one Set or Get.
+pub const MAX_DATA: usize = 64 * 1024;
 
 /// Most chunk ids in one [`LookupReply`].
 pub const MAX_LOOKUP: usize = 1024;
@@ -67,7 +76,7 @@ pub struct DataArgs {
     pub id: U64,
     /// First byte.
     pub offset: U64,
-    /// Bytes.
+    /// Bytes. In a Set one more than there are means: put a zero behind them, if there is room.
     pub len: U32,
     /// Who asks.
     pub uid: U32,
@@ -81,6 +90,8 @@ pub struct FreeArgs {
     pub id: U64,
     /// Who asks.
     pub uid: U32,
+    /// [`MAP`].
+    pub flags: U32,
 }
 
 /// Arguments of Lookup.
@@ -95,8 +106,7 @@ pub struct LookupArgs {
     pub uid: U32,
 }
 
-/// Reply of Lookup; the ids of up to [`MAX_LOOKUP`] chunks follow. With `chunk` 0 the object is
-/// not split and no ids follow.
+/// Reply of Lookup; the ids of up to [`MAX_LOOKUP`] chunks follow, none beyond the last.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct LookupReply {

@@ -37,7 +37,7 @@ struct Module {
 impl kernel::InPlaceModule for Module {
     fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _server <- Server::new(Arc::new(Echo, GFP_KERNEL)?),
+            _server <- Server::new(Arc::new(Echo, GFP_KERNEL)?, Stats::new::<Echo>()?),
         }? Error)
     }
 }

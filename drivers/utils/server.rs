@@ -18,7 +18,8 @@ use kernel::{
     sync::{
         Arc,
         Mutex, //
-    }, //
+    },
+    uaccess::UserSliceReader, //
 };
 use linux::{
     net::{
@@ -52,10 +53,12 @@ const BACKLOG: c_int = 128;
 #[pin_data]
 pub struct Server<S: Service> {
     #[pin]
-    _shown: debugfs::File<Arc<Hub<S>>>,
+    _stats: debugfs::File<Arc<Hub<S>>>,
+    #[pin]
+    _peers: debugfs::File<Arc<S>>,
     #[pin]
     _listener: Watched<Acceptor<S>>,
-    sessions: Sessions<S>,
+    _sessions: Sessions<S>,
     _dir: debugfs::Dir,
 }
 
@@ -66,7 +69,7 @@ pub(crate) type Hub<S> = Task<Shared<S>>;
 pub(crate) struct Shared<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) node: Arc<Node>,
-    pub(crate) stats: Stats,
+    pub(crate) stats: Arc<Stats>,
     pub(crate) peers: Pin<KBox<Peers>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) log: Pin<KBox<LogLimit>>,
@@ -75,56 +78,72 @@ pub(crate) struct Shared<S: Service> {
 }
 
 impl<S: Service> Server<S> {
-    /// Starts to serve `service`. May sleep.
+    /// Starts to serve `service`, counting what it does with `stats`. May sleep.
     ///
     /// # Errors
     ///
     /// [`EADDRINUSE`] if somebody has the port, [`ENODEV`], [`ENOMEM`].
-    pub fn new(service: Arc<S>) -> impl PinInit<Self, Error> {
+    pub fn new(service: Arc<S>, stats: Arc<Stats>) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
             let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + 2)?;
-            let shared = Shared::new(service, node.clone(), Stats::new::<S>()?, queue.clone())?;
+            let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
             let hub = Arc::pin_init(linux::new_task!(queue.clone(), shared, "virgo_janitor"), GFP_KERNEL)?;
             let listener = Listener::bind(S::PORT, BACKLOG)
                 .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
             let dir = node.debugfs().subdir(S::NAME);
             Ok(try_pin_init!(Self {
-                _shown <- dir.read_callback_file(c"stats", hub.clone(), &show::<S>),
+                _stats <- dir.read_callback_file(c"stats", hub.clone(), &show_stats::<S>),
+                _peers <- dir.read_write_callback_file(
+                    c"peers",
+                    service,
+                    &show_peers::<S>,
+                    &control::<S>
+                ),
                 _listener <- linux::new_watched!(
                     queue,
                     listener,
                     Acceptor(hub.clone()),
                     "virgo_listener"
                 ),
-                sessions: Sessions(hub),
+                _sessions: Sessions(hub),
                 _dir: dir,
             }? Error))
         })
     }
+}
 
-    /// Counts a system call: `index` is its place in [`Service::CALLS`].
-    pub fn count_call<T>(&self, index: usize, call: impl FnOnce() -> Result<T>) -> Result<T> {
-        let first = S::COMMANDS.len() + S::OPERATIONS.len();
-        self.sessions.0.stats.count(first + index, call)
-    }
+fn show_stats<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "# sessions {}", hub.sessions.lock().len())?;
+    hub.stats.show(f)
+}
 
-    /// The folder of the service in debugfs.
-    pub fn debugfs(&self) -> &debugfs::Dir {
-        &self._dir
+fn show_peers<S: Service>(service: &Arc<S>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match service.client() {
+        Some(client) => client.show(f),
+        None => Ok(()),
     }
 }
 
-fn show<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "# sessions {}", hub.sessions.lock().len())?;
-    hub.stats.show(f)
+/// Takes `stop`, which ends all calls that wait for other nodes, and `start`.
+fn control<S: Service>(service: &Arc<S>, reader: &mut UserSliceReader) -> Result {
+    let client = service.client().ok_or(EOPNOTSUPP)?;
+    let mut word = [0; 16];
+    let word = word.get_mut(..reader.len()).ok_or(EINVAL)?;
+    reader.read_slice(word)?;
+    match word.trim_ascii() {
+        b"stop" => client.stop(),
+        b"start" => client.start(),
+        _ => return Err(EINVAL),
+    }
+    Ok(())
 }
 
 impl<S: Service> Shared<S> {
     fn new(
         service: Arc<S>,
         node: Arc<Node>,
-        stats: Stats,
+        stats: Arc<Stats>,
         queue: Arc<Queue>,
     ) -> Result<impl PinInit<Self, Error>> {
         let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;

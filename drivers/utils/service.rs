@@ -2,9 +2,12 @@
 
 //! What a service is: a port, commands, operations and state.
 
-use crate::reply::{
-    Failure,
-    Reply, //
+use crate::{
+    client::Client,
+    reply::{
+        Failure,
+        Reply, //
+    }, //
 };
 use kernel::prelude::*;
 use virgo_proto::{
@@ -24,12 +27,17 @@ pub trait Service: Send + Sync + Sized + 'static {
     const COMMANDS: &'static [Command<Self>];
     /// Operations that other nodes may request.
     const OPERATIONS: &'static [Operation<Self>] = &[];
-    /// Names of system calls, to be counted by [`crate::Server::count_call`].
+    /// Names of system calls, to be counted by [`crate::Stats::count_call`].
     const CALLS: &'static [&'static str] = &[];
 
     /// Adds to the reply of the command `stats`. May sleep.
     fn stats(&self, _reply: &mut Reply<'_>) -> Result<(), Failure> {
         Ok(())
+    }
+
+    /// How the service uses itself on other nodes, if it does.
+    fn client(&self) -> Option<&Client> {
+        None
     }
 
     /// A peer has given up waiting for the reply of this operation before it could know what it

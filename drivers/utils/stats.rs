@@ -6,9 +6,12 @@ use crate::service::Service;
 use kernel::{
     fmt,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
     time::{
         Instant,
@@ -31,13 +34,17 @@ struct Entry {
 }
 
 /// The counters of a service. Counting never blocks and may be done in any context.
-pub(crate) struct Stats {
+pub struct Stats {
     entries: KVec<Entry>,
 }
 
 impl Stats {
     /// Counters at zero: for the commands of the service, then its operations, then its calls.
-    pub(crate) fn new<S: Service>() -> Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new<S: Service>() -> Result<Arc<Self>> {
         let mut stats = Stats {
             entries: KVec::new(),
         };
@@ -50,7 +57,7 @@ impl Stats {
         for name in S::CALLS {
             stats.add("call", name)?;
         }
-        Ok(stats)
+        Ok(Arc::new(stats, GFP_KERNEL)?)
     }
 
     fn add(&mut self, kind: &'static str, name: &'static str) -> Result {
@@ -85,6 +92,15 @@ impl Stats {
             }
         }
         result
+    }
+
+    /// Runs a system call and counts it: `index` is its place in [`Service::CALLS`].
+    pub fn count_call<S: Service, T>(
+        &self,
+        index: usize,
+        call: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        self.count(S::COMMANDS.len() + S::OPERATIONS.len() + index, call)
     }
 
     /// Calls and errors of all operations together.

@@ -43,6 +43,7 @@ pub use service::{
     Repeat,
     Service, //
 };
+pub use stats::Stats;
 
 use kernel::prelude::*;
 

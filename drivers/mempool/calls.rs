@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory pool's system calls.
+
+use crate::{
+    buffer::{
+        Buffer,
+        SMALL, //
+    },
+    cluster::{
+        Mempool,
+        Target,
+        User, //
+    }, //
+};
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use linux::{
+    calls::MempoolCalls,
+    deadline::Deadline,
+    user::{
+        self,
+        place,
+        DataArgs,
+        FreeArgs,
+        MallocArgs, //
+    }, //
+};
+use virgo_proto::{
+    balance::Policy,
+    config::MAX_DEADLINE_MS,
+    mempool::MAX_DATA, //
+};
+use virgo_utils::Stats;
+
+/// Longest string of call 550, with its end.
+const MAX_STRING: usize = 64 * 1024;
+
+/// Serves the calls; counts each.
+pub(crate) struct Calls {
+    pub(crate) mempool: Arc<Mempool>,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// Names of the calls, in the order of the indices below.
+pub(crate) const NAMES: &[&str] = &[
+    "malloc", "set", "get", "free", "malloc2", "set2", "get2", "free2",
+];
+
+impl MempoolCalls for Calls {
+    fn malloc(&self, size: c_int, id: UserPtr) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(0, || {
+            let size = u64::try_from(size).map_err(|_| EINVAL)?;
+            let target = Target::Policy(self.mempool.node.config().place);
+            let mut writer = UserSlice::new(id, size_of::<u64>()).writer();
+            self.give(self.user(0)?, size, false, target, |id| writer.write(&id))
+        })
+    }
+
+    fn set(&self, id: u64, data: UserPtr) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(1, || {
+            let user = self.user(0)?;
+            let mut small = [0; SMALL];
+            let text = UserSlice::new(data, SMALL).reader().strcpy_into_buf(&mut small)?;
+            let mut large = KVVec::new();
+            let text = if text.to_bytes().len() + 1 < SMALL {
+                text.to_bytes()
+            } else {
+                large.extend_with(MAX_STRING, 0, GFP_KERNEL)?;
+                let text = UserSlice::new(data, MAX_STRING).reader().strcpy_into_buf(&mut large)?;
+                if text.to_bytes().len() + 1 >= MAX_STRING {
+                    return Err(EMSGSIZE);
+                }
+                text.to_bytes()
+            };
+            self.mempool.write(user, id, 0, text, true)?;
+            Ok(0)
+        })
+    }
+
+    fn get(&self, id: u64, data: UserPtr) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(2, || {
+            let user = self.user(0)?;
+            let mut done = 0;
+            let mut len = SMALL;
+            loop {
+                let mut buffer = Buffer::new(len)?;
+                let bytes = buffer.bytes();
+                let n = self.mempool.read(user, id, done as u64, bytes)?;
+                let bytes = bytes.get(..n).unwrap_or_default();
+                let end = bytes.iter().position(|&byte| byte == 0);
+                let text = end.and_then(|end| bytes.get(..=end)).unwrap_or(bytes);
+                let to = data.wrapping_byte_add(done);
+                UserSlice::new(to, text.len()).writer().write_slice(text)?;
+                if end.is_some() || n < len {
+                    return Ok(0);
+                }
+                done += n;
+                len = MAX_DATA;
+            }
+        })
+    }
+
+    fn free(&self, id: u64) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(3, || {
+            self.mempool.free(self.user(0)?, id)?;
+            Ok(0)
+        })
+    }
+
+    fn malloc2(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(4, || {
+            let a = user::read_args::<MallocArgs>(args, size)?;
+            if a.flags & !user::MALLOC_SHARED != 0 || (a.node != 0) != (a.place == place::NODE) {
+                return Err(EINVAL);
+            }
+            let target = match a.place {
+                place::DEFAULT => Target::Policy(self.mempool.node.config().place),
+                place::RANDOM => Target::Policy(Policy::Random),
+                place::LEAST_USED => Target::Policy(Policy::LeastUsed),
+                place::NODE => Target::Node(u8::try_from(a.node).map_err(|_| ENODEV)?),
+                _ => return Err(EINVAL),
+            };
+            let shared = a.flags & user::MALLOC_SHARED != 0;
+            let user = self.user(a.timeout_ms)?;
+            self.give(user, a.size, shared, target, |id| user::write_id(args, id))
+        })
+    }
+
+    fn set2(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(5, || {
+            let a = user::read_args::<DataArgs>(args, size)?;
+            let (user, len) = self.range(&a)?;
+            pieces(&a, len, |offset, at, part| {
+                UserSlice::new(at, part.len()).reader().read_slice(part)?;
+                self.mempool.write(user, a.id, offset, part, false)?;
+                Ok(part.len())
+            })
+        })
+    }
+
+    fn get2(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(6, || {
+            let a = user::read_args::<DataArgs>(args, size)?;
+            let (user, len) = self.range(&a)?;
+            pieces(&a, len, |offset, at, part| {
+                let n = self.mempool.read(user, a.id, offset, part)?;
+                let part = part.get(..n).unwrap_or_default();
+                UserSlice::new(at, n).writer().write_slice(part)?;
+                Ok(n)
+            })
+        })
+    }
+
+    fn free2(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Mempool, _>(7, || {
+            let a = user::read_args::<FreeArgs>(args, size)?;
+            if a.flags != 0 {
+                return Err(EINVAL);
+            }
+            self.mempool.free(self.user(a.timeout_ms)?, a.id)?;
+            Ok(0)
+        })
+    }
+}
+
+impl Calls {
+    /// The caller, who waits for the given or the configured time.
+    fn user(&self, timeout_ms: u32) -> Result<User> {
+        let ms = match timeout_ms {
+            0 => self.mempool.node.config().deadline_ms,
+            1..=MAX_DEADLINE_MS => timeout_ms,
+            _ => return Err(EINVAL),
+        };
+        Ok(User {
+            uid: user::current_uid(),
+            deadline: Deadline::after_ms(ms),
+        })
+    }
+
+    /// Allocates, and tells the caller the id; if that fails nothing stays allocated.
+    fn give(
+        &self,
+        user: User,
+        size: u64,
+        shared: bool,
+        target: Target,
+        tell: impl FnOnce(u64) -> Result,
+    ) -> Result<usize> {
+        let id = self.mempool.malloc(user, size, shared, target)?;
+        match tell(id) {
+            Ok(()) => Ok(0),
+            Err(e) => {
+                let _ = self.mempool.free(user, id);
+                Err(e)
+            }
+        }
+    }
+
+    fn range(&self, a: &DataArgs) -> Result<(User, usize)> {
+        if a.flags != 0 || a.offset.checked_add(a.len).is_none() {
+            return Err(EINVAL);
+        }
+        let len = usize::try_from(a.len).map_err(|_| EINVAL)?;
+        Ok((self.user(a.timeout_ms)?, len))
+    }
+}
+
+/// Does `step` for pieces of the range until all is done or a step does less than it should.
+/// Returns the bytes done; an error only if there were none.
+fn pieces(
+    a: &DataArgs,
+    len: usize,
+    mut step: impl FnMut(u64, UserPtr, &mut [u8]) -> Result<usize>,
+) -> Result<usize> {
+    let mut buffer = Buffer::new(len.min(MAX_DATA))?;
+    let mut done = 0;
+    loop {
+        let wanted = (len - done).min(MAX_DATA);
+        let part = buffer.bytes().get_mut(..wanted).ok_or(EINVAL)?;
+        let at = UserPtr::from_addr(a.data as usize).wrapping_byte_add(done);
+        let n = match step(a.offset + done as u64, at, part) {
+            Ok(n) => n.min(wanted),
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => return Ok(done),
+        };
+        done += n;
+        if n < wanted || done == len {
+            return Ok(done);
+        }
+    }
+}

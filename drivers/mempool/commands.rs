@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The memory pool's text commands.
+
+use crate::{
+    cluster::{
+        Mempool,
+        Target,
+        User, //
+    },
+    buffer::{
+        Buffer,
+        SMALL, //
+    }, //
+};
+use kernel::prelude::*;
+use linux::deadline::Deadline;
+use virgo_proto::{
+    command::{
+        self,
+        parse_u64, //
+    },
+    errno::Errno,
+    mempool::MAX_DATA,
+    vuid::{
+        parse_hex,
+        Hex, //
+    }, //
+};
+use virgo_utils::{
+    Caller,
+    Command,
+    Failure,
+    Reply, //
+};
+
+pub(crate) const COMMANDS: &[Command<Mempool>] = &[
+    Command {
+        names: &["virgo_cloud_malloc", "virgo_malloc"],
+        usage: "(bytes)",
+        run: malloc,
+    },
+    Command {
+        names: &["virgo_cloud_set", "virgo_set"],
+        usage: "(id,data)",
+        run: set,
+    },
+    Command {
+        names: &["virgo_cloud_get", "virgo_get"],
+        usage: "(id)",
+        run: get,
+    },
+    Command {
+        names: &["virgo_cloud_free", "virgo_free"],
+        usage: "(id)",
+        run: free,
+    },
+];
+
+type Outcome = Result<(), Failure>;
+
+fn malloc(
+    this: &Mempool,
+    caller: &Caller,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let [size] = command.args().ok_or(usage("virgo_cloud_malloc(bytes)"))?;
+    let size = parse_u64(size).ok_or(Failure::new(
+        Errno::EINVAL,
+        "the size is a number of bytes, at least 1",
+    ))?;
+    let target = Target::Policy(this.node.config().place);
+    let id = this.malloc(user(caller), size, false, target)?;
+    reply.text(&Hex(id).digits())
+}
+
+fn set(
+    this: &Mempool,
+    caller: &Caller,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
+    let id = parse_id(id)?;
+    this.write(user(caller), id, 0, data, true)?;
+    reply.text(&Hex(id).digits())
+}
+
+fn get(
+    this: &Mempool,
+    caller: &Caller,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
+    let id = parse_id(id)?;
+    let user = user(caller);
+    // Most strings are short: only the others need memory for the longest one.
+    for len in [SMALL, MAX_DATA] {
+        let mut buffer = Buffer::new(len)?;
+        let bytes = buffer.bytes();
+        let n = this.read(user, id, 0, bytes)?;
+        let bytes = bytes.get(..n).unwrap_or_default();
+        let end = bytes.iter().position(|&byte| byte == 0);
+        if end.is_some() || n < len {
+            return reply.text(bytes.get(..end.unwrap_or(n)).unwrap_or_default());
+        }
+    }
+    Err(Failure::new(
+        Errno::EMSGSIZE,
+        "longer than a text line can be; use the system call",
+    ))
+}
+
+fn free(
+    this: &Mempool,
+    caller: &Caller,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
+    this.free(user(caller), parse_id(id)?)?;
+    reply.text(b"kernel memory freed")
+}
+
+fn user(caller: &Caller) -> User {
+    User {
+        uid: caller.uid,
+        deadline: Deadline::after_ms(caller.deadline_ms),
+    }
+}
+
+fn usage(usage: &'static str) -> Failure {
+    Failure::new(Errno::EINVAL, usage)
+}
+
+fn parse_id(text: &[u8]) -> Result<u64, Failure> {
+    parse_hex(text).ok_or(Failure::new(
+        Errno::EINVAL,
+        "the id is up to 16 hexadecimal digits, as virgo_cloud_malloc gives it",
+    ))
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_mempool: memory of all nodes, used by id from any of them.
+
+mod buffer;
+mod calls;
+mod cluster;
+mod commands;
+mod object;
+mod peer;
+mod pool;
+mod table;
+
+use crate::{
+    calls::Calls,
+    cluster::Mempool, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::calls::MempoolRegistration;
+use virgo_proto::mempool::op;
+use virgo_utils::{
+    Client,
+    Command,
+    Failure,
+    Operation,
+    Peer,
+    Reply,
+    Server,
+    Service,
+    Stats, //
+};
+
+module! {
+    type: Module,
+    name: "virgo_mempool",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: memory of all nodes, used by id from any of them",
+    license: "GPL",
+    params: {
+        pool_bytes: u64 {
+            default: 67108864,
+            description: "Bytes of this node's memory that the pool may take",
+        },
+        chunk_bytes: u64 {
+            default: 65536,
+            description: "Bytes of an allocation that stay together on one node (4096 to 1048576)",
+        },
+    },
+}
+
+impl Service for Mempool {
+    const NAME: &'static CStr = c"mempool";
+    const PORT: u16 = 30000;
+    const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
+    const CALLS: &'static [&'static str] = calls::NAMES;
+
+    fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("used", self.pool.budget().used())?;
+        reply.field("limit", self.pool.budget().limit())?;
+        reply.field("objects", self.pool.len() as u64)
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+
+    fn undo(&self, op: u16, reply: &[u8]) {
+        if op == op::ALLOC {
+            self.undo_alloc(reply);
+        }
+    }
+
+    fn peer_restarted(&self, peer: Peer) {
+        let freed = self.pool.free_orphans(peer);
+        if freed > 0 {
+            pr_info!("node {} has restarted: {freed} pieces freed\n", peer.node);
+        }
+    }
+}
+
+impl Mempool {
+    /// Frees what a peer has allocated without ever learning the id.
+    fn undo_alloc(&self, reply: &[u8]) {
+        let Ok(reply) = virgo_proto::mempool::AllocReply::read_from_bytes(reply) else {
+            return;
+        };
+        if let Ok(vuid) = peer::own(self, reply.id.get()) {
+            let _ = self.pool.free(vuid);
+        }
+    }
+}
+
+/// Fields are dropped in order: first no program and no peer can call, then the state goes.
+#[pin_data]
+struct Module {
+    #[pin]
+    _calls: MempoolRegistration<Calls>,
+    #[pin]
+    _server: Server<Mempool>,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = virgo_config::node()?;
+            let chunk = module_parameters::chunk_bytes.value().clamp(4096, 1 << 20);
+            let limit = module_parameters::pool_bytes.value();
+            let mempool = Arc::pin_init(
+                Mempool::new(node, Mempool::PORT, limit, chunk),
+                GFP_KERNEL,
+            )?;
+            let stats = Stats::new::<Mempool>()?;
+            let calls = Calls {
+                mempool: mempool.clone(),
+                stats: stats.clone(),
+            };
+            Ok(try_pin_init!(Self {
+                _server <- Server::new(mempool, stats),
+                _calls <- MempoolRegistration::new(module, calls),
+            }? Error))
+        })
+    }
+}
