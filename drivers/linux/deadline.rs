@@ -1,64 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Points in time by which something has to be done.
+//!
+//! Counted in jiffies: reading them costs nothing, and the scheduler's timed waits are no finer.
 
 use kernel::{
     bindings,
     prelude::*,
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    }, //
+    time::msecs_to_jiffies, //
 };
 
 /// A point in time by which an operation has to end.
 #[derive(Clone, Copy)]
-pub struct Deadline(Instant<Monotonic>);
+pub struct Deadline {
+    /// In jiffies, which wrap; never more than half their range away.
+    at: c_ulong,
+}
 
 impl Deadline {
-    /// `ms` milliseconds from now.
+    /// `ms` milliseconds from now, or up to a jiffy later.
     pub fn after_ms(ms: u32) -> Self {
-        // No overflow: 2^32 ms are 50 days, the clock has room for 292 years.
-        Deadline(Instant::now() + Delta::from_millis(ms.into()))
+        let wait = msecs_to_jiffies(ms).saturating_add(1);
+        Deadline {
+            at: now().wrapping_add(wait.min(c_ulong::MAX / 4)),
+        }
     }
 
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
-        self.left().is_negative()
+        self.left_jiffies() == 0
     }
 
-    /// Milliseconds left, rounded up; 0 when it has passed.
+    /// Milliseconds left; 0 when it has passed.
     pub fn left_ms(&self) -> u32 {
-        u32::try_from(self.left().as_millis_ceil()).unwrap_or(0)
+        // SAFETY: Plain arithmetic without preconditions.
+        let ms = unsafe { bindings::jiffies64_to_msecs(self.left_jiffies() as u64) };
+        u32::try_from(ms).unwrap_or(u32::MAX)
     }
 
     /// The earlier of two.
     pub fn min(self, other: Deadline) -> Deadline {
-        if (self.0 - other.0).is_negative() {
+        if self.left_jiffies() < other.left_jiffies() {
             self
         } else {
             other
         }
     }
 
-    fn left(&self) -> Delta {
-        self.0 - Instant::now()
-    }
-
-    /// Jiffies left, rounded up, as the scheduler's timed waits take them: at most the longest
-    /// finite wait; 0 when it has passed.
+    /// Jiffies left, as the scheduler's timed waits take them; 0 when it has passed.
     pub(crate) fn left_jiffies(&self) -> c_long {
-        let nanos = u64::try_from(self.left().as_nanos()).unwrap_or(0);
-        // SAFETY: Plain arithmetic without preconditions.
-        let jiffies = unsafe { bindings::nsecs_to_jiffies(nanos) };
-        let jiffies = c_long::try_from(jiffies).unwrap_or(c_long::MAX - 2);
-        match nanos {
-            0 => 0,
-            // MAX_SCHEDULE_TIMEOUT itself would mean for ever.
-            _ => jiffies.min(c_long::MAX - 2) + 1,
-        }
+        (self.at.wrapping_sub(now()) as c_long).max(0)
     }
+}
+
+fn now() -> c_ulong {
+    // SAFETY: The kernel's clock is always valid; it changes under us, hence volatile.
+    unsafe { (&raw const bindings::jiffies).read_volatile() }
 }
 
 /// Maps the result of a timed wait of the kernel to whether it ended before the timeout.

@@ -8,6 +8,7 @@
 #include <linux/in.h>
 #include <linux/inetdevice.h>
 #include <linux/net.h>
+#include <linux/sched/signal.h>
 #include <linux/tcp.h>
 #include <linux/user_namespace.h>
 #include <linux/wait.h>
@@ -103,17 +104,39 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 	return true;
 }
 
+/* Sockets wake interruptible sleepers only; ours are killable. */
+static int virgo_sock_wake(struct wait_queue_entry *entry, unsigned int mode, int flags, void *key)
+{
+	return default_wake_function(entry, TASK_NORMAL, flags, key);
+}
+
 /* Waits killably. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed. */
 long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout)
 {
-	struct sock *sk = sock->sk;
+	wait_queue_head_t *head = sk_sleep(sock->sk);
+	DEFINE_WAIT_FUNC(wait, virgo_sock_wake);
 
 	if (event == VIRGO_SOCK_WRITABLE) {
 		/* Without the bit the stack does not announce space. */
 		set_bit(SOCK_NOSPACE, &sock->flags);
 		smp_mb__after_atomic();
 	}
-	return wait_event_killable_timeout(*sk_sleep(sk), virgo_sock_happened(sock, event), timeout);
+	for (;;) {
+		prepare_to_wait(head, &wait, TASK_KILLABLE);
+		if (virgo_sock_happened(sock, event)) {
+			timeout = max(timeout, 1);
+			break;
+		}
+		if (fatal_signal_pending(current)) {
+			timeout = -ERESTARTSYS;
+			break;
+		}
+		if (!timeout)
+			break;
+		timeout = schedule_timeout(timeout);
+	}
+	finish_wait(head, &wait);
+	return timeout;
 }
 
 static void virgo_hook_run(struct sock *sk)

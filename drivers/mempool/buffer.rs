@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 
 /// Bytes that need no allocation.
-pub(crate) const SMALL: usize = 256;
+pub(crate) const SMALL: usize = 64;
 
 /// A buffer of any size.
 pub(crate) enum Buffer {

@@ -36,7 +36,8 @@ use linux::{
 use virgo_proto::{
     balance::Policy,
     config::MAX_DEADLINE_MS,
-    mempool::MAX_DATA, //
+    mempool::MAX_DATA,
+    scan, //
 };
 use virgo_utils::Stats;
 
@@ -58,9 +59,10 @@ impl MempoolCalls for Calls {
     fn malloc(&self, size: c_int, id: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(0, || {
             let size = u64::try_from(size).map_err(|_| EINVAL)?;
-            let target = Target::Policy(self.mempool.node.config().place);
+            let user = self.user(0)?;
+            let target = Target::Policy(user.config.place);
             let mut writer = UserSlice::new(id, size_of::<u64>()).writer();
-            self.give(self.user(0)?, size, false, target, |id| writer.write(&id))
+            self.give(&user, size, false, target, |id| writer.write(&id))
         })
     }
 
@@ -80,7 +82,7 @@ impl MempoolCalls for Calls {
                 }
                 text.to_bytes()
             };
-            self.mempool.write(user, id, 0, text, true)?;
+            self.mempool.write(&user, id, 0, text, true)?;
             Ok(0)
         })
     }
@@ -93,9 +95,9 @@ impl MempoolCalls for Calls {
             loop {
                 let mut buffer = Buffer::new(len)?;
                 let bytes = buffer.bytes();
-                let n = self.mempool.read(user, id, done as u64, bytes)?;
+                let n = self.mempool.read(&user, id, done as u64, bytes)?;
                 let bytes = bytes.get(..n).unwrap_or_default();
-                let end = bytes.iter().position(|&byte| byte == 0);
+                let end = scan::find(bytes, [0]);
                 let text = end.and_then(|end| bytes.get(..=end)).unwrap_or(bytes);
                 let to = data.wrapping_byte_add(done);
                 UserSlice::new(to, text.len()).writer().write_slice(text)?;
@@ -110,7 +112,7 @@ impl MempoolCalls for Calls {
 
     fn free(&self, id: u64) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(3, || {
-            self.mempool.free(self.user(0)?, id)?;
+            self.mempool.free(&self.user(0)?, id)?;
             Ok(0)
         })
     }
@@ -121,16 +123,16 @@ impl MempoolCalls for Calls {
             if a.flags & !user::MALLOC_SHARED != 0 || (a.node != 0) != (a.place == place::NODE) {
                 return Err(EINVAL);
             }
+            let user = self.user(a.timeout_ms)?;
             let target = match a.place {
-                place::DEFAULT => Target::Policy(self.mempool.node.config().place),
+                place::DEFAULT => Target::Policy(user.config.place),
                 place::RANDOM => Target::Policy(Policy::Random),
                 place::LEAST_USED => Target::Policy(Policy::LeastUsed),
                 place::NODE => Target::Node(u8::try_from(a.node).map_err(|_| ENODEV)?),
                 _ => return Err(EINVAL),
             };
             let shared = a.flags & user::MALLOC_SHARED != 0;
-            let user = self.user(a.timeout_ms)?;
-            self.give(user, a.size, shared, target, |id| user::write_id(args, id))
+            self.give(&user, a.size, shared, target, |id| user::write_id(args, id))
         })
     }
 
@@ -140,7 +142,7 @@ impl MempoolCalls for Calls {
             let (user, len) = self.range(&a)?;
             pieces(&a, len, |offset, at, part| {
                 UserSlice::new(at, part.len()).reader().read_slice(part)?;
-                self.mempool.write(user, a.id, offset, part, false)?;
+                self.mempool.write(&user, a.id, offset, part, false)?;
                 Ok(part.len())
             })
         })
@@ -151,7 +153,7 @@ impl MempoolCalls for Calls {
             let a = user::read_args::<DataArgs>(args, size)?;
             let (user, len) = self.range(&a)?;
             pieces(&a, len, |offset, at, part| {
-                let n = self.mempool.read(user, a.id, offset, part)?;
+                let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
                 UserSlice::new(at, n).writer().write_slice(part)?;
                 Ok(n)
@@ -165,7 +167,7 @@ impl MempoolCalls for Calls {
             if a.flags != 0 {
                 return Err(EINVAL);
             }
-            self.mempool.free(self.user(a.timeout_ms)?, a.id)?;
+            self.mempool.free(&self.user(a.timeout_ms)?, a.id)?;
             Ok(0)
         })
     }
@@ -174,21 +176,23 @@ impl MempoolCalls for Calls {
 impl Calls {
     /// The caller, who waits for the given or the configured time.
     fn user(&self, timeout_ms: u32) -> Result<User> {
+        let config = self.mempool.node.config();
         let ms = match timeout_ms {
-            0 => self.mempool.node.config().deadline_ms,
+            0 => config.deadline_ms,
             1..=MAX_DEADLINE_MS => timeout_ms,
             _ => return Err(EINVAL),
         };
         Ok(User {
             uid: user::current_uid(),
             deadline: Deadline::after_ms(ms),
+            config,
         })
     }
 
     /// Allocates, and tells the caller the id; if that fails nothing stays allocated.
     fn give(
         &self,
-        user: User,
+        user: &User,
         size: u64,
         shared: bool,
         target: Target,

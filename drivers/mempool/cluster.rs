@@ -74,6 +74,8 @@ pub(crate) struct Mempool {
     pub(crate) client: Client,
     /// Bytes of a piece.
     chunk: u64,
+    /// Whether this node's own memory is reached like another's.
+    loopback: bool,
     /// What each node's pool had left when it last said so; at first as much as can be.
     room: [Atomic<u64>; MAX_NODES],
 }
@@ -87,22 +89,39 @@ pub(crate) enum Target {
     Node(NodeId),
 }
 
-/// A user of cluster memory, and how long it may wait.
-#[derive(Clone, Copy)]
+/// A user of cluster memory, how long it may wait, and what holds for it.
 pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
+    pub(crate) config: Arc<Config>,
 }
 
 impl Mempool {
-    pub(crate) fn new(node: Arc<Node>, port: u16, limit: u64, chunk: u64) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        port: u16,
+        limit: u64,
+        chunk: u64,
+        loopback: bool,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             pool <- Pool::new(limit),
             client <- Client::new(node.clone(), port),
             node,
             chunk,
+            loopback,
             room: [const { Atomic::new(u64::MAX) }; MAX_NODES],
         }? Error)
+    }
+
+    /// Whether node `node` is reached without a connection.
+    fn is_here(&self, user: &User, node: NodeId) -> bool {
+        node == user.config.me && !self.loopback
+    }
+
+    /// What `id` says, if it was ever issued.
+    fn open(&self, user: &User, id: u64) -> Result<Vuid> {
+        Vuid::open(id, &user.config.check).ok_or(EINVAL)
     }
 
     /// Allocates `size` bytes, which are zero, and returns the id. May sleep, killably.
@@ -113,7 +132,7 @@ impl Mempool {
     /// full; and what calls to other nodes fail with, if no node can take it.
     pub(crate) fn malloc(
         &self,
-        user: User,
+        user: &User,
         size: u64,
         shared: bool,
         target: Target,
@@ -121,13 +140,12 @@ impl Mempool {
         if size == 0 {
             return Err(EINVAL);
         }
-        let config = self.node.config();
         let owner = Owner {
             uid: user.uid,
             shared,
         };
         if size <= self.chunk {
-            return self.piece(&config, user, owner, size, target, false);
+            return self.piece(user, owner, size, target, false);
         }
         let pieces = size.div_ceil(self.chunk);
         if pieces > MAX_PIECES {
@@ -140,7 +158,7 @@ impl Mempool {
             if bytes == 0 {
                 break Ok(());
             }
-            let id = self.piece(&config, user, owner, bytes, target, true);
+            let id = self.piece(user, owner, bytes, target, true);
             match id.and_then(|id| Ok(ids.push(id, GFP_KERNEL)?)) {
                 Ok(()) => left -= bytes,
                 Err(e) => break Err(e),
@@ -158,15 +176,14 @@ impl Mempool {
         let mut spare = KVVec::new();
         spare.extend_from_slice(&map.ids, GFP_KERNEL)?;
         self.pool
-            .keep_map(&config, owner, map)
+            .keep_map(&user.config, owner, map)
             .inspect_err(|_| self.free_pieces(user, &spare))
     }
 
     /// Allocates on one node; where the policy chooses, on another one if that cannot.
     fn piece(
         &self,
-        config: &Config,
-        user: User,
+        user: &User,
         owner: Owner,
         size: u64,
         target: Target,
@@ -174,21 +191,21 @@ impl Mempool {
     ) -> Result<u64> {
         let policy = match target {
             Target::Node(node) => {
-                config.nodes.address(node).ok_or(ENODEV)?;
-                return self.piece_on(config, user, owner, size, node, of_map);
+                user.config.nodes.address(node).ok_or(ENODEV)?;
+                return self.piece_on(user, owner, size, node, of_map);
             }
             Target::Policy(policy) => policy,
         };
         let mut candidates = [0; MAX_NODES];
         let mut room = [0; MAX_NODES];
         let mut count = 0;
-        for (node, _) in config.nodes.iter() {
-            let used = config.used & 1 << (node - 1) != 0;
+        for (node, _) in user.config.nodes.iter() {
+            let used = user.config.used & 1 << (node - 1) != 0;
             if let (true, Some(to), Some(free)) =
                 (used, candidates.get_mut(count), room.get_mut(count))
             {
                 *to = node;
-                *free = self.room(config, node);
+                *free = self.room(user, node);
                 count += 1;
             }
         }
@@ -196,8 +213,8 @@ impl Mempool {
         while count > 0 {
             let known = room.get(..count).unwrap_or_default();
             let chosen = balance::choose(policy, known, crypto::random_u32()).unwrap_or(0);
-            let node = candidates.get(chosen).copied().unwrap_or(config.me);
-            match self.piece_on(config, user, owner, size, node, of_map) {
+            let node = candidates.get(chosen).copied().unwrap_or(user.config.me);
+            match self.piece_on(user, owner, size, node, of_map) {
                 Err(e @ (ENOMEM | EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET))
                     if !user.deadline.passed() =>
                 {
@@ -214,15 +231,14 @@ impl Mempool {
 
     fn piece_on(
         &self,
-        config: &Config,
-        user: User,
+        user: &User,
         owner: Owner,
         size: u64,
         node: NodeId,
         of_map: bool,
     ) -> Result<u64> {
-        if node == config.me {
-            return self.pool.alloc(config, owner, size, None);
+        if self.is_here(user, node) {
+            return self.pool.alloc(&user.config, owner, size, None);
         }
         let mut flags = 0;
         if owner.shared {
@@ -249,8 +265,8 @@ impl Mempool {
         Ok(reply.id.get())
     }
 
-    fn room(&self, config: &Config, node: NodeId) -> u64 {
-        if node == config.me {
+    fn room(&self, user: &User, node: NodeId) -> u64 {
+        if node == user.config.me {
             return self.pool.budget().free();
         }
         let room = self.room.get(usize::from(node).wrapping_sub(1));
@@ -265,7 +281,7 @@ impl Mempool {
 
     /// Gives pieces back whose map will never be. What cannot be reached now is freed when this
     /// node comes back after its next restart.
-    fn free_pieces(&self, user: User, ids: &[u64]) {
+    fn free_pieces(&self, user: &User, ids: &[u64]) {
         for &id in ids {
             let _ = self.free(user, id);
         }
@@ -278,19 +294,18 @@ impl Mempool {
     ///
     /// [`EINVAL`] for an id that nobody issued, [`ESTALE`] for a freed one, [`EPERM`] for
     /// somebody else's; and what calls to other nodes fail with.
-    pub(crate) fn read(&self, user: User, id: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
-        let config = self.node.config();
-        let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-        if vuid.node != config.me {
-            return match self.read_remote(user, vuid.node, id, offset, to) {
+    pub(crate) fn read(&self, user: &User, id: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
+        let node = Vuid::node_of(id);
+        if !self.is_here(user, node) {
+            return match self.read_remote(user, node, id, offset, to) {
                 Err(EXDEV) => {
-                    let whole = self.fetch_map(user, vuid.node, id)?;
+                    let whole = self.fetch_map(user, node, id)?;
                     self.read_pieces(user, &whole, offset, to)
                 }
                 result => result,
             };
         }
-        let object = self.pool.get(vuid)?;
+        let object = self.pool.get(self.open(user, id)?)?;
         let content = object.open(user.uid)?;
         match &content.map {
             None => Ok(content.read(offset, to)),
@@ -300,7 +315,7 @@ impl Mempool {
 
     fn read_remote(
         &self,
-        user: User,
+        user: &User,
         node: NodeId,
         id: u64,
         offset: u64,
@@ -326,7 +341,7 @@ impl Mempool {
 
     fn read_pieces(
         &self,
-        user: User,
+        user: &User,
         map: &Map,
         offset: u64,
         to: &mut [u8],
@@ -348,13 +363,12 @@ impl Mempool {
     }
 
     /// Like [`Self::read`], of an object that is not split.
-    fn read_piece(&self, user: User, id: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
-        let config = self.node.config();
-        let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-        if vuid.node != config.me {
-            return self.read_remote(user, vuid.node, id, offset, to);
+    fn read_piece(&self, user: &User, id: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
+        let node = Vuid::node_of(id);
+        if !self.is_here(user, node) {
+            return self.read_remote(user, node, id, offset, to);
         }
-        let object = self.pool.get(vuid)?;
+        let object = self.pool.get(self.open(user, id)?)?;
         Ok(object.open(user.uid)?.read(offset, to))
     }
 
@@ -366,24 +380,23 @@ impl Mempool {
     /// As for [`Self::read`]; [`EFBIG`] if it does not fit, and nothing is changed then.
     pub(crate) fn write(
         &self,
-        user: User,
+        user: &User,
         id: u64,
         offset: u64,
         from: &[u8],
         terminate: bool,
     ) -> Result {
-        let config = self.node.config();
-        let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-        if vuid.node != config.me {
-            return match self.write_remote(user, vuid.node, id, offset, from, terminate) {
+        let node = Vuid::node_of(id);
+        if !self.is_here(user, node) {
+            return match self.write_remote(user, node, id, offset, from, terminate) {
                 Err(EXDEV) => {
-                    let map = self.fetch_map(user, vuid.node, id)?;
+                    let map = self.fetch_map(user, node, id)?;
                     self.write_pieces(user, &map, offset, from, terminate)
                 }
                 result => result,
             };
         }
-        let object = self.pool.get(vuid)?;
+        let object = self.pool.get(self.open(user, id)?)?;
         let content = object.open(user.uid)?;
         match &content.map {
             None => content.write(offset, from, terminate),
@@ -393,7 +406,7 @@ impl Mempool {
 
     fn write_remote(
         &self,
-        user: User,
+        user: &User,
         node: NodeId,
         id: u64,
         offset: u64,
@@ -415,7 +428,7 @@ impl Mempool {
 
     fn write_pieces(
         &self,
-        user: User,
+        user: &User,
         map: &Map,
         offset: u64,
         from: &[u8],
@@ -444,13 +457,12 @@ impl Mempool {
         Ok(())
     }
 
-    fn write_piece(&self, user: User, piece: &Piece, from: &[u8]) -> Result {
-        let config = self.node.config();
-        let vuid = Vuid::open(piece.id, &config.check).ok_or(EINVAL)?;
-        if vuid.node != config.me {
-            return self.write_remote(user, vuid.node, piece.id, piece.offset, from, false);
+    fn write_piece(&self, user: &User, piece: &Piece, from: &[u8]) -> Result {
+        let node = Vuid::node_of(piece.id);
+        if !self.is_here(user, node) {
+            return self.write_remote(user, node, piece.id, piece.offset, from, false);
         }
-        let object = self.pool.get(vuid)?;
+        let object = self.pool.get(self.open(user, piece.id)?)?;
         object.open(user.uid)?.write(piece.offset, from, false)
     }
 
@@ -460,28 +472,27 @@ impl Mempool {
     ///
     /// As for [`Self::read`]. If a node that has a piece cannot be reached the allocation stays,
     /// and can be freed again.
-    pub(crate) fn free(&self, user: User, id: u64) -> Result {
-        let config = self.node.config();
-        let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-        if vuid.node != config.me {
-            return match self.free_remote(user, vuid.node, id, 0) {
+    pub(crate) fn free(&self, user: &User, id: u64) -> Result {
+        let node = Vuid::node_of(id);
+        if !self.is_here(user, node) {
+            return match self.free_remote(user, node, id, 0) {
                 Err(EXDEV) => {
-                    let map = self.fetch_map(user, vuid.node, id)?;
+                    let map = self.fetch_map(user, node, id)?;
                     self.free_all(user, &map)?;
-                    self.free_remote(user, vuid.node, id, MAP)
+                    self.free_remote(user, node, id, MAP)
                 }
                 result => result,
             };
         }
-        let object = self.pool.get(vuid)?;
+        let object = self.pool.get(self.open(user, id)?)?;
         let content = object.open(user.uid)?;
         if let Some(map) = &content.map {
             self.free_all(user, map)?;
         }
-        self.pool.free(vuid)
+        self.pool.free(self.open(user, id)?)
     }
 
-    fn free_remote(&self, user: User, node: NodeId, id: u64, flags: u32) -> Result {
+    fn free_remote(&self, user: &User, node: NodeId, id: u64, flags: u32) -> Result {
         let args = FreeArgs {
             id: id.into(),
             uid: user.uid.into(),
@@ -493,14 +504,13 @@ impl Mempool {
 
     /// Frees all pieces. Those that are gone already do not count as an error: their node has
     /// restarted, or an earlier attempt got that far.
-    fn free_all(&self, user: User, map: &Map) -> Result {
-        let config = self.node.config();
+    fn free_all(&self, user: &User, map: &Map) -> Result {
         for &id in &map.ids {
-            let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-            let freed = if vuid.node == config.me {
-                self.pool.free(vuid)
+            let node = Vuid::node_of(id);
+            let freed = if self.is_here(user, node) {
+                self.open(user, id).and_then(|vuid| self.pool.free(vuid))
             } else {
-                self.free_remote(user, vuid.node, id, 0)
+                self.free_remote(user, node, id, 0)
             };
             match freed {
                 Ok(()) | Err(ESTALE) => (),
@@ -511,7 +521,7 @@ impl Mempool {
     }
 
     /// Asks node `node` for the map of allocation `id`.
-    fn fetch_map(&self, user: User, node: NodeId, id: u64) -> Result<Map> {
+    fn fetch_map(&self, user: &User, node: NodeId, id: u64) -> Result<Map> {
         let mut map = Map {
             size: 0,
             chunk: 0,
@@ -545,7 +555,7 @@ impl Mempool {
 
     fn ask(
         &self,
-        user: User,
+        user: &User,
         node: NodeId,
         op: u16,
         args: &[u8],
@@ -558,6 +568,8 @@ impl Mempool {
             data,
             again: matches!(op, op::GET | op::LOOKUP),
         };
+        // No such node: an id that nobody issued.
+        user.config.nodes.address(node).ok_or(EINVAL)?;
         self.client.call(node, &request, reply, user.deadline)
     }
 }

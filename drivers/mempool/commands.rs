@@ -22,6 +22,7 @@ use virgo_proto::{
     },
     errno::Errno,
     mempool::MAX_DATA,
+    scan,
     vuid::{
         parse_hex,
         Hex, //
@@ -70,8 +71,9 @@ fn malloc(
         Errno::EINVAL,
         "the size is a number of bytes, at least 1",
     ))?;
-    let target = Target::Policy(this.node.config().place);
-    let id = this.malloc(user(caller), size, false, target)?;
+    let user = user(this, caller);
+    let target = Target::Policy(user.config.place);
+    let id = this.malloc(&user, size, false, target)?;
     reply.text(&Hex(id).digits())
 }
 
@@ -83,7 +85,7 @@ fn set(
 ) -> Outcome {
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
     let id = parse_id(id)?;
-    this.write(user(caller), id, 0, data, true)?;
+    this.write(&user(this, caller), id, 0, data, true)?;
     reply.text(&Hex(id).digits())
 }
 
@@ -95,14 +97,14 @@ fn get(
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
     let id = parse_id(id)?;
-    let user = user(caller);
+    let user = user(this, caller);
     // Most strings are short: only the others need memory for the longest one.
     for len in [SMALL, MAX_DATA] {
         let mut buffer = Buffer::new(len)?;
         let bytes = buffer.bytes();
-        let n = this.read(user, id, 0, bytes)?;
+        let n = this.read(&user, id, 0, bytes)?;
         let bytes = bytes.get(..n).unwrap_or_default();
-        let end = bytes.iter().position(|&byte| byte == 0);
+        let end = scan::find(bytes, [0]);
         if end.is_some() || n < len {
             return reply.text(bytes.get(..end.unwrap_or(n)).unwrap_or_default());
         }
@@ -120,14 +122,15 @@ fn free(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
-    this.free(user(caller), parse_id(id)?)?;
+    this.free(&user(this, caller), parse_id(id)?)?;
     reply.text(b"kernel memory freed")
 }
 
-fn user(caller: &Caller) -> User {
+fn user(this: &Mempool, caller: &Caller) -> User {
     User {
         uid: caller.uid,
         deadline: Deadline::after_ms(caller.deadline_ms),
+        config: this.node.config(),
     }
 }
 

@@ -48,6 +48,10 @@ module! {
             default: 65536,
             description: "Bytes of an allocation that stay together on one node (4096 to 1048576)",
         },
+        loopback: u8 {
+            default: 0,
+            description: "1: reach this node's own memory over the network too (for measurements)",
+        },
     },
 }
 
@@ -108,9 +112,10 @@ impl kernel::InPlaceModule for Module {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
             let chunk = module_parameters::chunk_bytes.value().clamp(4096, 1 << 20);
+            let loopback = module_parameters::loopback.value() != 0;
             let limit = module_parameters::pool_bytes.value();
             let mempool = Arc::pin_init(
-                Mempool::new(node, Mempool::PORT, limit, chunk),
+                Mempool::new(node, Mempool::PORT, limit, chunk, loopback),
                 GFP_KERNEL,
             )?;
             let stats = Stats::new::<Mempool>()?;

@@ -11,6 +11,8 @@
 //! end of the line if there is none. A command with `n` arguments cuts its body at the first
 //! `n - 1` commas, so the last argument may hold commas, blanks and parentheses as they are.
 
+use crate::scan;
+
 /// A command line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command<'a> {
@@ -24,9 +26,7 @@ impl<'a> Command<'a> {
     /// Takes `line`, without its line end, apart.
     pub fn parse(line: &'a [u8]) -> Self {
         let line = line.trim_ascii_start();
-        let end = line
-            .iter()
-            .position(|&byte| byte == b'(' || byte == b' ' || byte == b'\t');
+        let end = scan::find(line, [b'(', b' ', b'\t']);
         let Some((name, rest)) = end.and_then(|end| line.split_at_checked(end)) else {
             return Command {
                 name: line.trim_ascii_end(),
@@ -74,7 +74,10 @@ mod tests {
 
     #[test]
     fn the_original_spellings_are_read() {
-        assert_eq!(parse("virgo_cloud_malloc(100)"), ("virgo_cloud_malloc", "100"));
+        assert_eq!(
+            parse("virgo_cloud_malloc(100)"),
+            ("virgo_cloud_malloc", "100")
+        );
         assert_eq!(parse("virgo_cloud_get(ff"), ("virgo_cloud_get", "ff"));
         assert_eq!(parse("virgo_cloud_get(ff) \t"), ("virgo_cloud_get", "ff"));
         assert_eq!(parse("stats"), ("stats", ""));

@@ -260,7 +260,10 @@ mod tests {
 
     #[test]
     fn the_original_single_line_is_read() {
-        assert_eq!(items("10.9.0.1,10.9.0.2\n"), Ok(vec![Item::Node(A), Item::Node(B)]));
+        assert_eq!(
+            items("10.9.0.1,10.9.0.2\n"),
+            Ok(vec![Item::Node(A), Item::Node(B)])
+        );
     }
 
     #[test]
@@ -278,8 +281,14 @@ mod tests {
             Item::TextUid(7),
             Item::DeadlineMs(100),
             Item::Place(Policy::LeastUsed),
-            Item::Export { path: "/a b", writable: true },
-            Item::Export { path: "/c", writable: false },
+            Item::Export {
+                path: "/a b",
+                writable: true,
+            },
+            Item::Export {
+                path: "/c",
+                writable: false,
+            },
             Item::Executable("/x"),
             Item::Library("/y"),
         ];
@@ -324,7 +333,10 @@ mod tests {
         for i in 1..=64 {
             nodes.add(Ipv4Addr::new(10, 0, 0, i)).unwrap();
         }
-        assert_eq!(nodes.add(Ipv4Addr::new(10, 0, 0, 65)), Err("more than 64 nodes"));
+        assert_eq!(
+            nodes.add(Ipv4Addr::new(10, 0, 0, 65)),
+            Err("more than 64 nodes")
+        );
     }
 
     proptest! {

@@ -37,7 +37,9 @@ pub const TRANSCRIPT_LEN: usize = 16 + 2 * HELLO_LEN;
 pub type Mac = [u8; MAC_LEN];
 
 /// Body of a Hello or Challenge: one side presents itself.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
+)]
 #[repr(C)]
 pub struct Hello {
     /// Number of the node in the configuration.

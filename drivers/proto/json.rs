@@ -17,7 +17,10 @@ pub trait Out {
 pub fn string<O: Out>(out: &mut O, text: &str) -> Result<(), O::Error> {
     out.put(b"\"")?;
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|&b| b < 0x20 || b == b'"' || b == b'\\') {
+    while let Some(at) = rest
+        .iter()
+        .position(|&b| b < 0x20 || b == b'"' || b == b'\\')
+    {
         let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, b""));
         out.put(plain)?;
         let Some((&byte, after)) = special.split_first() else {

@@ -2,6 +2,8 @@
 
 //! Lines out of a byte stream, however the network cuts it.
 
+use crate::scan;
+
 /// Finds lines in a buffer that grows at its end and is consumed at its start.
 ///
 /// Remembers how far it has looked, so that a line arriving in one-byte segments costs no more
@@ -31,7 +33,7 @@ impl Splitter {
     /// `buffer` starts where the previous call's did, or after the line that it found.
     pub fn next(&mut self, buffer: &[u8]) -> Option<Line> {
         let fresh = buffer.get(self.scanned..).unwrap_or_default();
-        let Some(at) = fresh.iter().position(|&byte| byte == b'\n') else {
+        let Some(at) = scan::find(fresh, [b'\n']) else {
             self.scanned = buffer.len();
             return None;
         };
@@ -54,7 +56,10 @@ mod tests {
     /// Feeds `stream` in pieces of the given sizes and collects the lines.
     fn lines(stream: &[u8], pieces: &[usize]) -> Vec<Vec<u8>> {
         let (mut splitter, mut buffer, mut found) = (Splitter::new(), vec![], vec![]);
-        let mut sizes = pieces.iter().copied().chain(core::iter::repeat(stream.len().max(1)));
+        let mut sizes = pieces
+            .iter()
+            .copied()
+            .chain(core::iter::repeat(stream.len().max(1)));
         let mut rest = stream;
         while !rest.is_empty() {
             let n = sizes.next().unwrap().clamp(1, rest.len());

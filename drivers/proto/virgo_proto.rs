@@ -36,5 +36,6 @@ pub mod histogram;
 pub mod json;
 pub mod line;
 pub mod mempool;
+pub mod scan;
 pub mod slots;
 pub mod vuid;

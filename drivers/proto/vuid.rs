@@ -48,6 +48,11 @@ impl Vuid {
         name | u64::from(check(key, name))
     }
 
+    /// The node that `id` speaks of, whether it was issued or not: where to ask.
+    pub const fn node_of(id: u64) -> NodeId {
+        (id >> 56) as NodeId
+    }
+
     /// What the user's `id` says; `None` if no node ever issued it.
     pub fn open(id: u64, key: &CheckKey) -> Option<Vuid> {
         let name = id & !0xffff;
@@ -82,8 +87,7 @@ pub fn parse_hex(text: &[u8]) -> Option<u64> {
         return None;
     }
     digits.iter().try_fold(0u64, |value, &digit| {
-        let digit = char::from(digit).to_digit(16)?;
-        Some(value << 4 | u64::from(digit))
+        Some(value << 4 | u64::from(hex::value(digit)?))
     })
 }
 
@@ -160,10 +164,7 @@ mod tests {
     #[test]
     fn siphash_is_the_published_one() {
         // Test vector for the message 00 01 … 07 under the key 00 01 … 0f.
-        assert_eq!(
-            siphash(&KEY, 0x0706_0504_0302_0100),
-            0x93f5_f579_9a93_2462
-        );
+        assert_eq!(siphash(&KEY, 0x0706_0504_0302_0100), 0x93f5_f579_9a93_2462);
     }
 
     #[test]
@@ -198,6 +199,7 @@ mod tests {
         ) {
             let v = Vuid { node, slot, generation };
             prop_assert_eq!(Vuid::open(v.seal(&KEY), &KEY), Some(v));
+            prop_assert_eq!(Vuid::node_of(v.seal(&KEY)), node);
         }
 
         #[test]

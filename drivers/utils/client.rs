@@ -5,11 +5,12 @@
 use crate::link::Link;
 use kernel::{
     fmt,
-    new_spinlock,
+    new_mutex,
     prelude::*,
     sync::{
         Arc,
-        SpinLock, //
+        Mutex,
+        SetOnce, //
     }, //
 };
 use linux::deadline::Deadline;
@@ -38,8 +39,11 @@ pub struct Request<'a> {
 pub struct Client {
     node: Arc<Node>,
     port: u16,
+    /// Once there a link stays, so that finding it takes no lock.
+    links: [SetOnce<Arc<Link>>; MAX_NODES],
+    /// Held while a link is made.
     #[pin]
-    links: SpinLock<[Option<Arc<Link>>; MAX_NODES]>,
+    making: Mutex<()>,
 }
 
 impl Client {
@@ -48,7 +52,8 @@ impl Client {
         pin_init!(Self {
             node,
             port,
-            links <- new_spinlock!([const { None }; MAX_NODES], "virgo_links"),
+            links: [const { SetOnce::new() }; MAX_NODES],
+            making <- new_mutex!((), "virgo_links"),
         })
     }
 
@@ -96,25 +101,24 @@ impl Client {
         result
     }
 
-    fn link(&self, peer: NodeId) -> Result<Arc<Link>> {
+    fn link(&self, peer: NodeId) -> Result<&Link> {
         let index = usize::from(peer).checked_sub(1).ok_or(ENODEV)?;
-        if let Some(Some(link)) = self.links.lock().get(index) {
-            return Ok(link.clone());
+        let place = self.links.get(index).ok_or(ENODEV)?;
+        if let Some(link) = place.as_ref() {
+            return Ok(link);
         }
-        let new = Link::new(self.node.clone(), peer, self.port)?;
-        let mut links = self.links.lock();
-        let place = links.get_mut(index).ok_or(ENODEV)?;
-        // Somebody may have been faster.
-        let link = place.get_or_insert(new).clone();
-        drop(links);
-        Ok(link)
+        let making = self.making.lock();
+        if place.as_ref().is_none() {
+            place.populate(Link::new(self.node.clone(), peer, self.port)?);
+        }
+        drop(making);
+        Ok(place.as_ref().ok_or(ENODEV)?)
     }
 
     fn for_each(&self, mut f: impl FnMut(NodeId, &Link)) {
-        for peer in 1..=MAX_NODES as u8 {
-            let link = self.links.lock().get(usize::from(peer) - 1).cloned();
-            if let Some(Some(link)) = link {
-                f(peer, &link);
+        for (peer, place) in (1..).zip(&self.links) {
+            if let Some(link) = place.as_ref() {
+                f(peer, link);
             }
         }
     }

@@ -22,6 +22,10 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SpinLock, //
     }, //
@@ -64,6 +68,8 @@ pub(crate) struct Link {
     port: u16,
     #[pin]
     state: SpinLock<State>,
+    /// Counts what was received, to notice silence.
+    received: Atomic<u32>,
     /// Woken when something that a task may wait for has changed in `state`.
     #[pin]
     changed: WaitQueue,
@@ -78,8 +84,8 @@ struct State {
     sending: bool,
     /// The right to receive on the present connection; `None` while somebody uses it.
     receiver: Option<Input>,
-    /// Counts what was received, to notice silence.
-    received: u64,
+    /// Slots that are busy.
+    calls: usize,
     slots: [Slot; SLOTS],
 }
 
@@ -131,7 +137,7 @@ impl Link {
             connections: 0,
             sending: false,
             receiver: None,
-            received: 0,
+            calls: 0,
             slots: [const {
                 Slot {
                     busy: false,
@@ -147,6 +153,7 @@ impl Link {
                 peer,
                 port,
                 state <- kernel::new_spinlock!(state, "virgo_link"),
+                received: Atomic::new(0),
                 changed <- linux::new_wait_queue!("virgo_link"),
             }),
             GFP_KERNEL,
@@ -163,24 +170,26 @@ impl Link {
         if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
             return Err(EMSGSIZE);
         }
-        let ticket = self.enter(deadline)?;
+        let mut ticket = self.enter(deadline)?;
         let mut sent_to = None;
         loop {
-            let connection = self.connection(deadline)?;
+            let connection = self.turn(deadline)?;
             if sent_to.is_some_and(|boot| boot != connection.boot) && !request.again {
+                self.end_turn(&connection);
                 return Err(ECONNRESET);
             }
             sent_to = Some(connection.boot);
-            let before = match self.send(&connection, &ticket, request, deadline) {
-                Ok(received) => received,
-                Err(e @ (ETIMEDOUT | EINTR | ESHUTDOWN)) => return Err(e),
+            let before = self.received.load(Relaxed);
+            let receiver = match self.send(&connection, &ticket, request, deadline) {
+                Ok(receiver) => receiver,
+                Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
                 Err(_) => continue,
             };
-            match self.answer(&connection, &ticket, reply, deadline) {
+            match self.answer(&connection, &mut ticket, receiver, reply, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
-                    if e == ETIMEDOUT && self.state.lock().received == before {
+                    if e == ETIMEDOUT && self.received.load(Relaxed) == before {
                         // Nothing came for as long as this task has waited: so the next one
                         // does not have to wait as long to find out.
                         self.broken(connection.serial);
@@ -203,33 +212,38 @@ impl Link {
             slot.busy = true;
             slot.seq += 1;
             slot.reply = None;
-            let id = RequestId {
-                slot: index,
-                seq: slot.seq,
-            };
-            Some(Ok((id, slot.taken)))
+            let (seq, taken) = (slot.seq, slot.taken);
+            state.calls += 1;
+            Some(Ok((RequestId { slot: index, seq }, taken)))
         })?;
         let (id, taken) = entered.ok_or(ETIMEDOUT)??;
         Ok(Ticket {
             link: self,
             id,
             taken,
+            left: false,
         })
     }
 
-    /// The present connection; makes one if there is none.
-    fn connection(&self, deadline: Deadline) -> Result<Connection> {
-        let found = self.changed.wait(deadline, || {
+    /// The present connection, when it is this task's turn to send on it; makes a connection if
+    /// there is none.
+    fn turn(&self, deadline: Deadline) -> Result<Connection> {
+        let turn = self.changed.wait(deadline, || {
             let mut state = self.state.lock();
             if state.stopped {
                 return Some(Err(ESHUTDOWN));
             }
             match &state.line {
-                Line::Up { stream, boot } => Some(Ok(Some(Connection {
-                    stream: stream.clone(),
-                    boot: *boot,
-                    serial: state.connections,
-                }))),
+                Line::Up { .. } if state.sending => None,
+                Line::Up { stream, boot } => {
+                    let connection = Connection {
+                        stream: stream.clone(),
+                        boot: *boot,
+                        serial: state.connections,
+                    };
+                    state.sending = true;
+                    Some(Ok(Some(connection)))
+                }
                 Line::Dialing => None,
                 Line::Failed(e, until) if !until.passed() => Some(Err(*e)),
                 Line::Down | Line::Failed(..) => {
@@ -238,13 +252,23 @@ impl Link {
                 }
             }
         })?;
-        match found.ok_or(ETIMEDOUT)?? {
+        match turn.ok_or(ETIMEDOUT)?? {
             Some(connection) => Ok(connection),
             None => self.dial(deadline),
         }
     }
 
-    /// Connects, while others wait for it.
+    /// Lets the next task send.
+    fn end_turn(&self, connection: &Connection) {
+        let mut state = self.state.lock();
+        if state.connections == connection.serial {
+            state.sending = false;
+        }
+        drop(state);
+        self.changed.wake_all();
+    }
+
+    /// Connects, while others wait for it. The first turn to send is this task's.
     fn dial(&self, deadline: Deadline) -> Result<Connection> {
         let in_time = deadline.min(Deadline::after_ms(DIAL_MS));
         let reached = dial(&self.node, self.peer, self.port, in_time);
@@ -252,7 +276,7 @@ impl Link {
         let result = match reached {
             Ok(reached) => {
                 state.connections += 1;
-                state.sending = false;
+                state.sending = true;
                 state.receiver = Some(Input::new());
                 state.line = Line::Up {
                     stream: reached.stream.clone(),
@@ -297,25 +321,14 @@ impl Link {
         self.changed.wake_all();
     }
 
-    /// Sends a request when it is its turn. Returns the receive count before it went.
+    /// Sends a request and ends the turn. Returns the right to receive, if nobody has it.
     fn send(
         &self,
         connection: &Connection,
         ticket: &Ticket<'_>,
         request: &Request<'_>,
         deadline: Deadline,
-    ) -> Result<u64> {
-        let turn = self.changed.wait(deadline, || {
-            let mut state = self.state.lock();
-            if !state.is_up(connection.serial) {
-                return Some(Err(ECONNRESET));
-            }
-            if core::mem::replace(&mut state.sending, true) {
-                return None;
-            }
-            Some(Ok(state.received))
-        })?;
-        let received = turn.ok_or(ETIMEDOUT)??;
+    ) -> Result<Option<Input>> {
         let mut head = [0; HEADER_LEN + MAX_ARGS];
         let header = Header {
             kind: Kind::Request,
@@ -325,38 +338,37 @@ impl Link {
             id: ticket.id,
             taken: ticket.taken,
         };
-        let used = HEADER_LEN + request.args.len();
-        let head = match head.split_at_mut_checked(used) {
-            Some((head, _)) => {
-                let (start, args) = head.split_at_mut(HEADER_LEN);
-                start.copy_from_slice(&header.to_bytes());
-                args.copy_from_slice(request.args);
-                head
-            }
-            None => return Err(EMSGSIZE),
-        };
-        let result = send_all(&connection.stream, head, request.data, deadline);
-        let mut state = self.state.lock();
-        let waiting = state.calls() > 1;
-        if state.connections == connection.serial {
-            state.sending = false;
+        let (start, rest) = head.split_at_mut(HEADER_LEN);
+        start.copy_from_slice(&header.to_bytes());
+        if let Some(args) = rest.get_mut(..request.args.len()) {
+            args.copy_from_slice(request.args);
         }
-        drop(state);
-        if waiting {
-            self.changed.wake_all();
-        }
-        if result.is_err() {
+        let head = head.get(..HEADER_LEN + request.args.len()).ok_or(EMSGSIZE)?;
+        if let Err(e) = send_all(&connection.stream, head, request.data, deadline) {
             // A part may have gone: nothing else can be sent after it.
             self.broken(connection.serial);
+            return Err(e);
         }
-        result.map(|()| received)
+        let mut state = self.state.lock();
+        if state.connections != connection.serial {
+            return Ok(None);
+        }
+        state.sending = false;
+        let receiver = state.receiver.take();
+        let alone = state.calls == 1;
+        drop(state);
+        if !alone {
+            self.changed.wake_all();
+        }
+        Ok(receiver)
     }
 
     /// Waits for the reply to the request of `ticket`. `None` if the connection was lost before.
     fn answer(
         &self,
         connection: &Connection,
-        ticket: &Ticket<'_>,
+        ticket: &mut Ticket<'_>,
+        receiver: Option<Input>,
         reply: &mut [u8],
         deadline: Deadline,
     ) -> Result<Option<Result<usize>>> {
@@ -365,32 +377,62 @@ impl Link {
             Lost,
             Receive(Input),
         }
-        let turn = self.changed.wait(deadline, || {
-            let mut state = self.state.lock();
-            if let Some(answer) = state.take_reply(ticket.id) {
-                return Some(Turn::Answer(answer));
-            }
-            if !state.is_up(connection.serial) {
-                return Some(Turn::Lost);
-            }
-            state.receiver.take().map(Turn::Receive)
-        })?;
-        match turn.ok_or(ETIMEDOUT)? {
-            Turn::Answer(answer) => Ok(Some(copy(answer.status, &answer.body, reply))),
-            Turn::Lost if self.state.lock().stopped => Err(ESHUTDOWN),
-            Turn::Lost => Ok(None),
-            Turn::Receive(mut input) => {
-                let result = self.receive(connection, ticket, &mut input, reply, deadline);
-                match result {
-                    Err(EINTR | ETIMEDOUT) | Ok(_) => self.hand_over(connection, input),
-                    Err(_) => {
-                        self.broken(connection.serial);
-                        return Ok(None);
+        let turn = match receiver {
+            Some(receiver) => Turn::Receive(receiver),
+            None => self
+                .changed
+                .wait(deadline, || {
+                    let mut state = self.state.lock();
+                    if let Some(answer) = state.take_reply(ticket.id) {
+                        return Some(Turn::Answer(answer));
                     }
-                }
-                result.map(Some)
+                    if !state.is_up(connection.serial) {
+                        return Some(Turn::Lost);
+                    }
+                    state.receiver.take().map(Turn::Receive)
+                })?
+                .ok_or(ETIMEDOUT)?,
+        };
+        let mut input = match turn {
+            Turn::Answer(answer) => return Ok(Some(copy(answer.status, &answer.body, reply))),
+            Turn::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
+            Turn::Lost => return Ok(None),
+            Turn::Receive(input) => input,
+        };
+        match self.receive(connection, ticket, &mut input, reply, deadline) {
+            Ok(result) => {
+                self.leave(connection, input, Some(ticket));
+                Ok(Some(result))
+            }
+            Err(e @ (EINTR | ETIMEDOUT)) => {
+                self.leave(connection, input, None);
+                Err(e)
+            }
+            Err(_) => {
+                self.broken(connection.serial);
+                Ok(None)
             }
         }
+    }
+
+    /// Leaves the right to receive to whoever waits next; with the ticket of a call that is done
+    /// its slot, too.
+    fn leave(&self, connection: &Connection, input: Input, done: Option<&mut Ticket<'_>>) {
+        let mut input = Some(input);
+        let mut state = self.state.lock();
+        if state.is_up(connection.serial) {
+            state.receiver = input.take();
+        }
+        if let Some(ticket) = done {
+            state.take(ticket.id);
+            state.leave(ticket);
+        }
+        let alone = state.calls == 0;
+        drop(state);
+        if !alone {
+            self.changed.wake_all();
+        }
+        drop(input);
     }
 
     /// Receives and hands out replies until the one to `ticket` is there.
@@ -417,7 +459,6 @@ impl Link {
                         None => whole,
                         Some(body) if header.id == ticket.id => {
                             let result = copy(header.word, body, reply);
-                            self.state.lock().take(ticket.id);
                             input.consume(whole);
                             return Ok(result);
                         }
@@ -437,8 +478,7 @@ impl Link {
                 Some(0) => return Err(ECONNRESET),
                 Some(n) => {
                     input.filled(n);
-                    let mut state = self.state.lock();
-                    state.received = state.received.wrapping_add(1);
+                    self.received.fetch_add(1, Relaxed);
                 }
             }
         }
@@ -464,22 +504,6 @@ impl Link {
         Ok(())
     }
 
-    /// Leaves the receiver to whoever waits next.
-    fn hand_over(&self, connection: &Connection, input: Input) {
-        let mut state = self.state.lock();
-        if !state.is_up(connection.serial) {
-            drop(state);
-            drop(input);
-            return;
-        }
-        state.receiver = Some(input);
-        let waiting = state.calls() > 1;
-        drop(state);
-        if waiting {
-            self.changed.wake_all();
-        }
-    }
-
     /// Ends all calls and refuses new ones, or allows them again.
     pub(crate) fn set_stopped(&self, stopped: bool) {
         let mut state = self.state.lock();
@@ -497,7 +521,7 @@ impl Link {
         LinkState {
             up: matches!(state.line, Line::Up { .. }),
             connections: state.connections,
-            calls: state.calls(),
+            calls: state.calls,
         }
     }
 }
@@ -507,8 +531,9 @@ fn copy(status: u32, body: &[u8], reply: &mut [u8]) -> Result<usize> {
     if status != 0 {
         return Err(from_wire(status));
     }
-    for (to, from) in reply.iter_mut().zip(body) {
-        *to = *from;
+    let n = reply.len().min(body.len());
+    if let (Some(to), Some(from)) = (reply.get_mut(..n), body.get(..n)) {
+        to.copy_from_slice(from);
     }
     Ok(body.len())
 }
@@ -518,14 +543,19 @@ impl State {
         self.connections == serial && matches!(self.line, Line::Up { .. })
     }
 
-    fn calls(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.busy).count()
-    }
-
     /// Notes that the client has the reply of request `id`.
     fn take(&mut self, id: RequestId) -> Option<Answer> {
         let slot = self.slots.get_mut(usize::from(id.slot))?;
         slot.taken = id.seq;
+        slot.reply.take()
+    }
+
+    /// Frees the slot of `ticket`. Returns a reply that came too late.
+    fn leave(&mut self, ticket: &mut Ticket<'_>) -> Option<Answer> {
+        ticket.left = true;
+        self.calls -= 1;
+        let slot = self.slots.get_mut(usize::from(ticket.id.slot))?;
+        slot.busy = false;
         slot.reply.take()
     }
 
@@ -542,16 +572,17 @@ struct Ticket<'a> {
     link: &'a Link,
     id: RequestId,
     taken: u64,
+    /// The slot is free already.
+    left: bool,
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        let mut state = self.link.state.lock();
-        let mut late = None;
-        if let Some(slot) = state.slots.get_mut(usize::from(self.id.slot)) {
-            slot.busy = false;
-            late = slot.reply.take();
+        if self.left {
+            return;
         }
+        let mut state = self.link.state.lock();
+        let late = state.leave(self);
         drop(state);
         drop(late);
         // Somebody may wait for a slot.

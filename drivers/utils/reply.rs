@@ -11,7 +11,8 @@ use virgo_proto::{
     json::{
         self,
         Out, //
-    }, //
+    },
+    scan, //
 };
 
 /// Why a command failed: for programs, and for people.
@@ -96,7 +97,7 @@ impl<'a> Reply<'a> {
     pub fn text(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.separator()?;
         if !self.json {
-            if bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+            if scan::find(bytes, [b'\n', b'\r']).is_some() {
                 return Err(Failure::new(
                     Errno::EILSEQ,
                     "the data has line ends; say 'json on' to see it",

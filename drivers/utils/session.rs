@@ -91,6 +91,9 @@ struct State {
     sent: usize,
     /// The peer has nothing more to say.
     ended: bool,
+    /// The peer does not read its replies.
+    stalled: bool,
+    next: Next,
 }
 
 /// When the janitor has to look at the session.
@@ -129,6 +132,8 @@ impl<S: Service> Session<S> {
             output: KVVec::new(),
             sent: 0,
             ended: false,
+            stalled: false,
+            next: Next::Work,
         };
         let deadline = Deadline::after_ms(STRANGER_MS);
         let inner = KBox::pin_init(
@@ -176,7 +181,7 @@ impl<S: Service> Session<S> {
     }
 
     /// Sets or lifts the time limit of a session that is neither new nor over.
-    fn stalled(&self, ms: Option<u32>) {
+    fn limit(&self, ms: Option<u32>) {
         let mut limit = self.inner.limit.lock();
         match (&*limit, ms) {
             (Limit::None, Some(ms)) => {
@@ -196,32 +201,40 @@ impl<S: Service> Session<S> {
     /// What makes the connection useless; memory that is missing does, too.
     fn advance(&self, state: &mut State, stream: &Stream) -> Result<Progress> {
         for _ in 0..BUDGET {
-            let next = self.work(state)?;
-            if !state.send(stream)? {
-                self.stalled(Some(STALL_MS));
-                return Ok(Progress::Waiting);
+            if !state.output.is_empty() {
+                if !state.send(stream)? {
+                    state.stalled = true;
+                    self.limit(Some(STALL_MS));
+                    return Ok(Progress::Waiting);
+                }
+                if core::mem::take(&mut state.stalled) {
+                    self.limit(None);
+                }
             }
-            let draining = matches!(state.mode, Mode::Draining);
-            if !draining {
-                self.stalled(None);
-            }
-            match next {
-                Next::Work => (),
+            state.next = match state.next {
+                Next::Work => self.work(state)?,
                 Next::Finish => {
                     state.mode = Mode::Draining;
                     stream.finish();
                     self.welcome();
-                    self.stalled(Some(DRAIN_MS));
+                    self.limit(Some(DRAIN_MS));
+                    Next::Work
                 }
                 Next::Receive(_) if state.ended => return Ok(Progress::Over),
                 // Whatever comes after this look runs the work again.
                 Next::Receive(_) if !stream.is_readable() => return Ok(Progress::Waiting),
                 Next::Receive(size) => match stream.receive(state.input.room(size)?)? {
                     None => return Ok(Progress::Waiting),
-                    Some(0) => state.ended = true,
-                    Some(n) => state.input.filled(n),
+                    Some(0) => {
+                        state.ended = true;
+                        continue;
+                    }
+                    Some(n) => {
+                        state.input.filled(n);
+                        self.work(state)?
+                    }
                 },
-            }
+            };
         }
         Ok(Progress::More)
     }
