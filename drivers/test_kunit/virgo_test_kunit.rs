@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! KUnit suites of what only a kernel can run: the `linux` crate, and the memory pool's table.
+//! They run when the module is loaded (with `kunit.enable=1`); results are in debugfs, under
+//! `kunit/`.
+
+use kernel::prelude::*;
+
+#[path = "../mempool/table.rs"]
+#[allow(dead_code, reason = "the suite does not use all of it")]
+mod table;
+
+module! {
+    type: Module,
+    name: "virgo_test_kunit",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: KUnit suites",
+    license: "GPL",
+}
+
+struct Module;
+
+impl kernel::Module for Module {
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        Ok(Module)
+    }
+}
+
+/// A task that counts its runs.
+struct Counter {
+    runs: kernel::sync::atomic::Atomic<u32>,
+    sleep_ms: u32,
+}
+
+impl linux::work::Run for Counter {
+    fn run(task: &linux::work::Task<Self>) {
+        kernel::time::delay::fsleep(kernel::time::Delta::from_millis(task.sleep_ms.into()));
+        task.runs.fetch_add(1, kernel::sync::atomic::Relaxed);
+    }
+}
+
+#[kunit_tests(virgo_linux)]
+mod linux_tests {
+    use super::Counter;
+    use core::net::{
+        Ipv4Addr,
+        SocketAddrV4, //
+    };
+    use kernel::{
+        prelude::*,
+        sync::{
+            atomic::{
+                Atomic,
+                Relaxed, //
+            },
+            Arc, //
+        },
+        time::{
+            delay::fsleep,
+            Delta,
+            Instant,
+            Monotonic, //
+        }, //
+    };
+    use linux::{
+        crypto,
+        deadline::Deadline,
+        file,
+        net::{
+            is_local,
+            Listener,
+            Stream, //
+        },
+        rwlock::RwLock,
+        wait::WaitQueue,
+        work::{
+            Queue,
+            Task, //
+        }, //
+    };
+
+    fn ms_since(start: Instant<Monotonic>) -> i64 {
+        start.elapsed().as_millis()
+    }
+
+    #[test]
+    fn deadline_passes_when_its_time_is_over() {
+        let deadline = Deadline::after_ms(40);
+        assert!(!deadline.passed());
+        assert!(deadline.left_ms() >= 36 && deadline.left_ms() <= 50);
+        fsleep(Delta::from_millis(60));
+        assert!(deadline.passed());
+        assert_eq!(deadline.left_ms(), 0);
+        assert!(deadline.min(Deadline::after_ms(1000)).passed());
+    }
+
+    #[test]
+    fn wait_ends_at_the_deadline_and_not_before() -> Result {
+        let queue = KBox::pin_init(linux::new_wait_queue!("test"), GFP_KERNEL)?;
+        let queue: &WaitQueue = &queue;
+        let start = Instant::now();
+        let waited = queue.wait(Deadline::after_ms(50), || None::<()>)?;
+        assert!(waited.is_none());
+        assert!(ms_since(start) >= 49);
+        assert_eq!(queue.wait(Deadline::after_ms(0), || Some(7))?, Some(7));
+        Ok(())
+    }
+
+    #[test]
+    fn task_runs_and_is_waited_for_when_dropped() -> Result {
+        let queue = Queue::new(c"virgo_test", 4)?;
+        let counter = Counter {
+            runs: Atomic::new(0),
+            sleep_ms: 30,
+        };
+        let task: Pin<KBox<Task<Counter>>> =
+            KBox::pin_init(linux::new_task!(queue, counter, "test"), GFP_KERNEL)?;
+        task.schedule();
+        fsleep(Delta::from_millis(100));
+        assert_eq!(task.runs.load(Relaxed), 1);
+        // In the middle of a run, and with one more far in the future.
+        task.schedule();
+        fsleep(Delta::from_millis(10));
+        task.schedule_after_ms(60_000);
+        let start = Instant::now();
+        drop(task);
+        assert!(ms_since(start) < 5_000);
+        Ok(())
+    }
+
+    #[test]
+    fn delayed_task_runs_at_once_when_told() -> Result {
+        let queue = Queue::new(c"virgo_test", 4)?;
+        let counter = Counter {
+            runs: Atomic::new(0),
+            sleep_ms: 0,
+        };
+        let task: Pin<KBox<Task<Counter>>> =
+            KBox::pin_init(linux::new_task!(queue, counter, "test"), GFP_KERNEL)?;
+        task.schedule_after_ms(60_000);
+        fsleep(Delta::from_millis(20));
+        assert_eq!(task.runs.load(Relaxed), 0);
+        task.schedule_now();
+        fsleep(Delta::from_millis(100));
+        assert_eq!(task.runs.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn rwlock_is_shared_by_readers() -> Result {
+        let lock: Pin<KBox<RwLock<u32>>> =
+            KBox::pin_init(linux::new_rwlock!(1u32, "test"), GFP_KERNEL)?;
+        *lock.write() += 1;
+        let first = lock.read();
+        assert_eq!(*first, 2);
+        Ok(())
+    }
+
+    #[test]
+    fn hmac_is_that_of_rfc_4231() {
+        // Test case 2.
+        let mac = crypto::hmac_sha256(b"Jefe", b"what do ya want for nothing?");
+        assert_eq!(&mac[..8], &[0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e]);
+        assert!(crypto::equal(b"same", b"same"));
+        assert!(!crypto::equal(b"same", b"sane"));
+        assert!(!crypto::equal(b"same", b"sam"));
+        assert!(crypto::random_u64() != crypto::random_u64());
+    }
+
+    #[test]
+    fn files_are_read_within_their_limit() {
+        assert_eq!(file::read(c"/nowhere", 10).err(), Some(ENOENT));
+        assert_eq!(file::read(c"/", 10).err(), Some(EINVAL));
+        assert_eq!(file::read(c"/init", 10).err(), Some(EFBIG));
+        let init = file::read(c"/init", 1 << 20);
+        assert!(init.is_ok_and(|file| file.bytes.starts_with(b"#!") && file.uid == 0));
+    }
+
+    #[test]
+    fn loopback_is_local_and_the_documentation_net_is_not() {
+        assert!(is_local(Ipv4Addr::LOCALHOST));
+        assert!(!is_local(Ipv4Addr::new(192, 0, 2, 1)));
+    }
+
+    #[test]
+    fn bytes_go_through_a_connection_and_the_end_is_seen() -> Result {
+        let listener = Listener::bind(7999, 4)?;
+        assert!(listener.accept()?.is_none());
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7999);
+        let client = Stream::connect(to, Deadline::after_ms(1000))?;
+        let server = listener.accept()?.ok_or(ENOTCONN)?;
+        assert_eq!(*server.peer()?.ip(), Ipv4Addr::LOCALHOST);
+        assert_eq!(client.send(b"ab", b"c")?, Some(3));
+        assert!(server.wait_readable(Deadline::after_ms(1000))?);
+        let mut buffer = [0; 8];
+        assert_eq!(server.receive(&mut buffer)?, Some(3));
+        assert_eq!(&buffer[..3], b"abc");
+        assert_eq!(server.receive(&mut buffer)?, None);
+        assert!(!server.wait_readable(Deadline::after_ms(20))?);
+        client.shutdown();
+        assert!(server.wait_readable(Deadline::after_ms(1000))?);
+        assert_eq!(server.receive(&mut buffer)?, Some(0));
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_listening_is_an_error_at_once() {
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7998);
+        let result = Stream::connect(to, Deadline::after_ms(1000));
+        assert_eq!(result.err(), Some(ECONNREFUSED));
+    }
+
+    #[test]
+    fn a_port_is_taken_once() -> Result {
+        let _first = Listener::bind(7997, 1)?;
+        assert_eq!(Listener::bind(7997, 1).err(), Some(EADDRINUSE));
+        let _unused = Arc::new(0, GFP_KERNEL)?;
+        Ok(())
+    }
+}
+
+#[kunit_tests(virgo_table)]
+mod table_tests {
+    use super::table::{
+        Place,
+        Table, //
+    };
+    use kernel::{
+        prelude::*,
+        sync::Arc, //
+    };
+
+    fn table() -> Result<Pin<KBox<Table<u32>>>> {
+        KBox::pin_init(Table::new(5), GFP_KERNEL)
+    }
+
+    #[test]
+    fn what_is_put_in_is_found_until_it_is_taken_out() -> Result {
+        let table = table()?;
+        let place = table.insert(Arc::new(7, GFP_KERNEL)?)?;
+        assert_eq!(table.get(place).map(|v| *v), Some(7));
+        assert_eq!(table.len(), 1);
+        assert_eq!(table.remove(place).map(|v| *v), Some(7));
+        assert!(table.get(place).is_none());
+        assert!(table.remove(place).is_none());
+        assert_eq!(table.len(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_place_used_again_has_another_generation() -> Result {
+        let table = table()?;
+        let old = table.insert(Arc::new(1, GFP_KERNEL)?)?;
+        table.remove(old);
+        let new = table.insert(Arc::new(2, GFP_KERNEL)?)?;
+        assert_eq!(old.slot, new.slot);
+        assert!(old.generation != new.generation);
+        assert!(table.get(old).is_none());
+        assert_eq!(table.get(new).map(|v| *v), Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn places_that_never_were_are_empty() -> Result {
+        let table = table()?;
+        for slot in [0, 127, 128, u32::MAX] {
+            let place = Place {
+                slot,
+                generation: 5,
+            };
+            assert!(table.get(place).is_none());
+            assert!(table.remove(place).is_none());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn many_objects_keep_their_places() -> Result {
+        let table = table()?;
+        let mut places = KVVec::new();
+        for value in 0..1000 {
+            places.push(table.insert(Arc::new(value, GFP_KERNEL)?)?, GFP_KERNEL)?;
+        }
+        for place in places.iter().step_by(3) {
+            table.remove(*place);
+        }
+        for (value, place) in places.iter().enumerate() {
+            let found = table.get(*place).map(|v| *v as usize);
+            assert_eq!(found, (value % 3 != 0).then_some(value));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn wanted_objects_are_taken_out_in_one_pass() -> Result {
+        let table = table()?;
+        for value in 0..300 {
+            table.insert(Arc::new(value, GFP_KERNEL)?)?;
+        }
+        let (mut from, mut taken) = (0, 0);
+        while let Some((value, next)) = table.remove_next(from, |value| value % 2 == 0) {
+            assert_eq!(*value % 2, 0);
+            from = next;
+            taken += 1;
+        }
+        assert_eq!(taken, 150);
+        assert_eq!(table.len(), 150);
+        Ok(())
+    }
+}
