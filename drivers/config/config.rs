@@ -147,9 +147,9 @@ impl Draft {
             Some(own) => self.nodes.number(own).ok_or("self: not among the nodes"),
             None => {
                 let mut own = self.nodes.iter().filter(|&(_, at)| net::is_local(at));
-                own.next()
-                    .map(|(id, _)| id)
-                    .ok_or("no node has an address of this machine; say which is it: self = ADDRESS")
+                own.next().map(|(id, _)| id).ok_or(
+                    "no node has an address of this machine; say which is it: self = ADDRESS",
+                )
             }
         }
         .map_err(|reason| Rejected::new(CLOUD, 0, reason))?;

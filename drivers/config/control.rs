@@ -37,7 +37,11 @@ fn show(node: &Arc<Node>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     writeln!(f, "place {place}")?;
     node.with_rejected(|rejected| match rejected {
-        Some(r) => writeln!(f, "rejected {}:{}: {}", r.file, r.fault.line, r.fault.reason),
+        Some(r) => writeln!(
+            f,
+            "rejected {}:{}: {}",
+            r.file, r.fault.line, r.fault.reason
+        ),
         None => Ok(()),
     })
 }

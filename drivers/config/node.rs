@@ -19,8 +19,6 @@ use virgo_proto::config::Fault;
 /// All state that this machine has as a node. Everything else is reached from here.
 #[pin_data]
 pub struct Node {
-    /// Random number of this life of the node.
-    boot: u64,
     /// The root of what is shown under `/sys/kernel/debug/virgo`.
     debugfs: Dir,
     /// Swapped whole; the lock is held for copying the reference only.
@@ -51,7 +49,6 @@ impl Node {
         config.announce();
         Arc::pin_init(
             try_pin_init!(Self {
-                boot: linux::crypto::random_u64(),
                 debugfs: Dir::new(c"virgo"),
                 config <- new_spinlock!(config, "virgo_config"),
                 last <- new_mutex!(None, "virgo_config_reload"),
@@ -93,11 +90,6 @@ impl Node {
     /// The configuration in force. Any context but hard interrupts.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().clone()
-    }
-
-    /// Random number of this life of the node.
-    pub fn boot(&self) -> u64 {
-        self.boot
     }
 
     /// Where modules show themselves: `/sys/kernel/debug/virgo`.

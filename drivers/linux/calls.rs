@@ -100,10 +100,7 @@ impl<T: MempoolCalls> MempoolRegistration<T> {
     ///
     /// `calls` is the `calls` of a live registration: the stubs pass what was registered, and
     /// pin the module that owns it.
-    unsafe fn call(
-        calls: *const virgo_calls,
-        f: impl FnOnce(&T) -> Result<usize>,
-    ) -> c_long {
+    unsafe fn call(calls: *const virgo_calls, f: impl FnOnce(&T) -> Result<usize>) -> c_long {
         // SAFETY: By the caller's promise.
         let this = unsafe { &*container_of!(Opaque::cast_from(calls).cast_mut(), Self, calls) };
         match f(&this.handler) {
@@ -149,10 +146,7 @@ impl<T: MempoolCalls> PinnedDrop for MempoolRegistration<T> {
         // SAFETY: By the invariant `calls` is registered. Calls inside hold the module, so there
         // are none when its exit function drops this.
         unsafe {
-            helpers::unregister_virgo_calls(
-                helpers::virgo_service_VIRGO_MEMPOOL,
-                self.calls.get(),
-            )
+            helpers::unregister_virgo_calls(helpers::virgo_service_VIRGO_MEMPOOL, self.calls.get())
         };
     }
 }

@@ -24,7 +24,10 @@ mod helpers {
         ffi, //
     };
 
-    include!(concat!(env!("VIRGO_LINUX_GENERATED"), "/helpers_generated.rs"));
+    include!(concat!(
+        env!("VIRGO_LINUX_GENERATED"),
+        "/helpers_generated.rs"
+    ));
 }
 
 pub mod calls;

@@ -156,9 +156,7 @@ impl Stream {
     pub fn peer(&self) -> Result<SocketAddrV4> {
         let (mut address, mut port) = (0, 0);
         // SAFETY: The socket is live; the others are valid for writes.
-        to_result(unsafe {
-            helpers::virgo_sock_peer(self.0.as_ptr(), &mut address, &mut port)
-        })?;
+        to_result(unsafe { helpers::virgo_sock_peer(self.0.as_ptr(), &mut address, &mut port) })?;
         Ok(SocketAddrV4::new(address.to_ne_bytes().into(), port))
     }
 

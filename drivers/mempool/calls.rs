@@ -70,14 +70,19 @@ impl MempoolCalls for Calls {
         self.stats.count_call::<Mempool, _>(1, || {
             let user = self.user(0)?;
             let mut small = [0; SMALL];
-            let text = UserSlice::new(data, SMALL).reader().strcpy_into_buf(&mut small)?;
+            let text = UserSlice::new(data, SMALL)
+                .reader()
+                .strcpy_into_buf(&mut small)?;
             let mut large = KVVec::new();
             let text = if text.to_bytes().len() + 1 < SMALL {
                 text.to_bytes()
             } else {
-                large.extend_with(MAX_STRING, 0, GFP_KERNEL)?;
-                let text = UserSlice::new(data, MAX_STRING).reader().strcpy_into_buf(&mut large)?;
-                if text.to_bytes().len() + 1 >= MAX_STRING {
+                // One more, to tell a string that fits from one that was cut.
+                large.extend_with(MAX_STRING + 1, 0, GFP_KERNEL)?;
+                let text = UserSlice::new(data, MAX_STRING + 1)
+                    .reader()
+                    .strcpy_into_buf(&mut large)?;
+                if text.to_bytes().len() >= MAX_STRING {
                     return Err(EMSGSIZE);
                 }
                 text.to_bytes()
@@ -140,6 +145,11 @@ impl MempoolCalls for Calls {
         self.stats.count_call::<Mempool, _>(5, || {
             let a = user::read_args::<DataArgs>(args, size)?;
             let (user, len) = self.range(&a)?;
+            if len > MAX_DATA {
+                // More than one request: see that the end fits before anything is changed.
+                self.mempool
+                    .write(&user, a.id, a.offset + a.len, b"", false)?;
+            }
             pieces(&a, len, |offset, at, part| {
                 UserSlice::new(at, part.len()).reader().read_slice(part)?;
                 self.mempool.write(&user, a.id, offset, part, false)?;

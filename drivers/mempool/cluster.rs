@@ -3,10 +3,12 @@
 //! Cluster memory as its users see it: allocations that are used by id, wherever they lie.
 
 use crate::{
+    ask,
     object::{
         Map,
         Piece, //
     },
+    orphans::Orphans,
     pool::{
         Owner,
         Pool, //
@@ -25,7 +27,11 @@ use kernel::{
 };
 use linux::{
     crypto,
-    deadline::Deadline, //
+    deadline::Deadline,
+    work::{
+        Queue,
+        Task, //
+    }, //
 };
 use virgo_config::{
     Config,
@@ -42,7 +48,6 @@ use virgo_proto::{
         AllocArgs,
         AllocReply,
         DataArgs,
-        FreeArgs,
         LookupArgs,
         LookupReply,
         MAP,
@@ -56,22 +61,18 @@ use virgo_proto::{
         Vuid, //
     }, //
 };
-use virgo_utils::{
-    Client,
-    Request, //
-};
+use virgo_utils::Client;
 
 /// Most pieces of an allocation.
 const MAX_PIECES: u64 = 1 << 16;
 
 /// All state of the module.
-#[pin_data]
 pub(crate) struct Mempool {
     pub(crate) node: Arc<Node>,
-    #[pin]
-    pub(crate) pool: Pool,
-    #[pin]
-    pub(crate) client: Client,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) client: Arc<Client>,
+    /// Work that frees what failed allocations have left behind. It does not refer back to this.
+    orphans: Pin<KBox<Task<Orphans>>>,
     /// Bytes of a piece.
     chunk: u64,
     /// Whether this node's own memory is reached like another's.
@@ -103,15 +104,24 @@ impl Mempool {
         limit: u64,
         chunk: u64,
         loopback: bool,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            pool <- Pool::new(limit),
-            client <- Client::new(node.clone(), port),
+    ) -> Result<Arc<Self>> {
+        let pool = Arc::pin_init(Pool::new(limit), GFP_KERNEL)?;
+        let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
+        let orphans = Orphans::new(node.clone(), pool.clone(), client.clone());
+        let orphans = KBox::pin_init(
+            linux::new_task!(Queue::new(c"virgo_orphans", 1)?, orphans, "virgo_orphans"),
+            GFP_KERNEL,
+        )?;
+        let this = Mempool {
             node,
+            pool,
+            client,
+            orphans,
             chunk,
             loopback,
             room: [const { Atomic::new(u64::MAX) }; MAX_NODES],
-        }? Error)
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
     /// Whether node `node` is reached without a connection.
@@ -147,37 +157,56 @@ impl Mempool {
         if size <= self.chunk {
             return self.piece(user, owner, size, target, false);
         }
-        let pieces = size.div_ceil(self.chunk);
-        if pieces > MAX_PIECES {
+        let count = size.div_ceil(self.chunk);
+        if count > MAX_PIECES {
             return Err(ENOMEM);
         }
-        let mut ids = KVVec::with_capacity(pieces as usize, GFP_KERNEL)?;
-        let mut left = size;
-        let filled = loop {
-            let bytes = left.min(self.chunk);
-            if bytes == 0 {
-                break Ok(());
-            }
-            let id = self.piece(user, owner, bytes, target, true);
-            match id.and_then(|id| Ok(ids.push(id, GFP_KERNEL)?)) {
-                Ok(()) => left -= bytes,
-                Err(e) => break Err(e),
-            }
+        let mut pieces = Pieces {
+            pool: self,
+            uid: user.uid,
+            ids: KVVec::with_capacity(count as usize, GFP_KERNEL)?,
         };
+        let (mut left, mut told) = (size, 0);
+        while left > 0 {
+            if left > self.all_room(user, target, told) {
+                return Err(ENOMEM);
+            }
+            let bytes = left.min(self.chunk);
+            let id = self.piece(user, owner, bytes, target, true)?;
+            // There is capacity for all.
+            pieces.ids.push(id, GFP_KERNEL)?;
+            told |= bit(Vuid::node_of(id));
+            left -= bytes;
+        }
+        let mut ids = KVVec::new();
+        ids.extend_from_slice(&pieces.ids, GFP_KERNEL)?;
         let map = Map {
             size,
             chunk: self.chunk,
             ids,
         };
-        if let Err(e) = filled {
-            self.free_pieces(user, &map.ids);
-            return Err(e);
+        let id = self.pool.keep_map(&user.config, owner, map)?;
+        pieces.ids.clear();
+        Ok(id)
+    }
+
+    /// The most that the nodes of `target` can still take, as far as is known: those of `told`
+    /// have just said how much they have left. So an allocation that is much too large fails
+    /// before it has filled all pools.
+    fn all_room(&self, user: &User, target: Target, told: u64) -> u64 {
+        let room = |node| match told & bit(node) {
+            0 if node != user.config.me => u64::MAX,
+            _ => self.room(user, node),
+        };
+        match target {
+            Target::Node(node) => room(node),
+            Target::Policy(_) => {
+                let nodes = user.config.nodes.iter().map(|(node, _)| node);
+                nodes
+                    .filter(|&node| user.config.used & bit(node) != 0)
+                    .fold(0, |sum: u64, node| sum.saturating_add(room(node)))
+            }
         }
-        let mut spare = KVVec::new();
-        spare.extend_from_slice(&map.ids, GFP_KERNEL)?;
-        self.pool
-            .keep_map(&user.config, owner, map)
-            .inspect_err(|_| self.free_pieces(user, &spare))
     }
 
     /// Allocates on one node; where the policy chooses, on another one if that cannot.
@@ -200,7 +229,7 @@ impl Mempool {
         let mut room = [0; MAX_NODES];
         let mut count = 0;
         for (node, _) in user.config.nodes.iter() {
-            let used = user.config.used & 1 << (node - 1) != 0;
+            let used = user.config.used & bit(node) != 0;
             if let (true, Some(to), Some(free)) =
                 (used, candidates.get_mut(count), room.get_mut(count))
             {
@@ -215,9 +244,10 @@ impl Mempool {
             let chosen = balance::choose(policy, known, crypto::random_u32()).unwrap_or(0);
             let node = candidates.get(chosen).copied().unwrap_or(user.config.me);
             match self.piece_on(user, owner, size, node, of_map) {
-                Err(e @ (ENOMEM | EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET))
-                    if !user.deadline.passed() =>
-                {
+                Err(
+                    e @ (ENOMEM | EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET
+                    | ETIMEDOUT),
+                ) if !user.deadline.passed() => {
                     error = e;
                 }
                 result => return result,
@@ -262,7 +292,10 @@ impl Mempool {
             }
         };
         self.set_room(node, reply.free.get());
-        Ok(reply.id.get())
+        match Vuid::node_of(reply.id.get()) == node {
+            true => Ok(reply.id.get()),
+            false => Err(EPROTO),
+        }
     }
 
     fn room(&self, user: &User, node: NodeId) -> u64 {
@@ -276,14 +309,6 @@ impl Mempool {
     fn set_room(&self, node: NodeId, free: u64) {
         if let Some(room) = self.room.get(usize::from(node).wrapping_sub(1)) {
             room.store(free, Relaxed);
-        }
-    }
-
-    /// Gives pieces back whose map will never be. What cannot be reached now is freed when this
-    /// node comes back after its next restart.
-    fn free_pieces(&self, user: &User, ids: &[u64]) {
-        for &id in ids {
-            let _ = self.free(user, id);
         }
     }
 
@@ -339,20 +364,16 @@ impl Mempool {
         Ok(done)
     }
 
-    fn read_pieces(
-        &self,
-        user: &User,
-        map: &Map,
-        offset: u64,
-        to: &mut [u8],
-    ) -> Result<usize> {
+    fn read_pieces(&self, user: &User, map: &Map, offset: u64, to: &mut [u8]) -> Result<usize> {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = to.get_mut(done..) {
             let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
             let Some(piece) = map.find(at) else {
                 break;
             };
-            let len = rest.len().min(usize::try_from(piece.left).unwrap_or(usize::MAX));
+            let len = rest
+                .len()
+                .min(usize::try_from(piece.left).unwrap_or(usize::MAX));
             let part = rest.get_mut(..len).unwrap_or_default();
             match self.read_piece(user, piece.id, piece.offset, part)? {
                 0 => break,
@@ -489,17 +510,20 @@ impl Mempool {
         if let Some(map) = &content.map {
             self.free_all(user, map)?;
         }
-        self.pool.free(self.open(user, id)?)
+        self.free_here(user, id)
+    }
+
+    /// Frees an object of this node. A map from another node may name any: it has to be the
+    /// user's.
+    fn free_here(&self, user: &User, id: u64) -> Result {
+        let vuid = self.open(user, id)?;
+        self.pool.get(vuid)?.open(user.uid)?;
+        self.pool.free(vuid)
     }
 
     fn free_remote(&self, user: &User, node: NodeId, id: u64, flags: u32) -> Result {
-        let args = FreeArgs {
-            id: id.into(),
-            uid: user.uid.into(),
-            flags: flags.into(),
-        };
-        self.ask(user, node, op::FREE, args.as_bytes(), b"", &mut [])?;
-        Ok(())
+        user.config.nodes.address(node).ok_or(EINVAL)?;
+        ask::free_remote(&self.client, node, id, user.uid, flags, user.deadline)
     }
 
     /// Frees all pieces. Those that are gone already do not count as an error: their node has
@@ -508,7 +532,7 @@ impl Mempool {
         for &id in &map.ids {
             let node = Vuid::node_of(id);
             let freed = if self.is_here(user, node) {
-                self.open(user, id).and_then(|vuid| self.pool.free(vuid))
+                self.free_here(user, id)
             } else {
                 self.free_remote(user, node, id, 0)
             };
@@ -540,15 +564,16 @@ impl Mempool {
             let (answer, ids) = LookupReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
             map.size = answer.size.get();
             map.chunk = answer.chunk.get();
+            let pieces = map.size.div_ceil(map.chunk.max(1));
             let (ids, _) = ids.as_chunks();
-            if ids.is_empty() {
-                return Ok(map);
+            if ids.is_empty() || pieces > MAX_PIECES {
+                return Err(EPROTO);
             }
             for id in ids {
                 map.ids.push(u64::from_le_bytes(*id), GFP_KERNEL)?;
             }
-            if map.ids.len() as u64 > MAX_PIECES {
-                return Err(EPROTO);
+            if map.ids.len() as u64 >= pieces {
+                return Ok(map);
             }
         }
     }
@@ -562,14 +587,29 @@ impl Mempool {
         data: &[u8],
         reply: &mut [u8],
     ) -> Result<usize> {
-        let request = Request {
-            op,
-            args,
-            data,
-            again: matches!(op, op::GET | op::LOOKUP),
-        };
         // No such node: an id that nobody issued.
         user.config.nodes.address(node).ok_or(EINVAL)?;
-        self.client.call(node, &request, reply, user.deadline)
+        ask::ask(&self.client, node, op, args, data, reply, user.deadline)
+    }
+}
+
+/// The bit of a node in a set of nodes.
+fn bit(node: NodeId) -> u64 {
+    1u64.checked_shl(u32::from(node).wrapping_sub(1))
+        .unwrap_or(0)
+}
+
+/// Pieces of an allocation that is not complete: they become orphans when this is dropped.
+struct Pieces<'a> {
+    pool: &'a Mempool,
+    uid: u32,
+    ids: KVVec<u64>,
+}
+
+impl Drop for Pieces<'_> {
+    fn drop(&mut self) {
+        if !self.ids.is_empty() {
+            Orphans::adopt(&self.pool.orphans, self.uid, &self.ids);
+        }
     }
 }

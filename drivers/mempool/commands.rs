@@ -3,15 +3,15 @@
 //! The memory pool's text commands.
 
 use crate::{
+    buffer::{
+        Buffer,
+        SMALL, //
+    }, //
     cluster::{
         Mempool,
         Target,
         User, //
     },
-    buffer::{
-        Buffer,
-        SMALL, //
-    }, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;

@@ -59,12 +59,7 @@ impl Pool {
     }
 
     /// Keeps the map of an allocation and returns the id of the whole.
-    pub(crate) fn keep_map(
-        &self,
-        config: &Config,
-        owner: Owner,
-        map: Map,
-    ) -> Result<u64> {
+    pub(crate) fn keep_map(&self, config: &Config, owner: Owner, map: Map) -> Result<u64> {
         let Owner { uid, shared } = owner;
         let object = Object::map(&self.budget, uid, shared, map)?;
         self.insert(config, object)

@@ -2,11 +2,13 @@
 
 //! virgo_mempool: memory of all nodes, used by id from any of them.
 
+mod ask;
 mod buffer;
 mod calls;
 mod cluster;
 mod commands;
 mod object;
+mod orphans;
 mod peer;
 mod pool;
 mod table;
@@ -114,10 +116,7 @@ impl kernel::InPlaceModule for Module {
             let chunk = module_parameters::chunk_bytes.value().clamp(4096, 1 << 20);
             let loopback = module_parameters::loopback.value() != 0;
             let limit = module_parameters::pool_bytes.value();
-            let mempool = Arc::pin_init(
-                Mempool::new(node, Mempool::PORT, limit, chunk, loopback),
-                GFP_KERNEL,
-            )?;
+            let mempool = Mempool::new(node, Mempool::PORT, limit, chunk, loopback)?;
             let stats = Stats::new::<Mempool>()?;
             let calls = Calls {
                 mempool: mempool.clone(),

@@ -13,7 +13,10 @@ use kernel::{
         SetOnce, //
     }, //
 };
-use linux::deadline::Deadline;
+use linux::{
+    crypto,
+    deadline::Deadline, //
+};
 use virgo_config::Node;
 use virgo_proto::{
     config::MAX_NODES,
@@ -39,6 +42,8 @@ pub struct Request<'a> {
 pub struct Client {
     node: Arc<Node>,
     port: u16,
+    /// Random number of this client's life: with another one servers begin to count anew.
+    boot: u64,
     /// Once there a link stays, so that finding it takes no lock.
     links: [SetOnce<Arc<Link>>; MAX_NODES],
     /// Held while a link is made.
@@ -52,6 +57,7 @@ impl Client {
         pin_init!(Self {
             node,
             port,
+            boot: crypto::random_u64(),
             links: [const { SetOnce::new() }; MAX_NODES],
             making <- new_mutex!((), "virgo_links"),
         })
@@ -109,7 +115,7 @@ impl Client {
         }
         let making = self.making.lock();
         if place.as_ref().is_none() {
-            place.populate(Link::new(self.node.clone(), peer, self.port)?);
+            place.populate(Link::new(self.node.clone(), peer, self.port, self.boot)?);
         }
         drop(making);
         Ok(place.as_ref().ok_or(ENODEV)?)

@@ -36,31 +36,37 @@ use crate::reply::from_wire;
 /// A connection to an authenticated node.
 pub(crate) struct Reached {
     pub(crate) stream: Arc<Stream>,
-    /// Random number of the node's present life.
+    /// Random number of the server's present life.
     pub(crate) boot: u64,
 }
 
-/// Connects to the service on `port` of node `peer`. Sleeps, killably.
+/// Connects to the service on `port` of node `peer`; `boot` names the client's life. Sleeps,
+/// killably.
 ///
 /// # Errors
 ///
 /// [`ENODEV`] if no such node is configured; [`EHOSTDOWN`] if there is no such service at its
 /// address, [`ETIMEDOUT`], [`EKEYREJECTED`] if one of the two does not know the key, [`EPERM`]
 /// if the other does not know this node or is another one, [`EINTR`].
-pub(crate) fn dial(node: &Node, peer: NodeId, port: u16, deadline: Deadline) -> Result<Reached> {
+pub(crate) fn dial(
+    node: &Node,
+    peer: NodeId,
+    port: u16,
+    boot: u64,
+    deadline: Deadline,
+) -> Result<Reached> {
     let config = node.config();
     let address = config.nodes.address(peer).ok_or(ENODEV)?;
-    let stream = Stream::connect(SocketAddrV4::new(address, port), deadline).map_err(|e| {
-        match e {
+    let stream =
+        Stream::connect(SocketAddrV4::new(address, port), deadline).map_err(|e| match e {
             EINTR | ETIMEDOUT | ENOMEM => e,
             _ => EHOSTDOWN,
-        }
-    })?;
+        })?;
     let hello = Hello {
         node: u16::from(config.me).into(),
         port: port.into(),
         reserved: [0; 4],
-        boot: node.boot().into(),
+        boot: boot.into(),
         nonce: crypto::random(),
     };
     tell(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;

@@ -163,7 +163,7 @@ impl Handshake {
             node: u16::from(config.me).into(),
             port: S::PORT.into(),
             reserved: [0; 4],
-            boot: session.hub.node.boot().into(),
+            boot: session.hub.boot.into(),
             nonce: crypto::random(),
         };
         put(output, Kind::Challenge, 0, hello_bytes(&challenge))?;

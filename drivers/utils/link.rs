@@ -54,11 +54,13 @@ const MAX_ARGS: usize = 32;
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
 
-/// Longest time to connect, in milliseconds; the rest of a deadline is for trying again.
-const DIAL_MS: u32 = 3000;
+/// Longest time to connect, in milliseconds; the rest of a deadline is for trying elsewhere.
+const DIAL_MS: u32 = 2000;
 
-/// Time after a failed connection in which calls fail at once, in milliseconds.
+/// Time after a failed connection in which calls fail at once, in milliseconds: doubled with
+/// each failure in a row, up to the second.
 const BACKOFF_MS: u32 = 500;
+const MAX_BACKOFF_MS: u32 = 4000;
 
 /// See the module's documentation.
 #[pin_data]
@@ -66,6 +68,7 @@ pub(crate) struct Link {
     node: Arc<Node>,
     peer: NodeId,
     port: u16,
+    boot: u64,
     #[pin]
     state: SpinLock<State>,
     /// Counts what was received, to notice silence.
@@ -80,6 +83,8 @@ struct State {
     stopped: bool,
     /// Connections made; also names the present one.
     connections: u64,
+    /// For how long the next failure to connect keeps others from trying.
+    backoff_ms: u32,
     /// Somebody is sending.
     sending: bool,
     /// The right to receive on the present connection; `None` while somebody uses it.
@@ -130,11 +135,12 @@ pub(crate) struct LinkState {
 }
 
 impl Link {
-    pub(crate) fn new(node: Arc<Node>, peer: NodeId, port: u16) -> Result<Arc<Self>> {
+    pub(crate) fn new(node: Arc<Node>, peer: NodeId, port: u16, boot: u64) -> Result<Arc<Self>> {
         let state = State {
             line: Line::Down,
             stopped: false,
             connections: 0,
+            backoff_ms: BACKOFF_MS,
             sending: false,
             receiver: None,
             calls: 0,
@@ -152,6 +158,7 @@ impl Link {
                 node,
                 peer,
                 port,
+                boot,
                 state <- kernel::new_spinlock!(state, "virgo_link"),
                 received: Atomic::new(0),
                 changed <- linux::new_wait_queue!("virgo_link"),
@@ -271,11 +278,12 @@ impl Link {
     /// Connects, while others wait for it. The first turn to send is this task's.
     fn dial(&self, deadline: Deadline) -> Result<Connection> {
         let in_time = deadline.min(Deadline::after_ms(DIAL_MS));
-        let reached = dial(&self.node, self.peer, self.port, in_time);
+        let reached = dial(&self.node, self.peer, self.port, self.boot, in_time);
         let mut state = self.state.lock();
         let result = match reached {
             Ok(reached) => {
                 state.connections += 1;
+                state.backoff_ms = BACKOFF_MS;
                 state.sending = true;
                 state.receiver = Some(Input::new());
                 state.line = Line::Up {
@@ -292,8 +300,9 @@ impl Link {
                 // Who was killed has found out nothing about the node.
                 state.line = match e {
                     EINTR => Line::Down,
-                    e => Line::Failed(e, Deadline::after_ms(BACKOFF_MS)),
+                    e => Line::Failed(e, Deadline::after_ms(state.backoff_ms)),
                 };
+                state.backoff_ms = (2 * state.backoff_ms).min(MAX_BACKOFF_MS);
                 Err(e)
             }
         };
@@ -343,7 +352,9 @@ impl Link {
         if let Some(args) = rest.get_mut(..request.args.len()) {
             args.copy_from_slice(request.args);
         }
-        let head = head.get(..HEADER_LEN + request.args.len()).ok_or(EMSGSIZE)?;
+        let head = head
+            .get(..HEADER_LEN + request.args.len())
+            .ok_or(EMSGSIZE)?;
         if let Err(e) = send_all(&connection.stream, head, request.data, deadline) {
             // A part may have gone: nothing else can be sent after it.
             self.broken(connection.serial);

@@ -16,6 +16,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -69,10 +73,14 @@ pub(crate) type Hub<S> = Task<Shared<S>>;
 pub(crate) struct Shared<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) node: Arc<Node>,
+    /// Random number of this server's life: with another one it has forgotten all requests.
+    pub(crate) boot: u64,
     pub(crate) stats: Arc<Stats>,
     pub(crate) peers: Pin<KBox<Peers>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) log: Pin<KBox<LogLimit>>,
+    /// How often work of this server has run: nothing may make an idle node do anything.
+    pub(crate) runs: Atomic<u64>,
     #[pin]
     sessions: Mutex<KVec<Pin<KBox<Watched<Session<S>>>>>>,
 }
@@ -88,7 +96,10 @@ impl<S: Service> Server<S> {
             let node = virgo_config::node()?;
             let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + 2)?;
             let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
-            let hub = Arc::pin_init(linux::new_task!(queue.clone(), shared, "virgo_janitor"), GFP_KERNEL)?;
+            let hub = Arc::pin_init(
+                linux::new_task!(queue.clone(), shared, "virgo_janitor"),
+                GFP_KERNEL,
+            )?;
             let listener = Listener::bind(S::PORT, BACKLOG)
                 .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
             let dir = node.debugfs().subdir(S::NAME);
@@ -114,7 +125,8 @@ impl<S: Service> Server<S> {
 }
 
 fn show_stats<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    writeln!(f, "# sessions {}", hub.sessions.lock().len())?;
+    let sessions = hub.sessions.lock().len();
+    writeln!(f, "# sessions {sessions} runs {}", hub.runs.load(Relaxed))?;
     hub.stats.show(f)
 }
 
@@ -151,10 +163,12 @@ impl<S: Service> Shared<S> {
         Ok(try_pin_init!(Self {
             service,
             node,
+            boot: linux::crypto::random_u64(),
             stats,
             peers,
             queue,
             log,
+            runs: Atomic::new(0),
             sessions <- new_mutex!(KVec::new(), "virgo_sessions"),
         }? Error))
     }
@@ -183,6 +197,7 @@ impl<S: Service> Shared<S> {
 impl<S: Service> Run for Shared<S> {
     /// The janitor: ends sessions whose time is over and frees those that have ended.
     fn run(hub: &Hub<S>) {
+        hub.runs.fetch_add(1, Relaxed);
         let (ended, limited) = hub.ended();
         drop(ended);
         if limited {
@@ -208,6 +223,7 @@ impl<S: Service> Watcher for Acceptor<S> {
     type Socket = Listener;
 
     fn news(watch: &Task<Watch<Self>>) {
+        watch.0.runs.fetch_add(1, Relaxed);
         for _ in 0..ACCEPT_BUDGET {
             match watch.socket.accept() {
                 Ok(Some(stream)) => {

@@ -23,6 +23,7 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Arc,
         Mutex,
         SpinLock, //
@@ -175,9 +176,16 @@ impl<S: Service> Session<S> {
 
     /// Ends it, whatever it is doing.
     pub(crate) fn end(&self, stream: &Stream) {
-        *self.inner.limit.lock() = Limit::Ended;
-        stream.shutdown();
-        self.hub.schedule_now();
+        let old = core::mem::replace(&mut *self.inner.limit.lock(), Limit::Ended);
+        // Once only: shutting down is news, too.
+        if !matches!(old, Limit::Ended) {
+            stream.shutdown();
+            self.hub.schedule_now();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(*self.inner.limit.lock(), Limit::Ended)
     }
 
     /// Sets or lifts the time limit of a session that is neither new nor over.
@@ -310,6 +318,10 @@ impl<S: Service> Watcher for Session<S> {
     type Socket = Stream;
 
     fn news(watch: &Task<Watch<Self>>) {
+        watch.hub.runs.fetch_add(1, Relaxed);
+        if watch.is_over() {
+            return;
+        }
         let mut state = watch.inner.state.lock();
         match watch.advance(&mut state, &watch.socket) {
             Ok(Progress::Waiting) => (),

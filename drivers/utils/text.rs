@@ -158,10 +158,9 @@ impl Text {
                         deadline_ms: config.deadline_ms,
                     };
                     let service = &*session.hub.service;
-                    session
-                        .hub
-                        .stats
-                        .count(index, || (known.run)(service, &caller, &command, &mut reply))
+                    session.hub.stats.count(index, || {
+                        (known.run)(service, &caller, &command, &mut reply)
+                    })
                 }
             },
         };

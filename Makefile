@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0
+# What a person types. The modules' own build is Kbuild; each step is a script under qemu/ or
+# tests/ and runs inside the build root.
+
+SHELL := /bin/bash
+.NOTPARALLEL:
+.SILENT:
+.DEFAULT_GOAL := help
+
+# The scripts read from the environment, where make puts them: KDIR=DIR, a prepared kernel tree
+# of your own for the slim lane; VIRGO_MIRROR=URL, a Debian mirror other than this machine's.
+
+STEP := qemu/step.sh
+CARGO := qemu/in-root cargo
+WORKSPACE := --manifest-path tools/Cargo.toml --workspace --locked
+
+# The cluster tests, a crate of the workspace; they need guests and are run by tests/run.sh.
+CLUSTER_TESTS := virgo-tests
+
+##@ Using it
+demo: modules tools image ## boot three nodes, run the main job on them and show it
+	tests/demo.sh
+
+cluster: modules tools image ## boot three nodes and leave them running; qemu/cluster.sh stops them
+	qemu/cluster.sh up
+
+##@ Building it
+modules: kernel ## kernel modules: build/slim/modules
+	$(STEP) modules-slim 'kernel modules' qemu/modules.sh slim $(CURDIR)/build/slim/modules
+
+tools: root ## library, command line and cluster tool: build/target
+	$(STEP) tools 'library, command line, cluster tool' $(CARGO) build --release $(WORKSPACE)
+	$(STEP) c-programs 'C programs for the guests' qemu/in-root tests/c/build
+
+doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
+	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
+		CLIPPY=1 CLIPPY_DRIVER=$(CURDIR)/qemu/rustdoc
+	$(STEP) doc-crates 'rustdoc of the crates' qemu/in-root \
+		env RUSTDOCFLAGS='-Dwarnings -Arustdoc::private-intra-doc-links' \
+		cargo doc --no-deps --document-private-items $(WORKSPACE)
+
+clean: ## remove what was built here, not what is cached for all clones
+	rm -rf build
+	. qemu/paths.sh && echo "Kept: $$VIRGO_CACHE (build root, kernels, crates)." \
+		"To remove it, as root: rm -rf $$VIRGO_CACHE"
+
+##@ Checking it
+ifdef T
+test: host-test slim-test ## all tests; with T=name: those named so, on the slim kernel
+else
+test: host-test slim-test debug-test
+endif
+	awk '/^test result:/ { passed += $$4; failed += $$6 } END { \
+		if (!passed && !failed) print "no test ran; is one called $(T)?"; \
+		print passed + 0 " passed, " failed + 0 " failed"; exit !passed || failed }' \
+		$(^:%=build/log/%.log)
+
+lint: kernel ## formatting, Clippy, checkpatch, shellcheck, house rules
+	qemu/lint.sh
+
+bench: modules tools image ## instructions an operation, beside memcached
+	tests/bench.sh
+
+soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
+	tests/soak.sh
+
+##@ Steps of the above
+root: ## build root: compilers, kernel source, QEMU
+	qemu/buildroot.sh
+
+kernel: root ## slim kernel
+	qemu/kernel.sh slim
+
+kernel-debug: root ## kernel with KASAN, lockdep and kmemleak
+	qemu/kernel.sh debug
+
+modules-debug: kernel-debug ## modules for it: build/debug/modules
+	$(STEP) modules-debug 'kernel modules, debug lane' \
+		qemu/modules.sh debug $(CURDIR)/build/debug/modules
+
+image: modules tools ## what the guests boot: build/slim/initramfs.cpio
+	qemu/image.sh slim
+
+image-debug: modules-debug tools ## the same of the debug lane
+	qemu/image.sh debug
+
+host-test: root ## tests that need no guest
+	$(STEP) host-test 'tests on this machine' \
+		$(CARGO) test $(WORKSPACE) --exclude $(CLUSTER_TESTS) -- $(T)
+
+slim-test: modules tools image ## cluster tests
+	tests/run.sh slim $(T)
+
+debug-test: modules-debug tools image-debug ## cluster tests on the debug kernel
+	tests/run.sh debug $(T)
+
+help: ## this text
+	awk -F ':.*## ' '/^##@/ { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*/\1/p' Makefile)

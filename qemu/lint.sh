@@ -1,0 +1,68 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Checks all sources that git tracks or would track: formatting, lints, and the rules of the house.
+# Every check runs, also after one has failed.
+set -eu
+. "$(dirname "$0")/paths.sh"
+cd "$VIRGO_TOP"
+
+root=$VIRGO_TOP/qemu/in-root
+kdir=$(virgo_kdir slim)
+workspace=(--manifest-path tools/Cargo.toml)
+failed=()
+
+check() {
+	local name=$1 what=$2
+	shift 2
+	"$VIRGO_TOP/qemu/step.sh" "lint-$name" "$what" "$@" || failed+=("$name")
+}
+
+# Prints the existing sources that match git's patterns.
+sources() {
+	git -c safe.directory="$VIRGO_TOP" ls-files --cached --others --exclude-standard \
+		--deduplicate -- "$@" | while read -r file; do
+		[ ! -f "$file" ] || printf '%s\n' "$file"
+	done
+}
+
+check_licences() {
+	local without
+	without=$(grep -L 'SPDX-License-Identifier: GPL-2\.0' "$@" || true)
+	[ -n "$without" ] || return 0
+	echo "No line 'SPDX-License-Identifier: GPL-2.0' in:"
+	echo "$without"
+	return 1
+}
+
+check_bindings() {
+	! grep -n '\<bindings::' "$@" || {
+		echo "Only drivers/linux, the abstraction crate, may name bindings: wrap there what is needed."
+		return 1
+	}
+}
+export -f check_licences check_bindings # for the shell of the step
+
+mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*')
+mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellcheck shell=')
+mapfile -t c < <(sources '*.c' '*.h')
+mapfile -t modules < <(sources 'drivers/*.rs' ':!drivers/proto')
+mapfile -t above_linux < <(sources 'drivers/*.rs' ':!drivers/linux')
+
+check licences "licence lines" check_licences "${licensed[@]}"
+check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null "${above_linux[@]}"
+check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
+# Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that
+# generated exports (drivers/*/exports.c) do not stand below what they export.
+check c "checkpatch" "$root" "$kdir/scripts/checkpatch.pl" --no-tree --strict --terse --show-types \
+	--no-summary --ignore COMPLEX_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE \
+	--ignore MACRO_WITH_FLOW_CONTROL,ENOSYS,EXPORT_SYMBOL --file "${c[@]}"
+check format-modules "rustfmt: modules" "$root" rustfmt --check --color never --edition 2021 \
+	"${modules[@]}"
+check format-crates "rustfmt: crates" "$root" cargo fmt "${workspace[@]}" --all --check \
+	-- --color never
+check modules "Clippy: modules" "$VIRGO_TOP/qemu/modules.sh" slim "$VIRGO_BUILD/clippy" \
+	CLIPPY=1 KRUSTFLAGS=-Dwarnings KCFLAGS=-Werror
+check crates "Clippy: crates" "$root" cargo clippy "${workspace[@]}" --workspace --locked --all-targets \
+	-- -D warnings
+
+[ ${#failed[@]} = 0 ] || virgo_die "lint failed: ${failed[*]}"

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Test programs that run inside the guests: KUnit suites, system calls, the wire.
+
+use crate::{Test, support::sh};
+use anyhow::{Result, bail, ensure};
+use std::{env, time::Duration};
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("kunit", kunit),
+    ("syscalls", syscalls),
+    ("original_program", original_program),
+    ("wire", wire),
+];
+
+/// On a debug kernel under emulation a whole suite takes minutes.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+fn kunit(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    sh(&node, "insmod /lib/virgo/tests/virgo_test_kunit.ko")?;
+    let results = sh(&node, "cat /sys/kernel/debug/kunit/virgo_*/results")?;
+    sh(&node, "rmmod virgo_test_kunit")?;
+    ensure!(
+        results.contains("ok 1 virgo_linux") && results.contains("ok 1 virgo_table"),
+        "{results}"
+    );
+    ensure!(!results.contains("not ok"), "{results}");
+    Ok(())
+}
+
+fn syscalls(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), "virgo-syscall-tests", &[])
+}
+
+/// A program written for the interface of 2017.
+fn original_program(cluster: &Cluster) -> Result<()> {
+    sh(&cluster.node(1), "test_virgo_malloc")?;
+    Ok(())
+}
+
+/// A node takes frames from nodes at their own addresses only, so the suite talks to its own
+/// node's.
+fn wire(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    let address = node.address().to_string();
+    suite(&node, "virgo-wire-tests", &["--address", &address])
+}
+
+/// Runs a suite on `node`; `VIRGO_GUEST_TEST` selects tests of it by name.
+fn suite(node: &Node, program: &str, arguments: &[&str]) -> Result<()> {
+    let filter = env::var("VIRGO_GUEST_TEST").ok();
+    let command = [program].into_iter().chain(arguments.iter().copied());
+    let command = command.chain(filter.as_deref());
+    let output = node.run_with_timeout(command, PATIENCE)?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    if !output.success() {
+        bail!("{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let result = said.lines().find(|line| line.starts_with("test result:"));
+    println!("{program} on {}: {}", node.name(), result.unwrap_or("?"));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Tests that need a cluster: boots three nodes once, runs the tests one after the other, and
+//! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel.
+//!
+//! Each test leaves the cluster as it found it: all nodes up, all links whole. The last one looks
+//! at what the kernels have said meanwhile. `VIRGO_SOAK=1` runs the full counts where the usual
+//! run has smaller ones, since emulation is slow.
+
+mod console;
+mod faults;
+mod guest;
+mod modules;
+mod pool;
+mod quiet;
+mod support;
+
+use anyhow::{Result, bail};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::{env, process::ExitCode, sync::Arc};
+use virgo_cluster::{Cluster, Lane, Options};
+
+/// A test: gets the cluster, and fails by an error.
+type Test = fn(&Cluster) -> Result<()>;
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // They share the cluster, and some take a node of it down.
+    arguments.test_threads = Some(1);
+    let lane = match env::var("VIRGO_LANE").as_deref() {
+        Ok("debug") => Lane::Debug,
+        Ok("slim") | Err(_) => Lane::Slim,
+        Ok(other) => bail!("VIRGO_LANE is '{other}'; there are slim and debug"),
+    };
+    let tests = [
+        guest::TESTS,
+        pool::TESTS,
+        modules::TESTS,
+        faults::TESTS,
+        quiet::TESTS,
+    ]
+    .concat();
+    if arguments.list {
+        libtest_mimic::run(&arguments, trials(&tests, None)).exit();
+    }
+    let cluster = Arc::new(Cluster::up(&Options {
+        lane,
+        ..Options::default()
+    })?);
+    let conclusion = libtest_mimic::run(&arguments, trials(&tests, Some(&cluster)));
+    // What the kernels have said is part of every run, whatever was selected.
+    let clean = console::check(&cluster);
+    if let Some(cluster) = Arc::into_inner(cluster) {
+        cluster.down()?;
+    }
+    clean?;
+    Ok(conclusion.exit_code())
+}
+
+fn trials(tests: &[(&'static str, Test)], cluster: Option<&Arc<Cluster>>) -> Vec<Trial> {
+    let trial = |&(name, test): &(&'static str, Test)| {
+        let cluster = cluster.cloned();
+        Trial::test(name, move || match cluster {
+            Some(cluster) => test(&cluster).map_err(|e| Failed::from(format!("{e:?}"))),
+            None => Ok(()),
+        })
+    };
+    tests.iter().map(trial).collect()
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Modules that come and go, and their configuration.
+
+use crate::{
+    Test,
+    support::{fails, rounds, sh, text, wait_until_whole},
+};
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("stubs_without_and_with_a_module", stubs),
+    ("unload_while_calls_are_inside", unload_inside),
+    ("load_and_unload_under_traffic", load_unload),
+    ("bad_configuration_changes_nothing", bad_configuration),
+    ("key_must_be_secret", key_file),
+    ("wrong_key_is_refused", wrong_key),
+];
+
+const TEST_CALLS: &str = "/lib/virgo/tests/virgo_test_calls.ko";
+
+/// Unloads the service, for the time of `during`.
+fn without_mempool<T>(node: &Node, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    sh(node, "rmmod virgo_mempool")?;
+    let result = during();
+    sh(node, "insmod /lib/virgo/virgo_mempool.ko")?;
+    result
+}
+
+fn stubs(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let (said, _) = fails(&node, &format!("insmod {TEST_CALLS}"))?;
+    ensure!(said.contains("busy"), "second registrant: {said}");
+    without_mempool(&node, || {
+        let (said, _) = fails(&node, "virgo malloc 1")?;
+        ensure!(said.contains("ENOSYS"), "{said}");
+        sh(&node, &format!("insmod {TEST_CALLS}"))?;
+        let (said, _) = fails(&node, "virgo malloc 1")?;
+        sh(&node, "rmmod virgo_test_calls")?;
+        ensure!(said.contains("EOPNOTSUPP"), "{said}");
+        Ok(())
+    })
+}
+
+fn unload_inside(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    without_mempool(&node, || {
+        sh(&node, &format!("insmod {TEST_CALLS}"))?;
+        // Its malloc sleeps for as many milliseconds as bytes were asked for.
+        let inside = node.spawn(["virgo_call_malloc", "3000"])?;
+        std::thread::sleep(Duration::from_millis(1000));
+        let (said, _) = fails(&node, "rmmod virgo_test_calls")?;
+        ensure!(said.contains("temporarily unavailable"), "{said}");
+        let result = inside.wait()?.text()?;
+        ensure!(result.trim() == "3000", "{result}");
+        sh(&node, "rmmod virgo_test_calls")?;
+        Ok(())
+    })
+}
+
+/// All modules, round after round, while other nodes use this one by all three ways.
+fn load_unload(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    let stop = "/tmp/stop";
+    let traffic = "until [ -e /tmp/stop ]; do
+            id=$(virgo malloc 300000) && virgo set $id data && virgo get $id --length 4 && virgo free $id
+            (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
+            (echo \"auth $(cat /etc/virgo.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007
+        done >/dev/null 2>&1; rm /tmp/stop";
+    let running: Vec<_> = cluster
+        .nodes()
+        .map(|node| node.spawn(["sh", "-c", traffic]))
+        .collect::<Result<_>>()?;
+    let n = rounds(10, 200);
+    let unload = "for m in mempool sample_echo utils config; do
+            n=0; until rmmod virgo_$m 2>/dev/null; do
+                n=$((n + 1)); [ $n -lt 300 ] || { echo \"cannot unload $m\" >&2; exit 1; }; sleep 0.05
+            done
+        done";
+    let load = "for m in config utils mempool sample_echo; do insmod /lib/virgo/virgo_$m.ko || exit 1; done";
+    let script = format!(
+        "i=0; while [ $i -lt {n} ]; do i=$((i + 1)); {unload}; {load}; sleep 0.3; done; echo $i rounds"
+    );
+    let patience = Duration::from_secs(60 + 30 * n as u64);
+    let result = node.run_with_timeout(["sh", "-c", &script], patience);
+    for node in cluster.nodes() {
+        sh(&node, &format!("touch {stop}"))?;
+    }
+    for job in running {
+        job.wait_timeout(Duration::from_secs(120))?;
+    }
+    println!("{}", result?.text()?.trim());
+    wait_until_whole(cluster)
+}
+
+fn bad_configuration(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let before = sh(&node, "cat /sys/kernel/debug/virgo/config")?;
+    sh(
+        &node,
+        "cp /etc/virgo_cloud.conf /tmp/good; echo 'nodes = 10.9.0' >>/etc/virgo_cloud.conf",
+    )?;
+    let (said, _) = fails(&node, "virgo config reload")?;
+    let (checked, _) = fails(&node, "virgo config check")?;
+    sh(&node, "cp /tmp/good /etc/virgo_cloud.conf")?;
+    for said in [said, checked] {
+        ensure!(said.contains("/etc/virgo_cloud.conf:7"), "{said}");
+        ensure!(said.contains("IPv4"), "{said}");
+    }
+    let after = sh(&node, "grep -v ^rejected /sys/kernel/debug/virgo/config")?;
+    ensure!(before == after, "{before} became {after}");
+    sh(&node, "virgo config check && virgo config reload")?;
+    ensure!(sh(&node, "cat /sys/kernel/debug/virgo/config")? == before);
+    Ok(())
+}
+
+fn key_file(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    for (spoil, mend) in [
+        ("chmod 640 /etc/virgo.key", "chmod 600 /etc/virgo.key"),
+        ("chown 1:0 /etc/virgo.key", "chown 0:0 /etc/virgo.key"),
+        ("mv /etc/virgo.key /tmp/k", "mv /tmp/k /etc/virgo.key"),
+    ] {
+        sh(&node, spoil)?;
+        let result = fails(&node, "virgo config reload");
+        sh(&node, mend)?;
+        let (said, _) = result?;
+        ensure!(said.contains("key file"), "{spoil}: {said}");
+    }
+    sh(&node, "virgo config reload")?;
+    Ok(())
+}
+
+fn wrong_key(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(
+        &node2,
+        "cp /etc/virgo.key /tmp/key; echo another-key-of-no-use >/etc/virgo.key; virgo config reload;
+         echo stop >/sys/kernel/debug/virgo/mempool/peers; echo start >/sys/kernel/debug/virgo/mempool/peers",
+    )?;
+    let there = fails(&node2, "virgo malloc 10 --place 1");
+    let telnet = text(&node2, &node1, 30000, &["help"]);
+    sh(&node2, "cp /tmp/key /etc/virgo.key; virgo config reload")?;
+    let (said, _) = there?;
+    ensure!(said.contains("EKEYREJECTED"), "{said}");
+    ensure!(telnet.is_err(), "the wrong key opens a text session");
+    wait_until_whole(cluster)
+}

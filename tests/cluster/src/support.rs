@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the tests have in common.
+
+use anyhow::{Context, Result, ensure};
+use std::{
+    env,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use virgo_cluster::{Cluster, Node};
+
+/// The longest that a call waits for another node, as the guests are configured.
+pub const DEADLINE: Duration = Duration::from_secs(5);
+
+/// What starting a command in an emulated guest may add to the time of a call.
+pub const SLACK: Duration = Duration::from_secs(5);
+
+/// A number of repetitions: `usual`, or `full` in a soak run.
+pub fn rounds(usual: usize, full: usize) -> usize {
+    match env::var_os("VIRGO_SOAK") {
+        Some(_) => full,
+        None => usual,
+    }
+}
+
+/// Runs a shell script, which must succeed, and returns what it prints, trimmed.
+pub fn sh(node: &Node, script: &str) -> Result<String> {
+    let output = node.run(["sh", "-c", script])?;
+    let text = output
+        .text()
+        .with_context(|| format!("on {}: {script}", node.name()))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Runs a shell script, which must fail, and returns what it says and how long it took.
+pub fn fails(node: &Node, script: &str) -> Result<(String, Duration)> {
+    let start = Instant::now();
+    let output = node.run(["sh", "-c", script])?;
+    let said = [&output.stderr[..], &output.stdout].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    ensure!(
+        !output.success(),
+        "on {}: {script} should have failed, and said {said}",
+        node.name()
+    );
+    Ok((said, start.elapsed()))
+}
+
+/// Tries until it works, for at most `limit`; the last error otherwise.
+pub fn within<T>(limit: Duration, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let end = Instant::now() + limit;
+    loop {
+        match attempt() {
+            Err(_) if Instant::now() < end => sleep(Duration::from_millis(200)),
+            result => return result,
+        }
+    }
+}
+
+/// Types commands into a text session on `port` of `to`, from `from`, after authenticating.
+/// Returns the replies without the one to `auth`.
+pub fn text(from: &Node, to: &Node, port: u16, commands: &[&str]) -> Result<Vec<String>> {
+    let address = to.address();
+    // The session ends when its answers are sent, and with it nc.
+    let output = from
+        .spawn_with_input(
+            [
+                "sh",
+                "-c",
+                &format!("(echo \"auth $(cat /etc/virgo.key)\"; cat) | nc {address} {port}"),
+            ],
+            (commands.join("\n") + "\nquit\n").into_bytes(),
+        )?
+        .wait()?
+        .text()?;
+    let mut lines = output.lines().map(str::to_owned);
+    let first = lines.next();
+    ensure!(
+        first.as_deref() == Some("OK"),
+        "auth was answered by {first:?}"
+    );
+    Ok(lines.collect())
+}
+
+/// Bytes that the pool of a node has in use.
+pub fn used(node: &Node) -> Result<u64> {
+    let replies = text(node, node, 30000, &["stats"])?;
+    field(replies.first().map_or("", String::as_str), "used")
+}
+
+/// The number called `name` in a reply to `stats`.
+pub fn field(reply: &str, name: &str) -> Result<u64> {
+    let value = reply
+        .split(' ')
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        .with_context(|| format!("no {name} in {reply:?}"))?;
+    Ok(value.parse()?)
+}
+
+/// All nodes reach each other again.
+pub fn wait_until_whole(cluster: &Cluster) -> Result<()> {
+    within(Duration::from_secs(30), || {
+        for from in cluster.nodes() {
+            for to in cluster.nodes() {
+                let id = sh(&from, &format!("virgo malloc 64 --place {}", to.number()))?;
+                sh(&from, &format!("virgo free {id}"))?;
+            }
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Runs the cluster tests on the kernel of a lane; with a name those whose name contains it.
+# VIRGO_SOAK=1 runs the full counts.
+#
+# Usage: run.sh slim|debug [NAME]
+set -eu
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+
+lane=$1 name=${2:-}
+export VIRGO_LANE=$lane VIRGO_TOP=$top
+exec "$top/qemu/step.sh" "$lane-test" "cluster tests on the $lane kernel" \
+	"$top/build/target/x86_64-unknown-linux-gnu/release/virgo-tests" --nocapture $name

@@ -1,0 +1,373 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One machine of a cluster.
+
+use crate::{
+    agent::{self, Agent},
+    command::{Output, Running},
+    failure::Failure,
+    images::Images,
+    monitor::Monitor,
+    network, owned, pid_file, qemu,
+    run_dir::{NodeDir, RunDir},
+    state::{Launch, State},
+};
+use anyhow::{Context, Result, bail, ensure};
+use std::{
+    fmt::{self, Display, Formatter},
+    fs::{self, File},
+    net::Ipv4Addr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+/// Size of a node's disk.
+const DISK_SIZE: u64 = 64 << 20;
+
+/// One machine of a cluster. A handle: it can be cloned and used by several threads, and outlive
+/// the [`Cluster`](crate::Cluster), only that the machine is then gone.
+#[derive(Clone, Debug)]
+pub struct Node {
+    number: u8,
+    run_dir: RunDir,
+    launch: Arc<Launch>,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// It answers.
+    Running(Modules),
+    /// It was stopped by [`Node::pause`].
+    Paused,
+    /// It runs and does not answer.
+    Silent,
+    /// Its machine is not there.
+    Dead,
+}
+
+/// What became of VIRGO's modules on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modules {
+    /// Loaded now, in the order of loading.
+    pub loaded: Vec<String>,
+    /// Could not be loaded when the node came up; its console says why.
+    pub failed: Vec<String>,
+}
+
+impl Node {
+    pub(crate) fn new(number: u8, run_dir: RunDir, launch: Arc<Launch>) -> Self {
+        Self {
+            number,
+            run_dir,
+            launch,
+        }
+    }
+
+    /// Its number, from 1.
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// Its name, `node1` and so on.
+    pub fn name(&self) -> String {
+        network::name(self.number)
+    }
+
+    /// Its address in the cluster.
+    pub fn address(&self) -> Ipv4Addr {
+        network::address(self.number)
+    }
+
+    /// Runs a command, with nothing on its standard input, and waits for it to end.
+    ///
+    /// # Errors
+    ///
+    /// If the command could not be run to its end; not if it fails.
+    pub fn run<I>(&self, command: I) -> Result<Output>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn(command)?.wait()
+    }
+
+    /// As [`run`](Self::run), but kills the command when it takes longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Also [`Failure::TimedOut`].
+    pub fn run_with_timeout<I>(&self, command: I, timeout: Duration) -> Result<Output>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn(command)?.wait_timeout(timeout)
+    }
+
+    /// Starts a command, with nothing on its standard input, to be waited for later.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be started.
+    pub fn spawn<I>(&self, command: I) -> Result<Running>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn_with_input(command, Vec::new())
+    }
+
+    /// Starts a command that finds `input` on its standard input.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be started.
+    pub fn spawn_with_input<I>(&self, command: I, input: Vec<u8>) -> Result<Running>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let command: Vec<_> = command.into_iter().map(Into::into).collect();
+        Running::start(self, command, input)
+    }
+
+    /// Makes the file `path`, or replaces what is in it; `mode` is its permissions.
+    ///
+    /// # Errors
+    ///
+    /// If the guest cannot write the file.
+    pub fn put_bytes(&self, path: &str, content: &[u8], mode: u32) -> Result<()> {
+        self.agent()?.write_file(path, content)?;
+        let chmod = self.run(["chmod", &format!("{:o}", mode & 0o7777), path])?;
+        chmod
+            .text()
+            .map(drop)
+            .with_context(|| format!("cannot set the mode of {path}"))
+    }
+
+    /// What is in the file `path`.
+    ///
+    /// # Errors
+    ///
+    /// If the guest cannot read the file.
+    pub fn get_bytes(&self, path: &str) -> Result<Vec<u8>> {
+        self.agent()?.read_file(path)
+    }
+
+    /// What the guest wrote on its console since the cluster came up, over all restarts.
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot read the file.
+    pub fn console(&self) -> Result<String> {
+        let path = self.dir().console();
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&text).into())
+    }
+
+    /// How the node is.
+    ///
+    /// # Errors
+    ///
+    /// If it is in none of the states that there are, for example if its QEMU does not answer.
+    pub fn state(&self) -> Result<NodeState> {
+        let state = match self.run_with_timeout(["/lib/virgo/state"], agent::TIMEOUT) {
+            Ok(output) => return Ok(NodeState::Running(Modules::parse(&output.text()?))),
+            Err(error) => match error.downcast_ref::<Failure>() {
+                Some(Failure::Dead(_)) => NodeState::Dead,
+                Some(Failure::Paused(_)) => NodeState::Paused,
+                Some(Failure::TimedOut { .. }) => NodeState::Silent,
+                _ => return Err(error),
+            },
+        };
+        Ok(state)
+    }
+
+    /// Stops the machine's processors. It then answers nobody, and its clock stands still.
+    ///
+    /// # Errors
+    ///
+    /// If the node is dead.
+    pub fn pause(&self) -> Result<()> {
+        let _lock = self.run_dir.lock()?;
+        let mut monitor = self.monitor()?;
+        // Packets to it are lost from now on. If they waited for it, the QEMU of who sends them
+        // would wait in a busy loop.
+        for peer in self.peers() {
+            monitor.set_link(network::link(peer), false)?;
+        }
+        monitor.pause()
+    }
+
+    /// Ends a pause.
+    ///
+    /// # Errors
+    ///
+    /// If the node is dead.
+    pub fn resume(&self) -> Result<()> {
+        let _lock = self.run_dir.lock()?;
+        let mut monitor = self.monitor()?;
+        self.set_links(&mut monitor, &State::load(&self.run_dir)?)?;
+        monitor.resume()
+    }
+
+    /// Has the machine gone at once, as by a power failure. Its disk stays.
+    ///
+    /// # Errors
+    ///
+    /// If it does not go away.
+    pub fn kill(&self) -> Result<()> {
+        pid_file::kill(&self.dir().pid_file()).map(drop)
+    }
+
+    /// Kills the machine if it runs, boots it again with the same disk, and returns when it
+    /// answers. Cuts stay.
+    ///
+    /// # Errors
+    ///
+    /// If it does not come up.
+    pub fn restart(&self) -> Result<()> {
+        {
+            let _lock = self.run_dir.lock()?;
+            let _not_while_ending = owned::lock();
+            self.kill()?;
+            qemu::start_node(&self.run_dir, &self.launch, self.number)?;
+            self.set_links(&mut self.monitor()?, &State::load(&self.run_dir)?)?;
+        }
+        self.wait_until_up()
+    }
+
+    /// Makes the node's directory and starts it for the first time.
+    pub(crate) fn create(&self) -> Result<()> {
+        let _not_while_ending = owned::lock();
+        let dir = self.dir();
+        dir.create()?;
+        agent::create_fifos(&dir)?;
+        create_disk(&dir.disk(), &self.launch.images)?;
+        qemu::start_node(&self.run_dir, &self.launch, self.number)
+    }
+
+    /// Waits until the node has booted and answers.
+    pub(crate) fn wait_until_up(&self) -> Result<()> {
+        let timeout = self.launch.lane.boot_timeout();
+        match Agent::connect(&self.dir(), self.name(), timeout) {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let console = self.console()?;
+                let lines: Vec<_> = console.lines().collect();
+                let end = lines[lines.len().saturating_sub(20)..].join("\n  ");
+                let name = self.name();
+                Err(error.context(format!(
+                    "the console of {name} ends with\n  {end}\nvirgo: {name} did not come up"
+                )))
+            }
+        }
+    }
+
+    /// Makes this node's ends of the links what the cluster's state says, once it can be done: a
+    /// dead node gets there when it is restarted, a paused one when it goes on.
+    pub(crate) fn update_links(&self, state: &State) -> Result<()> {
+        if self.is_alive()? {
+            let mut monitor = self.monitor()?;
+            if !monitor.is_paused()? {
+                self.set_links(&mut monitor, state)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_links(&self, monitor: &mut Monitor, state: &State) -> Result<()> {
+        self.peers().try_for_each(|peer| {
+            monitor.set_link(network::link(peer), !state.is_cut(self.number, peer))
+        })
+    }
+
+    fn peers(&self) -> impl Iterator<Item = u8> {
+        network::peers(self.number, self.launch.nodes)
+    }
+
+    fn is_alive(&self) -> Result<bool> {
+        self.dir().alive()
+    }
+
+    fn dir(&self) -> NodeDir {
+        self.run_dir.node(self.number)
+    }
+
+    fn monitor(&self) -> Result<Monitor> {
+        ensure!(self.is_alive()?, Failure::Dead(self.name()));
+        Monitor::connect(&self.dir().monitor(), self.name())
+    }
+
+    /// Whether the node is stopped by [`Self::pause`].
+    pub(crate) fn is_paused(&self) -> Result<bool> {
+        self.monitor()?.is_paused()
+    }
+
+    /// Connects to the agent; not if it is known that it will not answer.
+    pub(crate) fn agent(&self) -> Result<Agent> {
+        ensure!(!self.is_paused()?, Failure::Paused(self.name()));
+        Agent::connect(&self.dir(), self.name(), agent::TIMEOUT)
+    }
+}
+
+impl Modules {
+    /// Reads what `qemu/guest/state` prints.
+    fn parse(text: &str) -> Self {
+        let mut modules = Self::default();
+        for line in text.lines() {
+            match line.split_once(' ') {
+                Some(("loaded", name)) => modules.loaded.push(name.into()),
+                Some(("failed", name)) => modules.failed.push(name.into()),
+                _ => (),
+            }
+        }
+        modules
+    }
+}
+
+impl Display for NodeState {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Modules { loaded, failed } = match self {
+            Self::Running(modules) => modules,
+            Self::Paused => return f.write_str("paused"),
+            Self::Silent => return f.write_str("runs, but does not answer"),
+            Self::Dead => return f.write_str("dead"),
+        };
+        f.write_str("running")?;
+        if !loaded.is_empty() {
+            write!(f, ": {}", loaded.join(" "))?;
+        }
+        if !failed.is_empty() {
+            write!(f, "; FAILED to load: {}", failed.join(" "))?;
+        }
+        Ok(())
+    }
+}
+
+fn create_disk(path: &Path, images: &Images) -> Result<()> {
+    let cannot = || format!("cannot make the disk {}", path.display());
+    File::create_new(path)
+        .and_then(|file| file.set_len(DISK_SIZE))
+        .with_context(cannot)?;
+    let mut mkfs = images.program("usr/sbin/mkfs.ext4");
+    let output = mkfs.arg("-q").arg(path).output().with_context(cannot)?;
+    if !output.status.success() {
+        bail!(
+            "{}: {}",
+            cannot(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_shown() {
+        let show = |text| NodeState::Running(Modules::parse(text)).to_string();
+        assert_eq!(show(""), "running");
+        assert_eq!(show("loaded a\nloaded b\n"), "running: a b");
+        assert_eq!(show("loaded a\nfailed b"), "running: a; FAILED to load: b");
+    }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Why a call has failed.
+
+use crate::Id;
+use libc::c_int;
+use std::{
+    fmt::{self, Display, Formatter},
+    io,
+};
+use virgo_proto::errno::Errno;
+
+/// Why a call has failed: what was to be done to which allocation, and an errno.
+///
+/// ```no_run
+/// use virgo::Id;
+///
+/// let stale: Id = "01000000a3f1c2d4".parse().expect("16 digits");
+/// let error = virgo::free(stale).expect_err("freed already");
+/// assert_eq!(error.errno(), libc::ESTALE);
+/// assert_eq!(
+///     error.to_string(),
+///     "cannot free 01000000a3f1c2d4: freed, or its node has restarted (ESTALE)"
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    tried: Tried,
+    errno: c_int,
+}
+
+/// What was to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Allocate { size: u64 },
+    Set { id: Id, offset: u64, len: usize },
+    Get { id: Id, offset: u64, len: usize },
+    SetString { id: Id, len: usize },
+    Free { id: Id },
+}
+
+impl Error {
+    pub(crate) fn new(tried: Tried, errno: c_int) -> Self {
+        Self { tried, errno }
+    }
+
+    /// The error number, as in `<errno.h>`.
+    pub fn errno(&self) -> c_int {
+        self.errno
+    }
+
+    /// The allocation that was to be used; `None` if there was to be one.
+    pub fn id(&self) -> Option<Id> {
+        match self.tried {
+            Tried::Allocate { .. } => None,
+            Tried::Set { id, .. }
+            | Tried::Get { id, .. }
+            | Tried::SetString { id, .. }
+            | Tried::Free { id } => Some(id),
+        }
+    }
+}
+
+impl Display for Tried {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allocate { size } => write!(f, "allocate {size} bytes"),
+            Self::Set { id, offset, len } => write!(f, "set {len} bytes of {id} from {offset} on"),
+            Self::Get { id, offset, len } => write!(f, "get {len} bytes of {id} from {offset} on"),
+            Self::SetString { id, len } => write!(f, "set {id} to a string of {len} bytes"),
+            Self::Free { id } => write!(f, "free {id}"),
+        }
+    }
+}
+
+impl Display for Error {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {}: ", self.tried)?;
+        let known = Errno::from_wire(self.errno.unsigned_abs());
+        match known {
+            // The text of proto is about text commands.
+            Errno::ENOSYS => write!(f, "no module serves the call (ENOSYS)"),
+            _ if known.to_wire() == self.errno.unsigned_abs() => {
+                write!(f, "{} ({})", known.text(), known.name())
+            }
+            _ => io::Error::from_raw_os_error(self.errno).fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<Error> for io::Error {
+    /// Keeps the [kind](io::Error::kind) and what was tried; the errno is that of the inner error.
+    fn from(error: Error) -> Self {
+        Self::new(Self::from_raw_os_error(error.errno).kind(), error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_happened_to_what() {
+        let id = Id::from(0xa);
+        let set = Tried::Set {
+            id,
+            offset: 4,
+            len: 3,
+        };
+        let cases = [
+            (
+                Error::new(set, libc::EPERM),
+                "cannot set 3 bytes of 000000000000000a from 4 on: belongs to another user (EPERM)",
+            ),
+            (
+                Error::new(Tried::Allocate { size: 9 }, libc::ENOSYS),
+                "cannot allocate 9 bytes: no module serves the call (ENOSYS)",
+            ),
+            (
+                Error::new(Tried::Free { id }, libc::ENOTTY),
+                "cannot free 000000000000000a: Inappropriate ioctl for device (os error 25)",
+            ),
+        ];
+        for (error, text) in cases {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn names_the_allocation() {
+        let id = Id::from(7);
+        assert_eq!(Error::new(Tried::Free { id }, libc::EPERM).id(), Some(id));
+        assert_eq!(
+            Error::new(Tried::Allocate { size: 1 }, libc::EPERM).id(),
+            None
+        );
+    }
+
+    #[test]
+    fn becomes_an_io_error_of_the_same_kind() {
+        let id = Id::from(7);
+        let error = io::Error::from(Error::new(Tried::Free { id }, libc::EPERM));
+        assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+        let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
+        assert_eq!(inner.map(Error::errno), Some(libc::EPERM));
+    }
+}

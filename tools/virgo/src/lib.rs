@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Memory of a whole VIRGO cluster, used by system call.
+//!
+//! An allocation lies in the memory of one node or of several, and is named by an [`Id`] that
+//! every node understands:
+//!
+//! ```no_run
+//! use virgo::Allocation;
+//!
+//! let id = Allocation::new(1 << 20).shared().allocate()?;
+//! virgo::set(id, 0, b"hello")?;
+//!
+//! let mut text = [0; 5];
+//! assert_eq!(virgo::get(id, 0, &mut text)?, 5);
+//! assert_eq!(&text, b"hello");
+//!
+//! virgo::free(id)?;
+//! # Ok::<(), virgo::Error>(())
+//! ```
+//!
+//! Every call ends by its deadline: the one that the node's configuration sets, or one of the
+//! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
+//!
+//! [`status`] reads what the kernel modules say about themselves. [`abi`] has the numbers and
+//! structures of the system calls, for programs that make them by themselves.
+
+pub mod abi;
+mod allocation;
+mod call;
+mod error;
+mod id;
+mod memory;
+pub mod status;
+
+pub use allocation::{Allocation, ParsePlaceError, Place};
+pub use error::Error;
+pub use id::{Id, ParseIdError};
+pub use memory::{Within, free, get, get_string, set, set_string, within};
+
+/// What a call returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
