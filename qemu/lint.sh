@@ -44,7 +44,8 @@ export -f check_licences check_bindings # for the shell of the step
 
 mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*')
 mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellcheck shell=')
-mapfile -t c < <(sources '*.c' '*.h')
+# Kernel style is for what becomes part of a kernel.
+mapfile -t c < <(sources 'drivers/*.[ch]' 'syscalls/*.c' 'include/linux/*.h' 'include/uapi/*.h')
 mapfile -t modules < <(sources 'drivers/*.rs' ':!drivers/proto')
 mapfile -t above_linux < <(sources 'drivers/*.rs' ':!drivers/linux')
 
@@ -52,10 +53,11 @@ check licences "licence lines" check_licences "${licensed[@]}"
 check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null "${above_linux[@]}"
 check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 # Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that
-# generated exports (drivers/*/exports.c) do not stand below what they export.
+# generated exports (drivers/*/exports.c) do not stand below what they export; and that a
+# structure's size stands right below it.
 check c "checkpatch" "$root" "$kdir/scripts/checkpatch.pl" --no-tree --strict --terse --show-types \
 	--no-summary --ignore COMPLEX_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE \
-	--ignore MACRO_WITH_FLOW_CONTROL,ENOSYS,EXPORT_SYMBOL --file "${c[@]}"
+	--ignore MACRO_WITH_FLOW_CONTROL,ENOSYS,EXPORT_SYMBOL,LINE_SPACING --file "${c[@]}"
 check format-modules "rustfmt: modules" "$root" rustfmt --check --color never --edition 2021 \
 	"${modules[@]}"
 check format-crates "rustfmt: crates" "$root" cargo fmt "${workspace[@]}" --all --check \

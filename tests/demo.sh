@@ -13,6 +13,10 @@ fail() {
 	exit 1
 }
 
+indent() {
+	sed 's/^/  /'
+}
+
 # Runs a step and keeps its time for the summary: step 'what' COMMAND...
 step() {
 	local what=$1 start=$EPOCHREALTIME
@@ -29,12 +33,13 @@ node() {
 }
 
 used() {
-	node "$1" sh -c 'grep -c . /dev/null; (echo "auth $(cat /etc/virgo.key)"; echo stats; echo quit) |
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	node "$1" sh -c '(echo "auth $(cat /etc/virgo.key)"; echo stats; echo quit) |
 		nc 127.0.0.1 30000' | sed -n 's/.*used=\([0-9]*\).*/\1/p'
 }
 
 program_on_node1() {
-	node 1 virgo_demo | sed 's/^/  /'
+	node 1 virgo_demo | indent
 	id=$(node 1 virgo_demo --keep)
 	echo "  allocated once more and kept: $id"
 }
@@ -50,14 +55,15 @@ where_it_lies() {
 }
 
 node2_reads() {
-	node 2 virgo_demo --check "$id" | sed 's/^/  /'
-	node 2 virgo_demo --free "$id" | sed 's/^/  /'
+	node 2 virgo_demo --check "$id" | indent
+	node 2 virgo_demo --free "$id" | indent
 }
 
 # What a person types, and what comes back, as telnet shows it. The id of the first reply is in
 # the commands after it.
 telnet_on_node3() {
 	local said
+	# shellcheck disable=SC2016 # the guest's shell expands it
 	said=$(node 3 sh -c '
 		mkfifo /tmp/typed; telnet 127.0.0.1 30000 </tmp/typed >/tmp/said 2>&1 &
 		exec 3>/tmp/typed
@@ -73,7 +79,7 @@ telnet_on_node3() {
 		type "virgo_cloud_free($id)"
 		type "virgo_cloud_get($id)"
 		echo quit >&3; rm /tmp/typed /tmp/said')
-	sed 's/^/  /' <<<"$said"
+	indent <<<"$said"
 	grep -q '^Three nodes, one memory (by telnet)$' <<<"$said" || fail "the data did not come back"
 	grep -q '^kernel memory freed$' <<<"$said" || fail "the memory was not freed"
 	grep -q '^ERR ESTALE' <<<"$said" || fail "freed memory can still be read"

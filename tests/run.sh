@@ -7,7 +7,8 @@
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 
-lane=$1 name=${2:-}
+lane=$1
+shift
 export VIRGO_LANE=$lane VIRGO_TOP=$top
 exec "$top/qemu/step.sh" "$lane-test" "cluster tests on the $lane kernel" \
-	"$top/build/target/x86_64-unknown-linux-gnu/release/virgo-tests" --nocapture $name
+	"$top/build/target/x86_64-unknown-linux-gnu/release/virgo-tests" --nocapture "$@"

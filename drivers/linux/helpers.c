@@ -119,6 +119,7 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	if (event == VIRGO_SOCK_WRITABLE) {
 		/* Without the bit the stack does not announce space. */
 		set_bit(SOCK_NOSPACE, &sock->flags);
+		/* Pairs with the stack's: it frees room, then looks at the bit. */
 		smp_mb__after_atomic();
 	}
 	for (;;) {

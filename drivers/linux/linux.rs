@@ -16,6 +16,7 @@
     improper_ctypes,
     unreachable_pub,
     clippy::all,
+    clippy::undocumented_unsafe_blocks,
     reason = "generated"
 )]
 mod helpers {

@@ -68,7 +68,7 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
 fn alloc(this: &Mempool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let args = AllocArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let flags = args.flags.get();
-    if flags & !(SHARED | PIECE) != 0 {
+    if flags & !(SHARED | PIECE) != 0 || args.size.get() == 0 {
         return Err(EINVAL);
     }
     let owner = Owner {
@@ -92,6 +92,9 @@ fn set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Re
         Some(1) => true,
         _ => return Err(EINVAL),
     };
+    if data.len() > MAX_DATA {
+        return Err(EMSGSIZE);
+    }
     let object = this.pool.get(own(this, args.id.get())?)?;
     let content = object.open(args.uid.get())?;
     match content.map {

@@ -17,10 +17,7 @@ use crate::{
     calls::Calls,
     cluster::Mempool, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use linux::calls::MempoolRegistration;
 use virgo_proto::mempool::op;
 use virgo_utils::{

@@ -21,7 +21,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
 };
 use linux::crypto;
 use virgo_proto::{
@@ -257,6 +260,9 @@ impl Frames {
     ) -> Result {
         let service = &session.hub.service;
         let mut replies = self.life.replies.lock();
+        if self.life.over.load(Relaxed) {
+            return Err(ESTALE);
+        }
         let abandoned = match replies.arrive(header.id, header.taken) {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {

@@ -7,6 +7,9 @@ use crate::module_parameters;
 /// Bytes of input kept for a peer that has not proven who it is.
 pub(crate) const STRANGER_INPUT: usize = 256;
 
+/// How often the janitor looks at sessions that have a time limit, in milliseconds.
+pub(crate) const SWEEP_MS: u32 = 1000;
+
 /// Sessions of one service.
 pub(crate) fn max_sessions() -> usize {
     module_parameters::max_sessions.value().clamp(1, 4096) as usize

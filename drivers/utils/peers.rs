@@ -7,6 +7,10 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -21,6 +25,8 @@ use virgo_proto::{
 #[pin_data]
 pub(crate) struct Life {
     pub(crate) peer: Peer,
+    /// Another life has begun: what this one still asks for is not done any more.
+    pub(crate) over: Atomic<bool>,
     #[pin]
     pub(crate) replies: Mutex<Replies<KVec<u8>>>,
 }
@@ -57,13 +63,17 @@ impl Peers {
         let new = Arc::pin_init(
             pin_init!(Life {
                 peer,
+                over: Atomic::new(false),
                 replies <- new_mutex!(Replies::new(), "virgo_replies"),
             }),
             GFP_KERNEL,
         )?;
         let old = place.replace(new.clone());
         drop(lives);
-        if old.is_some() {
+        if let Some(old) = old {
+            old.over.store(true, Relaxed);
+            // A request that did not see this holds the lock; wait for its end.
+            drop(old.replies.lock());
             restarted();
         }
         Ok(new)

@@ -41,9 +41,6 @@ use linux::{
 };
 use virgo_config::Node;
 
-/// How often the janitor looks at sessions that have a time limit, in milliseconds.
-const SWEEP_MS: u32 = 1000;
-
 /// Connections accepted in a row before others get their turn.
 const ACCEPT_BUDGET: usize = 16;
 
@@ -69,6 +66,9 @@ pub struct Server<S: Service> {
 /// What the sessions of a server share; its work is the janitor's.
 pub(crate) type Hub<S> = Task<Shared<S>>;
 
+/// The sessions of a server, the oldest first.
+type Table<S> = KVec<Pin<KBox<Watched<Session<S>>>>>;
+
 #[pin_data]
 pub(crate) struct Shared<S: Service> {
     pub(crate) service: Arc<S>,
@@ -82,7 +82,7 @@ pub(crate) struct Shared<S: Service> {
     /// How often work of this server has run: nothing may make an idle node do anything.
     pub(crate) runs: Atomic<u64>,
     #[pin]
-    sessions: Mutex<KVec<Pin<KBox<Watched<Session<S>>>>>>,
+    sessions: Mutex<Table<S>>,
 }
 
 impl<S: Service> Server<S> {
@@ -175,7 +175,7 @@ impl<S: Service> Shared<S> {
 
     /// Takes the sessions that have ended out of the table, so that they can be dropped without
     /// its lock. The second value says whether one of the others has a time limit.
-    fn ended(&self) -> (KVec<Pin<KBox<Watched<Session<S>>>>>, bool) {
+    fn ended(&self) -> (Table<S>, bool) {
         let (mut ended, mut limited) = (KVec::new(), false);
         let mut sessions = self.sessions.lock();
         let mut at = 0;
@@ -201,7 +201,7 @@ impl<S: Service> Run for Shared<S> {
         let (ended, limited) = hub.ended();
         drop(ended);
         if limited {
-            hub.schedule_after_ms(SWEEP_MS);
+            hub.schedule_after_ms(limits::SWEEP_MS);
         }
     }
 }
@@ -238,7 +238,7 @@ impl<S: Service> Watcher for Acceptor<S> {
                     if watch.0.log.pass() {
                         pr_warn!("accept on port {}: {e:?}\n", S::PORT);
                     }
-                    watch.schedule_after_ms(SWEEP_MS);
+                    watch.schedule_after_ms(limits::SWEEP_MS);
                     return;
                 }
             }
@@ -273,7 +273,7 @@ impl<S: Service> Admit for Arc<Hub<S>> {
         }
         sessions.push(session, GFP_KERNEL)?;
         drop(sessions);
-        self.schedule_after_ms(SWEEP_MS);
+        self.schedule_after_ms(limits::SWEEP_MS);
         Ok(())
     }
 }

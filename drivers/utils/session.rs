@@ -195,7 +195,7 @@ impl<S: Service> Session<S> {
             (Limit::None, Some(ms)) => {
                 *limit = Limit::Stalled(Deadline::after_ms(ms));
                 drop(limit);
-                self.hub.schedule_after_ms(ms);
+                self.hub.schedule_after_ms(limits::SWEEP_MS);
             }
             (Limit::Stalled(_), None) => *limit = Limit::None,
             _ => (),

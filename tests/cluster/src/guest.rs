@@ -30,7 +30,7 @@ fn kunit(cluster: &Cluster) -> Result<()> {
 }
 
 fn syscalls(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), "virgo-syscall-tests", &[])
+    suite(&cluster.node(1), &["virgo-syscall-tests"])
 }
 
 /// A program written for the interface of 2017.
@@ -43,15 +43,15 @@ fn original_program(cluster: &Cluster) -> Result<()> {
 /// node's.
 fn wire(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(3);
-    let address = node.address().to_string();
-    suite(&node, "virgo-wire-tests", &["--address", &address])
+    let target = format!("VIRGO_TARGET={}", node.address());
+    suite(&node, &["env", &target, "virgo-wire-tests"])
 }
 
 /// Runs a suite on `node`; `VIRGO_GUEST_TEST` selects tests of it by name.
-fn suite(node: &Node, program: &str, arguments: &[&str]) -> Result<()> {
+fn suite(node: &Node, command: &[&str]) -> Result<()> {
     let filter = env::var("VIRGO_GUEST_TEST").ok();
-    let command = [program].into_iter().chain(arguments.iter().copied());
-    let command = command.chain(filter.as_deref());
+    let program = command.last().copied().unwrap_or_default();
+    let command = command.iter().copied().chain(filter.as_deref());
     let output = node.run_with_timeout(command, PATIENCE)?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.success() {

@@ -32,11 +32,12 @@ fn main() -> Result<ExitCode> {
         Ok(other) => bail!("VIRGO_LANE is '{other}'; there are slim and debug"),
     };
     let tests = [
+        // First, while nothing has happened.
+        quiet::TESTS,
         guest::TESTS,
         pool::TESTS,
         modules::TESTS,
         faults::TESTS,
-        quiet::TESTS,
     ]
     .concat();
     if arguments.list {
