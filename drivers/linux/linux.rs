@@ -40,3 +40,18 @@ pub mod rwlock;
 pub mod user;
 pub mod wait;
 pub mod work;
+
+/// A name for a lock's lockdep class, the same for all users of generic code: lockdep compares
+/// addresses, and each module that instantiates the code would have a literal of its own.
+#[macro_export]
+macro_rules! lock_name {
+    ($name:literal) => {{
+        static NAME: &::kernel::str::CStr =
+            match ::kernel::str::CStr::from_bytes_with_nul(::core::concat!($name, "\0").as_bytes())
+            {
+                Ok(name) => name,
+                Err(_) => panic!("a name has no NUL"),
+            };
+        NAME
+    }};
+}

@@ -393,11 +393,12 @@ impl<W: Watcher> Watched<W> {
         socket: W::Socket,
         watcher: W,
         name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
+        work_key: Pin<&'static LockClassKey>,
+        timer_key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self, Error> {
         let watch = Watch { socket, watcher };
         try_pin_init!(Self {
-            task <- Task::new(queue, watch, name, key),
+            task <- Task::new(queue, watch, name, work_key, timer_key),
             hook: Opaque::zeroed(),
         }? Error)
         .pin_chain(|this| {
@@ -431,7 +432,7 @@ impl<W: Watcher> PinnedDrop for Watched<W> {
     }
 }
 
-/// Initialises a [`Watched`] socket with a lockdep class of its own.
+/// Initialises a [`Watched`] socket with lockdep classes of its own.
 #[macro_export]
 macro_rules! new_watched {
     ($queue:expr, $socket:expr, $watcher:expr, $name:literal) => {
@@ -439,7 +440,8 @@ macro_rules! new_watched {
             $queue,
             $socket,
             $watcher,
-            ::kernel::optional_name!($name),
+            $crate::lock_name!($name),
+            ::kernel::static_lock_class!(),
             ::kernel::static_lock_class!(),
         )
     };

@@ -118,7 +118,7 @@ macro_rules! new_rwlock {
     ($data:expr, $name:literal) => {
         $crate::rwlock::RwLock::new(
             $data,
-            ::kernel::optional_name!($name),
+            $crate::lock_name!($name),
             ::kernel::static_lock_class!(),
         )
     };

@@ -102,9 +102,6 @@ impl WaitQueue {
 #[macro_export]
 macro_rules! new_wait_queue {
     ($name:literal) => {
-        $crate::wait::WaitQueue::new(
-            ::kernel::optional_name!($name),
-            ::kernel::static_lock_class!(),
-        )
+        $crate::wait::WaitQueue::new($crate::lock_name!($name), ::kernel::static_lock_class!())
     };
 }

@@ -106,7 +106,8 @@ impl<T: Run> Task<T> {
         queue: Arc<Queue>,
         data: impl PinInit<T, E>,
         name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
+        work_key: Pin<&'static LockClassKey>,
+        timer_key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self, Error>
     where
         Error: From<E>,
@@ -116,21 +117,21 @@ impl<T: Run> Task<T> {
             queue,
             // INVARIANT: Initialised with `entry`; the field pins it into the task.
             work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
-                // SAFETY: `slot` is valid for the closure; name and key live for ever.
+                // SAFETY: `slot` is valid for the closure; name and keys live for ever.
                 unsafe {
                     bindings::init_work_with_key(
                         &raw mut (*slot).work,
                         Some(Self::entry),
                         false,
                         name.as_char_ptr(),
-                        key.as_ptr(),
+                        work_key.as_ptr(),
                     );
                     bindings::timer_init_key(
                         &raw mut (*slot).timer,
                         Some(bindings::delayed_work_timer_fn),
                         bindings::TIMER_IRQSAFE,
                         name.as_char_ptr(),
-                        key.as_ptr(),
+                        timer_key.as_ptr(),
                     );
                 }
             }),
@@ -217,14 +218,15 @@ impl<T: Run> PinnedDrop for Task<T> {
     }
 }
 
-/// Initialises a [`Task`] with a lockdep class of its own.
+/// Initialises a [`Task`] with lockdep classes of its own: for the work and for its timer.
 #[macro_export]
 macro_rules! new_task {
     ($queue:expr, $data:expr, $name:literal) => {
         $crate::work::Task::new(
             $queue,
             $data,
-            ::kernel::optional_name!($name),
+            $crate::lock_name!($name),
+            ::kernel::static_lock_class!(),
             ::kernel::static_lock_class!(),
         )
     };

@@ -13,7 +13,6 @@ use crate::{
 use kernel::{
     debugfs,
     fmt,
-    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -169,7 +168,12 @@ impl<S: Service> Shared<S> {
             queue,
             log,
             runs: Atomic::new(0),
-            sessions <- new_mutex!(KVec::new(), "virgo_sessions"),
+            // One class for all services, hence not `new_mutex`.
+            sessions <- Mutex::new(
+                KVec::new(),
+                linux::lock_name!("virgo_sessions"),
+                kernel::static_lock_class!()
+            ),
         }? Error))
     }
 

@@ -124,9 +124,9 @@ struct Inner {
     limit: SpinLock<Limit>,
 }
 
-impl<S: Service> Session<S> {
-    pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
-        let from = *stream.peer()?.ip();
+impl Inner {
+    /// Not in the generic code round it, so that all services share the locks' classes.
+    fn new() -> impl PinInit<Self> {
         let state = State {
             mode: Mode::Fresh,
             input: Input::new(),
@@ -137,13 +137,17 @@ impl<S: Service> Session<S> {
             next: Next::Work,
         };
         let deadline = Deadline::after_ms(STRANGER_MS);
-        let inner = KBox::pin_init(
-            pin_init!(Inner {
-                state <- new_mutex!(state, "virgo_session_state"),
-                limit <- new_spinlock!(Limit::Stranger(deadline), "virgo_session_limit"),
-            }),
-            GFP_KERNEL,
-        )?;
+        pin_init!(Self {
+            state <- new_mutex!(state, "virgo_session_state"),
+            limit <- new_spinlock!(Limit::Stranger(deadline), "virgo_session_limit"),
+        })
+    }
+}
+
+impl<S: Service> Session<S> {
+    pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
+        let from = *stream.peer()?.ip();
+        let inner = KBox::pin_init(Inner::new(), GFP_KERNEL)?;
         Ok(Session { hub, from, inner })
     }
 

@@ -15,8 +15,8 @@ use std::{
 /// The longest path that a Unix socket can have.
 const SOCKET_PATH_MAX: usize = 107;
 
-/// The directory that holds everything about a running cluster: its state, and a [`NodeDir`] for
-/// each node. Of two clusters each has a directory of its own.
+/// The directory that holds everything about a running cluster: its state, and a directory for
+/// each node. Of two clusters each has one of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
 

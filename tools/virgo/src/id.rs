@@ -2,7 +2,7 @@
 //! The name of an allocation.
 
 use std::{
-    fmt::{self, Debug, Display, Formatter, LowerHex},
+    fmt::{self, Debug, Display, Formatter},
     str::FromStr,
 };
 use virgo_proto::vuid::{Hex, parse_hex};
@@ -47,12 +47,6 @@ impl Debug for Id {
     }
 }
 
-impl LowerHex for Id {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        LowerHex::fmt(&self.0, f)
-    }
-}
-
 impl FromStr for Id {
     type Err = ParseIdError;
 
@@ -86,7 +80,7 @@ mod tests {
             let text = id.to_string();
             prop_assert_eq!(text.len(), 16);
             prop_assert_eq!(text.parse(), Ok(id));
-            prop_assert_eq!(format!("0x{id:x}").parse(), Ok(id));
+            prop_assert_eq!(format!("0x{id}").parse(), Ok(id));
             prop_assert_eq!(format!("\"{id}\"").parse(), Ok(id));
             prop_assert_eq!(u64::from(id), number);
         }

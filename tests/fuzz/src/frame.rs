@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Headers of frames and what the handshake says.
+
+use virgo_proto::{
+    frame::{Bad, HEADER_LEN, Header},
+    handshake::{HELLO_LEN, Hello, hello_bytes},
+};
+
+/// The first two bytes are the limit for the body, the rest is from the wire.
+pub(crate) fn check(data: &[u8]) {
+    let Some((limit, bytes)) = data.split_first_chunk() else {
+        return;
+    };
+    let limit = usize::from(u16::from_le_bytes(*limit));
+    match Header::parse(bytes, limit) {
+        None => assert!(bytes.len() < HEADER_LEN),
+        Some(Ok(header)) => {
+            assert!(header.len as usize <= limit);
+            assert_eq!(header.to_bytes(), bytes[..HEADER_LEN]);
+        }
+        Some(Err(bad)) => {
+            if let Bad::Length(len) = bad {
+                assert!(len as usize > limit);
+            }
+            assert_ne!(bad.errno().to_wire(), 0);
+        }
+    }
+    if let Some(hello) = Hello::parse(bytes) {
+        assert_eq!(bytes.len(), HELLO_LEN);
+        assert_eq!(hello_bytes(&hello), bytes);
+        assert_eq!(hello.reserved, [0; 4]);
+    }
+}

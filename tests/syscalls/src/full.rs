@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Pools that are full.
+
+use crate::pool;
+use std::time::Duration;
+use virgo::{Allocation, Id, Place, Result};
+
+crate::tests![
+    a_full_pool_stays_usable,
+    a_full_cluster_recovers,
+    what_comes_too_late_takes_nothing,
+];
+
+const STEP: u64 = 1 << 20;
+
+/// Allocates until that fails. Returns the ids.
+fn fill(place: Place) -> Vec<Id> {
+    let mut ids = Vec::new();
+    loop {
+        match Allocation::new(STEP).place(place).allocate() {
+            Ok(id) => ids.push(id),
+            Err(error) => {
+                assert_eq!(
+                    error.errno(),
+                    libc::ENOMEM,
+                    "after {} allocations",
+                    ids.len()
+                );
+                return ids;
+            }
+        }
+        assert!(ids.len() < 1 << 20, "the pool has no end");
+    }
+}
+
+fn free(ids: Vec<Id>) {
+    ids.into_iter().try_for_each(virgo::free).expect("free");
+}
+
+/// What is there when a pool is full stays usable, nothing more fits, and what is asked for in vain
+/// takes nothing.
+fn a_full_pool_stays_usable() {
+    let place = Place::Node(pool::this_node());
+    let ids = fill(place);
+    let last = *ids.last().expect("an empty pool has room");
+    virgo::set(last, STEP - 4, b"full").expect("set in a full pool");
+    let mut data = [0; 4];
+    assert_eq!(virgo::get(last, STEP - 4, &mut data), Ok(4));
+    assert_eq!(&data, b"full");
+
+    let before = pool::used();
+    for size in [STEP, 10 * STEP, 1000 * STEP] {
+        let outcome: Result<Id> = Allocation::new(size).place(place).allocate();
+        assert_eq!(
+            outcome.map_err(|e| e.errno()),
+            Err(libc::ENOMEM),
+            "{size} bytes"
+        );
+        pool::settles_at(before);
+    }
+    free(ids);
+}
+
+fn a_full_cluster_recovers() {
+    let ids = fill(Place::LeastUsed);
+    let room = ids.len();
+    free(ids);
+    let again = fill(Place::LeastUsed);
+    assert_eq!(
+        again.len(),
+        room,
+        "allocations that fit after all were freed"
+    );
+    free(again);
+}
+
+/// Most of the cluster's memory in next to no time. On a node that is alone, or a fast one, that
+/// may even work.
+fn what_comes_too_late_takes_nothing() {
+    let nodes = pool::nodes().len() as u64;
+    let before = pool::used();
+    let outcome = Allocation::new(nodes * 32 * STEP)
+        .place(Place::Random)
+        .timeout(Duration::from_millis(50))
+        .allocate();
+    match outcome {
+        Ok(id) => virgo::free(id).expect("free"),
+        Err(error) => assert_eq!(error.errno(), libc::ETIMEDOUT, "{error}"),
+    }
+    pool::settles_at(before);
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How full the memory pools of the cluster are: what each of them says in a text session.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpStream},
+    time::{Duration, Instant},
+};
+use virgo::{
+    Allocation, Place,
+    status::{Config, Status},
+};
+
+const PORT: u16 = 30000;
+const KEY: &str = "/etc/virgo.key";
+
+/// Bytes taken of all pools together.
+pub(crate) fn used() -> u64 {
+    let nodes = config().nodes;
+    nodes.iter().map(|node| used_at(node.address)).sum()
+}
+
+/// Uses the memory of every node, so that it notices who is there and who has gone.
+pub(crate) fn greet() {
+    for node in nodes() {
+        let byte = Allocation::new(1).place(Place::Node(node)).allocate();
+        let freed = byte.and_then(virgo::free);
+        freed.unwrap_or_else(|error| panic!("node {node}: {error}"));
+    }
+}
+
+/// Waits until as many bytes are taken as before a test. What a caller has given up waiting for is
+/// undone when the next requests follow, so there are some.
+pub(crate) fn settles_at(before: u64) {
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut after = used();
+    while after != before && Instant::now() < end {
+        greet();
+        after = used();
+    }
+    assert_eq!(
+        after, before,
+        "bytes of cluster memory taken after the test and before"
+    );
+}
+
+/// The number of this node.
+pub(crate) fn this_node() -> u32 {
+    config().me.into()
+}
+
+/// The numbers of all nodes.
+pub(crate) fn nodes() -> Vec<u32> {
+    let nodes = config().nodes;
+    nodes.iter().map(|node| node.number.into()).collect()
+}
+
+fn config() -> Config {
+    Status::default()
+        .config()
+        .expect("the configuration in force")
+}
+
+fn used_at(address: Ipv4Addr) -> u64 {
+    let reply = text(address, "stats").unwrap_or_else(|e| panic!("{address}:{PORT}: {e}"));
+    let used = reply
+        .split_whitespace()
+        .find_map(|field| field.strip_prefix("used="))
+        .and_then(|number| number.parse().ok());
+    used.unwrap_or_else(|| panic!("{address}:{PORT}: 'stats' says '{reply}'"))
+}
+
+/// Gives a text command, and returns all that was answered.
+fn text(address: Ipv4Addr, command: &str) -> std::io::Result<String> {
+    let key = fs::read_to_string(KEY).unwrap_or_default();
+    let mut session = TcpStream::connect((address, PORT))?;
+    session.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(session, "auth {}\n{command}\nquit\n", key.trim())?;
+    let mut replies = String::new();
+    session.read_to_string(&mut replies)?;
+    Ok(replies)
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Many tasks at once.
+
+use crate::pool;
+use std::{
+    panic::resume_unwind,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+use virgo::{Allocation, Id, Place};
+
+crate::tests![
+    ranges_of_one_allocation_do_not_mix,
+    allocations_do_not_mix,
+    one_of_many_frees,
+    get_beside_free,
+    a_hasty_task_does_no_harm_to_others,
+];
+
+const THREADS: usize = 8;
+const ROUNDS: usize = 20;
+
+fn new(size: usize) -> Id {
+    Allocation::new(size as u64)
+        .allocate()
+        .expect("an allocation")
+}
+
+/// Runs `task` in threads, which begin together.
+fn together<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let barrier = Barrier::new(THREADS);
+    thread::scope(|scope| {
+        let start = |number| {
+            let (barrier, task) = (&barrier, &task);
+            scope.spawn(move || {
+                barrier.wait();
+                task(number)
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, T>| {
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+/// Each thread has a range of its own, which meets its neighbours' in the middle of a chunk and
+/// goes over the border of two.
+fn ranges_of_one_allocation_do_not_mix() {
+    const RANGE: usize = 40_000;
+    let id = new(THREADS * RANGE);
+    together(|number| {
+        let offset = (number * RANGE) as u64;
+        let mut got = vec![0; RANGE];
+        for round in 0..ROUNDS {
+            let mine = vec![(number * ROUNDS + round) as u8; RANGE];
+            virgo::set(id, offset, &mine).expect("set");
+            assert_eq!(virgo::get(id, offset, &mut got), Ok(RANGE));
+            assert!(
+                got == mine,
+                "thread {number}, round {round}: somebody else's bytes"
+            );
+        }
+    });
+    virgo::free(id).expect("free");
+}
+
+fn allocations_do_not_mix() {
+    together(|number| {
+        for round in 0..ROUNDS {
+            let size = 1 + (number * 7919 + round * 977) % 100_000;
+            let id = new(size);
+            let mut got = vec![0xee; size];
+            assert_eq!(virgo::get(id, 0, &mut got), Ok(size));
+            assert!(
+                got.iter().all(|&byte| byte == 0),
+                "thread {number}, round {round}: not new"
+            );
+            let mine = vec![number as u8 + 1; size];
+            virgo::set(id, 0, &mine).expect("set");
+            assert_eq!(virgo::get(id, 0, &mut got), Ok(size));
+            assert!(
+                got == mine,
+                "thread {number}, round {round}: somebody else's bytes"
+            );
+            virgo::free(id).expect("free");
+        }
+    });
+}
+
+fn one_of_many_frees() {
+    for round in 0..ROUNDS {
+        let id = new(if round % 2 == 0 { 100 } else { 200_000 });
+        let outcomes = together(|_| virgo::free(id));
+        let freed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(freed, 1, "round {round}: tasks that have freed {id}");
+        for error in outcomes.into_iter().filter_map(Result::err) {
+            assert_eq!(error.errno(), libc::ESTALE, "round {round}: {error}");
+        }
+    }
+}
+
+/// A get that meets a free has either all bytes as they were, or finds nothing.
+fn get_beside_free() {
+    for round in 0..ROUNDS {
+        let size = if round % 2 == 0 { 10_000 } else { 200_000 };
+        let id = new(size);
+        virgo::set(id, 0, &vec![b'x'; size]).expect("set");
+        together(|number| {
+            if number == 0 {
+                virgo::free(id).expect("free");
+                return;
+            }
+            let mut got = vec![b'x'; size];
+            match virgo::get(id, 0, &mut got) {
+                Ok(n) => assert_eq!(n, size),
+                Err(error) => assert_eq!(error.errno(), libc::ESTALE, "{error}"),
+            }
+            assert!(
+                got.iter().all(|&byte| byte == b'x'),
+                "round {round}: bytes of nobody"
+            );
+        });
+    }
+}
+
+/// One task gives up after a millisecond, again and again; others, on the same connections, have
+/// the time that the configuration gives them.
+fn a_hasty_task_does_no_harm_to_others() {
+    for node in pool::nodes() {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let large = Allocation::new(4 << 20).place(Place::Node(node));
+                while !over.load(Ordering::Relaxed) {
+                    match large.timeout(Duration::from_millis(1)).allocate() {
+                        Ok(id) => virgo::free(id).expect("free what came in time"),
+                        Err(error) => assert_eq!(error.errno(), libc::ETIMEDOUT, "{error}"),
+                    }
+                }
+            });
+            let patient = Allocation::new(1).place(Place::Node(node));
+            let outcomes: Vec<_> = (0..100)
+                .map(|_| patient.allocate().and_then(virgo::free))
+                .collect();
+            over.store(true, Ordering::Relaxed);
+            for outcome in outcomes {
+                outcome.unwrap_or_else(|error| panic!("node {node}: {error}"));
+            }
+        });
+    }
+}

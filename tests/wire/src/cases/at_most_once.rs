@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Whatever the network repeats, delays and loses: no request is done twice, and nothing stays
+//! that nobody knows of.
+
+use super::{Suite, suite};
+use crate::{
+    memory::{TEXT, allocated, used},
+    node::Node,
+    peer::{Number, Peer, request},
+};
+use std::io;
+use virgo_proto::{
+    errno::Errno,
+    mempool::{PIECE, op},
+};
+
+pub(super) const SUITE: Suite = suite![
+    a_repeated_malloc_is_done_once,
+    a_repeated_set_is_done_once,
+    a_repeated_free_gets_the_same_answer,
+    a_repeated_failure_stays_one,
+    a_repeated_get_is_done_again,
+    a_malloc_repeated_on_a_new_connection_is_done_once,
+    two_connections_of_one_life_share_their_memory,
+    old_numbers_are_refused,
+    numbers_may_be_skipped,
+    slots_count_for_themselves,
+    a_malloc_given_up_is_undone,
+    a_malloc_given_up_is_undone_across_connections,
+    a_malloc_that_was_taken_stays,
+    a_failed_malloc_given_up_undoes_nothing,
+    a_new_life_has_no_memory_of_numbers,
+    a_new_life_frees_the_pieces_of_the_old_one,
+    a_late_request_of_the_old_life_leaves_nothing,
+];
+
+/// A size that stands out in the bytes used.
+const SIZE: u64 = 50_000;
+
+/// Checks that `count` objects of [`SIZE`] have come since `before` bytes were used.
+fn assert_objects(node: &Node, before: u64, count: u64) -> io::Result<()> {
+    let used = used(node)?;
+    // An object costs a little more than its bytes.
+    let expected = before + count * SIZE..before + count * SIZE + SIZE / 2;
+    assert!(
+        expected.contains(&used),
+        "{used} bytes used, {before} before, expected {count} objects of {SIZE} more"
+    );
+    Ok(())
+}
+
+/// A request for an object of [`SIZE`] bytes, a piece: it goes with our next life.
+fn alloc() -> Vec<u8> {
+    TEXT.alloc(SIZE, PIECE)
+}
+
+fn a_repeated_malloc_is_done_once(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    let bytes = request(number, op::ALLOC, &alloc());
+    // In one segment, and once more.
+    peer.wire.send(&[&bytes[..], &bytes, &bytes].concat())?;
+    let first = peer.answer(number, op::ALLOC)?;
+    assert!(first.is_ok(), "{first:?}");
+    assert_eq!(peer.answer(number, op::ALLOC)?, first);
+    assert_eq!(peer.answer(number, op::ALLOC)?, first);
+    assert_eq!(peer.ask_numbered(number, op::ALLOC, &alloc())?, first);
+    assert_objects(node, before, 1)
+}
+
+fn a_repeated_set_is_done_once(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let id = peer.alloc(10, PIECE)?;
+    let (early, late) = (peer.number(1), peer.number(2));
+    let body = TEXT.set(id, 0, b"early");
+    assert_eq!(peer.ask_numbered(early, op::SET, &body)?, Ok(vec![]));
+    peer.ask_numbered(late, op::SET, &TEXT.set(id, 0, b"late!"))?
+        .expect("set");
+    assert_eq!(peer.ask_numbered(early, op::SET, &body)?, Ok(vec![]));
+    assert_eq!(peer.get(id, 0, 5)?, Ok(b"late!".to_vec()));
+    Ok(())
+}
+
+fn a_repeated_free_gets_the_same_answer(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let id = peer.alloc(10, PIECE)?;
+    let number = peer.number(0);
+    for _ in 0..3 {
+        let answer = peer.ask_numbered(number, op::FREE, &TEXT.free(id, 0))?;
+        assert_eq!(answer, Ok(vec![]));
+    }
+    assert_eq!(
+        peer.free(id)?,
+        Err(Errno::ESTALE),
+        "free under a new number"
+    );
+    Ok(())
+}
+
+fn a_repeated_failure_stays_one(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = peer.number(0);
+    let answer = peer.ask_numbered(number, op::ALLOC, &TEXT.alloc(u64::MAX, PIECE))?;
+    assert_eq!(answer, Err(Errno::ENOMEM));
+    // Another request under the same number cannot be.
+    let answer = peer.ask_numbered(number, op::ALLOC, &alloc())?;
+    assert_eq!(answer, Err(Errno::ENOMEM));
+    assert_objects(node, before, 0)
+}
+
+fn a_repeated_get_is_done_again(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let id = peer.alloc(10, PIECE)?;
+    let number = peer.number(5);
+    for data in ["one", "two"] {
+        peer.set(id, 0, data.as_bytes())?.expect("set");
+        let answer = peer.ask_numbered(number, op::GET, &TEXT.get(id, 0, 3))?;
+        assert_eq!(answer, Ok(data.into()));
+    }
+    Ok(())
+}
+
+fn a_malloc_repeated_on_a_new_connection_is_done_once(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    let number = Number::FIRST;
+    let mut peer = Peer::open_in_life(node, boot)?;
+    let before = used(node)?;
+    let first = peer.ask_numbered(number, op::ALLOC, &alloc())?;
+    assert!(first.is_ok(), "{first:?}");
+    drop(peer);
+    for _ in 0..3 {
+        let mut peer = Peer::open_in_life(node, boot)?;
+        assert_eq!(peer.ask_numbered(number, op::ALLOC, &alloc())?, first);
+    }
+    // The first answer may also have been lost on its way.
+    let number = number.next();
+    let mut peer = Peer::open_in_life(node, boot)?;
+    peer.wire.send(&request(number, op::ALLOC, &alloc()))?;
+    drop(peer);
+    let mut peer = Peer::open_in_life(node, boot)?;
+    allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    assert_objects(node, before, 2)
+}
+
+fn two_connections_of_one_life_share_their_memory(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    let mut one = Peer::open_in_life(node, boot)?;
+    let mut two = Peer::open_in_life(node, boot)?;
+    let number = Number::FIRST;
+    let first = one.ask_numbered(number, op::ALLOC, &alloc())?;
+    assert!(first.is_ok(), "{first:?}");
+    assert_eq!(two.ask_numbered(number, op::ALLOC, &alloc())?, first);
+    let next = number.next();
+    two.ask_numbered(next, op::ALLOC, &alloc())?
+        .expect("allocated");
+    let answer = one.ask_numbered(number, op::ALLOC, &alloc())?;
+    assert_eq!(answer, Err(Errno::EALREADY), "an old number");
+    Ok(())
+}
+
+fn old_numbers_are_refused(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let late = Number {
+        seq: 5,
+        ..Number::FIRST
+    };
+    allocated(peer.ask_numbered(late, op::ALLOC, &alloc())?);
+    for seq in [4, 3, 1] {
+        let early = Number {
+            seq,
+            ..Number::FIRST
+        };
+        for (op, body) in [
+            (op::ALLOC, alloc()),
+            (op::GET, TEXT.get(1, 0, 1)),
+            (99, vec![]),
+        ] {
+            let answer = peer.ask_numbered(early, op, &body)?;
+            assert_eq!(answer, Err(Errno::EALREADY), "number {seq} after 5");
+        }
+    }
+    assert_objects(node, before, 1)
+}
+
+fn numbers_may_be_skipped(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let last = (1 << 56) - 1;
+    for seq in [7, 1 << 32, last - 1, last] {
+        let number = Number {
+            seq,
+            ..Number::FIRST
+        };
+        let answer = peer.ask_numbered(number, op::GET, &TEXT.get(1, 0, 1))?;
+        assert_eq!(answer, Err(Errno::EINVAL), "number {seq}");
+    }
+    Ok(())
+}
+
+fn slots_count_for_themselves(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let mut ids = Vec::new();
+    for slot in 0..32 {
+        let number = Number {
+            slot,
+            ..Number::FIRST
+        };
+        ids.push(allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), 32, "different objects");
+    // The overheads of 32 objects add up.
+    let grown = used(node)? - before;
+    assert!((32 * SIZE..33 * SIZE).contains(&grown), "{grown} bytes");
+    Ok(())
+}
+
+fn a_malloc_given_up_is_undone(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    let given_up = allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    assert_objects(node, before, 1)?;
+    // Any next request will do; it says that the first answer was not taken.
+    let next = Number { seq: 2, ..number };
+    let answer = peer.ask_numbered(next, op::GET, &TEXT.get(given_up, 0, 1))?;
+    assert_eq!(answer, Err(Errno::ESTALE), "what was given up");
+    assert_objects(node, before, 0)
+}
+
+fn a_malloc_given_up_is_undone_across_connections(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    let mut peer = Peer::open_in_life(node, boot)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    drop(peer);
+    let mut peer = Peer::open_in_life(node, boot)?;
+    let next = Number { seq: 2, ..number };
+    allocated(peer.ask_numbered(next, op::ALLOC, &alloc())?);
+    assert_objects(node, before, 1)?;
+    // Undone once: the second one is taken, and stays.
+    let third = next.next();
+    peer.ask_numbered(third, op::GET, &TEXT.get(1, 0, 1))?
+        .expect_err("get of no id");
+    assert_objects(node, before, 1)
+}
+
+fn a_malloc_that_was_taken_stays(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    let taken = allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    // A request given up after it is no reason to undo it.
+    for (seq, said) in [(2, 1), (3, 1), (4, 3)] {
+        let next = Number {
+            seq,
+            taken: said,
+            ..number
+        };
+        let answer = peer.ask_numbered(next, op::GET, &TEXT.get(taken, 0, 1))?;
+        assert_eq!(answer, Ok(vec![0]));
+    }
+    assert_objects(node, before, 1)
+}
+
+fn a_failed_malloc_given_up_undoes_nothing(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let id = peer.alloc(SIZE, PIECE)?;
+    let number = peer.number(1);
+    let answer = peer.ask_numbered(number, op::ALLOC, &TEXT.alloc(u64::MAX, PIECE))?;
+    assert_eq!(answer, Err(Errno::ENOMEM));
+    let next = Number { seq: 2, ..number };
+    let answer = peer.ask_numbered(next, op::GET, &TEXT.get(id, 0, 1))?;
+    assert_eq!(answer, Ok(vec![0]));
+    assert_objects(node, before, 1)
+}
+
+fn a_new_life_has_no_memory_of_numbers(node: &Node) -> io::Result<()> {
+    let number = Number {
+        seq: 9,
+        ..Number::FIRST
+    };
+    let mut peer = Peer::open(node)?;
+    let old = allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    let mut peer = Peer::open(node)?;
+    for number in [Number::FIRST, number] {
+        let new = allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+        assert_ne!(old, new, "an id of the old life");
+    }
+    Ok(())
+}
+
+fn a_new_life_frees_the_pieces_of_the_old_one(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    let mut peer = Peer::open_in_life(node, boot)?;
+    let before = used(node)?;
+    let whole = peer.alloc(SIZE, 0)?;
+    for _ in 0..10 {
+        peer.alloc(SIZE, PIECE)?;
+    }
+    assert_objects(node, before, 11)?;
+    // A new connection is no new life.
+    let peer = Peer::open_in_life(node, boot)?;
+    assert_objects(node, before, 11)?;
+    drop(peer);
+    let mut peer = Peer::open(node)?;
+    assert_objects(node, before, 1)?;
+    peer.free(whole)?.expect("what is no piece stays");
+    assert_objects(node, before, 0)
+}
+
+/// The connection of the old life may still carry a request when the new life begins.
+fn a_late_request_of_the_old_life_leaves_nothing(node: &Node) -> io::Result<()> {
+    let mut old = Peer::open(node)?;
+    let before = used(node)?;
+    let new = Peer::open(node)?;
+    // Refused in whatever way, or done: but not for ever.
+    let _ = old.ask(op::ALLOC, &alloc());
+    drop(old);
+    assert_objects(node, before, 0)?;
+    drop(new);
+    Ok(())
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The tests.
+
+mod at_most_once;
+mod auth;
+mod crowd;
+mod handshake;
+mod json;
+mod lines;
+mod mutation;
+mod objects;
+mod pool;
+mod requests;
+mod stalled;
+
+use crate::node::Node;
+use std::io;
+
+/// A test; it fails with a panic or an error.
+type Test = fn(&Node) -> io::Result<()>;
+
+/// The tests of a module, with their names.
+type Suite = &'static [(&'static str, Test)];
+
+/// Names functions by themselves.
+macro_rules! suite {
+    ($($test:ident,)*) => {
+        &[$((stringify!($test), $test)),*]
+    };
+}
+use suite;
+
+/// All tests. Those that harm the node most come last.
+pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
+    let suites = [
+        ("lines", lines::SUITE),
+        ("auth", auth::SUITE),
+        ("pool", pool::SUITE),
+        ("json", json::SUITE),
+        ("handshake", handshake::SUITE),
+        ("requests", requests::SUITE),
+        ("objects", objects::SUITE),
+        ("at_most_once", at_most_once::SUITE),
+        ("crowd", crowd::SUITE),
+        ("stalled", stalled::SUITE),
+        ("mutation", mutation::SUITE),
+    ];
+    suites.into_iter().flat_map(|(suite, tests)| {
+        let named = move |&(name, test)| (format!("{suite}::{name}"), test);
+        tests.iter().map(named)
+    })
+}

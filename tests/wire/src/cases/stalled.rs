@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Clients that ask for much and do not read it.
+
+use super::{Suite, suite};
+use crate::{
+    memory::TEXT,
+    node::{ECHO, MEMPOOL, Node},
+    peer::{Number, Peer, request},
+    text::Text,
+    wire::{Wire, is_reset, is_timeout},
+};
+use std::{
+    io::{self, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+use virgo_proto::{
+    errno::Errno,
+    mempool::{PIECE, op},
+};
+
+pub(super) const SUITE: Suite = suite![
+    quit_is_heeded_after_a_stall,
+    a_bad_frame_is_refused_once_after_a_stall,
+    slow_strangers_are_cut_off_in_time_beside_a_stall,
+    slow_who_reads_nothing_is_held_back_and_then_cut_off,
+];
+
+/// Answers of 60 KB that fill every buffer between us and the node.
+const ANSWERS: usize = 400;
+
+/// Bytes of requests that the network may hold for a node that takes no more.
+const MAX_HELD: usize = 16 << 20;
+
+/// An object of 60 KB without a zero, and the command that gets it.
+fn long_string(peer: &mut Peer) -> io::Result<(u64, String)> {
+    let id = peer.alloc(60_000, PIECE)?;
+    peer.set(id, 0, &[b'x'; 60_000])?.expect("set");
+    Ok((id, format!("virgo_cloud_get({id:x})\n")))
+}
+
+fn quit_is_heeded_after_a_stall(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let (_, get) = long_string(&mut peer)?;
+    let mut text = Text::open(node, MEMPOOL)?;
+    let commands = format!("{}quit\nstats\n", get.repeat(ANSWERS));
+    text.wire.send(commands.as_bytes())?;
+    thread::sleep(Duration::from_millis(500));
+    let replies = text.wire.rest()?;
+    assert_eq!(
+        replies.len(),
+        ANSWERS * 60_001,
+        "bytes of {ANSWERS} answers"
+    );
+    Ok(())
+}
+
+fn a_bad_frame_is_refused_once_after_a_stall(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let (id, _) = long_string(&mut peer)?;
+    let numbers: Vec<_> = (0..ANSWERS).map(|_| peer.number(1)).collect();
+    let gets = numbers
+        .iter()
+        .flat_map(|&number| request(number, op::GET, &TEXT.get(id, 0, 60_000)));
+    let mut bytes: Vec<u8> = gets.collect();
+    bytes.extend_from_slice(&[0; 64]);
+    peer.wire.send(&bytes)?;
+    thread::sleep(Duration::from_millis(500));
+    for number in numbers {
+        let body = peer.answer(number, op::GET)?.expect("the bytes");
+        assert_eq!(body.len(), 60_000);
+    }
+    assert_eq!(peer.wire.refusal()?, Errno::EPROTO);
+    Ok(())
+}
+
+/// Sends `bytes` again and again until nobody takes more of it. Returns how much went.
+fn fill(wire: &mut Wire, bytes: &[u8]) -> io::Result<usize> {
+    wire.0.set_nonblocking(true)?;
+    let (mut sent, mut last) = (0, Instant::now());
+    while last.elapsed() < Duration::from_secs(2) {
+        match wire.0.write(&bytes[sent % bytes.len()..]) {
+            Ok(n) => (sent, last) = (sent + n, Instant::now()),
+            Err(e) if is_timeout(&e) => thread::sleep(Duration::from_millis(10)),
+            Err(e) => return Err(e),
+        }
+        if sent > 4 * MAX_HELD {
+            return Err(io::Error::other(format!(
+                "the node takes {sent} bytes and more"
+            )));
+        }
+    }
+    Ok(sent)
+}
+
+/// Whether the node has ended a connection on which nothing is read.
+fn is_cut_off(wire: &mut Wire) -> io::Result<bool> {
+    if wire.0.take_error()?.is_some() {
+        return Ok(true);
+    }
+    match wire.0.write(b"x") {
+        Err(e) if is_reset(&e) => Ok(true),
+        Err(e) if !is_timeout(&e) => Err(e),
+        _ => Ok(false),
+    }
+}
+
+fn slow_strangers_are_cut_off_in_time_beside_a_stall(node: &Node) -> io::Result<()> {
+    let mut staller = Text::open(node, ECHO)?;
+    // So that nobody's time is running when the stall begins.
+    thread::sleep(Duration::from_secs(4));
+    let line = format!("echo({})\n", "x".repeat(1000));
+    fill(&mut staller.wire, line.as_bytes())?;
+    let mut stranger = Wire(node.connect(ECHO)?);
+    let time = stranger.end_within(Duration::from_secs(8))?;
+    assert!(time > Duration::from_secs(4), "cut off after {time:?}");
+    Ok(())
+}
+
+fn slow_who_reads_nothing_is_held_back_and_then_cut_off(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let (id, get) = long_string(&mut peer)?;
+    let mut text = Text::open(node, MEMPOOL)?;
+    let mut frames = peer.open_beside(node)?;
+    // Numbers do not matter here: who repeats a Get gets it again.
+    let number = Number {
+        slot: 31,
+        seq: 1,
+        taken: 0,
+    };
+    let request = request(number, op::GET, &TEXT.get(id, 0, 60_000));
+    let start = Instant::now();
+    for (wire, bytes) in [
+        (&mut text.wire, get.as_bytes()),
+        (&mut frames.wire, &request),
+    ] {
+        let sent = fill(wire, bytes)?;
+        assert!(sent < MAX_HELD, "{sent} bytes of requests were taken");
+    }
+    let mut ends = [None; 2];
+    while ends.contains(&None) {
+        let time = start.elapsed();
+        assert!(
+            time < Duration::from_secs(60),
+            "cut off: {ends:?} after {time:?}"
+        );
+        for (wire, end) in [&mut text.wire, &mut frames.wire]
+            .into_iter()
+            .zip(&mut ends)
+        {
+            if end.is_none() && is_cut_off(wire)? {
+                *end = Some(time);
+            }
+        }
+        // Others do not notice.
+        let start = Instant::now();
+        Text::open(node, MEMPOOL)?.stats()?;
+        peer.get(id, 0, 60_000)?.expect("the bytes");
+        let served = start.elapsed();
+        assert!(served < Duration::from_secs(2), "served after {served:?}");
+        thread::sleep(Duration::from_millis(500));
+    }
+    for time in ends.into_iter().flatten() {
+        let seconds = time.as_secs();
+        assert!(seconds >= 29, "cut off after {ends:?}");
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests to a memory pool.
+
+use crate::{
+    node::{MEMPOOL, Node},
+    peer::{Answer, Peer, hmac},
+    text::Text,
+};
+use std::io;
+use virgo_proto::{
+    errno::Errno,
+    mempool::{AllocArgs, AllocReply, DataArgs, FreeArgs, LookupArgs, op},
+    vuid::CheckKey,
+};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+/// Who a request speaks for; makes the bodies of requests.
+#[derive(Clone, Copy)]
+pub(crate) struct User(u32);
+
+/// Who text sessions act as, unless the node's configuration says otherwise.
+pub(crate) const TEXT: User = User(65534);
+
+/// Somebody else.
+pub(crate) const OTHER: User = User(1000);
+
+impl User {
+    /// Body of a request to allocate.
+    pub(crate) fn alloc(self, size: u64, flags: u32) -> Vec<u8> {
+        let args = AllocArgs {
+            size: size.into(),
+            uid: self.0.into(),
+            flags: flags.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+
+    /// Body of a request to copy `data` into object `id`.
+    pub(crate) fn set(self, id: u64, offset: u64, data: &[u8]) -> Vec<u8> {
+        [&self.get(id, offset, data.len() as u32), data].concat()
+    }
+
+    /// Body of a request to copy bytes out of object `id`.
+    pub(crate) fn get(self, id: u64, offset: u64, len: u32) -> Vec<u8> {
+        let args = DataArgs {
+            id: id.into(),
+            offset: offset.into(),
+            len: len.into(),
+            uid: self.0.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+
+    /// Body of a request to free object `id`.
+    pub(crate) fn free(self, id: u64, flags: u32) -> Vec<u8> {
+        let args = FreeArgs {
+            id: id.into(),
+            uid: self.0.into(),
+            flags: flags.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+
+    /// Body of a request for the map of allocation `id`.
+    pub(crate) fn lookup(self, id: u64, first: u32) -> Vec<u8> {
+        let args = LookupArgs {
+            id: id.into(),
+            first: first.into(),
+            uid: self.0.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+}
+
+/// The id in the answer to a request to allocate.
+pub(crate) fn allocated(answer: Answer) -> u64 {
+    let body = answer.expect("the pool has room");
+    let reply = AllocReply::read_from_bytes(&body).expect("an id and what is left");
+    reply.id.get()
+}
+
+impl Peer {
+    /// Allocates `size` bytes.
+    pub(crate) fn alloc(&mut self, size: u64, flags: u32) -> io::Result<u64> {
+        Ok(allocated(self.ask(op::ALLOC, &TEXT.alloc(size, flags))?))
+    }
+
+    /// Copies `data` into object `id`.
+    pub(crate) fn set(&mut self, id: u64, offset: u64, data: &[u8]) -> io::Result<Answer> {
+        self.ask(op::SET, &TEXT.set(id, offset, data))
+    }
+
+    /// Copies `len` bytes out of object `id`.
+    pub(crate) fn get(&mut self, id: u64, offset: u64, len: u32) -> io::Result<Answer> {
+        self.ask(op::GET, &TEXT.get(id, offset, len))
+    }
+
+    /// Frees object `id`.
+    pub(crate) fn free(&mut self, id: u64) -> io::Result<Result<(), Errno>> {
+        let answer = self.ask(op::FREE, &TEXT.free(id, 0))?;
+        Ok(answer.map(|body| assert_eq!(body, b"", "body of the answer to free")))
+    }
+}
+
+impl Text {
+    /// Allocates `size` bytes of cluster memory.
+    pub(crate) fn malloc(&mut self, size: u64) -> io::Result<Allocation> {
+        let id = self.ask(format!("virgo_cloud_malloc({size})"))?;
+        let digits = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(digits, "the id of {size} bytes is '{id}'");
+        Ok(Allocation(id))
+    }
+
+    /// Frees an allocation.
+    pub(crate) fn free(&mut self, allocation: Allocation) -> io::Result<()> {
+        let Allocation(id) = allocation;
+        let reply = self.ask(format!("virgo_cloud_free({id})"))?;
+        assert_eq!(reply, "kernel memory freed");
+        Ok(())
+    }
+}
+
+/// The id of an allocation, as people see it. To be freed.
+#[must_use]
+pub(crate) struct Allocation(pub(crate) String);
+
+impl Allocation {
+    /// The number.
+    pub(crate) fn number(&self) -> u64 {
+        u64::from_str_radix(&self.0, 16).expect("checked by malloc")
+    }
+}
+
+/// Bytes that the node's pool has given out.
+pub(crate) fn used(node: &Node) -> io::Result<u64> {
+    let stats = Text::open(node, MEMPOOL)?.stats()?;
+    Ok(stats["used"])
+}
+
+/// The key of the check values in ids, as every node derives it.
+pub(crate) fn check_key(node: &Node) -> CheckKey {
+    let mac = hmac(&node.key, b"virgo 1 vuid");
+    let word = |at: usize| {
+        let bytes = mac[at..at + 8].try_into().expect("8 bytes");
+        u64::from_le_bytes(bytes)
+    };
+    CheckKey([word(0), word(8)])
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The client's side of what nodes say to each other.
+
+use crate::{
+    node::{MEMPOOL, Node},
+    wire::Wire,
+};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use std::io;
+use virgo_proto::{
+    errno::Errno,
+    frame::{HEADER_LEN, Header, Kind, MAX_BODY, RequestId},
+    handshake::{HELLO_LEN, Hello, Mac, Side, hello_bytes, transcript},
+    slots::SLOTS,
+};
+
+/// A frame that is no request.
+pub(crate) fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        kind,
+        op: 0,
+        len: body.len() as u32,
+        word: 0,
+        id: RequestId { slot: 0, seq: 0 },
+        taken: 0,
+    };
+    [&header.to_bytes(), body].concat()
+}
+
+/// A request as its client numbers it.
+#[derive(Clone, Copy)]
+pub(crate) struct Number {
+    pub(crate) slot: u8,
+    pub(crate) seq: u64,
+    pub(crate) taken: u64,
+}
+
+impl Number {
+    /// The first request of slot 0.
+    pub(crate) const FIRST: Number = Number {
+        slot: 0,
+        seq: 1,
+        taken: 0,
+    };
+
+    /// The next request in the same slot, all replies before it being taken.
+    pub(crate) fn next(self) -> Number {
+        Number {
+            seq: self.seq + 1,
+            taken: self.seq,
+            ..self
+        }
+    }
+}
+
+/// A request.
+pub(crate) fn request(number: Number, op: u16, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        kind: Kind::Request,
+        op,
+        len: body.len() as u32,
+        word: 5000,
+        id: RequestId {
+            slot: number.slot,
+            seq: number.seq,
+        },
+        taken: number.taken,
+    };
+    [&header.to_bytes(), body].concat()
+}
+
+/// A Hello of the node that we speak for, in a life of ours with the number `boot`.
+pub(crate) fn hello(node: &Node, port: u16, boot: u64) -> Hello {
+    Hello {
+        node: node.own.into(),
+        port: port.into(),
+        reserved: [0; 4],
+        boot: boot.into(),
+        nonce: fastrand::u128(..).to_le_bytes(),
+    }
+}
+
+/// HMAC-SHA256.
+pub(crate) fn hmac(key: &[u8], data: &[u8]) -> Mac {
+    let mut hmac = Hmac::<Sha256>::new_from_slice(key).expect("keys of any length are taken");
+    hmac.update(data);
+    hmac.finalize().into_bytes().into()
+}
+
+/// The proof that `side` knows the key.
+pub(crate) fn proof(node: &Node, side: Side, hello: &Hello, challenge: &Hello) -> Mac {
+    hmac(&node.key, &transcript(side, hello, challenge))
+}
+
+impl Wire {
+    /// The next frame.
+    pub(crate) fn frame(&mut self) -> io::Result<(Header, Vec<u8>)> {
+        let mut header = [0; HEADER_LEN];
+        self.receive(&mut header)?;
+        let header = match Header::parse(&header, MAX_BODY) {
+            Some(Ok(header)) => header,
+            bad => return Err(io::Error::other(format!("not a frame: {bad:?}"))),
+        };
+        let mut body = vec![0; header.len as usize];
+        self.receive(&mut body)?;
+        Ok((header, body))
+    }
+
+    /// Says Hello and returns the Challenge.
+    pub(crate) fn challenge(&mut self, hello: &Hello) -> io::Result<Hello> {
+        self.send(&frame(Kind::Hello, hello_bytes(hello)))?;
+        let (header, body) = self.frame()?;
+        assert_eq!(header.kind, Kind::Challenge, "answer to Hello: {header:?}");
+        assert_eq!(body.len(), HELLO_LEN, "bytes of a Challenge");
+        Ok(Hello::parse(&body).expect("a Challenge has no reserved bytes"))
+    }
+
+    /// The error that the node refuses us with; then it must end the connection.
+    pub(crate) fn refusal(&mut self) -> io::Result<Errno> {
+        let (header, body) = self.frame()?;
+        assert_eq!(header.kind, Kind::Refuse, "a refusal: {header:?}");
+        assert_eq!(body, b"", "body of a refusal");
+        assert_eq!(self.rest()?, b"", "what follows a refusal");
+        Ok(Errno::from_wire(header.word))
+    }
+}
+
+/// The answer to a request: the body, or an error number.
+pub(crate) type Answer = Result<Vec<u8>, Errno>;
+
+/// An authenticated connection to the memory pool.
+pub(crate) struct Peer {
+    pub(crate) wire: Wire,
+    /// Names our life.
+    boot: u64,
+    /// The number last used in each slot.
+    seq: [u64; SLOTS],
+}
+
+impl Peer {
+    /// Connects in a new life of the node that we speak for.
+    pub(crate) fn open(node: &Node) -> io::Result<Self> {
+        Self::open_in_life(node, fastrand::u64(..))
+    }
+
+    /// Connects in the life with the number `boot`.
+    pub(crate) fn open_in_life(node: &Node, boot: u64) -> io::Result<Self> {
+        let mut wire = Wire(node.connect(MEMPOOL)?);
+        let hello = hello(node, MEMPOOL, boot);
+        let challenge = wire.challenge(&hello)?;
+        let ours = proof(node, Side::Client, &hello, &challenge);
+        wire.send(&frame(Kind::Proof, &ours))?;
+        let (header, body) = wire.frame()?;
+        assert_eq!(header.kind, Kind::Ready, "answer to Proof: {header:?}");
+        assert_eq!(
+            body,
+            proof(node, Side::Server, &hello, &challenge),
+            "the node's proof"
+        );
+        Ok(Peer {
+            wire,
+            boot,
+            seq: [0; SLOTS],
+        })
+    }
+
+    /// Connects once more in the same life.
+    pub(crate) fn open_beside(&self, node: &Node) -> io::Result<Self> {
+        Self::open_in_life(node, self.boot)
+    }
+
+    /// Makes a request in slot 0 and waits for the answer.
+    pub(crate) fn ask(&mut self, op: u16, body: &[u8]) -> io::Result<Answer> {
+        let number = self.number(0);
+        self.ask_numbered(number, op, body)
+    }
+
+    /// The next number in `slot`, all replies before it being taken.
+    pub(crate) fn number(&mut self, slot: u8) -> Number {
+        let seq = &mut self.seq[usize::from(slot)];
+        *seq += 1;
+        Number {
+            slot,
+            seq: *seq,
+            taken: *seq - 1,
+        }
+    }
+
+    /// Makes the request with this number and waits for the answer.
+    pub(crate) fn ask_numbered(
+        &mut self,
+        number: Number,
+        op: u16,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        self.wire.send(&request(number, op, body))?;
+        self.answer(number, op)
+    }
+
+    /// The next answer, which must be the one to this request.
+    pub(crate) fn answer(&mut self, number: Number, op: u16) -> io::Result<Answer> {
+        let (header, body) = self.wire.frame()?;
+        assert_eq!(header.kind, Kind::Reply, "an answer: {header:?}");
+        assert_eq!(
+            (header.id.slot, header.id.seq, header.op),
+            (number.slot, number.seq, op),
+            "which request is answered"
+        );
+        match header.word {
+            0 => Ok(Ok(body)),
+            error => {
+                assert_eq!(body, b"", "body of a failed request");
+                Ok(Err(Errno::from_wire(error)))
+            }
+        }
+    }
+}

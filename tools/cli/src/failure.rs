@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Telling people what went wrong and what to do.
+
+use crate::output::Output;
+use serde_json::json;
+use std::io::ErrorKind;
+use virgo::status;
+
+/// Prints an error to standard error.
+pub(crate) fn report(output: Output, error: &anyhow::Error) {
+    let errno = error.downcast_ref().map(virgo::Error::errno);
+    let advice = advice(error);
+    if output.json {
+        let error = format!("{error:#}");
+        let report = json!({ "error": error, "errno": errno, "advice": advice });
+        eprintln!("{report}");
+        return;
+    }
+    eprintln!("virgo: {error:#}");
+    if let Some(advice) = advice {
+        eprintln!("virgo: {advice}");
+    }
+}
+
+/// What can be done about an error.
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(error) = error.downcast_ref::<virgo::Error>() {
+        return call_advice(error.errno(), error.id().is_some());
+    }
+    match error.downcast_ref()? {
+        status::Error::Io { error, .. } => match error.kind() {
+            ErrorKind::NotFound => Some(
+                "is its module loaded (lsmod), and debugfs mounted \
+                 (mount -t debugfs debugfs /sys/kernel/debug)?",
+            ),
+            ErrorKind::PermissionDenied => Some("only root may use this file"),
+            _ => None,
+        },
+        status::Error::Rejected(_) => Some("the configuration stays as it was"),
+        status::Error::Format { .. } => {
+            Some("this program and the modules are of different versions")
+        }
+        _ => None,
+    }
+}
+
+/// What can be done about the error of a system call, which may have been about an id.
+fn call_advice(errno: i32, id: bool) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOSYS => {
+            "the module virgo_mempool is not loaded (insmod it after virgo_config and \
+             virgo_utils), or this is not a kernel with the VIRGO system calls"
+        }
+        libc::EINVAL if id => "no node has issued this id: ids are what 'virgo malloc' prints",
+        libc::EINVAL => "the size must be at least 1, the timeout at most 300s",
+        libc::ESTALE => "its memory is gone; allocate anew",
+        libc::EPERM => "run this as its owner, or allocate with --shared",
+        libc::EFBIG => "the allocation ends before the data does",
+        libc::ENOMEM => {
+            "free allocations, ask for less or for another --place, or load virgo_mempool with a \
+             larger pool_bytes"
+        }
+        libc::ENODEV => "'virgo nodes' shows the nodes",
+        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {
+            "'virgo nodes --ping' shows which nodes answer"
+        }
+        libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
+        libc::ESHUTDOWN => {
+            "somebody has stopped the service: write 'start' to \
+             /sys/kernel/debug/virgo/mempool/peers"
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_that_is_not_loaded_is_named() {
+        assert!(call_advice(libc::ENOSYS, true).is_some_and(|text| text.contains("virgo_mempool")));
+    }
+
+    #[test]
+    fn a_bad_id_is_told_from_a_bad_size() {
+        assert_ne!(
+            call_advice(libc::EINVAL, true),
+            call_advice(libc::EINVAL, false)
+        );
+    }
+
+    #[test]
+    fn advice_is_found_through_context() {
+        let rejected = status::Error::Rejected("/etc/virgo_cloud.conf:1: unknown key".to_owned());
+        let error = anyhow::Error::new(rejected).context("cannot reload");
+        assert_eq!(advice(&error), Some("the configuration stays as it was"));
+    }
+}

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `virgo`: uses and watches a VIRGO cluster from the command line.
+
+mod config;
+mod failure;
+mod memory;
+mod nodes;
+mod options;
+mod output;
+mod stats;
+
+use clap::Parser;
+use options::{Arguments, Command, ConfigCommand};
+use output::Output;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Arguments { json, command } = Arguments::parse();
+    let output = Output { json };
+    match run(output, command) {
+        Ok(status) => status,
+        Err(error) => {
+            failure::report(output, &error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Malloc(malloc) => memory::malloc(output, &malloc)?,
+        Command::Set(set) => memory::set(output, &set)?,
+        Command::Get(get) => memory::get(output, &get)?,
+        Command::Free { ids } => return memory::free(output, &ids),
+        Command::Nodes { ping } => nodes::show(output, ping)?,
+        Command::Stats { service } => stats::show(output, service)?,
+        Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
+        Command::Config(ConfigCommand::Reload) => config::reload(output)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Cluster memory: malloc, set, get, free.
+
+use crate::{
+    failure,
+    options::{Get, Malloc, Set},
+    output::{self, Output},
+};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::{
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    process::ExitCode,
+};
+use virgo::{Allocation, Id};
+
+/// Bytes copied at a time.
+const BLOCK: usize = 1 << 20;
+
+pub(crate) fn malloc(output: Output, options: &Malloc) -> Result<()> {
+    let mut allocation = Allocation::new(options.size).place(options.place.unwrap_or_default());
+    if options.shared {
+        allocation = allocation.shared();
+    }
+    if let Some(timeout) = options.timeout {
+        allocation = allocation.timeout(timeout);
+    }
+    let id = allocation.allocate()?;
+    output.print(&json!({ "id": id }), || id.to_string())
+}
+
+pub(crate) fn set(output: Output, options: &Set) -> Result<()> {
+    let bytes = match &options.data {
+        Some(data) => copy_in(options, data.as_bytes())?,
+        None => copy_in(options, io::stdin().lock())?,
+    };
+    let result = json!({ "id": options.id, "offset": options.offset, "bytes": bytes });
+    output.print(&result, String::new)
+}
+
+/// Copies all that is in `from` into the allocation; returns how many bytes that is.
+fn copy_in(options: &Set, mut from: impl Read) -> Result<u64> {
+    let mut block = Vec::new();
+    let mut done = 0;
+    loop {
+        block.clear();
+        from.by_ref()
+            .take(BLOCK as u64)
+            .read_to_end(&mut block)
+            .context("cannot read standard input")?;
+        // Also once without bytes, to find out whether the id is good.
+        if block.is_empty() && done > 0 {
+            return Ok(done);
+        }
+        virgo::set(options.id, options.offset.saturating_add(done), &block)?;
+        done += block.len() as u64;
+        if block.len() < BLOCK {
+            return Ok(done);
+        }
+    }
+}
+
+pub(crate) fn get(output: Output, options: &Get) -> Result<()> {
+    if !output.json {
+        return copy_out(options, output::bytes);
+    }
+    let mut data = Vec::new();
+    copy_out(options, |bytes| {
+        data.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    let mut result = json!({ "id": options.id, "offset": options.offset, "bytes": data.len() });
+    let (name, value) = json_bytes(&data);
+    result[name] = value;
+    output.print(&result, String::new)
+}
+
+/// Hands bytes of the allocation to `to`, block by block.
+fn copy_out(options: &Get, mut to: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut left = options.length.unwrap_or(u64::MAX);
+    let mut offset = options.offset;
+    let mut block = vec![0; usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK))];
+    loop {
+        let wanted = usize::try_from(left).map_or(BLOCK, |left| left.min(BLOCK));
+        let n = virgo::get(options.id, offset, &mut block[..wanted])?;
+        to(&block[..n])?;
+        left -= n as u64;
+        offset += n as u64;
+        if n < wanted || left == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Bytes as a member of a JSON object: text if they are UTF-8, otherwise hexadecimal digits.
+fn json_bytes(data: &[u8]) -> (&'static str, Value) {
+    match str::from_utf8(data) {
+        Ok(text) => ("text", text.into()),
+        Err(_) => {
+            let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+            ("hex", hex.into())
+        }
+    }
+}
+
+/// Frees all that can be freed.
+pub(crate) fn free(output: Output, ids: &[Id]) -> Result<ExitCode> {
+    let mut freed = Vec::new();
+    for &id in ids {
+        match virgo::free(id) {
+            Ok(()) => freed.push(id),
+            Err(error) => failure::report(output, &error.into()),
+        }
+    }
+    output.print(&json!({ "freed": freed }), String::new)?;
+    Ok(if freed.len() == ids.len() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_become_text_or_digits() {
+        assert_eq!(json_bytes(b"a\0\n"), ("text", "a\0\n".into()));
+        assert_eq!(json_bytes(b"\xff\x01"), ("hex", "ff01".into()));
+    }
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Printing results.
+
+use anyhow::{Context, Result};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// How results are printed.
+#[derive(Clone, Copy)]
+pub(crate) struct Output {
+    pub(crate) json: bool,
+}
+
+impl Output {
+    /// Prints a result: `value` as JSON, or for people what `text` makes.
+    pub(crate) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
+        let mut result = if self.json {
+            serde_json::to_string(value)?
+        } else {
+            text()
+        };
+        if !result.is_empty() && !result.ends_with('\n') {
+            result.push('\n');
+        }
+        bytes(result.as_bytes())
+    }
+}
+
+/// Writes bytes to standard output.
+pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)
+        .and_then(|()| out.flush())
+        .context("cannot write to standard output")
+}
+
+/// Lines up `rows` under `header`. Columns from `numbers` on are aligned to the right.
+pub(crate) fn table(header: Vec<String>, numbers: usize, rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        if index >= numbers {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.trim_fmt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_lined_up() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let rows = vec![row(["a", "1", "200"]), row(["long", "-", "3"])];
+        let text = table(row(["NAME", "N", "TIME"]), 1, rows);
+        assert_eq!(text, "NAME  N  TIME\na     1   200\nlong  -     3");
+    }
+}
