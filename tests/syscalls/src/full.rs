@@ -56,7 +56,7 @@ fn a_full_pool_stays_usable() {
             Err(libc::ENOMEM),
             "{size} bytes"
         );
-        pool::settles_at(before);
+        pool::assert_settles(before);
     }
     free(ids);
 }
@@ -87,5 +87,5 @@ fn what_comes_too_late_takes_nothing() {
         Ok(id) => virgo::free(id).expect("free"),
         Err(error) => assert_eq!(error.errno(), libc::ETIMEDOUT, "{error}"),
     }
-    pool::settles_at(before);
+    pool::assert_settles(before);
 }

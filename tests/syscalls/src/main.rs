@@ -2,7 +2,7 @@
 //! Tests the system calls of a running node: root runs this program in a guest, on any node of a
 //! cluster or on one that is alone. Its options are those of Rust's tests.
 //!
-//! Every test must leave as much cluster memory taken as it found, see [`pool`].
+//! No test may leave more cluster memory taken than it found, see [`pool`].
 
 mod absent;
 mod arguments;
@@ -64,7 +64,7 @@ fn trial(&(name, test): &Test) -> Trial {
     Trial::test(name, move || {
         let before = pool::used();
         test();
-        pool::settles_at(before);
+        pool::assert_settles(before);
         Ok(())
     })
 }
