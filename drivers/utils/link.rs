@@ -300,6 +300,8 @@ impl Link {
                 // Who was killed has found out nothing about the node.
                 state.line = match e {
                     EINTR => Line::Down,
+                    // Nor has who had no time to wait.
+                    ETIMEDOUT if deadline.passed() => Line::Down,
                     e => Line::Failed(e, Deadline::after_ms(state.backoff_ms)),
                 };
                 state.backoff_ms = (2 * state.backoff_ms).min(MAX_BACKOFF_MS);
