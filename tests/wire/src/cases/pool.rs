@@ -5,11 +5,14 @@
 use super::{Suite, suite};
 use crate::{
     memory::{OTHER, allocated, used},
-    node::{MEMPOOL, Node},
+    node::{MEMPOOL, Node, PATIENCE},
     peer::Peer,
     text::Text,
 };
-use std::io;
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
 use virgo_proto::mempool::{PIECE, SHARED, op};
 
 pub(super) const SUITE: Suite = suite![
@@ -145,6 +148,11 @@ fn sizes_beyond_the_pool_leave_nothing_behind(node: &Node) -> io::Result<()> {
     // The first one fills the pools of all nodes before it fails.
     for size in [3u64 << 30, 1 << 40, 1 << 63, u64::MAX] {
         text.ask_in_vain(format!("virgo_cloud_malloc({size})"), "ENOMEM")?;
+    }
+    // The pieces of the first one are freed by and by.
+    let start = Instant::now();
+    while used(node)? != before && start.elapsed() < PATIENCE {
+        thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(used(node)?, before, "bytes used");
     Ok(())
