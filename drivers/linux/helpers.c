@@ -100,6 +100,8 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 	case VIRGO_SOCK_WRITABLE:
 		return sk_stream_is_writeable(sk) ||
 		       READ_ONCE(sk->sk_shutdown) & SEND_SHUTDOWN;
+	case VIRGO_SOCK_OVER:
+		return READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
 	}
 	return true;
 }

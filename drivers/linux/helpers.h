@@ -40,6 +40,7 @@ enum virgo_sock_event {
 	VIRGO_SOCK_CONNECTED,
 	VIRGO_SOCK_READABLE,
 	VIRGO_SOCK_WRITABLE,
+	VIRGO_SOCK_OVER,
 };
 
 int virgo_sock_create(struct socket **sock);

@@ -100,6 +100,11 @@ impl Socket {
         unsafe { bindings::kernel_sock_shutdown(self.as_ptr(), how) };
     }
 
+    fn happened(&self, event: helpers::virgo_sock_event) -> bool {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_happened(self.as_ptr(), event) }
+    }
+
     fn wait(&self, event: helpers::virgo_sock_event, deadline: Deadline) -> Result<bool> {
         // SAFETY: The socket is live.
         wait_result(unsafe {
@@ -226,13 +231,13 @@ impl Stream {
 
     /// Whether there is something to receive now: bytes, the end, an error. Any context.
     pub fn is_readable(&self) -> bool {
-        // SAFETY: The socket is live.
-        unsafe {
-            helpers::virgo_sock_happened(
-                self.0.as_ptr(),
-                helpers::virgo_sock_event_VIRGO_SOCK_READABLE,
-            )
-        }
+        self.0
+            .happened(helpers::virgo_sock_event_VIRGO_SOCK_READABLE)
+    }
+
+    /// Whether the peer has ended the connection, or an error has. Any context.
+    pub fn is_over(&self) -> bool {
+        self.0.happened(helpers::virgo_sock_event_VIRGO_SOCK_OVER)
     }
 
     /// Sleeps until there is something to receive (bytes, the end, an error). False at the

@@ -30,7 +30,8 @@ pub(crate) fn ask(
         op,
         args,
         data,
-        again: matches!(op, op::GET | op::LOOKUP),
+        // A node that has restarted has nothing left of what was done before.
+        again: true,
     };
     client.call(node, &request, reply, deadline)
 }

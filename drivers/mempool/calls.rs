@@ -9,9 +9,9 @@ use crate::{
     },
     cluster::{
         Mempool,
-        Target,
         User, //
-    }, //
+    },
+    placement::Target, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -33,6 +33,7 @@ use linux::{
         MallocArgs, //
     }, //
 };
+use virgo_config::Config;
 use virgo_proto::{
     balance::Policy,
     config::MAX_DEADLINE_MS,
@@ -59,7 +60,8 @@ impl MempoolCalls for Calls {
     fn malloc(&self, size: c_int, id: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(0, || {
             let size = u64::try_from(size).map_err(|_| EINVAL)?;
-            let user = self.user(0)?;
+            let config = self.config();
+            let user = self.user(&config, 0)?;
             let target = Target::Policy(user.config.place);
             let mut writer = UserSlice::new(id, size_of::<u64>()).writer();
             self.give(&user, size, false, target, |id| writer.write(&id))
@@ -68,7 +70,8 @@ impl MempoolCalls for Calls {
 
     fn set(&self, id: u64, data: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(1, || {
-            let user = self.user(0)?;
+            let config = self.config();
+            let user = self.user(&config, 0)?;
             let mut small = [0; SMALL];
             let text = UserSlice::new(data, SMALL)
                 .reader()
@@ -94,7 +97,8 @@ impl MempoolCalls for Calls {
 
     fn get(&self, id: u64, data: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(2, || {
-            let user = self.user(0)?;
+            let config = self.config();
+            let user = self.user(&config, 0)?;
             let mut done = 0;
             let mut len = SMALL;
             loop {
@@ -117,7 +121,8 @@ impl MempoolCalls for Calls {
 
     fn free(&self, id: u64) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(3, || {
-            self.mempool.free(&self.user(0)?, id)?;
+            let config = self.config();
+            self.mempool.free(&self.user(&config, 0)?, id)?;
             Ok(0)
         })
     }
@@ -128,7 +133,8 @@ impl MempoolCalls for Calls {
             if a.flags & !user::MALLOC_SHARED != 0 || (a.node != 0) != (a.place == place::NODE) {
                 return Err(EINVAL);
             }
-            let user = self.user(a.timeout_ms)?;
+            let config = self.config();
+            let user = self.user(&config, a.timeout_ms)?;
             let target = match a.place {
                 place::DEFAULT => Target::Policy(user.config.place),
                 place::RANDOM => Target::Policy(Policy::Random),
@@ -144,7 +150,8 @@ impl MempoolCalls for Calls {
     fn set2(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(5, || {
             let a = user::read_args::<DataArgs>(args, size)?;
-            let (user, len) = self.range(&a)?;
+            let config = self.config();
+            let (user, len) = self.range(&config, &a)?;
             if len > MAX_DATA {
                 // More than one request: see that the end fits before anything is changed.
                 self.mempool
@@ -161,7 +168,8 @@ impl MempoolCalls for Calls {
     fn get2(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(6, || {
             let a = user::read_args::<DataArgs>(args, size)?;
-            let (user, len) = self.range(&a)?;
+            let config = self.config();
+            let (user, len) = self.range(&config, &a)?;
             pieces(&a, len, |offset, at, part| {
                 let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
@@ -177,16 +185,21 @@ impl MempoolCalls for Calls {
             if a.flags != 0 {
                 return Err(EINVAL);
             }
-            self.mempool.free(&self.user(a.timeout_ms)?, a.id)?;
+            let config = self.config();
+            self.mempool
+                .free(&self.user(&config, a.timeout_ms)?, a.id)?;
             Ok(0)
         })
     }
 }
 
 impl Calls {
+    fn config(&self) -> Arc<Config> {
+        self.mempool.node.config()
+    }
+
     /// The caller, who waits for the given or the configured time.
-    fn user(&self, timeout_ms: u32) -> Result<User> {
-        let config = self.mempool.node.config();
+    fn user<'a>(&self, config: &'a Config, timeout_ms: u32) -> Result<User<'a>> {
         let ms = match timeout_ms {
             0 => config.deadline_ms,
             1..=MAX_DEADLINE_MS => timeout_ms,
@@ -202,7 +215,7 @@ impl Calls {
     /// Allocates, and tells the caller the id; if that fails nothing stays allocated.
     fn give(
         &self,
-        user: &User,
+        user: &User<'_>,
         size: u64,
         shared: bool,
         target: Target,
@@ -218,12 +231,12 @@ impl Calls {
         }
     }
 
-    fn range(&self, a: &DataArgs) -> Result<(User, usize)> {
+    fn range<'a>(&self, config: &'a Config, a: &DataArgs) -> Result<(User<'a>, usize)> {
         if a.flags != 0 || a.offset.checked_add(a.len).is_none() {
             return Err(EINVAL);
         }
         let len = usize::try_from(a.len).map_err(|_| EINVAL)?;
-        Ok((self.user(a.timeout_ms)?, len))
+        Ok((self.user(config, a.timeout_ms)?, len))
     }
 }
 

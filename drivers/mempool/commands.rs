@@ -9,9 +9,9 @@ use crate::{
     }, //
     cluster::{
         Mempool,
-        Target,
         User, //
     },
+    placement::Target, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;
@@ -62,7 +62,7 @@ type Outcome = Result<(), Failure>;
 
 fn malloc(
     this: &Mempool,
-    caller: &Caller,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -71,7 +71,7 @@ fn malloc(
         Errno::EINVAL,
         "the size is a number of bytes, at least 1",
     ))?;
-    let user = user(this, caller);
+    let user = user(caller);
     let target = Target::Policy(user.config.place);
     let id = this.malloc(&user, size, false, target)?;
     reply.text(&Hex(id).digits())
@@ -79,25 +79,25 @@ fn malloc(
 
 fn set(
     this: &Mempool,
-    caller: &Caller,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
     let id = parse_id(id)?;
-    this.write(&user(this, caller), id, 0, data, true)?;
+    this.write(&user(caller), id, 0, data, true)?;
     reply.text(&Hex(id).digits())
 }
 
 fn get(
     this: &Mempool,
-    caller: &Caller,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
     let id = parse_id(id)?;
-    let user = user(this, caller);
+    let user = user(caller);
     // Most strings are short: only the others need memory for the longest one.
     for len in [SMALL, MAX_DATA] {
         let mut buffer = Buffer::new(len)?;
@@ -117,20 +117,20 @@ fn get(
 
 fn free(
     this: &Mempool,
-    caller: &Caller,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
-    this.free(&user(this, caller), parse_id(id)?)?;
+    this.free(&user(caller), parse_id(id)?)?;
     reply.text(b"kernel memory freed")
 }
 
-fn user(this: &Mempool, caller: &Caller) -> User {
+fn user<'a>(caller: &Caller<'a>) -> User<'a> {
     User {
-        uid: caller.uid,
-        deadline: Deadline::after_ms(caller.deadline_ms),
-        config: this.node.config(),
+        uid: caller.config.text_uid,
+        deadline: Deadline::after_ms(caller.config.deadline_ms),
+        config: caller.config,
     }
 }
 

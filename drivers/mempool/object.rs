@@ -155,16 +155,22 @@ pub(crate) struct Piece {
 impl Content {
     /// Copies bytes from `offset` on to `to`. Returns how many: fewer at the end.
     pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
+        self.with(offset, to.len(), |from| {
+            if let Some(to) = to.get_mut(..from.len()) {
+                to.copy_from_slice(from);
+            }
+            from.len()
+        })
+    }
+
+    /// Shows `see` at most `len` bytes from `offset` on, which do not change meanwhile.
+    pub(crate) fn with<T>(&self, offset: u64, len: usize, see: impl FnOnce(&[u8]) -> T) -> T {
         let bytes = self.bytes.read();
-        let from = usize::try_from(offset)
+        let rest = usize::try_from(offset)
             .ok()
             .and_then(|offset| bytes.0.get(offset..))
             .unwrap_or_default();
-        let n = from.len().min(to.len());
-        if let (Some(to), Some(from)) = (to.get_mut(..n), from.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        n
+        see(rest.get(..len).unwrap_or(rest))
     }
 
     /// Copies `from` to the bytes from `offset` on; with `terminate` a zero follows if there is

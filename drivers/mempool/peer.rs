@@ -114,9 +114,7 @@ fn get(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     if content.map.is_some() {
         return Err(EXDEV);
     }
-    let n = content.read(args.offset.get(), reply.grow(len)?);
-    reply.truncate(n);
-    Ok(())
+    content.with(args.offset.get(), len, |bytes| reply.put(bytes))
 }
 
 fn free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {

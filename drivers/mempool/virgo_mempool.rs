@@ -7,10 +7,13 @@ mod buffer;
 mod calls;
 mod cluster;
 mod commands;
+mod data;
 mod object;
 mod orphans;
 mod peer;
+mod placement;
 mod pool;
+mod release;
 mod table;
 
 use crate::{

@@ -10,13 +10,28 @@ pub(crate) const fn digit(nibble: u8) -> u8 {
     }
 }
 
-/// The value of a digit; `None` if it is none.
-pub(crate) const fn value(digit: u8) -> Option<u8> {
-    let value = match digit {
-        b'0'..=b'9' => digit.wrapping_sub(b'0'),
-        b'a'..=b'f' => digit.wrapping_sub(b'a' - 10),
-        b'A'..=b'F' => digit.wrapping_sub(b'A' - 10),
-        _ => return None,
-    };
-    Some(value)
+/// What a byte is as a digit: its value, or more than 15 if it is none.
+static VALUES: [u8; 256] = values();
+
+const fn values() -> [u8; 256] {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        let digit = digit(value);
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+}
+
+/// The number that up to 16 digits make; `None` if one of them is none.
+pub(crate) fn number(digits: &[u8]) -> Option<u64> {
+    let (mut number, mut seen) = (0, 0);
+    for &digit in digits {
+        let value = VALUES.get(usize::from(digit)).copied().unwrap_or(0xff);
+        seen |= value;
+        number = number << 4 | u64::from(value & 0xf);
+    }
+    (seen <= 0xf).then_some(number)
 }

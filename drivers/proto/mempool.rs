@@ -46,6 +46,9 @@ pub const MAX_DATA: usize = 64 * 1024;
 /// Most chunk ids in one [`LookupReply`].
 pub const MAX_LOOKUP: usize = 1024;
 
+/// Most pieces of an allocation.
+pub const MAX_PIECES: u64 = 1 << 16;
+
 /// Arguments of Alloc.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]

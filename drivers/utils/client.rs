@@ -31,7 +31,7 @@ pub struct Request<'a> {
     pub args: &'a [u8],
     /// Bytes after the arguments.
     pub data: &'a [u8],
-    /// Whether it changes nothing, so that it may be done again by a node that has restarted.
+    /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
 }
 

@@ -95,8 +95,8 @@ impl<'a> Reply<'a> {
     ///
     /// `EILSEQ` if the bytes have line ends and the reply is not JSON; `ENOMEM`.
     pub fn text(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.separator()?;
         if !self.json {
+            self.empty = false;
             if scan::find(bytes, [b'\n', b'\r']).is_some() {
                 return Err(Failure::new(
                     Errno::EILSEQ,
@@ -105,6 +105,7 @@ impl<'a> Reply<'a> {
             }
             return Ok(self.out.put(bytes)?);
         }
+        self.separator()?;
         match core::str::from_utf8(bytes) {
             Ok(text) => {
                 self.out.put(b"\"result\":")?;

@@ -10,6 +10,7 @@ use crate::{
     }, //
 };
 use kernel::prelude::*;
+use virgo_config::Config;
 use virgo_proto::{
     command,
     frame,
@@ -55,16 +56,13 @@ pub struct Command<S> {
     /// Arguments, for `help`: `(id,data)`.
     pub usage: &'static str,
     /// Does it. Runs in process context, may sleep.
-    pub run: fn(&S, &Caller, &command::Command<'_>, &mut Reply<'_>) -> Result<(), Failure>,
+    pub run: fn(&S, &Caller<'_>, &command::Command<'_>, &mut Reply<'_>) -> Result<(), Failure>,
 }
 
-/// Who has typed a command.
-#[derive(Clone, Copy)]
-pub struct Caller {
-    /// The uid it acts as.
-    pub uid: u32,
-    /// The longest it may wait for other nodes, in milliseconds.
-    pub deadline_ms: u32,
+/// What holds for who has typed a command.
+pub struct Caller<'a> {
+    /// The configuration in force: also says the uid, and how long commands may wait.
+    pub config: &'a Config,
 }
 
 /// An operation that other nodes may request.
@@ -111,32 +109,10 @@ impl Body<'_> {
     ///
     /// [`EMSGSIZE`] beyond [`frame::MAX_BODY`], [`ENOMEM`].
     pub fn put(&mut self, bytes: &[u8]) -> Result {
-        self.check(bytes.len())?;
-        Ok(self.out.extend_from_slice(bytes, GFP_KERNEL)?)
-    }
-
-    /// Appends `len` zeros to be written over.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::put`].
-    pub fn grow(&mut self, len: usize) -> Result<&mut [u8]> {
-        self.check(len)?;
-        let old = self.out.len();
-        self.out.extend_with(len, 0, GFP_KERNEL)?;
-        self.out.get_mut(old..).ok_or(ENOMEM)
-    }
-
-    fn check(&self, more: usize) -> Result {
         let used = self.out.len().saturating_sub(self.start);
-        match more > frame::MAX_BODY.saturating_sub(used) {
-            true => Err(EMSGSIZE),
-            false => Ok(()),
+        if bytes.len() > frame::MAX_BODY.saturating_sub(used) {
+            return Err(EMSGSIZE);
         }
-    }
-
-    /// Takes back all but the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        self.out.truncate(self.start.saturating_add(len));
+        Ok(self.out.extend_from_slice(bytes, GFP_KERNEL)?)
     }
 }

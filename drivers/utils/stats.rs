@@ -23,14 +23,28 @@ use virgo_proto::histogram::{
     BUCKETS, //
 };
 
+/// All calls are counted, one of so many is timed: reading the clock twice costs as much as a small
+/// operation.
+const TIMED: u64 = 8;
+
 /// What is counted of one operation.
 struct Entry {
     kind: &'static str,
     name: &'static str,
     calls: Atomic<u64>,
     errors: Atomic<u64>,
+    /// Of the calls that were timed, as the buckets.
     nanos: Atomic<u64>,
     buckets: [Atomic<u64>; BUCKETS],
+}
+
+impl Entry {
+    fn took(&self, nanos: u64) {
+        self.nanos.fetch_add(nanos, Relaxed);
+        if let Some(count) = self.buckets.get(histogram::bucket(nanos)) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
 }
 
 /// The counters of a service. Counting never blocks and may be done in any context.
@@ -78,18 +92,17 @@ impl Stats {
         index: usize,
         operation: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let start = Instant::<Monotonic>::now();
+        let Some(entry) = self.entries.get(index) else {
+            return operation();
+        };
+        let timed = entry.calls.fetch_add(1, Relaxed) % TIMED == 0;
+        let start = timed.then(Instant::<Monotonic>::now);
         let result = operation();
-        let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(0);
-        if let Some(entry) = self.entries.get(index) {
-            entry.calls.fetch_add(1, Relaxed);
-            entry.nanos.fetch_add(nanos, Relaxed);
-            if let Some(count) = entry.buckets.get(histogram::bucket(nanos)) {
-                count.fetch_add(1, Relaxed);
-            }
-            if result.is_err() {
-                entry.errors.fetch_add(1, Relaxed);
-            }
+        if let Some(start) = start {
+            entry.took(u64::try_from(start.elapsed().as_nanos()).unwrap_or(0));
+        }
+        if result.is_err() {
+            entry.errors.fetch_add(1, Relaxed);
         }
         result
     }
@@ -113,16 +126,17 @@ impl Stats {
         })
     }
 
-    /// One line an operation: kind, name, calls, errors, mean, median and 99th percentile in
-    /// nanoseconds, `-` for none.
+    /// One line an operation: kind, name, calls, errors; of every eighth call mean, median and 99th
+    /// percentile in nanoseconds, `-` for none.
     pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# kind name calls errors mean_ns p50_ns p99_ns")?;
         for entry in &self.entries {
             let calls = entry.calls.load(Relaxed);
             let errors = entry.errors.load(Relaxed);
             write!(f, "{} {} {calls} {errors}", entry.kind, entry.name)?;
-            let mean = entry.nanos.load(Relaxed).checked_div(calls);
             let counts = entry.buckets.each_ref().map(|count| count.load(Relaxed));
+            let timed = counts.iter().sum();
+            let mean = entry.nanos.load(Relaxed).checked_div(timed);
             let p50 = histogram::percentile(&counts, 50);
             let p99 = histogram::percentile(&counts, 99);
             for value in [mean, p50, p99] {

@@ -153,10 +153,7 @@ impl Text {
             }) {
                 None => Err(Failure::new(Errno::ENOSYS, "unknown command; try help")),
                 Some((index, known)) => {
-                    let caller = Caller {
-                        uid: config.text_uid,
-                        deadline_ms: config.deadline_ms,
-                    };
+                    let caller = Caller { config };
                     let service = &*session.hub.service;
                     session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)

@@ -10,6 +10,7 @@
 
 mod client;
 mod dial;
+mod exchange;
 mod frames;
 mod input;
 mod limit;
