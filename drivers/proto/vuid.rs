@@ -159,7 +159,6 @@ mod tests {
 
     const KEY: CheckKey = CheckKey([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
 
-
     #[test]
     fn foreign_keys_and_node_zero_are_refused() {
         let v = Vuid {
