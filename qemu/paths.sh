@@ -39,7 +39,6 @@ virgo_kdir() {
 			"$VIRGO_TOP/syscalls/virgo-syscalls.patch" \
 			"$VIRGO_TOP/syscalls/kernel/virgo_calls.c" \
 			"$VIRGO_TOP/include/linux/virgo_calls.h" \
-			"$VIRGO_TOP/include/uapi/linux/virgo.h" \
 			"${fragments[@]}" | virgo_hash
 	)"
 }

@@ -26,6 +26,7 @@
 extern crate std;
 
 pub mod balance;
+pub mod clone;
 pub mod command;
 pub mod config;
 pub mod errno;

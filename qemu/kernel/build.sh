@@ -12,7 +12,6 @@ mkdir -p "$work" "$out"
 tar -C "$work" -xf /usr/src/linux-source-*.tar.xz --strip-components=1
 cp "$top/syscalls/kernel/virgo_calls.c" "$work/kernel/"
 cp "$top/include/linux/virgo_calls.h" "$work/include/linux/"
-cp "$top/include/uapi/linux/virgo.h" "$work/include/uapi/linux/"
 patch -d "$work" -p1 --no-backup-if-mismatch <"$top/syscalls/virgo-syscalls.patch"
 
 cd "$work"

@@ -108,4 +108,115 @@ struct virgo_free_args {
 };
 #define VIRGO_FREE_ARGS_SIZE_VER0	16
 
+/* struct virgo_call: on which node. */
+#define VIRGO_RUN_DEFAULT	0 /* as /etc/virgo_client.conf says */
+#define VIRGO_RUN_LEAST		1 /* the least loaded, as far as is known */
+#define VIRGO_RUN_RANDOM	2
+#define VIRGO_RUN_TWO		3 /* the less loaded of two random ones */
+#define VIRGO_RUN_NODE		4 /* on `node` */
+
+/* struct virgo_call: what came of it. */
+#define VIRGO_CALL_RUNNING	0 /* not known yet */
+#define VIRGO_CALL_RETURNED	1 /* a function returned `value` */
+#define VIRGO_CALL_EXITED	2 /* a program ended with status `value` */
+#define VIRGO_CALL_KILLED	3 /* signal `value` killed it */
+#define VIRGO_CALL_FAILED	4 /* it did not run, or nobody knows: error number `value` */
+
+/* struct virgo_call: flags set by the kernel. */
+#define VIRGO_CALL_TRUNCATED	(1U << 0) /* there was more output than is shown */
+
+/**
+ * struct virgo_call - one call of a function or program on some node
+ * @argv:       user address: what to call and its arguments, each ended by a
+ *              NUL byte. A name is a kernel function, an absolute path a
+ *              program, `PATH:SYMBOL` a function of a library
+ * @argv_len:   bytes there, with the NULs
+ * @output:     user address for the output: standard output, then standard error
+ * @output_len: room there
+ * @place:      VIRGO_RUN_*
+ * @node:       number of the node for VIRGO_RUN_NODE, otherwise 0; set to the
+ *              node that it went to
+ * @job:        set: names the job until its result was taken
+ * @state:      set: VIRGO_CALL_*
+ * @value:      set: see there
+ * @out_len:    set: bytes of standard output in @output
+ * @err_len:    set: bytes of standard error behind them
+ * @flags:      0; set: VIRGO_CALL_TRUNCATED
+ */
+struct virgo_call {
+	__aligned_u64 argv;
+	__aligned_u64 output;
+	__aligned_u64 job;
+	__aligned_s64 value;
+	__u32 argv_len;
+	__u32 output_len;
+	__u32 place;
+	__u32 node;
+	__u32 state;
+	__u32 out_len;
+	__u32 err_len;
+	__u32 flags;
+};
+#define VIRGO_MAX_CALLS		1000 /* in one virgo_clone2 or virgo_wait */
+
+/* virgo_clone2: flags. */
+#define VIRGO_CLONE_ASYNC	(1U << 0) /* do not wait: virgo_wait gets the results */
+
+/**
+ * struct virgo_clone_args - run calls on nodes of the cluster
+ * @calls:      user address of an array of struct virgo_call
+ * @count:      how many: 1 to VIRGO_MAX_CALLS
+ * @flags:      VIRGO_CLONE_*
+ * @timeout_ms: deadline of each call; 0 means the configured one
+ * @reserved:   must be 0
+ *
+ * Returns how many calls were started or, without VIRGO_CLONE_ASYNC, have
+ * ended, well or not: @state of each says which.
+ */
+struct virgo_clone_args {
+	__aligned_u64 calls;
+	__u32 count;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_CLONE_ARGS_SIZE_VER0	24
+
+/**
+ * struct virgo_wait_args - wait for calls made with VIRGO_CLONE_ASYNC
+ * @calls:      user address of an array of struct virgo_call, of which @job,
+ *              @output and @output_len are read
+ * @count:      how many: 1 to VIRGO_MAX_CALLS
+ * @flags:      must be 0
+ * @timeout_ms: longest wait; 0 means the configured deadline
+ * @reserved:   must be 0
+ *
+ * Waits until one of the calls whose @state is VIRGO_CALL_RUNNING has ended,
+ * and fills in all those that have. Their jobs are gone then. Returns how many;
+ * ETIMEDOUT if there were none. Only the uid that made a call can wait for it.
+ */
+struct virgo_wait_args {
+	__aligned_u64 calls;
+	__u32 count;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_WAIT_ARGS_SIZE_VER0	24
+
+/**
+ * struct virgo_cancel_args - end a call
+ * @job:        from virgo_clone2
+ * @flags:      must be 0
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ *
+ * The result of the job is ECANCELED, if it has not ended before.
+ */
+struct virgo_cancel_args {
+	__aligned_u64 job;
+	__u32 flags;
+	__u32 timeout_ms;
+};
+#define VIRGO_CANCEL_ARGS_SIZE_VER0	16
+
 #endif /* _UAPI_LINUX_VIRGO_H */

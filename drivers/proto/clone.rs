@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the processor pools of two nodes say to each other, and what the program that runs
+//! programs tells the kernel.
+//!
+//! | op     | request body                             | reply body                  | repeated |
+//! |--------|------------------------------------------|-----------------------------|----------|
+//! | Run    | [`RunArgs`], then calls: [`Call`], argv  | [`Load`], then [`Outcome`]s and output | stored reply |
+//! | Done   | results: [`Outcome`], output             | empty                       | stored reply |
+//! | Cancel | keys, 64 bits each                       | empty                       | done again |
+//! | Load   | empty                                    | [`Load`]                    | done again |
+//!
+//! The client names each call by a key of its own. Run answers for each call, in order: with its
+//! result, if it was short, or [`state::RUNNING`]; the result then comes by Done, a request in the
+//! other direction. So a long call holds no slot of the connection, and a lost connection loses
+//! no result.
+
+use zerocopy::little_endian::{I64, U16, U32, U64};
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Operation numbers in [`crate::frame::Header::op`].
+pub mod op {
+    /// Run calls.
+    pub const RUN: u16 = 1;
+    /// Calls have ended.
+    pub const DONE: u16 = 2;
+    /// End calls.
+    pub const CANCEL: u16 = 3;
+    /// Ask how loaded a node is.
+    pub const LOAD: u16 = 4;
+}
+
+/// What came of a call, as in `struct virgo_call`.
+pub mod state {
+    /// Not known yet.
+    pub const RUNNING: u32 = 0;
+    /// A function returned the value.
+    pub const RETURNED: u32 = 1;
+    /// A program ended with this status.
+    pub const EXITED: u32 = 2;
+    /// This signal killed it.
+    pub const KILLED: u32 = 3;
+    /// It did not run, or nobody knows: the value is an error number.
+    pub const FAILED: u32 = 4;
+}
+
+/// Most bytes of name and arguments of a call.
+pub const MAX_ARGV: usize = 32 * 1024;
+
+/// Most bytes of output of a call.
+pub const MAX_OUTPUT: usize = 64 * 1024;
+
+/// Most bytes of output that come with the reply of Run.
+pub const MAX_SHORT: usize = 256;
+
+/// Most calls in one Run: their short results fit a frame.
+pub const MAX_CALLS: usize = 128;
+
+/// Flag of [`Outcome`]: there was more output.
+pub const TRUNCATED: u32 = 1 << 0;
+
+/// Arguments of Run.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct RunArgs {
+    /// Who calls.
+    pub uid: U32,
+    /// Time for each call, in milliseconds.
+    pub timeout_ms: U32,
+    /// Calls that follow.
+    pub count: U32,
+    /// Must be 0.
+    pub reserved: U32,
+}
+
+/// One call of a Run; `len` bytes of name and arguments follow, each ended by a NUL.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Call {
+    /// The client's name for it.
+    pub key: U64,
+    /// Bytes of name and arguments.
+    pub len: U32,
+    /// Must be 0.
+    pub reserved: U32,
+}
+
+/// What came of a call; `out_len` bytes of standard output and `err_len` of standard error
+/// follow.
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
+)]
+#[repr(C)]
+pub struct Outcome {
+    /// The client's name for the call.
+    pub key: U64,
+    /// Return value, exit status, signal, or error number.
+    pub value: I64,
+    /// One of [`state`].
+    pub state: U32,
+    /// Bytes of standard output.
+    pub out_len: U32,
+    /// Bytes of standard error.
+    pub err_len: U32,
+    /// [`TRUNCATED`].
+    pub flags: U32,
+}
+
+/// How loaded a node is.
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
+)]
+#[repr(C)]
+pub struct Load {
+    /// Calls that run or wait.
+    pub calls: U32,
+    /// Tasks that run or want to.
+    pub runnable: U32,
+    /// Processors that are online.
+    pub processors: U16,
+    /// Share of the last second in which they were busy, in percent.
+    pub busy: U16,
+    /// Free memory, in MiB.
+    pub free_mib: U32,
+}
+
+impl Load {
+    /// One number to compare nodes by, smaller is better: what wants a processor, in hundredths
+    /// per processor. Calls that wait count as tasks; of equals the one with more free memory is
+    /// no better, since calls are bounded.
+    pub fn weight(&self) -> u32 {
+        let wanted = self.calls.get().saturating_add(self.runnable.get());
+        wanted
+            .saturating_mul(100)
+            .checked_div(u32::from(self.processors.get()))
+            .unwrap_or(u32::MAX)
+    }
+}
+
+/// Takes the next call off `calls`; `None` at the end and for what is none.
+pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
+    use zerocopy::FromBytes as _;
+    let (call, rest) = Call::read_from_prefix(*calls).ok()?;
+    let (argv, rest) = rest.split_at_checked(usize::try_from(call.len.get()).ok()?)?;
+    *calls = rest;
+    (argv.len() <= MAX_ARGV).then_some((call.key.get(), argv))
+}
+
+/// Takes the next result off `results`: its output is standard output, then standard error.
+pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
+    use zerocopy::FromBytes as _;
+    let (outcome, rest) = Outcome::read_from_prefix(*results).ok()?;
+    let len = outcome.out_len.get().checked_add(outcome.err_len.get())?;
+    let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
+    *results = rest;
+    (output.len() <= MAX_OUTPUT).then_some((outcome, output))
+}
+
+/// The name and the arguments in `argv`: a NUL ends each. `None` if there is no name, or if the
+/// last one is not ended.
+pub fn words(argv: &[u8]) -> Option<impl Iterator<Item = &[u8]> + Clone> {
+    let words = argv.strip_suffix(b"\0")?.split(|&byte| byte == 0);
+    words.clone().next().is_some_and(|name| !name.is_empty()).then_some(words)
+}
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target<'a> {
+    /// A function that a kernel module has registered.
+    Function(&'a str),
+    /// A program.
+    Executable(&'a str),
+    /// A function of a library.
+    Symbol {
+        /// Path of the library.
+        library: &'a str,
+        /// The function.
+        symbol: &'a str,
+    },
+}
+
+impl<'a> Target<'a> {
+    /// What `name` stands for; `None` if it is nothing.
+    pub fn parse(name: &'a [u8]) -> Option<Self> {
+        let name = core::str::from_utf8(name).ok()?;
+        if !name.starts_with('/') {
+            return (!name.is_empty()).then_some(Target::Function(name));
+        }
+        match name.rsplit_once(':') {
+            None => Some(Target::Executable(name)),
+            Some((library, symbol)) => {
+                let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+                let good = !symbol.is_empty() && symbol.bytes().all(good);
+                good.then_some(Target::Symbol { library, symbol })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+    use zerocopy::IntoBytes as _;
+
+    fn call(key: u64, argv: &[u8]) -> Vec<u8> {
+        let call = Call {
+            key: key.into(),
+            len: (argv.len() as u32).into(),
+            reserved: 0.into(),
+        };
+        [call.as_bytes(), argv].concat()
+    }
+
+    #[test]
+    fn names_say_what_they_stand_for() {
+        assert_eq!(Target::parse(b"noop"), Some(Target::Function("noop")));
+        assert_eq!(Target::parse(b"/bin/true"), Some(Target::Executable("/bin/true")));
+        assert_eq!(
+            Target::parse(b"/lib/x.so:_Z3fooPv"),
+            Some(Target::Symbol { library: "/lib/x.so", symbol: "_Z3fooPv" })
+        );
+        for bad in [&b""[..], b"/lib/x.so:", b"/lib/x.so:a-b", b"\xff"] {
+            assert_eq!(Target::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn words_end_with_nul() {
+        let all = |argv: &'static [u8]| words(argv).map(|words| words.collect::<Vec<_>>());
+        assert_eq!(all(b"a\0b c\0\0"), Some([&b"a"[..], b"b c", b""].to_vec()));
+        for bad in [&b""[..], b"\0", b"a", b"a\0b", b"\0a\0"] {
+            assert_eq!(all(bad), None, "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn calls_survive_the_wire(argvs in prop::collection::vec(
+            prop::collection::vec(any::<u8>(), 0..40), 0..10)) {
+            let bytes: Vec<u8> = (0..).zip(&argvs).flat_map(|(key, argv)| call(key, argv)).collect();
+            let mut rest = &bytes[..];
+            for (key, argv) in (0..).zip(&argvs) {
+                prop_assert_eq!(next_call(&mut rest), Some((key, &argv[..])));
+            }
+            prop_assert_eq!(next_call(&mut rest), None);
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut rest = &bytes[..];
+            while next_call(&mut rest).is_some() {}
+            let mut rest = &bytes[..];
+            while next_outcome(&mut rest).is_some() {}
+            if let Some(words) = words(&bytes) {
+                for word in words {
+                    let _ = Target::parse(word);
+                }
+            }
+        }
+    }
+}
