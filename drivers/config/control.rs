@@ -37,11 +37,7 @@ fn show(node: &Arc<Node>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     };
     writeln!(f, "place {place}")?;
     node.with_rejected(|rejected| match rejected {
-        Some(r) => writeln!(
-            f,
-            "rejected {}:{}: {}",
-            r.file, r.fault.line, r.fault.reason
-        ),
+        Some(why) => f.write_fmt(fmt!("rejected {why}\n")),
         None => Ok(()),
     })
 }

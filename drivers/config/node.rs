@@ -8,6 +8,7 @@ use kernel::{
     new_mutex,
     new_spinlock,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex,
@@ -24,17 +25,17 @@ pub struct Node {
     /// Swapped whole; the lock is held for copying the reference only.
     #[pin]
     config: SpinLock<Arc<Config>>,
-    /// One reload at a time; what was wrong with the last one.
+    /// One reload at a time; what was wrong with the last file that was not taken.
     #[pin]
-    last: Mutex<Option<Rejected>>,
+    last: Mutex<Option<CString>>,
 }
 
-/// A configuration file that was not taken.
-pub(crate) struct Rejected {
-    /// Its path.
-    pub(crate) file: &'static str,
-    /// What was wrong.
-    pub(crate) fault: Fault,
+/// Why there is no new configuration.
+pub(crate) enum Failure {
+    /// A file was not taken: `file:line: reason`, without the line for the file as a whole.
+    Rejected(CString),
+    /// It is not the files' fault.
+    Error(Error),
 }
 
 impl Node {
@@ -44,7 +45,7 @@ impl Node {
     ///
     /// [`EINVAL`] for a bad file, after saying in the log what is wrong; [`ENOMEM`].
     pub(crate) fn load() -> Result<Arc<Self>> {
-        let config = Config::read().map_err(|rejected| rejected.log())?;
+        let config = Config::read().map_err(|failure| failure.log())?;
         let config = Arc::new(config, GFP_KERNEL)?;
         config.announce();
         Arc::pin_init(
@@ -74,17 +75,19 @@ impl Node {
                 drop(old);
                 Ok(())
             }
-            Err(rejected) => {
-                let errno = rejected.log();
-                *last = Some(rejected);
+            Err(failure) => {
+                let errno = failure.log();
+                if let Failure::Rejected(why) = failure {
+                    *last = Some(why);
+                }
                 Err(errno)
             }
         }
     }
 
-    /// Shows `f` what was wrong with the last reload, if anything was. May sleep.
-    pub(crate) fn with_rejected<T>(&self, f: impl FnOnce(Option<&Rejected>) -> T) -> T {
-        f(self.last.lock().as_ref())
+    /// Shows `f` which file the last reload did not take, where and why. May sleep.
+    pub(crate) fn with_rejected<T>(&self, f: impl FnOnce(Option<&CStr>) -> T) -> T {
+        f(self.last.lock().as_deref())
     }
 
     /// The configuration in force. Any context but hard interrupts.
@@ -98,16 +101,31 @@ impl Node {
     }
 }
 
-impl Rejected {
-    pub(crate) fn new(file: &'static str, line: u32, reason: &'static str) -> Self {
-        let fault = Fault { line, reason };
-        Rejected { file, fault }
+impl Failure {
+    pub(crate) fn rejected(file: &str, fault: Fault) -> Self {
+        let Fault { line, reason } = fault;
+        let text = match line {
+            0 => CString::try_from_fmt(fmt!("{file}: {reason}")),
+            _ => CString::try_from_fmt(fmt!("{file}:{line}: {reason}")),
+        };
+        text.map_or_else(Failure::Error, Failure::Rejected)
     }
 
+    /// Says in the log what can be mended in a file.
     fn log(&self) -> Error {
-        let Fault { line, reason } = self.fault;
-        pr_err!("{}:{}: {}; nothing is changed\n", self.file, line, reason);
-        EINVAL
+        match self {
+            Failure::Rejected(why) => {
+                pr_err!("{}; nothing is changed\n", **why);
+                EINVAL
+            }
+            Failure::Error(error) => *error,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
     }
 }
 

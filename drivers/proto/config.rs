@@ -19,14 +19,43 @@
 //! | `executable` | program that may be run (repeatable)         | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
 
+mod settings;
+
+pub use settings::{key, Draft, File, Settings};
+
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
 
 /// Most nodes of a cluster.
 pub const MAX_NODES: usize = 64;
 
-/// Longest configuration file, in bytes.
-pub const MAX_FILE: usize = 64 * 1024;
+/// How long a file may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// In bytes.
+    pub bytes: usize,
+    /// What is wrong with a longer one.
+    pub exceeded: &'static str,
+}
+
+/// Of a configuration file.
+pub const FILE_LIMIT: Limit = Limit {
+    bytes: 64 * 1024,
+    exceeded: "longer than 64 KiB",
+};
+
+/// Of a key file.
+pub const KEY_LIMIT: Limit = Limit {
+    bytes: 4096,
+    exceeded: "longer than 4096 bytes",
+};
+
+/// What is wrong with a directory, a device or a pipe in a file's place.
+pub const NOT_REGULAR: &str = "not a regular file";
+
+/// What is wrong with a key file that is not there. Configuration files need not be.
+pub const KEY_MISSING: &str =
+    "does not exist; put the cluster's key there, or say 'auth = none' for a laboratory";
 
 /// Longest deadline that can be configured or asked for, in milliseconds.
 pub const MAX_DEADLINE_MS: u32 = 300_000;
@@ -72,23 +101,40 @@ pub struct Fault {
     pub reason: &'static str,
 }
 
-/// Reads `file` and hands each statement to `visit`, in order, with its line.
+impl Fault {
+    /// Of the file as a whole.
+    pub const fn of_file(reason: &'static str) -> Self {
+        Fault { line: 0, reason }
+    }
+}
+
+const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
+    text_uid, deadline_ms, place, export, executable, library";
+
+/// Reads `file` and hands the line and each of its statements to `visit`, in order.
 ///
 /// # Errors
 ///
 /// The first fault, of the grammar or returned by `visit`. Statements before it have been visited.
 pub fn parse<'a>(
     file: &'a [u8],
-    mut visit: impl FnMut(Item<'a>) -> Result<(), &'static str>,
+    mut visit: impl FnMut(u32, Item<'a>) -> Result<(), &'static str>,
 ) -> Result<(), Fault> {
-    let file = core::str::from_utf8(file).map_err(|_| Fault {
-        line: 0,
-        reason: "not UTF-8 text",
+    if file.len() > FILE_LIMIT.bytes {
+        return Err(Fault::of_file(FILE_LIMIT.exceeded));
+    }
+    let file = core::str::from_utf8(file).map_err(|e| {
+        let good = file.iter().take(e.valid_up_to());
+        Fault {
+            line: good.fold(1, |line: u32, &b| line.saturating_add((b == b'\n').into())),
+            reason: "not UTF-8 text",
+        }
     })?;
     for (line, text) in (1u32..).zip(file.lines()) {
         let text = text.split('#').next().unwrap_or_default().trim();
         if !text.is_empty() {
-            statement(text, &mut visit).map_err(|reason| Fault { line, reason })?;
+            statement(text, &mut |item| visit(line, item))
+                .map_err(|reason| Fault { line, reason })?;
         }
     }
     Ok(())
@@ -99,12 +145,15 @@ fn statement<'a>(
     visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
     let Some((key, value)) = text.split_once('=') else {
-        return nodes(text, visit);
+        let expected = "expected 'key = value', or IPv4 addresses with commas between them";
+        return nodes(text, expected, visit);
     };
     let value = value.trim();
     let item = match key.trim() {
-        "nodes" => return nodes(value, visit),
-        "self" => Item::SelfAddress(address(value)?),
+        "nodes" => return nodes(value, "nodes: expected IPv4 addresses like 10.9.0.1", visit),
+        "self" => {
+            Item::SelfAddress(address(value).ok_or("self: expected an IPv4 address like 10.9.0.1")?)
+        }
         "auth" => Item::Auth(match value {
             "key" => true,
             "none" => false,
@@ -116,7 +165,11 @@ fn statement<'a>(
             "no" => false,
             _ => return Err("remote_text: expected 'yes' or 'no'"),
         }),
-        "text_uid" => Item::TextUid(value.parse().map_err(|_| "text_uid: expected a number")?),
+        "text_uid" => match value.parse() {
+            // The last number is no user's: to the kernel it means "none".
+            Ok(uid) if uid != u32::MAX => Item::TextUid(uid),
+            _ => return Err("text_uid: expected 0 to 4294967294"),
+        },
         "deadline_ms" => match value.parse() {
             Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
             _ => return Err("deadline_ms: expected 1 to 300000"),
@@ -135,28 +188,29 @@ fn statement<'a>(
         },
         "executable" => Item::Executable(path(value)?),
         "library" => Item::Library(path(value)?),
-        _ => return Err("unknown key"),
+        _ => return Err(UNKNOWN_KEY),
     };
     visit(item)
 }
 
 fn nodes<'a>(
     list: &str,
+    expected: &'static str,
     visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
     list.split(',')
-        .try_for_each(|text| visit(Item::Node(address(text)?)))
+        .try_for_each(|text| visit(Item::Node(address(text).ok_or(expected)?)))
 }
 
-fn address(text: &str) -> Result<Ipv4Addr, &'static str> {
-    text.trim()
-        .parse()
-        .map_err(|_| "expected an IPv4 address like 10.9.0.1")
+fn address(text: &str) -> Option<Ipv4Addr> {
+    text.trim().parse().ok()
 }
 
 fn path(text: &str) -> Result<&str, &'static str> {
     let absolute = text.starts_with('/') && !text.contains('\0');
-    absolute.then_some(text).ok_or("expected an absolute path")
+    absolute
+        .then_some(text)
+        .ok_or("expected an absolute path, like /etc/virgo.key")
 }
 
 /// The nodes of a cluster: the node at index `i` has number `i + 1`.
@@ -187,7 +241,7 @@ impl Nodes {
     /// The reason, when the list is full or the address cannot be a node's.
     pub fn add(&mut self, address: Ipv4Addr) -> Result<(), &'static str> {
         if address.is_unspecified() || address.is_multicast() || address.is_broadcast() {
-            return Err("not the address of a machine");
+            return Err("0.0.0.0, multicast and broadcast are not the address of a machine");
         }
         if self.iter().any(|(_, known)| known == address) {
             return Ok(());
@@ -248,7 +302,7 @@ mod tests {
 
     fn items(text: &str) -> Result<Vec<Item<'_>>, Fault> {
         let mut items = vec![];
-        parse(text.as_bytes(), |item| {
+        parse(text.as_bytes(), |_, item| {
             items.push(item);
             Ok(())
         })?;
@@ -296,21 +350,67 @@ mod tests {
     }
 
     #[test]
-    fn faults_name_their_line() {
-        for (text, line) in [
-            ("nodes = 10.9.0.1\nnodes = 10.9.0\n", 2),
-            ("\n\nbogus = 1", 3),
-            ("auth = maybe", 1),
-            ("deadline_ms = 0", 1),
-            ("deadline_ms = 300001", 1),
-            ("export = /a", 1),
-            ("executable = bin/sh", 1),
-            ("text_uid = -1", 1),
-            ("10.9.0.1,,10.9.0.2", 1),
+    fn faults_say_where_and_what_is_expected() {
+        let key = "expected 'key = value', or IPv4 addresses";
+        for (text, line, reason) in [
+            (
+                "nodes = 10.9.0.1\nnodes = 10.9.0\n",
+                2,
+                "nodes: expected IPv4",
+            ),
+            ("nodes =", 1, "nodes: expected IPv4"),
+            ("10.9.0.1,,10.9.0.2", 1, key),
+            ("10.9.0.1 10.9.0.2", 1, key),
+            ("\nauth none", 2, key),
+            ("\n\nbogus = 1", 3, "unknown key; there are nodes,"),
+            ("= 1", 1, "unknown key"),
+            ("self = node1", 1, "self: expected an IPv4"),
+            ("auth = maybe", 1, "auth: expected 'key' or 'none'"),
+            ("key_file = virgo.key", 1, "expected an absolute path"),
+            ("key_file = /a\0b", 1, "expected an absolute path"),
+            ("remote_text = 1", 1, "remote_text: expected 'yes' or 'no'"),
+            ("text_uid = -1", 1, "text_uid: expected 0 to"),
+            ("text_uid = 4294967295", 1, "text_uid: expected 0 to"),
+            ("deadline_ms = 0", 1, "deadline_ms: expected 1 to 300000"),
+            (
+                "deadline_ms = 300001",
+                1,
+                "deadline_ms: expected 1 to 300000",
+            ),
+            ("place = here", 1, "place: expected 'random' or"),
+            ("export = /a", 1, "export: expected a directory, then"),
+            ("export = a ro", 1, "expected an absolute path"),
+            ("executable = bin/sh", 1, "expected an absolute path"),
+            ("library =", 1, "expected an absolute path"),
         ] {
-            assert_eq!(items(text).unwrap_err().line, line, "{text}");
+            let fault = items(text).unwrap_err();
+            assert_eq!(fault.line, line, "{text}");
+            assert!(fault.reason.starts_with(reason), "{text}: {fault:?}");
         }
-        assert_eq!(parse(b"\xff", |_| Ok(())).unwrap_err().line, 0);
+    }
+
+    #[test]
+    fn what_is_no_text_is_refused_where_it_stands() {
+        let fault = parse(b"auth = key\n# \xff\n", |_, _| Ok(())).unwrap_err();
+        assert_eq!((fault.line, fault.reason), (2, "not UTF-8 text"));
+    }
+
+    #[test]
+    fn a_file_has_at_most_its_limit() {
+        let mut file = vec![b'\n'; FILE_LIMIT.bytes];
+        assert_eq!(parse(&file, |_, _| Ok(())), Ok(()));
+        file.push(b'\n');
+        let fault = Fault::of_file("longer than 64 KiB");
+        assert_eq!(parse(&file, |_, _| Ok(())), Err(fault));
+    }
+
+    #[test]
+    fn the_list_of_keys_has_only_keys() {
+        let keys = UNKNOWN_KEY.split_once("are ").unwrap().1;
+        for key in keys.split(", ") {
+            let text = std::format!("{key} = ?");
+            assert_ne!(items(&text).unwrap_err().reason, UNKNOWN_KEY, "{key}");
+        }
     }
 
     #[test]
@@ -342,7 +442,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken_or_refused(file in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse(&file, |_| Ok(()));
+            let _ = parse(&file, |_, _| Ok(()));
         }
     }
 }

@@ -117,18 +117,44 @@ fn bad_configuration(cluster: &Cluster) -> Result<()> {
 
 fn key_file(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
-    for (spoil, mend) in [
-        ("chmod 640 /etc/virgo.key", "chmod 600 /etc/virgo.key"),
-        ("chown 1:0 /etc/virgo.key", "chown 0:0 /etc/virgo.key"),
-        ("mv /etc/virgo.key /tmp/k", "mv /tmp/k /etc/virgo.key"),
+    sh(
+        &node,
+        "cp -p /etc/virgo.key /tmp/k; cp /etc/virgo_cloud.conf /tmp/good",
+    )?;
+    for (spoil, expected) in [
+        ("chmod 640 /etc/virgo.key", "/etc/virgo.key: must be root's"),
+        ("chown 1:0 /etc/virgo.key", "/etc/virgo.key: must be root's"),
+        ("rm /etc/virgo.key", "/etc/virgo.key: does not exist"),
+        (
+            "echo short >/etc/virgo.key",
+            "/etc/virgo.key: shorter than 16",
+        ),
+        (
+            "head -c 4097 /dev/zero >/etc/virgo.key",
+            "/etc/virgo.key: longer than 4096",
+        ),
+        (
+            "echo 'key_file = /tmp' >>/etc/virgo_cloud.conf",
+            "/tmp: not a regular file",
+        ),
+        (
+            "echo 'self = 10.9.0.99' >>/etc/virgo_cloud.conf",
+            "/etc/virgo_cloud.conf:7: self: not among",
+        ),
     ] {
         sh(&node, spoil)?;
-        let result = fails(&node, "virgo config reload");
-        sh(&node, mend)?;
-        let (said, _) = result?;
-        ensure!(said.contains("key file"), "{spoil}: {said}");
+        let reload = fails(&node, "virgo config reload");
+        let check = fails(&node, "virgo config check");
+        sh(
+            &node,
+            "cp -p /tmp/k /etc/virgo.key; cp /tmp/good /etc/virgo_cloud.conf",
+        )?;
+        // The kernel and the command line read for themselves, and say the same.
+        for (said, _) in [reload?, check?] {
+            ensure!(said.contains(expected), "{spoil}: {said}");
+        }
     }
-    sh(&node, "virgo config reload")?;
+    sh(&node, "virgo config check && virgo config reload")?;
     Ok(())
 }
 

@@ -6,16 +6,17 @@ use anyhow::Result;
 use serde::Serialize;
 use std::{
     fmt::{self, Display, Formatter},
-    fs, io,
-    net::Ipv4Addr,
+    fs::{Metadata, OpenOptions},
+    io::{self, ErrorKind, Read},
+    net::{Ipv4Addr, UdpSocket},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::ExitCode,
 };
 use virgo::status::Status;
-use virgo_proto::config::{Item, MAX_FILE, Nodes, parse};
-
-const CLOUD: &str = "/etc/virgo_cloud.conf";
-const CLIENT: &str = "/etc/virgo_client.conf";
+use virgo_proto::config::{
+    Draft, FILE_LIMIT, Fault, File, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR, key,
+};
 
 /// What was found out about a file.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -38,13 +39,37 @@ impl Display for Finding {
     }
 }
 
+impl Finding {
+    fn good(file: &Path, what: String) -> Self {
+        let file = file.to_owned();
+        Self {
+            file,
+            ok: true,
+            line: 0,
+            reason: what,
+        }
+    }
+
+    fn bad(file: &Path, line: u32, reason: String) -> Self {
+        let file = file.to_owned();
+        Self {
+            file,
+            ok: false,
+            line,
+            reason,
+        }
+    }
+
+    fn fault(file: &Path, Fault { line, reason }: Fault) -> Self {
+        Self::bad(file, line, reason.to_owned())
+    }
+}
+
 pub(crate) fn check(output: Output, files: &[PathBuf]) -> Result<ExitCode> {
-    let mut check = Check::default();
-    let findings: Vec<_> = if files.is_empty() {
-        let default = |path| check.file(Path::new(path), true);
-        [CLOUD, CLIENT].map(default).into()
+    let findings = if files.is_empty() {
+        this_machine()
     } else {
-        files.iter().map(|path| check.file(path, false)).collect()
+        named(files)
     };
     output.print(&findings, || {
         let lines = findings.iter().map(|finding| format!("{finding}\n"));
@@ -66,141 +91,270 @@ pub(crate) fn reload(output: Output) -> Result<()> {
     })
 }
 
-/// Checks files as virgo_config does, one after the other.
-#[derive(Default)]
-struct Check {
-    /// The nodes of the last virgo_cloud.conf.
-    cloud: Nodes,
+/// Checks what the modules of this machine would read.
+fn this_machine() -> Vec<Finding> {
+    let sources = [File::Cloud, File::Client].map(|file| Source {
+        file,
+        path: file.path().into(),
+        contents: read(file.path().as_ref(), FILE_LIMIT).map(|read| read.0),
+        optional: true,
+    });
+    let (draft, mut findings) = check_together(&sources, is_local);
+    findings.extend(draft.key_file().map(check_key));
+    findings
 }
 
-impl Check {
-    /// Checks one file. With `optional` it need not be there.
-    fn file(&mut self, path: &Path, optional: bool) -> Finding {
-        let (ok, line, reason) = match fs::read(path) {
-            Ok(content) => match self.content(path, &content) {
-                Ok(nodes) => (true, 0, format!("ok (nodes: {nodes})")),
-                Err((line, reason)) => (false, line, reason.to_owned()),
-            },
-            Err(error) if optional && error.kind() == io::ErrorKind::NotFound => {
-                (true, 0, "not there, which is allowed".to_owned())
-            }
-            Err(error) => (false, 0, format!("cannot be read: {error}")),
-        };
-        Finding {
-            file: path.to_owned(),
-            ok,
-            line,
-            reason,
-        }
-    }
+/// Checks files that may be meant for other machines. A client file is checked with the cloud file
+/// before it.
+fn named(paths: &[PathBuf]) -> Vec<Finding> {
+    let source = |path: &PathBuf| Source {
+        file: match path.file_name() == Path::new(File::Client.path()).file_name() {
+            true => File::Client,
+            false => File::Cloud,
+        },
+        path: path.clone(),
+        contents: read(path, FILE_LIMIT).map(|read| read.0),
+        optional: false,
+    };
+    let sources: Vec<_> = paths.iter().map(source).collect();
+    let together =
+        |one: &Source, next: &Source| (one.file, next.file) == (File::Cloud, File::Client);
+    let sets = sources.chunk_by(together);
+    sets.flat_map(|set| check_together(set, |_| true).1)
+        .collect()
+}
 
-    /// Returns how many nodes the file names, or where it is wrong and why.
-    fn content(&mut self, path: &Path, content: &[u8]) -> Result<usize, (u32, &'static str)> {
-        if content.len() > MAX_FILE {
-            return Err((0, "longer than 64 KiB"));
-        }
-        let client = path.file_name() == Path::new(CLIENT).file_name();
-        let mut nodes = Nodes::new();
-        let mut own = None;
-        parse(content, |item| {
-            if client {
-                self.allowed_in_client(item)?;
-            }
-            match item {
-                Item::Node(address) => nodes.add(address)?,
-                Item::SelfAddress(address) => own = Some(address),
-                _ => (),
-            }
-            Ok(())
-        })
-        .map_err(|fault| (fault.line, fault.reason))?;
-        let cluster = if client && !self.cloud.is_empty() {
-            &self.cloud
-        } else {
-            &nodes
-        };
-        let known = |own: Ipv4Addr| cluster.number(own).is_some();
-        if !cluster.is_empty() && !own.is_none_or(known) {
-            return Err((0, "self: not among the nodes"));
-        }
-        if !client {
-            self.cloud = nodes;
-        }
-        Ok(nodes.len())
-    }
+/// A file to check.
+struct Source {
+    file: File,
+    path: PathBuf,
+    contents: io::Result<Vec<u8>>,
+    /// Whether it need not be there.
+    optional: bool,
+}
 
-    fn allowed_in_client(&self, item: Item<'_>) -> Result<(), &'static str> {
-        match item {
-            Item::Node(address) => {
-                if !self.cloud.is_empty() && self.cloud.number(address).is_none() {
-                    return Err("a node that /etc/virgo_cloud.conf does not name");
+/// Checks files that make up one configuration. Returns what those say that are good, and a
+/// finding for each file.
+fn check_together(
+    sources: &[Source],
+    is_local: impl Fn(Ipv4Addr) -> bool,
+) -> (Draft<'_>, Vec<Finding>) {
+    let mut draft = Draft::default();
+    let mut findings = Vec::new();
+    for source in sources {
+        findings.push(match &source.contents {
+            Ok(contents) => {
+                let mut more = draft;
+                match more.add(source.file, contents) {
+                    Ok(()) => {
+                        draft = more;
+                        let nodes = draft.nodes(source.file).len();
+                        Finding::good(&source.path, format!("ok (nodes: {nodes})"))
+                    }
+                    Err(fault) => Finding::fault(&source.path, fault),
                 }
-                Ok(())
             }
-            Item::SelfAddress(_) | Item::DeadlineMs(_) | Item::Place(_) => Ok(()),
-            _ => Err("this key belongs into /etc/virgo_cloud.conf"),
-        }
+            Err(error) if source.optional && error.kind() == ErrorKind::NotFound => {
+                Finding::good(&source.path, "not there, which is allowed".to_owned())
+            }
+            Err(error) => Finding::bad(&source.path, 0, error.to_string()),
+        });
     }
+    // Without a file that is bad it is not known what the others mean.
+    if findings.iter().all(|finding| finding.ok)
+        && let Err((file, fault)) = draft.complete(is_local)
+        && let Some(at) = sources.iter().position(|source| source.file == file)
+    {
+        findings[at] = Finding::fault(&sources[at].path, fault);
+    }
+    (draft, findings)
+}
+
+fn check_key(path: &str) -> Finding {
+    let path = Path::new(path);
+    let reason = match read(path, KEY_LIMIT) {
+        Ok((contents, about)) => match key(&contents, about.uid(), about.mode()) {
+            Ok(_) => return Finding::good(path, "ok".to_owned()),
+            Err(reason) => reason.to_owned(),
+        },
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound => KEY_MISSING.to_owned(),
+            ErrorKind::PermissionDenied => {
+                let what = "not checked, since only root may read it";
+                return Finding::good(path, what.to_owned());
+            }
+            _ => error.to_string(),
+        },
+    };
+    Finding::bad(path, 0, reason)
+}
+
+/// Reads a file, up to one byte beyond its limit, which shows that it is too long.
+fn read(path: &Path, limit: Limit) -> io::Result<(Vec<u8>, Metadata)> {
+    let failed = |error: io::Error| {
+        let what = format!("cannot be read: {error}");
+        io::Error::new(error.kind(), what)
+    };
+    // Does not wait for somebody to write into a pipe.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    if !about.is_file() {
+        return Err(io::Error::other(NOT_REGULAR));
+    }
+    let mut contents = Vec::new();
+    file.take(limit.bytes as u64 + 1)
+        .read_to_end(&mut contents)
+        .map_err(failed)?;
+    Ok((contents, about))
+}
+
+/// Whether the kernel lets this machine send from an address, as it does with its own.
+fn is_local(address: Ipv4Addr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
-    fn check_both(cloud: &str, client: &str) -> [Result<usize, (u32, &'static str)>; 2] {
-        let mut check = Check::default();
-        [(CLOUD, cloud), (CLIENT, client)]
-            .map(|(path, content)| check.content(Path::new(path), content.as_bytes()))
+    /// Puts the files into a folder, checks them by their names in it, and returns what is said
+    /// of each without the folder.
+    fn said(files: &[(&str, &str)]) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |(name, text): &(&str, &str)| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let paths: Vec<_> = files.iter().map(put).collect();
+        let prefix = format!("{}/", folder.path().display());
+        let findings = named(&paths).into_iter();
+        findings
+            .map(|finding| finding.to_string().replace(&prefix, ""))
+            .collect()
     }
 
     #[test]
     fn good_files_are_good() {
-        let both = check_both(
-            "nodes = 10.9.0.1, 10.9.0.2\nremote_text = yes\n",
-            "10.9.0.2\n",
-        );
-        assert_eq!(both, [Ok(2), Ok(1)]);
-    }
-
-    #[test]
-    fn faults_have_a_line() {
-        let both = check_both("auth = none\nbogus = 1\n", "\nremote_text = yes\n");
-        let reason = "this key belongs into /etc/virgo_cloud.conf";
-        assert_eq!(both, [Err((2, "unknown key")), Err((2, reason))]);
-    }
-
-    #[test]
-    fn files_must_agree() {
-        let [cloud, client] = check_both("10.9.0.1", "10.9.0.2");
-        assert_eq!(cloud, Ok(1));
+        let both = said(&[
+            (
+                "virgo_cloud.conf",
+                "nodes = 10.9.0.1, 10.9.0.2\nremote_text = yes\n",
+            ),
+            ("virgo_client.conf", "10.9.0.2\n"),
+        ]);
         assert_eq!(
-            client,
-            Err((1, "a node that /etc/virgo_cloud.conf does not name"))
+            both,
+            [
+                "virgo_cloud.conf: ok (nodes: 2)",
+                "virgo_client.conf: ok (nodes: 1)"
+            ]
         );
-        let [cloud, _] = check_both("self = 10.9.0.9\nnodes = 10.9.0.1\n", "");
-        assert_eq!(cloud, Err((0, "self: not among the nodes")));
+    }
+
+    #[test]
+    fn each_bad_file_is_found() {
+        let both = said(&[
+            ("virgo_cloud.conf", "10.9.0.1\nauth = perhaps\n"),
+            ("virgo_client.conf", "10.9.0.2\n\nremote_text = yes\n"),
+        ]);
+        assert_eq!(
+            both,
+            [
+                "virgo_cloud.conf:2: auth: expected 'key' or 'none'",
+                "virgo_client.conf:3: this key belongs into /etc/virgo_cloud.conf",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_file_is_checked_with_the_cloud_file_before_it() {
+        let all = said(&[
+            ("virgo_client.conf", "10.9.0.2"),
+            ("a/virgo_cloud.conf", "10.9.0.1"),
+            ("b/virgo_cloud.conf", "10.9.0.2\nself = 10.9.0.3"),
+            ("c/virgo_cloud.conf", "10.9.0.1"),
+            ("c/virgo_client.conf", "# chosen\n10.9.0.2"),
+        ]);
+        assert_eq!(
+            all,
+            [
+                "virgo_client.conf: ok (nodes: 1)",
+                "a/virgo_cloud.conf: ok (nodes: 1)",
+                "b/virgo_cloud.conf:2: self: not among the nodes; say one of them, or nothing",
+                "c/virgo_cloud.conf: ok (nodes: 1)",
+                "c/virgo_client.conf:2: a node that /etc/virgo_cloud.conf does not name; add it \
+                 there",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_machine_that_is_no_node_is_told_so() {
+        let source = Source {
+            file: File::Cloud,
+            path: "/a".into(),
+            contents: Ok(b"10.9.0.1".into()),
+            optional: true,
+        };
+        let (_, findings) = check_together(&[source], |_| false);
+        let said = findings[0].to_string();
+        assert!(!findings[0].ok);
+        assert!(said.starts_with("/a: no node has an address"), "{said}");
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_known() {
+        assert!(is_local(Ipv4Addr::LOCALHOST));
+        // Of a net that is for documents only.
+        assert!(!is_local(Ipv4Addr::new(192, 0, 2, 1)));
     }
 
     #[test]
     fn a_missing_file_is_a_fault_if_it_was_named() {
-        let path = Path::new("/nonexistent/virgo_cloud.conf");
-        assert!(Check::default().file(path, true).ok);
-        let finding = Check::default().file(path, false);
+        let source = |optional| Source {
+            file: File::Client,
+            path: "/nonexistent".into(),
+            contents: read(Path::new("/nonexistent"), FILE_LIMIT).map(|read| read.0),
+            optional,
+        };
+        assert!(check_together(&[source(true)], |_| true).1[0].ok);
+        let finding = &check_together(&[source(false)], |_| true).1[0];
         assert!(!finding.ok);
         assert_eq!(
             finding.to_string(),
-            "/nonexistent/virgo_cloud.conf: cannot be read: No such file or directory (os error 2)"
+            "/nonexistent: cannot be read: No such file or directory (os error 2)"
         );
     }
 
     #[test]
+    fn what_is_no_file_or_too_long_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = read(folder.path(), FILE_LIMIT).unwrap_err();
+        assert_eq!(error.to_string(), NOT_REGULAR);
+        let long = "#".repeat(FILE_LIMIT.bytes + 1);
+        assert_eq!(said(&[("long", &long)]), ["long: longer than 64 KiB"]);
+    }
+
+    #[test]
+    fn a_bad_key_file_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("the.key");
+        let text = path.to_str().unwrap();
+        let said = || check_key(text).to_string().replace(text, "the.key");
+        assert_eq!(said(), format!("the.key: {KEY_MISSING}"));
+        fs::write(&path, "a key that everybody may read").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(said().starts_with("the.key: must be root's"), "{}", said());
+    }
+
+    #[test]
     fn findings_are_written_as_compilers_write_them() {
-        let finding = Finding {
-            file: "/a".into(),
-            ok: false,
-            line: 3,
-            reason: "unknown key".to_owned(),
-        };
+        let finding = Finding::bad(Path::new("/a"), 3, "unknown key".to_owned());
         assert_eq!(finding.to_string(), "/a:3: unknown key");
     }
 }

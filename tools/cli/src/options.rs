@@ -113,8 +113,10 @@ pub(crate) struct Get {
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with configuration files, without using them
     ///
-    /// A file called virgo_client.conf is checked as such, with its fewer keys, others as
-    /// virgo_cloud.conf. Whether the key file is good is found out by a reload.
+    /// Without FILE all is checked that a reload would look at, also the key file (as root) and
+    /// whether this machine is one of the nodes. A named file may be meant for another machine. If
+    /// it is called virgo_client.conf it is checked as such, together with the one named before it;
+    /// others are checked as virgo_cloud.conf.
     Check {
         /// Files [default: /etc/virgo_cloud.conf and /etc/virgo_client.conf]
         #[arg(value_name = "FILE")]

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the files say together: defaults, what may stand in which file, and what must agree.
+//!
+//! The kernel and `virgo config check` read the files, each in its own way, and come here for the
+//! rest, so that they cannot have different opinions.
+
+use super::{parse, Fault, Item, Nodes, KEY_LIMIT};
+use crate::{balance::Policy, vuid::NodeId};
+use core::net::Ipv4Addr;
+
+/// Shortest key, in bytes.
+const MIN_KEY: usize = 16;
+
+/// A configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// The cluster, and what this node serves.
+    Cloud,
+    /// Which nodes this machine's programs use, and how.
+    Client,
+}
+
+impl File {
+    /// Where it is.
+    pub const fn path(self) -> &'static str {
+        match self {
+            File::Cloud => "/etc/virgo_cloud.conf",
+            File::Client => "/etc/virgo_client.conf",
+        }
+    }
+}
+
+/// What has been read so far. A file that is not there says nothing; without any the machine is
+/// alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Draft<'a> {
+    cloud_nodes: Nodes,
+    client_nodes: Nodes,
+    /// With the place where it was said.
+    own: Option<(Ipv4Addr, File, u32)>,
+    auth: bool,
+    key_file: &'a str,
+    remote_text: bool,
+    text_uid: u32,
+    deadline_ms: u32,
+    place: Policy,
+}
+
+/// What holds, the key aside.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The nodes of the cluster.
+    pub nodes: Nodes,
+    /// Which of them this machine is.
+    pub me: NodeId,
+    /// Bit `n - 1` is set if this machine's programs use node `n`.
+    pub used: u64,
+    /// Whether text sessions may come from other machines.
+    pub remote_text: bool,
+    /// The uid that text sessions act as.
+    pub text_uid: u32,
+    /// Longest wait for another node, in milliseconds.
+    pub deadline_ms: u32,
+    /// Where allocations go.
+    pub place: Policy,
+}
+
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        Draft {
+            cloud_nodes: Nodes::new(),
+            client_nodes: Nodes::new(),
+            own: None,
+            auth: true,
+            key_file: "/etc/virgo.key",
+            remote_text: false,
+            text_uid: 65534,
+            deadline_ms: 5000,
+            place: Policy::Random,
+        }
+    }
+}
+
+impl<'a> Draft<'a> {
+    /// Adds what `file` says. [`File::Cloud`] comes first: [`File::Client`] names some of its
+    /// nodes, and its settings prevail.
+    ///
+    /// # Errors
+    ///
+    /// The first fault. What stands before it has been added.
+    pub fn add(&mut self, file: File, contents: &'a [u8]) -> Result<(), Fault> {
+        parse(contents, |line, item| self.statement(file, line, item))
+    }
+
+    fn statement(&mut self, file: File, line: u32, item: Item<'a>) -> Result<(), &'static str> {
+        match (item, file) {
+            (Item::Node(address), File::Cloud) => self.cloud_nodes.add(address)?,
+            (Item::Node(address), File::Client) => {
+                if !self.cloud_nodes.is_empty() && self.cloud_nodes.number(address).is_none() {
+                    return Err("a node that /etc/virgo_cloud.conf does not name; add it there");
+                }
+                self.client_nodes.add(address)?;
+            }
+            (Item::SelfAddress(address), _) => self.own = Some((address, file, line)),
+            (Item::DeadlineMs(ms), _) => self.deadline_ms = ms,
+            (Item::Place(place), _) => self.place = place,
+            (_, File::Client) => return Err("this key belongs into /etc/virgo_cloud.conf"),
+            (Item::Auth(auth), _) => self.auth = auth,
+            (Item::KeyFile(path), _) => self.key_file = path,
+            (Item::RemoteText(yes), _) => self.remote_text = yes,
+            (Item::TextUid(uid), _) => self.text_uid = uid,
+            // For the services that serve them; checked here, so that a bad line is found early.
+            (Item::Export { .. } | Item::Executable(_) | Item::Library(_), _) => (),
+        }
+        Ok(())
+    }
+
+    /// The nodes that `file` has named.
+    pub fn nodes(&self, file: File) -> &Nodes {
+        match file {
+            File::Cloud => &self.cloud_nodes,
+            File::Client => &self.client_nodes,
+        }
+    }
+
+    /// Path of the key file; `None` in a laboratory (`auth none`).
+    pub fn key_file(&self) -> Option<&'a str> {
+        self.auth.then_some(self.key_file)
+    }
+
+    /// What holds now that all files are read. `is_local` says whether an address is one of this
+    /// machine's.
+    ///
+    /// # Errors
+    ///
+    /// The fault, and the file that has it.
+    pub fn complete(&self, is_local: impl Fn(Ipv4Addr) -> bool) -> Result<Settings, (File, Fault)> {
+        let file = match self.cloud_nodes.is_empty() {
+            true => File::Client,
+            false => File::Cloud,
+        };
+        let mut nodes = *self.nodes(file);
+        if nodes.is_empty() {
+            // A machine alone.
+            let added = nodes.add(Ipv4Addr::LOCALHOST);
+            added.map_err(|reason| (file, Fault::of_file(reason)))?;
+        }
+        let me = match self.own {
+            Some((own, file, line)) => {
+                let reason = "self: not among the nodes; say one of them, or nothing";
+                nodes.number(own).ok_or((file, Fault { line, reason }))
+            }
+            None => {
+                let reason =
+                    "no node has an address of this machine; say which is it: self = ADDRESS";
+                let mut own = nodes.iter().filter(|&(_, at)| is_local(at));
+                let own = own.next().map(|(id, _)| id);
+                own.ok_or((file, Fault::of_file(reason)))
+            }
+        }?;
+        let uses =
+            |address| self.client_nodes.is_empty() || self.client_nodes.number(address).is_some();
+        let used = (0..).zip(nodes.iter()).fold(0, |used, (bit, (_, at))| {
+            used | u64::from(uses(at)).wrapping_shl(bit)
+        });
+        Ok(Settings {
+            nodes,
+            me,
+            used,
+            remote_text: self.remote_text,
+            text_uid: self.text_uid,
+            deadline_ms: self.deadline_ms,
+            place: self.place,
+        })
+    }
+}
+
+/// The key in a key file of these contents, this owner and these permission bits: its bytes
+/// without white space round them. Nobody but root may be able to read or change the file.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub fn key(contents: &[u8], uid: u32, mode: u32) -> Result<&[u8], &'static str> {
+    if uid != 0 || mode & 0o077 != 0 {
+        return Err("must be root's, with mode 0600: chown root, chmod 600; \
+             and a new key if others may have read it");
+    }
+    if contents.len() > KEY_LIMIT.bytes {
+        return Err(KEY_LIMIT.exceeded);
+    }
+    let key = contents.trim_ascii();
+    if key.len() < MIN_KEY {
+        return Err("shorter than 16 bytes; make one: head -c 32 /dev/urandom | base64");
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{string::String, vec::Vec};
+
+    /// Completes what both files say on a machine with address 10.9.0.2.
+    fn settings(cloud: &str, client: &str) -> Result<Settings, (File, Fault)> {
+        let mut draft = Draft::default();
+        for (file, text) in [(File::Cloud, cloud), (File::Client, client)] {
+            let added = draft.add(file, text.as_bytes());
+            added.map_err(|fault| (file, fault))?;
+        }
+        draft.complete(|at| at == Ipv4Addr::new(10, 9, 0, 2) || at.is_loopback())
+    }
+
+    #[test]
+    fn without_files_the_machine_is_alone() {
+        let alone = settings("", "").unwrap();
+        assert_eq!((alone.nodes.len(), alone.me, alone.used), (1, 1, 1));
+        assert_eq!(alone.nodes.address(1), Some(Ipv4Addr::LOCALHOST));
+        assert_eq!((alone.deadline_ms, alone.text_uid), (5000, 65534));
+        assert!(!alone.remote_text);
+        assert_eq!(Draft::default().key_file(), Some("/etc/virgo.key"));
+    }
+
+    #[test]
+    fn a_machine_finds_itself_by_its_address() {
+        let found = settings("10.9.0.1,10.9.0.2,10.9.0.3", "").unwrap();
+        assert_eq!((found.me, found.used), (2, 0b111));
+    }
+
+    #[test]
+    fn self_prevails_over_the_address_and_the_client_file_over_the_other() {
+        let nodes = "10.9.0.1,10.9.0.2,10.9.0.3\nself = 10.9.0.1\n";
+        assert_eq!(settings(nodes, "").unwrap().me, 1);
+        assert_eq!(settings(nodes, "self = 10.9.0.3").unwrap().me, 3);
+    }
+
+    #[test]
+    fn the_client_file_chooses_among_the_nodes() {
+        let cloud = "10.9.0.1,10.9.0.2,10.9.0.3\ndeadline_ms = 7";
+        let chosen = settings(cloud, "10.9.0.3,10.9.0.1\nplace = least-used").unwrap();
+        assert_eq!((chosen.me, chosen.used), (2, 0b101));
+        assert_eq!((chosen.deadline_ms, chosen.place), (7, Policy::LeastUsed));
+    }
+
+    #[test]
+    fn nodes_of_the_client_file_are_the_cluster_if_there_are_no_others() {
+        let found = settings("self = 10.9.0.4", "10.9.0.3,10.9.0.4").unwrap();
+        assert_eq!((found.nodes.len(), found.me, found.used), (2, 2, 0b11));
+    }
+
+    #[test]
+    fn sixty_four_nodes_are_used() {
+        let nodes: Vec<_> = (1..=64).map(|i| std::format!("10.9.0.{i}")).collect();
+        assert_eq!(settings(&nodes.join(","), "").unwrap().used, u64::MAX);
+    }
+
+    #[test]
+    fn files_that_do_not_agree_are_refused_where_they_do_not() {
+        let lost = "no node has an address of this machine";
+        let stranger = "self: not among the nodes";
+        for (cloud, client, file, line, reason) in [
+            (
+                "10.9.0.1",
+                "\n10.9.0.2",
+                File::Client,
+                2,
+                "a node that /etc/virgo_cloud",
+            ),
+            (
+                "10.9.0.2",
+                "\n\nauth = none",
+                File::Client,
+                3,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "key_file = /k",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "remote_text = yes",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "text_uid = 1",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "export = /a ro",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "executable = /a",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
+                "library = /a",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            ("\nself = 10.9.0.9\n10.9.0.2", "", File::Cloud, 2, stranger),
+            ("10.9.0.2", "self = 10.9.0.9", File::Client, 1, stranger),
+            ("self = 10.9.0.9", "10.9.0.2", File::Cloud, 1, stranger),
+            ("self = 10.9.0.2", "", File::Cloud, 1, stranger),
+            ("10.9.0.1", "", File::Cloud, 0, lost),
+            ("", "10.9.0.1", File::Client, 0, lost),
+        ] {
+            let (at, fault) = settings(cloud, client).unwrap_err();
+            assert_eq!((at, fault.line), (file, line), "{cloud:?} {client:?}");
+            assert!(fault.reason.starts_with(reason), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_laboratory_has_no_key_file() {
+        let key_file = |text: &'static str| {
+            let mut draft = Draft::default();
+            draft.add(File::Cloud, text.as_bytes()).unwrap();
+            draft.key_file()
+        };
+        assert_eq!(key_file("key_file = /k"), Some("/k"));
+        assert_eq!(key_file("key_file = /k\nauth = none"), None);
+    }
+
+    #[test]
+    fn a_key_is_taken_without_the_space_round_it() {
+        assert_eq!(
+            key(b" 0123456789abcdef\n", 0, 0o600),
+            Ok(&b"0123456789abcdef"[..])
+        );
+        assert_eq!(key(&[b'k'; 4096], 0, 0o400), Ok(&[b'k'; 4096][..]));
+    }
+
+    #[test]
+    fn a_bad_key_file_is_refused() {
+        let good = &b"0123456789abcdef"[..];
+        for (contents, uid, mode, reason) in [
+            (good, 1, 0o600, "must be root's"),
+            (good, 0, 0o640, "must be root's"),
+            (good, 0, 0o604, "must be root's"),
+            (&good[1..], 0, 0o600, "shorter than 16 bytes"),
+            (b"", 0, 0o600, "shorter than 16 bytes"),
+            (b" 0123456789abcde\n", 0, 0o600, "shorter than 16 bytes"),
+            (&[b'k'; 4097], 0, 0o600, "longer than 4096 bytes"),
+        ] {
+            let refused = key(contents, uid, mode).unwrap_err();
+            assert!(refused.starts_with(reason), "{refused}");
+        }
+    }
+
+    /// Lines that often fit together.
+    fn text() -> impl Strategy<Value = String> {
+        let line = prop_oneof![
+            "(nodes = )?10\\.9\\.0\\.[1-5](, ?10\\.9\\.0\\.[1-5]){0,3}",
+            "self = 10\\.9\\.0\\.[1-5]",
+            "(auth|place|remote_text|text_uid|deadline_ms) = (none|random|yes|[0-9]{1,6})",
+            "(key_file|executable|library|export) = /[a-z ]{0,5}( r[ow])?",
+            "[ -~]{0,12}",
+        ];
+        prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_taken_is_consistent(cloud in text(), client in text()) {
+            let Ok(taken) = settings(&cloud, &client) else { return Ok(()) };
+            prop_assert!(taken.nodes.address(taken.me).is_some());
+            prop_assert_ne!(taken.used, 0);
+            let all = u64::MAX >> (64 - taken.nodes.len());
+            prop_assert_eq!(taken.used & !all, 0);
+        }
+
+        #[test]
+        fn a_fault_is_in_a_line_of_its_file(cloud in text(), client in text()) {
+            let Err((file, fault)) = settings(&cloud, &client) else { return Ok(()) };
+            let text = match file { File::Cloud => &cloud, File::Client => &client };
+            prop_assert!(fault.line as usize <= text.lines().count());
+        }
+
+        #[test]
+        fn an_empty_client_file_changes_nothing(cloud in text()) {
+            let [one, other] = ["", "# nothing\n\n"].map(|client| {
+                let settings = settings(&cloud, client);
+                settings.map(|s| (s.nodes.len(), s.me, s.used, s.deadline_ms, s.text_uid))
+            });
+            prop_assert_eq!(one, other);
+        }
+
+        #[test]
+        fn a_key_is_what_the_file_has_between_white_space(
+            before in "[ \t\n]{0,3}", secret in "[!-~]([ -~]{0,30}[!-~])?", after in "[ \t\n]{0,3}",
+        ) {
+            let file = [before, secret.clone(), after].concat();
+            match key(file.as_bytes(), 0, 0o600) {
+                Ok(key) => prop_assert_eq!(key, secret.as_bytes()),
+                Err(_) => prop_assert!(secret.len() < MIN_KEY),
+            }
+        }
+    }
+}
