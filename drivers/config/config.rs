@@ -19,6 +19,7 @@ use virgo_proto::{
         Draft,
         Fault,
         File,
+        Item,
         Limit,
         Settings, //
     },
@@ -32,6 +33,8 @@ pub struct Config {
     pub key: Option<KVec<u8>>,
     /// Key of the check value in VUIDs.
     pub check: CheckKey,
+    /// The cloud file, which is free of faults.
+    cloud: KVVec<u8>,
 }
 
 impl Deref for Config {
@@ -67,11 +70,21 @@ impl Config {
         Ok(Config {
             settings,
             key,
+            cloud: cloud.map(|contents| contents.bytes).unwrap_or_default(),
             check: CheckKey([
                 u64::from_le_bytes([a, b, c, d, e, f, g, h]),
                 u64::from_le_bytes([i, j, k, l, m, n, o, p]),
             ]),
         })
+    }
+
+    /// Shows `see` each statement of `/etc/virgo_cloud.conf`: what services share is there.
+    pub fn for_each(&self, mut see: impl FnMut(Item<'_>)) {
+        // It was parsed before, so there is no fault.
+        let _ = config::parse(&self.cloud, |_, item| {
+            see(item);
+            Ok(())
+        });
     }
 
     /// Says in the log what holds from now on.

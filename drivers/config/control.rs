@@ -10,7 +10,6 @@ use kernel::{
     sync::Arc,
     uaccess::UserSliceReader, //
 };
-use virgo_proto::balance::Policy;
 
 /// The file; it disappears with the value.
 pub(crate) fn file(node: &Arc<Node>) -> impl PinInit<debugfs::File<Arc<Node>>> + '_ {
@@ -31,11 +30,18 @@ fn show(node: &Arc<Node>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "remote_text {remote_text}")?;
     writeln!(f, "text_uid {}", config.text_uid)?;
     writeln!(f, "deadline_ms {}", config.deadline_ms)?;
-    let place = match config.place {
-        Policy::Random => "random",
-        Policy::LeastUsed => "least-used",
+    writeln!(f, "place {}", config.place.name())?;
+    writeln!(f, "balance {}", config.balance.name())?;
+    if let Some(registry) = config.registry {
+        writeln!(f, "registry {registry}")?;
+    }
+    writeln!(f, "run_as {}", config.run_as)?;
+    let divert = if config.use_as_kingcobra_service {
+        "yes"
+    } else {
+        "no"
     };
-    writeln!(f, "place {place}")?;
+    writeln!(f, "use_as_kingcobra_service {divert}")?;
     node.with_rejected(|rejected| match rejected {
         Some(why) => f.write_fmt(fmt!("rejected {why}\n")),
         None => Ok(()),

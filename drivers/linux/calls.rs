@@ -17,6 +17,20 @@ use kernel::{
     uaccess::UserPtr, //
 };
 
+/// The system calls of the processor pool. All run in the task of the caller and may sleep.
+///
+/// Each returns 0 or a count.
+pub trait CpupoolCalls: Send + Sync + 'static {
+    /// Call 548: run the target that the string at `func` names.
+    fn clone(&self, func: UserPtr) -> Result<usize>;
+    /// Call 557, `struct virgo_clone_args`.
+    fn clone2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 558, `struct virgo_wait_args`.
+    fn wait(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 559, `struct virgo_cancel_args`.
+    fn cancel(&self, args: UserPtr, size: usize) -> Result<usize>;
+}
+
 /// The system calls of the memory pool. All run in the task of the caller and may sleep.
 ///
 /// Each returns 0 or a count.
@@ -39,97 +53,113 @@ pub trait MempoolCalls: Send + Sync + 'static {
     fn free2(&self, args: UserPtr, size: usize) -> Result<usize>;
 }
 
-/// Keeps the memory pool's system calls registered; dropping it withdraws them.
-///
-/// # Invariants
-///
-/// `calls` is registered for `VIRGO_MEMPOOL` and does not change while it is.
-#[pin_data(PinnedDrop)]
-pub struct MempoolRegistration<T: MempoolCalls> {
-    #[pin]
-    calls: Opaque<virgo_calls>,
-    handler: T,
-}
-
-// SAFETY: `calls` is only read once registered, and `T` is `Send`.
-unsafe impl<T: MempoolCalls> Send for MempoolRegistration<T> {}
-// SAFETY: `calls` is only read once registered, and `T` is `Sync`.
-unsafe impl<T: MempoolCalls> Sync for MempoolRegistration<T> {}
-
-impl<T: MempoolCalls> MempoolRegistration<T> {
-    /// Serves the calls by `handler`, on behalf of `module`, which is pinned during each call.
-    ///
-    /// `module` must be the module that holds this registration in its state, so that it is
-    /// dropped in the module's exit function at the latest.
-    ///
-    /// # Errors
-    ///
-    /// [`EBUSY`] if another module serves them; [`EINVAL`] if the kernel was built with another
-    /// layout of `struct virgo_calls`.
-    pub fn new(module: &'static ThisModule, handler: T) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            handler,
-            calls: Opaque::new(virgo_calls {
-                owner: module.as_ptr(),
-                size: size_of::<virgo_calls>(),
-                malloc: Some(Self::malloc),
-                set: Some(Self::set),
-                get: Some(Self::get),
-                free: Some(Self::free),
-                malloc2: Some(Self::malloc2),
-                set2: Some(Self::set2),
-                get2: Some(Self::get2),
-                free2: Some(Self::free2),
-                ..Default::default()
-            }),
-        }? Error)
-        .pin_chain(|this| {
-            // SAFETY: `calls` is pinned, and stays registered until `drop`.
-            // INVARIANT: Registered from here on. If it fails `drop` runs all the same, and
-            // withdrawing what is not registered does nothing.
-            to_result(unsafe {
-                helpers::register_virgo_calls(
-                    helpers::virgo_service_VIRGO_MEMPOOL,
-                    this.calls.get(),
-                )
-            })
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `calls` is the `calls` of a live registration: the stubs pass what was registered, and
-    /// pin the module that owns it.
-    unsafe fn call(calls: *const virgo_calls, f: impl FnOnce(&T) -> Result<usize>) -> c_long {
-        // SAFETY: By the caller's promise.
-        let this = unsafe { &*container_of!(Opaque::cast_from(calls).cast_mut(), Self, calls) };
-        match f(&this.handler) {
-            Ok(count) => c_long::try_from(count).unwrap_or(c_long::MAX),
-            Err(e) => e.to_errno() as c_long,
+/// Writes the registration of a service's calls: the type that keeps them registered, and for each
+/// call the C function that finds the handler and calls its method of the same name.
+macro_rules! registration {
+    (
+        $(#[$doc:meta])*
+        $registration:ident, $trait:ident, $service:ident:
+        $($name:ident($($arg:ident: $c:ty => $value:expr),*);)*
+    ) => {
+        $(#[$doc])*
+        ///
+        /// # Invariants
+        ///
+        /// `calls` is registered and does not change while it is.
+        #[pin_data(PinnedDrop)]
+        pub struct $registration<T: $trait> {
+            #[pin]
+            calls: Opaque<virgo_calls>,
+            handler: T,
         }
-    }
-}
 
-/// Writes the C callbacks of a registration: each finds the handler and calls the method of its
-/// own name.
-macro_rules! callbacks {
-    ($trait:ident, $registration:ident: $($name:ident($($arg:ident: $c:ty => $value:expr),*);)*) => {
+        // SAFETY: `calls` is only read once registered, and `T` is `Send`.
+        unsafe impl<T: $trait> Send for $registration<T> {}
+        // SAFETY: `calls` is only read once registered, and `T` is `Sync`.
+        unsafe impl<T: $trait> Sync for $registration<T> {}
+
         impl<T: $trait> $registration<T> {
+            /// Serves the calls by `handler`, on behalf of `module`, which is pinned during each
+            /// call.
+            ///
+            /// `module` must be the module that holds this registration in its state, so that it
+            /// is dropped in the module's exit function at the latest.
+            ///
+            /// # Errors
+            ///
+            /// [`EBUSY`] if another module serves them; [`EINVAL`] if the kernel was built with
+            /// another layout of `struct virgo_calls`.
+            pub fn new(module: &'static ThisModule, handler: T) -> impl PinInit<Self, Error> {
+                try_pin_init!(Self {
+                    handler,
+                    calls: Opaque::new(virgo_calls {
+                        owner: module.as_ptr(),
+                        size: size_of::<virgo_calls>(),
+                        $($name: Some(Self::$name),)*
+                        ..Default::default()
+                    }),
+                }? Error)
+                .pin_chain(|this| {
+                    // SAFETY: `calls` is pinned, and stays registered until `drop`.
+                    // INVARIANT: Registered from here on. If it fails `drop` runs all the same,
+                    // and withdrawing what is not registered does nothing.
+                    to_result(unsafe {
+                        helpers::register_virgo_calls(helpers::$service, this.calls.get())
+                    })
+                })
+            }
+
+            /// # Safety
+            ///
+            /// `calls` is the `calls` of a live registration: the stubs pass what was
+            /// registered, and pin the module that owns it.
+            unsafe fn call(
+                calls: *const virgo_calls,
+                f: impl FnOnce(&T) -> Result<usize>,
+            ) -> c_long {
+                // SAFETY: By the caller's promise.
+                let this =
+                    unsafe { &*container_of!(Opaque::cast_from(calls).cast_mut(), Self, calls) };
+                match f(&this.handler) {
+                    Ok(count) => c_long::try_from(count).unwrap_or(c_long::MAX),
+                    Err(e) => e.to_errno() as c_long,
+                }
+            }
+
             $(
                 /// # Safety
                 ///
                 /// As for [`Self::call`].
                 unsafe extern "C" fn $name(calls: *const virgo_calls, $($arg: $c),*) -> c_long {
                     // SAFETY: By the caller's promise.
-                    unsafe { Self::call(calls, |handler| handler.$name($($value),*)) }
+                    unsafe { Self::call(calls, |handler| $trait::$name(handler, $($value),*)) }
                 }
             )*
+        }
+
+        #[pinned_drop]
+        impl<T: $trait> PinnedDrop for $registration<T> {
+            fn drop(self: Pin<&mut Self>) {
+                // SAFETY: By the invariant `calls` is registered. Calls inside hold the module,
+                // so there are none when its exit function drops this.
+                unsafe { helpers::unregister_virgo_calls(helpers::$service, self.calls.get()) };
+            }
         }
     };
 }
 
-callbacks! {
-    MempoolCalls, MempoolRegistration:
+registration! {
+    /// Keeps the processor pool's system calls registered; dropping it withdraws them.
+    CpupoolRegistration, CpupoolCalls, virgo_service_VIRGO_CPUPOOLING:
+    clone(func: *const c_char => UserPtr::from_ptr(func.cast_mut().cast()));
+    clone2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    wait(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    cancel(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+}
+
+registration! {
+    /// Keeps the memory pool's system calls registered; dropping it withdraws them.
+    MempoolRegistration, MempoolCalls, virgo_service_VIRGO_MEMPOOL:
     malloc(size: c_int => size, id: *mut u64 => UserPtr::from_ptr(id.cast()));
     set(id: u64 => id, data: *const c_char => UserPtr::from_ptr(data.cast_mut().cast()));
     get(id: u64 => id, data: *mut c_char => UserPtr::from_ptr(data.cast()));
@@ -138,15 +168,4 @@ callbacks! {
     set2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     get2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     free2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
-}
-
-#[pinned_drop]
-impl<T: MempoolCalls> PinnedDrop for MempoolRegistration<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the invariant `calls` is registered. Calls inside hold the module, so there
-        // are none when its exit function drops this.
-        unsafe {
-            helpers::unregister_virgo_calls(helpers::virgo_service_VIRGO_MEMPOOL, self.calls.get())
-        };
-    }
 }

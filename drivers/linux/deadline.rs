@@ -26,6 +26,14 @@ impl Deadline {
         }
     }
 
+    /// `ms` milliseconds after this.
+    pub fn later(self, ms: u32) -> Self {
+        let more = msecs_to_jiffies(ms).min(c_ulong::MAX / 8);
+        Deadline {
+            at: self.at.wrapping_add(more),
+        }
+    }
+
     /// Whether it has passed.
     pub fn passed(&self) -> bool {
         self.left_jiffies() == 0

@@ -4,12 +4,20 @@
  */
 #include <crypto/utils.h>
 #include <linux/cred.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/in.h>
 #include <linux/inetdevice.h>
+#include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/net.h>
+#include <linux/pid.h>
+#include <linux/sched/loadavg.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 #include <linux/tcp.h>
+#include <linux/tick.h>
+#include <linux/umh.h>
 #include <linux/user_namespace.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -201,6 +209,101 @@ void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callba
 	sk->sk_write_space = callbacks->write_space;
 	__rcu_assign_sk_user_data_with_flags(sk, NULL, 0);
 	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/* A file of the kernel's own, gone with its last user. */
+struct file *virgo_result_file(void)
+{
+	return shmem_file_setup("virgo", 0, mk_vma_flags(VMA_NORESERVE_BIT));
+}
+
+/* Runs in the new process, before the program does; it has no open files yet. */
+static int virgo_program_init(struct subprocess_info *info, struct cred *cred)
+{
+	struct virgo_program *program = info->data;
+	int i;
+
+	for (i = 0; i < 3; i++) {
+		int fd = get_unused_fd_flags(0);
+
+		if (fd < 0)
+			return fd;
+		fd_install(fd, get_file(program->file));
+	}
+	WRITE_ONCE(program->pid, get_task_pid(current, PIDTYPE_PID));
+	/* Pairs with virgo_program_end(): one of the two sees what the other has written. */
+	smp_mb();
+	return READ_ONCE(program->ended) ? -ECANCELED : 0;
+}
+
+/*
+ * Runs a program as root and waits for its end. Returns its wait status, or a
+ * negative error number if it could not be run. A second call for the same
+ * structure is not allowed.
+ */
+int virgo_program_run(const char *path, char **argv, struct virgo_program *program)
+{
+	static char *envp[] = { "HOME=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	struct subprocess_info *info;
+
+	info = call_usermodehelper_setup(path, argv, envp, GFP_KERNEL, virgo_program_init, NULL,
+					 program);
+	if (!info)
+		return -ENOMEM;
+	/* Killable, so that a long wait is not taken for a hung task. */
+	return call_usermodehelper_exec(info, UMH_WAIT_PROC | UMH_KILLABLE);
+}
+
+/* Asks the program to end. If it has not begun it never will. */
+void virgo_program_end(struct virgo_program *program)
+{
+	struct pid *pid;
+
+	WRITE_ONCE(program->ended, true);
+	smp_mb();
+	pid = READ_ONCE(program->pid);
+	if (pid)
+		kill_pid(pid, SIGTERM, 1);
+}
+
+void virgo_program_put(struct virgo_program *program)
+{
+	put_pid(program->pid);
+	fput(program->file);
+}
+
+void virgo_load_get(struct virgo_load *load)
+{
+	struct task_struct *process, *thread;
+	int cpu;
+
+	*load = (struct virgo_load){ .free_mib = max(si_mem_available(), 0) >> (20 - PAGE_SHIFT) };
+	for_each_online_cpu(cpu) {
+		u64 wall;
+
+		load->online++;
+		load->idle_us += get_cpu_idle_time_us(cpu, &wall);
+	}
+	rcu_read_lock();
+	for_each_process_thread(process, thread)
+		if (thread != current && task_is_running(thread))
+			load->runnable++;
+	rcu_read_unlock();
+}
+
+void virgo_yield(void)
+{
+	cond_resched();
+}
+
+bool virgo_module_pin(struct module *module)
+{
+	return try_module_get(module);
+}
+
+void virgo_module_unpin(struct module *module)
+{
+	module_put(module);
 }
 
 bool virgo_addr_is_local(__be32 addr)

@@ -11,6 +11,8 @@
 #include <uapi/linux/virgo.h>
 
 struct file;
+struct module;
+struct pid;
 struct sock;
 struct socket;
 struct work_struct;
@@ -54,6 +56,44 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
 void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);
 void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks);
+
+/**
+ * struct virgo_program - a program that runs for the kernel
+ * @file: its standard input, output and error
+ * @pid:  the process, once it exists; for as long as the structure is used
+ * @ended: it is to end, though it may not exist yet
+ */
+struct virgo_program {
+	struct file *file;
+	struct pid *pid;
+	bool ended;
+};
+
+struct file *virgo_result_file(void);
+int virgo_program_run(const char *path, char **argv, struct virgo_program *program);
+void virgo_program_end(struct virgo_program *program);
+void virgo_program_put(struct virgo_program *program);
+
+/**
+ * struct virgo_load - what the processors of this machine do
+ * @runnable: tasks that run or want to, other than the caller
+ * @online:   processors
+ * @idle_us:  time that they have been idle since the start, in microseconds, summed up
+ * @free_mib: memory that can be had, in MiB
+ */
+struct virgo_load {
+	u32 runnable;
+	u32 online;
+	u64 idle_us;
+	u64 free_mib;
+};
+
+void virgo_load_get(struct virgo_load *load);
+
+void virgo_yield(void);
+
+bool virgo_module_pin(struct module *module);
+void virgo_module_unpin(struct module *module);
 
 bool virgo_addr_is_local(__be32 addr);
 bool virgo_bytes_equal(const void *a, const void *b, size_t len);

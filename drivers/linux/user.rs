@@ -4,9 +4,13 @@
 
 use crate::helpers;
 pub use crate::helpers::{
+    virgo_call as Call,
+    virgo_cancel_args as CancelArgs,
+    virgo_clone_args as CloneArgs,
     virgo_data_args as DataArgs,
     virgo_free_args as FreeArgs,
-    virgo_malloc_args as MallocArgs, //
+    virgo_malloc_args as MallocArgs,
+    virgo_wait_args as WaitArgs, //
 };
 use core::mem::{
     offset_of,
@@ -15,7 +19,10 @@ use core::mem::{
 use kernel::{
     bindings,
     prelude::*,
-    transmute::FromBytes,
+    transmute::{
+        AsBytes,
+        FromBytes, //
+    },
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -50,6 +57,14 @@ macro_rules! extensible {
 extensible!(MallocArgs, VIRGO_MALLOC_ARGS_SIZE_VER0);
 extensible!(DataArgs, VIRGO_DATA_ARGS_SIZE_VER0);
 extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
+extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
+extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
+extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
+
+// SAFETY: The structure has integers only and no padding.
+unsafe impl FromBytes for Call {}
+// SAFETY: As above.
+unsafe impl AsBytes for Call {}
 
 /// Reads `size` bytes of arguments as the caller's version has them. May sleep.
 ///
@@ -101,4 +116,26 @@ pub mod place {
     pub const LEAST_USED: u32 = helpers::VIRGO_PLACE_LEAST_USED;
     /// A node that the caller names.
     pub const NODE: u32 = helpers::VIRGO_PLACE_NODE;
+}
+
+/// Flag of `virgo_clone2`.
+pub const CLONE_ASYNC: u32 = helpers::VIRGO_CLONE_ASYNC;
+
+/// Most calls in one `virgo_clone2` or `virgo_wait`.
+pub const MAX_CALLS: u32 = helpers::VIRGO_MAX_CALLS;
+
+/// Where a call runs.
+pub mod run {
+    use crate::helpers;
+
+    /// As configured.
+    pub const DEFAULT: u32 = helpers::VIRGO_RUN_DEFAULT;
+    /// On the least loaded node.
+    pub const LEAST: u32 = helpers::VIRGO_RUN_LEAST;
+    /// On a random node.
+    pub const RANDOM: u32 = helpers::VIRGO_RUN_RANDOM;
+    /// On the less loaded of two random nodes.
+    pub const TWO: u32 = helpers::VIRGO_RUN_TWO;
+    /// On a node that the caller names.
+    pub const NODE: u32 = helpers::VIRGO_RUN_NODE;
 }

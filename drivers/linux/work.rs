@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+use crate::helpers;
 use core::{
     ops::Deref,
     ptr::NonNull, //
@@ -41,11 +42,27 @@ impl Queue {
     ///
     /// [`ENOMEM`].
     pub fn new(name: &CStr, max_active: c_int) -> Result<Arc<Self>> {
+        Self::with_flags(name, bindings::wq_flags_WQ_PERCPU, max_active)
+    }
+
+    /// Creates a queue for work that takes long: the scheduler chooses the processor. At most
+    /// `max_active` pieces are under way.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn unbound(name: &CStr, max_active: c_int) -> Result<Arc<Self>> {
+        Self::with_flags(name, bindings::wq_flags_WQ_UNBOUND, max_active)
+    }
+
+    fn with_flags(name: &CStr, flags: bindings::wq_flags, max_active: c_int) -> Result<Arc<Self>> {
         // SAFETY: The name is copied; "%s" matches the one variable argument.
         let queue = unsafe {
             bindings::alloc_workqueue_noprof(
                 c"%s".as_char_ptr(),
-                bindings::wq_flags_WQ_PERCPU,
+                flags,
                 max_active,
                 name.as_char_ptr(),
             )
@@ -68,6 +85,12 @@ impl Drop for Queue {
         // its work is cancelled, so nothing is queued any more.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
     }
+}
+
+/// Lets other tasks run, if it is their turn. May sleep.
+pub fn yield_now() {
+    // SAFETY: Has no preconditions but that it may sleep.
+    unsafe { helpers::virgo_yield() };
 }
 
 /// What a [`Task`] does.

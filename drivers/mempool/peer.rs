@@ -36,13 +36,13 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
     Operation {
         number: op::ALLOC,
         name: "alloc",
-        repeat: Repeat::Stored(size_of::<AllocReply>()),
+        repeat: Repeat::Stored(|_| size_of::<AllocReply>()),
         run: alloc,
     },
     Operation {
         number: op::SET,
         name: "set",
-        repeat: Repeat::Stored(0),
+        repeat: Repeat::Stored(|_| 0),
         run: set,
     },
     Operation {
@@ -54,7 +54,7 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
     Operation {
         number: op::FREE,
         name: "free",
-        repeat: Repeat::Stored(0),
+        repeat: Repeat::Stored(|_| 0),
         run: free,
     },
     Operation {

@@ -9,28 +9,82 @@ pub enum Policy {
     Random,
     /// The one with most room; among equals a random one.
     LeastUsed,
+    /// The one with more room of two random ones (Mitzenmacher, 2001): nearly as even as the
+    /// best, and many who choose at once by old figures do not all choose the same.
+    TwoChoices,
+}
+
+impl Policy {
+    const ALL: [Policy; 3] = [Policy::Random, Policy::LeastUsed, Policy::TwoChoices];
+
+    /// As it is configured and shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Policy::Random => "random",
+            Policy::LeastUsed => "least-used",
+            Policy::TwoChoices => "two-choices",
+        }
+    }
+
+    /// The policy of this name.
+    pub fn parse(name: &str) -> Option<Policy> {
+        Policy::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// The number that it crosses the wire as.
+    pub fn to_wire(self) -> u32 {
+        self as u32
+    }
+
+    /// The policy of this number.
+    pub fn from_wire(number: u32) -> Option<Policy> {
+        Policy::ALL.get(usize::try_from(number).ok()?).copied()
+    }
 }
 
 /// Chooses among candidates whose free room is given.
 ///
 /// `random` is a uniform random number. Returns an index into `free`, `None` if that is empty.
 pub fn choose(policy: Policy, free: &[u64], random: u32) -> Option<usize> {
-    // Multiply-shift instead of a remainder (Lemire, 2019): without division, and the bias of
-    // at most free.len() in 2^32 is far below what placement could notice.
-    let scaled = u64::from(random).checked_mul(u64::try_from(free.len()).ok()?)? >> 32;
-    let start = usize::try_from(scaled).ok()?;
+    let count = u32::try_from(free.len()).ok()?;
+    let (first, rest) = below(random, count)?;
+    let room = |index: usize| free.get(index).copied();
     match policy {
-        Policy::Random => (start < free.len()).then_some(start),
+        Policy::Random => Some(first),
         Policy::LeastUsed => {
-            let from_start = free.iter().enumerate().skip(start);
-            let wrapped = free.iter().enumerate().take(start);
             // `reduce` keeps the first of equals, and the first one looked at is random.
-            from_start
-                .chain(wrapped)
-                .reduce(|best, next| if next.1 > best.1 { next } else { best })
-                .map(|(index, _)| index)
+            let from_first = (first..free.len()).chain(0..first);
+            from_first.reduce(|best, next| if room(next) > room(best) { next } else { best })
+        }
+        Policy::TwoChoices => {
+            let Some((step, _)) = below(rest, count.saturating_sub(1)) else {
+                return Some(first);
+            };
+            let second = first
+                .checked_add(step)?
+                .checked_add(1)?
+                .checked_rem(free.len())?;
+            Some(if room(second) > room(first) {
+                second
+            } else {
+                first
+            })
         }
     }
+}
+
+/// A number below `count` out of a random one, and what is left of that; `None` if there is none.
+///
+/// Multiply-shift instead of a remainder (Lemire, 2019): without division, and the bias of at most
+/// `count` in 2^32 is far below what placement could notice.
+fn below(random: u32, count: u32) -> Option<(usize, u32)> {
+    let scaled = u64::from(random).checked_mul(count.into())?;
+    let [a, b, c, d, e, f, g, h] = scaled.to_le_bytes();
+    let index = u32::from_le_bytes([e, f, g, h]);
+    (count > 0).then_some((
+        usize::try_from(index).ok()?,
+        u32::from_le_bytes([a, b, c, d]),
+    ))
 }
 
 #[cfg(test)]
@@ -43,6 +97,16 @@ mod tests {
         fn random_covers_exactly_the_candidates(n in 1..10usize, random in any::<u32>()) {
             let free = &[0; 10][..n];
             prop_assert!(choose(Policy::Random, free, random).unwrap() < n);
+        }
+
+        #[test]
+        fn two_choices_are_two_and_the_better_wins(
+            free in prop::collection::vec(0..4u64, 2..10),
+            random in any::<u32>(),
+        ) {
+            let i = choose(Policy::TwoChoices, &free, random).unwrap();
+            // There is another one that has no more room.
+            prop_assert!((0..free.len()).any(|other| other != i && free[other] <= free[i]));
         }
 
         #[test]

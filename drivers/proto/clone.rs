@@ -8,7 +8,8 @@
 //! | Run    | [`RunArgs`], then calls: [`Call`], argv  | [`Load`], then [`Outcome`]s and output | stored reply |
 //! | Done   | results: [`Outcome`], output             | empty                       | stored reply |
 //! | Cancel | keys, 64 bits each                       | empty                       | done again |
-//! | Load   | empty                                    | [`Load`]                    | done again |
+//! | Tell   | [`Load`]                                 | empty                       | done again |
+//! | Pick   | [`PickArgs`]                             | node numbers, a byte each   | done again |
 //!
 //! The client names each call by a key of its own. Run answers for each call, in order: with its
 //! result, if it was short, or [`state::RUNNING`]; the result then comes by Done, a request in the
@@ -26,8 +27,10 @@ pub mod op {
     pub const DONE: u16 = 2;
     /// End calls.
     pub const CANCEL: u16 = 3;
-    /// Ask how loaded a node is.
-    pub const LOAD: u16 = 4;
+    /// Say how loaded this node is.
+    pub const TELL: u16 = 4;
+    /// Ask the registry where to run calls.
+    pub const PICK: u16 = 5;
 }
 
 /// What came of a call, as in `struct virgo_call`.
@@ -106,6 +109,18 @@ pub struct Outcome {
     pub flags: U32,
 }
 
+/// Arguments of Pick.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct PickArgs {
+    /// Nodes that will do: bit `n - 1` for node `n`.
+    pub nodes: U64,
+    /// How many calls there are: that many nodes are answered, perhaps the same ones again.
+    pub count: U32,
+    /// How to choose: [`crate::balance::Policy::to_wire`].
+    pub policy: U32,
+}
+
 /// How loaded a node is.
 #[derive(
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
@@ -125,9 +140,9 @@ pub struct Load {
 }
 
 impl Load {
-    /// One number to compare nodes by, smaller is better: what wants a processor, in hundredths
-    /// per processor. Calls that wait count as tasks; of equals the one with more free memory is
-    /// no better, since calls are bounded.
+    /// One number to compare nodes by, smaller is better: how many tasks want a processor, in
+    /// hundredths per processor. Calls that run or wait count as tasks, beside those that were
+    /// seen running.
     pub fn weight(&self) -> u32 {
         let wanted = self.calls.get().saturating_add(self.runnable.get());
         wanted
@@ -160,7 +175,40 @@ pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
 /// last one is not ended.
 pub fn words(argv: &[u8]) -> Option<impl Iterator<Item = &[u8]> + Clone> {
     let words = argv.strip_suffix(b"\0")?.split(|&byte| byte == 0);
-    words.clone().next().is_some_and(|name| !name.is_empty()).then_some(words)
+    words
+        .clone()
+        .next()
+        .is_some_and(|name| !name.is_empty())
+        .then_some(words)
+}
+
+/// Name and arguments as people type them, separated by blanks; double quotes keep blanks in a
+/// word. Hands the bytes of the same as a node has it (a NUL ends each) to `put`.
+///
+/// # Errors
+///
+/// Those of `put`.
+pub fn text_to_argv<E>(text: &[u8], mut put: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let mut rest = text.trim_ascii();
+    while !rest.is_empty() {
+        let (word, behind) = match rest.strip_prefix(b"\"") {
+            Some(quoted) => cut(quoted, |byte| byte == b'"'),
+            None => cut(rest, |byte| byte.is_ascii_whitespace()),
+        };
+        put(word)?;
+        put(b"\0")?;
+        rest = behind.trim_ascii_start();
+    }
+    Ok(())
+}
+
+/// What is before and behind the first byte that is an end.
+fn cut(text: &[u8], is_end: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let mut parts = text.splitn(2, |&byte| is_end(byte));
+    (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    )
 }
 
 /// What a name stands for.
@@ -216,14 +264,39 @@ mod tests {
     #[test]
     fn names_say_what_they_stand_for() {
         assert_eq!(Target::parse(b"noop"), Some(Target::Function("noop")));
-        assert_eq!(Target::parse(b"/bin/true"), Some(Target::Executable("/bin/true")));
+        assert_eq!(
+            Target::parse(b"/bin/true"),
+            Some(Target::Executable("/bin/true"))
+        );
         assert_eq!(
             Target::parse(b"/lib/x.so:_Z3fooPv"),
-            Some(Target::Symbol { library: "/lib/x.so", symbol: "_Z3fooPv" })
+            Some(Target::Symbol {
+                library: "/lib/x.so",
+                symbol: "_Z3fooPv"
+            })
         );
         for bad in [&b""[..], b"/lib/x.so:", b"/lib/x.so:a-b", b"\xff"] {
             assert_eq!(Target::parse(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn people_type_words_and_quotes() {
+        let argv = |text: &[u8]| {
+            let mut argv = Vec::new();
+            let put = |bytes: &[u8]| -> Result<(), ()> {
+                argv.extend_from_slice(bytes);
+                Ok(())
+            };
+            text_to_argv(text, put).map(|()| argv)
+        };
+        assert_eq!(
+            argv(b" echo  \"a  b\" c\"d "),
+            Ok(b"echo\0a  b\0c\"d\0".to_vec())
+        );
+        assert_eq!(argv(b"\"open"), Ok(b"open\0".to_vec()));
+        assert_eq!(argv(b"x \"\" y"), Ok(b"x\0\0y\0".to_vec()));
+        assert_eq!(argv(b"  "), Ok(Vec::new()));
     }
 
     #[test]

@@ -60,11 +60,23 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
         .flatten()
 }
 
+/// A number as [`parse_u64`] reads it, perhaps with a minus sign.
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    let text = text.trim_ascii();
+    match text.strip_prefix(b"-") {
+        Some(digits) if digits.first().is_some_and(u8::is_ascii_digit) => {
+            0i64.checked_sub_unsigned(parse_u64(digits)?)
+        }
+        Some(_) => None,
+        None => i64::try_from(parse_u64(text)?).ok(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::vec::Vec;
+    use std::{string::ToString, vec::Vec};
 
     fn parse(line: &str) -> (&str, &str) {
         let c = Command::parse(line.as_bytes());
@@ -108,6 +120,24 @@ mod tests {
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         for bad in ["", "-1", "+1", "1x", "0x10", "18446744073709551616", "1 1"] {
             assert_eq!(parse_u64(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn signed_numbers_reach_their_bounds() {
+        for number in [0, 1, -1, i64::MAX, i64::MIN] {
+            assert_eq!(parse_i64(number.to_string().as_bytes()), Some(number));
+        }
+        for bad in [
+            "",
+            "-",
+            "--1",
+            "- 1",
+            "+1",
+            "9223372036854775808",
+            "-9223372036854775809",
+        ] {
+            assert_eq!(parse_i64(bad.as_bytes()), None, "{bad}");
         }
     }
 

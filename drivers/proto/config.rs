@@ -14,10 +14,14 @@
 //! | `remote_text`| `yes`: text commands from other machines too | `no` |
 //! | `text_uid`   | uid that text sessions act as                | 65534 |
 //! | `deadline_ms`| longest wait for another node                | 5000 |
-//! | `place`      | where memory goes: `random`, `least-used`    | `random` |
-//! | `export`     | directory, then `ro` or `rw` (repeatable)    | none |
-//! | `executable` | program that may be run (repeatable)         | none |
+//! | `place`      | where memory goes: `random`, `least-used`, `two-choices` | `random` |
+//! | `balance`    | where calls run, likewise                    | `least-used` |
+//! | `registry`   | number of the node that chooses where calls run; each for itself without | none |
+//! | `run_as`     | uid that programs and libraries run as, not 0 | 65534 |
+//! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
+//! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue | `no` |
+//! | `export`     | directory, then `ro` or `rw` (repeatable)    | none |
 
 mod settings;
 
@@ -86,8 +90,21 @@ pub enum Item<'a> {
         /// Whether they may write.
         writable: bool,
     },
-    /// A program that other nodes may run: absolute path.
-    Executable(&'a str),
+    /// Where calls run.
+    Balance(Policy),
+    /// The node that chooses where calls run.
+    Registry(NodeId),
+    /// The uid that programs run as.
+    RunAs(u32),
+    /// Whether text for the processor pool goes to the queue.
+    UseAsKingcobraService(bool),
+    /// A program that other nodes may run.
+    Executable {
+        /// Absolute path.
+        path: &'a str,
+        /// Patterns of its arguments; empty if they are free.
+        patterns: &'a str,
+    },
     /// A library that other nodes may call: absolute path.
     Library(&'a str),
 }
@@ -109,7 +126,8 @@ impl Fault {
 }
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
-    text_uid, deadline_ms, place, export, executable, library";
+    text_uid, deadline_ms, place, balance, registry, run_as, executable, library, \
+    use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
 ///
@@ -160,11 +178,10 @@ fn statement<'a>(
             _ => return Err("auth: expected 'key' or 'none'"),
         }),
         "key_file" => Item::KeyFile(path(value)?),
-        "remote_text" => Item::RemoteText(match value {
-            "yes" => true,
-            "no" => false,
-            _ => return Err("remote_text: expected 'yes' or 'no'"),
-        }),
+        "remote_text" => Item::RemoteText(yes(value).ok_or("remote_text: expected 'yes' or 'no'")?),
+        "use_as_kingcobra_service" => Item::UseAsKingcobraService(
+            yes(value).ok_or("use_as_kingcobra_service: expected 'yes' or 'no'")?,
+        ),
         "text_uid" => match value.parse() {
             // The last number is no user's: to the kernel it means "none".
             Ok(uid) if uid != u32::MAX => Item::TextUid(uid),
@@ -174,11 +191,19 @@ fn statement<'a>(
             Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
             _ => return Err("deadline_ms: expected 1 to 300000"),
         },
-        "place" => Item::Place(match value {
-            "random" => Policy::Random,
-            "least-used" => Policy::LeastUsed,
-            _ => return Err("place: expected 'random' or 'least-used'"),
-        }),
+        "place" => Item::Place(
+            Policy::parse(value)
+                .ok_or("place: expected 'random', 'least-used' or 'two-choices'")?,
+        ),
+        "balance" => Item::Balance(
+            Policy::parse(value)
+                .ok_or("balance: expected 'random', 'least-used' or 'two-choices'")?,
+        ),
+        "registry" => Item::Registry(value.parse().map_err(|_| "registry: expected a number")?),
+        "run_as" => match value.parse() {
+            Ok(uid) if uid != 0 && uid != u32::MAX => Item::RunAs(uid),
+            _ => return Err("run_as: expected a uid from 1 to 4294967294"),
+        },
         "export" => match value.rsplit_once(char::is_whitespace) {
             Some((dir, mode @ ("ro" | "rw"))) => Item::Export {
                 path: path(dir.trim_end())?,
@@ -186,8 +211,14 @@ fn statement<'a>(
             },
             _ => return Err("export: expected a directory, then 'ro' or 'rw'"),
         },
-        "executable" => Item::Executable(path(value)?),
-        "library" => Item::Library(path(value)?),
+        "executable" => {
+            let (name, patterns) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
+            Item::Executable {
+                path: direct(path(name)?)?,
+                patterns: patterns.trim(),
+            }
+        }
+        "library" => Item::Library(direct(path(value)?)?),
         _ => return Err(UNKNOWN_KEY),
     };
     visit(item)
@@ -211,6 +242,55 @@ fn path(text: &str) -> Result<&str, &'static str> {
     absolute
         .then_some(text)
         .ok_or("expected an absolute path, like /etc/virgo.key")
+}
+
+fn yes(text: &str) -> Option<bool> {
+    match text {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// A path that names each folder on its way: programs are compared by it.
+fn direct(path: &str) -> Result<&str, &'static str> {
+    let mut names = path.split('/').skip(1);
+    match names.all(|name| !matches!(name, "" | "." | "..")) {
+        true => Ok(path),
+        false => Err("expected a path without '.', '..' and '//'"),
+    }
+}
+
+/// Whether `args` are such as the patterns of an executable allow.
+pub fn args_match<'a>(patterns: &str, args: impl Iterator<Item = &'a [u8]>) -> bool {
+    if patterns.is_empty() {
+        return true;
+    }
+    let mut patterns = patterns.split_whitespace();
+    args.into_iter()
+        .all(|arg| patterns.next().is_some_and(|p| matches(p.as_bytes(), arg)))
+        && patterns.next().is_none()
+}
+
+/// Whether `text` is `pattern`, in which `*` stands for any bytes.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let mut parts = pattern.split(|&byte| byte == b'*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        // The first place is as good as any: what follows it can only be more.
+        let found = (0..=rest.len()).find_map(|at| rest.get(at..)?.strip_prefix(part));
+        match found {
+            Some(behind) => rest = behind,
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 /// The nodes of a cluster: the node at index `i` has number `i + 1`.
@@ -343,7 +423,10 @@ mod tests {
                 path: "/c",
                 writable: false,
             },
-            Item::Executable("/x"),
+            Item::Executable {
+                path: "/x",
+                patterns: "",
+            },
             Item::Library("/y"),
         ];
         assert_eq!(items(text), Ok(expected));
@@ -377,7 +460,11 @@ mod tests {
                 1,
                 "deadline_ms: expected 1 to 300000",
             ),
-            ("place = here", 1, "place: expected 'random' or"),
+            (
+                "place = here",
+                1,
+                "place: expected 'random', 'least-used' or",
+            ),
             ("export = /a", 1, "export: expected a directory, then"),
             ("export = a ro", 1, "expected an absolute path"),
             ("executable = bin/sh", 1, "expected an absolute path"),
@@ -437,6 +524,32 @@ mod tests {
             nodes.add(Ipv4Addr::new(10, 0, 0, 65)),
             Err("more than 64 nodes")
         );
+    }
+
+    #[test]
+    fn patterns_limit_the_arguments() {
+        let allowed =
+            |patterns, args: &[&str]| args_match(patterns, args.iter().map(|arg| arg.as_bytes()));
+        assert!(allowed("", &["any", "thing"]));
+        assert!(allowed("-n * --to=*", &["-n", "", "--to=x y"]));
+        assert!(allowed("a*b*c", &["aXbYbZc"]));
+        for (patterns, args) in [
+            ("-n", &["-n", "more"][..]),
+            ("-n *", &["-n"]),
+            ("-n", &["-m"]),
+            ("a*a", &["a"]),
+            ("a*b*c", &["aXcYb"]),
+        ] {
+            assert!(!allowed(patterns, args), "{patterns} {args:?}");
+        }
+    }
+
+    #[test]
+    fn programs_have_direct_paths() {
+        for bad in ["/a/../b", "/a//b", "/./b", "/a/", "b", "/"] {
+            let line = std::format!("executable = {bad}");
+            assert!(parse(line.as_bytes(), |_, _| Ok(())).is_err(), "{bad}");
+        }
     }
 
     proptest! {

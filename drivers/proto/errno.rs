@@ -46,9 +46,11 @@ macro_rules! errnos {
 errnos! {
     EPERM = 1, "belongs to another user";
     ENOENT = 2, "does not exist";
+    ESRCH = 3, "no such job";
     EINTR = 4, "interrupted";
     EIO = 5, "input or output failed";
     E2BIG = 7, "more than this version knows";
+    ENOEXEC = 8, "not a program";
     EBADF = 9, "not open here";
     EAGAIN = 11, "busy, try again";
     ENOMEM = 12, "not enough memory";
@@ -65,6 +67,7 @@ errnos! {
     EROFS = 30, "read-only";
     ERANGE = 34, "out of range";
     ENOSYS = 38, "unknown command";
+    ELOOP = 40, "reached through a symbolic link";
     EPROTO = 71, "not understood";
     EILSEQ = 84, "bytes that a text line cannot hold";
     EUSERS = 87, "too many users";
@@ -79,6 +82,7 @@ errnos! {
     EHOSTUNREACH = 113, "node cannot be reached";
     EALREADY = 114, "given up already";
     ESTALE = 116, "freed, or its node has restarted";
+    ECANCELED = 125, "cancelled";
     EKEYREJECTED = 129, "wrong key";
 }
 

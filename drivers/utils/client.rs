@@ -70,9 +70,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// What the other node answers; [`ETIMEDOUT`] at the deadline; [`EHOSTDOWN`] if it cannot be
-    /// reached; [`ECONNRESET`] if it has restarted in between, so that nobody knows whether it was
-    /// done; [`EINTR`] if the task is being killed; [`ESHUTDOWN`] after [`Self::stop`];
+    /// What the other node answers; [`ETIMEDOUT`] at the deadline; [`EHOSTDOWN`],
+    /// [`EKEYREJECTED`], [`EPERM`] if it was not reached, so that nothing was done;
+    /// [`ECONNRESET`] if the connection was lost afterwards, so that nobody knows; [`EINTR`] if the task is being killed; [`ESHUTDOWN`] after [`Self::stop`];
     /// [`EMSGSIZE`].
     pub fn call(
         &self,

@@ -55,7 +55,13 @@ impl Link {
         loop {
             let connection = match turn.take() {
                 Some(connection) => connection,
-                None => self.turn(deadline)?,
+                None => match self.turn(deadline) {
+                    // It was sent before: so it is not true that nothing was done.
+                    Err(EHOSTDOWN | EKEYREJECTED | EPERM) if sent_to.is_some() => {
+                        return Err(ECONNRESET);
+                    }
+                    turn => turn?,
+                },
             };
             if connection.stream.is_over() {
                 // Found out before anything was sent, so nobody has to wonder what came of it.

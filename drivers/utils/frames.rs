@@ -289,7 +289,10 @@ impl Frames {
         output.reserve(HEADER_LEN, GFP_KERNEL)?;
         let kept = match operation.repeat {
             Repeat::Again => None,
-            Repeat::Stored(max) => Some(KVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?),
+            Repeat::Stored(longest) => {
+                let max = longest(body).min(MAX_BODY);
+                Some(KVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?)
+            }
         };
         let result = session
             .hub

@@ -124,15 +124,58 @@ impl<'a> Reply<'a> {
     ///
     /// `ENOMEM`.
     pub fn field(&mut self, name: &str, value: u64) -> Result<(), Failure> {
+        self.name(name)?;
+        Ok(self.out.put(Decimal::new(value).digits())?)
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), AllocError> {
         self.separator()?;
         if self.json {
             json::string(&mut self.out, name)?;
-            self.out.put(b":")?;
+            self.out.put(b":")
         } else {
             self.out.put(name.as_bytes())?;
-            self.out.put(b"=")?;
+            self.out.put(b"=")
         }
-        Ok(self.out.put(Decimal::new(value).digits())?)
+    }
+
+    /// A named number that may be negative.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn signed(&mut self, name: &str, value: i64) -> Result<(), Failure> {
+        self.name(name)?;
+        if value < 0 {
+            self.out.put(b"-")?;
+        }
+        Ok(self.out.put(Decimal::new(value.unsigned_abs()).digits())?)
+    }
+
+    /// Named bytes: a JSON string in quotes, or `NAME_hex` and digits if they are not UTF-8.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn bytes(&mut self, name: &str, value: &[u8]) -> Result<(), Failure> {
+        match core::str::from_utf8(value) {
+            Ok(text) => {
+                self.name(name)?;
+                Ok(json::string(&mut self.out, text)?)
+            }
+            Err(_) => {
+                self.separator()?;
+                let (before, after) = if self.json {
+                    ("\"", "_hex\":")
+                } else {
+                    ("", "_hex=")
+                };
+                for part in [before, name, after] {
+                    self.out.put(part.as_bytes())?;
+                }
+                Ok(json::hex_string(&mut self.out, value)?)
+            }
+        }
     }
 
     fn separator(&mut self) -> Result<(), AllocError> {

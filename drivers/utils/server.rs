@@ -55,6 +55,8 @@ pub struct Server<S: Service> {
     #[pin]
     _stats: debugfs::File<Arc<Hub<S>>>,
     #[pin]
+    _state: debugfs::File<Arc<S>>,
+    #[pin]
     _peers: debugfs::File<Arc<S>>,
     #[pin]
     _listener: Watched<Acceptor<S>>,
@@ -104,6 +106,7 @@ impl<S: Service> Server<S> {
             let dir = node.debugfs().subdir(S::NAME);
             Ok(try_pin_init!(Self {
                 _stats <- dir.read_callback_file(c"stats", hub.clone(), &show_stats::<S>),
+                _state <- dir.read_callback_file(c"state", service.clone(), &show_state::<S>),
                 _peers <- dir.read_write_callback_file(
                     c"peers",
                     service,
@@ -127,6 +130,10 @@ fn show_stats<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt:
     let sessions = hub.sessions.lock().len();
     writeln!(f, "# sessions {sessions} runs {}", hub.runs.load(Relaxed))?;
     hub.stats.show(f)
+}
+
+fn show_state<S: Service>(service: &Arc<S>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    service.show(f)
 }
 
 fn show_peers<S: Service>(service: &Arc<S>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,10 +9,14 @@ use crate::{
         Reply, //
     }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 use virgo_config::Config;
 use virgo_proto::{
     command,
+    errno::Errno,
     frame,
     vuid::NodeId, //
 };
@@ -31,8 +35,23 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// Names of system calls, to be counted by [`crate::Stats::count_call`].
     const CALLS: &'static [&'static str] = &[];
 
+    /// Answers a line whose first word is no command. May sleep.
+    fn other(
+        &self,
+        _caller: &Caller<'_>,
+        _line: &[u8],
+        _reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        Err(Failure::new(Errno::ENOSYS, "unknown command; try help"))
+    }
+
     /// Adds to the reply of the command `stats`. May sleep.
     fn stats(&self, _reply: &mut Reply<'_>) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// Shows what the service has, a line each: its kind, then its values. May sleep.
+    fn show(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
 
@@ -79,12 +98,13 @@ pub struct Operation<S> {
 }
 
 /// What a repeated request does.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Repeat {
     /// It is done again: the operation changes nothing.
     Again,
-    /// It gets the stored reply, whose body has at most this many bytes.
-    Stored(usize),
+    /// It gets the stored reply, whose body has at most as many bytes as this says of the
+    /// request.
+    Stored(fn(&[u8]) -> usize),
 }
 
 /// Another node, authenticated.

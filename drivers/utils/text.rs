@@ -141,6 +141,7 @@ impl Text {
         if !self.authenticated {
             return self.authenticate(session, config, &command, output);
         }
+        let caller = Caller { config };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {
             b"auth" => reply.text(b"OK"),
@@ -151,9 +152,8 @@ impl Text {
                 let mut names = known.names.iter();
                 names.any(|known| known.as_bytes() == name)
             }) {
-                None => Err(Failure::new(Errno::ENOSYS, "unknown command; try help")),
+                None => session.hub.service.other(&caller, line, &mut reply),
                 Some((index, known)) => {
-                    let caller = Caller { config };
                     let service = &*session.hub.service;
                     session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)

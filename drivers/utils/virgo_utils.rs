@@ -12,6 +12,7 @@ mod client;
 mod dial;
 mod exchange;
 mod frames;
+pub mod functions;
 mod input;
 mod limit;
 mod limits;
@@ -78,6 +79,7 @@ struct Utils;
 
 impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        functions::init();
         Ok(Utils)
     }
 }

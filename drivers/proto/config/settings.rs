@@ -45,6 +45,11 @@ pub struct Draft<'a> {
     text_uid: u32,
     deadline_ms: u32,
     place: Policy,
+    balance: Policy,
+    /// With the place where it was said.
+    registry: Option<(NodeId, File, u32)>,
+    run_as: u32,
+    use_as_kingcobra_service: bool,
 }
 
 /// What holds, the key aside.
@@ -64,6 +69,14 @@ pub struct Settings {
     pub deadline_ms: u32,
     /// Where allocations go.
     pub place: Policy,
+    /// Where calls run.
+    pub balance: Policy,
+    /// The node that chooses where calls run.
+    pub registry: Option<NodeId>,
+    /// The uid that programs run as.
+    pub run_as: u32,
+    /// Whether text for the processor pool goes to the queue.
+    pub use_as_kingcobra_service: bool,
 }
 
 impl Default for Draft<'_> {
@@ -78,6 +91,10 @@ impl Default for Draft<'_> {
             text_uid: 65534,
             deadline_ms: 5000,
             place: Policy::Random,
+            balance: Policy::LeastUsed,
+            registry: None,
+            run_as: 65534,
+            use_as_kingcobra_service: false,
         }
     }
 }
@@ -105,13 +122,17 @@ impl<'a> Draft<'a> {
             (Item::SelfAddress(address), _) => self.own = Some((address, file, line)),
             (Item::DeadlineMs(ms), _) => self.deadline_ms = ms,
             (Item::Place(place), _) => self.place = place,
+            (Item::Balance(balance), _) => self.balance = balance,
+            (Item::Registry(node), _) => self.registry = Some((node, file, line)),
             (_, File::Client) => return Err("this key belongs into /etc/virgo_cloud.conf"),
             (Item::Auth(auth), _) => self.auth = auth,
             (Item::KeyFile(path), _) => self.key_file = path,
             (Item::RemoteText(yes), _) => self.remote_text = yes,
             (Item::TextUid(uid), _) => self.text_uid = uid,
+            (Item::RunAs(uid), _) => self.run_as = uid,
+            (Item::UseAsKingcobraService(yes), _) => self.use_as_kingcobra_service = yes,
             // For the services that serve them; checked here, so that a bad line is found early.
-            (Item::Export { .. } | Item::Executable(_) | Item::Library(_), _) => (),
+            (Item::Export { .. } | Item::Executable { .. } | Item::Library(_), _) => (),
         }
         Ok(())
     }
@@ -159,6 +180,11 @@ impl<'a> Draft<'a> {
                 own.ok_or((file, Fault::of_file(reason)))
             }
         }?;
+        if let Some((registry, file, line)) = self.registry {
+            let reason = "registry: no node has this number";
+            let known = nodes.address(registry);
+            known.ok_or((file, Fault { line, reason }))?;
+        }
         let uses =
             |address| self.client_nodes.is_empty() || self.client_nodes.number(address).is_some();
         let used = (0..).zip(nodes.iter()).fold(0, |used, (bit, (_, at))| {
@@ -172,6 +198,10 @@ impl<'a> Draft<'a> {
             text_uid: self.text_uid,
             deadline_ms: self.deadline_ms,
             place: self.place,
+            balance: self.balance,
+            registry: self.registry.map(|(node, _, _)| node),
+            run_as: self.run_as,
+            use_as_kingcobra_service: self.use_as_kingcobra_service,
         })
     }
 }
@@ -221,6 +251,16 @@ mod tests {
         assert_eq!((alone.deadline_ms, alone.text_uid), (5000, 65534));
         assert!(!alone.remote_text);
         assert_eq!(Draft::default().key_file(), Some("/etc/virgo.key"));
+    }
+
+    #[test]
+    fn the_registry_is_a_node() {
+        let nodes = "10.9.0.1,10.9.0.2\n";
+        assert_eq!(settings(nodes, "registry = 2").unwrap().registry, Some(2));
+        for bad in ["registry = 0", "registry = 3"] {
+            let (file, fault) = settings(nodes, bad).unwrap_err();
+            assert_eq!((file, fault.line), (File::Client, 1));
+        }
     }
 
     #[test]

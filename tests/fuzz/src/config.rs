@@ -42,7 +42,9 @@ fn check_items(file: &[u8]) {
     let result = config::parse(file, |_, item| {
         match item {
             Item::DeadlineMs(ms) => assert!((1..=MAX_DEADLINE_MS).contains(&ms)),
-            Item::KeyFile(path) | Item::Executable(path) | Item::Library(path) => check_path(path),
+            Item::KeyFile(path) | Item::Executable { path, .. } | Item::Library(path) => {
+                check_path(path)
+            }
             Item::Export { path, .. } => check_path(path),
             _ => (),
         }

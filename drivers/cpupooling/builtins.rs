@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The functions that every node has.
+
+use kernel::{
+    prelude::*,
+    str::CString,
+    time::{
+        delay::fsleep,
+        Delta, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    work::yield_now, //
+};
+use virgo_utils::functions::{
+    Arg,
+    Call,
+    Function,
+    Kind, //
+};
+
+pub(crate) const FUNCTIONS: &[Function] = &[
+    Function {
+        name: "noop",
+        about: "does nothing",
+        args: &[],
+        quick: true,
+        run: |_| Ok(0),
+    },
+    Function {
+        name: "echo",
+        about: "prints its argument",
+        args: &[Arg {
+            name: "text",
+            kind: Kind::Text,
+        }],
+        quick: false,
+        run: echo,
+    },
+    Function {
+        name: "node",
+        about: "prints the node's load, returns its number",
+        args: &[],
+        quick: true,
+        run: node,
+    },
+    Function {
+        name: "spin",
+        about: "keeps a processor busy",
+        args: MILLISECONDS,
+        quick: false,
+        run: spin,
+    },
+    Function {
+        name: "sleep",
+        about: "waits",
+        args: MILLISECONDS,
+        quick: false,
+        run: sleep,
+    },
+];
+
+const MILLISECONDS: &[Arg] = &[Arg {
+    name: "milliseconds",
+    kind: Kind::Number,
+}];
+
+/// How often what waits looks whether it is cancelled.
+const LOOK: Delta = Delta::from_millis(20);
+
+fn echo(call: &mut Call<'_>) -> Result<i64> {
+    let text = call.args.first().copied().unwrap_or_default();
+    call.output.print(text)?;
+    Ok(text.len() as i64)
+}
+
+fn node(call: &mut Call<'_>) -> Result<i64> {
+    let number = virgo_config::node()?.config().me;
+    let load = linux::load::load();
+    let text = CString::try_from_fmt(fmt!(
+        "processors={} runnable={} free_mib={}",
+        load.online,
+        load.runnable,
+        load.free_mib
+    ))?;
+    call.output.print(text.to_bytes())?;
+    Ok(number.into())
+}
+
+fn milliseconds(call: &Call<'_>) -> Result<Deadline> {
+    let ms = u32::try_from(call.number(0)?).map_err(|_| EINVAL)?;
+    Ok(Deadline::after_ms(ms))
+}
+
+fn spin(call: &mut Call<'_>) -> Result<i64> {
+    let until = milliseconds(call)?;
+    while !until.passed() {
+        ended(call)?;
+        // Others have their turn; a spinning call is no reason for a lockup.
+        yield_now();
+    }
+    Ok(0)
+}
+
+fn sleep(call: &mut Call<'_>) -> Result<i64> {
+    let until = milliseconds(call)?;
+    while !until.passed() {
+        ended(call)?;
+        fsleep(LOOK);
+    }
+    Ok(0)
+}
+
+/// Whether the call has to end.
+fn ended(call: &Call<'_>) -> Result {
+    match (call.is_over(), call.deadline.passed()) {
+        (true, true) => Err(ETIMEDOUT),
+        (true, false) => Err(ECANCELED),
+        _ => Ok(()),
+    }
+}

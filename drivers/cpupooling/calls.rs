@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The processor pool's system calls.
+
+use crate::{
+    jobs::Job,
+    outcome::Outcome,
+    pool::{
+        Cpupool,
+        User, //
+    },
+    submit::{
+        Call,
+        Place, //
+    }, //
+};
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use linux::{
+    calls::CpupoolCalls,
+    deadline::Deadline,
+    user::{
+        self,
+        run,
+        CancelArgs,
+        CloneArgs,
+        WaitArgs,
+        CLONE_ASYNC, //
+    }, //
+};
+use virgo_config::Config;
+use virgo_proto::{
+    balance::Policy,
+    clone::{
+        state,
+        text_to_argv,
+        MAX_ARGV, //
+    },
+    config::MAX_DEADLINE_MS, //
+};
+use virgo_utils::{
+    from_wire,
+    Stats, //
+};
+
+/// Most bytes of names and arguments in one call.
+const MAX_ALL_ARGV: usize = 1 << 20;
+
+/// Flag of `struct virgo_call`: not all output is there.
+const TRUNCATED: u32 = virgo_proto::clone::TRUNCATED;
+
+/// Serves the calls; counts each.
+pub(crate) struct Calls {
+    pub(crate) pool: Arc<Cpupool>,
+    pub(crate) stats: Arc<Stats>,
+}
+
+/// Names of the calls, in the order of the indices below.
+pub(crate) const NAMES: &[&str] = &["clone", "clone2", "wait", "cancel"];
+
+impl CpupoolCalls for Calls {
+    fn clone(&self, func: UserPtr) -> Result<usize> {
+        self.stats.count_call::<Cpupool, _>(0, || {
+            let mut text = KVVec::new();
+            text.extend_with(MAX_ARGV, 0, GFP_KERNEL)?;
+            let text = UserSlice::new(func, MAX_ARGV)
+                .reader()
+                .strcpy_into_buf(&mut text)?;
+            let mut argv = KVVec::new();
+            text_to_argv(text.to_bytes(), |bytes| {
+                argv.extend_from_slice(bytes, GFP_KERNEL)
+            })?;
+            let config = self.pool.node.config();
+            let user = self.user(&config, 0)?;
+            let call = Call {
+                argv: &argv,
+                place: Place::Policy(config.balance),
+            };
+            let started = self.pool.start(&user, &[call])?;
+            started.wait(user.deadline)?;
+            let job = started.jobs.first().ok_or(EIO)?;
+            let outcome = job.take().ok_or(EIO)?;
+            match (outcome.state, outcome.value) {
+                (state::RETURNED, _) | (state::EXITED, 0) => Ok(0),
+                (state::FAILED, e) => Err(from_wire(u32::try_from(e).unwrap_or(0))),
+                _ => Err(EIO),
+            }
+        })
+    }
+
+    fn clone2(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Cpupool, _>(1, || {
+            let a = user::read_args::<CloneArgs>(args, size)?;
+            if a.flags & !CLONE_ASYNC != 0 || a.reserved != 0 {
+                return Err(EINVAL);
+            }
+            let config = self.pool.node.config();
+            let user = self.user(&config, a.timeout_ms)?;
+            let mut array = Array::read(a.calls, a.count)?;
+            let words = Argvs::read(&array)?;
+            let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
+            for (call, argv) in array.calls.iter().zip(words.iter()) {
+                let place = place(call, &config)?;
+                calls.push(Call { argv, place }, GFP_KERNEL)?;
+            }
+            let mut started = self.pool.start(&user, &calls)?;
+            if a.flags & CLONE_ASYNC == 0 {
+                started.wait(user.deadline)?;
+            }
+            for (index, job) in started.jobs.iter().enumerate() {
+                array.change(index, |call| {
+                    call.node = job.node().into();
+                    if a.flags & CLONE_ASYNC == 0 {
+                        return give(job, call);
+                    }
+                    call.job = job.id;
+                    call.state = state::RUNNING;
+                    Ok(())
+                })?;
+            }
+            if a.flags & CLONE_ASYNC != 0 {
+                started.keep();
+            }
+            Ok(started.jobs.len())
+        })
+    }
+
+    fn wait(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Cpupool, _>(2, || {
+            let a = user::read_args::<WaitArgs>(args, size)?;
+            if a.flags != 0 || a.reserved != 0 {
+                return Err(EINVAL);
+            }
+            let config = self.pool.node.config();
+            let user = self.user(&config, a.timeout_ms)?;
+            let mut array = Array::read(a.calls, a.count)?;
+            let mut jobs = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
+            for call in &array.calls {
+                let job = match call.state {
+                    state::RUNNING => Some(self.pool.jobs.find(call.job, user.uid)?),
+                    _ => None,
+                };
+                jobs.push(job, GFP_KERNEL)?;
+            }
+            if jobs.iter().flatten().next().is_none() {
+                return Err(EINVAL);
+            }
+            if !self.pool.jobs.wait_any(&jobs, user.deadline)? {
+                return Err(ETIMEDOUT);
+            }
+            let mut ended = 0;
+            for (index, job) in jobs.iter().enumerate() {
+                let Some(job) = job.as_ref().filter(|job| job.has_ended()) else {
+                    continue;
+                };
+                array.change(index, |call| {
+                    call.node = job.node().into();
+                    give(job, call)
+                })?;
+                self.pool.jobs.remove(job.id);
+                ended += 1;
+            }
+            Ok(ended)
+        })
+    }
+
+    fn cancel(&self, args: UserPtr, size: usize) -> Result<usize> {
+        self.stats.count_call::<Cpupool, _>(3, || {
+            let a = user::read_args::<CancelArgs>(args, size)?;
+            if a.flags != 0 {
+                return Err(EINVAL);
+            }
+            let config = self.pool.node.config();
+            let user = self.user(&config, a.timeout_ms)?;
+            let job = self.pool.jobs.find(a.job, user.uid)?;
+            self.pool.give_up(&job, Outcome::failed(ECANCELED));
+            Ok(0)
+        })
+    }
+}
+
+impl Calls {
+    /// The caller, whose calls last the given or the configured time.
+    fn user<'a>(&self, config: &'a Config, timeout_ms: u32) -> Result<User<'a>> {
+        let ms = match timeout_ms {
+            0 => config.deadline_ms,
+            1..=MAX_DEADLINE_MS => timeout_ms,
+            _ => return Err(EINVAL),
+        };
+        Ok(User {
+            uid: user::current_uid(),
+            deadline: Deadline::after_ms(ms),
+            config,
+        })
+    }
+}
+
+/// The caller's array of calls.
+struct Array {
+    at: UserPtr,
+    calls: KVVec<user::Call>,
+}
+
+impl Array {
+    fn read(at: u64, count: u32) -> Result<Self> {
+        if count == 0 || count > user::MAX_CALLS {
+            return Err(EINVAL);
+        }
+        let at = UserPtr::from_addr(at as usize);
+        let count = count as usize;
+        let mut calls = KVVec::with_capacity(count, GFP_KERNEL)?;
+        let mut reader = UserSlice::new(at, count * size_of::<user::Call>()).reader();
+        for _ in 0..count {
+            calls.push(reader.read()?, GFP_KERNEL)?;
+        }
+        Ok(Array { at, calls })
+    }
+
+    /// Changes the call with this index, here and in the caller's memory.
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut user::Call) -> Result) -> Result {
+        let call = self.calls.get_mut(index).ok_or(EIO)?;
+        change(call)?;
+        let size = size_of::<user::Call>();
+        let at = self.at.wrapping_byte_add(index * size);
+        UserSlice::new(at, size).writer().write(call)
+    }
+}
+
+/// Names and arguments of all calls.
+struct Argvs {
+    bytes: KVVec<u8>,
+    lens: KVVec<usize>,
+}
+
+impl Argvs {
+    fn read(array: &Array) -> Result<Self> {
+        let mut this = Argvs {
+            bytes: KVVec::new(),
+            lens: KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?,
+        };
+        for call in &array.calls {
+            let len = call.argv_len as usize;
+            if len > MAX_ARGV || this.bytes.len() + len > MAX_ALL_ARGV {
+                return Err(E2BIG);
+            }
+            let from = this.bytes.len();
+            this.bytes.extend_with(len, 0, GFP_KERNEL)?;
+            let to = this.bytes.get_mut(from..).ok_or(EIO)?;
+            UserSlice::new(UserPtr::from_addr(call.argv as usize), len)
+                .reader()
+                .read_slice(to)?;
+            this.lens.push(len, GFP_KERNEL)?;
+        }
+        Ok(this)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = self.bytes.as_slice();
+        self.lens.iter().map(move |&len| {
+            let (argv, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
+            rest = behind;
+            argv
+        })
+    }
+}
+
+/// Where the caller wants a call to run.
+fn place(call: &user::Call, config: &Config) -> Result<Place> {
+    if call.flags != 0 || (call.node != 0) != (call.place == run::NODE) {
+        return Err(EINVAL);
+    }
+    Ok(match call.place {
+        run::DEFAULT => Place::Policy(config.balance),
+        run::LEAST => Place::Policy(Policy::LeastUsed),
+        run::RANDOM => Place::Policy(Policy::Random),
+        run::TWO => Place::Policy(Policy::TwoChoices),
+        run::NODE => Place::Node(u8::try_from(call.node).map_err(|_| ENODEV)?),
+        _ => return Err(EINVAL),
+    })
+}
+
+/// Gives the caller what came of `job`, which has ended.
+fn give(job: &Job, call: &mut user::Call) -> Result {
+    let outcome = job.take().ok_or(ESRCH)?;
+    let room = call.output_len as usize;
+    let shown = outcome.output.get(..room).unwrap_or(&outcome.output);
+    let written = UserSlice::new(UserPtr::from_addr(call.output as usize), shown.len())
+        .writer()
+        .write_slice(shown);
+    if let Err(e) = written {
+        job.put_back(outcome);
+        return Err(e);
+    }
+    let shown_len = shown.len() as u32;
+    call.state = outcome.state;
+    call.value = outcome.value;
+    call.out_len = outcome.out_len.min(shown_len);
+    call.err_len = shown_len - call.out_len;
+    let whole = !outcome.truncated && shown.len() == outcome.output.len();
+    call.flags = if whole { 0 } else { TRUNCATED };
+    Ok(())
+}

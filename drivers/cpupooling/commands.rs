@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The processor pool's text commands.
+
+use crate::{
+    jobs::state_name,
+    outcome::Outcome,
+    pool::{
+        Cpupool,
+        User, //
+    },
+    submit::{
+        Call,
+        Place, //
+    }, //
+};
+use kernel::prelude::*;
+use linux::deadline::Deadline;
+use virgo_config::Config;
+use virgo_proto::{
+    balance::Policy,
+    clone::{
+        state,
+        text_to_argv,
+        MAX_ARGV, //
+    },
+    command::{
+        self,
+        parse_u64, //
+    },
+    config::MAX_DEADLINE_MS,
+    errno::Errno, //
+};
+use virgo_utils::{
+    functions::{
+        self,
+        Output, //
+    },
+    Caller,
+    Command,
+    Failure,
+    Reply, //
+};
+
+pub(crate) const COMMANDS: &[Command<Cpupool>] = &[
+    Command {
+        names: &["clone", "virgo_clone"],
+        usage: " [on=NODE|least-used|random|two-choices] [timeout=MS] [async] TARGET [ARGUMENT...]",
+        run: clone,
+    },
+    Command {
+        names: &["wait"],
+        usage: "(job)",
+        run: wait,
+    },
+    Command {
+        names: &["cancel"],
+        usage: "(job)",
+        run: cancel,
+    },
+    Command {
+        names: &["jobs"],
+        usage: "",
+        run: jobs,
+    },
+    Command {
+        names: &["functions"],
+        usage: "",
+        run: list_functions,
+    },
+];
+
+type Reported = Result<(), Failure>;
+
+/// The function that takes what arrives while the queue has asked for it.
+const DIVERSION: &[u8] = b"kingcobra_push";
+
+/// How a call is to be made.
+struct Options {
+    place: Place,
+    timeout_ms: u32,
+    asynchronous: bool,
+}
+
+impl Options {
+    fn new(config: &Config) -> Self {
+        Options {
+            place: Place::Policy(config.balance),
+            timeout_ms: config.deadline_ms,
+            asynchronous: false,
+        }
+    }
+
+    /// Takes the options off `text`. Returns the rest.
+    fn parse<'a>(&mut self, text: &'a [u8]) -> Result<&'a [u8], Failure> {
+        let mut rest = text.trim_ascii();
+        loop {
+            let end = rest.iter().position(u8::is_ascii_whitespace);
+            let (word, behind) = rest.split_at(end.unwrap_or(rest.len()));
+            if let Some(place) = word.strip_prefix(b"on=") {
+                self.place = parse_place(place)?;
+            } else if let Some(ms) = word.strip_prefix(b"timeout=") {
+                self.timeout_ms = parse_u64(ms)
+                    .and_then(|ms| u32::try_from(ms).ok())
+                    .filter(|ms| (1..=MAX_DEADLINE_MS).contains(ms))
+                    .ok_or(Failure::new(
+                        Errno::EINVAL,
+                        "timeout: expected 1 to 300000 milliseconds",
+                    ))?;
+            } else if word == b"async" {
+                self.asynchronous = true;
+            } else {
+                return Ok(rest);
+            }
+            rest = behind.trim_ascii_start();
+        }
+    }
+}
+
+fn parse_place(text: &[u8]) -> Result<Place, Failure> {
+    if let Some(number) = parse_u64(text) {
+        return match u8::try_from(number) {
+            Ok(node @ 1..) => Ok(Place::Node(node)),
+            _ => Err(Errno::ENODEV.into()),
+        };
+    }
+    core::str::from_utf8(text)
+        .ok()
+        .and_then(Policy::parse)
+        .map(Place::Policy)
+        .ok_or(Failure::new(
+            Errno::EINVAL,
+            "on: expected a node's number, least-used, random or two-choices",
+        ))
+}
+
+fn clone(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let mut options = Options::new(caller.config);
+    let call = options.parse(command.body)?;
+    make(this, caller, &options, call, reply)
+}
+
+/// A line that is no command calls what it names, as with the original.
+pub(crate) fn bare(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    line: &[u8],
+    reply: &mut Reply<'_>,
+) -> Reported {
+    make(this, caller, &Options::new(caller.config), line, reply)
+}
+
+fn make(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    options: &Options,
+    line: &[u8],
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let user = User {
+        uid: caller.config.text_uid,
+        deadline: Deadline::after_ms(options.timeout_ms),
+        config: caller.config,
+    };
+    if caller.config.use_as_kingcobra_service {
+        return divert(&user, line, reply);
+    }
+    let mut argv = KVVec::new();
+    text_to_argv(line, |bytes| argv.extend_from_slice(bytes, GFP_KERNEL))?;
+    if argv.len() > MAX_ARGV {
+        return Err(Errno::E2BIG.into());
+    }
+    if argv.is_empty() {
+        return Err(Failure::new(
+            Errno::EINVAL,
+            "say what to call; functions lists what there is",
+        ));
+    }
+    let call = Call {
+        argv: &argv,
+        place: options.place,
+    };
+    let mut started = this.start(&user, &[call])?;
+    let job = started.jobs.first().cloned().ok_or(Errno::EIO)?;
+    if options.asynchronous {
+        started.keep();
+        reply.field("job", job.id)?;
+        return reply.field("node", job.node().into());
+    }
+    started.wait(user.deadline)?;
+    let outcome = job.take().ok_or(Errno::EIO)?;
+    show(job.node().into(), &outcome, reply)
+}
+
+/// Hands a line to the queue instead of running it.
+fn divert(user: &User<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
+    let queue = functions::find(DIVERSION).ok_or(Failure::new(
+        Errno::ENODEV,
+        "use_as_kingcobra_service is on, but no queue is loaded",
+    ))?;
+    let mut output = Output::new(0);
+    queue.run(&mut functions::Call {
+        uid: user.uid,
+        deadline: user.deadline,
+        cancelled: &kernel::sync::atomic::Atomic::new(false),
+        args: &[line],
+        output: &mut output,
+    })?;
+    reply.text(b"queued")
+}
+
+/// What came of a call. One that did not run is a failed command.
+fn show(node: u64, outcome: &Outcome, reply: &mut Reply<'_>) -> Reported {
+    if outcome.state == state::FAILED {
+        let errno = Errno::from_wire(u32::try_from(outcome.value).unwrap_or(0));
+        let reason = match errno {
+            Errno::ENOENT => "not there; functions lists what there is on this node",
+            Errno::EACCES => "not in the node's list of executables and libraries",
+            Errno::EINVAL => "no name, or not the arguments that it takes; see functions",
+            errno => errno.text(),
+        };
+        return Err(Failure::new(errno, reason));
+    }
+    reply.field("node", node)?;
+    reply.signed(state_name(outcome.state), outcome.value)?;
+    let (out, err) = outcome
+        .output
+        .split_at_checked(outcome.out_len as usize)
+        .unwrap_or((&outcome.output, b""));
+    for (name, bytes) in [("out", out), ("err", err)] {
+        if !bytes.is_empty() {
+            reply.bytes(name, bytes)?;
+        }
+    }
+    if outcome.truncated {
+        reply.field("truncated", 1)?;
+    }
+    Ok(())
+}
+
+fn job_id(command: &command::Command<'_>) -> Result<u64, Failure> {
+    parse_u64(command.body).ok_or(Failure::new(
+        Errno::EINVAL,
+        "the job is the number that clone async has given",
+    ))
+}
+
+fn wait(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let job = this.jobs.find(job_id(command)?, caller.config.text_uid)?;
+    let deadline = Deadline::after_ms(caller.config.deadline_ms);
+    if !this.jobs.wait_any(&[Some(job.clone())], deadline)? {
+        return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
+    }
+    let outcome = job.take().ok_or(Errno::ESRCH)?;
+    this.jobs.remove(job.id);
+    show(job.node().into(), &outcome, reply)
+}
+
+fn cancel(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let job = this.jobs.find(job_id(command)?, caller.config.text_uid)?;
+    this.give_up(&job, Outcome::failed(ECANCELED));
+    reply.text(b"cancelled")
+}
+
+/// The calls of text sessions, as `JOB:NODE:STATE`.
+fn jobs(
+    this: &Cpupool,
+    caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let mut list = KVVec::new();
+    let mut result = Ok(());
+    this.jobs.for_each(|job| {
+        if job.uid == caller.config.text_uid && result.is_ok() && list.len() < MAX_ARGV {
+            let state = job.with_outcome(|outcome| outcome.map_or(state::RUNNING, |o| o.state));
+            let text = fmt!("{}:{}:{} ", job.id, job.node(), state_name(state));
+            result = kernel::str::CString::try_from_fmt(text)
+                .and_then(|text| Ok(list.extend_from_slice(text.to_bytes(), GFP_KERNEL)?));
+        }
+    });
+    result?;
+    reply.text(list.trim_ascii_end())
+}
+
+fn list_functions(
+    _this: &Cpupool,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let mut list = KVVec::new();
+    let mut result: Result<(), kernel::alloc::AllocError> = Ok(());
+    functions::for_each(|function| {
+        let mut put = |text: &str| {
+            if result.is_ok() {
+                result = list.extend_from_slice(text.as_bytes(), GFP_KERNEL);
+            }
+        };
+        put(function.name);
+        for arg in function.args {
+            put(" ");
+            put(arg.name);
+        }
+        put(": ");
+        put(function.about);
+        put("; ");
+    });
+    result?;
+    reply.text(list.strip_suffix(b"; ").unwrap_or(&list))
+}

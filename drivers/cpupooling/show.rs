@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `/sys/kernel/debug/virgo/cpupooling/state` shows.
+
+use crate::{
+    executor::Origin,
+    jobs::state_name,
+    pool::Cpupool, //
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    str::BStr, //
+};
+use virgo_proto::clone::state;
+
+/// Shows
+///
+/// - `job ID NODE UID STATE`: a call made here whose result was not taken,
+/// - `call KEY NODE UID NAME`: a call that runs or waits here, and the node that made it,
+/// - `load NODE CALLS RUNNABLE PROCESSORS BUSY FREE_MIB SENT`: what is known of a node's load, `-` for
+///   what is not; BUSY in percent; SENT are the calls since.
+pub(crate) fn show(pool: &Cpupool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let config = pool.node.config();
+    let mut result = Ok(());
+    let mut line = |text: fmt::Arguments<'_>| {
+        if result.is_ok() {
+            result = f.write_fmt(text);
+        }
+    };
+    pool.jobs.for_each(|job| {
+        let state = job.with_outcome(|outcome| outcome.map_or(state::RUNNING, |o| o.state));
+        let (id, node, uid) = (job.id, job.node(), job.uid);
+        line(fmt!("job {id} {node} {uid} {}\n", state_name(state)));
+    });
+    pool.executor.for_each(|run| {
+        let from = match run.origin {
+            Origin::Here => config.me,
+            Origin::Peer(peer) => peer.node,
+        };
+        let name = BStr::from_bytes(run.target.name());
+        line(fmt!("call {} {from} {} {name}\n", run.key, run.uid));
+    });
+    for (node, _) in config.nodes.iter() {
+        let seen = pool.view.seen(node);
+        let load = match node == config.me {
+            true => Some(pool.load()),
+            false => seen.and_then(|seen| seen.fresh()),
+        };
+        let sent = seen.map_or(0, |seen| seen.sent());
+        match load {
+            Some(load) => line(fmt!(
+                "load {node} {} {} {} {} {} {sent}\n",
+                load.calls.get(),
+                load.runnable.get(),
+                load.processors.get(),
+                load.busy.get(),
+                load.free_mib.get()
+            )),
+            None => line(fmt!("load {node} - - - - - {sent}\n")),
+        }
+    }
+    result
+}

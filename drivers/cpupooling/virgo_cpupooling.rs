@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_cpupooling: functions, programs and library functions, run on any node.
+
+mod abandoned;
+mod builtins;
+mod calls;
+mod commands;
+mod executor;
+mod heart;
+mod jobs;
+mod load;
+mod outcome;
+mod peer;
+mod pool;
+mod program;
+mod show;
+mod submit;
+mod target;
+mod view;
+
+use crate::{
+    calls::Calls,
+    pool::{
+        Cpupool,
+        Limits, //
+    }, //
+};
+use kernel::{
+    fmt,
+    prelude::*, //
+};
+use linux::calls::CpupoolRegistration;
+use virgo_utils::{
+    functions,
+    Caller,
+    Client,
+    Command,
+    Failure,
+    Operation,
+    Peer,
+    Reply,
+    Server,
+    Service,
+    Stats, //
+};
+
+module! {
+    type: Module,
+    name: "virgo_cpupooling",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: calls that run on any node",
+    license: "GPL",
+    params: {
+        max_running: u32 {
+            default: 32,
+            description: "Calls that run here at a time (1 to 1024); quick functions do not count",
+        },
+        max_waiting: u32 {
+            default: 4096,
+            description: "Calls that wait to run here (1 to 65536)",
+        },
+        max_jobs: u32 {
+            default: 8192,
+            description: "Calls made here whose results were not taken (1 to 65536)",
+        },
+        loopback: u8 {
+            default: 0,
+            description: "1: reach this node like another, for measurements",
+        },
+    },
+}
+
+impl Service for Cpupool {
+    const NAME: &'static CStr = c"cpupooling";
+    const PORT: u16 = 10000;
+    const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
+    const CALLS: &'static [&'static str] = calls::NAMES;
+
+    fn other(
+        &self,
+        caller: &Caller<'_>,
+        line: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        commands::bare(self, caller, line, reply)
+    }
+
+    fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("jobs", self.jobs.len() as u64)?;
+        reply.field("here", self.executor.len() as u64)
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show::show(self, f)
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+
+    fn peer_restarted(&self, peer: Peer) {
+        self.executor.cancel_former(peer);
+    }
+}
+
+/// Fields are dropped in order: first no program and no peer can call, then the state goes, and
+/// with it all calls, which may be of functions of this module.
+#[pin_data]
+struct Module {
+    #[pin]
+    _calls: CpupoolRegistration<Calls>,
+    #[pin]
+    _server: Server<Cpupool>,
+    _functions: functions::Registration,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = virgo_config::node()?;
+            let limits = Limits {
+                running: module_parameters::max_running.value().clamp(1, 1024) as usize,
+                waiting: module_parameters::max_waiting.value().clamp(1, 65536) as usize,
+                jobs: module_parameters::max_jobs.value().clamp(1, 65536) as usize,
+            };
+            let loopback = module_parameters::loopback.value() != 0;
+            let pool = Cpupool::new(node, Cpupool::PORT, &limits, loopback)?;
+            let stats = Stats::new::<Cpupool>()?;
+            let calls = Calls {
+                pool: pool.clone(),
+                stats: stats.clone(),
+            };
+            Ok(try_pin_init!(Self {
+                _functions: functions::Registration::new(module, builtins::FUNCTIONS)?,
+                _server <- Server::new(pool, stats),
+                _calls <- CpupoolRegistration::new(module, calls),
+            }? Error))
+        })
+    }
+}
