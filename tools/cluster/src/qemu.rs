@@ -121,6 +121,11 @@ fn common_arguments(here: &NodeDir, images: &Images, command_line: &str) -> Vec<
     add("-L", text(&share.join("qemu")));
     add("-L", text(&share.join("seabios")));
     add("-machine", "q35,vmport=off".into());
+    // Half of what the debug kernel does to boot would be to read how PCI slots are hot-plugged.
+    add(
+        "-global",
+        "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off".into(),
+    );
     add("-display", "none".into());
     add("-pidfile", text(&here.pid_file()));
     // A daemon keeps its standard error only if there is something to log.
