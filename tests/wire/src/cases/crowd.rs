@@ -24,7 +24,7 @@ pub(super) const SUITE: Suite = suite![
 
 /// Connections that nobody needs: more than a service keeps.
 const CROWD: Rounds = Rounds {
-    debug: 200,
+    debug: 100,
     slim: 1000,
     soak: 1000,
 };
