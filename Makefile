@@ -91,7 +91,7 @@ host-test: root ## tests that need no guest
 slim-test: modules tools image ## cluster tests
 	tests/run.sh slim $(T)
 
-debug-test: modules-debug tools image-debug ## cluster tests on the debug kernel
+debug-test: modules-debug tools image-debug ## cluster tests on the debug kernel, smaller counts
 	tests/run.sh debug $(T)
 
 help: ## this text

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Runs the cluster tests on the kernel of a lane; with a name those whose name contains it.
-# VIRGO_SOAK=1 runs the full counts.
+# On the debug kernel the tests do less than on the slim one, unless VIRGO_SOAK=1: see rounds.rs.
 #
 # Usage: run.sh slim|debug [NAME]
 set -eu

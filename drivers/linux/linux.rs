@@ -58,3 +58,27 @@ macro_rules! lock_name {
         NAME
     }};
 }
+
+/// Like the kernel's macro, for code that other modules instantiate: see [`lock_name!`].
+#[macro_export]
+macro_rules! new_mutex {
+    ($data:expr, $name:literal) => {
+        ::kernel::sync::Mutex::new(
+            $data,
+            $crate::lock_name!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+
+/// Like the kernel's macro, for code that other modules instantiate: see [`lock_name!`].
+#[macro_export]
+macro_rules! new_spinlock {
+    ($data:expr, $name:literal) => {
+        ::kernel::sync::SpinLock::new(
+            $data,
+            $crate::lock_name!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}

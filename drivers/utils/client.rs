@@ -5,7 +5,6 @@
 use crate::link::Link;
 use kernel::{
     fmt,
-    new_mutex,
     prelude::*,
     sync::{
         Arc,
@@ -59,7 +58,7 @@ impl Client {
             port,
             boot: crypto::random_u64(),
             links: [const { SetOnce::new() }; MAX_NODES],
-            making <- new_mutex!((), "virgo_links"),
+            making <- linux::new_mutex!((), "virgo_links"),
         })
     }
 

@@ -28,7 +28,7 @@ impl LogLimit {
     pub(crate) fn new(burst: u32) -> impl PinInit<Self> {
         let period = Deadline::after_ms(PERIOD_MS);
         pin_init!(Self {
-            state <- kernel::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
+            state <- linux::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
             burst,
         })
     }

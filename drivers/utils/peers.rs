@@ -4,7 +4,6 @@
 
 use crate::service::Peer;
 use kernel::{
-    new_mutex,
     prelude::*,
     sync::{
         atomic::{
@@ -41,7 +40,7 @@ pub(crate) struct Peers {
 impl Peers {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            lives <- new_mutex!([const { None }; MAX_NODES], "virgo_peers"),
+            lives <- linux::new_mutex!([const { None }; MAX_NODES], "virgo_peers"),
         })
     }
 
@@ -64,7 +63,7 @@ impl Peers {
             pin_init!(Life {
                 peer,
                 over: Atomic::new(false),
-                replies <- new_mutex!(Replies::new(), "virgo_replies"),
+                replies <- linux::new_mutex!(Replies::new(), "virgo_replies"),
             }),
             GFP_KERNEL,
         )?;

@@ -175,12 +175,7 @@ impl<S: Service> Shared<S> {
             queue,
             log,
             runs: Atomic::new(0),
-            // One class for all services, hence not `new_mutex`.
-            sessions <- Mutex::new(
-                KVec::new(),
-                linux::lock_name!("virgo_sessions"),
-                kernel::static_lock_class!()
-            ),
+            sessions <- linux::new_mutex!(KVec::new(), "virgo_sessions"),
         }? Error))
     }
 

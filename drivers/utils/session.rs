@@ -19,8 +19,6 @@ use crate::{
 };
 use core::net::Ipv4Addr;
 use kernel::{
-    new_mutex,
-    new_spinlock,
     prelude::*,
     sync::{
         atomic::Relaxed,
@@ -138,8 +136,8 @@ impl Inner {
         };
         let deadline = Deadline::after_ms(STRANGER_MS);
         pin_init!(Self {
-            state <- new_mutex!(state, "virgo_session_state"),
-            limit <- new_spinlock!(Limit::Stranger(deadline), "virgo_session_limit"),
+            state <- linux::new_mutex!(state, "virgo_session_state"),
+            limit <- linux::new_spinlock!(Limit::Stranger(deadline), "virgo_session_limit"),
         })
     }
 }

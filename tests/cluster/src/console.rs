@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernels have said: nothing that a kernel says when something is wrong.
 
-use crate::support::sh;
 use anyhow::{Result, bail};
-use virgo_cluster::{Cluster, Node};
+use virgo_cluster::{Cluster, Node, Running};
 
 /// Marks of a fault in a kernel's log.
 const FAULTS: &[&str] = &[
@@ -29,8 +28,13 @@ const FAULTS: &[&str] = &[
 /// points to.
 pub fn check(cluster: &Cluster) -> Result<()> {
     let mut found = String::new();
-    for node in cluster.nodes() {
-        for line in leaks(&node)?.lines().chain(node.console()?.lines()) {
+    let scans = cluster
+        .nodes()
+        .map(|node| Ok((scan(&node)?, node)))
+        .collect::<Result<Vec<_>>>()?;
+    for (scan, node) in scans {
+        let leaks = scan.wait()?.text()?;
+        for line in leaks.lines().chain(node.console()?.lines()) {
             if FAULTS.iter().any(|fault| line.contains(fault)) {
                 found += &format!("{}: {line}\n", node.name());
             }
@@ -43,12 +47,13 @@ pub fn check(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// What kmemleak reports; nothing on a kernel without it. An object counts only if two scans in a
-/// row have not found a pointer to it.
-fn leaks(node: &Node) -> Result<String> {
-    sh(
-        node,
+/// Starts what prints kmemleak's reports; nothing on a kernel without it. An object counts only if
+/// it is 5 s old and two scans in a row have not found a pointer to it.
+fn scan(node: &Node) -> Result<Running> {
+    node.spawn([
+        "sh",
+        "-c",
         "f=/sys/kernel/debug/kmemleak; [ -e $f ] || exit 0
-         for i in 1 2 3; do sleep 2; echo scan >$f; done; cat $f",
-    )
+         for i in 1 2; do sleep 3; echo scan >$f; done; cat $f",
+    ])
 }

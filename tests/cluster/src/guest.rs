@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Test programs that run inside the guests: KUnit suites, system calls, the wire.
 
-use crate::{Test, support::sh};
+use crate::{
+    Test,
+    rounds::{Rounds, VARIABLES},
+    support::sh,
+};
 use anyhow::{Result, bail, ensure};
-use std::{env, time::Duration};
+use std::{env, iter, time::Duration};
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -13,8 +17,12 @@ pub const TESTS: &[(&str, Test)] = &[
     ("wire", wire),
 ];
 
-/// On a debug kernel under emulation a whole suite takes minutes.
-const PATIENCE: Duration = Duration::from_secs(900);
+/// Seconds that a whole suite may take, when the host is busy with other things, too.
+const PATIENCE: Rounds = Rounds {
+    debug: 900,
+    slim: 900,
+    soak: 3600,
+};
 
 fn kunit(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
@@ -44,15 +52,21 @@ fn original_program(cluster: &Cluster) -> Result<()> {
 fn wire(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(3);
     let target = format!("VIRGO_TARGET={}", node.address());
-    suite(&node, &["env", &target, "virgo-wire-tests"])
+    suite(&node, &[&target, "virgo-wire-tests"])
 }
 
-/// Runs a suite on `node`; `VIRGO_GUEST_TEST` selects tests of it by name.
+/// Runs a suite on `node`, which learns here how much to do; `VIRGO_GUEST_TEST` selects tests of it
+/// by name.
 fn suite(node: &Node, command: &[&str]) -> Result<()> {
     let filter = env::var("VIRGO_GUEST_TEST").ok();
     let program = command.last().copied().unwrap_or_default();
-    let command = command.iter().copied().chain(filter.as_deref());
-    let output = node.run_with_timeout(command, PATIENCE)?;
+    let set = |name: &&str| Some(format!("{name}={}", env::var(name).ok()?));
+    let command = iter::once("env".to_owned())
+        .chain(VARIABLES.iter().filter_map(set))
+        .chain(command.iter().map(|&word| word.into()))
+        .chain(filter);
+    let patience = Duration::from_secs(PATIENCE.count() as u64);
+    let output = node.run_with_timeout(command, patience)?;
     let said = String::from_utf8_lossy(&output.stdout);
     if !output.success() {
         bail!("{said}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -3,8 +3,8 @@
 //! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel.
 //!
 //! Each test leaves the cluster as it found it: all nodes up, all links whole. The last one looks
-//! at what the kernels have said meanwhile. `VIRGO_SOAK=1` runs the full counts where the usual
-//! run has smaller ones, since emulation is slow.
+//! at what the kernels have said meanwhile. How much they do depends on the lane, and on
+//! `VIRGO_SOAK=1`: see [`rounds`].
 
 mod console;
 mod faults;
@@ -12,6 +12,8 @@ mod guest;
 mod modules;
 mod pool;
 mod quiet;
+#[path = "../../rounds.rs"]
+mod rounds;
 mod support;
 
 use anyhow::{Result, bail};
@@ -47,6 +49,7 @@ fn main() -> Result<ExitCode> {
         lane,
         ..Options::default()
     })?);
+    support::take_ballast(&cluster)?;
     let conclusion = libtest_mimic::run(&arguments, trials(&tests, Some(&cluster)));
     // What the kernels have said is part of every run, whatever was selected.
     let clean = console::check(&cluster);

@@ -3,7 +3,8 @@
 
 use crate::{
     Test,
-    support::{fails, rounds, sh, text, wait_until_whole},
+    rounds::Rounds,
+    support::{fails, sh, text, wait_until_whole},
 };
 use anyhow::{Result, ensure};
 use std::time::Duration;
@@ -72,7 +73,12 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
         .nodes()
         .map(|node| node.spawn(["sh", "-c", traffic]))
         .collect::<Result<_>>()?;
-    let n = rounds(10, 200);
+    let n = Rounds {
+        debug: 3,
+        slim: 10,
+        soak: 200,
+    }
+    .count();
     let unload = "for m in mempool sample_echo utils config; do
             n=0; until rmmod virgo_$m 2>/dev/null; do
                 n=$((n + 1)); [ $n -lt 300 ] || { echo \"cannot unload $m\" >&2; exit 1; }; sleep 0.05

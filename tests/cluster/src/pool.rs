@@ -92,7 +92,7 @@ fn least_used(cluster: &Cluster) -> Result<()> {
     // Nodes 1 and 2 are used, so node 3 has most room.
     let heavy: Vec<String> = [1, 2]
         .iter()
-        .map(|n| sh(&node1, &format!("virgo malloc 4M --place {n}")))
+        .map(|n| sh(&node1, &format!("virgo malloc 1M --place {n}")))
         .collect::<Result<_>>()?;
     // The room of others is known from their last reply; ask node 3, too.
     let light = sh(&node1, "virgo malloc 1K --place 3")?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tests have in common.
 
+use crate::rounds::Rounds;
 use anyhow::{Context, Result, ensure};
 use std::{
-    env,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -14,14 +14,6 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What starting a command in an emulated guest may add to the time of a call.
 pub const SLACK: Duration = Duration::from_secs(5);
-
-/// A number of repetitions: `usual`, or `full` in a soak run.
-pub fn rounds(usual: usize, full: usize) -> usize {
-    match env::var_os("VIRGO_SOAK") {
-        Some(_) => full,
-        None => usual,
-    }
-}
 
 /// Runs a shell script, which must succeed, and returns what it prints, trimmed.
 pub fn sh(node: &Node, script: &str) -> Result<String> {
@@ -95,6 +87,31 @@ pub fn field(reply: &str, name: &str) -> Result<u64> {
         .find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
         .with_context(|| format!("no {name} in {reply:?}"))?;
     Ok(value.parse()?)
+}
+
+/// Takes a part of each pool before the tests, so that those which fill pools have less to do.
+pub fn take_ballast(cluster: &Cluster) -> Result<()> {
+    let mebibytes = Rounds {
+        debug: 48,
+        slim: 0,
+        soak: 0,
+    };
+    let jobs: Vec<_> = cluster
+        .nodes()
+        .map(|node| {
+            let take = format!("virgo malloc 8M --place {}", node.number());
+            let times = mebibytes.count() / 8;
+            node.spawn([
+                "sh",
+                "-c",
+                &format!("for i in $(seq {times}); do {take} || exit; done"),
+            ])
+        })
+        .collect::<Result<_>>()?;
+    for job in jobs {
+        job.wait()?.text().context("taking ballast")?;
+    }
+    Ok(())
 }
 
 /// All nodes reach each other again.

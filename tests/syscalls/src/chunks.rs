@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! An allocation that is spread over several chunks is like a vector of bytes.
 
+use crate::rounds::Rounds;
 use proptest::{
     collection,
     prelude::*,
@@ -13,6 +14,13 @@ crate::tests![
     behaves_like_a_vector,
     behaves_like_a_vector_if_placed_by_room
 ];
+
+/// How many stories are told.
+const CASES: Rounds = Rounds {
+    debug: 1,
+    slim: 6,
+    soak: 20,
+};
 
 /// Largest allocation: several chunks of the usual size.
 const MAX: usize = 400_000;
@@ -63,7 +71,7 @@ fn behaves_like_a_vector_if_placed_by_room() {
 
 fn check(place: Place) {
     let config = Config {
-        cases: 6,
+        cases: CASES.count() as u32,
         max_shrink_iters: 300,
         failure_persistence: None,
         ..Config::default()

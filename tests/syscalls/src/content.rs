@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is in memory: zeros at first, then what was set, and nothing of anybody else.
 
+use crate::rounds::Rounds;
 use virgo::{Allocation, Id};
 
 crate::tests![
@@ -39,9 +40,14 @@ fn new_memory_is_zero() {
 }
 
 fn freed_memory_is_not_seen_again() {
+    let at_once = Rounds {
+        debug: 1,
+        slim: 5,
+        soak: 5,
+    };
     for size in SIZES {
         for _ in 0..2 {
-            let ids: Vec<_> = (0..5).map(|_| new(size)).collect();
+            let ids: Vec<_> = (0..at_once.count()).map(|_| new(size)).collect();
             for id in ids {
                 assert_zero(id, size);
                 virgo::set(id, 0, &vec![0xaa; size]).expect("set");

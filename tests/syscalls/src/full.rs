@@ -74,12 +74,11 @@ fn a_full_cluster_recovers() {
     free(again);
 }
 
-/// Most of the cluster's memory in next to no time. On a node that is alone, or a fast one, that
+/// Half of the memory that the cluster has left, in next to no time. On a node that is alone, or a fast one, that
 /// may even work.
 fn what_comes_too_late_takes_nothing() {
-    let nodes = pool::nodes().len() as u64;
     let before = pool::used();
-    let outcome = Allocation::new(nodes * 32 * STEP)
+    let outcome = Allocation::new(pool::room() / 2)
         .place(Place::Random)
         .timeout(Duration::from_millis(50))
         .allocate();

@@ -2,7 +2,7 @@
 //! Tests the system calls of a running node: root runs this program in a guest, on any node of a
 //! cluster or on one that is alone. Its options are those of Rust's tests.
 //!
-//! No test may leave more cluster memory taken than it found, see [`pool`].
+//! Some tests do less on a debug kernel, see [`rounds`]. No test may leave more cluster memory taken than it found, see [`pool`].
 
 mod absent;
 mod arguments;
@@ -14,6 +14,8 @@ mod pointers;
 mod pool;
 mod raw;
 mod region;
+#[path = "../../rounds.rs"]
+mod rounds;
 mod strings;
 mod threads;
 

@@ -21,8 +21,18 @@ const AT_ONCE: usize = 8;
 
 /// Bytes taken of all pools together.
 pub(crate) fn used() -> u64 {
+    all("used")
+}
+
+/// Bytes left in all pools together.
+pub(crate) fn room() -> u64 {
+    all("limit") - all("used")
+}
+
+/// The sum of what all pools show under this name.
+fn all(name: &str) -> u64 {
     let nodes = config().nodes;
-    nodes.iter().map(|node| used_at(node.address)).sum()
+    nodes.iter().map(|node| shown_at(node.address, name)).sum()
 }
 
 /// Uses the memory of every node, so that it notices who is there and who has gone.
@@ -72,13 +82,13 @@ fn config() -> Config {
         .expect("the configuration in force")
 }
 
-fn used_at(address: Ipv4Addr) -> u64 {
+fn shown_at(address: Ipv4Addr, name: &str) -> u64 {
     let reply = text(address, "stats").unwrap_or_else(|e| panic!("{address}:{PORT}: {e}"));
-    let used = reply
+    let shown = reply
         .split_whitespace()
-        .find_map(|field| field.strip_prefix("used="))
+        .find_map(|field| field.strip_prefix(name)?.strip_prefix('='))
         .and_then(|number| number.parse().ok());
-    used.unwrap_or_else(|| panic!("{address}:{PORT}: 'stats' says '{reply}'"))
+    shown.unwrap_or_else(|| panic!("{address}:{PORT}: 'stats' says '{reply}'"))
 }
 
 /// Gives a text command, and returns all that was answered.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Many tasks at once.
 
-use crate::pool;
+use crate::{pool, rounds::Rounds};
 use std::{
     panic::resume_unwind,
     sync::{
@@ -21,8 +21,19 @@ crate::tests![
     a_hasty_task_does_no_harm_to_others,
 ];
 
-const THREADS: usize = 8;
-const ROUNDS: usize = 20;
+/// How many tasks.
+const THREADS: Rounds = Rounds {
+    debug: 3,
+    slim: 8,
+    soak: 8,
+};
+
+/// How often each of them does what it does.
+const ROUNDS: Rounds = Rounds {
+    debug: 2,
+    slim: 20,
+    soak: 20,
+};
 
 fn new(size: usize) -> Id {
     Allocation::new(size as u64)
@@ -32,7 +43,7 @@ fn new(size: usize) -> Id {
 
 /// Runs `task` in threads, which begin together.
 fn together<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let barrier = Barrier::new(THREADS);
+    let barrier = Barrier::new(THREADS.count());
     thread::scope(|scope| {
         let start = |number| {
             let (barrier, task) = (&barrier, &task);
@@ -41,7 +52,7 @@ fn together<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
                 task(number)
             })
         };
-        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        let threads: Vec<_> = (0..THREADS.count()).map(start).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, T>| {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))
         };
@@ -53,12 +64,12 @@ fn together<T: Send>(task: impl Fn(usize) -> T + Sync) -> Vec<T> {
 /// goes over the border of two.
 fn ranges_of_one_allocation_do_not_mix() {
     const RANGE: usize = 40_000;
-    let id = new(THREADS * RANGE);
+    let id = new(THREADS.count() * RANGE);
     together(|number| {
         let offset = (number * RANGE) as u64;
         let mut got = vec![0; RANGE];
-        for round in 0..ROUNDS {
-            let mine = vec![(number * ROUNDS + round) as u8; RANGE];
+        for round in 0..ROUNDS.count() {
+            let mine = vec![(round * THREADS.count() + number) as u8; RANGE];
             virgo::set(id, offset, &mine).expect("set");
             assert_eq!(virgo::get(id, offset, &mut got), Ok(RANGE));
             assert!(
@@ -72,7 +83,7 @@ fn ranges_of_one_allocation_do_not_mix() {
 
 fn allocations_do_not_mix() {
     together(|number| {
-        for round in 0..ROUNDS {
+        for round in 0..ROUNDS.count() {
             let size = 1 + (number * 7919 + round * 977) % 100_000;
             let id = new(size);
             let mut got = vec![0xee; size];
@@ -94,7 +105,7 @@ fn allocations_do_not_mix() {
 }
 
 fn one_of_many_frees() {
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS.count() {
         let id = new(if round % 2 == 0 { 100 } else { 200_000 });
         let outcomes = together(|_| virgo::free(id));
         let freed = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
@@ -107,7 +118,7 @@ fn one_of_many_frees() {
 
 /// A get that meets a free has either all bytes as they were, or finds nothing.
 fn get_beside_free() {
-    for round in 0..ROUNDS {
+    for round in 0..ROUNDS.count() {
         let size = if round % 2 == 0 { 10_000 } else { 200_000 };
         let id = new(size);
         virgo::set(id, 0, &vec![b'x'; size]).expect("set");
@@ -132,6 +143,11 @@ fn get_beside_free() {
 /// One task gives up after a millisecond, again and again; others, on the same connections, have
 /// the time that the configuration gives them.
 fn a_hasty_task_does_no_harm_to_others() {
+    let patiently = Rounds {
+        debug: 10,
+        slim: 100,
+        soak: 100,
+    };
     for node in pool::nodes() {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
@@ -145,7 +161,7 @@ fn a_hasty_task_does_no_harm_to_others() {
                 }
             });
             let patient = Allocation::new(1).place(Place::Node(node));
-            let outcomes: Vec<_> = (0..100)
+            let outcomes: Vec<_> = (0..patiently.count())
                 .map(|_| patient.allocate().and_then(virgo::free))
                 .collect();
             over.store(true, Ordering::Relaxed);

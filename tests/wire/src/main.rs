@@ -14,12 +14,15 @@
 //! | `VIRGO_FUZZ_SECONDS` | how long to send mutations of good sessions | `5`              |
 //! | `VIRGO_FUZZ_SEED`  | which mutations                               | random           |
 //!
-//! Tests whose name begins with `slow_` take up to a minute; `--skip slow_` leaves them out.
+//! Some tests do less on a debug kernel, see [`rounds`]. Those whose name begins with `slow_` take up
+//! to a minute; `--skip slow_` leaves them out.
 
 mod cases;
 mod memory;
 mod node;
 mod peer;
+#[path = "../../rounds.rs"]
+mod rounds;
 mod text;
 mod wire;
 

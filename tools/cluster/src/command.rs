@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The pause between two looks whether a command has ended: the first, and the longest.
-const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
+/// The pause between two looks whether a command has ended: the shortest, and the longest. Between
+/// them it is a quarter of the time that has passed, since each look takes time from the guest.
+const POLL: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(500));
 
 /// What came out of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +108,6 @@ impl Running {
 
     fn wait_for(self, timeout: Option<Duration>) -> Result<Output> {
         let start = Instant::now();
-        let mut pause = POLL.0;
         loop {
             match self.look() {
                 Ok(Some(output)) => return Ok(output),
@@ -119,8 +119,7 @@ impl Running {
             if let Some(after) = timeout.filter(|&timeout| start.elapsed() >= timeout) {
                 return Err(self.give_up(after));
             }
-            thread::sleep(pause);
-            pause = POLL.1.min(pause * 2);
+            thread::sleep((start.elapsed() / 4).clamp(POLL.0, POLL.1));
         }
     }
 

@@ -17,6 +17,11 @@ use std::path::Path;
 const COMMAND_LINE: &str = "console=ttyS0 ignore_loglevel panic=-1 kunit.enable=1 tsc=reliable no_timer_check \
                             random.trust_cpu=on printk.devkmsg=on";
 
+/// The emulated processor. Not with page tables of five levels: an interrupt in the moment when the
+/// kernel looks again which features its processor has would see none, and KASAN take an address
+/// for a wild one.
+const PROCESSOR: &str = "max,la57=off";
+
 /// Starts the QEMU process of node `number` of the cluster in `dir`. It outlives this process.
 pub(crate) fn start_node(dir: &RunDir, launch: &Launch, number: u8) -> Result<()> {
     start(&launch.images, &node_arguments(dir, launch, number))
@@ -121,6 +126,11 @@ fn common_arguments(here: &NodeDir, images: &Images, command_line: &str) -> Vec<
     add("-L", text(&share.join("qemu")));
     add("-L", text(&share.join("seabios")));
     add("-machine", "q35,vmport=off".into());
+    // Half of what the debug kernel does to boot would be to read how PCI slots are hot-plugged.
+    add(
+        "-global",
+        "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off".into(),
+    );
     add("-display", "none".into());
     add("-pidfile", text(&here.pid_file()));
     // A daemon keeps its standard error only if there is something to log.
@@ -139,12 +149,12 @@ fn common_arguments(here: &NodeDir, images: &Images, command_line: &str) -> Vec<
 fn accel_arguments(accel: Accel, icount: bool) -> Vec<String> {
     let arguments: &[&str] = match (accel, icount) {
         (Accel::Kvm, _) => &["-accel", "kvm", "-cpu", "host"],
-        (Accel::Tcg, false) => &["-accel", "tcg,thread=multi", "-cpu", "max"],
+        (Accel::Tcg, false) => &["-accel", "tcg,thread=multi", "-cpu", PROCESSOR],
         (Accel::Tcg, true) => &[
             "-accel",
             "tcg,thread=single",
             "-cpu",
-            "max",
+            PROCESSOR,
             "-icount",
             "shift=0,sleep=off",
         ],

@@ -6,6 +6,7 @@ use super::{Suite, suite};
 use crate::{
     node::{MEMPOOL, Node},
     peer::Peer,
+    rounds::Rounds,
     text::Text,
     wire::{Wire, is_timeout},
 };
@@ -16,10 +17,17 @@ use std::{
 };
 
 pub(super) const SUITE: Suite = suite![
-    a_thousand_idle_connections_keep_nobody_waiting,
-    a_thousand_connections_that_end_at_once_do_no_harm,
+    many_idle_connections_keep_nobody_waiting,
+    many_connections_that_end_at_once_do_no_harm,
     sessions_are_limited_and_those_that_are_go_on,
 ];
+
+/// Connections that nobody needs: more than a service keeps.
+const CROWD: Rounds = Rounds {
+    debug: 100,
+    slim: 1000,
+    soak: 1000,
+};
 
 /// How long a good client may wait for a whole session beside a crowd.
 const AT_ONCE: Duration = Duration::from_secs(2);
@@ -46,10 +54,10 @@ fn assert_served(node: &Node, text: &mut Text, peer: &mut Peer) -> io::Result<()
     Ok(())
 }
 
-fn a_thousand_idle_connections_keep_nobody_waiting(node: &Node) -> io::Result<()> {
+fn many_idle_connections_keep_nobody_waiting(node: &Node) -> io::Result<()> {
     let (mut text, mut peer) = (Text::open(node, MEMPOOL)?, Peer::open(node)?);
     let mut crowd = Vec::new();
-    for _ in 0..20 {
+    for _ in 0..CROWD.count() / 50 {
         for _ in 0..50 {
             crowd.push(Wire(node.connect(MEMPOOL)?));
         }
@@ -69,9 +77,9 @@ fn a_thousand_idle_connections_keep_nobody_waiting(node: &Node) -> io::Result<()
     assert_served(node, &mut text, &mut peer)
 }
 
-fn a_thousand_connections_that_end_at_once_do_no_harm(node: &Node) -> io::Result<()> {
+fn many_connections_that_end_at_once_do_no_harm(node: &Node) -> io::Result<()> {
     let (mut text, mut peer) = (Text::open(node, MEMPOOL)?, Peer::open(node)?);
-    for i in 0..1000 {
+    for i in 0..CROWD.count() {
         let mut wire = Wire(node.connect(MEMPOOL)?);
         match i % 4 {
             0 => (),
