@@ -14,9 +14,6 @@ STEP := qemu/step.sh
 CARGO := qemu/in-root cargo
 WORKSPACE := --manifest-path tools/Cargo.toml --workspace --locked
 
-# The cluster tests, a crate of the workspace; they need guests and are run by tests/run.sh.
-CLUSTER_TESTS := virgo-tests
-
 ##@ Using it
 demo: modules tools image ## boot three nodes, run the main job on them and show it
 	tests/demo.sh
@@ -30,7 +27,9 @@ modules: kernel ## kernel modules: build/slim/modules
 
 tools: root ## library, command line and cluster tool: build/target
 	$(STEP) tools 'library, command line, cluster tool' $(CARGO) build --release $(WORKSPACE)
+	$(STEP) tools-dynamic 'caller of library functions' qemu/in-root tools/dynamic build
 	$(STEP) c-programs 'C programs for the guests' qemu/in-root tests/c/build
+	$(STEP) called 'what other nodes run and call' qemu/in-root tests/library/build
 
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
 	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
@@ -86,7 +85,7 @@ image-debug: modules-debug tools ## the same of the debug lane
 
 host-test: root ## tests that need no guest
 	$(STEP) host-test 'tests on this machine' \
-		$(CARGO) test $(WORKSPACE) --exclude $(CLUSTER_TESTS) -- $(T)
+		qemu/in-root tests/host.sh $(T)
 
 slim-test: modules tools image ## cluster tests
 	tests/run.sh slim $(T)
