@@ -106,11 +106,12 @@ impl CpupoolCalls for Calls {
             let mut array = Array::read(a.calls, a.count)?;
             let words = Argvs::read(&array)?;
             let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
-            for (call, argv) in array.calls.iter().zip(words.iter()) {
+            for (call, argv) in array.calls.iter().zip(words.iter(&array)) {
                 let place = place(call, &config)?;
                 calls.push(Call { argv, place }, GFP_KERNEL)?;
             }
             let mut started = self.pool.start(&user, &calls)?;
+            drop(calls);
             if a.flags & CLONE_ASYNC == 0 {
                 started.wait(user.deadline)?;
             }
@@ -236,35 +237,39 @@ impl Array {
 /// Names and arguments of all calls.
 struct Argvs {
     bytes: KVVec<u8>,
-    lens: KVVec<usize>,
 }
 
 impl Argvs {
     fn read(array: &Array) -> Result<Self> {
-        let mut this = Argvs {
-            bytes: KVVec::new(),
-            lens: KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?,
-        };
+        let mut all = 0;
         for call in &array.calls {
             let len = call.argv_len as usize;
-            if len > MAX_ARGV || this.bytes.len() + len > MAX_ALL_ARGV {
+            all += len;
+            if len > MAX_ARGV || all > MAX_ALL_ARGV {
                 return Err(E2BIG);
             }
-            let from = this.bytes.len();
-            this.bytes.extend_with(len, 0, GFP_KERNEL)?;
-            let to = this.bytes.get_mut(from..).ok_or(EIO)?;
-            UserSlice::new(UserPtr::from_addr(call.argv as usize), len)
-                .reader()
-                .read_slice(to)?;
-            this.lens.push(len, GFP_KERNEL)?;
         }
-        Ok(this)
+        let mut bytes = KVVec::new();
+        bytes.extend_with(all, 0, GFP_KERNEL)?;
+        let mut rest = bytes.as_mut_slice();
+        for call in &array.calls {
+            let (argv, behind) = rest
+                .split_at_mut_checked(call.argv_len as usize)
+                .ok_or(EIO)?;
+            UserSlice::new(UserPtr::from_addr(call.argv as usize), argv.len())
+                .reader()
+                .read_slice(argv)?;
+            rest = behind;
+        }
+        Ok(Argvs { bytes })
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    /// Those of `array`, which this was read by.
+    fn iter<'a>(&'a self, array: &'a Array) -> impl Iterator<Item = &'a [u8]> {
         let mut rest = self.bytes.as_slice();
-        self.lens.iter().map(move |&len| {
-            let (argv, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
+        array.calls.iter().map(move |call| {
+            let split = rest.split_at_checked(call.argv_len as usize);
+            let (argv, behind) = split.unwrap_or((rest, b""));
             rest = behind;
             argv
         })

@@ -6,7 +6,7 @@
 use crate::{
     executor::Run,
     outcome::Outcome,
-    target::split, //
+    target::Args, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -34,9 +34,10 @@ const PLUGIN: &str = "/usr/lib/virgo/virgo_kernelupcall_plugin";
 ///
 /// [`ENOMEM`], and what starting programs fails with.
 pub(crate) fn run(argv: &[u8], run: &Run, config: &Config) -> Result<Outcome> {
-    let (name, args) = match split(argv) {
-        Ok(split) => split,
-        Err(outcome) => return Ok(outcome),
+    let mut args = Args::new();
+    let name = match args.split(argv) {
+        Ok(name) => name,
+        Err(refused) => return Ok(refused),
     };
     let mut command = Words(KVec::new());
     command.add(fmt!("virgo-run"))?;

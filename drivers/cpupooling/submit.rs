@@ -365,6 +365,9 @@ impl Frame {
             len: (argv.len() as u32).into(),
             reserved: 0.into(),
         };
+        // Once for the first one, which often is the only one.
+        let size = size_of::<clone::Call>() + argv.len();
+        self.calls.reserve(size, GFP_KERNEL)?;
         self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL)?;
         self.calls.extend_from_slice(argv, GFP_KERNEL)?;
         self.count += 1;

@@ -53,7 +53,8 @@ impl<'a> Opened<'a> {
     ///
     /// The outcome of a call that is refused.
     pub(crate) fn new(config: &Config, argv: &'a [u8]) -> Result<Self, Outcome> {
-        let (name, args) = split(argv)?;
+        let mut args = Args::new();
+        let name = args.split(argv)?;
         let function = match clone::Target::parse(name) {
             None => return Err(Outcome::refused(EINVAL, "not a name")),
             Some(clone::Target::Function(_)) => {
@@ -146,26 +147,29 @@ pub(crate) struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    pub(crate) const fn new() -> Self {
+        Args {
+            args: [b""; MAX_ARGS],
+            count: 0,
+        }
+    }
+
+    /// Takes the arguments of `argv`. Returns the name.
+    pub(crate) fn split(&mut self, argv: &'a [u8]) -> Result<&'a [u8], Outcome> {
+        let bad = |reason| Outcome::refused(EINVAL, reason);
+        let mut words = clone::words(argv).ok_or_else(|| bad("a name, and a NUL at the end"))?;
+        let name = words.next().unwrap_or_default();
+        for word in words {
+            let place = self.args.get_mut(self.count);
+            *place.ok_or_else(|| bad("more than 16 arguments"))? = word;
+            self.count += 1;
+        }
+        Ok(name)
+    }
+
     pub(crate) fn slice(&self) -> &[&'a [u8]] {
         self.args.get(..self.count).unwrap_or_default()
     }
-}
-
-/// Name and arguments.
-pub(crate) fn split(argv: &[u8]) -> Result<(&[u8], Args<'_>), Outcome> {
-    let bad = |reason| Outcome::refused(EINVAL, reason);
-    let mut words = clone::words(argv).ok_or_else(|| bad("a name, and a NUL at the end"))?;
-    let name = words.next().unwrap_or_default();
-    let mut args = Args {
-        args: [b""; MAX_ARGS],
-        count: 0,
-    };
-    for word in words {
-        let place = args.args.get_mut(args.count);
-        *place.ok_or_else(|| bad("more than 16 arguments"))? = word;
-        args.count += 1;
-    }
-    Ok((name, args))
 }
 
 fn is_listed(config: &Config, wanted: impl Fn(Item<'_>) -> bool) -> bool {
@@ -182,10 +186,10 @@ fn call(
     cancelled: &Atomic<bool>,
     max_output: usize,
 ) -> Outcome {
-    let (_, args) = match split(argv) {
-        Ok(split) => split,
-        Err(outcome) => return outcome,
-    };
+    let mut args = Args::new();
+    if let Err(refused) = args.split(argv) {
+        return refused;
+    }
     let mut output = Output::new(max_output);
     let result = function.run(&mut Call {
         uid,

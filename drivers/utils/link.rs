@@ -142,7 +142,7 @@ impl Link {
                 peer,
                 port,
                 boot,
-                state <- kernel::new_spinlock!(state, "virgo_link"),
+                state <- linux::new_spinlock!(state, "virgo_link"),
                 changed <- linux::new_wait_queue!("virgo_link"),
             }),
             GFP_KERNEL,
