@@ -13,7 +13,12 @@ use crate::{
     state::{Launch, State},
 };
 use anyhow::{Context, Result, ensure};
-use std::{collections::BTreeSet, fs::File, io::Read, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::Read,
+    sync::Arc,
+};
 
 /// A cluster that is up.
 ///
@@ -50,7 +55,6 @@ impl Cluster {
             icount: options.icount,
             smp: options.smp,
             memory: options.memory(),
-            key: new_key().context("cannot make a key")?,
         };
         let mut state = State {
             launch,
@@ -61,6 +65,7 @@ impl Cluster {
             registry.watch()?;
             let lock = run_dir.claim()?;
             state.save(&run_dir)?;
+            fs::write(run_dir.key_file(), new_key()?).context("cannot make a key")?;
             (lock, registry.add(&run_dir))
         };
         if !options.icount {

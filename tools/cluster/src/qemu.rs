@@ -57,8 +57,8 @@ fn node_arguments(dir: &RunDir, launch: &Launch, number: u8) -> Vec<String> {
     // To find out that its APIC timer is no use takes a guest that counts instructions 17 s.
     let timer = if launch.icount { " nolapic_timer" } else { "" };
     let command_line = format!(
-        "{COMMAND_LINE}{timer} virgo.node={number} virgo.nodes={} virgo.key={}",
-        launch.nodes, launch.key
+        "{COMMAND_LINE}{timer} virgo.node={number} virgo.nodes={}",
+        launch.nodes
     );
     let mut arguments = common_arguments(&here, &launch.images, &command_line);
     arguments.extend(accel_arguments(launch.accel, launch.icount));
@@ -69,6 +69,11 @@ fn node_arguments(dir: &RunDir, launch: &Launch, number: u8) -> Vec<String> {
     add(
         "-qmp",
         format!("unix:{},server=on,wait=off", text(&here.monitor())),
+    );
+    // Not on the command line, which every user of host and guest can read.
+    add(
+        "-fw_cfg",
+        format!("name=opt/virgo.key,file={}", text(&dir.key_file())),
     );
 
     // To the agent. FIFOs, because the far end of a socket goes away with every client, and the

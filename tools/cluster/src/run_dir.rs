@@ -93,6 +93,11 @@ impl RunDir {
         self.0.join("state.new")
     }
 
+    /// The key that the nodes share: made for this cluster and worth nothing elsewhere.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.0.join("key")
+    }
+
     /// Waits until no other program changes the cluster, and keeps others from it while the
     /// returned file is open.
     pub(crate) fn lock(&self) -> Result<File> {
@@ -181,10 +186,10 @@ impl RunDir {
     /// Removes what is in the directory; last the state, by which it is known to be ours.
     fn empty(&self) -> Result<()> {
         self.node_dirs().try_for_each(|node| node.remove())?;
-        for state in [self.new_state_file(), self.state_file()] {
-            match fs::remove_file(&state) {
+        for file in [self.key_file(), self.new_state_file(), self.state_file()] {
+            match fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => {
-                    return Err(e).context(format!("cannot remove {}", state.display()));
+                    return Err(e).context(format!("cannot remove {}", file.display()));
                 }
                 _ => (),
             }

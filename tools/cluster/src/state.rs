@@ -17,8 +17,6 @@ pub(crate) struct Launch {
     pub(crate) smp: u8,
     /// MiB.
     pub(crate) memory: u32,
-    /// The key that the nodes share, in hex: made for this cluster and worth nothing elsewhere.
-    pub(crate) key: String,
 }
 
 /// What a run directory remembers of its cluster.

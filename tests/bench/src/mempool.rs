@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The memory pool beside memcached: gets of 32 bytes.
+
+use crate::{
+    Bench,
+    report::Row,
+    support::{measure, measure_in_turns, sh, start_memcached, stop_memcached},
+};
+use anyhow::Result;
+use virgo_cluster::Node;
+
+pub const BENCH: Bench = Bench {
+    instructions,
+    wall_clock,
+};
+
+const GET: &str = "memcached get";
+const GETS: &str = "memcached, 16 gets";
+
+fn instructions(node: &Node) -> Result<Vec<Row>> {
+    let unit = "instructions";
+    start_memcached(node)?;
+    let memcached = measure(node, "memcached 127.0.0.1")?;
+    stop_memcached(node)?;
+    let local = measure(node, "get")?;
+    let text = measure(node, "text 127.0.0.1")?;
+    let few = measure(node, "live 100")?;
+    let many = measure(node, "live 100000")?;
+    // The way through both ends of a connection, of this node to itself.
+    reload(node, "loopback=1")?;
+    let remote = measure(node, "get 1")?;
+    reload(node, "")?;
+    let (get, gets) = ((GET, memcached["get"]), (GETS, memcached["get16"]));
+    Ok(vec![
+        Row::new("remote get by system call", unit, remote["get"], get).ratio_goal(0.85),
+        Row::new("local get by system call", unit, local["get"], get).ratio_goal(0.05),
+        Row::new("text get", unit, text["text"], get),
+        Row::new("16 text gets in one segment", unit, text["text16"], gets).ratio_goal(0.5),
+        Row::new(
+            "local get, 100000 live",
+            unit,
+            many["live100000"],
+            ("100 live", few["live100"]),
+        )
+        .ratio_goal(1.2),
+    ])
+}
+
+fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
+    let unit = "ns between two guests";
+    start_memcached(server)?;
+    let [memcached, remote, text] = measure_in_turns(
+        client,
+        [
+            &format!("memcached {}", server.address()),
+            &format!("get {}", server.number()),
+            &format!("text {}", server.address()),
+        ],
+    )?;
+    stop_memcached(server)?;
+    let (get, gets) = ((GET, memcached["get"]), (GETS, memcached["get16"]));
+    Ok(vec![
+        Row::new("remote get by system call", unit, remote["get"], get),
+        Row::new("text get", unit, text["text"], get),
+        Row::new("16 text gets in one segment", unit, text["text16"], gets),
+    ])
+}
+
+fn reload(node: &Node, parameters: &str) -> Result<()> {
+    let module = "/lib/virgo/virgo_mempool.ko";
+    sh(
+        node,
+        &format!("rmmod virgo_mempool && insmod {module} {parameters}"),
+    )?;
+    Ok(())
+}
