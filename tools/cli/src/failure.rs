@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Telling people what went wrong and what to do.
 
-use crate::output::Output;
+use crate::{clone::Failed, output::Output};
 use serde_json::json;
 use std::io::ErrorKind;
 use virgo::status;
 
 /// Prints an error to standard error.
 pub(crate) fn report(output: Output, error: &anyhow::Error) {
-    let errno = error.downcast_ref().map(virgo::Error::errno);
+    let errno = match error.downcast_ref::<Failed>() {
+        Some(failed) => Some(failed.errno),
+        None => error.downcast_ref().map(virgo::Error::errno),
+    };
     let advice = advice(error);
     if output.json {
         let error = format!("{error:#}");
@@ -24,8 +27,14 @@ pub(crate) fn report(output: Output, error: &anyhow::Error) {
 
 /// What can be done about an error.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(failed) = error.downcast_ref::<Failed>() {
+        return failed_advice(failed.errno);
+    }
     if let Some(error) = error.downcast_ref::<virgo::Error>() {
-        return call_advice(error.errno(), error.id().is_some());
+        return match error.is_of_call() {
+            true => job_advice(error.errno()),
+            false => memory_advice(error.errno(), error.id().is_some()),
+        };
     }
     match error.downcast_ref()? {
         status::Error::Io { error, .. } => match error.kind() {
@@ -44,8 +53,57 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-/// What can be done about the error of a system call, which may have been about an id.
-fn call_advice(errno: i32, id: bool) -> Option<&'static str> {
+/// What can be done about a call that did not run.
+fn failed_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOENT | libc::EINVAL => {
+            "'functions', in a text session on port 10000 of the node, lists what functions there \
+             are and what arguments they take"
+        }
+        libc::EACCES => {
+            "add it to /etc/virgo_cloud.conf of that node, 'executable = PATH' or 'library = \
+             PATH', and say 'virgo config reload' there"
+        }
+        libc::ENODEV => "'virgo nodes' shows the nodes",
+        libc::ETIMEDOUT => "it was ended at its deadline; --timeout gives it another one",
+        libc::EHOSTDOWN => {
+            "is the node up and virgo_cpupooling loaded there? 'virgo nodes --ping' shows which \
+             nodes answer"
+        }
+        libc::ECONNRESET => "the node has restarted; nobody knows whether the call had run",
+        libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
+        libc::EAGAIN => "the node has too many calls waiting; see max_waiting of virgo_cpupooling",
+        libc::ESHUTDOWN => {
+            "somebody has stopped the service: write 'start' to \
+             /sys/kernel/debug/virgo/cpupooling/peers"
+        }
+        _ => return None,
+    })
+}
+
+/// What can be done about the error of a system call about calls.
+fn job_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOSYS => {
+            "the module virgo_cpupooling is not loaded (insmod it after virgo_config and \
+             virgo_utils), or this is not a kernel with the VIRGO system calls"
+        }
+        libc::ESRCH => "its result was taken or it was never started; 'virgo jobs' lists jobs",
+        libc::EPERM => "run this as the user who has started it",
+        libc::ETIMEDOUT => "it still runs: wait again, or end it with 'virgo cancel'",
+        libc::EINVAL => "the timeout may be at most 300s, and no argument may have a NUL",
+        libc::E2BIG => "name and arguments may have 32 KiB together",
+        libc::EAGAIN => {
+            "too many results were not taken: take them with 'virgo wait', or load \
+             virgo_cpupooling with a larger max_jobs"
+        }
+        libc::ENODEV => "'virgo nodes' shows the nodes",
+        _ => return None,
+    })
+}
+
+/// What can be done about the error of a system call about memory, perhaps about an id.
+fn memory_advice(errno: i32, id: bool) -> Option<&'static str> {
     Some(match errno {
         libc::ENOSYS => {
             "the module virgo_mempool is not loaded (insmod it after virgo_config and \
@@ -79,14 +137,17 @@ mod tests {
 
     #[test]
     fn a_module_that_is_not_loaded_is_named() {
-        assert!(call_advice(libc::ENOSYS, true).is_some_and(|text| text.contains("virgo_mempool")));
+        assert!(job_advice(libc::ENOSYS).is_some_and(|text| text.contains("virgo_cpupooling")));
+        assert!(
+            memory_advice(libc::ENOSYS, true).is_some_and(|text| text.contains("virgo_mempool"))
+        );
     }
 
     #[test]
     fn a_bad_id_is_told_from_a_bad_size() {
         assert_ne!(
-            call_advice(libc::EINVAL, true),
-            call_advice(libc::EINVAL, false)
+            memory_advice(libc::EINVAL, true),
+            memory_advice(libc::EINVAL, false)
         );
     }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo`: uses and watches a VIRGO cluster from the command line.
 
+mod balance;
+mod clone;
 mod config;
 mod failure;
 mod memory;
@@ -32,6 +34,11 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Set(set) => memory::set(output, &set)?,
         Command::Get(get) => memory::get(output, &get)?,
         Command::Free { ids } => return memory::free(output, &ids),
+        Command::Clone(options) => return clone::clone(output, &options),
+        Command::Jobs => clone::jobs(output)?,
+        Command::Wait(options) => return clone::wait(output, &options),
+        Command::Cancel { jobs } => return clone::cancel(output, &jobs),
+        Command::Lb(command) => balance::run(output, &command)?,
         Command::Nodes { ping } => nodes::show(output, ping)?,
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),

@@ -7,7 +7,7 @@ use crate::{
     output::{self, Output},
 };
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     io::{self, Read},
     os::unix::ffi::OsStrExt,
@@ -71,7 +71,7 @@ pub(crate) fn get(output: Output, options: &Get) -> Result<()> {
         Ok(())
     })?;
     let mut result = json!({ "id": options.id, "offset": options.offset, "bytes": data.len() });
-    let (name, value) = json_bytes(&data);
+    let (name, value) = output::json_bytes(&data);
     result[name] = value;
     output.print(&result, String::new)
 }
@@ -93,17 +93,6 @@ fn copy_out(options: &Get, mut to: impl FnMut(&[u8]) -> Result<()>) -> Result<()
     }
 }
 
-/// Bytes as a member of a JSON object: text if they are UTF-8, otherwise hexadecimal digits.
-fn json_bytes(data: &[u8]) -> (&'static str, Value) {
-    match str::from_utf8(data) {
-        Ok(text) => ("text", text.into()),
-        Err(_) => {
-            let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
-            ("hex", hex.into())
-        }
-    }
-}
-
 /// Frees all that can be freed.
 pub(crate) fn free(output: Output, ids: &[Id]) -> Result<ExitCode> {
     let mut freed = Vec::new();
@@ -119,15 +108,4 @@ pub(crate) fn free(output: Output, ids: &[Id]) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_become_text_or_digits() {
-        assert_eq!(json_bytes(b"a\0\n"), ("text", "a\0\n".into()));
-        assert_eq!(json_bytes(b"\xff\x01"), ("hex", "ff01".into()));
-    }
 }

@@ -3,17 +3,19 @@
 
 use clap::{Args, Parser, Subcommand};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
-use virgo::{Id, Place};
+use virgo::{Id, On, Place, abi::MAX_CALLS};
 
 /// Use and watch a VIRGO cluster
 ///
 /// Memory of all nodes is allocated, set, got and freed by its id, which is the same on every node.
+/// Functions and programs run on any node.
 #[derive(Debug, Parser)]
 #[command(
     name = "virgo",
     version,
     after_help = "Exit status: 0 if all went well, 1 if something failed, 2 if the command line \
-                  is wrong.\n\
+                  is wrong; clone and wait have that of the program they ran, 128 and the \
+                  signal's number if one killed it.\n\
                   Sizes take K, M and G for 1024, 1024² and 1024³; times are like 200ms or 2s."
 )]
 pub(crate) struct Arguments {
@@ -48,6 +50,28 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
     },
+    /// Run a function or a program on some node
+    ///
+    /// COMMAND is TARGET [ARG...]. TARGET is the name of a kernel function, the absolute path of a program, or PATH:SYMBOL for
+    /// a function of a library. Programs and libraries must be allowed by the configuration of the
+    /// node that they run on. Output goes to where this command's goes; the value that a function
+    /// returns is printed behind it.
+    Clone(Clone),
+    /// List the calls made here whose results were not taken (as root)
+    Jobs,
+    /// Wait for a job and take its result
+    Wait(Wait),
+    /// End jobs, wherever they run
+    ///
+    /// Their results are ECANCELED then, unless they had ended before.
+    Cancel {
+        /// Jobs, as clone --async prints them
+        #[arg(required = true, value_name = "JOB")]
+        jobs: Vec<u64>,
+    },
+    /// How calls are spread over the nodes
+    #[command(subcommand)]
+    Lb(Balance),
     /// Show the nodes, and how the services of this one reach them (as root)
     ///
     /// A service is connected to a node from the first use on: 'up', 'down', or '-' if it was not
@@ -109,6 +133,82 @@ pub(crate) struct Get {
     pub(crate) length: Option<u64>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Clone {
+    /// Where: least (loaded), random, two (the less loaded of two random nodes), the number of a
+    /// node, or all [default: as configured]
+    #[arg(long, value_name = "NODE|least|random|two|all", value_parser = place)]
+    pub(crate) on: Option<Where>,
+    /// When it is ended at the latest, such as 2s [default: as configured]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Do not wait: print the job, for wait and cancel
+    #[arg(long = "async")]
+    pub(crate) asynchronous: bool,
+    /// Say on standard error which node it ran on, and how it ended
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+    /// What to run, and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Where to run a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// On one node.
+    On(On),
+    /// On each.
+    All,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Wait {
+    /// The job, as clone --async prints it
+    pub(crate) job: u64,
+    /// How long to wait, such as 2s [default: as configured]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Say on standard error which node it ran on, and how it ended
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Balance {
+    /// Compute how many calls a node has to expect, and measure how many it gets
+    ///
+    /// k/N is what calls at random places give each node on average. Beside it stands the formula
+    /// of the original, which is something else (docs/functions.md).
+    Model(Model),
+    /// Show what this node knows of the others' load (as root)
+    ///
+    /// '-' is what was not said lately; SENT are the calls that went there since.
+    Show,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    /// Nodes
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) nodes: u32,
+    /// Calls
+    #[arg(value_name = "K")]
+    pub(crate) calls: u32,
+    /// Make this many calls and show how many each node got
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) measure: Option<u32>,
+    /// Where these calls go: least, random, two, or the number of a node [default: as configured]
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) on: Option<On>,
+    /// How long each of these calls keeps a processor busy, such as 5ms [default: not at all]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) spin: Option<Duration>,
+    /// How many calls are made at once
+    #[arg(long, value_name = "COUNT", default_value = "1000", value_parser = batch)]
+    pub(crate) batch: usize,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Say what is wrong with configuration files, without using them
@@ -126,6 +226,23 @@ pub(crate) enum ConfigCommand {
     ///
     /// If a file is bad, the configuration stays as it was.
     Reload,
+}
+
+fn place(text: &str) -> Result<Where, &'static str> {
+    match text {
+        "all" => Ok(Where::All),
+        _ => text
+            .parse()
+            .map(Where::On)
+            .map_err(|_| "expected 'least', 'random', 'two', 'all' or the number of a node"),
+    }
+}
+
+fn batch(text: &str) -> Result<usize, &'static str> {
+    match text.parse() {
+        Ok(count @ 1..=MAX_CALLS) => Ok(count),
+        _ => Err("expected 1 to 1000"),
+    }
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -170,6 +287,19 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_the_target_is_its_own() {
+        let line = "virgo clone --on 2 --async echo --on x -v";
+        let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+        let Command::Clone(clone) = arguments.command else {
+            panic!("{arguments:?}");
+        };
+        assert_eq!(clone.on, Some(Where::On(On::Node(2))));
+        assert!(clone.asynchronous && !clone.verbose);
+        assert_eq!(clone.command, ["echo", "--on", "x", "-v"]);
+        assert_eq!(place("all"), Ok(Where::All));
+    }
+
+    #[test]
     fn wrong_lines_are_refused_with_status_2() {
         for line in [
             "virgo",
@@ -179,6 +309,12 @@ mod tests {
             "virgo malloc 1 --timeout 5",
             "virgo free",
             "virgo get xyz",
+            "virgo clone",
+            "virgo clone --on most noop",
+            "virgo wait",
+            "virgo cancel x",
+            "virgo lb model 0 1",
+            "virgo lb model 3 1 --measure 1 --batch 1001",
         ] {
             let error = Arguments::try_parse_from(line.split(' ')).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 use std::io::{self, Write};
 
 /// How results are printed.
@@ -35,6 +36,17 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
         .context("cannot write to standard output")
 }
 
+/// Bytes as a member of a JSON object: text if they are UTF-8, otherwise hexadecimal digits.
+pub(crate) fn json_bytes(data: &[u8]) -> (&'static str, Value) {
+    match str::from_utf8(data) {
+        Ok(text) => ("text", text.into()),
+        Err(_) => {
+            let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+            ("hex", hex.into())
+        }
+    }
+}
+
 /// Lines up `rows` under `header`. Columns from `numbers` on are aligned to the right.
 pub(crate) fn table(header: Vec<String>, numbers: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
@@ -53,6 +65,12 @@ pub(crate) fn table(header: Vec<String>, numbers: usize, rows: Vec<Vec<String>>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_become_text_or_digits() {
+        assert_eq!(json_bytes(b"a\0\n"), ("text", "a\0\n".into()));
+        assert_eq!(json_bytes(b"\xff\x01"), ("hex", "ff01".into()));
+    }
 
     #[test]
     fn columns_are_lined_up() {

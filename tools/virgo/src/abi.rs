@@ -107,9 +107,104 @@ pub struct FreeArgs {
     pub timeout_ms: u32,
 }
 
+/// Place of [`Call`]: as `/etc/virgo_client.conf` says.
+pub const RUN_DEFAULT: u32 = 0;
+/// Place of [`Call`]: the least loaded node, as far as is known.
+pub const RUN_LEAST: u32 = 1;
+/// Place of [`Call`]: a random node.
+pub const RUN_RANDOM: u32 = 2;
+/// Place of [`Call`]: the less loaded of two random nodes.
+pub const RUN_TWO: u32 = 3;
+/// Place of [`Call`]: on [`Call::node`].
+pub const RUN_NODE: u32 = 4;
+
+/// State of [`Call`]: what came of it is not known yet.
+pub const CALL_RUNNING: u32 = 0;
+/// State of [`Call`]: a function returned the value.
+pub const CALL_RETURNED: u32 = 1;
+/// State of [`Call`]: a program ended with the value as status.
+pub const CALL_EXITED: u32 = 2;
+/// State of [`Call`]: the signal with this number killed it.
+pub const CALL_KILLED: u32 = 3;
+/// State of [`Call`]: it did not run, or nobody knows; the value is an errno.
+pub const CALL_FAILED: u32 = 4;
+
+/// Flag of [`Call`], set by the kernel: there was more output than is shown.
+pub const CALL_TRUNCATED: u32 = 1 << 0;
+
+/// Flag of [`CloneArgs`]: do not wait; `virgo_wait` gets the results.
+pub const CLONE_ASYNC: u32 = 1 << 0;
+
+/// Most calls in one `virgo_clone2` or `virgo_wait`.
+pub const MAX_CALLS: usize = 1000;
+
+/// One call of a function or program on some node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Call {
+    /// Address of what to call and its arguments, each ended by a NUL byte.
+    pub argv: u64,
+    /// Address for the output: standard output, then standard error.
+    pub output: u64,
+    /// Set: names the job until its result was taken.
+    pub job: u64,
+    /// Set: what the state says.
+    pub value: i64,
+    /// Bytes at `argv`, with the NULs.
+    pub argv_len: u32,
+    /// Room at `output`.
+    pub output_len: u32,
+    /// One of the `RUN_` constants.
+    pub place: u32,
+    /// Number of the node for [`RUN_NODE`], otherwise 0; set to the node that it went to.
+    pub node: u32,
+    /// Set: one of the `CALL_` states.
+    pub state: u32,
+    /// Set: bytes of standard output.
+    pub out_len: u32,
+    /// Set: bytes of standard error behind them.
+    pub err_len: u32,
+    /// 0; set: [`CALL_TRUNCATED`].
+    pub flags: u32,
+}
+
+/// Arguments of `virgo_clone2`, and of `virgo_wait` with other flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CloneArgs {
+    /// Address of an array of [`Call`].
+    pub calls: u64,
+    /// How many: 1 to [`MAX_CALLS`].
+    pub count: u32,
+    /// [`CLONE_ASYNC`]; for `virgo_wait` 0.
+    pub flags: u32,
+    /// Deadline of each call, or longest wait; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Arguments of `virgo_wait`.
+pub type WaitArgs = CloneArgs;
+
+/// Arguments of `virgo_cancel`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CancelArgs {
+    /// The job.
+    pub job: u64,
+    /// Must be 0.
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+}
+
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
+const _: () = assert!(size_of::<Call>() == 64 && align_of::<Call>() == 8);
+const _: () = assert!(size_of::<CloneArgs>() == 24 && align_of::<CloneArgs>() == 8);
+const _: () = assert!(size_of::<CancelArgs>() == 16 && align_of::<CancelArgs>() == 8);
 
 #[cfg(test)]
 mod tests {
@@ -141,16 +236,41 @@ mod tests {
     fn constants_are_those_of_the_header() {
         assert_eq!(defines("VIRGO_MALLOC_SHARED"), [("", "(1U << 0)")]);
         assert_eq!(MALLOC_SHARED, 1 << 0);
+        assert_eq!(defines("VIRGO_CLONE_ASYNC"), [("", "(1U << 0)")]);
+        assert_eq!(CLONE_ASYNC, 1 << 0);
         let places = [
             ("DEFAULT", PLACE_DEFAULT),
             ("RANDOM", PLACE_RANDOM),
             ("LEAST_USED", PLACE_LEAST_USED),
             ("NODE", PLACE_NODE),
         ];
-        let header = defines("VIRGO_PLACE_")
-            .into_iter()
-            .map(|(name, value)| (name, value.parse().unwrap()));
-        assert!(header.eq(places));
+        assert_eq!(numbers("VIRGO_PLACE_"), places);
+        let runs = [
+            ("DEFAULT", RUN_DEFAULT),
+            ("LEAST", RUN_LEAST),
+            ("RANDOM", RUN_RANDOM),
+            ("TWO", RUN_TWO),
+            ("NODE", RUN_NODE),
+        ];
+        assert_eq!(numbers("VIRGO_RUN_"), runs);
+        let states = [
+            ("RUNNING", CALL_RUNNING),
+            ("RETURNED", CALL_RETURNED),
+            ("EXITED", CALL_EXITED),
+            ("KILLED", CALL_KILLED),
+            ("FAILED", CALL_FAILED),
+        ];
+        assert_eq!(numbers("VIRGO_CALL_"), states);
+        assert_eq!(defines("VIRGO_CALL_TRUNCATED"), [("", "(1U << 0)")]);
+        assert_eq!(CALL_TRUNCATED, 1 << 0);
+        assert_eq!(defines("VIRGO_MAX_CALLS"), [("", "1000")]);
+        assert_eq!(MAX_CALLS, 1000);
+    }
+
+    /// Those of [`defines`] that are plain numbers.
+    fn numbers(prefix: &str) -> Vec<(&'static str, u32)> {
+        let plain = |(name, value): (_, &str)| Some((name, value.parse().ok()?));
+        defines(prefix).into_iter().filter_map(plain).collect()
     }
 
     /// Members of a structure of the header, in order.
@@ -198,6 +318,29 @@ mod tests {
             timeout_ms
         );
         assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms);
+        assert_members!(
+            "virgo_call",
+            Call,
+            argv,
+            output,
+            job,
+            value,
+            argv_len,
+            output_len,
+            place,
+            node,
+            state,
+            out_len,
+            err_len,
+            flags
+        );
+        for structure in ["virgo_clone_args", "virgo_wait_args"] {
+            assert_eq!(
+                members(structure),
+                ["calls", "count", "flags", "timeout_ms", "reserved"]
+            );
+        }
+        assert_members!("virgo_cancel_args", CancelArgs, job, flags, timeout_ms);
     }
 
     #[test]
@@ -206,6 +349,9 @@ mod tests {
             ("MALLOC", size_of::<MallocArgs>()),
             ("DATA", size_of::<DataArgs>()),
             ("FREE", size_of::<FreeArgs>()),
+            ("CLONE", size_of::<CloneArgs>()),
+            ("WAIT", size_of::<WaitArgs>()),
+            ("CANCEL", size_of::<CancelArgs>()),
         ];
         for (name, size) in sizes {
             let define = format!("VIRGO_{name}_ARGS_SIZE_VER0");

@@ -2,9 +2,9 @@
 //! The system calls themselves. Everything else in this crate is safe Rust upon them.
 #![expect(unsafe_code, reason = "system calls take addresses")]
 
-use crate::abi::{DataArgs, FreeArgs, MallocArgs, nr};
+use crate::abi::{self, CancelArgs, CloneArgs, DataArgs, FreeArgs, MallocArgs, WaitArgs, nr};
 use libc::{c_int, c_long};
-use std::{ffi::CStr, io};
+use std::{ffi::CStr, io, marker::PhantomData};
 
 /// What a call returns: a number of bytes or 0, or an errno.
 type Outcome = Result<usize, c_int>;
@@ -59,6 +59,78 @@ pub(crate) fn free2(id: u64, timeout_ms: u32) -> Outcome {
     };
     // SAFETY: The call reads `args`.
     outcome(unsafe { libc::syscall(nr::FREE2, &raw const args, size_of::<FreeArgs>()) })
+}
+
+/// An array of calls, and the memory that it names.
+///
+/// # Invariants
+///
+/// The addresses of each call are those of memory that is borrowed for `'a`, with their lengths.
+#[derive(Default)]
+pub(crate) struct Calls<'a> {
+    array: Vec<abi::Call>,
+    memory: PhantomData<(&'a [u8], &'a mut [u8])>,
+}
+
+impl<'a> Calls<'a> {
+    /// Adds a call; what it says of addresses and lengths does not count.
+    pub(crate) fn push(&mut self, call: abi::Call, argv: &'a [u8], output: &'a mut [u8]) {
+        let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.array.push(abi::Call {
+            // INVARIANT: They are those of what is borrowed; a length is never too large.
+            argv: argv.as_ptr().expose_provenance() as u64,
+            argv_len: len(argv),
+            output_len: len(output),
+            output: output.as_mut_ptr().expose_provenance() as u64,
+            ..call
+        });
+    }
+
+    /// What became of the calls, in the order in which they were added. The outputs can be read
+    /// then.
+    pub(crate) fn into_array(self) -> Vec<abi::Call> {
+        self.array
+    }
+
+    /// `virgo_clone2`.
+    pub(crate) fn clone2(&mut self, flags: u32, timeout_ms: u32) -> Outcome {
+        let args = CloneArgs {
+            flags,
+            ..self.args(timeout_ms)
+        };
+        // SAFETY: The call reads `args`, and reads and writes the `count` structures there. By the
+        // invariant it reads what was borrowed as `argv` and writes what was as `output`, which
+        // may hold any bytes.
+        outcome(unsafe { libc::syscall(nr::CLONE2, &raw const args, size_of::<CloneArgs>()) })
+    }
+
+    /// `virgo_wait`.
+    pub(crate) fn wait(&mut self, timeout_ms: u32) -> Outcome {
+        let args = self.args(timeout_ms);
+        // SAFETY: As in `clone2`.
+        outcome(unsafe { libc::syscall(nr::WAIT, &raw const args, size_of::<WaitArgs>()) })
+    }
+
+    fn args(&mut self, timeout_ms: u32) -> CloneArgs {
+        CloneArgs {
+            calls: self.array.as_mut_ptr().expose_provenance() as u64,
+            count: u32::try_from(self.array.len()).unwrap_or(u32::MAX),
+            flags: 0,
+            timeout_ms,
+            reserved: 0,
+        }
+    }
+}
+
+/// `virgo_cancel`.
+pub(crate) fn cancel(job: u64, timeout_ms: u32) -> Outcome {
+    let args = CancelArgs {
+        job,
+        flags: 0,
+        timeout_ms,
+    };
+    // SAFETY: The call reads `args`.
+    outcome(unsafe { libc::syscall(nr::CANCEL, &raw const args, size_of::<CancelArgs>()) })
 }
 
 fn outcome(returned: c_long) -> Outcome {

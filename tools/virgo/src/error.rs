@@ -9,7 +9,7 @@ use std::{
 };
 use virgo_proto::errno::Errno;
 
-/// Why a call has failed: what was to be done to which allocation, and an errno.
+/// Why a call has failed: what was to be done, and an errno.
 ///
 /// ```no_run
 /// use virgo::Id;
@@ -36,6 +36,10 @@ pub(crate) enum Tried {
     Get { id: Id, offset: u64, len: usize },
     SetString { id: Id, len: usize },
     Free { id: Id },
+    Run { count: usize },
+    Wait { job: u64 },
+    WaitAny { count: usize },
+    Cancel { job: u64 },
 }
 
 impl Error {
@@ -43,15 +47,27 @@ impl Error {
         Self { tried, errno }
     }
 
+    /// Whether a call of a function or program has failed.
+    pub fn is_of_call(&self) -> bool {
+        matches!(
+            self.tried,
+            Tried::Run { .. } | Tried::Wait { .. } | Tried::WaitAny { .. } | Tried::Cancel { .. }
+        )
+    }
+
     /// The error number, as in `<errno.h>`.
     pub fn errno(&self) -> c_int {
         self.errno
     }
 
-    /// The allocation that was to be used; `None` if there was to be one.
+    /// The allocation that was to be used; `None` if there was to be one, and for calls.
     pub fn id(&self) -> Option<Id> {
         match self.tried {
-            Tried::Allocate { .. } => None,
+            Tried::Allocate { .. }
+            | Tried::Run { .. }
+            | Tried::Wait { .. }
+            | Tried::WaitAny { .. }
+            | Tried::Cancel { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -68,21 +84,39 @@ impl Display for Tried {
             Self::Get { id, offset, len } => write!(f, "get {len} bytes of {id} from {offset} on"),
             Self::SetString { id, len } => write!(f, "set {id} to a string of {len} bytes"),
             Self::Free { id } => write!(f, "free {id}"),
+            Self::Run { count: 1 } => write!(f, "run a call"),
+            Self::Run { count } => write!(f, "run {count} calls"),
+            Self::Wait { job } => write!(f, "wait for job {job}"),
+            Self::WaitAny { count } => write!(f, "wait for {count} jobs"),
+            Self::Cancel { job } => write!(f, "cancel job {job}"),
         }
     }
 }
 
 impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: ", self.tried)?;
-        let known = Errno::from_wire(self.errno.unsigned_abs());
+        write!(f, "cannot {}: {}", self.tried, Reason(self.errno))
+    }
+}
+
+/// Shows what an errno means to VIRGO, and its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason(
+    /// The errno.
+    pub c_int,
+);
+
+impl Display for Reason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(errno) = *self;
+        let known = Errno::from_wire(errno.unsigned_abs());
         match known {
             // The text of proto is about text commands.
             Errno::ENOSYS => write!(f, "no module serves the call (ENOSYS)"),
-            _ if known.to_wire() == self.errno.unsigned_abs() => {
+            _ if known.to_wire() == errno.unsigned_abs() => {
                 write!(f, "{} ({})", known.text(), known.name())
             }
-            _ => io::Error::from_raw_os_error(self.errno).fmt(f),
+            _ => io::Error::from_raw_os_error(errno).fmt(f),
         }
     }
 }
@@ -125,6 +159,19 @@ mod tests {
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
         }
+    }
+
+    #[test]
+    fn says_which_jobs() {
+        let text = |tried, errno| Error::new(tried, errno).to_string();
+        assert_eq!(
+            text(Tried::WaitAny { count: 3 }, libc::ETIMEDOUT),
+            "cannot wait for 3 jobs: no answer in time (ETIMEDOUT)"
+        );
+        assert_eq!(
+            text(Tried::Cancel { job: 7 }, libc::ESRCH),
+            "cannot cancel job 7: no such job (ESRCH)"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory of a whole VIRGO cluster, used by system call.
+//! Memory and processors of a whole VIRGO cluster, used by system call.
 //!
 //! An allocation lies in the memory of one node or of several, and is named by an [`Id`] that
 //! every node understands:
@@ -18,6 +18,16 @@
 //! # Ok::<(), virgo::Error>(())
 //! ```
 //!
+//! A [`Call`] runs a function or a program on any node:
+//!
+//! ```no_run
+//! use virgo::{Call, On};
+//!
+//! let outcome = virgo::run(&Call::new("echo").arg("hello").on(On::Least))?;
+//! println!("node {}: {:?}", outcome.node, outcome.ended);
+//! # Ok::<(), virgo::Error>(())
+//! ```
+//!
 //! Every call ends by its deadline: the one that the node's configuration sets, or one of the
 //! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
 //!
@@ -27,13 +37,17 @@
 pub mod abi;
 mod allocation;
 mod call;
+mod clone;
 mod error;
 mod id;
 mod memory;
 pub mod status;
 
 pub use allocation::{Allocation, ParsePlaceError, Place};
-pub use error::Error;
+pub use clone::{
+    Call, Ended, Job, On, Outcome, ParseOnError, cancel, run, run_all, start, start_all, wait_any,
+};
+pub use error::{Error, Reason};
 pub use id::{Id, ParseIdError};
 pub use memory::{Within, free, get, get_string, set, set_string, within};
 

@@ -99,7 +99,7 @@ pub fn within(timeout: Duration) -> Within {
 /// `EINVAL`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Within {
-    timeout_ms: u32,
+    pub(crate) timeout_ms: u32,
 }
 
 impl Within {

@@ -16,10 +16,12 @@
 //! ```
 
 mod config;
+mod cpupool;
 mod peers;
 mod stats;
 
 pub use config::{Config, Node};
+pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use peers::{Peer, Peers};
 pub use stats::{Operation, Stats};
 
@@ -114,6 +116,15 @@ impl Status {
     /// See [`Error`].
     pub fn peers(&self, service: &str) -> Result<Peers, Error> {
         read(&self.root.join(service).join("peers"))
+    }
+
+    /// The processor pool: calls made here, calls that run here, and the nodes' loads.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn cpupool(&self) -> Result<Cpupool, Error> {
+        read(&self.root.join("cpupooling").join("state"))
     }
 
     fn config_file(&self) -> PathBuf {

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The processor pool of this node, and which nodes there are.
+
+use std::{
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+use virgo::{
+    Call, Ended, On, Outcome,
+    status::{Cpupool, Status},
+};
+
+/// How long what was ended may take to end: the processors are emulated.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether a kernel module is loaded.
+pub(crate) fn is_loaded(module: &str) -> bool {
+    Path::new("/sys/module").join(module).exists()
+}
+
+/// The numbers of all nodes.
+pub(crate) fn nodes() -> Vec<u32> {
+    let config = Status::default().config().expect("the configuration");
+    let nodes = config.nodes.iter();
+    nodes.map(|node| node.number.into()).collect()
+}
+
+/// The number of this node.
+pub(crate) fn this_node() -> u32 {
+    let config = Status::default().config().expect("the configuration");
+    config.me.into()
+}
+
+/// The number of another node than this; this one if it is alone.
+pub(crate) fn other_node() -> u32 {
+    let this = this_node();
+    let other = nodes().into_iter().find(|&node| node != this);
+    other.unwrap_or(this)
+}
+
+/// Jobs of this node, and calls that run or wait here.
+pub(crate) fn state() -> Cpupool {
+    Status::default().cpupool().expect("the pool's state")
+}
+
+/// Calls that run or wait on node `on`, as it says itself.
+pub(crate) fn running(on: u32) -> u32 {
+    let outcome = virgo::run(&Call::new("node").on(On::Node(on))).expect("run");
+    assert_eq!(outcome.ended, Ended::Returned(on.into()), "{outcome:?}");
+    // The reply has told how loaded the node is.
+    let seen = state().seen;
+    let seen = seen.iter().find(|seen| u32::from(seen.node) == on);
+    let load = seen.and_then(|seen| seen.load.as_ref());
+    load.expect("a node that has just replied").calls
+}
+
+/// Waits until `test` holds.
+pub(crate) fn eventually(what: &str, test: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !test() {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until nothing runs anywhere, and no job is left.
+pub(crate) fn assert_settles() {
+    let nodes = nodes();
+    eventually("no job is left", || state().made.is_empty());
+    eventually("nothing runs", || {
+        nodes.iter().all(|&node| running(node) == 0)
+    });
+}
+
+/// Runs a call, which must end well.
+pub(crate) fn run(call: &Call) -> Outcome {
+    virgo::run(call).unwrap_or_else(|error| panic!("{call:?}: {error}"))
+}
+
+/// How a call of `target` with `args` ends, on each node.
+pub(crate) fn ends_everywhere(target: &str, args: &[&str], ended: Ended) {
+    for node in nodes() {
+        let outcome = run(&Call::new(target).args(args).on(On::Node(node)));
+        assert_eq!(outcome.ended, ended, "{target} {args:?}: {outcome:?}");
+        assert_eq!(outcome.node, node, "{target}");
+        if matches!(ended, Ended::Failed(_)) {
+            assert_eq!(outcome.stdout, b"", "{target}");
+            assert_ne!(outcome.stderr, b"", "a reason for {target}");
+        }
+    }
+}
