@@ -5,6 +5,7 @@
 //!
 //! A service is a file here, one in `guest/`, and an entry in each of the two lists.
 
+mod cpupooling;
 mod idle;
 mod mempool;
 mod report;
@@ -24,7 +25,7 @@ pub struct Bench {
 }
 
 /// First the one that wants a node where nothing has happened.
-const BENCHES: &[Bench] = &[idle::BENCH, mempool::BENCH];
+const BENCHES: &[Bench] = &[idle::BENCH, mempool::BENCH, cpupooling::BENCH];
 
 fn main() -> Result<()> {
     let top = PathBuf::from(env::var_os("VIRGO_TOP").context("VIRGO_TOP is not set")?);

@@ -68,6 +68,8 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
             id=$(virgo malloc 300000) && virgo set $id data && virgo get $id --length 4 && virgo free $id
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007
+            virgo clone --on 3 noop; virgo clone --on 3 sleep 20
+            virgo clone --on 3 virgo_cloud_test_kernelspace
         done >/dev/null 2>&1; rm /tmp/stop";
     let running: Vec<_> = cluster
         .nodes()
@@ -79,12 +81,13 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
         soak: 200,
     }
     .count();
-    let unload = "for m in mempool sample_echo utils config; do
-            n=0; until rmmod virgo_$m 2>/dev/null; do
+    let order = "$(grep -v '^#' /lib/virgo/order) virgo_sample_echo";
+    let unload = "for m in virgo_sample_echo $(grep -v '^#' /lib/virgo/order | tac); do
+            n=0; until rmmod $m 2>/dev/null; do
                 n=$((n + 1)); [ $n -lt 300 ] || { echo \"cannot unload $m\" >&2; exit 1; }; sleep 0.05
             done
         done";
-    let load = "for m in config utils mempool sample_echo; do insmod /lib/virgo/virgo_$m.ko || exit 1; done";
+    let load = format!("for m in {order}; do insmod /lib/virgo/$m.ko || exit 1; done");
     let script = format!(
         "i=0; while [ $i -lt {n} ]; do i=$((i + 1)); {unload}; {load}; sleep 0.3; done; echo $i rounds"
     );

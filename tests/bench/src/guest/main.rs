@@ -6,6 +6,7 @@
 //!
 //! Usage: `virgo-bench-guest MEASUREMENT [ARGUMENT]`
 
+mod cpupooling;
 mod mempool;
 mod session;
 
@@ -16,7 +17,7 @@ use std::{env, time::Instant};
 type Measurement = fn(argument: &str) -> Result<()>;
 
 /// All that can be measured, by name.
-const MEASUREMENTS: &[&[(&str, Measurement)]] = &[mempool::MEASUREMENTS];
+const MEASUREMENTS: &[&[(&str, Measurement)]] = &[mempool::MEASUREMENTS, cpupooling::MEASUREMENTS];
 
 fn main() -> Result<()> {
     let name = env::args().nth(1).unwrap_or_default();
@@ -48,5 +49,19 @@ fn measure(name: &str, mut operation: impl FnMut() -> Result<()>) -> Result<()> 
         .collect::<Result<Vec<_>>>()?;
     nanos.sort_unstable();
     println!("{name} {}", nanos[BATCHES / 2]);
+    Ok(())
+}
+
+/// Times an operation that takes long and does so many things: the median of five.
+fn measure_slow(name: &str, things: usize, mut operation: impl FnMut() -> Result<()>) -> Result<()> {
+    operation()?;
+    let mut nanos = [0; 5];
+    for place in &mut nanos {
+        let start = Instant::now();
+        operation()?;
+        *place = start.elapsed().as_nanos();
+    }
+    nanos.sort_unstable();
+    println!("{name} {}", nanos[2] / things as u128);
     Ok(())
 }

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The processor pool beside other ways to have another machine do something: a SunRPC NULL call
+//! of rpcbind, a request and reply of 64 bytes by NATS, a command by ssh.
+
+use crate::{
+    Bench,
+    report::Row,
+    support::{measure, measure_in_turns, sh},
+};
+use anyhow::Result;
+use virgo_cluster::Node;
+
+pub const BENCH: Bench = Bench {
+    instructions,
+    wall_clock,
+};
+
+const NULL: &str = "SunRPC NULL call";
+const NATS: &str = "NATS request";
+const SSH: &str = "ssh host true";
+
+fn instructions(node: &Node) -> Result<Vec<Row>> {
+    let unit = "instructions";
+    start_peers(node)?;
+    let null = measure(node, "rpc 127.0.0.1")?["null"];
+    let nats = measure(node, "nats 127.0.0.1")?["nats"];
+    let ssh = measure(node, "ssh 127.0.0.1")?["ssh"];
+    stop_peers(node)?;
+    let local = measure(node, "noop 1")?;
+    reload(node, "loopback=1")?;
+    let remote = measure(node, "noop 1")?;
+    let program = measure(node, "program 1")?;
+    reload(node, "")?;
+    let (noop, each) = (remote["noop"], remote["noop1000"]);
+    Ok(vec![
+        Row::new("call of a function that does nothing", unit, noop, (NULL, null)).ratio_goal(0.55),
+        Row::new("the same", unit, noop, (NATS, nats)).ratio_goal(0.3),
+        Row::new("the same, 1000 at once", unit, each, ("one at a time", noop)).ratio_goal(0.125),
+        Row::new("the same on this node", unit, local["noop"], (NULL, null)),
+        Row::new("program with output", unit, program["program"], (SSH, ssh)).ratio_goal(0.3),
+    ])
+}
+
+fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
+    let unit = "ns between two guests";
+    start_peers(server)?;
+    let [null, nats, noop] = measure_in_turns(
+        client,
+        [
+            &format!("rpc {}", server.address()),
+            &format!("nats {}", server.address()),
+            &format!("noop {}", server.number()),
+        ],
+    )?;
+    stop_peers(server)?;
+    let noop = noop["noop"];
+    Ok(vec![
+        Row::new("call of a function that does nothing", unit, noop, (NULL, null["null"])),
+        Row::new("the same", unit, noop, (NATS, nats["nats"])),
+    ])
+}
+
+/// Starts the peers, and returns when all answer.
+fn start_peers(node: &Node) -> Result<()> {
+    let start = "rpcbind -h 0.0.0.0
+        nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &
+        mkdir -p /etc/dropbear /root/.ssh /dev/pts
+        mount | grep -q /dev/pts || mount -t devpts devpts /dev/pts
+        [ -e /etc/dropbear/key ] || dropbearkey -t ed25519 -f /etc/dropbear/key >/dev/null 2>&1
+        [ -e /root/.ssh/id ] || dropbearkey -t ed25519 -f /root/.ssh/id 2>/dev/null |
+            grep ^ssh- >/root/.ssh/authorized_keys
+        chmod -R go= /root /root/.ssh
+        dropbear -r /etc/dropbear/key -p 22
+        for port in 111 4222 22; do
+            until nc 127.0.0.1 $port </dev/null >/dev/null; do sleep 0.1; done
+        done";
+    sh(node, start).map(drop)
+}
+
+/// Ends them.
+fn stop_peers(node: &Node) -> Result<()> {
+    let stop = "killall rpcbind nats-server dropbear
+        while pidof rpcbind nats-server dropbear >/dev/null; do sleep 0.1; done";
+    sh(node, stop).map(drop)
+}
+
+fn reload(node: &Node, parameters: &str) -> Result<()> {
+    let module = "/lib/virgo/virgo_cpupooling.ko";
+    sh(
+        node,
+        &format!("rmmod virgo_cpupooling && insmod {module} {parameters}"),
+    )?;
+    Ok(())
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Having another machine do something.
+
+use crate::{Measurement, measure, measure_slow};
+use anyhow::{Context, Result, ensure};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+};
+use virgo::{Call, Ended, On};
+
+pub const MEASUREMENTS: &[(&str, Measurement)] = &[
+    ("noop", noop),
+    ("program", program),
+    ("rpc", rpc),
+    ("nats", nats),
+    ("ssh", ssh),
+];
+
+/// Calls in a batch.
+const BATCH: usize = 1000;
+
+/// A function that does nothing, on the node of a number: one at a time, and many at once.
+fn noop(node: &str) -> Result<()> {
+    let call = Call::new("noop")
+        .on(On::Node(node.parse()?))
+        .max_output(0);
+    measure("noop", || {
+        ensure!(virgo::run(&call)?.ended == Ended::Returned(0));
+        Ok(())
+    })?;
+    let calls = vec![call; BATCH];
+    measure_slow("noop1000", BATCH, || {
+        let outcomes = virgo::run_all(&calls)?;
+        ensure!(outcomes.iter().all(|o| o.ended == Ended::Returned(0)));
+        Ok(())
+    })
+}
+
+/// A program that prints its arguments, on the node of a number.
+fn program(node: &str) -> Result<()> {
+    let call = Call::new("/usr/lib/virgo/test/virgo_cloud_test_main")
+        .args(["print", "hello"])
+        .on(On::Node(node.parse()?));
+    measure_slow("program", 1, || {
+        let outcome = virgo::run(&call)?;
+        ensure!(outcome.ended == Ended::Exited(0), "{outcome:?}");
+        Ok(())
+    })
+}
+
+/// `ssh ADDRESS true`, by dropbear's client.
+fn ssh(address: &str) -> Result<()> {
+    measure_slow("ssh", 1, || {
+        let status = Command::new("dbclient")
+            .args(["-y", "-y", "-i", "/root/.ssh/id", address, "true"])
+            .status()?;
+        ensure!(status.success(), "dbclient: {status}");
+        Ok(())
+    })
+}
+
+/// The NULL call of rpcbind (RFC 5531): no arguments, no result.
+fn rpc(address: &str) -> Result<()> {
+    let (call, version, rpcbind, null) = (0u32, 2u32, [100_000, 2], 0);
+    let no_credentials = [0, 0, 0, 0];
+    let words: Vec<u32> = [&[7, call, version], &rpcbind[..], &[null], &no_credentials].concat();
+    let body: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
+    // The last fragment of a record has the highest bit set.
+    let mark = (0x8000_0000 | body.len() as u32).to_be_bytes();
+    let request = [&mark[..], &body].concat();
+    let mut stream = TcpStream::connect((address, 111))?;
+    stream.set_nodelay(true)?;
+    // Mark, number, reply, accepted, no verifier, success.
+    let mut reply = [0; 28];
+    measure("null", || {
+        stream.write_all(&request)?;
+        Ok(stream.read_exact(&mut reply)?)
+    })?;
+    ensure!(reply[8..] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    Ok(())
+}
+
+/// A request of 64 bytes and its reply, of which a thread here takes care.
+fn nats(address: &str) -> Result<()> {
+    let payload = "p".repeat(64);
+    let (mut service, mut requests) = nats_session(address)?;
+    write!(service, "SUB service 1\r\nPING\r\n")?;
+    expect(&mut requests, "PONG")?;
+    thread::spawn(move || -> Result<()> {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            ensure!(requests.read_line(&mut line)? > 0);
+            // MSG service 1 INBOX 64
+            let inbox = line.split(' ').nth(3).context("no reply wanted")?.to_owned();
+            line.clear();
+            requests.read_line(&mut line)?;
+            write!(service, "PUB {inbox} 64\r\n{line}")?;
+        }
+    });
+    let (mut client, mut replies) = nats_session(address)?;
+    write!(client, "SUB inbox 1\r\nPING\r\n")?;
+    expect(&mut replies, "PONG")?;
+    let request = format!("PUB service inbox 64\r\n{payload}\r\n");
+    measure("nats", || {
+        client.write_all(request.as_bytes())?;
+        expect(&mut replies, "MSG inbox 1 64")?;
+        expect(&mut replies, &payload)
+    })
+}
+
+fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
+    let mut stream = TcpStream::connect((address, 4222))?;
+    stream.set_nodelay(true)?;
+    let mut lines = BufReader::new(stream.try_clone()?);
+    let mut info = String::new();
+    lines.read_line(&mut info)?;
+    ensure!(info.starts_with("INFO "), "{info}");
+    write!(stream, "CONNECT {{\"verbose\":false}}\r\n")?;
+    Ok((stream, lines))
+}
+
+fn expect(lines: &mut impl BufRead, expected: &str) -> Result<()> {
+    let mut line = String::new();
+    lines.read_line(&mut line)?;
+    ensure!(line.trim_end() == expected, "'{line}' instead of '{expected}'");
+    Ok(())
+}
