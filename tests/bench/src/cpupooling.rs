@@ -62,7 +62,8 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
 
 /// Starts the peers, and returns when all answer.
 fn start_peers(node: &Node) -> Result<()> {
-    let start = "rpcbind -h 0.0.0.0
+    let start = "mkdir -p /run/rpcbind
+        rpcbind -i
         nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &
         mkdir -p /etc/dropbear /root/.ssh /dev/pts
         mount | grep -q /dev/pts || mount -t devpts devpts /dev/pts
@@ -72,7 +73,10 @@ fn start_peers(node: &Node) -> Result<()> {
         chmod -R go= /root /root/.ssh
         dropbear -r /etc/dropbear/key -p 22
         for port in 111 4222 22; do
-            until nc 127.0.0.1 $port </dev/null >/dev/null; do sleep 0.1; done
+            n=0; until nc 127.0.0.1 $port </dev/null >/dev/null; do
+                n=$((n + 1)); [ $n -lt 300 ] || { echo \"no answer at port $port\" >&2; exit 1; }
+                sleep 0.1
+            done
         done";
     sh(node, start).map(drop)
 }
