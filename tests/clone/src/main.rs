@@ -61,8 +61,9 @@ fn main() -> ExitCode {
 fn trial(&(name, test): &Test) -> Trial {
     let name = name.trim_start_matches(concat!(env!("CARGO_CRATE_NAME"), "::"));
     Trial::test(name, move || {
+        let before = pool::jobs();
         test();
-        pool::assert_settles();
+        pool::assert_settles(&before);
         Ok(())
     })
 }

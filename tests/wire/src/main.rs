@@ -16,6 +16,7 @@
 //!
 //! Tests whose name begins with `slow_` take up to a minute; `--skip slow_` leaves them out.
 
+mod calls;
 mod cases;
 mod memory;
 mod node;
