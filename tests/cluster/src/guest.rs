@@ -9,6 +9,7 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("kunit", kunit),
     ("syscalls", syscalls),
+    ("clone_syscalls", clone_syscalls),
     ("original_program", original_program),
     ("wire", wire),
 ];
@@ -31,6 +32,16 @@ fn kunit(cluster: &Cluster) -> Result<()> {
 
 fn syscalls(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-syscall-tests"])
+}
+
+fn clone_syscalls(cluster: &Cluster) -> Result<()> {
+    let soak = env::var_os("VIRGO_SOAK").map(|_| "VIRGO_SOAK=1");
+    let command: Vec<_> = ["env"]
+        .into_iter()
+        .chain(soak)
+        .chain(["virgo-clone-tests"])
+        .collect();
+    suite(&cluster.node(1), &command)
 }
 
 /// A program written for the interface of 2017.

@@ -6,6 +6,7 @@
 //! at what the kernels have said meanwhile. `VIRGO_SOAK=1` runs the full counts where the usual
 //! run has smaller ones, since emulation is slow.
 
+mod clone;
 mod console;
 mod faults;
 mod guest;
@@ -36,6 +37,7 @@ fn main() -> Result<ExitCode> {
         quiet::TESTS,
         guest::TESTS,
         pool::TESTS,
+        clone::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

@@ -64,6 +64,7 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(3);
     let stop = "/tmp/stop";
     let traffic = "until [ -e /tmp/stop ]; do
+            virgo clone noop; virgo clone echo x; virgo clone --timeout 300ms sleep 1000
             id=$(virgo malloc 300000) && virgo set $id data && virgo get $id --length 4 && virgo free $id
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007
@@ -73,12 +74,12 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
         .map(|node| node.spawn(["sh", "-c", traffic]))
         .collect::<Result<_>>()?;
     let n = rounds(10, 200);
-    let unload = "for m in mempool sample_echo utils config; do
+    let unload = "for m in cloud_test_kernelspace cpupooling mempool sample_echo utils config; do
             n=0; until rmmod virgo_$m 2>/dev/null; do
                 n=$((n + 1)); [ $n -lt 300 ] || { echo \"cannot unload $m\" >&2; exit 1; }; sleep 0.05
             done
         done";
-    let load = "for m in config utils mempool sample_echo; do insmod /lib/virgo/virgo_$m.ko || exit 1; done";
+    let load = "for m in config utils mempool cpupooling cloud_test_kernelspace sample_echo; do insmod /lib/virgo/virgo_$m.ko || exit 1; done";
     let script = format!(
         "i=0; while [ $i -lt {n} ]; do i=$((i + 1)); {unload}; {load}; sleep 0.3; done; echo $i rounds"
     );
