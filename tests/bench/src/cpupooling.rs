@@ -33,9 +33,21 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     reload(node, "")?;
     let (noop, each) = (remote["noop"], remote["noop1000"]);
     Ok(vec![
-        Row::new("call of a function that does nothing", unit, noop, (NULL, null)).ratio_goal(0.55),
+        Row::new(
+            "call of a function that does nothing",
+            unit,
+            noop,
+            (NULL, null),
+        )
+        .ratio_goal(0.55),
         Row::new("the same", unit, noop, (NATS, nats)).ratio_goal(0.3),
-        Row::new("the same, 1000 at once", unit, each, ("one at a time", noop)).ratio_goal(0.125),
+        Row::new(
+            "the same, 1000 at once",
+            unit,
+            each,
+            ("one at a time", noop),
+        )
+        .ratio_goal(0.125),
         Row::new("the same on this node", unit, local["noop"], (NULL, null)),
         Row::new("program with output", unit, program["program"], (SSH, ssh)).ratio_goal(0.3),
     ])
@@ -55,7 +67,12 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     stop_peers(server)?;
     let noop = noop["noop"];
     Ok(vec![
-        Row::new("call of a function that does nothing", unit, noop, (NULL, null["null"])),
+        Row::new(
+            "call of a function that does nothing",
+            unit,
+            noop,
+            (NULL, null["null"]),
+        ),
         Row::new("the same", unit, noop, (NATS, nats["nats"])),
     ])
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Many callers at once.
 
-use crate::{pool, rounds};
+use crate::{pool, rounds::Rounds};
 use std::{sync::Barrier, thread, time::Duration};
 use virgo::{Call, Ended, On};
 
@@ -29,23 +29,39 @@ fn together(threads: usize, task: impl Fn(usize) + Sync) {
 fn callers_do_not_mix() {
     let nodes = pool::nodes();
     let within = virgo::within(Duration::from_secs(200));
-    together(rounds(200, 2000), |number| {
-        let node = nodes[number % nodes.len()];
-        let text = format!("caller {number}");
-        let call = Call::new("echo").arg(&text).on(On::Node(node));
-        let outcome = within.run(&call.max_output(64)).expect("run");
-        assert_eq!(outcome.stdout, text.as_bytes(), "{outcome:?}");
-        assert_eq!(outcome.ended, Ended::Returned(text.len() as i64));
-    });
+    together(
+        Rounds {
+            debug: 10,
+            slim: 200,
+            soak: 2000,
+        }
+        .count(),
+        |number| {
+            let node = nodes[number % nodes.len()];
+            let text = format!("caller {number}");
+            let call = Call::new("echo").arg(&text).on(On::Node(node));
+            let outcome = within.run(&call.max_output(64)).expect("run");
+            assert_eq!(outcome.stdout, text.as_bytes(), "{outcome:?}");
+            assert_eq!(outcome.ended, Ended::Returned(text.len() as i64));
+        },
+    );
 }
 
 fn callers_who_give_up_leave_nothing() {
     let nodes = pool::nodes();
     let within = virgo::within(Duration::from_millis(500));
-    together(rounds(100, 1000), |number| {
-        let node = nodes[number % nodes.len()];
-        let call = Call::new("sleep").arg("60000").on(On::Node(node));
-        let outcome = within.run(&call.max_output(0)).expect("run");
-        assert_eq!(outcome.ended, Ended::Failed(libc::ETIMEDOUT), "{outcome:?}");
-    });
+    together(
+        Rounds {
+            debug: 10,
+            slim: 100,
+            soak: 1000,
+        }
+        .count(),
+        |number| {
+            let node = nodes[number % nodes.len()];
+            let call = Call::new("sleep").arg("60000").on(On::Node(node));
+            let outcome = within.run(&call.max_output(0)).expect("run");
+            assert_eq!(outcome.ended, Ended::Failed(libc::ETIMEDOUT), "{outcome:?}");
+        },
+    );
 }

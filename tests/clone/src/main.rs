@@ -3,7 +3,7 @@
 //! cluster. Its options are those of Rust's tests.
 //!
 //! No test may leave a job whose result nobody takes, nor a call that still runs.
-//! `VIRGO_SOAK=1` runs the full counts where the usual run has smaller ones.
+//! How much is done of what is repeated: see [`rounds`].
 
 mod arguments;
 mod batch;
@@ -13,6 +13,8 @@ mod jobs;
 mod names;
 mod pool;
 mod raw;
+#[path = "../../rounds.rs"]
+mod rounds;
 
 /// Memory that system calls may do anything to: the same as in the other suite, which uses all.
 #[path = "../../syscalls/src/region.rs"]
@@ -61,8 +63,9 @@ fn main() -> ExitCode {
 fn trial(&(name, test): &Test) -> Trial {
     let name = name.trim_start_matches(concat!(env!("CARGO_CRATE_NAME"), "::"));
     Trial::test(name, move || {
+        let before = pool::jobs();
         test();
-        pool::assert_settles();
+        pool::assert_settles(&before);
         Ok(())
     })
 }
@@ -76,12 +79,4 @@ fn prepared() -> Result<(), &'static str> {
         return Err("the module virgo_cpupooling is not loaded");
     }
     Ok(())
-}
-
-/// A number of repetitions: `usual`, or `full` in a soak run.
-fn rounds(usual: usize, full: usize) -> usize {
-    match std::env::var_os("VIRGO_SOAK") {
-        Some(_) => full,
-        None => usual,
-    }
 }

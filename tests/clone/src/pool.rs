@@ -2,6 +2,7 @@
 //! The processor pool of this node, and which nodes there are.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -64,10 +65,15 @@ pub(crate) fn eventually(what: &str, test: impl Fn() -> bool) {
     }
 }
 
-/// Waits until nothing runs anywhere, and no job is left.
-pub(crate) fn assert_settles() {
+/// The jobs whose results were not taken.
+pub(crate) fn jobs() -> BTreeSet<u64> {
+    state().made.iter().map(|made| made.job).collect()
+}
+
+/// Waits until nothing runs anywhere, and no job is left that was not there before.
+pub(crate) fn assert_settles(before: &BTreeSet<u64>) {
     let nodes = nodes();
-    eventually("no job is left", || state().made.is_empty());
+    eventually("no job is left", || jobs().is_subset(before));
     eventually("nothing runs", || {
         nodes.iter().all(|&node| running(node) == 0)
     });

@@ -13,6 +13,7 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("kunit", kunit),
     ("syscalls", syscalls),
+    ("clone_syscalls", clone_syscalls),
     ("original_program", original_program),
     ("wire", wire),
 ];
@@ -39,6 +40,10 @@ fn kunit(cluster: &Cluster) -> Result<()> {
 
 fn syscalls(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-syscall-tests"])
+}
+
+fn clone_syscalls(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-clone-tests"])
 }
 
 /// A program written for the interface of 2017.

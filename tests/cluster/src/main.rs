@@ -6,6 +6,7 @@
 //! at what the kernels have said meanwhile. How much they do depends on the lane, and on
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
+mod clone;
 mod console;
 mod faults;
 mod guest;
@@ -38,6 +39,7 @@ fn main() -> Result<ExitCode> {
         quiet::TESTS,
         guest::TESTS,
         pool::TESTS,
+        clone::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

@@ -65,6 +65,7 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(3);
     let stop = "/tmp/stop";
     let traffic = "until [ -e /tmp/stop ]; do
+            virgo clone noop; virgo clone echo x; virgo clone --timeout 300ms sleep 1000
             id=$(virgo malloc 300000) && virgo set $id data && virgo get $id --length 4 && virgo free $id
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
             (echo \"auth $(cat /etc/virgo.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007

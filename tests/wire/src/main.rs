@@ -17,6 +17,7 @@
 //! Some tests do less on a debug kernel, see [`rounds`]. Those whose name begins with `slow_` take up
 //! to a minute; `--skip slow_` leaves them out.
 
+mod calls;
 mod cases;
 mod memory;
 mod node;

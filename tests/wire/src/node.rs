@@ -11,6 +11,9 @@ use std::{
 /// The memory pool's port.
 pub(crate) const MEMPOOL: u16 = 30000;
 
+/// The processor pool's port.
+pub(crate) const CPUPOOLING: u16 = 10000;
+
 /// The sample service's port: it repeats what it is told.
 pub(crate) const ECHO: u16 = 7007;
 

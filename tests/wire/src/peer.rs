@@ -130,7 +130,7 @@ impl Wire {
 /// The answer to a request: the body, or an error number.
 pub(crate) type Answer = Result<Vec<u8>, Errno>;
 
-/// An authenticated connection to the memory pool.
+/// An authenticated connection to a service.
 pub(crate) struct Peer {
     pub(crate) wire: Wire,
     /// Names our life.
@@ -140,15 +140,20 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Connects in a new life of the node that we speak for.
+    /// Connects to the memory pool in a new life of the node that we speak for.
     pub(crate) fn open(node: &Node) -> io::Result<Self> {
         Self::open_in_life(node, fastrand::u64(..))
     }
 
-    /// Connects in the life with the number `boot`.
+    /// Connects to the memory pool in the life with the number `boot`.
     pub(crate) fn open_in_life(node: &Node, boot: u64) -> io::Result<Self> {
-        let mut wire = Wire(node.connect(MEMPOOL)?);
-        let hello = hello(node, MEMPOOL, boot);
+        Self::open_at(node, MEMPOOL, boot)
+    }
+
+    /// Connects to the service at `port` in the life with the number `boot`.
+    pub(crate) fn open_at(node: &Node, port: u16, boot: u64) -> io::Result<Self> {
+        let mut wire = Wire(node.connect(port)?);
+        let hello = hello(node, port, boot);
         let challenge = wire.challenge(&hello)?;
         let ours = proof(node, Side::Client, &hello, &challenge);
         wire.send(&frame(Kind::Proof, &ours))?;

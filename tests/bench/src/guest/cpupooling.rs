@@ -24,9 +24,7 @@ const BATCH: usize = 1000;
 
 /// A function that does nothing, on the node of a number: one at a time, and many at once.
 fn noop(node: &str) -> Result<()> {
-    let call = Call::new("noop")
-        .on(On::Node(node.parse()?))
-        .max_output(0);
+    let call = Call::new("noop").on(On::Node(node.parse()?)).max_output(0);
     measure("noop", || {
         ensure!(virgo::run(&call)?.ended == Ended::Returned(0));
         Ok(())
@@ -95,7 +93,11 @@ fn nats(address: &str) -> Result<()> {
             line.clear();
             ensure!(requests.read_line(&mut line)? > 0);
             // MSG service 1 INBOX 64
-            let inbox = line.split(' ').nth(3).context("no reply wanted")?.to_owned();
+            let inbox = line
+                .split(' ')
+                .nth(3)
+                .context("no reply wanted")?
+                .to_owned();
             line.clear();
             requests.read_line(&mut line)?;
             write!(service, "PUB {inbox} 64\r\n{line}")?;
@@ -126,6 +128,9 @@ fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
 fn expect(lines: &mut impl BufRead, expected: &str) -> Result<()> {
     let mut line = String::new();
     lines.read_line(&mut line)?;
-    ensure!(line.trim_end() == expected, "'{line}' instead of '{expected}'");
+    ensure!(
+        line.trim_end() == expected,
+        "'{line}' instead of '{expected}'"
+    );
     Ok(())
 }

@@ -53,7 +53,11 @@ fn measure(name: &str, mut operation: impl FnMut() -> Result<()>) -> Result<()> 
 }
 
 /// Times an operation that takes long and does so many things: the median of five.
-fn measure_slow(name: &str, things: usize, mut operation: impl FnMut() -> Result<()>) -> Result<()> {
+fn measure_slow(
+    name: &str,
+    things: usize,
+    mut operation: impl FnMut() -> Result<()>,
+) -> Result<()> {
     operation()?;
     let mut nanos = [0; 5];
     for place in &mut nanos {

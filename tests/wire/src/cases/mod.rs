@@ -4,6 +4,8 @@
 
 mod at_most_once;
 mod auth;
+mod calls;
+mod clone;
 mod crowd;
 mod handshake;
 mod json;
@@ -41,6 +43,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("handshake", handshake::SUITE),
         ("requests", requests::SUITE),
         ("objects", objects::SUITE),
+        ("calls", calls::SUITE),
+        ("clone", clone::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("crowd", crowd::SUITE),
         ("stalled", stalled::SUITE),

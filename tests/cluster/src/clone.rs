@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Calls that run on other nodes, while nodes die, links break, and modules go.
+
+use crate::{
+    Test,
+    rounds::Rounds,
+    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
+};
+use anyhow::{Context, Result, ensure};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("clone_runs_on_every_node", everywhere),
+    ("clone_says_what_failed", failures),
+    ("jobs_are_waited_for_and_cancelled", jobs),
+    ("calls_end_in_time_if_their_node_is_killed", killed),
+    ("calls_end_in_time_if_their_node_is_paused", paused),
+    ("calls_end_in_time_if_their_node_is_cut_off", cut_off),
+    ("calls_of_a_restarted_node_are_ended", restarted),
+    ("calls_are_done_once_on_a_bad_network", bad_network),
+    ("functions_go_with_their_module", unload),
+    ("diverted_text_is_not_run", diversion),
+    ("a_registry_chooses_for_others", registry),
+    ("a_slow_node_gets_fewer_calls", balance),
+];
+
+/// The errors that a node out of reach may give.
+const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
+
+const TEST_MODULE: &str = "virgo_cloud_test_kernelspace";
+
+/// Calls that run or wait on a node.
+fn here(node: &Node) -> Result<u64> {
+    let replies = text(node, node, 10000, &["stats"])?;
+    field(replies.first().map_or("", String::as_str), "here")
+}
+
+/// Waits until as many calls run or wait on a node.
+fn wait_until_here(node: &Node, count: u64) -> Result<()> {
+    within(Duration::from_secs(20), || {
+        let here = here(node)?;
+        ensure!(
+            here == count,
+            "{here} calls run on {}, expected {count}",
+            node.name()
+        );
+        Ok(())
+    })
+}
+
+fn everywhere(cluster: &Cluster) -> Result<()> {
+    for from in cluster.nodes() {
+        for to in cluster.nodes() {
+            let number = to.number();
+            let said = sh(&from, &format!("virgo clone --on {number} echo hello"))?;
+            ensure!(said == "hello\n5", "{said}");
+        }
+        let said = sh(
+            &from,
+            "virgo clone --on all node | grep -v processors | xargs",
+        )?;
+        ensure!(said == "1 2 3", "{said}");
+        let said = sh(&from, "virgo clone --json --on 2 echo x")?;
+        ensure!(
+            said.contains("\"stdout\":\"x\"") && said.contains("\"node\":2"),
+            "{said}"
+        );
+        for policy in ["least", "random", "two"] {
+            sh(&from, &format!("virgo clone --on {policy} noop"))?;
+        }
+    }
+    Ok(())
+}
+
+fn failures(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    for (call, expected) in [
+        (
+            "nothing",
+            "nothing on node 2: does not exist (ENOENT): no such function",
+        ),
+        (
+            "sleep x",
+            "sleep on node 2: not valid (EINVAL): an argument must be a number",
+        ),
+        ("noop 1", "wrong number of arguments"),
+        ("/bin/sh -c ls", "/bin/sh on node 2: not allowed (EACCES)"),
+        ("/usr/bin/../../bin/sh", "EACCES"),
+        ("/lib/libc.so.6:system", "'library' line"),
+    ] {
+        let (said, _) = fails(&node1, &format!("virgo clone --on 2 {call}"))?;
+        ensure!(said.contains(expected), "{call}: {said}");
+    }
+    let (said, _) = fails(&node1, "virgo clone --on 9 noop")?;
+    ensure!(said.contains("ENODEV"), "{said}");
+    let (said, took) = fails(&node1, "virgo clone --on 2 --timeout 300ms sleep 60000")?;
+    ensure!(
+        said.contains("ETIMEDOUT") && said.contains("--timeout"),
+        "{said}"
+    );
+    ensure!(took < DEADLINE + SLACK, "it took {took:?}");
+    wait_until_here(&cluster.node(2), 0)
+}
+
+fn jobs(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    let quick = sh(&node1, "virgo clone --async --on 2 echo kept")?;
+    let long = sh(
+        &node1,
+        "virgo clone --async --on 2 --timeout 200s sleep 200000",
+    )?;
+    let listed = sh(&node1, "virgo jobs")?;
+    ensure!(
+        listed.contains(&quick) && listed.contains(&long),
+        "{listed}"
+    );
+    let said = sh(&node1, &format!("virgo wait {quick}"))?;
+    ensure!(said == "kept\n4", "{said}");
+    let (said, _) = fails(&node1, &format!("virgo wait {quick}"))?;
+    ensure!(said.contains("ESRCH"), "{said}");
+    let (said, _) = fails(&node1, &format!("virgo wait --timeout 200ms {long}"))?;
+    ensure!(said.contains("ETIMEDOUT"), "{said}");
+    wait_until_here(&cluster.node(2), 1)?;
+    sh(&node1, &format!("virgo cancel {long}"))?;
+    wait_until_here(&cluster.node(2), 0)?;
+    let (said, _) = fails(&node1, &format!("virgo wait {long}"))?;
+    ensure!(said.contains("ECANCELED"), "{said}");
+    Ok(())
+}
+
+/// A call on node 2 that is under way when `harm` is done to it, and one that comes then, end by
+/// the deadline; what may run anywhere runs elsewhere.
+fn end_in_time(
+    cluster: &Cluster,
+    harm: impl FnOnce() -> Result<()>,
+    repair: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let node1 = cluster.node(1);
+    let inside = node1.spawn(["virgo", "clone", "--on", "2", "sleep", "60000"])?;
+    wait_until_here(&cluster.node(2), 1)?;
+    let start = Instant::now();
+    harm()?;
+    let checks = || -> Result<()> {
+        let ended = inside.wait_timeout(DEADLINE + SLACK)?;
+        let took = start.elapsed();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        ensure!(
+            !ended.success() && UNREACHABLE.iter().any(|name| said.contains(name)),
+            "{said}"
+        );
+        println!("the call under way ended after {took:?}");
+        let (said, took) = fails(&node1, "virgo clone --on 2 noop")?;
+        ensure!(UNREACHABLE.iter().any(|name| said.contains(name)), "{said}");
+        ensure!(took < DEADLINE + SLACK, "it took {took:?}");
+        for policy in ["least", "random", "two"] {
+            // A node that has just failed is passed over.
+            fails(&node1, "virgo clone --on 2 --timeout 500ms noop")?;
+            let said = sh(&node1, &format!("virgo clone -v --on {policy} noop 2>&1"))?;
+            ensure!(!said.contains("node 2"), "{policy}: {said}");
+        }
+        Ok(())
+    };
+    let result = checks();
+    repair()?;
+    result?;
+    wait_until_whole(cluster)?;
+    within(Duration::from_secs(20), || {
+        sh(&node1, "virgo clone --on 2 noop").map(drop)
+    })?;
+    wait_until_here(&cluster.node(2), 0)
+}
+
+fn killed(cluster: &Cluster) -> Result<()> {
+    let node2 = cluster.node(2);
+    end_in_time(cluster, || node2.kill(), || node2.restart())
+}
+
+fn paused(cluster: &Cluster) -> Result<()> {
+    let node2 = cluster.node(2);
+    end_in_time(cluster, || node2.pause(), || node2.resume())
+}
+
+fn cut_off(cluster: &Cluster) -> Result<()> {
+    end_in_time(cluster, || cluster.cut(1, 2), || cluster.heal())
+}
+
+/// What a node had run elsewhere ends when it is there again: nobody waits for it.
+fn restarted(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    for _ in 0..3 {
+        sh(
+            &node1,
+            "virgo clone --async --on 2 --timeout 200s sleep 200000",
+        )?;
+    }
+    wait_until_here(&node2, 3)?;
+    node1.restart()?;
+    wait_until_whole(cluster)?;
+    sh(&node1, "virgo clone --on 2 noop")?;
+    wait_until_here(&node2, 0)
+}
+
+/// How often the test module's function has run on a node, as the node's log says.
+fn runs(node: &Node) -> Result<usize> {
+    let said = format!("{TEST_MODULE}: called by uid");
+    Ok(node.console()?.matches(&said).count())
+}
+
+/// With packets lost, repeated and out of order, and connections cut in the middle: each call that
+/// says that it has run has run, and none has run twice.
+fn bad_network(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let before = runs(&node2)?;
+    let netem = "root netem loss 5% duplicate 20% delay 2ms 2ms reorder 25%";
+    sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {netem}"))?;
+    sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
+    let calls = Rounds {
+        debug: 10,
+        slim: 60,
+        soak: 1000,
+    }
+    .count();
+    let script = format!(
+        "ok=0; for i in $(seq {calls}); do
+             virgo clone --on 2 {TEST_MODULE} >/dev/null 2>&1 && ok=$((ok + 1))
+         done; echo $ok"
+    );
+    let work = node1.spawn(["sh", "-c", &script])?;
+    for _ in 0..3 {
+        cluster.cut(1, 2)?;
+        sleep(Duration::from_millis(700));
+        cluster.heal()?;
+        sleep(Duration::from_millis(1500));
+    }
+    let good: usize = work.wait()?.text()?.trim().parse().context("a number")?;
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    wait_until_whole(cluster)?;
+    let ran = runs(&node2)? - before;
+    println!("{calls} calls, {good} said that they have run, {ran} have");
+    ensure!(good > 0, "no call got through");
+    ensure!(
+        (good..=calls).contains(&ran),
+        "{ran} runs of {calls} calls, {good} of them good"
+    );
+    Ok(())
+}
+
+fn unload(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let call = format!("virgo clone --on 2 {TEST_MODULE}");
+    sh(&node1, &call)?;
+    sh(&node2, &format!("rmmod {TEST_MODULE}"))?;
+    let without = fails(&node1, &call);
+    sh(&node2, &format!("insmod /lib/virgo/{TEST_MODULE}.ko"))?;
+    let (said, _) = without?;
+    ensure!(said.contains("ENOENT"), "{said}");
+    sh(&node1, &call)?;
+
+    // The functions that each node has belong to the module that runs them.
+    let job = sh(
+        &node1,
+        "virgo clone --async --on 2 --timeout 200s sleep 200000",
+    )?;
+    wait_until_here(&node2, 1)?;
+    let (said, _) = fails(&node2, "rmmod virgo_cpupooling")?;
+    ensure!(said.contains("temporarily unavailable"), "{said}");
+    sh(&node1, &format!("virgo cancel {job}"))?;
+    fails(&node1, &format!("virgo wait {job}"))?;
+    wait_until_here(&node2, 0)?;
+    within(Duration::from_secs(10), || {
+        sh(&node2, "rmmod virgo_cpupooling")
+    })?;
+    let local = fails(&node2, "virgo clone noop");
+    let remote = fails(&node1, "virgo clone --on 2 noop");
+    sh(&node2, "insmod /lib/virgo/virgo_cpupooling.ko")?;
+    let (said, _) = local?;
+    ensure!(
+        said.contains("ENOSYS") && said.contains("virgo_cpupooling"),
+        "{said}"
+    );
+    let (said, _) = remote?;
+    ensure!(UNREACHABLE.iter().any(|name| said.contains(name)), "{said}");
+    within(Duration::from_secs(20), || {
+        sh(&node1, "virgo clone --on 2 noop")
+    })?;
+    Ok(())
+}
+
+/// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
+fn diversion(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let before = runs(&node)?;
+    sh(
+        &node,
+        "cp /etc/virgo_cloud.conf /tmp/good
+         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload",
+    )?;
+    let diverted = text(
+        &node,
+        &node,
+        10000,
+        &[TEST_MODULE, "clone noop", "functions"],
+    );
+    // System calls are not text.
+    let called = sh(&node, "virgo clone --on 2 noop");
+    sh(
+        &node,
+        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
+    )?;
+    let replies = diverted?;
+    for reply in &replies[..2] {
+        ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
+    }
+    ensure!(replies[2].contains("noop: "), "{}", replies[2]);
+    called?;
+    ensure!(runs(&node)? == before, "it has run all the same");
+    let replies = text(&node, &node, 10000, &["noop"])?;
+    ensure!(replies[0].ends_with("returned=0"), "{replies:?}");
+    Ok(())
+}
+
+/// How often a node was asked to choose for others.
+fn picks(node: &Node) -> Result<u64> {
+    let line = sh(
+        node,
+        "grep '^frame pick ' /sys/kernel/debug/virgo/cpupooling/stats",
+    )?;
+    line.split(' ')
+        .nth(2)
+        .context("no number")?
+        .parse()
+        .context("a number")
+}
+
+/// One node chooses for all; if it is not reached, each chooses for itself.
+fn registry(cluster: &Cluster) -> Result<()> {
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    sh(
+        &node1,
+        "cp /etc/virgo_cloud.conf /tmp/good
+         echo 'registry = 3' >>/etc/virgo_cloud.conf; virgo config reload",
+    )?;
+    let checks = || -> Result<()> {
+        let before = picks(&node3)?;
+        for policy in ["least", "random", "two"] {
+            sh(&node1, &format!("virgo clone --on {policy} noop"))?;
+        }
+        // By number there is nothing to choose.
+        sh(&node1, "virgo clone --on 2 noop")?;
+        let asked = picks(&node3)? - before;
+        ensure!(asked == 3, "asked {asked} times");
+        cluster.cut(1, 3)?;
+        let alone = sh(
+            &node1,
+            "for i in 1 2 3; do virgo clone --on 1 noop && virgo clone noop || exit; done",
+        );
+        cluster.heal()?;
+        alone?;
+        Ok(())
+    };
+    let result = checks();
+    sh(
+        &node1,
+        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
+    )?;
+    result?;
+    wait_until_whole(cluster)
+}
+
+/// How many of `count` calls by `policy` node 1 gives to each node, and the ratio of the most to
+/// the mean.
+fn spread(node: &Node, policy: &str, count: usize) -> Result<(Vec<usize>, String)> {
+    let script = format!("virgo lb model 3 {count} --measure {count} --batch 1 --on {policy}");
+    let output = node.run_with_timeout(["sh", "-c", &script], Duration::from_secs(900))?;
+    let said = output.text()?;
+    let calls: Vec<_> = said
+        .lines()
+        .skip_while(|line| !line.starts_with("NODE"))
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(1)?.parse().ok())
+        .take(3)
+        .collect();
+    ensure!(calls.iter().sum::<usize>() == count, "{said}");
+    Ok((calls, said.lines().last().unwrap_or_default().to_owned()))
+}
+
+/// Node 3 spins. Random does not care; the others do.
+fn balance(cluster: &Cluster) -> Result<()> {
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    let count = Rounds {
+        debug: 60,
+        slim: 300,
+        soak: 10_000,
+    }
+    .count();
+    for slow in [false, true] {
+        println!("{}", sh(&node1, "virgo lb show")?);
+        let mut spinning = Vec::new();
+        if slow {
+            for _ in 0..6 {
+                let spin = "virgo clone --async --on 3 --timeout 300s spin 300000";
+                spinning.push(sh(&node3, spin)?);
+            }
+        }
+        let results: Vec<_> = ["random", "least", "two"]
+            .iter()
+            .map(|policy| spread(&node1, policy, count))
+            .collect();
+        for job in spinning {
+            sh(&node3, &format!("virgo cancel {job}"))?;
+            fails(&node3, &format!("virgo wait {job}"))?;
+        }
+        let kind = if slow { "node 3 slow" } else { "all idle" };
+        for (policy, result) in ["random", "least", "two"].iter().zip(results) {
+            let (calls, summary) = result?;
+            println!("{kind}, {policy}: {calls:?}, {summary}");
+            match *policy {
+                // By chance one in 10^9 runs has less.
+                "random" => ensure!(calls.iter().all(|&n| n > count / 6), "{calls:?}"),
+                // A node whose word is too old is tried again.
+                _ if slow => ensure!(calls[2] < count / 4, "{policy}: {calls:?}"),
+                // Where other tasks run, now and then, nobody can say.
+                _ => (),
+            }
+        }
+    }
+    wait_until_here(&node3, 0)
+}
