@@ -48,8 +48,11 @@ pub(crate) fn done(key: u64, state: u32, value: i64, out_len: u32, output: &[u8]
     [outcome.as_bytes(), output].concat()
 }
 
-/// The results in the answer to a Run: key, state, value, output.
-pub(crate) fn results(body: &[u8]) -> Vec<(u64, u32, i64, Vec<u8>)> {
+/// A result: key, state, value, output.
+pub(crate) type Ended = (u64, u32, i64, Vec<u8>);
+
+/// The results in the answer to a Run.
+pub(crate) fn results(body: &[u8]) -> Vec<Ended> {
     let (load, mut rest) = Load::read_from_prefix(body).expect("a load");
     assert!(load.processors.get() > 0, "{load:?}");
     let mut results = Vec::new();
@@ -76,7 +79,7 @@ impl Peer {
         &mut self,
         timeout_ms: u32,
         calls: &[(u64, &[u8])],
-    ) -> io::Result<Vec<(u64, u32, i64, Vec<u8>)>> {
+    ) -> io::Result<Vec<Ended>> {
         let answer = self.ask(op::RUN, &run(timeout_ms, calls))?;
         Ok(results(&answer.expect("a good Run")))
     }

@@ -38,7 +38,7 @@ pub(super) const SUITE: Suite = suite![
     unknown_operations_are_refused,
 ];
 
-const LONG: &[u8] = b"sleep\060000\0";
+const LONG: &[u8] = b"sleep\x0060000\0";
 
 fn quick_functions_are_answered_at_once(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open_pool(node)?;
@@ -59,7 +59,7 @@ fn quick_functions_are_answered_at_once(node: &Node) -> io::Result<()> {
 
 fn slow_functions_are_said_to_run(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open_pool(node)?;
-    let answers = peer.run(1000, &[(1, b"echo\0x\0"), (2, b"sleep\010\0")])?;
+    let answers = peer.run(1000, &[(1, b"echo\0x\0"), (2, b"sleep\x0010\0")])?;
     let running = |key| (key, state::RUNNING, 0, vec![]);
     assert_eq!(answers, [running(1), running(2)]);
     assert_here(node, 0)
