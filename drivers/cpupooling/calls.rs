@@ -69,10 +69,14 @@ impl CpupoolCalls for Calls {
     fn clone(&self, func: UserPtr) -> Result<usize> {
         self.stats.count_call::<Cpupool, _>(0, || {
             let mut text = KVVec::new();
-            text.extend_with(MAX_ARGV, 0, GFP_KERNEL)?;
-            let text = UserSlice::new(func, MAX_ARGV)
+            // Room for one byte more: what fills it all was cut.
+            text.extend_with(MAX_ARGV + 1, 0, GFP_KERNEL)?;
+            let text = UserSlice::new(func, MAX_ARGV + 1)
                 .reader()
                 .strcpy_into_buf(&mut text)?;
+            if text.to_bytes().len() >= MAX_ARGV {
+                return Err(E2BIG);
+            }
             let mut argv = KVVec::new();
             text_to_argv(text.to_bytes(), |bytes| {
                 argv.extend_from_slice(bytes, GFP_KERNEL)

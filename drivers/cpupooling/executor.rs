@@ -258,24 +258,20 @@ impl Drop for Executor {
 }
 
 impl Pool {
+    /// Cancels the calls that are wanted: one at a time, since ending a program is not done under
+    /// the lock.
     fn cancel(&self, wanted: impl Fn(&Run) -> bool) {
-        let mut from = 0;
-        // One at a time, since ending a program is not done under the lock.
-        while let Some(run) = self.find(&mut from, &wanted) {
+        while let Some(run) = self.find(&wanted) {
             run.cancel();
         }
     }
 
-    /// The next one at or after place `from` that is wanted and not cancelled yet. Places move
-    /// when calls end: so it begins anew after each find.
-    fn find(&self, from: &mut usize, wanted: &impl Fn(&Run) -> bool) -> Option<Arc<Run>> {
+    /// The first call that is wanted and not cancelled yet.
+    fn find(&self, wanted: &impl Fn(&Run) -> bool) -> Option<Arc<Run>> {
         let state = self.state.lock();
-        let found = state.runs.iter().skip(*from).find(|run| {
-            *from += 1;
-            !run.cancelled.load(Relaxed) && wanted(run)
-        });
-        *from = 0;
-        found.cloned()
+        let mut runs = state.runs.iter();
+        runs.find(|run| !run.cancelled.load(Relaxed) && wanted(run))
+            .cloned()
     }
 
     fn at(&self, place: usize) -> Option<Arc<Run>> {

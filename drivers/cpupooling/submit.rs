@@ -172,6 +172,13 @@ impl Cpupool {
     ) -> Result<u64> {
         let mut targets = 0;
         let mut picked = self.ask_registry(user, calls, jobs, nodes)?.into_iter();
+        if calls
+            .iter()
+            .any(|call| matches!(call.place, Place::Policy(_)))
+        {
+            // Nobody else says how loaded this node is.
+            self.view.heard(user.config.me, self.load());
+        }
         for (call, job) in calls.iter().zip(jobs) {
             if job.node() != 0 || job.has_ended() {
                 continue;
@@ -236,7 +243,10 @@ impl Cpupool {
         match self.client.call(registry, &request, &mut answer, deadline) {
             Ok(n) => answer.truncate(n),
             Err(EINTR) => return Err(EINTR),
-            Err(_) => answer.clear(),
+            Err(_) => {
+                self.view.lost(registry);
+                answer.clear();
+            }
         }
         Ok(answer)
     }
@@ -320,7 +330,13 @@ impl Cpupool {
                 }
             }
             Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) => return Err(e),
-            Err(e) => fail(e),
+            Err(e) => {
+                if e != EINTR {
+                    // Nobody knows about these calls, but later ones have a choice.
+                    self.view.lost(node);
+                }
+                fail(e);
+            }
         }
         Ok(())
     }

@@ -155,7 +155,7 @@ impl Load {
 /// Takes the next call off `calls`; `None` at the end and for what is none.
 pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     use zerocopy::FromBytes as _;
-    let (call, rest) = Call::read_from_prefix(*calls).ok()?;
+    let (call, rest) = Call::read_from_prefix(calls).ok()?;
     let (argv, rest) = rest.split_at_checked(usize::try_from(call.len.get()).ok()?)?;
     *calls = rest;
     (argv.len() <= MAX_ARGV).then_some((call.key.get(), argv))
@@ -164,7 +164,7 @@ pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
 /// Takes the next result off `results`: its output is standard output, then standard error.
 pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     use zerocopy::FromBytes as _;
-    let (outcome, rest) = Outcome::read_from_prefix(*results).ok()?;
+    let (outcome, rest) = Outcome::read_from_prefix(results).ok()?;
     let len = outcome.out_len.get().checked_add(outcome.err_len.get())?;
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     *results = rest;
