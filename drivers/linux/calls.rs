@@ -117,9 +117,9 @@ macro_rules! registration {
                 calls: *const virgo_calls,
                 f: impl FnOnce(&T) -> Result<usize>,
             ) -> c_long {
+                let calls = Opaque::cast_from(calls).cast_mut();
                 // SAFETY: By the caller's promise.
-                let this =
-                    unsafe { &*container_of!(Opaque::cast_from(calls).cast_mut(), Self, calls) };
+                let this = unsafe { &*container_of!(calls, Self, calls) };
                 match f(&this.handler) {
                     Ok(count) => c_long::try_from(count).unwrap_or(c_long::MAX),
                     Err(e) => e.to_errno() as c_long,

@@ -243,7 +243,7 @@ static int virgo_program_init(struct subprocess_info *info, struct cred *cred)
  */
 int virgo_program_run(const char *path, char **argv, struct virgo_program *program)
 {
-	static char *envp[] = { "HOME=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
+	static char *envp[3] = { "HOME=/", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL };
 	struct subprocess_info *info;
 
 	info = call_usermodehelper_setup(path, argv, envp, GFP_KERNEL, virgo_program_init, NULL,
@@ -260,6 +260,7 @@ void virgo_program_end(struct virgo_program *program)
 	struct pid *pid;
 
 	WRITE_ONCE(program->ended, true);
+	/* Pairs with virgo_program_init(). */
 	smp_mb();
 	pid = READ_ONCE(program->pid);
 	if (pid)

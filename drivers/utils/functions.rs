@@ -183,12 +183,12 @@ pub fn find(name: &[u8]) -> Option<Found> {
 }
 
 /// Shows each function to `see`. May sleep; `see` must not call this module.
-pub fn for_each(mut see: impl FnMut(&Function)) {
+pub fn for_each(see: impl FnMut(&Function)) {
     let entries = FUNCTIONS.lock();
     entries
         .iter()
         .flat_map(|entry| entry.functions)
-        .for_each(|function| see(function));
+        .for_each(see);
 }
 
 impl Found {
