@@ -12,7 +12,9 @@ impl Pinned {
     /// Pins `module`; `None` if it is being unloaded. Any context.
     pub fn new(module: &'static ThisModule) -> Option<Self> {
         // SAFETY: The pointer is that of a module, by the type's promise.
-        unsafe { helpers::virgo_module_pin(module.as_ptr()) }.then_some(Pinned(module))
+        let pinned = unsafe { helpers::virgo_module_pin(module.as_ptr()) };
+        // Not `then_some`: what that makes for nothing it drops, and dropping unpins.
+        pinned.then(|| Pinned(module))
     }
 }
 
