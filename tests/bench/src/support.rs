@@ -2,15 +2,18 @@
 //! What the benches have in common.
 
 use anyhow::{Context, Result};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 use virgo_cluster::Node;
+
+/// No script takes longer, unless it waits for something that does not come.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What was measured, by name.
 pub type Figures = BTreeMap<String, f64>;
 
 /// Runs a shell script, which must succeed, and returns what it prints.
 pub fn sh(node: &Node, script: &str) -> Result<String> {
-    let output = node.run(["sh", "-c", script])?;
+    let output = node.run_with_timeout(["sh", "-c", script], PATIENCE)?;
     output
         .text()
         .with_context(|| format!("on {}: {script}", node.name()))

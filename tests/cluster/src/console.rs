@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the kernels have said: nothing that a kernel says when something is wrong.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use std::{env, fs};
 use virgo_cluster::{Cluster, Node, Running};
 
 /// Marks of a fault in a kernel's log.
@@ -25,19 +26,25 @@ const FAULTS: &[&str] = &[
 ];
 
 /// Fails if any node's console has a line of a fault, or kmemleak has found memory that nothing
-/// points to.
+/// points to. What such a node has said is kept.
 pub fn check(cluster: &Cluster) -> Result<()> {
+    let top = env::var("VIRGO_TOP").context("VIRGO_TOP is not set")?;
     let mut found = String::new();
     let scans = cluster
         .nodes()
         .map(|node| Ok((scan(&node)?, node)))
         .collect::<Result<Vec<_>>>()?;
     for (scan, node) in scans {
-        let leaks = scan.wait()?.text()?;
-        for line in leaks.lines().chain(node.console()?.lines()) {
-            if FAULTS.iter().any(|fault| line.contains(fault)) {
-                found += &format!("{}: {line}\n", node.name());
-            }
+        let said = scan.wait()?.text()? + "\n" + &node.console()?;
+        let lines: Vec<_> = said
+            .lines()
+            .filter(|line| FAULTS.iter().any(|fault| line.contains(fault)))
+            .collect();
+        if !lines.is_empty() {
+            let path = format!("{top}/build/log/{}.console", node.name());
+            fs::write(&path, &said).context(path.clone())?;
+            found += &format!("{}, all of it in {path}:\n  ", node.name());
+            found += &(lines.join("\n  ") + "\n");
         }
     }
     if !found.is_empty() {

@@ -90,16 +90,14 @@ fn nats(address: &str) -> Result<()> {
     thread::spawn(move || -> Result<()> {
         let mut line = String::new();
         loop {
-            line.clear();
-            ensure!(requests.read_line(&mut line)? > 0);
+            next_line(&mut requests, &mut line)?;
             // MSG service 1 INBOX 64
             let inbox = line
                 .split(' ')
                 .nth(3)
                 .context("no reply wanted")?
                 .to_owned();
-            line.clear();
-            requests.read_line(&mut line)?;
+            next_line(&mut requests, &mut line)?;
             write!(service, "PUB {inbox} 64\r\n{line}")?;
         }
     });
@@ -125,9 +123,20 @@ fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
     Ok((stream, lines))
 }
 
+/// Reads a line that is not the server's PING, which need not be answered for minutes.
+fn next_line(lines: &mut impl BufRead, line: &mut String) -> Result<()> {
+    loop {
+        line.clear();
+        ensure!(lines.read_line(line)? > 0, "the server has hung up");
+        if line != "PING\r\n" {
+            return Ok(());
+        }
+    }
+}
+
 fn expect(lines: &mut impl BufRead, expected: &str) -> Result<()> {
     let mut line = String::new();
-    lines.read_line(&mut line)?;
+    next_line(lines, &mut line)?;
     ensure!(
         line.trim_end() == expected,
         "'{line}' instead of '{expected}'"
