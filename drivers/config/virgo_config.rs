@@ -3,7 +3,7 @@
 //! virgo_config: who the nodes are, what they share as a secret, and what they may do.
 //!
 //! The module holds one [`Node`], this machine's place in the cluster. Other modules get it from
-//! [`node`] and ask it for the [`Config`] in force, a snapshot that does not change under them.
+//! [`node()`] and ask it for the [`Config`] in force, a snapshot that does not change under them.
 
 #![deny(missing_docs)]
 

@@ -59,8 +59,20 @@ pub(crate) fn hide_descriptors(first: RawFd) -> nix::Result<()> {
 
 /// Has no signal ignored, as some are here and may have been by whoever started this.
 pub(crate) fn default_signals() {
+    // The kernel's own structure with all members zero: the default, no flags, nothing blocked.
+    let default = [0u64; 4];
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: No handler is set. Those signals that nobody can ignore are refused, as they may.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // By number, since the C library keeps the first real-time signals for itself.
+        // SAFETY: The structure is valid for reads; no handler is set. Those signals that nobody
+        // can ignore are refused, as they may.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
 }
