@@ -5,10 +5,7 @@
 use crate::{
     jobs::Job,
     outcome::Outcome,
-    pool::{
-        Cpupool,
-        User, //
-    },
+    pool::Cpupool,
     submit::{
         Call,
         Place, //
@@ -25,7 +22,6 @@ use kernel::{
 };
 use linux::{
     calls::CpupoolCalls,
-    deadline::Deadline,
     user::{
         self,
         run,
@@ -43,11 +39,11 @@ use virgo_proto::{
         text_to_argv,
         MAX_ARGV, //
     },
-    config::MAX_DEADLINE_MS, //
 };
 use virgo_utils::{
     from_wire,
-    Stats, //
+    Stats,
+    User, //
 };
 
 /// Most bytes of names and arguments in one call.
@@ -82,7 +78,7 @@ impl CpupoolCalls for Calls {
                 argv.extend_from_slice(bytes, GFP_KERNEL)
             })?;
             let config = self.pool.node.config();
-            let user = self.user(&config, 0)?;
+            let user = User::of_call(&config, 0)?;
             let call = Call {
                 argv: &argv,
                 place: Place::Policy(config.balance),
@@ -106,7 +102,7 @@ impl CpupoolCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.pool.node.config();
-            let user = self.user(&config, a.timeout_ms)?;
+            let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count)?;
             let words = Argvs::read(&array)?;
             let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
@@ -144,7 +140,7 @@ impl CpupoolCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.pool.node.config();
-            let user = self.user(&config, a.timeout_ms)?;
+            let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count)?;
             let mut jobs = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
             for call in &array.calls {
@@ -183,26 +179,10 @@ impl CpupoolCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.pool.node.config();
-            let user = self.user(&config, a.timeout_ms)?;
+            let user = User::of_call(&config, a.timeout_ms)?;
             let job = self.pool.jobs.find(a.job, user.uid)?;
             self.pool.give_up(&job, Outcome::failed(ECANCELED));
             Ok(0)
-        })
-    }
-}
-
-impl Calls {
-    /// The caller, whose calls last the given or the configured time.
-    fn user<'a>(&self, config: &'a Config, timeout_ms: u32) -> Result<User<'a>> {
-        let ms = match timeout_ms {
-            0 => config.deadline_ms,
-            1..=MAX_DEADLINE_MS => timeout_ms,
-            _ => return Err(EINVAL),
-        };
-        Ok(User {
-            uid: user::current_uid(),
-            deadline: Deadline::after_ms(ms),
-            config,
         })
     }
 }

@@ -5,10 +5,7 @@
 use crate::{
     jobs::state_name,
     outcome::Outcome,
-    pool::{
-        Cpupool,
-        User, //
-    },
+    pool::Cpupool,
     submit::{
         Call,
         Place, //
@@ -39,7 +36,8 @@ use virgo_utils::{
     Caller,
     Command,
     Failure,
-    Reply, //
+    Reply,
+    User, //
 };
 
 pub(crate) const COMMANDS: &[Command<Cpupool>] = &[
@@ -163,9 +161,8 @@ fn make(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let user = User {
-        uid: caller.config.text_uid,
         deadline: Deadline::after_ms(options.timeout_ms),
-        config: caller.config,
+        ..User::of_text(caller.config)
     };
     if caller.config.use_as_kingcobra_service {
         return divert(&user, line, reply);

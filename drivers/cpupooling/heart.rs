@@ -21,7 +21,10 @@ use linux::{
         Task, //
     }, //
 };
-use virgo_config::Node;
+use virgo_config::{
+    Config,
+    Node, //
+};
 use virgo_proto::{
     clone::op,
     config::MAX_NODES,
@@ -70,9 +73,8 @@ impl Heart {
     }
 
     /// Node `node` has had a call run here.
-    pub(crate) fn interests(task: &Task<Self>, node: NodeId) {
+    pub(crate) fn interests(task: &Task<Self>, config: &Config, node: NodeId) {
         let until = Deadline::after_ms(INTERESTED_MS);
-        let config = task.node.config();
         let mut interested = task.interested.lock();
         for node in [Some(node), config.registry].into_iter().flatten() {
             let place = usize::from(node)

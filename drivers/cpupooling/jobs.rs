@@ -51,6 +51,8 @@ pub(crate) struct Job {
     #[pin]
     outcome: SpinLock<Option<Outcome>>,
     ended: Atomic<bool>,
+    /// Its node has it: it must not go anywhere else.
+    delivered: Atomic<bool>,
 }
 
 /// The table of calls. A job is in it from its start until its result is taken.
@@ -99,6 +101,16 @@ impl Job {
 
     pub(crate) fn goes_to(&self, node: NodeId) {
         self.node.store(node.into(), Relaxed);
+    }
+
+    /// Its node may have begun it.
+    pub(crate) fn is_delivered(&self) {
+        self.delivered.store(true, Relaxed);
+    }
+
+    /// Whether it has still to be sent, to the node that is chosen or to any.
+    pub(crate) fn is_unsent(&self) -> bool {
+        !self.delivered.load(Relaxed) && !self.has_ended()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -155,6 +167,7 @@ impl Jobs {
                 node: Atomic::new(0),
                 outcome <- kernel::new_spinlock!(None, "virgo_job"),
                 ended: Atomic::new(false),
+                delivered: Atomic::new(false),
             }),
             GFP_KERNEL,
         )?;

@@ -6,10 +6,7 @@ use crate::{
     executor::Origin,
     heart::Heart,
     outcome::Outcome,
-    pool::{
-        Cpupool,
-        User, //
-    }, //
+    pool::Cpupool, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -34,7 +31,8 @@ use virgo_utils::{
     Body,
     Operation,
     Peer,
-    Repeat, //
+    Repeat,
+    User, //
 };
 
 pub(crate) const OPERATIONS: &[Operation<Cpupool>] = &[
@@ -100,7 +98,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
         deadline: Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS)),
         config: &config,
     };
-    Heart::interests(&this.heart, peer.node);
+    Heart::interests(&this.heart, &config, peer.node);
     reply.put(this.load().as_bytes())?;
     while let Some((key, argv)) = next_call(&mut calls) {
         match this.accept(&user, Origin::Peer(peer), key, argv) {

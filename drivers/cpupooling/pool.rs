@@ -23,12 +23,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::{
-    deadline::Deadline,
-    work::{
-        Queue,
-        Task, //
-    }, //
+use linux::work::{
+    Queue,
+    Task, //
 };
 use virgo_config::{
     Config,
@@ -38,7 +35,10 @@ use virgo_proto::{
     clone::Load,
     vuid::NodeId, //
 };
-use virgo_utils::Client;
+use virgo_utils::{
+    Client,
+    User, //
+};
 
 /// All state of the module. What works by itself is dropped before what it uses.
 pub(crate) struct Cpupool {
@@ -62,13 +62,6 @@ pub(crate) struct Limits {
     pub(crate) waiting: usize,
     /// Calls made here whose results were not taken.
     pub(crate) jobs: usize,
-}
-
-/// Who makes a call, until when it may last, and what holds for it.
-pub(crate) struct User<'a> {
-    pub(crate) uid: u32,
-    pub(crate) deadline: Deadline,
-    pub(crate) config: &'a Config,
 }
 
 impl Cpupool {

@@ -9,10 +9,7 @@ use crate::{
         Job, //
     },
     outcome::Outcome,
-    pool::{
-        Cpupool,
-        User, //
-    }, //
+    pool::Cpupool, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -34,9 +31,15 @@ use virgo_proto::{
         MAX_SHORT, //
     },
     frame::MAX_BODY,
-    vuid::NodeId, //
+    vuid::{
+        bit,
+        NodeId, //
+    }, //
 };
-use virgo_utils::Request;
+use virgo_utils::{
+    Request,
+    User, //
+};
 
 /// Bytes of a reply with one short result.
 const ONE: usize = size_of::<Load>() + size_of::<clone::Outcome>() + MAX_SHORT;
@@ -143,19 +146,22 @@ impl Cpupool {
             while targets != 0 {
                 let node = targets.trailing_zeros() as NodeId + 1;
                 targets &= targets - 1;
-                if let Err(e) = self.send_to(user, node, calls, jobs) {
+                let Err(e) = self.send_to(user, node, calls, jobs) else {
+                    continue;
+                };
+                let unreached = matches!(e, EHOSTDOWN | EKEYREJECTED | EPERM);
+                if unreached {
                     self.view.lost(node);
                     nodes &= !bit(node);
-                    for (call, job) in calls.iter().zip(jobs) {
-                        if job.node() != node || job.has_ended() {
-                            continue;
-                        }
-                        match call.place {
-                            Place::Policy(_) if nodes != 0 && !user.deadline.passed() => {
-                                job.goes_to(0);
-                            }
-                            _ => self.jobs.end_job(job, Outcome::failed(e)),
-                        }
+                }
+                let elsewhere = unreached && nodes != 0 && !user.deadline.passed();
+                for (call, job) in calls.iter().zip(jobs) {
+                    if job.node() != node || !job.is_unsent() {
+                        continue;
+                    }
+                    match call.place {
+                        Place::Policy(_) if elsewhere => job.goes_to(0),
+                        _ => self.jobs.end_job(job, Outcome::failed(e)),
                     }
                 }
             }
@@ -255,8 +261,8 @@ impl Cpupool {
     ///
     /// # Errors
     ///
-    /// Why the node was not reached: none of its calls that have not ended has begun. What goes
-    /// wrong after that is the calls' outcome.
+    /// Why those that are still unsent then were not sent. What goes wrong with the others is their
+    /// outcome.
     fn send_to(
         &self,
         user: &User<'_>,
@@ -264,9 +270,10 @@ impl Cpupool {
         calls: &[Call<'_>],
         jobs: &[Arc<Job>],
     ) -> Result {
-        let of_node = |job: &Job| job.node() == node && !job.has_ended();
+        let of_node = |job: &Job| job.node() == node && job.is_unsent();
         if self.is_here(user.config, node) {
             for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| of_node(job)) {
+                job.is_delivered();
                 if let Some(outcome) = self.accept(user, Origin::Here, job.id, call.argv) {
                     self.jobs.end_job(job, outcome);
                 }
@@ -314,29 +321,35 @@ impl Cpupool {
             }
         };
         let answered = self.client.call(node, &request, reply, user.deadline);
-        let fail = |e: Error| {
-            let mut rest = frame.calls.as_slice();
+        if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
+            return Err(e);
+        }
+        let with_each = |done: &dyn Fn(&Job)| {
+            // In the frame they follow each other as in `jobs`.
+            let (mut rest, mut jobs) = (frame.calls.as_slice(), jobs.iter());
             while let Some((key, _)) = clone::next_call(&mut rest) {
-                if let Some(job) = jobs.iter().find(|job| job.id == key) {
-                    self.jobs.end_job(job, Outcome::failed(e));
+                if let Some(job) = jobs.find(|job| job.id == key) {
+                    done(job);
                 }
             }
         };
-        match answered {
+        with_each(&Job::is_delivered);
+        let failed = match answered {
             Ok(n) => {
                 let answer = reply.get(..n).unwrap_or_default();
-                if self.results(node, answer, frame.count).is_none() {
-                    fail(EPROTO);
-                }
+                let taken = self.results(node, answer, frame.count);
+                taken.is_none().then_some(EPROTO)
             }
-            Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) => return Err(e),
             Err(e) => {
                 if e != EINTR {
                     // Nobody knows about these calls, but later ones have a choice.
                     self.view.lost(node);
                 }
-                fail(e);
+                Some(e)
             }
+        };
+        if let Some(e) = failed {
+            with_each(&|job| self.jobs.end_job(job, Outcome::failed(e)));
         }
         Ok(())
     }
@@ -389,10 +402,4 @@ impl Frame {
         self.count += 1;
         Ok(())
     }
-}
-
-/// The bit of a node in a set of nodes.
-fn bit(node: NodeId) -> u64 {
-    1u64.checked_shl(u32::from(node).wrapping_sub(1))
-        .unwrap_or(0)
 }

@@ -20,19 +20,26 @@ impl File {
         let file = from_err_ptr(unsafe { bindings::filp_open(path.as_char_ptr(), flags, 0) })?;
         Ok(File(NonNull::new(file).ok_or(ENOENT)?))
     }
+}
 
-    fn read(&self, buffer: &mut [u8], at: &mut bindings::loff_t) -> Result<usize> {
-        // SAFETY: The file is open, and `buffer` valid for its length.
-        let n = unsafe {
-            bindings::kernel_read(
-                self.0.as_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                at,
-            )
-        };
-        usize::try_from(n).map_err(|_| Error::from_errno(n as c_int))
+/// Reads from the start of `file`, as many bytes as `buffer` takes or there are. Returns how many.
+///
+/// # Safety
+///
+/// The file is open for reading until the call returns.
+pub(crate) unsafe fn read_start(file: *mut bindings::file, buffer: &mut [u8]) -> Result<usize> {
+    let (mut filled, mut at) = (0, 0);
+    while let Some(rest @ [_, ..]) = buffer.get_mut(filled..) {
+        // SAFETY: The file is open by the caller's promise, `rest` is valid for its length.
+        let n =
+            unsafe { bindings::kernel_read(file, rest.as_mut_ptr().cast(), rest.len(), &mut at) };
+        match usize::try_from(n) {
+            Ok(0) => break,
+            Ok(n) => filled += n.min(rest.len()),
+            Err(_) => return Err(Error::from_errno(n as c_int)),
+        }
     }
+    Ok(filled)
 }
 
 impl Drop for File {
@@ -70,13 +77,8 @@ pub fn read(path: &CStr, max: usize) -> Result<Contents> {
     }
     let mut bytes = KVVec::new();
     bytes.resize(size as usize, 0, GFP_KERNEL)?;
-    let (mut filled, mut at) = (0, 0);
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest, &mut at)? {
-            0 => break,
-            n => filled += n.min(rest.len()),
-        }
-    }
+    // SAFETY: `file` is open.
+    let filled = unsafe { read_start(file.0.as_ptr(), &mut bytes) }?;
     // Shorter if somebody has truncated it meanwhile.
     bytes.truncate(filled);
     Ok(Contents { bytes, uid, mode })

@@ -4,9 +4,11 @@
 //!
 //! C header: [`include/linux/umh.h`](srctree/include/linux/umh.h)
 
-use crate::helpers;
+use crate::{
+    file,
+    helpers, //
+};
 use kernel::{
-    bindings,
     error::from_err_ptr,
     prelude::*,
     str::CString,
@@ -93,25 +95,10 @@ impl Program {
     pub fn output(&self, max: usize) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
         bytes.resize(max, 0, GFP_KERNEL)?;
-        let (mut filled, mut at) = (0, 0);
-        while let Some(rest @ [_, ..]) = bytes.get_mut(filled..) {
-            // SAFETY: The file is open, `rest` valid for its length.
-            let n = unsafe {
-                bindings::kernel_read(self.file(), rest.as_mut_ptr().cast(), rest.len(), &mut at)
-            };
-            match usize::try_from(n) {
-                Ok(0) => break,
-                Ok(n) => filled += n.min(rest.len()),
-                Err(_) => return Err(Error::from_errno(n as c_int)),
-            }
-        }
+        // SAFETY: By the invariant `inner` holds an open file, which does not change.
+        let filled = unsafe { file::read_start((*self.inner.get()).file, &mut bytes) }?;
         bytes.truncate(filled);
         Ok(bytes)
-    }
-
-    fn file(&self) -> *mut bindings::file {
-        // SAFETY: By the invariant `inner` is valid; the file in it does not change.
-        unsafe { (*self.inner.get()).file }
     }
 }
 

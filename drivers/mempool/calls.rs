@@ -7,10 +7,7 @@ use crate::{
         Buffer,
         SMALL, //
     },
-    cluster::{
-        Mempool,
-        User, //
-    },
+    cluster::Mempool,
     placement::Target, //
 };
 use core::mem::size_of;
@@ -24,7 +21,6 @@ use kernel::{
 };
 use linux::{
     calls::MempoolCalls,
-    deadline::Deadline,
     user::{
         self,
         place,
@@ -36,11 +32,13 @@ use linux::{
 use virgo_config::Config;
 use virgo_proto::{
     balance::Policy,
-    config::MAX_DEADLINE_MS,
     mempool::MAX_DATA,
     scan, //
 };
-use virgo_utils::Stats;
+use virgo_utils::{
+    Stats,
+    User, //
+};
 
 /// Longest string of call 550, with its end.
 const MAX_STRING: usize = 64 * 1024;
@@ -61,7 +59,7 @@ impl MempoolCalls for Calls {
         self.stats.count_call::<Mempool, _>(0, || {
             let size = u64::try_from(size).map_err(|_| EINVAL)?;
             let config = self.config();
-            let user = self.user(&config, 0)?;
+            let user = User::of_call(&config, 0)?;
             let target = Target::Policy(user.config.place);
             let mut writer = UserSlice::new(id, size_of::<u64>()).writer();
             self.give(&user, size, false, target, |id| writer.write(&id))
@@ -71,7 +69,7 @@ impl MempoolCalls for Calls {
     fn set(&self, id: u64, data: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(1, || {
             let config = self.config();
-            let user = self.user(&config, 0)?;
+            let user = User::of_call(&config, 0)?;
             let mut small = [0; SMALL];
             let text = UserSlice::new(data, SMALL)
                 .reader()
@@ -98,7 +96,7 @@ impl MempoolCalls for Calls {
     fn get(&self, id: u64, data: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(2, || {
             let config = self.config();
-            let user = self.user(&config, 0)?;
+            let user = User::of_call(&config, 0)?;
             let mut done = 0;
             let mut len = SMALL;
             loop {
@@ -122,7 +120,7 @@ impl MempoolCalls for Calls {
     fn free(&self, id: u64) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(3, || {
             let config = self.config();
-            self.mempool.free(&self.user(&config, 0)?, id)?;
+            self.mempool.free(&User::of_call(&config, 0)?, id)?;
             Ok(0)
         })
     }
@@ -134,7 +132,7 @@ impl MempoolCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = self.user(&config, a.timeout_ms)?;
+            let user = User::of_call(&config, a.timeout_ms)?;
             let target = match a.place {
                 place::DEFAULT => Target::Policy(user.config.place),
                 place::RANDOM => Target::Policy(Policy::Random),
@@ -151,7 +149,7 @@ impl MempoolCalls for Calls {
         self.stats.count_call::<Mempool, _>(5, || {
             let a = user::read_args::<DataArgs>(args, size)?;
             let config = self.config();
-            let (user, len) = self.range(&config, &a)?;
+            let (user, len) = Self::range(&config, &a)?;
             if len > MAX_DATA {
                 // More than one request: see that the end fits before anything is changed.
                 self.mempool
@@ -169,7 +167,7 @@ impl MempoolCalls for Calls {
         self.stats.count_call::<Mempool, _>(6, || {
             let a = user::read_args::<DataArgs>(args, size)?;
             let config = self.config();
-            let (user, len) = self.range(&config, &a)?;
+            let (user, len) = Self::range(&config, &a)?;
             pieces(&a, len, |offset, at, part| {
                 let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
@@ -187,7 +185,7 @@ impl MempoolCalls for Calls {
             }
             let config = self.config();
             self.mempool
-                .free(&self.user(&config, a.timeout_ms)?, a.id)?;
+                .free(&User::of_call(&config, a.timeout_ms)?, a.id)?;
             Ok(0)
         })
     }
@@ -196,20 +194,6 @@ impl MempoolCalls for Calls {
 impl Calls {
     fn config(&self) -> Arc<Config> {
         self.mempool.node.config()
-    }
-
-    /// The caller, who waits for the given or the configured time.
-    fn user<'a>(&self, config: &'a Config, timeout_ms: u32) -> Result<User<'a>> {
-        let ms = match timeout_ms {
-            0 => config.deadline_ms,
-            1..=MAX_DEADLINE_MS => timeout_ms,
-            _ => return Err(EINVAL),
-        };
-        Ok(User {
-            uid: user::current_uid(),
-            deadline: Deadline::after_ms(ms),
-            config,
-        })
     }
 
     /// Allocates, and tells the caller the id; if that fails nothing stays allocated.
@@ -231,12 +215,12 @@ impl Calls {
         }
     }
 
-    fn range<'a>(&self, config: &'a Config, a: &DataArgs) -> Result<(User<'a>, usize)> {
+    fn range<'a>(config: &'a Config, a: &DataArgs) -> Result<(User<'a>, usize)> {
         if a.flags != 0 || a.offset.checked_add(a.len).is_none() {
             return Err(EINVAL);
         }
         let len = usize::try_from(a.len).map_err(|_| EINVAL)?;
-        Ok((self.user(config, a.timeout_ms)?, len))
+        Ok((User::of_call(config, a.timeout_ms)?, len))
     }
 }
 

@@ -16,17 +16,11 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::{
-    deadline::Deadline,
-    work::{
-        Queue,
-        Task, //
-    }, //
+use linux::work::{
+    Queue,
+    Task, //
 };
-use virgo_config::{
-    Config,
-    Node, //
-};
+use virgo_config::Node;
 use virgo_proto::{
     config::MAX_NODES,
     mempool::{
@@ -41,7 +35,10 @@ use virgo_proto::{
         Vuid, //
     }, //
 };
-use virgo_utils::Client;
+use virgo_utils::{
+    Client,
+    User, //
+};
 
 /// All state of the module.
 pub(crate) struct Mempool {
@@ -56,13 +53,6 @@ pub(crate) struct Mempool {
     loopback: bool,
     /// What each node's pool had left when it last said so; at first as much as can be.
     pub(crate) room: [Atomic<u64>; MAX_NODES],
-}
-
-/// A user of cluster memory, how long it may wait, and what holds for it.
-pub(crate) struct User<'a> {
-    pub(crate) uid: u32,
-    pub(crate) deadline: Deadline,
-    pub(crate) config: &'a Config,
 }
 
 impl Mempool {

@@ -7,14 +7,10 @@ use crate::{
         Buffer,
         SMALL, //
     }, //
-    cluster::{
-        Mempool,
-        User, //
-    },
+    cluster::Mempool,
     placement::Target, //
 };
 use kernel::prelude::*;
-use linux::deadline::Deadline;
 use virgo_proto::{
     command::{
         self,
@@ -32,7 +28,8 @@ use virgo_utils::{
     Caller,
     Command,
     Failure,
-    Reply, //
+    Reply,
+    User, //
 };
 
 pub(crate) const COMMANDS: &[Command<Mempool>] = &[
@@ -71,7 +68,7 @@ fn malloc(
         Errno::EINVAL,
         "the size is a number of bytes, at least 1",
     ))?;
-    let user = user(caller);
+    let user = User::of_text(caller.config);
     let target = Target::Policy(user.config.place);
     let id = this.malloc(&user, size, false, target)?;
     reply.text(&Hex(id).digits())
@@ -85,7 +82,7 @@ fn set(
 ) -> Outcome {
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
     let id = parse_id(id)?;
-    this.write(&user(caller), id, 0, data, true)?;
+    this.write(&User::of_text(caller.config), id, 0, data, true)?;
     reply.text(&Hex(id).digits())
 }
 
@@ -97,7 +94,7 @@ fn get(
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
     let id = parse_id(id)?;
-    let user = user(caller);
+    let user = User::of_text(caller.config);
     // Most strings are short: only the others need memory for the longest one.
     for len in [SMALL, MAX_DATA] {
         let mut buffer = Buffer::new(len)?;
@@ -122,16 +119,8 @@ fn free(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
-    this.free(&user(caller), parse_id(id)?)?;
+    this.free(&User::of_text(caller.config), parse_id(id)?)?;
     reply.text(b"kernel memory freed")
-}
-
-fn user<'a>(caller: &Caller<'a>) -> User<'a> {
-    User {
-        uid: caller.config.text_uid,
-        deadline: Deadline::after_ms(caller.config.deadline_ms),
-        config: caller.config,
-    }
 }
 
 fn usage(usage: &'static str) -> Failure {

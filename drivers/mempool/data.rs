@@ -3,7 +3,7 @@
 //! Reading and writing allocations, wherever their pieces lie.
 
 use crate::{
-    cluster::{Mempool, User},
+    cluster::Mempool,
     object::{Map, Piece},
 };
 use kernel::prelude::*;
@@ -11,6 +11,7 @@ use virgo_proto::{
     mempool::{op, DataArgs, MAX_DATA},
     vuid::{NodeId, Vuid},
 };
+use virgo_utils::User;
 
 impl Mempool {
     /// Copies bytes of allocation `id` to `to`. Returns how many: fewer at the end. May sleep,

@@ -2,12 +2,7 @@
 
 //! Allocating: where the pieces go.
 
-use crate::{
-    cluster::{Mempool, User},
-    object::Map,
-    orphans::Orphans,
-    pool::Owner,
-};
+use crate::{cluster::Mempool, object::Map, orphans::Orphans, pool::Owner};
 use core::mem::size_of;
 use kernel::{prelude::*, sync::atomic::Relaxed};
 use linux::crypto;
@@ -15,8 +10,9 @@ use virgo_proto::{
     balance::{self, Policy},
     config::MAX_NODES,
     mempool::{op, AllocArgs, AllocReply, MAX_PIECES, PIECE, SHARED},
-    vuid::{NodeId, Vuid},
+    vuid::{bit, NodeId, Vuid},
 };
+use virgo_utils::User;
 
 /// Where an allocation is to go.
 #[derive(Clone, Copy)]
@@ -205,12 +201,6 @@ impl Mempool {
             room.store(free, Relaxed);
         }
     }
-}
-
-/// The bit of a node in a set of nodes.
-fn bit(node: NodeId) -> u64 {
-    1u64.checked_shl(u32::from(node).wrapping_sub(1))
-        .unwrap_or(0)
 }
 
 /// Pieces of an allocation that is not complete: they become orphans when this is dropped.

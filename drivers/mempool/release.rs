@@ -2,16 +2,13 @@
 
 //! Freeing allocations and all their pieces.
 
-use crate::{
-    ask,
-    cluster::{Mempool, User},
-    object::Map,
-};
+use crate::{ask, cluster::Mempool, object::Map};
 use kernel::prelude::*;
 use virgo_proto::{
     mempool::MAP,
     vuid::{NodeId, Vuid},
 };
+use virgo_utils::User;
 
 impl Mempool {
     /// Frees allocation `id`. May sleep, killably.

@@ -158,7 +158,7 @@ pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     let (call, rest) = Call::read_from_prefix(calls).ok()?;
     let (argv, rest) = rest.split_at_checked(usize::try_from(call.len.get()).ok()?)?;
     *calls = rest;
-    (argv.len() <= MAX_ARGV).then_some((call.key.get(), argv))
+    (argv.len() <= MAX_ARGV && call.reserved.get() == 0).then_some((call.key.get(), argv))
 }
 
 /// Takes the next result off `results`: its output is standard output, then standard error.

@@ -20,6 +20,14 @@ use core::fmt;
 /// Number of a node, from 1.
 pub type NodeId = u8;
 
+/// The bit of a node in a set of nodes: bit `n - 1` for node `n`; none for a number that no node has.
+pub const fn bit(node: NodeId) -> u64 {
+    match 1u64.checked_shl((node as u32).wrapping_sub(1)) {
+        Some(bit) => bit,
+        None => 0,
+    }
+}
+
 /// Slots a node can have: 2^20.
 pub const MAX_SLOTS: u32 = 1 << 20;
 

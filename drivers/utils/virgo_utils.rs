@@ -24,6 +24,7 @@ mod service;
 mod session;
 mod stats;
 mod text;
+mod user;
 
 pub use client::{
     Client,
@@ -46,6 +47,7 @@ pub use service::{
     Service, //
 };
 pub use stats::Stats;
+pub use user::User;
 
 use kernel::prelude::*;
 

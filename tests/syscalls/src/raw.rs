@@ -2,16 +2,17 @@
 //! System calls with any arguments at all.
 //!
 //! The addresses among them come from [`crate::region`], where nothing of Rust's can be hurt.
-#![expect(unsafe_code, reason = "system calls are unsafe")]
 
 use crate::region::Address;
 use libc::c_long;
-use rustix::io::Errno;
-use std::{io, panic::resume_unwind, path::Path, thread};
+use std::path::Path;
 use virgo::abi::{DataArgs, FreeArgs, MallocArgs, nr};
 
-/// What a system call returns.
-pub(crate) type Outcome = Result<usize, Errno>;
+use invoke::invoke;
+pub(crate) use invoke::{Outcome, as_uid};
+
+#[path = "../../invoke.rs"]
+mod invoke;
 
 /// Whether a kernel module is loaded.
 pub(crate) fn is_loaded(module: &str) -> bool {
@@ -70,28 +71,4 @@ impl Call {
             Self::Free => size_of::<FreeArgs>(),
         }
     }
-}
-
-/// Makes a system call. The addresses in it are [`Address`]es.
-fn invoke(number: c_long, first: u64, second: u64) -> Outcome {
-    // SAFETY: What the kernel writes goes to an `Address`, where no memory of Rust's is.
-    match unsafe { libc::syscall(number, first, second, 0, 0, 0, 0) } {
-        -1 => {
-            let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);
-            Err(Errno::from_raw_os_error(error))
-        }
-        result => Ok(usize::try_from(result).expect("only -1 is negative")),
-    }
-}
-
-/// Runs `f` as another user: in a thread of its own, because a uid belongs to a thread.
-pub(crate) fn as_uid<T: Send>(uid: u32, f: impl FnOnce() -> T + Send) -> T {
-    thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let uid = rustix::process::Uid::from_raw(uid);
-            rustix::thread::set_thread_res_uid(None, Some(uid), None).expect("setresuid");
-            f()
-        });
-        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
-    })
 }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! For whom something is done.
+
+use kernel::prelude::*;
+use linux::{
+    deadline::Deadline,
+    user, //
+};
+use virgo_config::Config;
+use virgo_proto::config::MAX_DEADLINE_MS;
+
+/// Who wants something done, by when, and the configuration that holds for it.
+pub struct User<'a> {
+    /// The uid, in the initial user name space.
+    pub uid: u32,
+    /// By when it has to be done.
+    pub deadline: Deadline,
+    /// The configuration in force when it began.
+    pub config: &'a Config,
+}
+
+impl<'a> User<'a> {
+    /// The task that makes a system call, which gives it `timeout_ms` milliseconds; 0 stands for
+    /// the configured deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for more than [`MAX_DEADLINE_MS`].
+    pub fn of_call(config: &'a Config, timeout_ms: u32) -> Result<Self> {
+        let ms = match timeout_ms {
+            0 => config.deadline_ms,
+            1..=MAX_DEADLINE_MS => timeout_ms,
+            _ => return Err(EINVAL),
+        };
+        Ok(User {
+            uid: user::current_uid(),
+            deadline: Deadline::after_ms(ms),
+            config,
+        })
+    }
+
+    /// Whom text sessions act as, with the configured deadline.
+    pub fn of_text(config: &'a Config) -> Self {
+        User {
+            uid: config.text_uid,
+            deadline: Deadline::after_ms(config.deadline_ms),
+            config,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0
+//! System calls with any numbers for arguments, by any user. A part of each suite that makes them.
+#![expect(unsafe_code, reason = "system calls are unsafe")]
+
+use libc::c_long;
+use rustix::io::Errno;
+use std::{io, panic::resume_unwind, thread};
+
+/// What a system call returns.
+pub(crate) type Outcome = Result<usize, Errno>;
+
+/// Makes a system call. The addresses in it are those of memory that is not Rust's.
+pub(crate) fn invoke(number: c_long, first: u64, second: u64) -> Outcome {
+    // SAFETY: What the kernel writes goes where no memory of Rust's is, as callers see to.
+    match unsafe { libc::syscall(number, first, second, 0, 0, 0, 0) } {
+        -1 => {
+            let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);
+            Err(Errno::from_raw_os_error(error))
+        }
+        result => Ok(usize::try_from(result).expect("only -1 is negative")),
+    }
+}
+
+/// Runs `f` as another user: in a thread of its own, because a uid belongs to a thread.
+pub(crate) fn as_uid<T: Send>(uid: u32, f: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let uid = rustix::process::Uid::from_raw(uid);
+            rustix::thread::set_thread_res_uid(None, Some(uid), None).expect("setresuid");
+            f()
+        });
+        thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
