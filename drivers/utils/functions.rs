@@ -157,9 +157,12 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        FUNCTIONS
-            .lock()
-            .retain(|entry| !core::ptr::eq(entry.functions, self.0));
+        let mut entries = FUNCTIONS.lock();
+        entries.retain(|entry| !core::ptr::eq(entry.functions, self.0));
+        if entries.is_empty() {
+            // A static is not dropped when its module goes: leave no allocation behind.
+            *entries = KVec::new();
+        }
     }
 }
 

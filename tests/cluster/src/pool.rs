@@ -89,13 +89,16 @@ fn placement(cluster: &Cluster) -> Result<()> {
 
 fn least_used(cluster: &Cluster) -> Result<()> {
     let node1 = cluster.node(1);
-    // Nodes 1 and 2 are used more than node 3, which then has most room. It may still keep what
+    // Nodes 1 and 2 are used more than node 3, which then has most room. Each may still keep what
     // clients of earlier tests have left.
-    let more = used(&cluster.node(3))? + (1 << 20);
-    let heavy: Vec<String> = [1, 2]
-        .iter()
-        .map(|n| sh(&node1, &format!("virgo malloc {more} --place {n}")))
-        .collect::<Result<_>>()?;
+    let wanted = used(&cluster.node(3))? + (1 << 20);
+    let mut heavy = Vec::new();
+    for number in [1, 2] {
+        let more = wanted.saturating_sub(used(&cluster.node(number))?);
+        if more > 0 {
+            heavy.push(sh(&node1, &format!("virgo malloc {more} --place {number}"))?);
+        }
+    }
     // The room of others is known from their last reply; ask node 3, too.
     let light = sh(&node1, "virgo malloc 1K --place 3")?;
     let mut nodes = BTreeSet::new();
