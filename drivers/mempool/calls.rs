@@ -3,10 +3,6 @@
 //! The memory pool's system calls.
 
 use crate::{
-    buffer::{
-        Buffer,
-        SMALL, //
-    },
     cluster::Mempool,
     placement::Target, //
 };
@@ -36,6 +32,11 @@ use virgo_proto::{
     scan, //
 };
 use virgo_utils::{
+    buffer::{
+        pieces,
+        Buffer,
+        SMALL, //
+    },
     Stats,
     User, //
 };
@@ -155,7 +156,8 @@ impl MempoolCalls for Calls {
                 self.mempool
                     .write(&user, a.id, a.offset + a.len, b"", false)?;
             }
-            pieces(&a, len, |offset, at, part| {
+            let data = UserPtr::from_addr(a.data as usize);
+            pieces(data, a.offset, len, MAX_DATA, |offset, at, part| {
                 UserSlice::new(at, part.len()).reader().read_slice(part)?;
                 self.mempool.write(&user, a.id, offset, part, false)?;
                 Ok(part.len())
@@ -168,7 +170,8 @@ impl MempoolCalls for Calls {
             let a = user::read_args::<DataArgs>(args, size)?;
             let config = self.config();
             let (user, len) = Self::range(&config, &a)?;
-            pieces(&a, len, |offset, at, part| {
+            let data = UserPtr::from_addr(a.data as usize);
+            pieces(data, a.offset, len, MAX_DATA, |offset, at, part| {
                 let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
                 UserSlice::new(at, n).writer().write_slice(part)?;
@@ -221,30 +224,5 @@ impl Calls {
         }
         let len = usize::try_from(a.len).map_err(|_| EINVAL)?;
         Ok((User::of_call(config, a.timeout_ms)?, len))
-    }
-}
-
-/// Does `step` for pieces of the range until all is done or a step does less than it should.
-/// Returns the bytes done; an error only if there were none.
-fn pieces(
-    a: &DataArgs,
-    len: usize,
-    mut step: impl FnMut(u64, UserPtr, &mut [u8]) -> Result<usize>,
-) -> Result<usize> {
-    let mut buffer = Buffer::new(len.min(MAX_DATA))?;
-    let mut done = 0;
-    loop {
-        let wanted = (len - done).min(MAX_DATA);
-        let part = buffer.bytes().get_mut(..wanted).ok_or(EINVAL)?;
-        let at = UserPtr::from_addr(a.data as usize).wrapping_byte_add(done);
-        let n = match step(a.offset + done as u64, at, part) {
-            Ok(n) => n.min(wanted),
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => return Ok(done),
-        };
-        done += n;
-        if n < wanted || done == len {
-            return Ok(done);
-        }
     }
 }

@@ -36,6 +36,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    Backlog,
     Client,
     User, //
 };
@@ -46,7 +47,7 @@ pub(crate) struct Mempool {
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Arc<Client>,
     /// Work that frees what failed allocations have left behind. It does not refer back to this.
-    pub(crate) orphans: Pin<KBox<Task<Orphans>>>,
+    pub(crate) orphans: Pin<KBox<Task<Backlog<Orphans>>>>,
     /// Bytes of a piece.
     pub(crate) chunk: u64,
     /// Whether this node's own memory is reached like another's.
@@ -65,7 +66,11 @@ impl Mempool {
     ) -> Result<Arc<Self>> {
         let pool = Arc::pin_init(Pool::new(limit), GFP_KERNEL)?;
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
-        let orphans = Orphans::new(node.clone(), pool.clone(), client.clone());
+        let orphans = Backlog::new(Orphans {
+            node: node.clone(),
+            pool: pool.clone(),
+            client: client.clone(),
+        });
         let orphans = KBox::pin_init(
             linux::new_task!(Queue::new(c"virgo_orphans", 1)?, orphans, "virgo_orphans"),
             GFP_KERNEL,

@@ -3,10 +3,6 @@
 //! The memory pool's text commands.
 
 use crate::{
-    buffer::{
-        Buffer,
-        SMALL, //
-    }, //
     cluster::Mempool,
     placement::Target, //
 };
@@ -25,6 +21,10 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    buffer::{
+        Buffer,
+        SMALL, //
+    },
     Caller,
     Command,
     Failure,

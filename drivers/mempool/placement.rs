@@ -2,7 +2,7 @@
 
 //! Allocating: where the pieces go.
 
-use crate::{cluster::Mempool, object::Map, orphans::Orphans, pool::Owner};
+use crate::{cluster::Mempool, object::Map, orphans::Orphan, pool::Owner};
 use core::mem::size_of;
 use kernel::{prelude::*, sync::atomic::Relaxed};
 use linux::crypto;
@@ -12,7 +12,7 @@ use virgo_proto::{
     mempool::{op, AllocArgs, AllocReply, MAX_PIECES, PIECE, SHARED},
     vuid::{bit, NodeId, Vuid},
 };
-use virgo_utils::User;
+use virgo_utils::{Backlog, User};
 
 /// Where an allocation is to go.
 #[derive(Clone, Copy)]
@@ -212,8 +212,9 @@ struct Pieces<'a> {
 
 impl Drop for Pieces<'_> {
     fn drop(&mut self) {
-        if !self.ids.is_empty() {
-            Orphans::adopt(&self.pool.orphans, self.uid, &self.ids);
+        let uid = self.uid;
+        for &id in &self.ids {
+            Backlog::add(&self.pool.orphans, Orphan { id, uid });
         }
     }
 }

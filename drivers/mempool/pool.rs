@@ -2,16 +2,10 @@
 
 //! The part of cluster memory that lies in this node.
 
-use crate::{
-    object::{
-        Budget,
-        Map,
-        Object, //
-    },
-    table::{
-        Place,
-        Table, //
-    }, //
+use crate::object::{
+    Budget,
+    Map,
+    Object, //
 };
 use kernel::{
     prelude::*,
@@ -19,7 +13,13 @@ use kernel::{
 };
 use virgo_config::Config;
 use virgo_proto::vuid::Vuid;
-use virgo_utils::Peer;
+use virgo_utils::{
+    table::{
+        Place,
+        Table, //
+    },
+    Peer, //
+};
 
 /// Who allocates, and for whom.
 #[derive(Clone, Copy)]
@@ -117,7 +117,7 @@ impl Pool {
 
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.table.count()
     }
 }
 

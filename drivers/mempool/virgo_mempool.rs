@@ -3,7 +3,6 @@
 //! virgo_mempool: memory of all nodes, used by id from any of them.
 
 mod ask;
-mod buffer;
 mod calls;
 mod cluster;
 mod commands;
@@ -14,7 +13,6 @@ mod peer;
 mod placement;
 mod pool;
 mod release;
-mod table;
 
 use crate::{
     calls::Calls,

@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit suites of what only a kernel can run: the `linux` crate, and the memory pool's table.
+//! KUnit suites of what only a kernel can run: the `linux` crate, and the table of objects.
 //! They run when the module is loaded (with `kunit.enable=1`); results are in debugfs, under
 //! `kunit/`.
 
 use kernel::prelude::*;
-
-#[path = "../mempool/table.rs"]
-#[allow(dead_code, reason = "the suite does not use all of it")]
-mod table;
 
 module! {
     type: Module,
@@ -221,13 +217,13 @@ mod linux_tests {
 
 #[kunit_tests(virgo_table)]
 mod table_tests {
-    use super::table::{
-        Place,
-        Table, //
-    };
     use kernel::{
         prelude::*,
         sync::Arc, //
+    };
+    use virgo_utils::table::{
+        Place,
+        Table, //
     };
 
     fn table() -> Result<Pin<KBox<Table<u32>>>> {
@@ -239,11 +235,11 @@ mod table_tests {
         let table = table()?;
         let place = table.insert(Arc::new(7, GFP_KERNEL)?)?;
         assert_eq!(table.get(place).map(|v| *v), Some(7));
-        assert_eq!(table.len(), 1);
+        assert_eq!(table.count(), 1);
         assert_eq!(table.remove(place).map(|v| *v), Some(7));
         assert!(table.get(place).is_none());
         assert!(table.remove(place).is_none());
-        assert_eq!(table.len(), 0);
+        assert_eq!(table.count(), 0);
         Ok(())
     }
 
@@ -304,7 +300,7 @@ mod table_tests {
             taken += 1;
         }
         assert_eq!(taken, 150);
-        assert_eq!(table.len(), 150);
+        assert_eq!(table.count(), 150);
         Ok(())
     }
 }

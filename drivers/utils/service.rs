@@ -45,6 +45,10 @@ pub trait Service: Send + Sync + Sized + 'static {
         Err(Failure::new(Errno::ENOSYS, "unknown command; try help"))
     }
 
+    /// A text session is over, and with it what it holds: no command of it comes any more. May
+    /// sleep.
+    fn session_ended(&self, _session: u64) {}
+
     /// Adds to the reply of the command `stats`. May sleep.
     fn stats(&self, _reply: &mut Reply<'_>) -> Result<(), Failure> {
         Ok(())
@@ -82,6 +86,8 @@ pub struct Command<S> {
 pub struct Caller<'a> {
     /// The configuration in force: also says the uid, and how long commands may wait.
     pub config: &'a Config,
+    /// Number of the session, never used again: what belongs to the session is found by it.
+    pub session: u64,
 }
 
 /// An operation that other nodes may request.
@@ -123,6 +129,27 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
+    /// Lets `fill` write up to `max` bytes behind what is there, and say how many they were.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::put`], and what `fill` fails with.
+    pub fn fill(
+        &mut self,
+        max: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize>,
+    ) -> Result<usize> {
+        let end = self.out.len();
+        if max > frame::MAX_BODY.saturating_sub(end.saturating_sub(self.start)) {
+            return Err(EMSGSIZE);
+        }
+        self.out.extend_with(max, 0, GFP_KERNEL)?;
+        let filled = fill(self.out.get_mut(end..).unwrap_or_default());
+        let n = *filled.as_ref().unwrap_or(&0);
+        self.out.truncate(end + n.min(max));
+        filled
+    }
+
     /// Appends bytes.
     ///
     /// # Errors

@@ -141,7 +141,10 @@ impl Text {
         if !self.authenticated {
             return self.authenticate(session, config, &command, output);
         }
-        let caller = Caller { config };
+        let caller = Caller {
+            config,
+            session: session.number,
+        };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {
             b"auth" => reply.text(b"OK"),

@@ -8,6 +8,8 @@
 
 #![deny(missing_docs)]
 
+mod backlog;
+pub mod buffer;
 mod client;
 mod dial;
 mod exchange;
@@ -23,9 +25,14 @@ mod server;
 mod service;
 mod session;
 mod stats;
+pub mod table;
 mod text;
 mod user;
 
+pub use backlog::{
+    Backlog,
+    Chore, //
+};
 pub use client::{
     Client,
     Request, //

@@ -17,14 +17,16 @@ const PAGE: usize = 128;
 
 /// Where an object is, and which of the objects that were there.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
+pub struct Place {
+    /// Number of the slot, below [`MAX_SLOTS`].
+    pub slot: u32,
+    /// How often it was reused, below [`GENERATIONS`].
+    pub generation: u32,
 }
 
 /// The table. Readers do not wait for each other.
 #[pin_data]
-pub(crate) struct Table<T> {
+pub struct Table<T> {
     #[pin]
     slots: RwLock<Slots<T>>,
 }
@@ -52,7 +54,8 @@ enum Holds<T> {
 }
 
 impl<T> Table<T> {
-    pub(crate) fn new(first: u32) -> impl PinInit<Self> {
+    /// An empty table. `first` is a random number: see [`Slots::first`].
+    pub fn new(first: u32) -> impl PinInit<Self> {
         let slots = Slots {
             pages: KVec::new(),
             free: None,
@@ -64,8 +67,12 @@ impl<T> Table<T> {
         })
     }
 
-    /// Puts `object` into a free slot.
-    pub(crate) fn insert(&self, object: Arc<T>) -> Result<Place> {
+    /// Puts `object` into a free slot. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], also if there are [`MAX_SLOTS`] objects.
+    pub fn insert(&self, object: Arc<T>) -> Result<Place> {
         let mut slots = self.slots.write();
         let number = match slots.free {
             Some(number) => number,
@@ -86,7 +93,7 @@ impl<T> Table<T> {
     }
 
     /// The object at `place`, if it is still there.
-    pub(crate) fn get(&self, place: Place) -> Option<Arc<T>> {
+    pub fn get(&self, place: Place) -> Option<Arc<T>> {
         let slots = self.slots.read();
         let (page, index) = split(place.slot);
         let slot = slots.pages.get(page)?.get(index)?;
@@ -97,18 +104,14 @@ impl<T> Table<T> {
     }
 
     /// Takes the object at `place` out, if it is still there.
-    pub(crate) fn remove(&self, place: Place) -> Option<Arc<T>> {
+    pub fn remove(&self, place: Place) -> Option<Arc<T>> {
         let mut slots = self.slots.write();
         slots.remove(place)
     }
 
     /// Takes out objects that are `wanted`: the next one at or after slot `from`, with the slot
     /// to go on from.
-    pub(crate) fn remove_next(
-        &self,
-        from: u32,
-        wanted: impl Fn(&T) -> bool,
-    ) -> Option<(Arc<T>, u32)> {
+    pub fn remove_next(&self, from: u32, wanted: impl Fn(&T) -> bool) -> Option<(Arc<T>, u32)> {
         let mut slots = self.slots.write();
         for number in from..slots.size() {
             let slot = slots.slot(number)?;
@@ -125,7 +128,7 @@ impl<T> Table<T> {
     }
 
     /// How many objects there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.slots.read().live
     }
 }

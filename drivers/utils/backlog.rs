@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What has to be said to other nodes some time, though nobody waits for it and they may be out of
+//! reach: work of our own does it, as often as it takes.
+
+use kernel::{
+    prelude::*,
+    sync::Mutex, //
+};
+use linux::work::{
+    Run,
+    Task, //
+};
+use virgo_proto::vuid::{
+    bit,
+    NodeId, //
+};
+
+/// Time between attempts, in milliseconds.
+const RETRY_MS: u32 = 5000;
+
+/// What is to be done with each item.
+pub trait Chore: Send + Sync + 'static {
+    /// What it is done with.
+    type Item: Copy + Send;
+
+    /// Most items that wait; more are forgotten.
+    const MAX: usize;
+
+    /// The node that it concerns.
+    fn node(item: Self::Item) -> NodeId;
+
+    /// Tries to do it. False if the node has to be tried again later. May sleep.
+    fn attempt(&self, item: Self::Item) -> bool;
+}
+
+/// Items that wait. Its user holds it as a `Task<Backlog<_>>`; dropping that ends the work.
+#[pin_data]
+pub struct Backlog<C: Chore> {
+    chore: C,
+    #[pin]
+    waiting: Mutex<KVVec<C::Item>>,
+}
+
+impl<C: Chore> Backlog<C> {
+    /// Nothing to do yet.
+    pub fn new(chore: C) -> impl PinInit<Self> {
+        pin_init!(Self {
+            chore,
+            waiting <- linux::new_mutex!(KVVec::new(), "virgo_backlog"),
+        })
+    }
+
+    /// Takes `item` over. Without memory it is forgotten. May sleep, but not for a node.
+    pub fn add(task: &Task<Self>, item: C::Item) {
+        let mut waiting = task.waiting.lock();
+        if waiting.len() < C::MAX && waiting.push(item, GFP_KERNEL).is_ok() {
+            drop(waiting);
+            task.schedule_now();
+        }
+    }
+}
+
+impl<C: Chore> Run for Backlog<C> {
+    fn run(task: &Task<Self>) {
+        // Taken out, so that those that come meanwhile find the list unlocked.
+        let mut items = core::mem::take(&mut *task.waiting.lock());
+        let mut lost = 0;
+        items.retain(|&mut item| {
+            // One attempt for each node that does not answer, not one for each item.
+            let node = bit(C::node(item));
+            if lost & node != 0 {
+                return true;
+            }
+            let done = task.chore.attempt(item);
+            if !done {
+                lost |= node;
+            }
+            !done
+        });
+        if items.is_empty() {
+            return;
+        }
+        let mut waiting = task.waiting.lock();
+        for &item in &*waiting {
+            if items.len() >= C::MAX || items.push(item, GFP_KERNEL).is_err() {
+                break;
+            }
+        }
+        *waiting = items;
+        drop(waiting);
+        task.schedule_after_ms(RETRY_MS);
+    }
+}
