@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * VIRGO - the memory of all nodes of a cluster, for programs in C and C++.
+ * VIRGO - memory and files of all nodes of a cluster, for programs in C and C++.
  *
  * An allocation is named by a 64-bit id, the same on every node. Every call ends
  * by its deadline: the one that the node's configuration sets, or timeout_ms if
@@ -168,6 +168,133 @@ static inline int virgo_free2(unsigned long long id, unsigned int timeout_ms)
 	struct virgo_free_args args = { id, 0, timeout_ms };
 
 	return (int)syscall(__NR_virgo_free2, &args, sizeof(args));
+}
+
+/**
+ * virgo_open - open a file of some node for reading and writing
+ * @path: /PATH on this node, NODE:/PATH and other forms: see linux/virgo.h
+ *
+ * It is made if it is not there. What may only be read is opened for reading.
+ * docs/files.md tells the errors of this and the following functions.
+ *
+ * Return: a file descriptor, for the functions below and close(); or -1 and errno.
+ */
+static inline int virgo_open(const char *path)
+{
+	return (int)syscall(__NR_virgo_open, path);
+}
+
+/**
+ * virgo_close - close a file
+ * @fd: from virgo_open() or virgo_open2()
+ *
+ * Return: 0, or -1 and errno.
+ */
+static inline int virgo_close(int fd)
+{
+	return (int)syscall(__NR_virgo_close, (long)fd);
+}
+
+/**
+ * virgo_read - copy bytes out of a file
+ * @fd:   from virgo_open() or virgo_open2()
+ * @data: receives the bytes
+ * @size: how many
+ * @pos:  first byte of the file
+ *
+ * Return: the number of bytes, less than @size only at the end; or -1 and errno.
+ */
+static inline long virgo_read(int fd, void *data, int size, int pos)
+{
+	return syscall(__NR_virgo_read, (long)fd, data, size, pos);
+}
+
+/**
+ * virgo_write - copy bytes into a file
+ * @fd:   from virgo_open() or virgo_open2()
+ * @data: the bytes
+ * @size: how many
+ * @pos:  first byte of the file
+ *
+ * Return: the number of bytes, less than @size only if the rest failed; or -1
+ * and errno.
+ */
+static inline long virgo_write(int fd, const void *data, int size, int pos)
+{
+	return syscall(__NR_virgo_write, (long)fd, data, size, pos);
+}
+
+/**
+ * virgo_open2 - open a file of some node, with options
+ * @path:       as for virgo_open()
+ * @flags:      of open(): O_RDONLY, O_CREAT and so on
+ * @mode:       permissions of a new file
+ * @timeout_ms: deadline of this and of calls with the descriptor that name none,
+ *              0 for the configured one
+ *
+ * Return: a file descriptor, or -1 and errno.
+ */
+static inline int virgo_open2(const char *path, int flags, unsigned int mode,
+			      unsigned int timeout_ms)
+{
+	struct virgo_open_args args = {
+		(unsigned long)path, (unsigned int)flags, mode, timeout_ms, 0
+	};
+
+	return (int)syscall(__NR_virgo_open2, &args, sizeof(args));
+}
+
+/**
+ * virgo_read2 - copy bytes out of a file, with options
+ * @fd:         from virgo_open() or virgo_open2()
+ * @offset:     first byte of the file
+ * @data:       receives the bytes
+ * @len:        how many
+ * @timeout_ms: deadline, 0 for that of the descriptor
+ *
+ * Return: as virgo_read().
+ */
+static inline long virgo_read2(int fd, unsigned long long offset, void *data, size_t len,
+			       unsigned int timeout_ms)
+{
+	struct virgo_file_args args = {
+		offset, len, (unsigned long)data, fd, 0, timeout_ms, 0
+	};
+
+	return syscall(__NR_virgo_read2, &args, sizeof(args));
+}
+
+/**
+ * virgo_write2 - copy bytes into a file, with options
+ * @fd:         from virgo_open() or virgo_open2()
+ * @offset:     first byte of the file
+ * @data:       the bytes
+ * @len:        how many
+ * @timeout_ms: deadline, 0 for that of the descriptor
+ *
+ * Return: as virgo_write().
+ */
+static inline long virgo_write2(int fd, unsigned long long offset, const void *data, size_t len,
+				unsigned int timeout_ms)
+{
+	struct virgo_file_args args = {
+		offset, len, (unsigned long)data, fd, 0, timeout_ms, 0
+	};
+
+	return syscall(__NR_virgo_write2, &args, sizeof(args));
+}
+
+/**
+ * virgo_fsync - wait until what was written to a file is on the disk
+ * @fd: from virgo_open() or virgo_open2()
+ *
+ * Return: 0, or -1 and errno.
+ */
+static inline int virgo_fsync(int fd)
+{
+	struct virgo_fsync_args args = { fd, 0, 0, 0 };
+
+	return (int)syscall(__NR_virgo_fsync, &args, sizeof(args));
 }
 
 #ifdef __cplusplus

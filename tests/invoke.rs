@@ -11,8 +11,13 @@ pub(crate) type Outcome = Result<usize, Errno>;
 
 /// Makes a system call. The addresses in it are those of memory that is not Rust's.
 pub(crate) fn invoke(number: c_long, first: u64, second: u64) -> Outcome {
+    invoke4(number, first, second, 0, 0)
+}
+
+/// Like [`invoke`], with four arguments.
+pub(crate) fn invoke4(number: c_long, a: u64, b: u64, c: u64, d: u64) -> Outcome {
     // SAFETY: What the kernel writes goes where no memory of Rust's is, as callers see to.
-    match unsafe { libc::syscall(number, first, second, 0, 0, 0, 0) } {
+    match unsafe { libc::syscall(number, a, b, c, d, 0, 0) } {
         -1 => {
             let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);
             Err(Errno::from_raw_os_error(error))

@@ -2,7 +2,10 @@
 
 //! The configuration in force: what the files say, checked and completed.
 
-use crate::node::Failure;
+use crate::{
+    export::Export,
+    node::Failure, //
+};
 use core::ops::Deref;
 use kernel::{
     prelude::*,
@@ -33,6 +36,8 @@ pub struct Config {
     pub key: Option<KVec<u8>>,
     /// Key of the check value in VUIDs.
     pub check: CheckKey,
+    /// Directories for other nodes.
+    exports: KVec<Export>,
     /// The cloud file, which is free of faults.
     cloud: KVVec<u8>,
 }
@@ -67,15 +72,49 @@ impl Config {
         let key = draft.key_file().map(read_key).transpose()?;
         let mac = crypto::hmac_sha256(key.as_deref().unwrap_or(b"auth none"), b"virgo 1 vuid");
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = mac;
-        Ok(Config {
+        let mut config = Config {
             settings,
             key,
+            exports: KVec::new(),
             cloud: cloud.map(|contents| contents.bytes).unwrap_or_default(),
             check: CheckKey([
                 u64::from_le_bytes([a, b, c, d, e, f, g, h]),
                 u64::from_le_bytes([i, j, k, l, m, n, o, p]),
             ]),
-        })
+        };
+        config.exports = config.read_exports()?;
+        Ok(config)
+    }
+
+    fn read_exports(&self) -> Result<KVec<Export>> {
+        let mut exports = KVec::new();
+        let mut result = Ok(());
+        self.for_each(|item| {
+            if let (
+                Item::Export {
+                    path,
+                    writable,
+                    owner,
+                },
+                Ok(()),
+            ) = (item, &result)
+            {
+                let export = Export::new(path, writable, owner);
+                result = export.and_then(|export| Ok(exports.push(export, GFP_KERNEL)?));
+            }
+        });
+        result?;
+        Ok(exports)
+    }
+
+    /// The export that `path` is in, the innermost if there are several, and what is left of the
+    /// path there.
+    pub fn export<'a>(&self, path: &'a [u8]) -> Option<(&Export, &'a [u8])> {
+        let found = self
+            .exports
+            .iter()
+            .filter_map(|export| Some((export, export.below(path)?)));
+        found.min_by_key(|(_, rest)| rest.len())
     }
 
     /// Shows `see` each statement of `/etc/virgo_cloud.conf`: what services share is there.

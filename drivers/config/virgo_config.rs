@@ -9,9 +9,11 @@
 
 mod config;
 mod control;
+mod export;
 mod node;
 
 pub use config::Config;
+pub use export::Export;
 pub use node::{
     node,
     Node, //

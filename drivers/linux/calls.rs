@@ -53,6 +53,40 @@ pub trait MempoolCalls: Send + Sync + 'static {
     fn free2(&self, args: UserPtr, size: usize) -> Result<usize>;
 }
 
+/// The system calls of the file service. All run in the task of the caller and may sleep.
+///
+/// Each returns 0, a count, or a descriptor.
+pub trait CloudfsCalls: Send + Sync + 'static {
+    /// Call 553: open or create the file whose path is at `path`.
+    fn open(&self, path: UserPtr) -> Result<usize>;
+    /// Call 554: close descriptor `fd`.
+    fn close(&self, fd: c_long) -> Result<usize>;
+    /// Call 555: copy `size` bytes at `pos` of the file to `data`.
+    fn read(&self, fd: c_long, data: UserPtr, size: c_int, pos: c_int) -> Result<usize>;
+    /// Call 556: copy `size` bytes at `data` to `pos` of the file.
+    fn write(&self, fd: c_long, data: UserPtr, size: c_int, pos: c_int) -> Result<usize>;
+    /// Call 564, `struct virgo_open_args`.
+    fn open2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 565, `struct virgo_file_args`.
+    fn read2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 566, `struct virgo_file_args`.
+    fn write2(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 567, `struct virgo_fsync_args`.
+    fn fsync(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 568, `struct virgo_stat_args`.
+    fn stat(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 569, `struct virgo_truncate_args`.
+    fn truncate(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 570, `struct virgo_unlink_args`.
+    fn unlink(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 571, `struct virgo_rename_args`.
+    fn rename(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 572, `struct virgo_mkdir_args`.
+    fn mkdir(&self, args: UserPtr, size: usize) -> Result<usize>;
+    /// Call 573, `struct virgo_readdir_args`.
+    fn readdir(&self, args: UserPtr, size: usize) -> Result<usize>;
+}
+
 /// Writes the registration of a service's calls: the type that keeps them registered, and for each
 /// call the C function that finds the handler and calls its method of the same name.
 macro_rules! registration {
@@ -168,4 +202,25 @@ registration! {
     set2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     get2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     free2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+}
+
+registration! {
+    /// Keeps the file service's system calls registered; dropping it withdraws them.
+    CloudfsRegistration, CloudfsCalls, virgo_service_VIRGO_CLOUDFS:
+    open(path: *const c_char => UserPtr::from_ptr(path.cast_mut().cast()));
+    close(fd: c_long => fd);
+    read(fd: c_long => fd, data: *mut c_char => UserPtr::from_ptr(data.cast()), size: c_int => size,
+        pos: c_int => pos);
+    write(fd: c_long => fd, data: *const c_char => UserPtr::from_ptr(data.cast_mut().cast()),
+        size: c_int => size, pos: c_int => pos);
+    open2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    read2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    write2(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    fsync(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    stat(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    truncate(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    unlink(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    rename(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    mkdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+    readdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
 }

@@ -10,6 +10,8 @@
 #include <linux/virgo_calls.h>
 #include <uapi/linux/virgo.h>
 
+#include "vfs.h"
+
 struct file;
 struct module;
 struct pid;

@@ -34,6 +34,7 @@ mod helpers {
 pub mod calls;
 pub mod crypto;
 pub mod deadline;
+pub mod descriptor;
 pub mod file;
 pub mod load;
 pub mod module;
@@ -41,6 +42,7 @@ pub mod net;
 pub mod program;
 pub mod rwlock;
 pub mod user;
+pub mod vfs;
 pub mod wait;
 pub mod work;
 

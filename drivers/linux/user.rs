@@ -8,8 +8,18 @@ pub use crate::helpers::{
     virgo_cancel_args as CancelArgs,
     virgo_clone_args as CloneArgs,
     virgo_data_args as DataArgs,
+    virgo_file_args as FileArgs,
     virgo_free_args as FreeArgs,
+    virgo_fsync_args as FsyncArgs,
     virgo_malloc_args as MallocArgs,
+    virgo_mkdir_args as MkdirArgs,
+    virgo_open_args as OpenArgs,
+    virgo_readdir_args as ReaddirArgs,
+    virgo_rename_args as RenameArgs,
+    virgo_stat as Stat,
+    virgo_stat_args as StatArgs,
+    virgo_truncate_args as TruncateArgs,
+    virgo_unlink_args as UnlinkArgs,
     virgo_wait_args as WaitArgs, //
 };
 use core::mem::{
@@ -60,11 +70,22 @@ extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
+extensible!(OpenArgs, VIRGO_OPEN_ARGS_SIZE_VER0);
+extensible!(FileArgs, VIRGO_FILE_ARGS_SIZE_VER0);
+extensible!(FsyncArgs, VIRGO_FSYNC_ARGS_SIZE_VER0);
+extensible!(StatArgs, VIRGO_STAT_ARGS_SIZE_VER0);
+extensible!(TruncateArgs, VIRGO_TRUNCATE_ARGS_SIZE_VER0);
+extensible!(UnlinkArgs, VIRGO_UNLINK_ARGS_SIZE_VER0);
+extensible!(RenameArgs, VIRGO_RENAME_ARGS_SIZE_VER0);
+extensible!(MkdirArgs, VIRGO_MKDIR_ARGS_SIZE_VER0);
+extensible!(ReaddirArgs, VIRGO_READDIR_ARGS_SIZE_VER0);
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}
 // SAFETY: As above.
 unsafe impl AsBytes for Call {}
+// SAFETY: As above.
+unsafe impl AsBytes for Stat {}
 
 /// Reads `size` bytes of arguments as the caller's version has them. May sleep.
 ///
@@ -99,6 +120,18 @@ pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
 pub fn write_id(args: UserPtr, id: u64) -> Result {
     let field = args.wrapping_byte_add(offset_of!(MallocArgs, id));
     UserSlice::new(field, size_of::<u64>()).writer().write(&id)
+}
+
+/// Tells the caller of `virgo_readdir` where to go on. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`].
+pub fn write_next(args: UserPtr, next: u64) -> Result {
+    let field = args.wrapping_byte_add(offset_of!(ReaddirArgs, next));
+    UserSlice::new(field, size_of::<u64>())
+        .writer()
+        .write(&next)
 }
 
 /// Flags of `virgo_malloc2`.
@@ -138,4 +171,18 @@ pub mod run {
     pub const TWO: u32 = helpers::VIRGO_RUN_TWO;
     /// On a node that the caller names.
     pub const NODE: u32 = helpers::VIRGO_RUN_NODE;
+}
+
+/// Flags of the calls on files.
+pub mod files {
+    use crate::helpers;
+
+    /// Of `virgo_fsync`: as fdatasync(2).
+    pub const FSYNC_DATA: u32 = helpers::VIRGO_FSYNC_DATA;
+    /// Of `virgo_stat`: of a symbolic link itself.
+    pub const STAT_NO_FOLLOW: u32 = helpers::VIRGO_STAT_NO_FOLLOW;
+    /// Of `virgo_unlink`: an empty directory.
+    pub const UNLINK_DIRECTORY: u32 = helpers::VIRGO_UNLINK_DIRECTORY;
+    /// Of `virgo_rename`: the new name must not be there.
+    pub const RENAME_NO_REPLACE: u32 = helpers::VIRGO_RENAME_NO_REPLACE;
 }

@@ -21,7 +21,7 @@
 //! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
 //! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue | `no` |
-//! | `export`     | directory, then `ro` or `rw` (repeatable)    | none |
+//! | `export`     | directory, then `ro` or `rw`, then perhaps whom other nodes' users act as there: `UID` or `UID:GID`, not 0, 65534 if there is none (repeatable) | none |
 
 mod settings;
 
@@ -89,6 +89,8 @@ pub enum Item<'a> {
         path: &'a str,
         /// Whether they may write.
         writable: bool,
+        /// Who reads and writes there.
+        owner: Owner,
     },
     /// Where calls run.
     Balance(Policy),
@@ -107,6 +109,33 @@ pub enum Item<'a> {
     },
     /// A library that other nodes may call: absolute path.
     Library(&'a str),
+}
+
+/// A user and a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Not 0.
+    pub uid: u32,
+    /// Not 0, either.
+    pub gid: u32,
+}
+
+impl Owner {
+    /// Nobody in particular.
+    pub const NOBODY: Owner = Owner {
+        uid: 65534,
+        gid: 65534,
+    };
+
+    /// Reads `UID` or `UID:GID`; the group has the user's number if it is not named.
+    fn parse(text: &str) -> Option<Self> {
+        let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+        let number = |text: &str| text.parse().ok().filter(|&n| n != 0 && n != u32::MAX);
+        Some(Owner {
+            uid: number(uid)?,
+            gid: number(gid)?,
+        })
+    }
 }
 
 /// What is wrong with a configuration file, and where.
@@ -204,13 +233,7 @@ fn statement<'a>(
             Ok(uid) if uid != 0 && uid != u32::MAX => Item::RunAs(uid),
             _ => return Err("run_as: expected a uid from 1 to 4294967294"),
         },
-        "export" => match value.rsplit_once(char::is_whitespace) {
-            Some((dir, mode @ ("ro" | "rw"))) => Item::Export {
-                path: path(dir.trim_end())?,
-                writable: mode == "rw",
-            },
-            _ => return Err("export: expected a directory, then 'ro' or 'rw'"),
-        },
+        "export" => export(value)?,
         "executable" => {
             let (name, patterns) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
             Item::Executable {
@@ -231,6 +254,33 @@ fn nodes<'a>(
 ) -> Result<(), &'static str> {
     list.split(',')
         .try_for_each(|text| visit(Item::Node(address(text).ok_or(expected)?)))
+}
+
+/// `DIRECTORY ro|rw [UID[:GID]]`. The directory may have blanks, so it is read from the end.
+fn export(value: &str) -> Result<Item<'_>, &'static str> {
+    const EXPECTED: &str =
+        "export: expected a directory, then 'ro' or 'rw', then perhaps a UID or UID:GID, not 0";
+    let (rest, last) = value.rsplit_once(char::is_whitespace).ok_or(EXPECTED)?;
+    let (dir, mode, owner) = match last {
+        "ro" | "rw" => (rest, last, Owner::NOBODY),
+        owner => {
+            let (dir, mode) = rest
+                .trim_end()
+                .rsplit_once(char::is_whitespace)
+                .ok_or(EXPECTED)?;
+            (dir, mode, Owner::parse(owner).ok_or(EXPECTED)?)
+        }
+    };
+    let writable = match mode {
+        "ro" => false,
+        "rw" => true,
+        _ => return Err(EXPECTED),
+    };
+    Ok(Item::Export {
+        path: path(dir.trim_end())?,
+        writable,
+        owner,
+    })
 }
 
 fn address(text: &str) -> Option<Ipv4Addr> {
@@ -404,7 +454,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "# a comment\n\nnodes = 10.9.0.1, 10.9.0.2 # two\nself=10.9.0.2\nauth = none\n\
             key_file = /etc/k\nremote_text = yes\ntext_uid = 7\ndeadline_ms = 100\n\
-            place = least-used\nexport = /a b rw\nexport = /c ro\nexecutable = /x\nlibrary = /y\n";
+            place = least-used\nexport = /a b rw\nexport = /c ro 7:8\nexecutable = /x\nlibrary = /y\n";
         let expected = vec![
             Item::Node(A),
             Item::Node(B),
@@ -418,10 +468,12 @@ mod tests {
             Item::Export {
                 path: "/a b",
                 writable: true,
+                owner: Owner::NOBODY,
             },
             Item::Export {
                 path: "/c",
                 writable: false,
+                owner: Owner { uid: 7, gid: 8 },
             },
             Item::Executable {
                 path: "/x",
@@ -466,6 +518,9 @@ mod tests {
                 "place: expected 'random', 'least-used' or",
             ),
             ("export = /a", 1, "export: expected a directory, then"),
+            ("export = /a ro 0", 1, "export: expected a directory, then"),
+            ("export = /a rx 7", 1, "export: expected a directory, then"),
+            ("export = /a ro 7:", 1, "export: expected a directory, then"),
             ("export = a ro", 1, "expected an absolute path"),
             ("executable = bin/sh", 1, "expected an absolute path"),
             ("library =", 1, "expected an absolute path"),

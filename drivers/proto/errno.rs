@@ -49,6 +49,7 @@ errnos! {
     ESRCH = 3, "no such job";
     EINTR = 4, "interrupted";
     EIO = 5, "input or output failed";
+    ENXIO = 6, "not a file or directory";
     E2BIG = 7, "more than this version knows";
     ENOEXEC = 8, "not a program";
     EBADF = 9, "not open here";
@@ -58,17 +59,25 @@ errnos! {
     EFAULT = 14, "bad address";
     EBUSY = 16, "in use";
     EEXIST = 17, "exists already";
-    EXDEV = 18, "spread over several nodes";
+    EXDEV = 18, "leads to another place";
     ENODEV = 19, "no such node";
+    ENOTDIR = 20, "not a directory";
+    EISDIR = 21, "a directory";
     EINVAL = 22, "not valid";
+    ENFILE = 23, "too many files open on that machine";
     EMFILE = 24, "too many open";
+    ETXTBSY = 26, "a program that runs";
     EFBIG = 27, "beyond the end";
     ENOSPC = 28, "disk full";
     EROFS = 30, "read-only";
+    EMLINK = 31, "too many links";
     ERANGE = 34, "out of range";
+    ENAMETOOLONG = 36, "name too long";
     ENOSYS = 38, "unknown command";
+    ENOTEMPTY = 39, "not empty";
     ELOOP = 40, "reached through a symbolic link";
     EPROTO = 71, "not understood";
+    EOVERFLOW = 75, "too large a number";
     EILSEQ = 84, "bytes that a text line cannot hold";
     EUSERS = 87, "too many users";
     EMSGSIZE = 90, "too long";
@@ -82,6 +91,7 @@ errnos! {
     EHOSTUNREACH = 113, "node cannot be reached";
     EALREADY = 114, "given up already";
     ESTALE = 116, "freed, or its node has restarted";
+    EDQUOT = 122, "quota used up";
     ECANCELED = 125, "cancelled";
     EKEYREJECTED = 129, "wrong key";
 }

@@ -27,6 +27,7 @@ extern crate std;
 
 pub mod balance;
 pub mod clone;
+pub mod cloudfs;
 pub mod command;
 pub mod config;
 pub mod errno;

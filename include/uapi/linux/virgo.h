@@ -219,4 +219,233 @@ struct virgo_cancel_args {
 };
 #define VIRGO_CANCEL_ARGS_SIZE_VER0	16
 
+/*
+ * Files of other nodes. A path says where it is:
+ *
+ *   /path         on this node
+ *   2:/path       on node 2; node2:/path is the same
+ *   1,3:/path     a copy on either, to be read: the first that can be opened
+ *   least-used:/path, random:/path, two-choices:/path
+ *
+ * It has at most 4095 bytes behind the colon. A node serves the directories of
+ * the export lines of its /etc/virgo_cloud.conf, and does everything there as
+ * the user that the line names.
+ */
+
+/**
+ * struct virgo_open_args - open or create a file or directory
+ * @path:       user address of the path, ended by NUL
+ * @flags:      of open(2): O_RDONLY, O_WRONLY or O_RDWR, with O_CREAT, O_EXCL,
+ *              O_TRUNC, O_APPEND, O_DIRECTORY, O_NOFOLLOW, O_SYNC, O_CLOEXEC
+ * @mode:       permissions of a new file
+ * @timeout_ms: deadline of this call, and of virgo_read and virgo_write with
+ *              this descriptor; 0 means the configured one
+ * @reserved:   must be 0
+ *
+ * Returns a file descriptor for the calls below and for close(2).
+ */
+struct virgo_open_args {
+	__aligned_u64 path;
+	__u32 flags;
+	__u32 mode;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_OPEN_ARGS_SIZE_VER0	24
+
+/**
+ * struct virgo_file_args - copy bytes out of (virgo_read2) or into (virgo_write2) a file
+ * @offset:     first byte; ignored for a write to a file opened with O_APPEND
+ * @len:        bytes at @data
+ * @data:       user address of the bytes
+ * @fd:         from virgo_open or virgo_open2
+ * @flags:      must be 0
+ * @timeout_ms: deadline of the whole call; 0 means that of the descriptor
+ * @reserved:   must be 0
+ *
+ * Return the bytes copied: fewer at the end of the file, on a full disk, or if
+ * an error came after a part was done.
+ */
+struct virgo_file_args {
+	__aligned_u64 offset;
+	__aligned_u64 len;
+	__aligned_u64 data;
+	__s32 fd;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_FILE_ARGS_SIZE_VER0	40
+
+/* virgo_fsync: flags. */
+#define VIRGO_FSYNC_DATA	(1U << 0) /* like fdatasync(2) */
+
+/**
+ * struct virgo_fsync_args - wait until what was written is on the disk
+ * @fd:         from virgo_open or virgo_open2
+ * @flags:      VIRGO_FSYNC_*
+ * @timeout_ms: deadline of this call; 0 means that of the descriptor
+ * @reserved:   must be 0
+ */
+struct virgo_fsync_args {
+	__s32 fd;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_FSYNC_ARGS_SIZE_VER0	16
+
+/**
+ * struct virgo_stat - what is known of a file
+ * @ino:      number of the inode
+ * @size:     bytes
+ * @blocks:   units of 512 bytes on the disk
+ * @mtime_s:  last change of the content: seconds since 1970
+ * @mtime_ns: and nanoseconds
+ * @mode:     kind and permissions, as in stat(2)
+ * @nlink:    names
+ * @uid:      owner, as the node that has the file numbers them
+ * @gid:      group, likewise
+ * @node:     that node's number
+ */
+struct virgo_stat {
+	__u64 ino;
+	__u64 size;
+	__u64 blocks;
+	__s64 mtime_s;
+	__u32 mtime_ns;
+	__u32 mode;
+	__u32 nlink;
+	__u32 uid;
+	__u32 gid;
+	__u32 node;
+};
+
+/* virgo_stat: flags. */
+#define VIRGO_STAT_NO_FOLLOW	(1U << 0) /* of a symbolic link itself */
+
+/**
+ * struct virgo_stat_args - what is known of a file
+ * @path:       user address of the path, ended by NUL; 0 to use @fd
+ * @stat:       user address of a struct virgo_stat, to be filled in
+ * @fd:         from virgo_open or virgo_open2; 0 with a path
+ * @flags:      VIRGO_STAT_*
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ * @reserved:   must be 0
+ */
+struct virgo_stat_args {
+	__aligned_u64 path;
+	__aligned_u64 stat;
+	__s32 fd;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_STAT_ARGS_SIZE_VER0	32
+
+/**
+ * struct virgo_truncate_args - cut or lengthen a file
+ * @size:       bytes that it has afterwards
+ * @fd:         from virgo_open or virgo_open2, for writing
+ * @flags:      must be 0
+ * @timeout_ms: deadline of this call; 0 means that of the descriptor
+ * @reserved:   must be 0
+ */
+struct virgo_truncate_args {
+	__aligned_u64 size;
+	__s32 fd;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_TRUNCATE_ARGS_SIZE_VER0	24
+
+/* virgo_unlink: flags. */
+#define VIRGO_UNLINK_DIRECTORY	(1U << 0) /* an empty directory */
+
+/**
+ * struct virgo_unlink_args - remove a name
+ * @path:       user address of the path, ended by NUL
+ * @flags:      VIRGO_UNLINK_*
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ */
+struct virgo_unlink_args {
+	__aligned_u64 path;
+	__u32 flags;
+	__u32 timeout_ms;
+};
+#define VIRGO_UNLINK_ARGS_SIZE_VER0	16
+
+/* virgo_rename: flags. */
+#define VIRGO_RENAME_NO_REPLACE	(1U << 0) /* the new name must not be there */
+
+/**
+ * struct virgo_rename_args - change a name, on one node and in one export (EXDEV)
+ * @from:       user address of the path, ended by NUL
+ * @to:         user address of the new path, ended by NUL
+ * @flags:      VIRGO_RENAME_*
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ */
+struct virgo_rename_args {
+	__aligned_u64 from;
+	__aligned_u64 to;
+	__u32 flags;
+	__u32 timeout_ms;
+};
+#define VIRGO_RENAME_ARGS_SIZE_VER0	24
+
+/**
+ * struct virgo_mkdir_args - make a directory
+ * @path:       user address of the path, ended by NUL
+ * @mode:       permissions
+ * @flags:      must be 0
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ * @reserved:   must be 0
+ */
+struct virgo_mkdir_args {
+	__aligned_u64 path;
+	__u32 mode;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_MKDIR_ARGS_SIZE_VER0	24
+
+/**
+ * struct virgo_dirent - an entry of a directory; the name follows, without NUL
+ * @ino:  number of the inode
+ * @type: DT_* of readdir(3)
+ * @len:  bytes of the name
+ *
+ * Entries lie one behind the other, without padding; "." and ".." are not there.
+ */
+struct virgo_dirent {
+	__u64 ino;
+	__u8 type;
+	__u8 len;
+} __attribute__((packed));
+
+/**
+ * struct virgo_readdir_args - names in a directory
+ * @path:       user address of the path, ended by NUL
+ * @data:       user address for the entries
+ * @next:       0 at first; set to where the next call goes on
+ * @len:        bytes at @data: at least 512; at most 65536 are used
+ * @flags:      must be 0
+ * @timeout_ms: deadline of this call; 0 means the configured one
+ * @reserved:   must be 0
+ *
+ * Returns the bytes of entries, 0 at the end.
+ */
+struct virgo_readdir_args {
+	__aligned_u64 path;
+	__aligned_u64 data;
+	__aligned_u64 next;
+	__u32 len;
+	__u32 flags;
+	__u32 timeout_ms;
+	__u32 reserved;
+};
+#define VIRGO_READDIR_ARGS_SIZE_VER0	40
+
 #endif /* _UAPI_LINUX_VIRGO_H */

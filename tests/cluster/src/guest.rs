@@ -14,6 +14,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kunit", kunit),
     ("syscalls", syscalls),
     ("clone_syscalls", clone_syscalls),
+    ("file_syscalls", file_syscalls),
     ("original_program", original_program),
     ("wire", wire),
 ];
@@ -44,6 +45,10 @@ fn syscalls(cluster: &Cluster) -> Result<()> {
 
 fn clone_syscalls(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-clone-tests"])
+}
+
+fn file_syscalls(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-file-tests"])
 }
 
 /// A program written for the interface of 2017.

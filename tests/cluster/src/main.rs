@@ -9,6 +9,7 @@
 mod clone;
 mod console;
 mod faults;
+mod files;
 mod guest;
 mod modules;
 mod pool;
@@ -40,6 +41,7 @@ fn main() -> Result<ExitCode> {
         guest::TESTS,
         pool::TESTS,
         clone::TESTS,
+        files::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

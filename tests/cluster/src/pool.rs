@@ -96,7 +96,10 @@ fn least_used(cluster: &Cluster) -> Result<()> {
     for number in [1, 2] {
         let more = wanted.saturating_sub(used(&cluster.node(number))?);
         if more > 0 {
-            heavy.push(sh(&node1, &format!("virgo malloc {more} --place {number}"))?);
+            heavy.push(sh(
+                &node1,
+                &format!("virgo malloc {more} --place {number}"),
+            )?);
         }
     }
     // The room of others is known from their last reply; ask node 3, too.

@@ -31,9 +31,12 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         return failed_advice(failed.errno);
     }
     if let Some(error) = error.downcast_ref::<virgo::Error>() {
-        return match error.is_of_call() {
-            true => job_advice(error.errno()),
-            false => memory_advice(error.errno(), error.id().is_some()),
+        return if error.is_of_file() {
+            file_advice(error.errno())
+        } else if error.is_of_call() {
+            job_advice(error.errno())
+        } else {
+            memory_advice(error.errno(), error.id().is_some())
         };
     }
     match error.downcast_ref()? {
@@ -98,6 +101,41 @@ fn job_advice(errno: i32) -> Option<&'static str> {
              virgo_cpupooling with a larger max_jobs"
         }
         libc::ENODEV => "'virgo nodes' shows the nodes",
+        _ => return None,
+    })
+}
+
+/// What can be done about the error of a system call about files.
+fn file_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOSYS => {
+            "the module virgo_cloudfs is not loaded (insmod it after virgo_config and \
+             virgo_utils), or this is not a kernel with the VIRGO system calls"
+        }
+        libc::EACCES => {
+            "add the directory to /etc/virgo_cloud.conf of that node, 'export = DIRECTORY rw UID', \
+             and say 'virgo config reload' there; the user it names must be allowed to use the file"
+        }
+        libc::EROFS => "the node exports it as 'ro'",
+        libc::EXDEV => {
+            "a path cannot lead out of its export, by '..', a link or a mount, nor a file be \
+             renamed to another export or node"
+        }
+        libc::EMFILE => {
+            "close files, or load virgo_cloudfs on that node with a larger max_open; here, ulimit \
+             -n counts, too"
+        }
+        libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
+        libc::ESTALE => "its node has restarted; open it again",
+        libc::ENODEV => "'virgo nodes' shows the nodes",
+        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {
+            "'virgo nodes --ping' shows which nodes answer; 'virgo cp --resume' goes on"
+        }
+        libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
+        libc::ESHUTDOWN => {
+            "somebody has stopped the service: write 'start' to \
+             /sys/kernel/debug/virgo/cloudfs/peers"
+        }
         _ => return None,
     })
 }

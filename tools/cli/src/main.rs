@@ -4,7 +4,10 @@
 mod balance;
 mod clone;
 mod config;
+mod copy;
+mod ends;
 mod failure;
+mod files;
 mod memory;
 mod nodes;
 mod options;
@@ -39,6 +42,10 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),
         Command::Lb(command) => balance::run(output, &command)?,
+        Command::Cp(options) => return copy::cp(output, &options),
+        Command::Put(options) => return copy::put(output, &options),
+        Command::Cat { files } => return files::cat(output, &files),
+        Command::Ls(options) => return files::ls(output, &options),
         Command::Nodes { ping } => nodes::show(output, ping)?,
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),

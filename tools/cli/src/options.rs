@@ -8,7 +8,7 @@ use virgo::{Id, On, Place, abi::MAX_CALLS};
 /// Use and watch a VIRGO cluster
 ///
 /// Memory of all nodes is allocated, set, got and freed by its id, which is the same on every node.
-/// Functions and programs run on any node.
+/// Functions and programs run on any node, and files of all nodes are used by name.
 #[derive(Debug, Parser)]
 #[command(
     name = "virgo",
@@ -72,6 +72,23 @@ pub(crate) enum Command {
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),
+    /// Copy files from node to node
+    ///
+    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. NODE,NODE:/PATH
+    /// is a copy on either, POLICY:/PATH on a node that least-used, random or two-choices chooses.
+    /// Nodes have only what their configuration exports. A file comes to be under its name when
+    /// it is whole, and on the disk; until then it is NAME.virgo-part.
+    Cp(Copy),
+    /// Copy files of this machine to a node: like cp, but they must be here, and the target there
+    Put(Copy),
+    /// Write files to standard output
+    Cat {
+        /// NODE:/PATH, or /PATH in an export of this node
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<String>,
+    },
+    /// List files and directories of nodes
+    Ls(List),
     /// Show the nodes, and how the services of this one reach them (as root)
     ///
     /// A service is connected to a node from the first use on: 'up', 'down', or '-' if it was not
@@ -172,6 +189,32 @@ pub(crate) struct Wait {
     /// Say on standard error which node it ran on, and how it ended
     #[arg(long, short)]
     pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Copy {
+    /// What to copy, and last where to: a file, or a directory for any number of files
+    #[arg(required = true, num_args = 2.., value_name = "SOURCE... TARGET")]
+    pub(crate) files: Vec<String>,
+    /// Directories and what is in them, too
+    #[arg(long, short)]
+    pub(crate) recursive: bool,
+    /// Go on with what an earlier copy has left in NAME.virgo-part
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Read both files again afterwards and compare their SHA-256
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// Permissions, size and time, too
+    #[arg(long, short)]
+    pub(crate) long: bool,
+    /// NODE:/PATH, or /PATH in an export of this node
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -199,12 +199,209 @@ pub struct CancelArgs {
     pub timeout_ms: u32,
 }
 
+/// Arguments of `virgo_open2`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct OpenArgs {
+    /// Address of the path, ended by NUL.
+    pub path: u64,
+    /// Of open(2).
+    pub flags: u32,
+    /// Permissions of a new file.
+    pub mode: u32,
+    /// Deadline of this call, and of reads and writes; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Arguments of `virgo_read2` and `virgo_write2`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FileArgs {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes at `data`.
+    pub len: u64,
+    /// Address of the bytes.
+    pub data: u64,
+    /// The descriptor.
+    pub fd: i32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Deadline of the whole call; 0 means that of the descriptor.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Flag of [`FsyncArgs`]: like fdatasync(2).
+pub const FSYNC_DATA: u32 = 1 << 0;
+
+/// Arguments of `virgo_fsync`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FsyncArgs {
+    /// The descriptor.
+    pub fd: i32,
+    /// [`FSYNC_DATA`].
+    pub flags: u32,
+    /// Deadline of this call; 0 means that of the descriptor.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Stat {
+    /// Number of the inode.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Units of 512 bytes on the disk.
+    pub blocks: u64,
+    /// Last change of the content: seconds since 1970.
+    pub mtime_s: i64,
+    /// And nanoseconds.
+    pub mtime_ns: u32,
+    /// Kind and permissions, as in stat(2).
+    pub mode: u32,
+    /// Names.
+    pub nlink: u32,
+    /// Owner, as the node that has the file numbers them.
+    pub uid: u32,
+    /// Group, likewise.
+    pub gid: u32,
+    /// That node's number.
+    pub node: u32,
+}
+
+/// Flag of [`StatArgs`]: of a symbolic link itself.
+pub const STAT_NO_FOLLOW: u32 = 1 << 0;
+
+/// Arguments of `virgo_stat`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct StatArgs {
+    /// Address of the path, ended by NUL; 0 to use the descriptor.
+    pub path: u64,
+    /// Address of a [`Stat`].
+    pub stat: u64,
+    /// The descriptor; 0 with a path.
+    pub fd: i32,
+    /// [`STAT_NO_FOLLOW`].
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Arguments of `virgo_truncate`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TruncateArgs {
+    /// Bytes that the file has afterwards.
+    pub size: u64,
+    /// The descriptor.
+    pub fd: i32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Deadline of this call; 0 means that of the descriptor.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Flag of [`UnlinkArgs`]: an empty directory.
+pub const UNLINK_DIRECTORY: u32 = 1 << 0;
+
+/// Arguments of `virgo_unlink`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct UnlinkArgs {
+    /// Address of the path, ended by NUL.
+    pub path: u64,
+    /// [`UNLINK_DIRECTORY`].
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+}
+
+/// Flag of [`RenameArgs`]: the new name must not be there.
+pub const RENAME_NO_REPLACE: u32 = 1 << 0;
+
+/// Arguments of `virgo_rename`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RenameArgs {
+    /// Address of the path, ended by NUL.
+    pub from: u64,
+    /// Address of the new path, ended by NUL.
+    pub to: u64,
+    /// [`RENAME_NO_REPLACE`].
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+}
+
+/// Arguments of `virgo_mkdir`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MkdirArgs {
+    /// Address of the path, ended by NUL.
+    pub path: u64,
+    /// Permissions.
+    pub mode: u32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+/// Bytes of an entry of `virgo_readdir` before its name: inode (8), type (1), length (1).
+pub const DIRENT_SIZE: usize = 10;
+
+/// Arguments of `virgo_readdir`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ReaddirArgs {
+    /// Address of the path, ended by NUL.
+    pub path: u64,
+    /// Address for the entries.
+    pub data: u64,
+    /// 0 at first; set to where the next call goes on.
+    pub next: u64,
+    /// Bytes at `data`: at least 512; at most 65536 are used.
+    pub len: u32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Deadline of this call; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
 const _: () = assert!(size_of::<Call>() == 64 && align_of::<Call>() == 8);
 const _: () = assert!(size_of::<CloneArgs>() == 24 && align_of::<CloneArgs>() == 8);
 const _: () = assert!(size_of::<CancelArgs>() == 16 && align_of::<CancelArgs>() == 8);
+const _: () = assert!(size_of::<OpenArgs>() == 24 && align_of::<OpenArgs>() == 8);
+const _: () = assert!(size_of::<FileArgs>() == 40 && align_of::<FileArgs>() == 8);
+const _: () = assert!(size_of::<StatArgs>() == 32 && align_of::<StatArgs>() == 8);
+const _: () = assert!(size_of::<TruncateArgs>() == 24 && align_of::<TruncateArgs>() == 8);
+const _: () = assert!(size_of::<UnlinkArgs>() == 16 && align_of::<UnlinkArgs>() == 8);
+const _: () = assert!(size_of::<RenameArgs>() == 24 && align_of::<RenameArgs>() == 8);
+const _: () = assert!(size_of::<MkdirArgs>() == 24 && align_of::<MkdirArgs>() == 8);
+const _: () = assert!(size_of::<ReaddirArgs>() == 40 && align_of::<ReaddirArgs>() == 8);
+const _: () = assert!(size_of::<Stat>() == 56 && align_of::<Stat>() == 8);
+const _: () = assert!(size_of::<FsyncArgs>() == 16 && align_of::<FsyncArgs>() == 4);
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +460,15 @@ mod tests {
         assert_eq!(numbers("VIRGO_CALL_"), states);
         assert_eq!(defines("VIRGO_CALL_TRUNCATED"), [("", "(1U << 0)")]);
         assert_eq!(CALL_TRUNCATED, 1 << 0);
+        for (name, flag) in [
+            ("VIRGO_FSYNC_DATA", FSYNC_DATA),
+            ("VIRGO_STAT_NO_FOLLOW", STAT_NO_FOLLOW),
+            ("VIRGO_UNLINK_DIRECTORY", UNLINK_DIRECTORY),
+            ("VIRGO_RENAME_NO_REPLACE", RENAME_NO_REPLACE),
+        ] {
+            assert_eq!(defines(name), [("", "(1U << 0)")]);
+            assert_eq!(flag, 1 << 0);
+        }
         assert_eq!(defines("VIRGO_MAX_CALLS"), [("", "1000")]);
         assert_eq!(MAX_CALLS, 1000);
     }
@@ -341,6 +547,89 @@ mod tests {
             );
         }
         assert_members!("virgo_cancel_args", CancelArgs, job, flags, timeout_ms);
+        assert_members!(
+            "virgo_open_args",
+            OpenArgs,
+            path,
+            flags,
+            mode,
+            timeout_ms,
+            reserved
+        );
+        assert_members!(
+            "virgo_file_args",
+            FileArgs,
+            offset,
+            len,
+            data,
+            fd,
+            flags,
+            timeout_ms,
+            reserved
+        );
+        assert_members!(
+            "virgo_fsync_args",
+            FsyncArgs,
+            fd,
+            flags,
+            timeout_ms,
+            reserved
+        );
+        assert_members!(
+            "virgo_stat",
+            Stat,
+            ino,
+            size,
+            blocks,
+            mtime_s,
+            mtime_ns,
+            mode,
+            nlink,
+            uid,
+            gid,
+            node
+        );
+        assert_members!(
+            "virgo_stat_args",
+            StatArgs,
+            path,
+            stat,
+            fd,
+            flags,
+            timeout_ms,
+            reserved
+        );
+        assert_members!(
+            "virgo_truncate_args",
+            TruncateArgs,
+            size,
+            fd,
+            flags,
+            timeout_ms,
+            reserved
+        );
+        assert_members!("virgo_unlink_args", UnlinkArgs, path, flags, timeout_ms);
+        assert_members!("virgo_rename_args", RenameArgs, from, to, flags, timeout_ms);
+        assert_members!(
+            "virgo_mkdir_args",
+            MkdirArgs,
+            path,
+            mode,
+            flags,
+            timeout_ms,
+            reserved
+        );
+        assert_members!(
+            "virgo_readdir_args",
+            ReaddirArgs,
+            path,
+            data,
+            next,
+            len,
+            flags,
+            timeout_ms,
+            reserved
+        );
     }
 
     #[test]
@@ -352,6 +641,15 @@ mod tests {
             ("CLONE", size_of::<CloneArgs>()),
             ("WAIT", size_of::<WaitArgs>()),
             ("CANCEL", size_of::<CancelArgs>()),
+            ("OPEN", size_of::<OpenArgs>()),
+            ("FILE", size_of::<FileArgs>()),
+            ("FSYNC", size_of::<FsyncArgs>()),
+            ("STAT", size_of::<StatArgs>()),
+            ("TRUNCATE", size_of::<TruncateArgs>()),
+            ("UNLINK", size_of::<UnlinkArgs>()),
+            ("RENAME", size_of::<RenameArgs>()),
+            ("MKDIR", size_of::<MkdirArgs>()),
+            ("READDIR", size_of::<ReaddirArgs>()),
         ];
         for (name, size) in sizes {
             let define = format!("VIRGO_{name}_ARGS_SIZE_VER0");

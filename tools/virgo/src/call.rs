@@ -2,9 +2,17 @@
 //! The system calls themselves. Everything else in this crate is safe Rust upon them.
 #![expect(unsafe_code, reason = "system calls take addresses")]
 
-use crate::abi::{self, CancelArgs, CloneArgs, DataArgs, FreeArgs, MallocArgs, WaitArgs, nr};
+use crate::abi::{
+    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, MkdirArgs,
+    OpenArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs, UnlinkArgs, WaitArgs, nr,
+};
 use libc::{c_int, c_long};
-use std::{ffi::CStr, io, marker::PhantomData};
+use std::{
+    ffi::CStr,
+    io,
+    marker::PhantomData,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
 
 /// What a call returns: a number of bytes or 0, or an errno.
 type Outcome = Result<usize, c_int>;
@@ -131,6 +139,169 @@ pub(crate) fn cancel(job: u64, timeout_ms: u32) -> Outcome {
     };
     // SAFETY: The call reads `args`.
     outcome(unsafe { libc::syscall(nr::CANCEL, &raw const args, size_of::<CancelArgs>()) })
+}
+
+/// A path's address. It must be borrowed while it is used.
+fn path(path: &CStr) -> u64 {
+    path.as_ptr().expose_provenance() as u64
+}
+
+/// `virgo_open2`.
+pub(crate) fn open2(
+    name: &CStr,
+    flags: c_int,
+    mode: u32,
+    timeout_ms: u32,
+) -> Result<OwnedFd, c_int> {
+    let args = OpenArgs {
+        path: path(name),
+        flags: flags.cast_unsigned(),
+        mode,
+        timeout_ms,
+        reserved: 0,
+    };
+    // SAFETY: The call reads `args`, and the path up to its NUL.
+    let fd = outcome(unsafe { libc::syscall(nr::OPEN2, &raw const args, size_of::<OpenArgs>()) })?;
+    let fd = c_int::try_from(fd).map_err(|_| libc::EBADF)?;
+    // SAFETY: The call has just made this descriptor, for its caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// `virgo_read2` into `data`.
+pub(crate) fn read2(fd: BorrowedFd<'_>, offset: u64, data: &mut [u8], timeout_ms: u32) -> Outcome {
+    let args = FileArgs {
+        offset,
+        len: data.len() as u64,
+        data: data.as_mut_ptr().expose_provenance() as u64,
+        fd: fd.as_raw_fd(),
+        timeout_ms,
+        ..Default::default()
+    };
+    // SAFETY: The call reads `args` and writes at most `len` bytes to `data`, which is borrowed
+    // exclusively and may hold any bytes.
+    outcome(unsafe { libc::syscall(nr::READ2, &raw const args, size_of::<FileArgs>()) })
+}
+
+/// `virgo_write2` of `data`.
+pub(crate) fn write2(fd: BorrowedFd<'_>, offset: u64, data: &[u8], timeout_ms: u32) -> Outcome {
+    let args = FileArgs {
+        offset,
+        len: data.len() as u64,
+        data: data.as_ptr().expose_provenance() as u64,
+        fd: fd.as_raw_fd(),
+        timeout_ms,
+        ..Default::default()
+    };
+    // SAFETY: The call reads `args` and the `len` bytes of `data`, which is borrowed.
+    outcome(unsafe { libc::syscall(nr::WRITE2, &raw const args, size_of::<FileArgs>()) })
+}
+
+/// `virgo_fsync`.
+pub(crate) fn fsync(fd: BorrowedFd<'_>, flags: u32, timeout_ms: u32) -> Outcome {
+    let args = FsyncArgs {
+        fd: fd.as_raw_fd(),
+        flags,
+        timeout_ms,
+        reserved: 0,
+    };
+    // SAFETY: The call reads `args`.
+    outcome(unsafe { libc::syscall(nr::FSYNC, &raw const args, size_of::<FsyncArgs>()) })
+}
+
+/// `virgo_truncate`.
+pub(crate) fn truncate(fd: BorrowedFd<'_>, size: u64, timeout_ms: u32) -> Outcome {
+    let args = TruncateArgs {
+        size,
+        fd: fd.as_raw_fd(),
+        timeout_ms,
+        ..Default::default()
+    };
+    // SAFETY: The call reads `args`.
+    outcome(unsafe { libc::syscall(nr::TRUNCATE, &raw const args, size_of::<TruncateArgs>()) })
+}
+
+/// `virgo_stat` of an open file.
+pub(crate) fn stat_of(fd: BorrowedFd<'_>, timeout_ms: u32) -> Result<Stat, c_int> {
+    stat(StatArgs {
+        fd: fd.as_raw_fd(),
+        timeout_ms,
+        ..Default::default()
+    })
+}
+
+/// `virgo_stat` of the file at a path.
+pub(crate) fn stat_at(name: &CStr, flags: u32, timeout_ms: u32) -> Result<Stat, c_int> {
+    stat(StatArgs {
+        path: path(name),
+        flags,
+        timeout_ms,
+        ..Default::default()
+    })
+}
+
+/// The path of `args`, if any, is borrowed until this returns.
+fn stat(args: StatArgs) -> Result<Stat, c_int> {
+    let mut stat = Stat::default();
+    let args = StatArgs {
+        stat: (&raw mut stat).expose_provenance() as u64,
+        ..args
+    };
+    // SAFETY: The call reads `args` and the path, and writes `stat`.
+    outcome(unsafe { libc::syscall(nr::STAT, &raw const args, size_of::<StatArgs>()) })?;
+    Ok(stat)
+}
+
+/// `virgo_unlink`.
+pub(crate) fn unlink(name: &CStr, flags: u32, timeout_ms: u32) -> Outcome {
+    let args = UnlinkArgs {
+        path: path(name),
+        flags,
+        timeout_ms,
+    };
+    // SAFETY: The call reads `args`, and the path up to its NUL.
+    outcome(unsafe { libc::syscall(nr::UNLINK, &raw const args, size_of::<UnlinkArgs>()) })
+}
+
+/// `virgo_rename`.
+pub(crate) fn rename(from: &CStr, to: &CStr, flags: u32, timeout_ms: u32) -> Outcome {
+    let args = RenameArgs {
+        from: path(from),
+        to: path(to),
+        flags,
+        timeout_ms,
+    };
+    // SAFETY: The call reads `args`, and the paths up to their NULs.
+    outcome(unsafe { libc::syscall(nr::RENAME, &raw const args, size_of::<RenameArgs>()) })
+}
+
+/// `virgo_mkdir`.
+pub(crate) fn mkdir(name: &CStr, mode: u32, timeout_ms: u32) -> Outcome {
+    let args = MkdirArgs {
+        path: path(name),
+        mode,
+        timeout_ms,
+        ..Default::default()
+    };
+    // SAFETY: The call reads `args`, and the path up to its NUL.
+    outcome(unsafe { libc::syscall(nr::MKDIR, &raw const args, size_of::<MkdirArgs>()) })
+}
+
+/// `virgo_readdir` into `data`, from `next` on, which is set to where to go on.
+pub(crate) fn readdir(name: &CStr, next: &mut u64, data: &mut [u8], timeout_ms: u32) -> Outcome {
+    let mut args = ReaddirArgs {
+        path: path(name),
+        data: data.as_mut_ptr().expose_provenance() as u64,
+        next: *next,
+        len: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        timeout_ms,
+        ..Default::default()
+    };
+    // SAFETY: The call reads `args` and the path, and writes `args` and at most `len` bytes to
+    // `data`, which is borrowed exclusively and may hold any bytes.
+    let n =
+        outcome(unsafe { libc::syscall(nr::READDIR, &raw mut args, size_of::<ReaddirArgs>()) })?;
+    *next = args.next;
+    Ok(n)
 }
 
 fn outcome(returned: c_long) -> Outcome {

@@ -29,17 +29,45 @@ pub struct Error {
 }
 
 /// What was to be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tried {
-    Allocate { size: u64 },
-    Set { id: Id, offset: u64, len: usize },
-    Get { id: Id, offset: u64, len: usize },
-    SetString { id: Id, len: usize },
-    Free { id: Id },
-    Run { count: usize },
-    Wait { job: u64 },
-    WaitAny { count: usize },
-    Cancel { job: u64 },
+    Allocate {
+        size: u64,
+    },
+    Set {
+        id: Id,
+        offset: u64,
+        len: usize,
+    },
+    Get {
+        id: Id,
+        offset: u64,
+        len: usize,
+    },
+    SetString {
+        id: Id,
+        len: usize,
+    },
+    Free {
+        id: Id,
+    },
+    Run {
+        count: usize,
+    },
+    Wait {
+        job: u64,
+    },
+    WaitAny {
+        count: usize,
+    },
+    Cancel {
+        job: u64,
+    },
+    /// Do this with the file of this name.
+    File {
+        what: &'static str,
+        name: String,
+    },
 }
 
 impl Error {
@@ -55,6 +83,11 @@ impl Error {
         )
     }
 
+    /// Whether something with a file has failed.
+    pub fn is_of_file(&self) -> bool {
+        matches!(self.tried, Tried::File { .. })
+    }
+
     /// The error number, as in `<errno.h>`.
     pub fn errno(&self) -> c_int {
         self.errno
@@ -67,7 +100,8 @@ impl Error {
             | Tried::Run { .. }
             | Tried::Wait { .. }
             | Tried::WaitAny { .. }
-            | Tried::Cancel { .. } => None,
+            | Tried::Cancel { .. }
+            | Tried::File { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -89,6 +123,7 @@ impl Display for Tried {
             Self::Wait { job } => write!(f, "wait for job {job}"),
             Self::WaitAny { count } => write!(f, "wait for {count} jobs"),
             Self::Cancel { job } => write!(f, "cancel job {job}"),
+            Self::File { what, name } => write!(f, "{what} {name}"),
         }
     }
 }

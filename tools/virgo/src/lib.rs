@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory and processors of a whole VIRGO cluster, used by system call.
+//! Memory, processors and files of a whole VIRGO cluster, used by system call.
 //!
 //! An allocation lies in the memory of one node or of several, and is named by an [`Id`] that
 //! every node understands:
@@ -28,6 +28,15 @@
 //! # Ok::<(), virgo::Error>(())
 //! ```
 //!
+//! An [`Open`] file may be on any node:
+//!
+//! ```no_run
+//! let file = virgo::File::open("node2:/srv/ro/motd")?;
+//! let mut text = [0; 100];
+//! let n = file.read_at(0, &mut text)?;
+//! # Ok::<(), virgo::Error>(())
+//! ```
+//!
 //! Every call ends by its deadline: the one that the node's configuration sets, or one of the
 //! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
 //!
@@ -39,6 +48,7 @@ mod allocation;
 mod call;
 mod clone;
 mod error;
+mod files;
 mod id;
 mod memory;
 pub mod status;
@@ -48,6 +58,10 @@ pub use clone::{
     Call, Ended, Job, On, Outcome, ParseOnError, cancel, run, run_all, start, start_all, wait_any,
 };
 pub use error::{Error, Reason};
+pub use files::{
+    DirEntry, File, Metadata, Open, create_dir, metadata, read_dir, remove_dir, remove_file,
+    rename, symlink_metadata,
+};
 pub use id::{Id, ParseIdError};
 pub use memory::{Within, free, get, get_string, set, set_string, within};
 

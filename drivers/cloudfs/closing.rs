@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files of other nodes that nobody here uses any more: their nodes are told, later.
+
+use crate::there::There;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::work::{
+    Queue,
+    Task, //
+};
+use virgo_config::Node;
+use virgo_proto::vuid::NodeId;
+use virgo_utils::{
+    Backlog,
+    Chore,
+    Client,
+    User, //
+};
+
+/// An open file of another node.
+#[derive(Clone, Copy)]
+pub(crate) struct Remote {
+    pub(crate) node: NodeId,
+    pub(crate) handle: u64,
+}
+
+/// The file services of other nodes: those who have files there hold it.
+pub(crate) struct Others {
+    pub(crate) client: Arc<Client>,
+    closing: Pin<KBox<Task<Backlog<Closing>>>>,
+}
+
+impl Others {
+    pub(crate) fn new(node: Arc<Node>, port: u16) -> Result<Arc<Self>> {
+        let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
+        let closing = Backlog::new(Closing {
+            node,
+            client: client.clone(),
+        });
+        let queue = Queue::new(c"virgo_closing", 1)?;
+        let closing = KBox::pin_init(
+            linux::new_task!(queue, closing, "virgo_closing"),
+            GFP_KERNEL,
+        )?;
+        Ok(Arc::new(Others { client, closing }, GFP_KERNEL)?)
+    }
+
+    /// The one of `node`, for `user`.
+    pub(crate) fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
+        There {
+            client: &self.client,
+            user,
+            node,
+        }
+    }
+
+    /// Has a file closed, without waiting for it.
+    pub(crate) fn close(&self, remote: Remote) {
+        Backlog::add(&self.closing, remote);
+    }
+}
+
+/// Closes them.
+struct Closing {
+    node: Arc<Node>,
+    client: Arc<Client>,
+}
+
+impl Chore for Closing {
+    type Item = Remote;
+
+    /// More than that stay open until this node restarts.
+    const MAX: usize = 1 << 16;
+
+    fn node(remote: Remote) -> NodeId {
+        remote.node
+    }
+
+    fn attempt(&self, remote: Remote) -> bool {
+        let config = self.node.config();
+        let there = There {
+            client: &self.client,
+            user: &User::of_text(&config),
+            node: remote.node,
+        };
+        let closed = there.close(remote.handle);
+        !matches!(closed, Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM))
+    }
+}

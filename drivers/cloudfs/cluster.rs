@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files of the cluster as its users see them: by name, wherever they are.
+
+use crate::{
+    closing::{
+        Others,
+        Remote, //
+    },
+    file::{
+        File,
+        Place, //
+    },
+    here,
+    opened::OpenedFiles,
+    sessions::Sessions,
+    there::There, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+use linux::crypto;
+use virgo_config::Node;
+use virgo_proto::{
+    balance::{
+        self,
+        Policy, //
+    },
+    cloudfs::{
+        open,
+        At,
+        Name,
+        Stat, //
+    },
+    config::MAX_NODES,
+    vuid::{
+        bit,
+        NodeId, //
+    }, //
+};
+use virgo_utils::User;
+
+/// All state of the module.
+pub(crate) struct Cloudfs {
+    pub(crate) node: Arc<Node>,
+    pub(crate) others: Arc<Others>,
+    /// Files of this node that others have open.
+    pub(crate) opened: Pin<KBox<OpenedFiles>>,
+    /// Files that text sessions have open.
+    pub(crate) sessions: Pin<KBox<Sessions>>,
+    /// Whether this node's own files are reached like another's.
+    loopback: bool,
+    /// How many files were open on each node when it last said so.
+    load: [Atomic<u64>; MAX_NODES],
+}
+
+impl Cloudfs {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        port: u16,
+        max_open: u32,
+        loopback: bool,
+    ) -> Result<Arc<Self>> {
+        let this = Cloudfs {
+            others: Others::new(node.clone(), port)?,
+            node,
+            opened: KBox::pin_init(OpenedFiles::new(max_open), GFP_KERNEL)?,
+            sessions: KBox::pin_init(Sessions::new(), GFP_KERNEL)?,
+            loopback,
+            load: [const { Atomic::new(0) }; MAX_NODES],
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+
+    fn is_here(&self, user: &User<'_>, node: NodeId) -> bool {
+        node == user.config.me && !self.loopback
+    }
+
+    fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
+        self.others.there(user, node)
+    }
+
+    /// Opens the file of this name; `flags` are those of [`virgo_proto::cloudfs::open`]. May
+    /// sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As open(2); [`EACCES`] if it is in no export; [`EINVAL`] if copies are to be changed;
+    /// [`ENODEV`] for a node that is not there; what calls to other nodes fail with.
+    pub(crate) fn open(
+        &self,
+        user: &User<'_>,
+        name: &Name<'_>,
+        flags: u32,
+        mode: u16,
+        timeout_ms: u32,
+    ) -> Result<File> {
+        let (mut nodes, policy) = match name.at {
+            At::Here => (bit(user.config.me), Policy::LeastUsed),
+            At::Node(node) => (bit(node), Policy::LeastUsed),
+            At::Policy(policy) => (user.config.used, policy),
+            At::Copies(nodes) => {
+                if flags & (open::WRITE | open::CREATE | open::TRUNCATE) != 0 {
+                    return Err(EINVAL);
+                }
+                (nodes, Policy::LeastUsed)
+            }
+        };
+        let mut error = ENODEV;
+        loop {
+            let Some(node) = self.choose(user, nodes, policy) else {
+                return Err(error);
+            };
+            nodes &= !bit(node);
+            error = match self.open_on(user, node, name.path, flags, mode) {
+                Ok(at) => return Ok(File::new(self.others.clone(), at, timeout_ms)),
+                Err(e) => e,
+            };
+            // Another one may do it instead, if it is sure that this one has not.
+            let elsewhere = match name.at {
+                At::Copies(_) => true,
+                _ => matches!(error, EHOSTDOWN | EKEYREJECTED | EPERM),
+            };
+            if !elsewhere || user.deadline.passed() {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Opens the file of this name as the original did: for reading and writing, created if it is
+    /// not there; but nothing is appended. What may only be read is opened for reading. May sleep,
+    /// killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub(crate) fn open_as_original(&self, user: &User<'_>, name: &Name<'_>) -> Result<File> {
+        const BOTH: u32 = open::READ | open::WRITE | open::CREATE;
+        match self.open(user, name, BOTH, 0o644, 0) {
+            Err(EROFS | EACCES | EISDIR) => self.open(user, name, open::READ, 0, 0),
+            result => result,
+        }
+    }
+
+    fn open_on(
+        &self,
+        user: &User<'_>,
+        node: NodeId,
+        path: &[u8],
+        flags: u32,
+        mode: u16,
+    ) -> Result<Place> {
+        if self.is_here(user, node) {
+            return Ok(Place::Here(here::open(user.config, path, flags, mode)?));
+        }
+        let (handle, load) = self.there(user, node).open(path, flags, mode)?;
+        if let Some(known) = self.load_of(node) {
+            known.store(load, Relaxed);
+        }
+        Ok(Place::There(Remote { node, handle }))
+    }
+
+    fn load_of(&self, node: NodeId) -> Option<&Atomic<u64>> {
+        self.load.get(usize::from(node).checked_sub(1)?)
+    }
+
+    /// One of `nodes` by `policy`: the fewer files are open the better. `None` if there is none.
+    fn choose(&self, user: &User<'_>, nodes: u64, policy: Policy) -> Option<NodeId> {
+        let mut candidates = [0; MAX_NODES];
+        let mut room = [0; MAX_NODES];
+        let mut count = 0;
+        for (node, _) in user.config.nodes.iter() {
+            if let (true, Some(to), Some(free)) = (
+                nodes & bit(node) != 0,
+                candidates.get_mut(count),
+                room.get_mut(count),
+            ) {
+                let load = match node == user.config.me {
+                    true => self.opened.len() as u64,
+                    false => self.load_of(node).map_or(0, |load| load.load(Relaxed)),
+                };
+                *to = node;
+                *free = u64::MAX - load;
+                count += 1;
+            }
+        }
+        let chosen = balance::choose(policy, room.get(..count)?, crypto::random_u32())?;
+        candidates.get(chosen).copied()
+    }
+
+    /// The one node that `name` is on.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it names several, [`ENODEV`] if it names none that is there.
+    pub(crate) fn node_of(&self, user: &User<'_>, name: &Name<'_>) -> Result<NodeId> {
+        let node = match name.at {
+            At::Here => user.config.me,
+            At::Node(node) => node,
+            At::Copies(_) | At::Policy(_) => return Err(EINVAL),
+        };
+        user.config.nodes.address(node).ok_or(ENODEV)?;
+        Ok(node)
+    }
+
+    /// What is known of the file of this name; of a symbolic link itself unless `follow`. May
+    /// sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub(crate) fn stat(&self, user: &User<'_>, name: &Name<'_>, follow: bool) -> Result<Stat> {
+        let node = self.node_of(user, name)?;
+        match self.is_here(user, node) {
+            true => here::stat(user.config, name.path, follow),
+            false => self.there(user, node).stat(0, name.path, follow),
+        }
+    }
+
+    /// Removes a name. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`]; [`EBUSY`] for the exported directory itself.
+    pub(crate) fn unlink(&self, user: &User<'_>, name: &Name<'_>, is_dir: bool) -> Result {
+        let node = self.node_of(user, name)?;
+        match self.is_here(user, node) {
+            true => here::unlink(user.config, name.path, is_dir),
+            false => self.there(user, node).unlink(name.path, is_dir),
+        }
+    }
+
+    /// Changes a name. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::unlink`]; [`EXDEV`] if the new one is on another node or in another export.
+    pub(crate) fn rename(
+        &self,
+        user: &User<'_>,
+        from: &Name<'_>,
+        to: &Name<'_>,
+        replace: bool,
+    ) -> Result {
+        let node = self.node_of(user, from)?;
+        if self.node_of(user, to)? != node {
+            return Err(EXDEV);
+        }
+        match self.is_here(user, node) {
+            true => here::rename(user.config, from.path, to.path, replace),
+            false => self.there(user, node).rename(from.path, to.path, replace),
+        }
+    }
+
+    /// Makes a directory. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::unlink`].
+    pub(crate) fn mkdir(&self, user: &User<'_>, name: &Name<'_>, mode: u16) -> Result {
+        let node = self.node_of(user, name)?;
+        match self.is_here(user, node) {
+            true => here::mkdir(user.config, name.path, mode),
+            false => self.there(user, node).mkdir(name.path, mode),
+        }
+    }
+
+    /// Entries of a directory, see [`linux::vfs::File::read_dir`]. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub(crate) fn read_dir(
+        &self,
+        user: &User<'_>,
+        name: &Name<'_>,
+        from: u64,
+        to: &mut [u8],
+    ) -> Result<(usize, u64)> {
+        let node = self.node_of(user, name)?;
+        match self.is_here(user, node) {
+            true => here::read_dir(user.config, name.path, from, to),
+            false => self.there(user, node).read_dir(name.path, from, to),
+        }
+    }
+}

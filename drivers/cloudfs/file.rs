@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An open file, wherever it is.
+
+use crate::{
+    closing::{
+        Others,
+        Remote, //
+    },
+    here,
+    there::There, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::vfs;
+use virgo_proto::{
+    cloudfs::{
+        Stat,
+        MAX_DATA, //
+    },
+    vuid::NodeId, //
+};
+use virgo_utils::User;
+
+/// An open file. Dropping it closes it, without waiting for its node.
+pub(crate) struct File {
+    others: Arc<Others>,
+    at: Place,
+    /// Time for calls with it that do not say their own, in milliseconds; 0 for the configured
+    /// one.
+    pub(crate) timeout_ms: u32,
+}
+
+/// Where it is.
+pub(crate) enum Place {
+    Here(vfs::File),
+    There(Remote),
+}
+
+impl File {
+    pub(crate) fn new(others: Arc<Others>, at: Place, timeout_ms: u32) -> Self {
+        File {
+            others,
+            at,
+            timeout_ms,
+        }
+    }
+
+    fn there<'a>(&'a self, user: &'a User<'a>, remote: &Remote) -> There<'a> {
+        self.others.there(user, remote.node)
+    }
+
+    /// The node that has it.
+    pub(crate) fn node(&self, user: &User<'_>) -> NodeId {
+        match &self.at {
+            Place::Here(_) => user.config.me,
+            Place::There(remote) => remote.node,
+        }
+    }
+
+    /// Reads at byte `offset`. Returns how many bytes: fewer than there is room for at the end,
+    /// or if an error came after a part was read. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As pread(2); [`ESTALE`] if its node has restarted; what calls to other nodes fail with.
+    pub(crate) fn read(&self, user: &User<'_>, offset: u64, to: &mut [u8]) -> Result<usize> {
+        match &self.at {
+            Place::Here(file) => file.read(offset, to),
+            Place::There(remote) => {
+                let there = self.there(user, remote);
+                let mut done = 0;
+                for part in to.chunks_mut(MAX_DATA) {
+                    let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
+                    let wanted = part.len();
+                    let n = match there.read(remote.handle, at, part) {
+                        Ok(n) => n,
+                        Err(e) if done == 0 => return Err(e),
+                        Err(_) => break,
+                    };
+                    done += n;
+                    if n < wanted {
+                        break;
+                    }
+                }
+                Ok(done)
+            }
+        }
+    }
+
+    /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
+    /// fewer if an error came after a part was written. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`], and as pwrite(2).
+    pub(crate) fn write(&self, user: &User<'_>, offset: u64, from: &[u8]) -> Result<usize> {
+        match &self.at {
+            Place::Here(file) => file.write(offset, from),
+            Place::There(remote) => self.there(user, remote).write(remote.handle, offset, from),
+        }
+    }
+
+    /// Returns when everything that was written is on the disk. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`], and as fsync(2).
+    pub(crate) fn sync(&self, user: &User<'_>, data_only: bool) -> Result {
+        match &self.at {
+            Place::Here(file) => file.sync(data_only),
+            Place::There(remote) => self.there(user, remote).sync(remote.handle, data_only),
+        }
+    }
+
+    /// Cuts the file, or lengthens it by zeros. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`], and as ftruncate(2).
+    pub(crate) fn truncate(&self, user: &User<'_>, size: u64) -> Result {
+        match &self.at {
+            Place::Here(file) => file.truncate(size),
+            Place::There(remote) => self.there(user, remote).truncate(remote.handle, size),
+        }
+    }
+
+    /// What is known of it. May sleep, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`].
+    pub(crate) fn stat(&self, user: &User<'_>) -> Result<Stat> {
+        match &self.at {
+            Place::Here(file) => Ok(here::to_wire(&file.stat()?)),
+            Place::There(remote) => self.there(user, remote).stat(remote.handle, b"", true),
+        }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if let Place::There(remote) = &self.at {
+            self.others.close(*remote);
+        }
+    }
+}

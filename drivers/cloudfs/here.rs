@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files of this node, for its own programs and for other nodes: only what is exported, and with
+//! the credentials of the export. All functions sleep for the disk.
+
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use linux::vfs::{
+    Beneath,
+    File,
+    FileStat,
+    Open, //
+};
+use virgo_config::{
+    Config,
+    Export, //
+};
+use virgo_proto::cloudfs::{
+    open,
+    Stat, //
+};
+
+/// The export that `path` is in, and its name there.
+///
+/// # Errors
+///
+/// [`EACCES`] if it is in none, [`EROFS`] if it is to be changed and must not be.
+fn find<'a>(config: &'a Config, path: &[u8], change: bool) -> Result<(&'a Export, CString)> {
+    let (export, rest) = config.export(path).ok_or(EACCES)?;
+    if change && !export.writable {
+        return Err(EROFS);
+    }
+    let mut name = KVec::with_capacity(rest.len() + 1, GFP_KERNEL)?;
+    name.extend_from_slice(rest, GFP_KERNEL)?;
+    name.push(0, GFP_KERNEL)?;
+    let name = CStr::from_bytes_with_nul(&name).map_err(|_| EINVAL)?;
+    Ok((export, CString::try_from(name)?))
+}
+
+/// Like [`find`], for a name that is to be made, removed or changed: not the export's own.
+fn find_name<'a>(config: &'a Config, path: &[u8]) -> Result<(Beneath<'a>, CString)> {
+    let (export, name) = find(config, path, true)?;
+    match name.is_empty() {
+        true => Err(EBUSY),
+        false => Ok((export.beneath(), name)),
+    }
+}
+
+/// Opens `path`; `flags` are those of [`virgo_proto::cloudfs::open`].
+pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Result<File> {
+    let change = flags & (open::WRITE | open::CREATE | open::TRUNCATE | open::APPEND) != 0;
+    let (export, name) = find(config, path, change)?;
+    let is = |flag| flags & flag != 0;
+    let how = Open {
+        read: is(open::READ),
+        write: is(open::WRITE),
+        create: is(open::CREATE),
+        exclusive: is(open::EXCLUSIVE),
+        truncate: is(open::TRUNCATE),
+        append: is(open::APPEND),
+        directory: is(open::DIRECTORY),
+        no_follow: is(open::NO_FOLLOW),
+        sync: is(open::SYNC),
+    };
+    export.beneath().open(&name, how, mode)
+}
+
+/// What is known of the file at `path`.
+pub(crate) fn stat(config: &Config, path: &[u8], follow: bool) -> Result<Stat> {
+    let (export, name) = find(config, path, false)?;
+    Ok(to_wire(&export.beneath().stat(&name, follow)?))
+}
+
+/// Removes the name at `path`.
+pub(crate) fn unlink(config: &Config, path: &[u8], is_dir: bool) -> Result {
+    let (beneath, name) = find_name(config, path)?;
+    beneath.unlink(&name, is_dir)
+}
+
+/// Changes the name at `from` to `to`.
+///
+/// # Errors
+///
+/// [`EXDEV`] if they are in different exports.
+pub(crate) fn rename(config: &Config, from: &[u8], to: &[u8], replace: bool) -> Result {
+    let (beneath, from) = find_name(config, from)?;
+    let (other, to) = find_name(config, to)?;
+    match core::ptr::eq(beneath.dir, other.dir) {
+        true => beneath.rename(&from, &to, replace),
+        false => Err(EXDEV),
+    }
+}
+
+/// Makes a directory at `path`.
+pub(crate) fn mkdir(config: &Config, path: &[u8], mode: u16) -> Result {
+    let (beneath, name) = find_name(config, path)?;
+    beneath.mkdir(&name, mode)
+}
+
+/// Entries of the directory at `path`, see [`File::read_dir`].
+pub(crate) fn read_dir(
+    config: &Config,
+    path: &[u8],
+    from: u64,
+    to: &mut [u8],
+) -> Result<(usize, u64)> {
+    open(config, path, open::READ | open::DIRECTORY, 0)?.read_dir(from, to)
+}
+
+/// What is known of a file, as it crosses the wire.
+pub(crate) fn to_wire(stat: &FileStat) -> Stat {
+    Stat {
+        ino: stat.ino.into(),
+        size: stat.size.into(),
+        blocks: stat.blocks.into(),
+        mtime_s: stat.mtime_s.into(),
+        mtime_ns: stat.mtime_ns.into(),
+        mode: stat.mode.into(),
+        nlink: stat.nlink.into(),
+        uid: stat.uid.into(),
+        gid: stat.gid.into(),
+        reserved: 0.into(),
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files of other nodes. All functions sleep for them, killably, until the user's deadline.
+
+use core::mem::size_of;
+use kernel::prelude::*;
+use virgo_proto::{
+    cloudfs::{
+        flag,
+        op,
+        HandleArgs,
+        OpenArgs,
+        OpenReply,
+        PathArgs,
+        ReadArgs,
+        ReadDirArgs,
+        ReadDirReply,
+        Stat,
+        TruncateArgs,
+        WriteArgs,
+        WriteReply,
+        MAX_DATA, //
+    },
+    vuid::NodeId, //
+};
+use virgo_utils::{
+    Client,
+    Request,
+    User, //
+};
+
+/// The file service of another node, for a user.
+#[derive(Clone, Copy)]
+pub(crate) struct There<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) user: &'a User<'a>,
+    pub(crate) node: NodeId,
+}
+
+impl There<'_> {
+    /// Of something that may be done twice, or cannot be because a node that has restarted knows
+    /// no handles of before.
+    fn ask(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
+        self.request(op, args, data, reply, true)
+    }
+
+    /// Of something that must not be done twice, also if the node restarts in between.
+    fn once(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
+        self.request(op, args, data, reply, false)
+    }
+
+    fn request(
+        &self,
+        op: u16,
+        args: &[u8],
+        data: &[u8],
+        reply: &mut [u8],
+        again: bool,
+    ) -> Result<usize> {
+        let request = Request {
+            op,
+            args,
+            data,
+            again,
+        };
+        self.client
+            .call(self.node, &request, reply, self.user.deadline)
+    }
+
+    /// Opens `path`. Returns the handle, and how many files other nodes have open there.
+    pub(crate) fn open(&self, path: &[u8], flags: u32, mode: u16) -> Result<(u64, u64)> {
+        let args = OpenArgs {
+            flags: flags.into(),
+            mode: u32::from(mode).into(),
+        };
+        let mut reply = [0; size_of::<OpenReply>()];
+        self.once(op::OPEN, args.as_bytes(), path, &mut reply)?;
+        let reply = OpenReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
+        Ok((reply.handle.get(), reply.load.get()))
+    }
+
+    pub(crate) fn close(&self, handle: u64) -> Result {
+        self.ask(op::CLOSE, handle_args(handle, 0).as_bytes(), b"", &mut [])?;
+        Ok(())
+    }
+
+    /// Reads up to [`MAX_DATA`] bytes.
+    pub(crate) fn read(&self, handle: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
+        let len = to.len().min(MAX_DATA);
+        let args = ReadArgs {
+            handle: handle.into(),
+            offset: offset.into(),
+            len: (len as u32).into(),
+        };
+        let n = self.ask(op::READ, args.as_bytes(), b"", to)?;
+        match n <= len {
+            true => Ok(n),
+            false => Err(EPROTO),
+        }
+    }
+
+    /// Writes up to [`MAX_DATA`] bytes.
+    pub(crate) fn write(&self, handle: u64, offset: u64, from: &[u8]) -> Result<usize> {
+        let from = from.get(..MAX_DATA).unwrap_or(from);
+        let args = WriteArgs {
+            handle: handle.into(),
+            offset: offset.into(),
+        };
+        let mut reply = [0; size_of::<WriteReply>()];
+        self.ask(op::WRITE, args.as_bytes(), from, &mut reply)?;
+        let reply = WriteReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
+        Ok((reply.written.get() as usize).min(from.len()))
+    }
+
+    pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result {
+        let flags = if data_only { flag::DATA_ONLY } else { 0 };
+        self.ask(
+            op::SYNC,
+            handle_args(handle, flags).as_bytes(),
+            b"",
+            &mut [],
+        )?;
+        Ok(())
+    }
+
+    pub(crate) fn truncate(&self, handle: u64, size: u64) -> Result {
+        let args = TruncateArgs {
+            handle: handle.into(),
+            size: size.into(),
+        };
+        self.ask(op::TRUNCATE, args.as_bytes(), b"", &mut [])?;
+        Ok(())
+    }
+
+    /// Of an open file, or of the one at `path` with handle 0.
+    pub(crate) fn stat(&self, handle: u64, path: &[u8], follow: bool) -> Result<Stat> {
+        let flags = if follow { 0 } else { flag::NO_FOLLOW };
+        let mut reply = [0; size_of::<Stat>()];
+        self.ask(
+            op::STAT,
+            handle_args(handle, flags).as_bytes(),
+            path,
+            &mut reply,
+        )?;
+        Stat::read_from_bytes(&reply).map_err(|_| EPROTO)
+    }
+
+    pub(crate) fn unlink(&self, path: &[u8], is_dir: bool) -> Result {
+        let flags = if is_dir { flag::DIRECTORY } else { 0 };
+        self.change(op::UNLINK, flags, 0, path, path.len())
+    }
+
+    pub(crate) fn mkdir(&self, path: &[u8], mode: u16) -> Result {
+        self.change(op::MKDIR, 0, mode, path, path.len())
+    }
+
+    pub(crate) fn rename(&self, from: &[u8], to: &[u8], replace: bool) -> Result {
+        let flags = if replace { 0 } else { flag::NO_REPLACE };
+        let mut both = KVec::with_capacity(from.len() + to.len(), GFP_KERNEL)?;
+        both.extend_from_slice(from, GFP_KERNEL)?;
+        both.extend_from_slice(to, GFP_KERNEL)?;
+        self.change(op::RENAME, flags, 0, &both, from.len())
+    }
+
+    fn change(&self, op: u16, flags: u32, mode: u16, paths: &[u8], first: usize) -> Result {
+        let args = PathArgs {
+            flags: flags.into(),
+            mode: u32::from(mode).into(),
+            first: u16::try_from(first).map_err(|_| ENAMETOOLONG)?.into(),
+            reserved: 0.into(),
+        };
+        self.once(op, args.as_bytes(), paths, &mut [])?;
+        Ok(())
+    }
+
+    /// Entries of the directory at `path`, as [`linux::vfs::File::read_dir`] writes them.
+    pub(crate) fn read_dir(&self, path: &[u8], from: u64, to: &mut [u8]) -> Result<(usize, u64)> {
+        let args = ReadDirArgs {
+            from: from.into(),
+            len: (to.len().min(MAX_DATA) as u32).into(),
+        };
+        let mut reply = KVVec::new();
+        reply.extend_with(size_of::<ReadDirReply>() + to.len(), 0, GFP_KERNEL)?;
+        let n = self.ask(op::READ_DIR, args.as_bytes(), path, &mut reply)?;
+        let reply = reply.get(..n).ok_or(EPROTO)?;
+        let (head, entries) = ReadDirReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
+        to.get_mut(..entries.len())
+            .ok_or(EPROTO)?
+            .copy_from_slice(entries);
+        Ok((entries.len(), head.next.get()))
+    }
+}
+
+fn handle_args(handle: u64, flags: u32) -> HandleArgs {
+    HandleArgs {
+        handle: handle.into(),
+        flags: flags.into(),
+    }
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_cloudfs: files of all nodes, used from any of them.
+
+mod calls;
+mod closing;
+mod cluster;
+mod commands;
+mod file;
+mod here;
+mod opened;
+mod paths;
+mod peer;
+mod sessions;
+mod there;
+
+use crate::{
+    calls::Calls,
+    cluster::Cloudfs, //
+};
+use kernel::prelude::*;
+use linux::{
+    calls::CloudfsRegistration,
+    descriptor::Kind, //
+};
+use virgo_utils::{
+    Client,
+    Command,
+    Failure,
+    Operation,
+    Peer,
+    Reply,
+    Server,
+    Service,
+    Stats, //
+};
+
+module! {
+    type: Module,
+    name: "virgo_cloudfs",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: files of all nodes, used from any of them",
+    license: "GPL",
+    params: {
+        max_open: u32 {
+            default: 4096,
+            description: "Files that one other node may have open here (1 to 65536)",
+        },
+        loopback: u8 {
+            default: 0,
+            description: "1: reach this node's own files over the network too (for measurements)",
+        },
+    },
+}
+
+impl Service for Cloudfs {
+    const NAME: &'static CStr = c"cloudfs";
+    const PORT: u16 = 50000;
+    const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
+    const CALLS: &'static [&'static str] = calls::NAMES;
+
+    fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("open", self.opened.len() as u64)?;
+        reply.field("limit", self.opened.limit().into())
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.others.client)
+    }
+
+    fn session_ended(&self, session: u64) {
+        self.sessions.end(session);
+    }
+
+    fn undo(&self, op: u16, reply: &[u8]) {
+        peer::undo(self, op, reply);
+    }
+
+    fn peer_restarted(&self, peer: Peer) {
+        let closed = self.opened.close_former(peer);
+        if closed > 0 {
+            pr_info!("node {} has restarted: {closed} files closed\n", peer.node);
+        }
+    }
+}
+
+/// Fields are dropped in order: first no program and no peer can call, then the state goes.
+/// Descriptors of programs pin the module, so there are none.
+#[pin_data]
+struct Module {
+    #[pin]
+    _calls: CloudfsRegistration<Calls>,
+    #[pin]
+    _server: Server<Cloudfs>,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = virgo_config::node()?;
+            let max_open = module_parameters::max_open.value().clamp(1, 65536);
+            let loopback = module_parameters::loopback.value() != 0;
+            let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_open, loopback)?;
+            let stats = Stats::new::<Cloudfs>()?;
+            let calls = Calls {
+                cloudfs: cloudfs.clone(),
+                stats: stats.clone(),
+                files: KBox::pin_init(Kind::new(module, c"[virgo]"), GFP_KERNEL)?,
+            };
+            Ok(try_pin_init!(Self {
+                _server <- Server::new(cloudfs, stats),
+                _calls <- CloudfsRegistration::new(module, calls),
+            }? Error))
+        })
+    }
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Objects of a module that programs hold by file descriptors: they are counted by
+//! `RLIMIT_NOFILE`, shared by fork, and gone with the last process that has one.
+//!
+//! C header: [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
+
+use crate::helpers;
+use core::{
+    marker::PhantomData,
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fs::file::flags,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// One kind of such objects.
+///
+/// # Invariants
+///
+/// The private data of a file whose operations are `operations` is a `T` in a `KBox`, owned by
+/// the file.
+#[pin_data]
+pub struct Kind<T> {
+    #[pin]
+    operations: Opaque<bindings::file_operations>,
+    name: &'static CStr,
+    _objects: PhantomData<T>,
+}
+
+// SAFETY: `operations` does not change; objects are `Send` and `Sync` where they are used.
+unsafe impl<T: Send + Sync> Send for Kind<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync> Sync for Kind<T> {}
+
+impl<T: Send + Sync + 'static> Kind<T> {
+    /// Objects of `module`, which must hold this in its state: it cannot be unloaded while there
+    /// are any. Programs see `name` in `/proc`.
+    pub fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
+        let operations = bindings::file_operations {
+            owner: module.as_ptr(),
+            release: Some(release::<T>),
+            ..Default::default()
+        };
+        pin_init!(Self {
+            operations: Opaque::new(operations),
+            name,
+            _objects: PhantomData,
+        })
+    }
+
+    /// Gives the calling program a descriptor of `object`, which is dropped with its last
+    /// reference. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EMFILE`] and [`ENFILE`] if there are too many, [`ENOMEM`].
+    pub fn install(&self, object: T, close_on_exec: bool) -> Result<c_int> {
+        let on_exec = if close_on_exec { flags::O_CLOEXEC } else { 0 };
+        let object = KBox::new(object, GFP_KERNEL)?;
+        // SAFETY: The current task has a table of descriptors.
+        let fd = unsafe { bindings::get_unused_fd_flags(on_exec) };
+        if fd < 0 {
+            return Err(Error::from_errno(fd));
+        }
+        let data = KBox::into_raw(object);
+        // SAFETY: The name ends with NUL. The operations live as long as their owner is pinned,
+        // which the file does.
+        let file = from_err_ptr(unsafe {
+            helpers::virgo_anon_file(
+                self.name.as_char_ptr(),
+                self.operations.get(),
+                data.cast(),
+                (flags::O_RDWR | on_exec) as c_int,
+            )
+        });
+        match file {
+            Ok(file) => {
+                // INVARIANT: The file owns `data` now.
+                // SAFETY: The descriptor is reserved for it.
+                unsafe { bindings::fd_install(fd as c_uint, file) };
+                Ok(fd)
+            }
+            Err(e) => {
+                // SAFETY: No file was made, so `data` is still ours, and the descriptor unused.
+                unsafe {
+                    bindings::put_unused_fd(fd as c_uint);
+                    drop(KBox::from_raw(data));
+                }
+                Err(e)
+            }
+        }
+    }
+
+    /// The object that the calling program's descriptor `fd` stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`EBADF`] if it is closed or something else's.
+    pub fn get(&self, fd: c_int) -> Result<Held<'_, T>> {
+        let fd = c_uint::try_from(fd).map_err(|_| EBADF)?;
+        // SAFETY: The current task has a table of descriptors.
+        let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADF)?;
+        let held = Held {
+            file,
+            _object: PhantomData,
+        };
+        // SAFETY: `held` holds a reference; the operations of an open file do not change.
+        let operations = unsafe { (*file.as_ptr()).f_op };
+        match core::ptr::eq(operations, self.operations.get()) {
+            true => Ok(held),
+            false => Err(EBADF),
+        }
+    }
+
+    /// Closes the calling program's descriptor `fd`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::get`].
+    pub fn close(&self, fd: c_int) -> Result {
+        drop(self.get(fd)?);
+        // Another thread may close it first, or open something else in its place, as with close(2).
+        // SAFETY: The current task has a table of descriptors.
+        to_result(unsafe { bindings::close_fd(fd as c_uint) })
+    }
+}
+
+/// An object while it is used; it stays, also if its descriptor is closed.
+pub struct Held<'a, T> {
+    file: NonNull<bindings::file>,
+    _object: PhantomData<&'a T>,
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: The file is open, and `get` has seen that it is of our kind: by the invariant of
+        // `Kind` its private data is a `T`, shared until the last reference is gone.
+        unsafe { &*(*self.file.as_ptr()).private_data.cast::<T>() }
+    }
+}
+
+impl<T> Drop for Held<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours.
+        unsafe { bindings::fput(self.file.as_ptr()) };
+    }
+}
+
+/// # Safety
+///
+/// Called by the kernel with the last reference on a file of `Kind<T>`.
+unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+    // SAFETY: By the invariant of `Kind` the file owns a `T`; nobody uses it any more.
+    drop(unsafe { KBox::from_raw((*file).private_data.cast::<T>()) });
+    0
+}

@@ -1,0 +1,506 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files beneath a directory, with given credentials.
+ *
+ * @dir is an absolute path of the initial name space, trusted. @name is a path
+ * relative to it, from anywhere: the kernel's own beneath-resolution keeps it
+ * inside, whatever symbolic links, mounts or renames there are. All functions
+ * sleep for the disk.
+ */
+#include <linux/anon_inodes.h>
+#include <linux/cred.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/fs_struct.h>
+#include <linux/mount.h>
+#include <linux/namei.h>
+#include <linux/user_namespace.h>
+
+#include "vfs.h"
+
+/* What every walk keeps to: below the directory, on its mount, no links of /proc. */
+#define VIRGO_BENEATH	(LOOKUP_BENEATH | LOOKUP_NO_XDEV | LOOKUP_NO_MAGICLINKS)
+
+/* How often a walk that met with a rename, or a creation with another one, is tried again. */
+#define VIRGO_TRIES	8
+
+/* An ordinary user: no group but @gid, no capability. NULL if there is no memory. */
+const struct cred *virgo_cred_new(uid_t uid, gid_t gid)
+{
+	kuid_t kuid = make_kuid(&init_user_ns, uid);
+	kgid_t kgid = make_kgid(&init_user_ns, gid);
+	struct group_info *groups;
+	struct cred *cred;
+
+	if (!uid_valid(kuid) || !gid_valid(kgid))
+		return NULL;
+	cred = prepare_kernel_cred(&init_task);
+	if (!cred)
+		return NULL;
+	groups = groups_alloc(0);
+	if (!groups) {
+		put_cred(cred);
+		return NULL;
+	}
+	set_groups(cred, groups);
+	put_group_info(groups);
+	cred->uid = kuid;
+	cred->euid = kuid;
+	cred->suid = kuid;
+	cred->fsuid = kuid;
+	cred->gid = kgid;
+	cred->egid = kgid;
+	cred->sgid = kgid;
+	cred->fsgid = kgid;
+	cap_clear(cred->cap_inheritable);
+	cap_clear(cred->cap_permitted);
+	cap_clear(cred->cap_effective);
+	cap_clear(cred->cap_bset);
+	cap_clear(cred->cap_ambient);
+	return cred;
+}
+
+void virgo_cred_put(const struct cred *cred)
+{
+	put_cred(cred);
+}
+
+u32 virgo_umask(void)
+{
+	return current_umask();
+}
+
+/* The directory, as the kernel sees it, and the file system as init does: as a worker has none. */
+static int virgo_root(const char *dir, struct path *root)
+{
+	int err = -ENOENT;
+
+	scoped_with_init_fs()
+		err = kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, root);
+	return err;
+}
+
+static int virgo_walk(const struct path *root, const char *name, unsigned int flags,
+		      struct path *path)
+{
+	int tries, err = -EAGAIN;
+
+	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
+		err = vfs_path_lookup(root->dentry, root->mnt, *name ? name : ".",
+				      flags | VIRGO_BENEATH, path);
+	return err;
+}
+
+static int virgo_may_open(const struct path *path, int flags)
+{
+	struct inode *inode = d_inode(path->dentry);
+	int access = ACC_MODE(flags) | (flags & O_TRUNC ? MAY_WRITE : 0);
+
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFREG:
+		break;
+	case S_IFDIR:
+		if (access & MAY_WRITE)
+			return -EISDIR;
+		break;
+	case S_IFLNK:
+		return -ELOOP;
+	default:
+		/* Devices, pipes and sockets are of this machine only; a pipe would block. */
+		return -ENXIO;
+	}
+	if (IS_APPEND(inode) && access & MAY_WRITE && (!(flags & O_APPEND) || flags & O_TRUNC))
+		return -EPERM;
+	return inode_permission(mnt_idmap(path->mnt), inode, MAY_OPEN | access);
+}
+
+static struct file *virgo_open_existing(const struct path *root, const char *name, int flags)
+{
+	unsigned int lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
+			      (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
+	struct file *file;
+	struct path path;
+	int err;
+
+	err = virgo_walk(root, name, lookup, &path);
+	if (err)
+		return ERR_PTR(err);
+	err = virgo_may_open(&path, flags);
+	if (!err && flags & O_TRUNC)
+		err = vfs_truncate(&path, 0);
+	file = err ? ERR_PTR(err) : dentry_open(&path, flags & ~O_TRUNC, current_cred());
+	path_put(&path);
+	return file;
+}
+
+/* The parent of @name, ready for changes there. On success virgo_parent_put() ends it. */
+static int virgo_parent(const struct path *root, struct filename *name, struct path *parent,
+			struct qstr *last)
+{
+	int tries, err = -EAGAIN;
+
+	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
+		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last, root);
+	if (err)
+		return err;
+	err = mnt_want_write(parent->mnt);
+	if (err)
+		path_put(parent);
+	return err;
+}
+
+static void virgo_parent_put(struct path *parent)
+{
+	mnt_drop_write(parent->mnt);
+	path_put(parent);
+}
+
+/* -EEXIST if there is something of that name. */
+static struct file *virgo_open_new(const struct path *root, const char *name, int flags,
+				   umode_t mode)
+{
+	CLASS(filename_kernel, filename)(name);
+	struct path parent, child;
+	struct dentry *dentry;
+	struct file *file;
+	struct qstr last;
+	int err;
+
+	err = virgo_parent(root, filename, &parent, &last);
+	if (err)
+		return ERR_PTR(err);
+	/* A name with a slash behind it is a directory's. */
+	if (last.name[last.len]) {
+		virgo_parent_put(&parent);
+		return ERR_PTR(-EISDIR);
+	}
+	dentry = start_creating_killable(mnt_idmap(parent.mnt), parent.dentry, &last);
+	if (IS_ERR(dentry)) {
+		file = ERR_CAST(dentry);
+	} else {
+		child = (struct path){ .mnt = parent.mnt, .dentry = dentry };
+		if (d_is_positive(dentry))
+			file = ERR_PTR(-EEXIST);
+		else
+			file = dentry_create(&child, flags & ~O_TRUNC, mode, current_cred());
+		end_creating(child.dentry);
+	}
+	virgo_parent_put(&parent);
+	return file;
+}
+
+struct file *virgo_beneath_open(const char *dir, const char *name, int flags, umode_t mode,
+				const struct cred *cred)
+{
+	struct file *file = ERR_PTR(-ENOENT);
+	struct path root;
+	int tries, err;
+
+	flags |= O_LARGEFILE;
+	err = virgo_root(dir, &root);
+	if (err)
+		return ERR_PTR(err);
+	scoped_with_init_fs() scoped_with_creds(cred) {
+		/* Somebody else may create or remove it between the two. */
+		for (tries = 0; tries < VIRGO_TRIES; tries++) {
+			if ((flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
+				file = virgo_open_existing(&root, name, flags);
+				if (file != ERR_PTR(-ENOENT) || !(flags & O_CREAT))
+					break;
+			}
+			file = virgo_open_new(&root, name, flags, mode);
+			if (file != ERR_PTR(-EEXIST) || flags & O_EXCL)
+				break;
+		}
+	}
+	path_put(&root);
+	return file;
+}
+
+static int virgo_getattr(const struct path *path, struct virgo_file_stat *stat)
+{
+	struct kstat k;
+	int err;
+
+	err = vfs_getattr(path, &k, STATX_BASIC_STATS, AT_STATX_SYNC_AS_STAT);
+	if (err)
+		return err;
+	*stat = (struct virgo_file_stat){
+		.ino = k.ino,
+		.size = k.size,
+		.blocks = k.blocks,
+		.mtime_s = k.mtime.tv_sec,
+		.mtime_ns = k.mtime.tv_nsec,
+		.mode = k.mode,
+		.nlink = k.nlink,
+		.uid = from_kuid_munged(&init_user_ns, k.uid),
+		.gid = from_kgid_munged(&init_user_ns, k.gid),
+	};
+	return 0;
+}
+
+int virgo_beneath_stat(const char *dir, const char *name, bool follow, const struct cred *cred,
+		       struct virgo_file_stat *stat)
+{
+	struct path root, path;
+	int err;
+
+	err = virgo_root(dir, &root);
+	if (err)
+		return err;
+	scoped_with_creds(cred) {
+		err = virgo_walk(&root, name, follow ? LOOKUP_FOLLOW : 0, &path);
+		if (!err) {
+			err = virgo_getattr(&path, stat);
+			path_put(&path);
+		}
+	}
+	path_put(&root);
+	return err;
+}
+
+static int virgo_unlink(const struct path *root, const char *name, bool is_dir)
+{
+	CLASS(filename_kernel, filename)(name);
+	struct mnt_idmap *idmap;
+	struct dentry *dentry;
+	struct path parent;
+	struct qstr last;
+	int err;
+
+	err = virgo_parent(root, filename, &parent, &last);
+	if (err)
+		return err;
+	idmap = mnt_idmap(parent.mnt);
+	dentry = start_removing_killable(idmap, parent.dentry, &last);
+	if (IS_ERR(dentry)) {
+		err = PTR_ERR(dentry);
+	} else {
+		if (is_dir)
+			err = vfs_rmdir(idmap, d_inode(parent.dentry), dentry, NULL);
+		else if (last.name[last.len])
+			err = d_is_dir(dentry) ? -EISDIR : -ENOTDIR;
+		else
+			err = vfs_unlink(idmap, d_inode(parent.dentry), dentry, NULL);
+		end_removing(dentry);
+	}
+	virgo_parent_put(&parent);
+	return err;
+}
+
+int virgo_beneath_unlink(const char *dir, const char *name, bool is_dir, const struct cred *cred)
+{
+	struct path root;
+	int err;
+
+	err = virgo_root(dir, &root);
+	if (err)
+		return err;
+	scoped_with_creds(cred)
+		err = virgo_unlink(&root, name, is_dir);
+	path_put(&root);
+	return err;
+}
+
+static int virgo_rename(const struct path *root, const char *from, const char *to, bool replace)
+{
+	CLASS(filename_kernel, from_name)(from);
+	CLASS(filename_kernel, to_name)(to);
+	struct path from_parent, to_parent;
+	struct qstr from_last, to_last;
+	struct renamedata data = { .flags = replace ? 0 : RENAME_NOREPLACE };
+	int err;
+
+	err = virgo_parent(root, from_name, &from_parent, &from_last);
+	if (err)
+		return err;
+	err = virgo_parent(root, to_name, &to_parent, &to_last);
+	if (err)
+		goto out;
+	data.mnt_idmap = mnt_idmap(from_parent.mnt);
+	data.old_parent = from_parent.dentry;
+	data.new_parent = to_parent.dentry;
+	err = start_renaming(&data, 0, &from_last, &to_last);
+	if (!err) {
+		if ((from_last.name[from_last.len] || to_last.name[to_last.len]) &&
+		    !d_is_dir(data.old_dentry))
+			err = -ENOTDIR;
+		else
+			err = vfs_rename(&data);
+		end_renaming(&data);
+	}
+	virgo_parent_put(&to_parent);
+out:
+	virgo_parent_put(&from_parent);
+	return err;
+}
+
+int virgo_beneath_rename(const char *dir, const char *from, const char *to, bool replace,
+			 const struct cred *cred)
+{
+	struct path root;
+	int err;
+
+	err = virgo_root(dir, &root);
+	if (err)
+		return err;
+	scoped_with_creds(cred)
+		err = virgo_rename(&root, from, to, replace);
+	path_put(&root);
+	return err;
+}
+
+static int virgo_mkdir(const struct path *root, const char *name, umode_t mode)
+{
+	CLASS(filename_kernel, filename)(name);
+	struct dentry *dentry;
+	struct path parent;
+	struct qstr last;
+	int err;
+
+	err = virgo_parent(root, filename, &parent, &last);
+	if (err)
+		return err;
+	dentry = start_creating_killable(mnt_idmap(parent.mnt), parent.dentry, &last);
+	if (!IS_ERR(dentry)) {
+		if (d_is_positive(dentry)) {
+			end_creating(dentry);
+			dentry = ERR_PTR(-EEXIST);
+		} else {
+			dentry = vfs_mkdir(mnt_idmap(parent.mnt), d_inode(parent.dentry), dentry,
+					   mode, NULL);
+			end_creating(dentry);
+		}
+	}
+	virgo_parent_put(&parent);
+	return PTR_ERR_OR_ZERO(dentry);
+}
+
+int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const struct cred *cred)
+{
+	struct path root;
+	int err;
+
+	err = virgo_root(dir, &root);
+	if (err)
+		return err;
+	scoped_with_init_fs() scoped_with_creds(cred)
+		err = virgo_mkdir(&root, name, mode);
+	path_put(&root);
+	return err;
+}
+
+/*
+ * Open files are used with the credentials that they were opened with: what is left
+ * of a full disk, and the set-user-ID bits, depend on them.
+ */
+ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
+{
+	ssize_t n = -EIO;
+
+	/* kernel_read() takes it for a fault of its caller. */
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	if (S_ISDIR(file_inode(file)->i_mode))
+		return -EISDIR;
+	scoped_with_creds(file->f_cred)
+		n = kernel_read(file, data, len, &pos);
+	return n;
+}
+
+ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos)
+{
+	ssize_t n = -EIO;
+
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	scoped_with_creds(file->f_cred)
+		n = kernel_write(file, data, len, &pos);
+	return n;
+}
+
+int virgo_file_sync(struct file *file, bool data_only)
+{
+	return vfs_fsync(file, data_only);
+}
+
+int virgo_file_truncate(struct file *file, loff_t size)
+{
+	int err = -EIO;
+
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EINVAL;
+	scoped_with_creds(file->f_cred)
+		err = vfs_truncate(&file->f_path, size);
+	return err;
+}
+
+int virgo_file_stat(struct file *file, struct virgo_file_stat *stat)
+{
+	int err = -EIO;
+
+	scoped_with_creds(file->f_cred)
+		err = virgo_getattr(&file->f_path, stat);
+	return err;
+}
+
+/**
+ * struct virgo_dir - entries on their way from a directory
+ * @ctx:  how the file system hands them over
+ * @data: where they go
+ * @len:  room there
+ * @used: bytes written
+ */
+struct virgo_dir {
+	struct dir_context ctx;
+	u8 *data;
+	size_t len;
+	size_t used;
+};
+
+static bool virgo_dir_emit(struct dir_context *ctx, const char *name, int len, loff_t pos,
+			   u64 ino, unsigned int type)
+{
+	struct virgo_dir *dir = container_of(ctx, struct virgo_dir, ctx);
+	struct virgo_dir_entry entry = { .ino = ino, .type = type, .len = len };
+
+	if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
+		return true;
+	/* No file system of Linux has longer names. */
+	if (len <= 0 || len > NAME_MAX)
+		return true;
+	if (dir->len - dir->used < sizeof(entry) + len)
+		return false;
+	memcpy(dir->data + dir->used, &entry, sizeof(entry));
+	memcpy(dir->data + dir->used + sizeof(entry), name, len);
+	dir->used += sizeof(entry) + len;
+	return true;
+}
+
+/*
+ * Writes entries from @pos on, and leaves there where to go on. Returns the bytes
+ * written; 0 at the end.
+ */
+ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len)
+{
+	struct virgo_dir dir = { .ctx.actor = virgo_dir_emit, .data = data, .len = len };
+	int err = -EIO;
+	loff_t start;
+
+	start = vfs_llseek(file, *pos, SEEK_SET);
+	if (start < 0)
+		return start;
+	scoped_with_creds(file->f_cred)
+		err = iterate_dir(file, &dir.ctx);
+	*pos = dir.ctx.pos;
+	if (dir.used)
+		return dir.used;
+	return err;
+}
+
+/* A file that is in no directory. */
+struct file *virgo_anon_file(const char *name, const struct file_operations *operations,
+			     void *data, int flags)
+{
+	return anon_inode_getfile(name, operations, data, flags);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Files beneath a directory, with given credentials. See vfs.c.
+ */
+#ifndef VIRGO_LINUX_VFS_H
+#define VIRGO_LINUX_VFS_H
+
+#include <linux/types.h>
+
+struct cred;
+struct file;
+struct file_operations;
+
+/**
+ * struct virgo_file_stat - what is known of a file
+ * @ino:      number of the inode
+ * @size:     bytes
+ * @blocks:   units of 512 bytes that it takes on the disk
+ * @mtime_s:  time of the last change of its content, seconds
+ * @mtime_ns: nanoseconds
+ * @mode:     kind and permissions, as in stat(2)
+ * @nlink:    names
+ * @uid:      owner, in the initial user name space
+ * @gid:      group, likewise
+ */
+struct virgo_file_stat {
+	u64 ino;
+	u64 size;
+	u64 blocks;
+	s64 mtime_s;
+	u32 mtime_ns;
+	u32 mode;
+	u32 nlink;
+	u32 uid;
+	u32 gid;
+	u32 reserved;
+};
+
+/**
+ * struct virgo_dir_entry - the start of an entry that virgo_dir_read() writes; the name follows
+ * @ino:  number of the inode
+ * @type: DT_*
+ * @len:  bytes of the name
+ *
+ * Entries lie one behind the other, without padding.
+ */
+struct virgo_dir_entry {
+	u64 ino;
+	u8 type;
+	u8 len;
+} __packed;
+
+const struct cred *virgo_cred_new(uid_t uid, gid_t gid);
+void virgo_cred_put(const struct cred *cred);
+u32 virgo_umask(void);
+
+struct file *virgo_beneath_open(const char *dir, const char *name, int flags, umode_t mode,
+				const struct cred *cred);
+int virgo_beneath_stat(const char *dir, const char *name, bool follow, const struct cred *cred,
+		       struct virgo_file_stat *stat);
+int virgo_beneath_unlink(const char *dir, const char *name, bool is_dir, const struct cred *cred);
+int virgo_beneath_rename(const char *dir, const char *from, const char *to, bool replace,
+			 const struct cred *cred);
+int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const struct cred *cred);
+
+ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
+ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
+int virgo_file_sync(struct file *file, bool data_only);
+int virgo_file_truncate(struct file *file, loff_t size);
+int virgo_file_stat(struct file *file, struct virgo_file_stat *stat);
+ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len);
+
+struct file *virgo_anon_file(const char *name, const struct file_operations *operations,
+			     void *data, int flags);
+
+#endif /* VIRGO_LINUX_VFS_H */

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Many who want the same, full disks, and bad networks.
+
+use crate::{
+    place::{Dir, EXPORT, PATIENCE, other_node},
+    rounds::Rounds,
+    tests,
+};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+use virgo::{File, Open};
+
+tests![
+    of_many_who_create_a_file_one_does,
+    many_append_and_nothing_is_lost,
+    a_full_disk_keeps_what_was_acknowledged,
+];
+
+/// Those that a cluster test asks for by name.
+pub(crate) const ON_REQUEST: &[crate::Test] =
+    &[("contention::appends_are_done_once", appends_are_done_once)];
+
+/// 100 clients and 1000 names in a soak; fewer otherwise.
+fn of_many_who_create_a_file_one_does() {
+    let (clients, names) = (
+        Rounds {
+            debug: 10,
+            slim: 30,
+            soak: 100,
+        }
+        .count(),
+        Rounds {
+            debug: 5,
+            slim: 40,
+            soak: 1000,
+        }
+        .count(),
+    );
+    let dir = Dir::on(other_node());
+    let winners: Vec<_> = (0..names).map(|_| AtomicUsize::new(0)).collect();
+    thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                for (number, winners) in winners.iter().enumerate() {
+                    let name = dir.at(&number.to_string());
+                    match Open::new().write().create_new().open(&name) {
+                        Ok(_) => drop(winners.fetch_add(1, Ordering::Relaxed)),
+                        Err(error) => assert_eq!(error.errno(), libc::EEXIST, "{error}"),
+                    }
+                }
+            });
+        }
+    });
+    for winners in winners {
+        assert_eq!(winners.load(Ordering::Relaxed), 1);
+    }
+}
+
+/// What a line of a test looks like.
+fn line(client: usize, number: usize) -> String {
+    format!("{client:>7} {number:>7}\n")
+}
+
+/// The lines of a file, each once and whole.
+fn lines(name: &str) -> Vec<String> {
+    let file = File::open(name).expect("open");
+    let mut data = vec![0; usize::try_from(file.metadata().expect("stat").len()).expect("size")];
+    assert_eq!(file.read_at(0, &mut data).expect("read"), data.len());
+    let text = String::from_utf8(data).expect("text");
+    let mut lines: Vec<_> = text.lines().map(|line| format!("{line}\n")).collect();
+    lines.sort();
+    let count = lines.len();
+    lines.dedup();
+    assert_eq!(lines.len(), count, "a line is there twice");
+    lines
+}
+
+fn many_append_and_nothing_is_lost() {
+    const CLIENTS: usize = 10;
+    let count = Rounds {
+        debug: 10,
+        slim: 50,
+        soak: 500,
+    }
+    .count();
+    let dir = Dir::on(other_node());
+    let name = dir.at("log");
+    thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let name = &name;
+            scope.spawn(move || {
+                let open = Open::new().write().create().append();
+                let file = open.open(name).expect("open");
+                for number in 0..count {
+                    // The offset does not matter.
+                    file.write_at(0, line(client, number).as_bytes())
+                        .expect("append");
+                }
+            });
+        }
+    });
+    assert_eq!(lines(&name).len(), CLIENTS * count);
+}
+
+/// While the network loses, repeats and delays: each line that was acknowledged is there, and none
+/// twice.
+fn appends_are_done_once() {
+    let count = Rounds {
+        debug: 20,
+        slim: 100,
+        soak: 1000,
+    }
+    .count();
+    let dir = Dir::on(other_node());
+    let name = dir.at("log");
+    let open = Open::new().write().create().append();
+    let file = open.open(&name).expect("open");
+    let mut acknowledged = Vec::new();
+    for number in 0..count {
+        let line = line(0, number);
+        match file.write_at(0, line.as_bytes()) {
+            Ok(()) => acknowledged.push(line),
+            Err(error) => assert_ne!(error.errno(), libc::ESTALE, "{error}"),
+        }
+    }
+    let found = lines(&name);
+    println!(
+        "{count} appends, {} acknowledged, {} done",
+        acknowledged.len(),
+        found.len()
+    );
+    assert!(!acknowledged.is_empty());
+    assert!(
+        acknowledged
+            .iter()
+            .all(|line| found.binary_search(line).is_ok())
+    );
+}
+
+fn a_full_disk_keeps_what_was_acknowledged() {
+    let node = other_node();
+    let dir = Dir::on(node);
+    let name = dir.at("full");
+    let file = Open::new()
+        .read()
+        .write()
+        .create()
+        .open(&name)
+        .expect("open");
+    let block = |number: u64| vec![number as u8 + 1; 256 * 1024];
+    let mut written = 0;
+    let error = loop {
+        match file.write_at(written * 256 * 1024, &block(written)) {
+            Ok(()) => written += 1,
+            Err(error) => break error,
+        }
+        assert!(written < 1 << 16, "the disk has no end");
+    };
+    assert_eq!(error.errno(), libc::ENOSPC, "{error}");
+    // Names need no room of their own; data does.
+    let other = Open::new().write().create().open(&dir.at("other"));
+    if let Ok(other) = other {
+        let error = other
+            .write_at(0, &[0; 64 * 1024])
+            .expect_err("the disk is full");
+        assert_eq!(error.errno(), libc::ENOSPC, "{error}");
+    }
+    let mut data = block(0);
+    for number in 0..written {
+        let n = file.read_at(number * 256 * 1024, &mut data).expect("read");
+        assert!(
+            n == data.len() && data == block(number),
+            "block {number} of {written}"
+        );
+    }
+    drop(file);
+    virgo::remove_file(&name).expect("unlink");
+    // There is room again, once the node has been told that the file is closed.
+    let file = Open::new().write().create().open(&name).expect("open");
+    let end = Instant::now() + PATIENCE;
+    while let Err(error) = file.write_at(0, &block(0)) {
+        assert!(Instant::now() < end, "{error}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert!(
+        virgo::metadata(&format!("{node}:{EXPORT}"))
+            .expect("stat")
+            .is_dir()
+    );
+}
