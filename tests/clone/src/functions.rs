@@ -2,6 +2,7 @@
 //! The functions that each node has, on each node and by each policy.
 
 use crate::{pool, raw};
+use rustix::io::Errno;
 use std::time::{Duration, Instant};
 use virgo::{Call, Ended, On};
 
@@ -17,6 +18,7 @@ crate::tests![
     every_policy_finds_a_node,
     random_finds_every_node,
     the_call_of_2017,
+    the_call_of_2017_runs_programs,
 ];
 
 fn noop_everywhere() {
@@ -144,5 +146,26 @@ fn the_call_of_2017() {
         "virgo_cloud_test_kernelspace",
     ] {
         assert_eq!(raw::clone_line(line), Ok(0), "'{line}'");
+    }
+}
+
+fn the_call_of_2017_runs_programs() {
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let library = "/usr/lib/virgo/test/libvirgo_test.so";
+    for line in [
+        program.to_owned(),
+        format!("{program} exit 0"),
+        format!("{program} args \"two words\" x"),
+        format!("{library}:virgo_cloud_test text"),
+        format!("{library}:virgo_test_sum 40 2"),
+    ] {
+        assert_eq!(raw::clone_line(&line), Ok(0), "'{line}'");
+    }
+    for line in [
+        format!("{program} exit 3"),
+        format!("{program} crash"),
+        format!("{library}:virgo_test_nothing"),
+    ] {
+        assert_eq!(raw::clone_line(&line), Err(Errno::IO), "'{line}'");
     }
 }

@@ -4,7 +4,7 @@
 use crate::{
     Test,
     rounds::Rounds,
-    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
+    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -40,7 +40,7 @@ fn here(node: &Node) -> Result<u64> {
 }
 
 /// Waits until as many calls run or wait on a node.
-fn wait_until_here(node: &Node, count: u64) -> Result<()> {
+pub fn wait_until_here(node: &Node, count: u64) -> Result<()> {
     within(Duration::from_secs(20), || {
         let here = here(node)?;
         ensure!(
@@ -295,29 +295,20 @@ fn unload(cluster: &Cluster) -> Result<()> {
 fn diversion(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let before = runs(&node)?;
-    sh(
-        &node,
-        "cp /etc/virgo_cloud.conf /tmp/good
-         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let diverted = text(
-        &node,
-        &node,
-        10000,
-        &[TEST_MODULE, "clone noop", "functions"],
-    );
-    // System calls are not text.
-    let called = sh(&node, "virgo clone --on 2 noop");
-    sh(
-        &node,
-        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let replies = diverted?;
+    let replies = with_config(&node, "use_as_kingcobra_service = yes", || {
+        // System calls are not text.
+        sh(&node, "virgo clone --on 2 noop")?;
+        text(
+            &node,
+            &node,
+            10000,
+            &[TEST_MODULE, "clone noop", "functions"],
+        )
+    })?;
     for reply in &replies[..2] {
         ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
     }
     ensure!(replies[2].contains("noop: "), "{}", replies[2]);
-    called?;
     ensure!(runs(&node)? == before, "it has run all the same");
     let replies = text(&node, &node, 10000, &["noop"])?;
     ensure!(replies[0].ends_with("returned=0"), "{replies:?}");
@@ -340,12 +331,7 @@ fn picks(node: &Node) -> Result<u64> {
 /// One node chooses for all; if it is not reached, each chooses for itself.
 fn registry(cluster: &Cluster) -> Result<()> {
     let (node1, node3) = (cluster.node(1), cluster.node(3));
-    sh(
-        &node1,
-        "cp /etc/virgo_cloud.conf /tmp/good
-         echo 'registry = 3' >>/etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let checks = || -> Result<()> {
+    with_config(&node1, "registry = 3", || {
         let before = picks(&node3)?;
         for policy in ["least", "random", "two"] {
             sh(&node1, &format!("virgo clone --on {policy} noop"))?;
@@ -362,13 +348,7 @@ fn registry(cluster: &Cluster) -> Result<()> {
         cluster.heal()?;
         alone?;
         Ok(())
-    };
-    let result = checks();
-    sh(
-        &node1,
-        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    result?;
+    })?;
     wait_until_whole(cluster)
 }
 
