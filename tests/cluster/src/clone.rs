@@ -22,16 +22,14 @@ pub const TESTS: &[(&str, Test)] = &[
     ("calls_end_in_time_if_their_node_is_cut_off", cut_off),
     ("calls_of_a_restarted_node_are_ended", restarted),
     ("calls_are_done_once_on_a_bad_network", bad_network),
-    ("functions_go_with_their_module", unload),
-    ("diverted_text_is_not_run", diversion),
     ("a_registry_chooses_for_others", registry),
     ("a_slow_node_gets_fewer_calls", balance),
 ];
 
 /// The errors that a node out of reach may give.
-const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
+pub const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
 
-const TEST_MODULE: &str = "virgo_cloud_test_kernelspace";
+pub const TEST_MODULE: &str = "virgo_cloud_test_kernelspace";
 
 /// Calls that run or wait on a node.
 fn here(node: &Node) -> Result<u64> {
@@ -205,7 +203,7 @@ fn restarted(cluster: &Cluster) -> Result<()> {
 }
 
 /// How often the test module's function has run on a node, as the node's log says.
-fn runs(node: &Node) -> Result<usize> {
+pub fn runs(node: &Node) -> Result<usize> {
     let said = format!("{TEST_MODULE}: called by uid");
     Ok(node.console()?.matches(&said).count())
 }
@@ -247,71 +245,6 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
         (good..=calls).contains(&ran),
         "{ran} runs of {calls} calls, {good} of them good"
     );
-    Ok(())
-}
-
-fn unload(cluster: &Cluster) -> Result<()> {
-    let (node1, node2) = (cluster.node(1), cluster.node(2));
-    let call = format!("virgo clone --on 2 {TEST_MODULE}");
-    sh(&node1, &call)?;
-    sh(&node2, &format!("rmmod {TEST_MODULE}"))?;
-    let without = fails(&node1, &call);
-    sh(&node2, &format!("insmod /lib/virgo/{TEST_MODULE}.ko"))?;
-    let (said, _) = without?;
-    ensure!(said.contains("ENOENT"), "{said}");
-    sh(&node1, &call)?;
-
-    // The functions that each node has belong to the module that runs them.
-    let job = sh(
-        &node1,
-        "virgo clone --async --on 2 --timeout 200s sleep 200000",
-    )?;
-    wait_until_here(&node2, 1)?;
-    let (said, _) = fails(&node2, "rmmod virgo_cpupooling")?;
-    ensure!(said.contains("temporarily unavailable"), "{said}");
-    sh(&node1, &format!("virgo cancel {job}"))?;
-    fails(&node1, &format!("virgo wait {job}"))?;
-    wait_until_here(&node2, 0)?;
-    within(Duration::from_secs(10), || {
-        sh(&node2, "rmmod virgo_cpupooling")
-    })?;
-    let local = fails(&node2, "virgo clone noop");
-    let remote = fails(&node1, "virgo clone --on 2 noop");
-    sh(&node2, "insmod /lib/virgo/virgo_cpupooling.ko")?;
-    let (said, _) = local?;
-    ensure!(
-        said.contains("ENOSYS") && said.contains("virgo_cpupooling"),
-        "{said}"
-    );
-    let (said, _) = remote?;
-    ensure!(UNREACHABLE.iter().any(|name| said.contains(name)), "{said}");
-    within(Duration::from_secs(20), || {
-        sh(&node1, "virgo clone --on 2 noop")
-    })?;
-    Ok(())
-}
-
-/// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
-fn diversion(cluster: &Cluster) -> Result<()> {
-    let node = cluster.node(2);
-    let before = runs(&node)?;
-    let replies = with_config(&node, "use_as_kingcobra_service = yes", || {
-        // System calls are not text.
-        sh(&node, "virgo clone --on 2 noop")?;
-        text(
-            &node,
-            &node,
-            10000,
-            &[TEST_MODULE, "clone noop", "functions"],
-        )
-    })?;
-    for reply in &replies[..2] {
-        ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
-    }
-    ensure!(replies[2].contains("noop: "), "{}", replies[2]);
-    ensure!(runs(&node)? == before, "it has run all the same");
-    let replies = text(&node, &node, 10000, &["noop"])?;
-    ensure!(replies[0].ends_with("returned=0"), "{replies:?}");
     Ok(())
 }
 

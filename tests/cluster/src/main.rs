@@ -9,6 +9,7 @@
 mod clone;
 mod console;
 mod faults;
+mod functions;
 mod guest;
 mod modules;
 mod pool;
@@ -41,6 +42,7 @@ fn main() -> Result<ExitCode> {
         guest::TESTS,
         pool::TESTS,
         clone::TESTS,
+        functions::TESTS,
         programs::TESTS,
         modules::TESTS,
         faults::TESTS,
