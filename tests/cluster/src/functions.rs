@@ -14,6 +14,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("functions_go_with_their_module", unload),
     ("modules_stay_while_their_functions_run", unload_inside),
     ("diverted_text_needs_a_queue", no_queue),
+    ("diverted_text_arrives_and_is_not_run", diversion),
 ];
 
 fn unload(cluster: &Cluster) -> Result<()> {
@@ -110,5 +111,49 @@ fn no_queue(cluster: &Cluster) -> Result<()> {
     ensure!(runs(&node)? == before, "it has run all the same");
     let replies = text(&node, &node, 10000, &["noop"])?;
     ensure!(replies[0].ends_with("returned=0"), "{replies:?}");
+    Ok(())
+}
+
+/// A queue gets the text word for word, without what says how to call it.
+fn diversion(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let lines = [
+        (TEST_MODULE, TEST_MODULE),
+        ("/bin/sh -c ls", "/bin/sh -c ls"),
+        (
+            "  any (text),  \"quoted\" 'or' $HOME; not ",
+            "  any (text),  \"quoted\" 'or' $HOME; not ",
+        ),
+        (
+            "<request id=\"1\"/>\t\u{fc}",
+            "<request id=\"1\"/>\\t\\xc3\\xbc",
+        ),
+        ("clone on=1 async echo \"a  b\"", "echo \"a  b\""),
+    ];
+    let before = runs(&node)?;
+    sh(&node, "insmod /lib/virgo/tests/virgo_test_push.ko")?;
+    let typed: Vec<_> = lines.iter().map(|&(line, _)| line).collect();
+    let replies = divert(&node, &[&typed[..], &["full", "stats"]].concat());
+    // By system call it is a function like others, and what is called is called.
+    let called = sh(
+        &node,
+        "virgo clone --on 2 kingcobra_push called && virgo jobs",
+    );
+    sh(&node, "rmmod virgo_test_push")?;
+    let replies = replies?;
+    let console = node.console()?;
+    for ((line, pushed), reply) in lines.iter().zip(&replies) {
+        ensure!(reply == "queued", "'{line}': {reply}");
+        let said = format!("virgo_test_push: uid 65534 pushed '{pushed}'");
+        ensure!(console.contains(&said), "not in the log: {said}");
+    }
+    let [.., full, stats] = &replies[..] else {
+        anyhow::bail!("{replies:?}");
+    };
+    ensure!(full.starts_with("ERR EAGAIN "), "{full}");
+    ensure!(stats.starts_with("calls="), "{stats}");
+    ensure!(console.contains("virgo_test_push: uid 0 pushed 'called'"));
+    called?;
+    ensure!(runs(&node)? == before, "it has run all the same");
     Ok(())
 }
