@@ -302,22 +302,16 @@ fn list_functions(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut list = KVVec::new();
-    let mut result: Result<(), kernel::alloc::AllocError> = Ok(());
-    functions::for_each(|function| {
-        let mut put = |text: &str| {
-            if result.is_ok() {
-                result = list.extend_from_slice(text.as_bytes(), GFP_KERNEL);
-            }
-        };
-        put(function.name);
+    functions::try_for_each(|function| {
+        let mut put = |text: &str| list.extend_from_slice(text.as_bytes(), GFP_KERNEL);
+        put(function.name)?;
         for arg in function.args {
-            put(" ");
-            put(arg.name);
+            put(" ")?;
+            put(arg.name)?;
         }
-        put(": ");
-        put(function.about);
-        put("; ");
-    });
-    result?;
+        put(": ")?;
+        put(function.about)?;
+        put("; ")
+    })?;
     reply.text(list.strip_suffix(b"; ").unwrap_or(&list))
 }

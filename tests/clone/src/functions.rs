@@ -9,6 +9,7 @@ use virgo::{Call, Ended, On};
 crate::tests![
     noop_everywhere,
     node_says_where_it_is,
+    functions_lists_itself,
     echo_gives_back_any_bytes,
     echo_of_nearly_all_that_may_be,
     output_without_room_is_cut,
@@ -32,6 +33,25 @@ fn node_says_where_it_is() {
         let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
         assert!(said.starts_with("processors="), "'{said}'");
         assert!(!outcome.truncated);
+    }
+}
+
+fn functions_lists_itself() {
+    for node in pool::nodes() {
+        let outcome = pool::run(&Call::new("functions").on(On::Node(node)));
+        let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let lines = said.lines().count();
+        assert_eq!(outcome.ended, Ended::Returned(lines as i64));
+        for begin in [
+            "functions: ",
+            "echo text=text: ",
+            "sleep milliseconds=number: ",
+        ] {
+            assert!(
+                said.lines().any(|line| line.starts_with(begin)),
+                "no {begin} in '{said}'"
+            );
+        }
     }
 }
 

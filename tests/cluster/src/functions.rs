@@ -11,11 +11,46 @@ use std::time::Duration;
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("functions_of_a_node_are_listed", list),
     ("functions_go_with_their_module", unload),
     ("modules_stay_while_their_functions_run", unload_inside),
     ("diverted_text_needs_a_queue", no_queue),
     ("diverted_text_arrives_and_is_not_run", diversion),
 ];
+
+fn list(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let row = "virgo_test_slow               milliseconds (number)  sleeps, cancelled or not";
+    let listed = |node: &Node, options: &str| -> Result<bool> {
+        let said = sh(node, &format!("virgo functions {options}"))?;
+        let noop = "noop                                                 does nothing";
+        ensure!(
+            said.starts_with("FUNCTION") && said.contains(noop),
+            "{said}"
+        );
+        Ok(said.lines().any(|line| line == row))
+    };
+    ensure!(!listed(&node1, "--on 2")?);
+    sh(&node2, "insmod /lib/virgo/tests/virgo_test_functions.ko")?;
+    let seen = [
+        listed(&node1, "--on 2")?,
+        listed(&node2, "")?,
+        listed(&node1, "")?,
+        listed(&node2, "--on 1")?,
+    ];
+    let json = sh(&node1, "virgo functions --json --on 2")?;
+    // Whoever may call may know.
+    let user = sh(&node1, "su user -c 'virgo functions --on 2'");
+    sh(&node2, "rmmod virgo_test_functions")?;
+    ensure!(seen == [true, true, false, false], "{seen:?}");
+    let expected = "{\"name\":\"virgo_test_slow\",\"arguments\":[{\"name\":\"milliseconds\",\
+        \"kind\":\"number\"}],\"about\":\"sleeps, cancelled or not\"}";
+    ensure!(json.starts_with("[{") && json.contains(expected), "{json}");
+    user?;
+    let (said, _) = fails(&node1, "virgo functions --on 9")?;
+    ensure!(said.contains("functions: no such node (ENODEV)"), "{said}");
+    Ok(())
+}
 
 fn unload(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));

@@ -5,6 +5,7 @@ mod balance;
 mod clone;
 mod config;
 mod failure;
+mod functions;
 mod memory;
 mod nodes;
 mod options;
@@ -35,6 +36,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Get(get) => memory::get(output, &get)?,
         Command::Free { ids } => return memory::free(output, &ids),
         Command::Clone(options) => return clone::clone(output, &options),
+        Command::Functions { on } => functions::show(output, on)?,
         Command::Jobs => clone::jobs(output)?,
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),

@@ -251,6 +251,7 @@ fn functions_are_listed(node: &Node) -> io::Result<()> {
         "noop: ",
         "echo text: ",
         "node: ",
+        "functions: ",
         "spin milliseconds: ",
         "sleep milliseconds: ",
         "virgo_cloud_test_kernelspace: ",
