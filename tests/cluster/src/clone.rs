@@ -93,6 +93,27 @@ fn failures(cluster: &Cluster) -> Result<()> {
         let (said, _) = fails(&node1, &format!("virgo clone --on 2 {call}"))?;
         ensure!(said.contains(expected), "{call}: {said}");
     }
+    for (line, expected) in [
+        (
+            "clone on=2 nothing",
+            "ERR ENOENT node 2: no such function on this node",
+        ),
+        (
+            "clone on=2 sleep x",
+            "ERR EINVAL node 2: an argument must be a number",
+        ),
+        (
+            "clone on=2 /bin/sh -c ls",
+            "ERR EACCES node 2: not allowed: /etc/virgo_cloud.conf of this node has no \
+             'executable' line for this path and these arguments",
+        ),
+        // The function itself says so, without a reason.
+        ("clone on=2 sleep -1", "ERR EINVAL node 2: not valid"),
+        ("clone on=9 noop", "ERR ENODEV no such node"),
+    ] {
+        let replies = text(&node1, &node1, 10000, &[line])?;
+        ensure!(replies == [expected], "{line}: {replies:?}");
+    }
     let (said, _) = fails(&node1, "virgo clone --on 9 noop")?;
     ensure!(said.contains("ENODEV"), "{said}");
     let (said, took) = fails(&node1, "virgo clone --on 2 --timeout 300ms sleep 60000")?;
