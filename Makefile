@@ -15,7 +15,7 @@ CARGO := qemu/in-root cargo
 WORKSPACE := --manifest-path tools/Cargo.toml --workspace --locked
 
 ##@ Using it
-demo: modules tools image ## boot three nodes, run the main job on them and show it
+demo: modules tools image ## boot three nodes and show what they do for each other
 	tests/demo.sh
 
 cluster: modules tools image ## boot three nodes and leave them running; qemu/cluster.sh stops them

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * VIRGO - memory and files of all nodes of a cluster, for programs in C and C++.
+ * VIRGO - memory, processors and files of all nodes of a cluster, for programs
+ * in C and C++.
  *
  * An allocation is named by a 64-bit id, the same on every node. Every call ends
  * by its deadline: the one that the node's configuration sets, or timeout_ms if
  * that is not 0 (at most 300000).
  *
- * On failure every function returns -1 and sets errno:
+ * On failure every function returns -1 and sets errno. What the functions about
+ * memory set:
  *
  *   EINVAL        no node has issued this id, or an argument makes no sense
  *   ESTALE        the allocation was freed, or its node has restarted
@@ -19,6 +21,17 @@
  *   EHOSTDOWN, ETIMEDOUT, ECONNRESET
  *                 another node does not answer, or lost the request
  *   ENOSYS        the module virgo_mempool is not loaded
+ *
+ * Those about calls, beside EFAULT and ENODEV as above; what goes wrong with one
+ * of several calls is its own state and value:
+ *
+ *   EINVAL        no calls or more than VIRGO_MAX_CALLS, nothing to wait for, or
+ *                 an argument makes no sense
+ *   E2BIG         more than 32 KiB of name and arguments, or 1 MiB of all
+ *   EAGAIN        too many jobs whose results were not taken
+ *   ESRCH, EPERM  there is no such job, or another uid has made it
+ *   ETIMEDOUT     none of the calls waited for has ended yet
+ *   ENOSYS        the module virgo_cpupooling is not loaded
  */
 #ifndef _VIRGO_H
 #define _VIRGO_H
@@ -168,6 +181,68 @@ static inline int virgo_free2(unsigned long long id, unsigned int timeout_ms)
 	struct virgo_free_args args = { id, 0, timeout_ms };
 
 	return (int)syscall(__NR_virgo_free2, &args, sizeof(args));
+}
+
+/**
+ * virgo_clone - have a node run a function or program, and wait
+ * @func: its name and arguments, separated by blanks; double quotes keep blanks
+ *        in one
+ *
+ * The configuration says which node.
+ *
+ * Return: 0 if the function has returned or the program has ended with status 0;
+ * otherwise -1 and errno, EIO for another status or a signal.
+ */
+static inline int virgo_clone(const char *func)
+{
+	return (int)syscall(__NR_virgo_clone, func);
+}
+
+/**
+ * virgo_clone2 - have nodes run functions and programs, all at once
+ * @calls:      what, where, and room for the output; set: what came of each
+ * @count:      how many: 1 to VIRGO_MAX_CALLS
+ * @flags:      0, or VIRGO_CLONE_ASYNC: do not wait for their ends
+ * @timeout_ms: deadline of each, 0 for the configured one
+ *
+ * Return: @count, or -1 and errno.
+ */
+static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, unsigned int flags,
+				unsigned int timeout_ms)
+{
+	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms, 0 };
+
+	return syscall(__NR_virgo_clone2, &args, sizeof(args));
+}
+
+/**
+ * virgo_wait - wait until one of several calls has ended
+ * @calls:      as virgo_clone2() with VIRGO_CLONE_ASYNC has set them
+ * @count:      how many: 1 to VIRGO_MAX_CALLS
+ * @timeout_ms: longest wait, 0 for the configured deadline
+ *
+ * Return: how many have ended: these are filled in; or -1 and errno.
+ */
+static inline long virgo_wait(struct virgo_call *calls, unsigned int count,
+			      unsigned int timeout_ms)
+{
+	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms, 0 };
+
+	return syscall(__NR_virgo_wait, &args, sizeof(args));
+}
+
+/**
+ * virgo_cancel - end a call, wherever it runs
+ * @job:        as virgo_clone2() has set it
+ * @timeout_ms: deadline of this, 0 for the configured one
+ *
+ * Return: 0, or -1 and errno.
+ */
+static inline int virgo_cancel(unsigned long long job, unsigned int timeout_ms)
+{
+	struct virgo_cancel_args args = { job, 0, timeout_ms };
+
+	return (int)syscall(__NR_virgo_cancel, &args, sizeof(args));
 }
 
 /**

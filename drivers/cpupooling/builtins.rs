@@ -15,6 +15,7 @@ use linux::{
     work::yield_now, //
 };
 use virgo_utils::functions::{
+    self,
     Arg,
     Call,
     Function,
@@ -45,6 +46,13 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         args: &[],
         quick: true,
         run: node,
+    },
+    Function {
+        name: "functions",
+        about: "lists the node's functions, returns how many there are",
+        args: &[],
+        quick: false,
+        run: list,
     },
     Function {
         name: "spin",
@@ -87,6 +95,28 @@ fn node(call: &mut Call<'_>) -> Result<i64> {
     ))?;
     call.output.print(text.to_bytes())?;
     Ok(number.into())
+}
+
+/// A line each: `NAME ARGUMENT=KIND...: ABOUT`.
+fn list(call: &mut Call<'_>) -> Result<i64> {
+    let mut count = 0;
+    functions::try_for_each(|function| {
+        count += 1;
+        let mut print = |text: &str| call.output.print(text.as_bytes());
+        print(function.name)?;
+        for arg in function.args {
+            print(" ")?;
+            print(arg.name)?;
+            print(match arg.kind {
+                Kind::Number => "=number",
+                Kind::Text => "=text",
+            })?;
+        }
+        print(": ")?;
+        print(function.about)?;
+        print("\n")
+    })?;
+    Ok(count)
 }
 
 fn milliseconds(call: &Call<'_>) -> Result<Deadline> {

@@ -26,7 +26,8 @@ use virgo_proto::{
         parse_u64, //
     },
     config::MAX_DEADLINE_MS,
-    errno::Errno, //
+    errno::Errno,
+    vuid::NodeId, //
 };
 use virgo_utils::{
     functions::{
@@ -191,7 +192,7 @@ fn make(
     }
     started.wait(user.deadline)?;
     let outcome = job.take().ok_or(Errno::EIO)?;
-    show(job.node().into(), &outcome, reply)
+    show(job.node(), &outcome, reply)
 }
 
 /// Hands a line to the queue instead of running it.
@@ -212,23 +213,20 @@ fn divert(user: &User<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
 }
 
 /// What came of a call. One that did not run is a failed command.
-fn show(node: u64, outcome: &Outcome, reply: &mut Reply<'_>) -> Reported {
-    if outcome.state == state::FAILED {
-        let errno = Errno::from_wire(u32::try_from(outcome.value).unwrap_or(0));
-        let reason = match errno {
-            Errno::ENOENT => "not there; functions lists what there is on this node",
-            Errno::EACCES => "not in the node's list of executables and libraries",
-            Errno::EINVAL => "no name, or not the arguments that it takes; see functions",
-            errno => errno.text(),
-        };
-        return Err(Failure::new(errno, reason));
-    }
-    reply.field("node", node)?;
-    reply.signed(state_name(outcome.state), outcome.value)?;
+fn show(node: NodeId, outcome: &Outcome, reply: &mut Reply<'_>) -> Reported {
     let (out, err) = outcome
         .output
         .split_at_checked(outcome.out_len as usize)
         .unwrap_or((&outcome.output, b""));
+    if outcome.state == state::FAILED {
+        let errno = Errno::from_wire(u32::try_from(outcome.value).unwrap_or(0));
+        return Err(match node {
+            0 => errno.into(),
+            node => Failure::of_node(node, errno, err),
+        });
+    }
+    reply.field("node", node.into())?;
+    reply.signed(state_name(outcome.state), outcome.value)?;
     for (name, bytes) in [("out", out), ("err", err)] {
         if !bytes.is_empty() {
             reply.bytes(name, bytes)?;
@@ -260,7 +258,7 @@ fn wait(
     }
     let outcome = job.take().ok_or(Errno::ESRCH)?;
     this.jobs.remove(job.id);
-    show(job.node().into(), &outcome, reply)
+    show(job.node(), &outcome, reply)
 }
 
 fn cancel(
@@ -302,22 +300,16 @@ fn list_functions(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut list = KVVec::new();
-    let mut result: Result<(), kernel::alloc::AllocError> = Ok(());
-    functions::for_each(|function| {
-        let mut put = |text: &str| {
-            if result.is_ok() {
-                result = list.extend_from_slice(text.as_bytes(), GFP_KERNEL);
-            }
-        };
-        put(function.name);
+    functions::try_for_each(|function| {
+        let mut put = |text: &str| list.extend_from_slice(text.as_bytes(), GFP_KERNEL);
+        put(function.name)?;
         for arg in function.args {
-            put(" ");
-            put(arg.name);
+            put(" ")?;
+            put(arg.name)?;
         }
-        put(": ");
-        put(function.about);
-        put("; ");
-    });
-    result?;
+        put(": ")?;
+        put(function.about)?;
+        put("; ")
+    })?;
     reply.text(list.strip_suffix(b"; ").unwrap_or(&list))
 }

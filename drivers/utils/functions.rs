@@ -185,13 +185,17 @@ pub fn find(name: &[u8]) -> Option<Found> {
     })
 }
 
-/// Shows each function to `see`. May sleep; `see` must not call this module.
-pub fn for_each(see: impl FnMut(&Function)) {
+/// Shows each function to `see`, until that fails. May sleep; `see` must not call this module.
+///
+/// # Errors
+///
+/// Those of `see`.
+pub fn try_for_each<E>(see: impl FnMut(&Function) -> Result<(), E>) -> Result<(), E> {
     let entries = FUNCTIONS.lock();
     entries
         .iter()
         .flat_map(|entry| entry.functions)
-        .for_each(see);
+        .try_for_each(see)
 }
 
 impl Found {

@@ -4,7 +4,8 @@
 
 use kernel::{
     alloc::AllocError,
-    prelude::*, //
+    prelude::*,
+    str::CString, //
 };
 use virgo_proto::{
     errno::Errno,
@@ -12,22 +13,55 @@ use virgo_proto::{
         self,
         Out, //
     },
-    scan, //
+    scan,
+    vuid::NodeId, //
 };
 
 /// Why a command failed: for programs, and for people.
-#[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    /// The error.
-    pub errno: Errno,
-    /// What is wrong and what to do.
-    pub reason: &'static str,
+    errno: Errno,
+    reason: Reason,
+}
+
+/// What is wrong and what to do.
+enum Reason {
+    /// In words of this module.
+    Known(&'static str),
+    /// In words that were put together, without control characters.
+    Made(CString),
 }
 
 impl Failure {
     /// A failure with a reason of its own.
     pub const fn new(errno: Errno, reason: &'static str) -> Self {
-        Failure { errno, reason }
+        Failure {
+            errno,
+            reason: Reason::Known(reason),
+        }
+    }
+
+    /// What node `node` has refused, for `reason`; one that a line cannot hold gives way to what
+    /// the number means.
+    pub fn of_node(node: NodeId, errno: Errno, reason: &[u8]) -> Self {
+        let said = core::str::from_utf8(reason)
+            .ok()
+            .filter(|said| !said.is_empty() && !said.chars().any(char::is_control))
+            .unwrap_or(errno.text());
+        match CString::try_from_fmt(fmt!("node {node}: {said}")) {
+            Ok(made) => Failure {
+                errno,
+                reason: Reason::Made(made),
+            },
+            Err(_) => errno.into(),
+        }
+    }
+
+    /// What is wrong and what to do.
+    fn reason(&self) -> &str {
+        match &self.reason {
+            Reason::Known(reason) => reason,
+            Reason::Made(reason) => reason.to_str().unwrap_or_default(),
+        }
     }
 }
 
@@ -204,18 +238,18 @@ impl<'a> Reply<'a> {
     }
 
     fn fail(&mut self, failure: Failure) -> Result<(), AllocError> {
-        let Failure { errno, reason } = failure;
+        let name = failure.errno.name();
         if self.json {
             self.out.put(b"{\"ok\":false,\"errno\":")?;
-            json::string(&mut self.out, errno.name())?;
+            json::string(&mut self.out, name)?;
             self.out.put(b",\"reason\":")?;
-            json::string(&mut self.out, reason)?;
+            json::string(&mut self.out, failure.reason())?;
             return self.out.put(b"}\n");
         }
         self.out.put(b"ERR ")?;
-        self.out.put(errno.name().as_bytes())?;
+        self.out.put(name.as_bytes())?;
         self.out.put(b" ")?;
-        self.out.put(reason.as_bytes())?;
+        self.out.put(failure.reason().as_bytes())?;
         self.out.put(b"\n")
     }
 }

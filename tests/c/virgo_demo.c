@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The main job: a program that uses memory of several nodes by system call.
+ * A program that uses memory of several nodes by system call.
  *
  *   virgo_demo              allocate 1 MiB, set and get data, check it, free it
  *   virgo_demo --keep       the same without freeing it; only the id on stdout

@@ -11,6 +11,7 @@
  *   hang             ignore all signals, and do nothing
  *   close            close the outputs, and do nothing
  *   leave            leave a process behind that ignores all signals and holds the outputs
+ *   share KEY        leave a System V shared memory segment of this key behind
  *   bomb             fork without end
  *   print MIB        print so much
  */
@@ -21,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/shm.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,6 +126,8 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "leave"))
 		return leave();
+	if (!strcmp(what, "share"))
+		return shmget(atoi(value), 1, IPC_CREAT | IPC_EXCL | 0666) < 0;
 	if (!strcmp(what, "bomb")) {
 		for (;;)
 			fork();

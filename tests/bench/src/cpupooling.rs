@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The processor pool beside other ways to have another machine do something: a SunRPC NULL call
-//! of rpcbind, a request and reply of 64 bytes by NATS, a command by ssh.
+//! of rpcbind, by libtirpc and by a client that does nothing but send and receive; a request and
+//! reply of 64 bytes by NATS; a command by ssh.
 
 use crate::{
     Bench,
@@ -16,6 +17,7 @@ pub const BENCH: Bench = Bench {
 };
 
 const NULL: &str = "SunRPC NULL call";
+const BARE: &str = "the same, bare client";
 const NATS: &str = "NATS request";
 const SSH: &str = "ssh host true";
 
@@ -23,6 +25,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let unit = "instructions";
     start_peers(node)?;
     let null = measure(node, "rpc 127.0.0.1")?["null"];
+    let bare = measure(node, "rpc-bare 127.0.0.1")?["bare"];
     let nats = measure(node, "nats 127.0.0.1")?["nats"];
     let ssh = measure(node, "ssh 127.0.0.1")?["ssh"];
     stop_peers(node)?;
@@ -40,6 +43,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
             (NULL, null),
         )
         .ratio_goal(0.55),
+        Row::new("the same", unit, noop, (BARE, bare)),
         Row::new("the same", unit, noop, (NATS, nats)).ratio_goal(0.3),
         Row::new(
             "the same, 1000 at once",
@@ -56,10 +60,11 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
 fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     let unit = "ns between two guests";
     start_peers(server)?;
-    let [null, nats, noop] = measure_in_turns(
+    let [null, bare, nats, noop] = measure_in_turns(
         client,
         [
             &format!("rpc {}", server.address()),
+            &format!("rpc-bare {}", server.address()),
             &format!("nats {}", server.address()),
             &format!("noop {}", server.number()),
         ],
@@ -73,6 +78,7 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
             noop,
             (NULL, null["null"]),
         ),
+        Row::new("the same", unit, noop, (BARE, bare["bare"])),
         Row::new("the same", unit, noop, (NATS, nats["nats"])),
     ])
 }

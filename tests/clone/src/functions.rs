@@ -2,12 +2,14 @@
 //! The functions that each node has, on each node and by each policy.
 
 use crate::{pool, raw};
+use rustix::io::Errno;
 use std::time::{Duration, Instant};
 use virgo::{Call, Ended, On};
 
 crate::tests![
     noop_everywhere,
     node_says_where_it_is,
+    functions_lists_itself,
     echo_gives_back_any_bytes,
     echo_of_nearly_all_that_may_be,
     output_without_room_is_cut,
@@ -17,6 +19,7 @@ crate::tests![
     every_policy_finds_a_node,
     random_finds_every_node,
     the_call_of_2017,
+    the_call_of_2017_runs_programs,
 ];
 
 fn noop_everywhere() {
@@ -30,6 +33,25 @@ fn node_says_where_it_is() {
         let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
         assert!(said.starts_with("processors="), "'{said}'");
         assert!(!outcome.truncated);
+    }
+}
+
+fn functions_lists_itself() {
+    for node in pool::nodes() {
+        let outcome = pool::run(&Call::new("functions").on(On::Node(node)));
+        let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+        let lines = said.lines().count();
+        assert_eq!(outcome.ended, Ended::Returned(lines as i64));
+        for begin in [
+            "functions: ",
+            "echo text=text: ",
+            "sleep milliseconds=number: ",
+        ] {
+            assert!(
+                said.lines().any(|line| line.starts_with(begin)),
+                "no {begin} in '{said}'"
+            );
+        }
     }
 }
 
@@ -144,5 +166,26 @@ fn the_call_of_2017() {
         "virgo_cloud_test_kernelspace",
     ] {
         assert_eq!(raw::clone_line(line), Ok(0), "'{line}'");
+    }
+}
+
+fn the_call_of_2017_runs_programs() {
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let library = "/usr/lib/virgo/test/libvirgo_test.so";
+    for line in [
+        program.to_owned(),
+        format!("{program} exit 0"),
+        format!("{program} args \"two words\" x"),
+        format!("{library}:virgo_cloud_test text"),
+        format!("{library}:virgo_test_sum 40 2"),
+    ] {
+        assert_eq!(raw::clone_line(&line), Ok(0), "'{line}'");
+    }
+    for line in [
+        format!("{program} exit 3"),
+        format!("{program} crash"),
+        format!("{library}:virgo_test_nothing"),
+    ] {
+        assert_eq!(raw::clone_line(&line), Err(Errno::IO), "'{line}'");
     }
 }

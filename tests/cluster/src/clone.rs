@@ -4,7 +4,7 @@
 use crate::{
     Test,
     rounds::Rounds,
-    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
+    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -22,16 +22,14 @@ pub const TESTS: &[(&str, Test)] = &[
     ("calls_end_in_time_if_their_node_is_cut_off", cut_off),
     ("calls_of_a_restarted_node_are_ended", restarted),
     ("calls_are_done_once_on_a_bad_network", bad_network),
-    ("functions_go_with_their_module", unload),
-    ("diverted_text_is_not_run", diversion),
     ("a_registry_chooses_for_others", registry),
     ("a_slow_node_gets_fewer_calls", balance),
 ];
 
 /// The errors that a node out of reach may give.
-const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
+pub const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
 
-const TEST_MODULE: &str = "virgo_cloud_test_kernelspace";
+pub const TEST_MODULE: &str = "virgo_cloud_test_kernelspace";
 
 /// Calls that run or wait on a node.
 fn here(node: &Node) -> Result<u64> {
@@ -40,7 +38,7 @@ fn here(node: &Node) -> Result<u64> {
 }
 
 /// Waits until as many calls run or wait on a node.
-fn wait_until_here(node: &Node, count: u64) -> Result<()> {
+pub fn wait_until_here(node: &Node, count: u64) -> Result<()> {
     within(Duration::from_secs(20), || {
         let here = here(node)?;
         ensure!(
@@ -94,6 +92,27 @@ fn failures(cluster: &Cluster) -> Result<()> {
     ] {
         let (said, _) = fails(&node1, &format!("virgo clone --on 2 {call}"))?;
         ensure!(said.contains(expected), "{call}: {said}");
+    }
+    for (line, expected) in [
+        (
+            "clone on=2 nothing",
+            "ERR ENOENT node 2: no such function on this node",
+        ),
+        (
+            "clone on=2 sleep x",
+            "ERR EINVAL node 2: an argument must be a number",
+        ),
+        (
+            "clone on=2 /bin/sh -c ls",
+            "ERR EACCES node 2: not allowed: /etc/virgo_cloud.conf of this node has no \
+             'executable' line for this path and these arguments",
+        ),
+        // The function itself says so, without a reason.
+        ("clone on=2 sleep -1", "ERR EINVAL node 2: not valid"),
+        ("clone on=9 noop", "ERR ENODEV no such node"),
+    ] {
+        let replies = text(&node1, &node1, 10000, &[line])?;
+        ensure!(replies == [expected], "{line}: {replies:?}");
     }
     let (said, _) = fails(&node1, "virgo clone --on 9 noop")?;
     ensure!(said.contains("ENODEV"), "{said}");
@@ -205,7 +224,7 @@ fn restarted(cluster: &Cluster) -> Result<()> {
 }
 
 /// How often the test module's function has run on a node, as the node's log says.
-fn runs(node: &Node) -> Result<usize> {
+pub fn runs(node: &Node) -> Result<usize> {
     let said = format!("{TEST_MODULE}: called by uid");
     Ok(node.console()?.matches(&said).count())
 }
@@ -250,80 +269,6 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn unload(cluster: &Cluster) -> Result<()> {
-    let (node1, node2) = (cluster.node(1), cluster.node(2));
-    let call = format!("virgo clone --on 2 {TEST_MODULE}");
-    sh(&node1, &call)?;
-    sh(&node2, &format!("rmmod {TEST_MODULE}"))?;
-    let without = fails(&node1, &call);
-    sh(&node2, &format!("insmod /lib/virgo/{TEST_MODULE}.ko"))?;
-    let (said, _) = without?;
-    ensure!(said.contains("ENOENT"), "{said}");
-    sh(&node1, &call)?;
-
-    // The functions that each node has belong to the module that runs them.
-    let job = sh(
-        &node1,
-        "virgo clone --async --on 2 --timeout 200s sleep 200000",
-    )?;
-    wait_until_here(&node2, 1)?;
-    let (said, _) = fails(&node2, "rmmod virgo_cpupooling")?;
-    ensure!(said.contains("temporarily unavailable"), "{said}");
-    sh(&node1, &format!("virgo cancel {job}"))?;
-    fails(&node1, &format!("virgo wait {job}"))?;
-    wait_until_here(&node2, 0)?;
-    within(Duration::from_secs(10), || {
-        sh(&node2, "rmmod virgo_cpupooling")
-    })?;
-    let local = fails(&node2, "virgo clone noop");
-    let remote = fails(&node1, "virgo clone --on 2 noop");
-    sh(&node2, "insmod /lib/virgo/virgo_cpupooling.ko")?;
-    let (said, _) = local?;
-    ensure!(
-        said.contains("ENOSYS") && said.contains("virgo_cpupooling"),
-        "{said}"
-    );
-    let (said, _) = remote?;
-    ensure!(UNREACHABLE.iter().any(|name| said.contains(name)), "{said}");
-    within(Duration::from_secs(20), || {
-        sh(&node1, "virgo clone --on 2 noop")
-    })?;
-    Ok(())
-}
-
-/// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
-fn diversion(cluster: &Cluster) -> Result<()> {
-    let node = cluster.node(2);
-    let before = runs(&node)?;
-    sh(
-        &node,
-        "cp /etc/virgo_cloud.conf /tmp/good
-         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let diverted = text(
-        &node,
-        &node,
-        10000,
-        &[TEST_MODULE, "clone noop", "functions"],
-    );
-    // System calls are not text.
-    let called = sh(&node, "virgo clone --on 2 noop");
-    sh(
-        &node,
-        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let replies = diverted?;
-    for reply in &replies[..2] {
-        ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
-    }
-    ensure!(replies[2].contains("noop: "), "{}", replies[2]);
-    called?;
-    ensure!(runs(&node)? == before, "it has run all the same");
-    let replies = text(&node, &node, 10000, &["noop"])?;
-    ensure!(replies[0].ends_with("returned=0"), "{replies:?}");
-    Ok(())
-}
-
 /// How often a node was asked to choose for others.
 fn picks(node: &Node) -> Result<u64> {
     let line = sh(
@@ -340,12 +285,7 @@ fn picks(node: &Node) -> Result<u64> {
 /// One node chooses for all; if it is not reached, each chooses for itself.
 fn registry(cluster: &Cluster) -> Result<()> {
     let (node1, node3) = (cluster.node(1), cluster.node(3));
-    sh(
-        &node1,
-        "cp /etc/virgo_cloud.conf /tmp/good
-         echo 'registry = 3' >>/etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    let checks = || -> Result<()> {
+    with_config(&node1, "registry = 3", || {
         let before = picks(&node3)?;
         for policy in ["least", "random", "two"] {
             sh(&node1, &format!("virgo clone --on {policy} noop"))?;
@@ -362,13 +302,7 @@ fn registry(cluster: &Cluster) -> Result<()> {
         cluster.heal()?;
         alone?;
         Ok(())
-    };
-    let result = checks();
-    sh(
-        &node1,
-        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
-    )?;
-    result?;
+    })?;
     wait_until_whole(cluster)
 }
 

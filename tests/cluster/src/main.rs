@@ -10,9 +10,11 @@ mod clone;
 mod console;
 mod faults;
 mod files;
+mod functions;
 mod guest;
 mod modules;
 mod pool;
+mod programs;
 mod quiet;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -42,6 +44,8 @@ fn main() -> Result<ExitCode> {
         pool::TESTS,
         clone::TESTS,
         files::TESTS,
+        functions::TESTS,
+        programs::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

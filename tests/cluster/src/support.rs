@@ -74,6 +74,18 @@ pub fn text(from: &Node, to: &Node, port: u16, commands: &[&str]) -> Result<Vec<
     Ok(lines.collect())
 }
 
+/// Adds lines to the configuration of a node for the time of `during`.
+pub fn with_config<T>(node: &Node, lines: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    let file = "/etc/virgo_cloud.conf";
+    sh(
+        node,
+        &format!("cp {file} /tmp/good && echo '{lines}' >>{file}"),
+    )?;
+    let result = sh(node, "virgo config reload").and_then(|_| during());
+    sh(node, &format!("mv /tmp/good {file} && virgo config reload"))?;
+    result
+}
+
 /// Bytes that the pool of a node has in use.
 pub fn used(node: &Node) -> Result<u64> {
     let replies = text(node, node, 30000, &["stats"])?;

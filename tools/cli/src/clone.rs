@@ -31,6 +31,18 @@ pub(crate) struct Failed {
     said: String,
 }
 
+impl Failed {
+    /// That `what` has failed, with its outcome.
+    pub(crate) fn new(what: &str, errno: i32, outcome: &Outcome) -> Self {
+        Failed {
+            what: what.to_owned(),
+            node: outcome.node,
+            errno,
+            said: String::from_utf8_lossy(&outcome.stderr).into_owned(),
+        }
+    }
+}
+
 impl Display for Failed {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.what)?;
@@ -159,13 +171,7 @@ fn show(
         }
         match outcome.ended {
             Ended::Failed(errno) => {
-                let failed = Failed {
-                    what: what.to_owned(),
-                    node: outcome.node,
-                    errno,
-                    said: String::from_utf8_lossy(&outcome.stderr).into_owned(),
-                };
-                failure::report(output, &failed.into());
+                failure::report(output, &Failed::new(what, errno, outcome).into());
             }
             _ if output.json => (),
             _ => pass_on(outcome)?,

@@ -60,8 +60,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
 fn failed_advice(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::ENOENT | libc::EINVAL => {
-            "'functions', in a text session on port 10000 of the node, lists what functions there \
-             are and what arguments they take"
+            "'virgo functions --on NODE' lists the functions of a node and what arguments they take"
         }
         libc::EACCES => {
             "add it to /etc/virgo_cloud.conf of that node, 'executable = PATH' or 'library = \

@@ -8,6 +8,7 @@ mod copy;
 mod ends;
 mod failure;
 mod files;
+mod functions;
 mod memory;
 mod nodes;
 mod options;
@@ -38,6 +39,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Get(get) => memory::get(output, &get)?,
         Command::Free { ids } => return memory::free(output, &ids),
         Command::Clone(options) => return clone::clone(output, &options),
+        Command::Functions { on } => functions::show(output, on)?,
         Command::Jobs => clone::jobs(output)?,
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),

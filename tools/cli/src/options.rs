@@ -57,6 +57,14 @@ pub(crate) enum Command {
     /// node that they run on. Output goes to where this command's goes; the value that a function
     /// returns is printed behind it.
     Clone(Clone),
+    /// List the functions of a node: what 'virgo clone' runs by name
+    ///
+    /// The functions of this node are listed for root only.
+    Functions {
+        /// The number of the node [default: this one]
+        #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
+        on: Option<u32>,
+    },
     /// List the calls made here whose results were not taken (as root)
     Jobs,
     /// Wait for a job and take its result
@@ -354,6 +362,8 @@ mod tests {
             "virgo get xyz",
             "virgo clone",
             "virgo clone --on most noop",
+            "virgo functions --on least",
+            "virgo functions --on 0",
             "virgo wait",
             "virgo cancel x",
             "virgo lb model 0 1",

@@ -234,10 +234,8 @@ fn output_in_json(node: &Node) -> io::Result<()> {
     let expected = format!("{{\"ok\":true,\"node\":{own},\"returned\":3,\"out\":\"a b\"}}");
     assert_eq!(reply, expected);
     let reply = text.ask("nothing")?;
-    assert!(
-        reply.starts_with("{\"ok\":false,\"errno\":\"ENOENT\","),
-        "{reply}"
-    );
+    let expected = "{\"ok\":false,\"errno\":\"ENOENT\",\"reason\":\"node ";
+    assert!(reply.starts_with(expected), "{reply}");
     let command = format!("clone on={own} echo ");
     let reply = text.ask_bytes([command.as_bytes(), &[0xff, 0x01]].concat())?;
     let expected = format!("{{\"ok\":true,\"node\":{own},\"returned\":2,\"out_hex\":\"ff01\"}}");
@@ -251,6 +249,7 @@ fn functions_are_listed(node: &Node) -> io::Result<()> {
         "noop: ",
         "echo text: ",
         "node: ",
+        "functions: ",
         "spin milliseconds: ",
         "sleep milliseconds: ",
         "virgo_cloud_test_kernelspace: ",
