@@ -144,6 +144,37 @@ calls_by_telnet() {
 	grep -q '^ERR EACCES node 1: not allowed' <<<"$said" || fail "node1 runs what it does not allow"
 }
 
+# What the guests let each other read and write.
+files=/var/log/virgo_fs
+
+# One file, copied from node to node in three ways; all that come of it have one checksum.
+files_are_copied() {
+	local sums
+	node 1 sh -c "seq -s ' ' 10000 | tr -d '\\n' >$files/numbers"
+	node 1 virgo_demo_files "1:$files/numbers" "node2:$files/by-program"
+	node 3 virgo cp --verify "2:$files/by-program" "3:$files/by-command"
+	echo "  node3 has copied it from node2 by virgo cp --verify"
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	type_on_node3 50000 '
+		enter "virgo_cloud_open(2:'"$files"'/by-program,O_RDONLY)"; from=$reply
+		enter "virgo_cloud_open(1:'"$files"'/by-telnet)"; to=$reply
+		answer "virgo_cloud_read($from,none,65536,0)"
+		echo "> virgo_cloud_read($from,none,65536,0)"; echo "(${#reply} characters)"; data=$reply
+		answer "virgo_cloud_write($to,$data,65536,0)"
+		echo "> virgo_cloud_write($to,(those),65536,0)"; echo "$reply"
+		enter "virgo_cloud_fsync($to)"
+		enter "virgo_cloud_close($to)"
+		enter "virgo_cloud_read($to,none,10,0)"'
+	grep -qx 'closed' <<<"$said" || fail "the file was not closed"
+	grep -q '^ERR EBADF' <<<"$said" || fail "a closed file can still be read"
+	sums=$(node 1 sh -c "cd $files && md5sum numbers by-telnet"
+		node 2 sh -c "cd $files && md5sum by-program"
+		node 3 sh -c "cd $files && md5sum by-command")
+	indent <<<"$sums"
+	[ "$(wc -l <<<"$sums")" = 4 ] || fail "a copy is missing"
+	[ "$(cut -d ' ' -f 1 <<<"$sums" | sort -u | wc -l)" = 1 ] || fail "the copies differ"
+}
+
 command_line() {
 	node 1 virgo nodes | indent
 }
@@ -168,6 +199,7 @@ step 'a person on node3 uses the pool by telnet' pool_by_telnet
 step 'a C program on node1 has each node run functions and a program' calls_by_program
 step 'the command line on node2 has them run at random places' calls_at_random_places
 step 'a person on node3 has other nodes run them by telnet' calls_by_telnet
+step 'a file is copied from node to node by system call, command line and telnet' files_are_copied
 step 'the command line on node1 shows the cluster' command_line
 step 'the nodes go down' "$cluster" down
 
