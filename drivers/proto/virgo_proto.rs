@@ -37,6 +37,7 @@ pub mod histogram;
 pub mod json;
 pub mod line;
 pub mod mempool;
+pub mod queue;
 pub mod scan;
 pub mod slots;
 pub mod vuid;
