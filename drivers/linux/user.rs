@@ -10,6 +10,8 @@ pub use crate::helpers::{
     virgo_data_args as DataArgs,
     virgo_free_args as FreeArgs,
     virgo_malloc_args as MallocArgs,
+    virgo_message as Message,
+    virgo_queue_args as QueueArgs,
     virgo_wait_args as WaitArgs, //
 };
 use core::mem::{
@@ -60,11 +62,17 @@ extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
+extensible!(QueueArgs, VIRGO_QUEUE_ARGS_SIZE_VER0);
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}
 // SAFETY: As above.
 unsafe impl AsBytes for Call {}
+
+// SAFETY: The structure has integers only and no padding.
+unsafe impl FromBytes for Message {}
+// SAFETY: As above.
+unsafe impl AsBytes for Message {}
 
 /// Reads `size` bytes of arguments as the caller's version has them. May sleep.
 ///
@@ -138,4 +146,34 @@ pub mod run {
     pub const TWO: u32 = helpers::VIRGO_RUN_TWO;
     /// On a node that the caller names.
     pub const NODE: u32 = helpers::VIRGO_RUN_NODE;
+}
+
+/// Most messages in one `virgo_queue`.
+pub const MAX_MESSAGES: u32 = helpers::VIRGO_MAX_MESSAGES;
+
+/// Flag of a message that was taken: somebody waits for a reply.
+pub const MESSAGE_REQUEST: u32 = helpers::VIRGO_MESSAGE_REQUEST;
+
+/// Operations of `virgo_queue`.
+pub mod queue_op {
+    use crate::helpers;
+
+    /// Make a queue or topic.
+    pub const CREATE: u32 = helpers::VIRGO_QUEUE_CREATE;
+    /// Delete it.
+    pub const DELETE: u32 = helpers::VIRGO_QUEUE_DELETE;
+    /// Publish messages.
+    pub const PUBLISH: u32 = helpers::VIRGO_QUEUE_PUBLISH;
+    /// Subscribe.
+    pub const OPEN: u32 = helpers::VIRGO_QUEUE_OPEN;
+    /// Take messages.
+    pub const TAKE: u32 = helpers::VIRGO_QUEUE_TAKE;
+    /// Messages are done.
+    pub const ACK: u32 = helpers::VIRGO_QUEUE_ACK;
+    /// Give messages back.
+    pub const NACK: u32 = helpers::VIRGO_QUEUE_NACK;
+    /// Publish a message and wait for the reply.
+    pub const REQUEST: u32 = helpers::VIRGO_QUEUE_REQUEST;
+    /// Reply.
+    pub const REPLY: u32 = helpers::VIRGO_QUEUE_REPLY;
 }

@@ -4,12 +4,18 @@
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
 //! - [`heap`]: messages that are due later;
-//! - [`subject`]: names, and the wildcards of those who subscribe.
+//! - [`options`]: what a queue is to be like;
+//! - [`subject`]: names, and the wildcards of those who subscribe;
+//! - [`wire`]: what nodes say to each other;
+//! - [`record`]: what durable queues write to disk.
 
 pub mod heap;
+pub mod options;
+pub mod record;
 pub mod slab;
 pub mod state;
 pub mod subject;
+pub mod wire;
 
 /// Most bytes of one message.
 pub const MAX_MESSAGE: usize = 64 * 1024;

@@ -35,6 +35,7 @@ pub mod handshake;
 mod hex;
 pub mod histogram;
 pub mod json;
+pub mod kingcobra;
 pub mod line;
 pub mod mempool;
 pub mod queue;

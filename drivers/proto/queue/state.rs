@@ -436,6 +436,11 @@ impl<P: Places> Queue<P> {
         Ok(None)
     }
 
+    /// The message with number `seq`, if `holder` has it.
+    pub fn held(&self, holder: u64, seq: u64) -> Option<&P::Item> {
+        self.places.get(self.find(holder, seq)?)?.item.as_ref()
+    }
+
     /// A message that was kept although there are enough of them; call until there is none.
     pub fn forget(&mut self) -> Option<P::Item> {
         if self.kept.len() <= self.limits.keep {
@@ -498,6 +503,16 @@ impl<P: Places> Queue<P> {
         let leased = self.places.get(self.leased.head()).map(|slot| slot.due);
         let due = [delayed, leased].into_iter().flatten().min();
         due.filter(|&due| due != u64::MAX)
+    }
+
+    /// Dead letters that nobody has taken.
+    pub fn dead(&self) -> u32 {
+        self.dead.len()
+    }
+
+    /// Whether there are dead letters.
+    pub fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
     }
 
     /// The next dead letter; it is gone from this queue.
