@@ -11,6 +11,7 @@
 mod client;
 mod dial;
 mod exchange;
+mod feed;
 mod frames;
 pub mod functions;
 mod input;
@@ -19,6 +20,7 @@ mod limits;
 mod link;
 mod peers;
 mod reply;
+pub mod requests;
 mod server;
 mod service;
 mod session;
@@ -29,6 +31,10 @@ mod user;
 pub use client::{
     Client,
     Request, //
+};
+pub use feed::{
+    Attached,
+    Feed, //
 };
 pub use reply::{
     from_wire,
@@ -82,6 +88,7 @@ struct Utils;
 impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
+        requests::init();
         Ok(Utils)
     }
 }
