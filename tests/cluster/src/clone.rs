@@ -298,24 +298,24 @@ fn diversion(cluster: &Cluster) -> Result<()> {
     sh(
         &node,
         "cp /etc/virgo_cloud.conf /tmp/good
-         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload",
+         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload
+         rmmod virgo_queue",
     )?;
-    let diverted = text(
-        &node,
-        &node,
-        10000,
-        &[TEST_MODULE, "clone noop", "functions"],
-    );
+    let commands = [TEST_MODULE, "clone noop", "functions"];
+    let refused = text(&node, &node, 10000, &commands);
+    sh(&node, "insmod /lib/virgo/virgo_queue.ko")?;
+    let diverted = text(&node, &node, 10000, &commands);
     // System calls are not text.
     let called = sh(&node, "virgo clone --on 2 noop");
     sh(
         &node,
         "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
     )?;
-    let replies = diverted?;
-    for reply in &replies[..2] {
+    let (refused, replies) = (refused?, diverted?);
+    for reply in &refused[..2] {
         ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
     }
+    ensure!(replies[..2] == ["queued", "queued"], "{replies:?}");
     ensure!(replies[2].contains("noop: "), "{}", replies[2]);
     called?;
     ensure!(runs(&node)? == before, "it has run all the same");

@@ -12,6 +12,7 @@ mod faults;
 mod guest;
 mod modules;
 mod pool;
+mod queue;
 mod quiet;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -40,6 +41,7 @@ fn main() -> Result<ExitCode> {
         guest::TESTS,
         pool::TESTS,
         clone::TESTS,
+        queue::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

@@ -9,6 +9,7 @@ mod memory;
 mod nodes;
 mod options;
 mod output;
+mod queue;
 mod stats;
 
 use clap::Parser;
@@ -38,6 +39,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Jobs => clone::jobs(output)?,
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),
+        Command::Queue(command) => queue::run(output, &command)?,
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Nodes { ping } => nodes::show(output, ping)?,
         Command::Stats { service } => stats::show(output, service)?,

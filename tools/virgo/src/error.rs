@@ -40,6 +40,7 @@ pub(crate) enum Tried {
     Wait { job: u64 },
     WaitAny { count: usize },
     Cancel { job: u64 },
+    Queue { what: &'static str },
 }
 
 impl Error {
@@ -55,6 +56,11 @@ impl Error {
         )
     }
 
+    /// Whether the use of a queue has failed.
+    pub fn is_of_queue(&self) -> bool {
+        matches!(self.tried, Tried::Queue { .. })
+    }
+
     /// The error number, as in `<errno.h>`.
     pub fn errno(&self) -> c_int {
         self.errno
@@ -67,7 +73,8 @@ impl Error {
             | Tried::Run { .. }
             | Tried::Wait { .. }
             | Tried::WaitAny { .. }
-            | Tried::Cancel { .. } => None,
+            | Tried::Cancel { .. }
+            | Tried::Queue { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -89,6 +96,7 @@ impl Display for Tried {
             Self::Wait { job } => write!(f, "wait for job {job}"),
             Self::WaitAny { count } => write!(f, "wait for {count} jobs"),
             Self::Cancel { job } => write!(f, "cancel job {job}"),
+            Self::Queue { what } => f.write_str(what),
         }
     }
 }

@@ -28,6 +28,21 @@
 //! # Ok::<(), virgo::Error>(())
 //! ```
 //!
+//! A [`queue`] brings messages from program to program, on one node or between nodes:
+//!
+//! ```no_run
+//! use virgo::queue::Queue;
+//!
+//! let orders = Queue::new("orders").on(2);
+//! orders.create("ack=5000")?;
+//! orders.publish(b"one")?;
+//! for message in orders.take(10)? {
+//!     println!("{:?}", message.data);
+//!     orders.ack(message.id)?;
+//! }
+//! # Ok::<(), virgo::Error>(())
+//! ```
+//!
 //! Every call ends by its deadline: the one that the node's configuration sets, or one of the
 //! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
 //!
@@ -41,6 +56,7 @@ mod clone;
 mod error;
 mod id;
 mod memory;
+pub mod queue;
 pub mod status;
 
 pub use allocation::{Allocation, ParsePlaceError, Place};
