@@ -151,7 +151,7 @@ impl Queues {
     }
 
     fn log(&self) -> Result<&Arc<Log>> {
-        Ok(self.log.as_ref().ok_or(EROFS)?)
+        self.log.as_ref().ok_or(EROFS)
     }
 
     /// Returns when all that was published up to `place` is on disk. May sleep.

@@ -151,8 +151,7 @@ impl RequestQueue for Requests {
                 let piece = piece.inspect_err(|_| {
                     self.waiting.fetch_sub(1, Relaxed);
                 })?;
-                // It is new, so it is not queued.
-                let _ = work.enqueue(piece);
+                work.enqueue(piece);
                 Ok(())
             }
         }

@@ -144,7 +144,7 @@ pub trait Crc: Fn(u32, &[u8]) -> u32 {}
 impl<F: Fn(u32, &[u8]) -> u32> Crc for F {}
 
 fn body_sum(crc: &impl Crc, parts: [&[u8]; 3]) -> u32 {
-    !parts.into_iter().fold(!0, |sum, part| crc(sum, part))
+    !parts.into_iter().fold(!0, crc)
 }
 
 /// Bytes that fill `len` up to a multiple of [`ALIGN`].
@@ -171,7 +171,7 @@ impl Record<'_> {
     pub fn write<E>(
         &self,
         crc: impl Crc,
-        mut out: impl FnMut(&[u8]) -> Result<(), E>,
+        out: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
         if self.queue.len() > MAX_NAME || self.subject.len() > MAX_NAME {
             return None;
@@ -204,7 +204,7 @@ impl Record<'_> {
         let zeros = [0; ALIGN];
         let zeros = zeros.get(..padding(body)).unwrap_or_default();
         let mut parts = [head.as_bytes(), self.queue, self.subject, self.data, zeros].into_iter();
-        Some(parts.try_for_each(|part| out(part)))
+        Some(parts.try_for_each(out))
     }
 }
 

@@ -160,7 +160,8 @@ pub struct Queue<P> {
     free: List,
     ready: [List; PRIORITIES],
     ready_len: u32,
-    delayed: u32,
+    /// Top of the heap of those that are delayed.
+    later: u32,
     delayed_len: u32,
     leased: List,
     kept: List,
@@ -180,7 +181,7 @@ impl<P: Places> Queue<P> {
             free: List::new(),
             ready: [List::new(); PRIORITIES],
             ready_len: 0,
-            delayed: NONE,
+            later: NONE,
             delayed_len: 0,
             leased: List::new(),
             kept: List::new(),
@@ -341,7 +342,7 @@ impl<P: Places> Queue<P> {
         if push.delay_ms == 0 {
             self.make_ready(at);
         } else {
-            self.delayed = heap::push(&mut self.places, self.delayed, at);
+            self.later = heap::push(&mut self.places, self.later, at);
             self.delayed_len = self.delayed_len.saturating_add(1);
         }
         Ok(())
@@ -484,12 +485,12 @@ impl<P: Places> Queue<P> {
 
     /// What is due at `now` happens. Returns when the next thing is due.
     pub fn tick(&mut self, now: u64) -> Option<u64> {
-        while let Some(slot) = self.places.get(self.delayed) {
+        while let Some(slot) = self.places.get(self.later) {
             if slot.due > now {
                 break;
             }
-            let at = self.delayed;
-            self.delayed = heap::pop(&mut self.places, at);
+            let at = self.later;
+            self.later = heap::pop(&mut self.places, at);
             self.delayed_len = self.delayed_len.saturating_sub(1);
             self.make_ready(at);
         }
@@ -499,7 +500,7 @@ impl<P: Places> Queue<P> {
             }
             self.unlease(self.leased.head(), now, 0);
         }
-        let delayed = self.places.get(self.delayed).map(|slot| slot.due);
+        let delayed = self.places.get(self.later).map(|slot| slot.due);
         let leased = self.places.get(self.leased.head()).map(|slot| slot.due);
         let due = [delayed, leased].into_iter().flatten().min();
         due.filter(|&due| due != u64::MAX)
@@ -580,9 +581,9 @@ impl<P: Places> Queue<P> {
             self.unready(at);
             return self.release_place(at);
         }
-        if self.delayed != NONE {
-            let at = self.delayed;
-            self.delayed = heap::pop(&mut self.places, at);
+        if self.later != NONE {
+            let at = self.later;
+            self.later = heap::pop(&mut self.places, at);
             self.delayed_len = self.delayed_len.saturating_sub(1);
             return self.release_place(at);
         }
@@ -658,7 +659,7 @@ impl<P: Places> Queue<P> {
             self.make_ready(at);
         } else {
             slot.due = now.saturating_add(delay_ms);
-            self.delayed = heap::push(&mut self.places, self.delayed, at);
+            self.later = heap::push(&mut self.places, self.later, at);
             self.delayed_len = self.delayed_len.saturating_add(1);
         }
     }

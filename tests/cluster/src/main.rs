@@ -10,6 +10,7 @@ mod clone;
 mod console;
 mod faults;
 mod guest;
+mod kingcobra;
 mod modules;
 mod pool;
 mod queue;
@@ -42,6 +43,7 @@ fn main() -> Result<ExitCode> {
         pool::TESTS,
         clone::TESTS,
         queue::TESTS,
+        kingcobra::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

@@ -5,6 +5,7 @@ mod balance;
 mod clone;
 mod config;
 mod failure;
+mod kingcobra;
 mod memory;
 mod nodes;
 mod options;
@@ -40,6 +41,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),
         Command::Queue(command) => queue::run(output, &command)?,
+        Command::Kingcobra(command) => kingcobra::run(output, &command)?,
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Nodes { ping } => nodes::show(output, ping)?,
         Command::Stats { service } => stats::show(output, service)?,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 use virgo::{Id, On, Place, abi::MAX_CALLS};
 
@@ -72,6 +72,9 @@ pub(crate) enum Command {
     /// Publish and take messages
     #[command(subcommand)]
     Queue(QueueCommand),
+    /// Have requests done, and see the record of them
+    #[command(subcommand)]
+    Kingcobra(KingcobraCommand),
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),
@@ -278,6 +281,57 @@ pub(crate) enum QueueCommand {
     },
     /// List the queues, topics and subscriptions of this node (as root)
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KingcobraCommand {
+    /// Show requests and replies, a line each: when, from whom, which of the two, what (as root)
+    Log {
+        /// A log [default: this node's, /var/log/kingcobra/REQUEST_REPLY.queue]
+        file: Option<PathBuf>,
+    },
+    /// Send a request, wait for the reply, and print it
+    ///
+    /// A request that begins with 'problem:' or 'suggestion:' is of that type.
+    Ask {
+        /// The number of the node that is to do it [default: this node]
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
+        /// How long to wait, such as 2s [default: as configured]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+        /// The request
+        request: OsString,
+    },
+    /// Answer the requests of this node's KingCobra with what a command prints
+    ///
+    /// The request is the command's input.
+    Serve {
+        /// Requests of which type
+        #[arg(long = "type", value_enum, default_value = "service")]
+        kind: RequestType,
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+}
+
+/// Types of requests.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RequestType {
+    Service,
+    Problem,
+    Suggestion,
+}
+
+impl From<RequestType> for virgo::kingcobra::Type {
+    fn from(kind: RequestType) -> Self {
+        match kind {
+            RequestType::Service => Self::Service,
+            RequestType::Problem => Self::Problem,
+            RequestType::Suggestion => Self::Suggestion,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

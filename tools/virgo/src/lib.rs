@@ -55,6 +55,7 @@ mod call;
 mod clone;
 mod error;
 mod id;
+pub mod kingcobra;
 mod memory;
 pub mod queue;
 pub mod status;

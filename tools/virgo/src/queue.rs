@@ -18,6 +18,7 @@ use crate::{
 };
 use libc::{EEXIST, ETIMEDOUT};
 use std::{
+    cell::RefCell,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     time::Duration,
 };
@@ -187,16 +188,17 @@ impl Queue {
     ///
     /// As for [`Self::publish`]; `ETIMEDOUT` if nobody replies in time.
     pub fn request(&self, data: &[u8]) -> Result<Vec<u8>> {
-        let mut reply = vec![0; MAX_MESSAGE];
-        let mut call = self.call().room(&mut reply);
-        let message = abi::Message {
-            priority: How::default().priority.into(),
-            ..abi::Message::default()
-        };
-        call.push(message, data);
-        let len = done("ask", call.call(op::REQUEST))?;
-        reply.truncate(len);
-        Ok(reply)
+        with_rooms(1, |rooms| {
+            let room = &mut rooms[0].data;
+            let mut call = self.call().room(room);
+            let message = abi::Message {
+                priority: How::default().priority.into(),
+                ..abi::Message::default()
+            };
+            call.push(message, data);
+            let len = done("ask", call.call(op::REQUEST))?;
+            Ok(room[..len.min(room.len())].to_vec())
+        })
     }
 
     /// Message `id`, a request, is done, and this is the reply. For queues of this node.
@@ -338,31 +340,49 @@ fn one<'a>(
     done(what, call.call(op)).map(drop)
 }
 
-fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>> {
-    let count = count.clamp(1, abi::MAX_MESSAGES);
-    let mut rooms = vec![(vec![0; MAX_MESSAGE], [0; MAX_NAME]); count];
-    let mut call = call;
-    for (data, subject) in &mut rooms {
-        call.push_room(data, subject);
+/// Room for a message.
+struct Room {
+    data: Vec<u8>,
+    subject: [u8; MAX_NAME],
+}
+
+/// Lends rooms, which stay with the thread: making them costs more than most messages do.
+fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T {
+    thread_local! {
+        static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
     }
-    let taken = done("take messages", call.call(op::TAKE))?;
-    let messages = call.into_messages();
-    let message = |(message, (data, subject)): (&abi::Message, &(Vec<u8>, [u8; MAX_NAME]))| {
-        let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
-        let subject = &subject[..len(message.subject_len, subject)];
-        Message {
-            id: message.id,
-            position: message.position,
-            subject: String::from_utf8_lossy(subject).into_owned(),
-            data: data[..len(message.len, data)].to_vec(),
-            deliveries: message.deliveries,
-            is_request: message.flags & MESSAGE_REQUEST != 0,
+    ROOMS.with_borrow_mut(|rooms| {
+        while rooms.len() < count {
+            rooms.push(Room {
+                data: vec![0; MAX_MESSAGE],
+                subject: [0; MAX_NAME],
+            });
         }
-    };
-    Ok(messages
-        .iter()
-        .zip(&rooms)
-        .map(message)
-        .take(taken)
-        .collect())
+        f(&mut rooms[..count])
+    })
+}
+
+fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>> {
+    with_rooms(count.clamp(1, abi::MAX_MESSAGES), |rooms| {
+        let mut call = call;
+        for Room { data, subject } in rooms.iter_mut() {
+            call.push_room(data, subject);
+        }
+        let taken = done("take messages", call.call(op::TAKE))?;
+        let messages = call.into_messages();
+        let message = |(message, room): (&abi::Message, &Room)| {
+            let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
+            let subject = &room.subject[..len(message.subject_len, &room.subject)];
+            Message {
+                id: message.id,
+                position: message.position,
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                data: room.data[..len(message.len, &room.data)].to_vec(),
+                deliveries: message.deliveries,
+                is_request: message.flags & MESSAGE_REQUEST != 0,
+            }
+        };
+        let all = messages.iter().zip(rooms.iter()).map(message);
+        Ok(all.take(taken).collect())
+    })
 }
