@@ -175,6 +175,28 @@ files_are_copied() {
 	[ "$(cut -d ' ' -f 1 <<<"$sums" | sort -u | wc -l)" = 1 ] || fail "the copies differ"
 }
 
+# A call on node1 puts a request into node2's queue; KingCobra there does it, by a program, and the
+# reply comes to who listens. Both are on record.
+request_and_reply() {
+	local reply
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	node 2 sh -c '
+		virgo kingcobra serve tr a-z A-Z >/dev/null 2>&1 &
+		virgo queue sub "kingcobra.replies.>" --count 1 --timeout 60s >/tmp/reply &
+		n=0; until virgo queue list | grep -q _sub && virgo queue list | grep -q kingcobra; do
+			n=$((n + 1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done'
+	node 1 virgo clone --on 2 kingcobra_push 'hello from a call' >/dev/null
+	reply=$(node 2 sh -c 'n=0; until [ -s /tmp/reply ]; do
+		n=$((n + 1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done; cat /tmp/reply')
+	node 2 cat /var/log/kingcobra/REQUEST_REPLY.queue | indent
+	case $reply in
+	REPLY#*'#HELLO FROM A CALL') ;;
+	*) fail "the reply is '$reply'" ;;
+	esac
+	node 2 virgo kingcobra log | grep -q 'request  hello from a call' || fail "no request on record"
+	node 2 virgo kingcobra log | grep -q 'reply  HELLO FROM A CALL' || fail "no reply on record"
+}
+
 command_line() {
 	node 1 virgo nodes | indent
 }
@@ -200,6 +222,7 @@ step 'a C program on node1 has each node run functions and a program' calls_by_p
 step 'the command line on node2 has them run at random places' calls_at_random_places
 step 'a person on node3 has other nodes run them by telnet' calls_by_telnet
 step 'a file is copied from node to node by system call, command line and telnet' files_are_copied
+step 'a call on node1 becomes a request on node2, and is replied to' request_and_reply
 step 'the command line on node1 shows the cluster' command_line
 step 'the nodes go down' "$cluster" down
 

@@ -87,6 +87,12 @@ pub trait CloudfsCalls: Send + Sync + 'static {
     fn readdir(&self, args: UserPtr, size: usize) -> Result<usize>;
 }
 
+/// The system call of the queue. It runs in the task of the caller and may sleep.
+pub trait QueueCalls: Send + Sync + 'static {
+    /// Call 574, `struct virgo_queue_args`. Returns 0, a count, a length or a descriptor.
+    fn queue(&self, args: UserPtr, size: usize) -> Result<usize>;
+}
+
 /// Writes the registration of a service's calls: the type that keeps them registered, and for each
 /// call the C function that finds the handler and calls its method of the same name.
 macro_rules! registration {
@@ -223,4 +229,10 @@ registration! {
     rename(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     mkdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     readdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+}
+
+registration! {
+    /// Keeps the queue's system call registered; dropping it withdraws it.
+    QueueRegistration, QueueCalls, virgo_service_VIRGO_QUEUE:
+    queue(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's own cryptography.
+//! The kernel's own cryptography, and its sums.
 
 use crate::helpers;
 use kernel::bindings;
@@ -26,6 +26,13 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     // SAFETY: Both pointers are valid for `a.len()` bytes when the second call is made.
     a.len() == b.len()
         && unsafe { helpers::virgo_bytes_equal(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+}
+
+/// CRC-32C of `bytes`, going on from `seed`. Begins and ends with all bits inverted, which is the
+/// caller's affair. Any context.
+pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+    // SAFETY: The pointer is valid for the length.
+    unsafe { helpers::virgo_crc32c(seed, bytes.as_ptr().cast(), bytes.len()) }
 }
 
 /// Random bytes fit for keys and nonces. Any context.

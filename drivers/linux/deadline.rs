@@ -61,6 +61,24 @@ impl Deadline {
     }
 }
 
+/// Seconds since 1970 and nanoseconds of the next one, as far as this machine knows; the clock may
+/// be set back. Any context.
+pub fn wall() -> (u64, u32) {
+    let mut time = bindings::timespec64::default();
+    // SAFETY: `time` is valid for writes.
+    unsafe { bindings::ktime_get_real_ts64(&mut time) };
+    (
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Milliseconds of a clock that never goes back, as fine as jiffies. Any context.
+pub fn now_ms() -> u64 {
+    // SAFETY: Plain arithmetic without preconditions.
+    unsafe { bindings::jiffies64_to_msecs(now() as u64) }
+}
+
 fn now() -> c_ulong {
     // SAFETY: The kernel's clock is always valid; it changes under us, hence volatile.
     unsafe { (&raw const bindings::jiffies).read_volatile() }

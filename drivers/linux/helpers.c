@@ -3,6 +3,8 @@
  * Inline functions and macros of the kernel, made callable from Rust.
  */
 #include <crypto/utils.h>
+#include <linux/anon_inodes.h>
+#include <linux/crc32.h>
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -12,6 +14,7 @@
 #include <linux/module.h>
 #include <linux/net.h>
 #include <linux/pid.h>
+#include <linux/poll.h>
 #include <linux/sched/loadavg.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
@@ -307,6 +310,35 @@ void virgo_module_unpin(struct module *module)
 	module_put(module);
 }
 
+/* A descriptor with @fops and @data, closed on exec. */
+int virgo_anon_fd(const char *name, const struct file_operations *fops, void *data)
+{
+	return anon_inode_getfd(name, fops, data, O_RDWR | O_CLOEXEC);
+}
+
+/* The caller's open file @fd, if it is one with @fops. */
+struct file *virgo_file_get(int fd, const struct file_operations *fops)
+{
+	struct file *file = fget(fd);
+
+	if (file && file->f_op != fops) {
+		fput(file);
+		file = NULL;
+	}
+	return file;
+}
+
+void *virgo_file_data(struct file *file)
+{
+	return file->private_data;
+}
+
+void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
+		     struct poll_table_struct *table)
+{
+	poll_wait(file, head, table);
+}
+
 bool virgo_addr_is_local(__be32 addr)
 {
 	return inet_addr_type(&init_net, addr) == RTN_LOCAL;
@@ -315,6 +347,11 @@ bool virgo_addr_is_local(__be32 addr)
 bool virgo_bytes_equal(const void *a, const void *b, size_t len)
 {
 	return !crypto_memneq(a, b, len);
+}
+
+u32 virgo_crc32c(u32 seed, const void *bytes, size_t len)
+{
+	return crc32c(seed, bytes, len);
 }
 
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)

@@ -13,10 +13,13 @@
 #include "vfs.h"
 
 struct file;
+struct file_operations;
 struct module;
 struct pid;
+struct poll_table_struct;
 struct sock;
 struct socket;
+struct wait_queue_head;
 struct work_struct;
 struct workqueue_struct;
 
@@ -97,8 +100,15 @@ void virgo_yield(void);
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);
 
+int virgo_anon_fd(const char *name, const struct file_operations *fops, void *data);
+struct file *virgo_file_get(int fd, const struct file_operations *fops);
+void *virgo_file_data(struct file *file);
+void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
+		     struct poll_table_struct *table);
+
 bool virgo_addr_is_local(__be32 addr);
 bool virgo_bytes_equal(const void *a, const void *b, size_t len);
+u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
 uid_t virgo_current_uid(void);
 

@@ -31,6 +31,7 @@ mod helpers {
     ));
 }
 
+pub mod append;
 pub mod calls;
 pub mod crypto;
 pub mod deadline;
@@ -39,11 +40,13 @@ pub mod file;
 pub mod load;
 pub mod module;
 pub mod net;
+pub mod poll;
 pub mod program;
 pub mod rwlock;
 pub mod user;
 pub mod vfs;
 pub mod wait;
+pub mod waker;
 pub mod work;
 
 /// A name for a lock's lockdep class, the same for all users of generic code: lockdep compares

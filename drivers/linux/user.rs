@@ -12,8 +12,10 @@ pub use crate::helpers::{
     virgo_free_args as FreeArgs,
     virgo_fsync_args as FsyncArgs,
     virgo_malloc_args as MallocArgs,
+    virgo_message as Message,
     virgo_mkdir_args as MkdirArgs,
     virgo_open_args as OpenArgs,
+    virgo_queue_args as QueueArgs,
     virgo_readdir_args as ReaddirArgs,
     virgo_rename_args as RenameArgs,
     virgo_stat as Stat,
@@ -79,6 +81,7 @@ extensible!(UnlinkArgs, VIRGO_UNLINK_ARGS_SIZE_VER0);
 extensible!(RenameArgs, VIRGO_RENAME_ARGS_SIZE_VER0);
 extensible!(MkdirArgs, VIRGO_MKDIR_ARGS_SIZE_VER0);
 extensible!(ReaddirArgs, VIRGO_READDIR_ARGS_SIZE_VER0);
+extensible!(QueueArgs, VIRGO_QUEUE_ARGS_SIZE_VER0);
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}
@@ -86,6 +89,11 @@ unsafe impl FromBytes for Call {}
 unsafe impl AsBytes for Call {}
 // SAFETY: As above.
 unsafe impl AsBytes for Stat {}
+
+// SAFETY: The structure has integers only and no padding.
+unsafe impl FromBytes for Message {}
+// SAFETY: As above.
+unsafe impl AsBytes for Message {}
 
 /// Reads `size` bytes of arguments as the caller's version has them. May sleep.
 ///
@@ -185,4 +193,34 @@ pub mod files {
     pub const UNLINK_DIRECTORY: u32 = helpers::VIRGO_UNLINK_DIRECTORY;
     /// Of `virgo_rename`: the new name must not be there.
     pub const RENAME_NO_REPLACE: u32 = helpers::VIRGO_RENAME_NO_REPLACE;
+}
+
+/// Most messages in one `virgo_queue`.
+pub const MAX_MESSAGES: u32 = helpers::VIRGO_MAX_MESSAGES;
+
+/// Flag of a message that was taken: somebody waits for a reply.
+pub const MESSAGE_REQUEST: u32 = helpers::VIRGO_MESSAGE_REQUEST;
+
+/// Operations of `virgo_queue`.
+pub mod queue_op {
+    use crate::helpers;
+
+    /// Make a queue or topic.
+    pub const CREATE: u32 = helpers::VIRGO_QUEUE_CREATE;
+    /// Delete it.
+    pub const DELETE: u32 = helpers::VIRGO_QUEUE_DELETE;
+    /// Publish messages.
+    pub const PUBLISH: u32 = helpers::VIRGO_QUEUE_PUBLISH;
+    /// Subscribe.
+    pub const OPEN: u32 = helpers::VIRGO_QUEUE_OPEN;
+    /// Take messages.
+    pub const TAKE: u32 = helpers::VIRGO_QUEUE_TAKE;
+    /// Messages are done.
+    pub const ACK: u32 = helpers::VIRGO_QUEUE_ACK;
+    /// Give messages back.
+    pub const NACK: u32 = helpers::VIRGO_QUEUE_NACK;
+    /// Publish a message and wait for the reply.
+    pub const REQUEST: u32 = helpers::VIRGO_QUEUE_REQUEST;
+    /// Reply.
+    pub const REPLY: u32 = helpers::VIRGO_QUEUE_REPLY;
 }

@@ -84,6 +84,10 @@ impl WaitQueue {
         result
     }
 
+    pub(crate) fn as_ptr(&self) -> *mut bindings::wait_queue_head {
+        self.head.get()
+    }
+
     /// Lets all waiters look at their condition again. May be called in any context.
     pub fn wake_all(&self) {
         // SAFETY: `head` is initialised.

@@ -4,7 +4,13 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use crate::helpers;
+use crate::{
+    helpers,
+    waker::{
+        Target,
+        Waker, //
+    }, //
+};
 use core::{
     ops::Deref,
     ptr::NonNull, //
@@ -15,7 +21,8 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        LockClassKey, //
+        LockClassKey,
+        SetOnce, //
     },
     types::Opaque, //
 };
@@ -74,6 +81,30 @@ impl Queue {
         )?)
     }
 
+    /// Queues a piece of work that owns itself. It has run before the queue is destroyed, so its
+    /// code has to stay until then, and it must not hold the last reference on the queue. Any
+    /// context.
+    pub fn enqueue<W, const ID: u64>(&self, work: W) -> W::EnqueueOutput
+    where
+        W: kernel::workqueue::RawWorkItem<ID> + Send + 'static,
+    {
+        // SAFETY: By the invariant the queue is valid as long as `self`.
+        unsafe { kernel::workqueue::Queue::from_raw(self.0.as_ptr()) }.enqueue(work)
+    }
+
+    /// Creates a queue for work that others wait for: it goes before other work. At most
+    /// `max_active` pieces are under way on a processor.
+    ///
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn urgent(name: &CStr, max_active: c_int) -> Result<Arc<Self>> {
+        let flags = bindings::wq_flags_WQ_PERCPU | bindings::wq_flags_WQ_HIGHPRI;
+        Self::with_flags(name, flags, max_active)
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut bindings::workqueue_struct {
         self.0.as_ptr()
     }
@@ -114,6 +145,7 @@ pub struct Task<T: Run> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     queue: Arc<Queue>,
+    waker: SetOnce<Arc<Target>>,
     #[pin]
     data: T,
 }
@@ -138,6 +170,7 @@ impl<T: Run> Task<T> {
         try_pin_init!(Self {
             data <- data,
             queue,
+            waker: SetOnce::new(),
             // INVARIANT: Initialised with `entry`; the field pins it into the task.
             work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
                 // SAFETY: `slot` is valid for the closure; name and keys live for ever.
@@ -202,6 +235,32 @@ impl<T: Run> Task<T> {
         };
     }
 
+    /// Runs the work in `ms` milliseconds, also if it was to run at another time.
+    pub fn reschedule_after_ms(&self, ms: u32) {
+        // SAFETY: As in `schedule`.
+        unsafe {
+            bindings::mod_delayed_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                self.queue.as_ptr(),
+                self.work.get(),
+                bindings::__msecs_to_jiffies(ms),
+            )
+        };
+    }
+
+    /// Means to run the work for somebody who does not hold the task. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EAGAIN`] while another task gets its first one.
+    pub fn waker(&self) -> Result<Waker> {
+        if self.waker.as_ref().is_none() {
+            self.waker.populate(Target::new(self)?);
+        }
+        let target = self.waker.as_ref().ok_or(EAGAIN)?;
+        Ok(Waker::new(target.clone()))
+    }
+
     pub(crate) fn work_ptr(&self) -> *mut bindings::work_struct {
         // SAFETY: `work` points at a live delayed_work; only the address of a field is taken.
         unsafe { &raw mut (*self.work.get()).work }
@@ -236,6 +295,9 @@ impl<T: Run> Deref for Task<T> {
 #[pinned_drop]
 impl<T: Run> PinnedDrop for Task<T> {
     fn drop(self: Pin<&mut Self>) {
+        if let Some(target) = self.waker.as_ref() {
+            target.clear();
+        }
         // SAFETY: The work is initialised. After this it does not run and cannot be queued.
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }

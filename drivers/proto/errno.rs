@@ -84,6 +84,7 @@ errnos! {
     EPROTONOSUPPORT = 93, "another version of the protocol";
     EOPNOTSUPP = 95, "not supported";
     ECONNRESET = 104, "the other node lost the request";
+    ENOBUFS = 105, "the queue is full";
     ESHUTDOWN = 108, "stopped";
     ETIMEDOUT = 110, "no answer in time";
     ECONNREFUSED = 111, "refused";

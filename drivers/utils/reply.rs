@@ -19,7 +19,8 @@ use virgo_proto::{
 
 /// Why a command failed: for programs, and for people.
 pub struct Failure {
-    errno: Errno,
+    /// The error.
+    pub errno: Errno,
     reason: Reason,
 }
 

@@ -4,11 +4,13 @@
 
 use crate::{
     client::Client,
+    feed::Attached,
     reply::{
         Failure,
         Reply, //
     }, //
 };
+use core::net::Ipv4Addr;
 use kernel::{
     fmt,
     prelude::*, //
@@ -86,8 +88,12 @@ pub struct Command<S> {
 pub struct Caller<'a> {
     /// The configuration in force: also says the uid, and how long commands may wait.
     pub config: &'a Config,
+    /// Where it comes from.
+    pub from: Ipv4Addr,
+    /// Its session.
+    pub session: &'a Attached,
     /// Number of the session, never used again: what belongs to the session is found by it.
-    pub session: u64,
+    pub number: u64,
 }
 
 /// An operation that other nodes may request.

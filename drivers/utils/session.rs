@@ -216,7 +216,8 @@ impl<S: Service> Session<S> {
     /// # Errors
     ///
     /// What makes the connection useless; memory that is missing does, too.
-    fn advance(&self, state: &mut State, stream: &Stream) -> Result<Progress> {
+    fn advance(&self, state: &mut State, watch: &Task<Watch<Self>>) -> Result<Progress> {
+        let stream = &watch.socket;
         for _ in 0..BUDGET {
             if !state.output.is_empty() {
                 if !state.send(stream)? {
@@ -228,8 +229,13 @@ impl<S: Service> Session<S> {
                     self.limit(None);
                 }
             }
+            state.feed()?;
+            // What the peer says has its turn, too.
+            if !state.output.is_empty() && !stream.is_readable() {
+                continue;
+            }
             state.next = match state.next {
-                Next::Work => self.work(state)?,
+                Next::Work => self.work(state, watch)?,
                 Next::Finish => {
                     state.mode = Mode::Draining;
                     stream.finish();
@@ -248,7 +254,7 @@ impl<S: Service> Session<S> {
                     }
                     Some(n) => {
                         state.input.filled(n);
-                        self.work(state)?
+                        self.work(state, watch)?
                     }
                 },
             };
@@ -256,7 +262,7 @@ impl<S: Service> Session<S> {
         Ok(Progress::More)
     }
 
-    fn work(&self, state: &mut State) -> Result<Next> {
+    fn work(&self, state: &mut State, watch: &Task<Watch<Self>>) -> Result<Next> {
         let State {
             mode,
             input,
@@ -273,7 +279,7 @@ impl<S: Service> Session<S> {
                     Some(&byte) if byte == frame::MAGIC[0] => {
                         *mode = Mode::Handshake(Handshake::new());
                     }
-                    Some(_) => *mode = Mode::Text(Text::new()),
+                    Some(_) => *mode = Mode::Text(Text::new(watch.waker()?)),
                 },
                 Mode::Text(text) => return text.work(self, input, output),
                 Mode::Handshake(handshake) => match handshake.work(self, input, output)? {
@@ -311,8 +317,21 @@ enum Progress {
 }
 
 impl State {
+    /// If there is nothing else to do, takes what comes without being asked for.
+    fn feed(&mut self) -> Result {
+        match (&self.mode, self.next) {
+            (Mode::Text(text), Next::Receive(_)) if self.output.is_empty() => {
+                text.feed(&mut self.output)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Sends what waits. False if the network takes no more now.
     fn send(&mut self, stream: &Stream) -> Result<bool> {
+        if let (Mode::Text(text), 0) = (&self.mode, self.sent) {
+            text.settle()?;
+        }
         while let Some(rest @ [_, ..]) = self.output.get(self.sent..) {
             match stream.send(rest, b"")? {
                 Some(n) => self.sent += n,
@@ -338,7 +357,7 @@ impl<S: Service> Watcher for Session<S> {
             return;
         }
         let mut state = watch.inner.state.lock();
-        match watch.advance(&mut state, &watch.socket) {
+        match watch.advance(&mut state, watch) {
             Ok(Progress::Waiting) => (),
             Ok(Progress::More) => watch.schedule(),
             // An error is the connection's end; both are logged by who cares for them.

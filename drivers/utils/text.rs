@@ -3,6 +3,7 @@
 //! Text sessions: what people type into telnet.
 
 use crate::{
+    feed::Attached,
     input::Input,
     limits,
     reply::{
@@ -20,7 +21,10 @@ use crate::{
     }, //
 };
 use kernel::prelude::*;
-use linux::crypto;
+use linux::{
+    crypto,
+    waker::Waker, //
+};
 use virgo_config::Config;
 use virgo_proto::{
     command::Command,
@@ -39,6 +43,7 @@ pub(crate) struct Text {
     json: bool,
     /// Throwing away the rest of a line that was too long.
     skipping: bool,
+    attached: Attached,
 }
 
 /// What a line makes of the session.
@@ -48,13 +53,35 @@ enum After {
 }
 
 impl Text {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new(waker: Waker) -> Self {
         Text {
             splitter: Splitter::new(),
             authenticated: false,
             json: false,
             skipping: false,
+            attached: Attached::new(waker),
         }
+    }
+
+    /// Writes lines that nobody has asked for just now, if there are any.
+    pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
+        let Some(feed) = self.attached.feed() else {
+            return Ok(());
+        };
+        while output.len() < PIECE {
+            let mut line = Reply::new(output, self.json);
+            match feed.next(&mut line) {
+                Ok(false) => break,
+                Ok(true) => line.end(Ok(()))?,
+                Err(failure) => line.end(Err(failure))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes true what the answers say that wait to be sent.
+    pub(crate) fn settle(&self) -> Result {
+        self.attached.feed().map_or(Ok(()), |feed| feed.settle())
     }
 
     /// Carries out the lines at hand.
@@ -143,7 +170,9 @@ impl Text {
         }
         let caller = Caller {
             config,
-            session: session.number,
+            from: session.from,
+            session: &self.attached,
+            number: session.number,
         };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {

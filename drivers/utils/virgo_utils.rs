@@ -13,6 +13,7 @@ pub mod buffer;
 mod client;
 mod dial;
 mod exchange;
+mod feed;
 mod frames;
 pub mod functions;
 mod input;
@@ -21,6 +22,7 @@ mod limits;
 mod link;
 mod peers;
 mod reply;
+pub mod requests;
 mod server;
 mod service;
 mod session;
@@ -36,6 +38,10 @@ pub use backlog::{
 pub use client::{
     Client,
     Request, //
+};
+pub use feed::{
+    Attached,
+    Feed, //
 };
 pub use reply::{
     from_wire,
@@ -89,6 +95,7 @@ struct Utils;
 impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
+        requests::init();
         Ok(Utils)
     }
 }

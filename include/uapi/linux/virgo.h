@@ -448,4 +448,81 @@ struct virgo_readdir_args {
 };
 #define VIRGO_READDIR_ARGS_SIZE_VER0	40
 
+/* virgo_queue: operations. */
+#define VIRGO_QUEUE_CREATE	1 /* make a queue or topic; options at @data */
+#define VIRGO_QUEUE_DELETE	2
+#define VIRGO_QUEUE_PUBLISH	3 /* publish @messages; returns how many */
+#define VIRGO_QUEUE_OPEN	4 /* subscribe; options at @data; returns a descriptor */
+#define VIRGO_QUEUE_TAKE	5 /* take messages into @messages; returns how many */
+#define VIRGO_QUEUE_ACK		6 /* the messages with these ids are done; returns how many */
+#define VIRGO_QUEUE_NACK	7 /* give them back, for after their delay_ms */
+#define VIRGO_QUEUE_REQUEST	8 /* publish @messages[0], reply to @data; returns its length */
+#define VIRGO_QUEUE_REPLY	9 /* @messages[0].id is done, reply at its data */
+
+/* struct virgo_message: flags. */
+#define VIRGO_MESSAGE_REQUEST	(1U << 0) /* set by take: somebody waits for a reply */
+
+/**
+ * struct virgo_message - a message that is published or taken
+ * @id:          take: set; ack, nack, reply: of which message
+ * @position:    set: number in the queue or topic that it was published to
+ * @data:        user address of the bytes
+ * @subject:     take: user address for the name that it was published to
+ * @len:         bytes at @data; take: room there, set to the message's bytes,
+ *               which are more than the room if not all is there
+ * @subject_len: take: room at @subject, set likewise
+ * @delay_ms:    publish: until it can be taken; nack: until it can be again
+ * @priority:    publish: 0 to 9, larger is sooner; 4 is usual
+ * @deliveries:  take: set: how often it was taken, this time included
+ * @flags:       0; take: set: VIRGO_MESSAGE_*
+ */
+struct virgo_message {
+	__aligned_u64 id;
+	__aligned_u64 position;
+	__aligned_u64 data;
+	__aligned_u64 subject;
+	__u32 len;
+	__u32 subject_len;
+	__u32 delay_ms;
+	__u32 priority;
+	__u32 deliveries;
+	__u32 flags;
+};
+#define VIRGO_MAX_MESSAGES	1024 /* in one virgo_queue */
+
+/**
+ * struct virgo_queue_args - use a queue or topic
+ * @op:         VIRGO_QUEUE_*
+ * @flags:      must be 0
+ * @node:       whose queue; 0 is this node, and so it is for OPEN
+ * @timeout_ms: longest wait, for room, messages or a reply; 0 means the
+ *              configured deadline
+ * @name:       user address of the name or, for OPEN, the pattern
+ * @name_len:   bytes there; 0 for operations on @fd
+ * @fd:         from OPEN, for TAKE, ACK, NACK and REPLY; otherwise -1
+ * @messages:   user address of an array of struct virgo_message
+ * @data:       user address of options, or for the reply of a request
+ * @count:      messages there, at most VIRGO_MAX_MESSAGES
+ * @len:        bytes at @data
+ *
+ * A queue that is named is taken from for all programs of this node together:
+ * any of them may acknowledge what one has taken. The descriptor is readable
+ * (poll, epoll) when TAKE would return a message at once. Publish returns how
+ * many messages were accepted, an error if not even the first one was.
+ */
+struct virgo_queue_args {
+	__u32 op;
+	__u32 flags;
+	__u32 node;
+	__u32 timeout_ms;
+	__aligned_u64 name;
+	__u32 name_len;
+	__s32 fd;
+	__aligned_u64 messages;
+	__aligned_u64 data;
+	__u32 count;
+	__u32 len;
+};
+#define VIRGO_QUEUE_ARGS_SIZE_VER0	56
+
 #endif /* _UAPI_LINUX_VIRGO_H */

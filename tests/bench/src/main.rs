@@ -8,6 +8,7 @@
 mod cpupooling;
 mod idle;
 mod mempool;
+mod queue;
 mod report;
 mod support;
 
@@ -25,7 +26,7 @@ pub struct Bench {
 }
 
 /// First the one that wants a node where nothing has happened.
-const BENCHES: &[Bench] = &[idle::BENCH, mempool::BENCH, cpupooling::BENCH];
+const BENCHES: &[Bench] = &[idle::BENCH, mempool::BENCH, cpupooling::BENCH, queue::BENCH];
 
 fn main() -> Result<()> {
     let top = PathBuf::from(env::var_os("VIRGO_TOP").context("VIRGO_TOP is not set")?);

@@ -135,10 +135,19 @@ fn divert(node: &Node, lines: &[&str]) -> Result<Vec<String>> {
 }
 
 /// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
+/// Unloads the queue, for the time of `during`.
+fn without_queue<T>(node: &Node, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    sh(node, "rmmod virgo_queue")?;
+    let result = during();
+    sh(node, "insmod /lib/virgo/virgo_queue.ko")?;
+    result
+}
+
 fn no_queue(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let before = runs(&node)?;
-    let replies = divert(&node, &[TEST_MODULE, "clone noop", "functions"])?;
+    let commands = [TEST_MODULE, "clone noop", "functions"];
+    let replies = without_queue(&node, || divert(&node, &commands))?;
     for reply in &replies[..2] {
         ensure!(reply.starts_with("ERR ENODEV "), "{reply}");
     }
@@ -166,7 +175,10 @@ fn diversion(cluster: &Cluster) -> Result<()> {
         ("clone on=1 async echo \"a  b\"", "echo \"a  b\""),
     ];
     let before = runs(&node)?;
-    sh(&node, "insmod /lib/virgo/tests/virgo_test_push.ko")?;
+    sh(
+        &node,
+        "rmmod virgo_queue; insmod /lib/virgo/tests/virgo_test_push.ko",
+    )?;
     let typed: Vec<_> = lines.iter().map(|&(line, _)| line).collect();
     let replies = divert(&node, &[&typed[..], &["full", "stats"]].concat());
     // By system call it is a function like others, and what is called is called.
@@ -174,7 +186,10 @@ fn diversion(cluster: &Cluster) -> Result<()> {
         &node,
         "virgo clone --on 2 kingcobra_push called && virgo jobs",
     );
-    sh(&node, "rmmod virgo_test_push")?;
+    sh(
+        &node,
+        "rmmod virgo_test_push; insmod /lib/virgo/virgo_queue.ko",
+    )?;
     let replies = replies?;
     let console = node.console()?;
     for ((line, pushed), reply) in lines.iter().zip(&replies) {

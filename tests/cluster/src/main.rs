@@ -12,9 +12,11 @@ mod faults;
 mod files;
 mod functions;
 mod guest;
+mod kingcobra;
 mod modules;
 mod pool;
 mod programs;
+mod queue;
 mod quiet;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -46,6 +48,8 @@ fn main() -> Result<ExitCode> {
         files::TESTS,
         functions::TESTS,
         programs::TESTS,
+        queue::TESTS,
+        kingcobra::TESTS,
         modules::TESTS,
         faults::TESTS,
     ]

@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod frame;
 mod line;
+mod queue;
 mod slots;
 
 /// A target: panics if `virgo-proto` breaks a promise on these bytes.
@@ -19,6 +20,7 @@ pub fn target(name: &str) -> Option<Target> {
         "config" => config::check,
         "frame" => frame::check,
         "line" => line::check,
+        "queue" => queue::check,
         "slots" => slots::check,
         _ => return None,
     })

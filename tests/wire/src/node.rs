@@ -14,6 +14,9 @@ pub(crate) const MEMPOOL: u16 = 30000;
 /// The processor pool's port.
 pub(crate) const CPUPOOLING: u16 = 10000;
 
+/// The queue's port.
+pub(crate) const QUEUE: u16 = 60000;
+
 /// The sample service's port: it repeats what it is told.
 pub(crate) const ECHO: u16 = 7007;
 

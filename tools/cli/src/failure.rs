@@ -33,6 +33,8 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(error) = error.downcast_ref::<virgo::Error>() {
         return if error.is_of_file() {
             file_advice(error.errno())
+        } else if error.is_of_queue() {
+            queue_advice(error.errno())
         } else if error.is_of_call() {
             job_advice(error.errno())
         } else {
@@ -134,6 +136,30 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         libc::ESHUTDOWN => {
             "somebody has stopped the service: write 'start' to \
              /sys/kernel/debug/virgo/cloudfs/peers"
+        }
+        _ => return None,
+    })
+}
+
+/// What can be done about the error of a system call about a queue.
+fn queue_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOSYS => {
+            "the module virgo_queue is not loaded (insmod it after virgo_config and virgo_utils), \
+             or this is not a kernel with the VIRGO system calls"
+        }
+        libc::ENOENT => {
+            "'virgo queue create' makes a queue; 'virgo queue list' shows those of this node"
+        }
+        libc::ENOBUFS => "take messages out, or create it with a larger messages= or bytes=",
+        libc::EINVAL => "'virgo queue help create' says what names and options there are",
+        libc::ESTALE => "it was acknowledged already, or its time was over and others may have it",
+        libc::EUSERS => "load virgo_queue with a larger max_queues",
+        libc::ENOMEM => "take messages out, or load virgo_queue with a larger max_bytes",
+        libc::ETIMEDOUT => "nothing came in time; --timeout gives it longer",
+        libc::ENODEV => "'virgo nodes' shows the nodes",
+        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ECONNRESET => {
+            "'virgo nodes --ping' shows which nodes answer"
         }
         _ => return None,
     })

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 use virgo::{Id, On, Place, abi::MAX_CALLS};
 
@@ -77,6 +77,12 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "JOB")]
         jobs: Vec<u64>,
     },
+    /// Publish and take messages
+    #[command(subcommand)]
+    Queue(QueueCommand),
+    /// Have requests done, and see the record of them
+    #[command(subcommand)]
+    Kingcobra(KingcobraCommand),
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),
@@ -223,6 +229,160 @@ pub(crate) struct List {
     /// NODE:/PATH, or /PATH in an export of this node
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<String>,
+}
+
+/// A queue or topic.
+#[derive(Debug, Args)]
+pub(crate) struct Named {
+    /// Its name, such as orders.eu
+    pub(crate) name: String,
+    /// The number of the node that has it [default: this node]
+    #[arg(long, value_name = "NODE")]
+    pub(crate) node: Option<u32>,
+    /// How long to wait, such as 2s [default: as configured]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueCommand {
+    /// Make a queue or topic
+    ///
+    /// Options: topic, messages=N, bytes=N, policy=block|reject|drop-oldest, ack=MS, unacked=N,
+    /// deliveries=N, dead=NAME, keep=N, bind=PATTERN, durable (docs/queue.md).
+    Create {
+        #[command(flatten)]
+        queue: Named,
+        /// Words such as ack=5000 policy=block
+        #[arg(value_name = "OPTION")]
+        options: Vec<String>,
+    },
+    /// Delete a queue or topic, with its messages
+    Delete {
+        #[command(flatten)]
+        queue: Named,
+    },
+    /// Publish a message
+    Pub {
+        #[command(flatten)]
+        queue: Named,
+        /// The message [default: standard input]
+        data: Option<OsString>,
+        /// 0 to 9, larger is sooner
+        #[arg(long, default_value = "4", value_parser = clap::value_parser!(u8).range(..10))]
+        priority: u8,
+        /// When it can be taken, such as 2s from now
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        delay: Option<Duration>,
+        /// Each line is a message
+        #[arg(long)]
+        lines: bool,
+    },
+    /// Take messages and print them, a line each
+    Take {
+        #[command(flatten)]
+        queue: Named,
+        /// How many at most; it waits for the first
+        #[arg(long, default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1024))]
+        count: u32,
+        /// Do not acknowledge them: ack does, or others get them when their time is over
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Acknowledge messages that were taken with --keep
+    Ack {
+        #[command(flatten)]
+        queue: Named,
+        /// Their ids, as take --json prints them
+        #[arg(required = true, value_name = "ID")]
+        messages: Vec<u64>,
+    },
+    /// Print what comes to a queue, topic or pattern of this node
+    ///
+    /// Options: ack, group=NAME, from=POSITION, messages=N, bytes=N, policy=P (docs/queue.md).
+    Sub {
+        /// A name, or a pattern such as 'orders.*' or 'orders.>'
+        pattern: String,
+        /// Words such as group=workers
+        #[arg(value_name = "OPTION")]
+        options: Vec<String>,
+        /// End after so many messages
+        #[arg(long)]
+        count: Option<usize>,
+        /// End after so long
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+    },
+    /// Publish a request, wait for the reply, and print it
+    Req {
+        #[command(flatten)]
+        queue: Named,
+        /// The request
+        data: OsString,
+    },
+    /// Answer the requests that come to a queue of this node with what a command prints
+    ///
+    /// The request is the command's input.
+    Serve {
+        /// The queue; it is made if it is not there
+        name: String,
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+    /// List the queues, topics and subscriptions of this node (as root)
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KingcobraCommand {
+    /// Show requests and replies, a line each: when, from whom, which of the two, what (as root)
+    Log {
+        /// A log [default: this node's, /var/log/kingcobra/REQUEST_REPLY.queue]
+        file: Option<PathBuf>,
+    },
+    /// Send a request, wait for the reply, and print it
+    ///
+    /// A request that begins with 'problem:' or 'suggestion:' is of that type.
+    Ask {
+        /// The number of the node that is to do it [default: this node]
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
+        /// How long to wait, such as 2s [default: as configured]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        timeout: Option<Duration>,
+        /// The request
+        request: OsString,
+    },
+    /// Answer the requests of this node's KingCobra with what a command prints
+    ///
+    /// The request is the command's input.
+    Serve {
+        /// Requests of which type
+        #[arg(long = "type", value_enum, default_value = "service")]
+        kind: RequestType,
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
+    },
+}
+
+/// Types of requests.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum RequestType {
+    Service,
+    Problem,
+    Suggestion,
+}
+
+impl From<RequestType> for virgo::kingcobra::Type {
+    fn from(kind: RequestType) -> Self {
+        match kind {
+            RequestType::Service => Self::Service,
+            RequestType::Problem => Self::Problem,
+            RequestType::Suggestion => Self::Suggestion,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

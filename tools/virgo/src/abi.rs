@@ -386,6 +386,82 @@ pub struct ReaddirArgs {
     pub reserved: u32,
 }
 
+/// Operations of [`QueueArgs`].
+#[expect(missing_docs, reason = "docs/syscalls.md describes them")]
+pub mod queue_op {
+    pub const CREATE: u32 = 1;
+    pub const DELETE: u32 = 2;
+    pub const PUBLISH: u32 = 3;
+    pub const OPEN: u32 = 4;
+    pub const TAKE: u32 = 5;
+    pub const ACK: u32 = 6;
+    pub const NACK: u32 = 7;
+    pub const REQUEST: u32 = 8;
+    pub const REPLY: u32 = 9;
+}
+
+/// Flag of [`Message`], set by the kernel: somebody waits for a reply.
+pub const MESSAGE_REQUEST: u32 = 1 << 0;
+
+/// Most messages in one `virgo_queue`.
+pub const MAX_MESSAGES: usize = 1024;
+
+/// A message that is published or taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Message {
+    /// Of which message; set by take.
+    pub id: u64,
+    /// Set by take: number in the queue or topic that it was published to.
+    pub position: u64,
+    /// Address of the bytes.
+    pub data: u64,
+    /// Take: address for the name that it was published to.
+    pub subject: u64,
+    /// Bytes at `data`; take: room there, set to the message's bytes.
+    pub len: u32,
+    /// Take: room at `subject`, set likewise.
+    pub subject_len: u32,
+    /// Until it can be taken, or taken again.
+    pub delay_ms: u32,
+    /// 0 to 9, larger is sooner.
+    pub priority: u32,
+    /// Set by take: how often it was taken.
+    pub deliveries: u32,
+    /// 0; set: [`MESSAGE_REQUEST`].
+    pub flags: u32,
+}
+
+/// Arguments of `virgo_queue`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct QueueArgs {
+    /// One of [`queue_op`].
+    pub op: u32,
+    /// Must be 0.
+    pub flags: u32,
+    /// Whose queue; 0 is this node.
+    pub node: u32,
+    /// Longest wait; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Address of the name or pattern.
+    pub name: u64,
+    /// Bytes there.
+    pub name_len: u32,
+    /// Descriptor, if there is no name.
+    pub fd: i32,
+    /// Address of an array of [`Message`].
+    pub messages: u64,
+    /// Address of options, or for a reply.
+    pub data: u64,
+    /// Messages.
+    pub count: u32,
+    /// Bytes at `data`.
+    pub len: u32,
+}
+
+const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
+const _: () = assert!(size_of::<QueueArgs>() == 56 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
@@ -469,6 +545,23 @@ mod tests {
             assert_eq!(defines(name), [("", "(1U << 0)")]);
             assert_eq!(flag, 1 << 0);
         }
+        let operations = [
+            ("CREATE", queue_op::CREATE),
+            ("DELETE", queue_op::DELETE),
+            ("PUBLISH", queue_op::PUBLISH),
+            ("OPEN", queue_op::OPEN),
+            ("TAKE", queue_op::TAKE),
+            ("ACK", queue_op::ACK),
+            ("NACK", queue_op::NACK),
+            ("REQUEST", queue_op::REQUEST),
+            ("REPLY", queue_op::REPLY),
+            ("ARGS_SIZE_VER0", 56),
+        ];
+        assert_eq!(numbers("VIRGO_QUEUE_"), operations);
+        assert_eq!(defines("VIRGO_MESSAGE_"), [("REQUEST", "(1U << 0)")]);
+        assert_eq!(MESSAGE_REQUEST, 1 << 0);
+        assert_eq!(defines("VIRGO_MAX_MESSAGES"), [("", "1024")]);
+        assert_eq!(MAX_MESSAGES, 1024);
         assert_eq!(defines("VIRGO_MAX_CALLS"), [("", "1000")]);
         assert_eq!(MAX_CALLS, 1000);
     }
@@ -546,6 +639,35 @@ mod tests {
                 ["calls", "count", "flags", "timeout_ms", "reserved"]
             );
         }
+        assert_members!(
+            "virgo_message",
+            Message,
+            id,
+            position,
+            data,
+            subject,
+            len,
+            subject_len,
+            delay_ms,
+            priority,
+            deliveries,
+            flags
+        );
+        assert_members!(
+            "virgo_queue_args",
+            QueueArgs,
+            op,
+            flags,
+            node,
+            timeout_ms,
+            name,
+            name_len,
+            fd,
+            messages,
+            data,
+            count,
+            len
+        );
         assert_members!("virgo_cancel_args", CancelArgs, job, flags, timeout_ms);
         assert_members!(
             "virgo_open_args",
@@ -650,6 +772,7 @@ mod tests {
             ("RENAME", size_of::<RenameArgs>()),
             ("MKDIR", size_of::<MkdirArgs>()),
             ("READDIR", size_of::<ReaddirArgs>()),
+            ("QUEUE", size_of::<QueueArgs>()),
         ];
         for (name, size) in sizes {
             let define = format!("VIRGO_{name}_ARGS_SIZE_VER0");

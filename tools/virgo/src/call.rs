@@ -3,8 +3,9 @@
 #![expect(unsafe_code, reason = "system calls take addresses")]
 
 use crate::abi::{
-    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, MkdirArgs,
-    OpenArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs, UnlinkArgs, WaitArgs, nr,
+    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, Message,
+    MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
+    UnlinkArgs, WaitArgs, nr,
 };
 use libc::{c_int, c_long};
 use std::{
@@ -302,6 +303,101 @@ pub(crate) fn readdir(name: &CStr, next: &mut u64, data: &mut [u8], timeout_ms: 
         outcome(unsafe { libc::syscall(nr::READDIR, &raw mut args, size_of::<ReaddirArgs>()) })?;
     *next = args.next;
     Ok(n)
+}
+
+/// Arguments of `virgo_queue`, and the memory that they name.
+///
+/// # Invariants
+///
+/// The addresses and lengths in `args` and in `messages` are those of memory that is borrowed for
+/// `'a`, or 0.
+#[derive(Default)]
+pub(crate) struct Queue<'a> {
+    args: QueueArgs,
+    messages: Vec<Message>,
+    memory: PhantomData<(&'a [u8], &'a mut [u8])>,
+}
+
+impl<'a> Queue<'a> {
+    /// No messages; what `args` says of addresses and lengths does not count.
+    pub(crate) fn new(args: QueueArgs, name: &'a [u8]) -> Self {
+        Self {
+            // INVARIANT: Borrowed, or 0.
+            args: QueueArgs {
+                name: name.as_ptr().expose_provenance() as u64,
+                name_len: length(name),
+                messages: 0,
+                data: 0,
+                count: 0,
+                len: 0,
+                ..args
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Adds bytes to be read.
+    pub(crate) fn data(mut self, data: &'a [u8]) -> Self {
+        // INVARIANT: Borrowed.
+        self.args.data = data.as_ptr().expose_provenance() as u64;
+        self.args.len = length(data);
+        self
+    }
+
+    /// Adds room for bytes.
+    pub(crate) fn room(mut self, room: &'a mut [u8]) -> Self {
+        self.args.len = length(room);
+        // INVARIANT: Borrowed.
+        self.args.data = room.as_mut_ptr().expose_provenance() as u64;
+        self
+    }
+
+    /// Adds a message with `data` to be read; what it says of addresses and lengths does not count.
+    pub(crate) fn push(&mut self, message: Message, data: &'a [u8]) {
+        self.messages.push(Message {
+            // INVARIANT: Borrowed.
+            data: data.as_ptr().expose_provenance() as u64,
+            len: length(data),
+            subject: 0,
+            subject_len: 0,
+            ..message
+        });
+    }
+
+    /// Adds room for a message.
+    pub(crate) fn push_room(&mut self, data: &'a mut [u8], subject: &'a mut [u8]) {
+        self.messages.push(Message {
+            // INVARIANT: Borrowed.
+            len: length(data),
+            data: data.as_mut_ptr().expose_provenance() as u64,
+            subject_len: length(subject),
+            subject: subject.as_mut_ptr().expose_provenance() as u64,
+            ..Message::default()
+        });
+    }
+
+    /// The messages as the last call has left them. The rooms can be read then.
+    pub(crate) fn into_messages(self) -> Vec<Message> {
+        self.messages
+    }
+
+    /// `virgo_queue`.
+    pub(crate) fn call(&mut self, op: u32) -> Outcome {
+        let args = QueueArgs {
+            op,
+            messages: self.messages.as_mut_ptr().expose_provenance() as u64,
+            count: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            ..self.args
+        };
+        // SAFETY: The call reads `args`, and reads and writes the `count` messages there. By the
+        // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
+        // operations that write to a message's or the call's data are made with room for it only.
+        outcome(unsafe { libc::syscall(nr::QUEUE, &raw const args, size_of::<QueueArgs>()) })
+    }
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
 fn outcome(returned: c_long) -> Outcome {

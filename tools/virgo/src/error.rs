@@ -68,6 +68,9 @@ pub(crate) enum Tried {
         what: &'static str,
         name: String,
     },
+    Queue {
+        what: &'static str,
+    },
 }
 
 impl Error {
@@ -88,6 +91,11 @@ impl Error {
         matches!(self.tried, Tried::File { .. })
     }
 
+    /// Whether the use of a queue has failed.
+    pub fn is_of_queue(&self) -> bool {
+        matches!(self.tried, Tried::Queue { .. })
+    }
+
     /// The error number, as in `<errno.h>`.
     pub fn errno(&self) -> c_int {
         self.errno
@@ -101,7 +109,8 @@ impl Error {
             | Tried::Wait { .. }
             | Tried::WaitAny { .. }
             | Tried::Cancel { .. }
-            | Tried::File { .. } => None,
+            | Tried::File { .. }
+            | Tried::Queue { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -124,6 +133,7 @@ impl Display for Tried {
             Self::WaitAny { count } => write!(f, "wait for {count} jobs"),
             Self::Cancel { job } => write!(f, "cancel job {job}"),
             Self::File { what, name } => write!(f, "{what} {name}"),
+            Self::Queue { what } => f.write_str(what),
         }
     }
 }

@@ -37,6 +37,21 @@
 //! # Ok::<(), virgo::Error>(())
 //! ```
 //!
+//! A [`queue`] brings messages from program to program, on one node or between nodes:
+//!
+//! ```no_run
+//! use virgo::queue::Queue;
+//!
+//! let orders = Queue::new("orders").on(2);
+//! orders.create("ack=5000")?;
+//! orders.publish(b"one")?;
+//! for message in orders.take(10)? {
+//!     println!("{:?}", message.data);
+//!     orders.ack(message.id)?;
+//! }
+//! # Ok::<(), virgo::Error>(())
+//! ```
+//!
 //! Every call ends by its deadline: the one that the node's configuration sets, or one of the
 //! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
 //!
@@ -50,7 +65,9 @@ mod clone;
 mod error;
 mod files;
 mod id;
+pub mod kingcobra;
 mod memory;
+pub mod queue;
 pub mod status;
 
 pub use allocation::{Allocation, ParsePlaceError, Place};

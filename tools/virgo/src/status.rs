@@ -18,11 +18,13 @@
 mod config;
 mod cpupool;
 mod peers;
+mod queues;
 mod stats;
 
 pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use peers::{Peer, Peers};
+pub use queues::{Queue, Queues};
 pub use stats::{Operation, Stats};
 
 use std::{
@@ -125,6 +127,15 @@ impl Status {
     /// See [`Error`].
     pub fn cpupool(&self) -> Result<Cpupool, Error> {
         read(&self.root.join("cpupooling").join("state"))
+    }
+
+    /// The queues and topics of this node.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn queues(&self) -> Result<Queues, Error> {
+        read(&self.root.join("queue").join("state"))
     }
 
     fn config_file(&self) -> PathBuf {

@@ -121,7 +121,7 @@ fn nats(address: &str) -> Result<()> {
     })
 }
 
-fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
+pub fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
     let mut stream = TcpStream::connect((address, 4222))?;
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream.try_clone()?);
@@ -133,7 +133,7 @@ fn nats_session(address: &str) -> Result<(TcpStream, BufReader<TcpStream>)> {
 }
 
 /// Reads a line that is not the server's PING, which need not be answered for minutes.
-fn next_line(lines: &mut impl BufRead, line: &mut String) -> Result<()> {
+pub fn next_line(lines: &mut impl BufRead, line: &mut String) -> Result<()> {
     loop {
         line.clear();
         ensure!(lines.read_line(line)? > 0, "the server has hung up");
@@ -143,7 +143,7 @@ fn next_line(lines: &mut impl BufRead, line: &mut String) -> Result<()> {
     }
 }
 
-fn expect(lines: &mut impl BufRead, expected: &str) -> Result<()> {
+pub fn expect(lines: &mut impl BufRead, expected: &str) -> Result<()> {
     let mut line = String::new();
     next_line(lines, &mut line)?;
     ensure!(

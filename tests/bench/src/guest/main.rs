@@ -8,6 +8,7 @@
 
 mod cpupooling;
 mod mempool;
+mod queue;
 mod session;
 
 use anyhow::{Context, Result};
@@ -17,7 +18,11 @@ use std::{env, time::Instant};
 type Measurement = fn(argument: &str) -> Result<()>;
 
 /// All that can be measured, by name.
-const MEASUREMENTS: &[&[(&str, Measurement)]] = &[mempool::MEASUREMENTS, cpupooling::MEASUREMENTS];
+const MEASUREMENTS: &[&[(&str, Measurement)]] = &[
+    mempool::MEASUREMENTS,
+    cpupooling::MEASUREMENTS,
+    queue::MEASUREMENTS,
+];
 
 fn main() -> Result<()> {
     let name = env::args().nth(1).unwrap_or_default();

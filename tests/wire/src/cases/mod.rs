@@ -13,6 +13,7 @@ mod lines;
 mod mutation;
 mod objects;
 mod pool;
+mod queue;
 mod requests;
 mod stalled;
 
@@ -45,6 +46,7 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("objects", objects::SUITE),
         ("calls", calls::SUITE),
         ("clone", clone::SUITE),
+        ("queue", queue::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("crowd", crowd::SUITE),
         ("stalled", stalled::SUITE),

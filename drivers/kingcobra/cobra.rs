@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! From request to reply.
+
+use crate::log::{
+    self,
+    Log, //
+};
+use core::net::Ipv4Addr;
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    }, //
+};
+use linux::{
+    deadline::{
+        wall,
+        Deadline, //
+    },
+    work::Queue, //
+};
+use virgo_proto::kingcobra::{
+    kind,
+    Kind,
+    Record,
+    Type, //
+};
+use virgo_utils::{
+    functions::{
+        self,
+        Call,
+        Output, //
+    },
+    requests::{
+        self,
+        Handler,
+        ReplyTo,
+        Request, //
+    }, //
+};
+
+/// Requests that are being done or wait for that; others come again.
+const MAX_JOBS: u32 = 1024;
+
+/// Most bytes of a reply.
+const MAX_REPLY: usize = 32 * 1024;
+
+/// What a request is answered that nobody is there for.
+const NOBODY: &[u8] = b"received, and on record; no service is registered for such requests";
+
+/// The state of the module.
+#[pin_data]
+pub(crate) struct Cobra {
+    #[pin]
+    log: Log,
+    persist: bool,
+    /// Requests under way.
+    jobs: Atomic<u32>,
+}
+
+impl Cobra {
+    pub(crate) fn new(persist: bool) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                log <- Log::new(),
+                persist,
+                jobs: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn write(&self, record: &Record<'_>, sync: bool) -> Result {
+        match self.persist {
+            true => self.log.write(record, sync),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Takes requests. Not the jobs' to hold: with it goes the queue that they run on.
+pub(crate) struct Front {
+    cobra: Arc<Cobra>,
+    work: Arc<Queue>,
+}
+
+impl Front {
+    pub(crate) fn handler(cobra: Arc<Cobra>, work: Arc<Queue>) -> Result<Arc<dyn Handler>> {
+        let front: Arc<dyn Handler> = Arc::new(Front { cobra, work }, GFP_KERNEL)?;
+        Ok(front)
+    }
+}
+
+impl Handler for Front {
+    fn handle(&self, request: &Request<'_>) -> Result {
+        let count = self.cobra.jobs.fetch_add(1, Relaxed);
+        let job = match count {
+            MAX_JOBS.. => Err(EAGAIN),
+            _ => Job::new(self.cobra.clone(), request),
+        };
+        let job = job.inspect_err(|_| {
+            self.cobra.jobs.fetch_sub(1, Relaxed);
+        })?;
+        self.work.enqueue(job);
+        Ok(())
+    }
+}
+
+/// A request being done.
+#[pin_data]
+struct Job {
+    cobra: Arc<Cobra>,
+    data: KVec<u8>,
+    from: Ipv4Addr,
+    reply: Option<ReplyTo>,
+    /// When it came: seconds and nanoseconds.
+    time: (u64, u32),
+    #[pin]
+    work: Work<Job>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Job { self.work }
+}
+
+impl Job {
+    fn new(cobra: Arc<Cobra>, request: &Request<'_>) -> Result<Pin<KBox<Self>>> {
+        let mut data = KVec::with_capacity(request.data.len(), GFP_KERNEL)?;
+        data.extend_from_slice(request.data, GFP_KERNEL)?;
+        KBox::pin_init(
+            pin_init!(Job {
+                cobra,
+                data,
+                from: request.from,
+                reply: request.reply,
+                time: wall(),
+                work <- new_work!("virgo_kingcobra"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn record<'a>(&self, kind: Kind, payload: &'a [u8]) -> Record<'a> {
+        Record {
+            kind,
+            address: self.from.to_bits(),
+            seconds: self.time.0,
+            nanos: self.time.1,
+            payload,
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        let config = virgo_config::node().map(|node| node.config());
+        Deadline::after_ms(config.map_or(5000, |config| config.deadline_ms))
+    }
+
+    /// Does it, whatever it is.
+    fn run(&self) {
+        match kind(&self.data) {
+            // What was replied is for who has asked, and is never answered.
+            Some(Kind::Reply) => match Record::parse(&self.data) {
+                Some(reply) => {
+                    let written = self.cobra.write(&reply, false);
+                    self.publish(&reply, written);
+                }
+                None => self.malformed(),
+            },
+            // The header is ours to write, with the address that it really comes from.
+            Some(Kind::Request) => match Record::parse(&self.data) {
+                Some(request) => self.answer(request.payload),
+                None => self.malformed(),
+            },
+            None => self.answer(&self.data),
+        }
+    }
+
+    fn malformed(&self) {
+        let text = b"not a record: expected REQUEST#address#seconds:nanoseconds#payload";
+        self.give(text);
+    }
+
+    /// Tells who waits, if anybody does.
+    fn give(&self, reply: &[u8]) {
+        if let Some(to) = self.reply {
+            // It has gone, or its node has.
+            let _ = requests::answer(to, reply, self.deadline());
+        }
+    }
+
+    fn answer(&self, payload: &[u8]) {
+        let written = self
+            .cobra
+            .write(&self.record(Kind::Request, payload), false);
+        let reply = match written {
+            Ok(()) => self.ask(payload),
+            Err(e) => Err(e),
+        };
+        let mut text = KVec::new();
+        let bytes = match &reply {
+            Ok(reply) => reply.as_slice(),
+            Err(e) => {
+                let name = virgo_utils::to_wire(*e);
+                let reason = CString::try_from_fmt(fmt!("ERR {} {}", name.name(), name.text()));
+                let _ = reason.map(|reason| text.extend_from_slice(reason.to_bytes(), GFP_KERNEL));
+                &text
+            }
+        };
+        let record = self.record(Kind::Reply, bytes);
+        // On disk, and with it the request, before anybody is told.
+        let written = self.cobra.write(&record, true);
+        if let Err(e) = &written {
+            let name = virgo_utils::to_wire(*e).name();
+            kernel::pr_warn_once!("no record of a reply: {name}; others may follow\n");
+        }
+        self.publish(&record, written);
+    }
+
+    /// What comes of a request: what the function says that is registered for its type, or else a
+    /// program that serves the queue.
+    fn ask(&self, payload: &[u8]) -> Result<KVec<u8>> {
+        let (kind, about) = Type::of(payload);
+        if let Some(function) = functions::find(kind.function().as_bytes()) {
+            let mut output = Output::new(MAX_REPLY);
+            if function.check(&[about]).is_err() {
+                return Err(EINVAL);
+            }
+            function.run(&mut Call {
+                uid: 0,
+                deadline: self.deadline(),
+                cancelled: &Atomic::new(false),
+                args: &[about],
+                output: &mut output,
+            })?;
+            return copy(&output.bytes);
+        }
+        let request = Request {
+            data: about,
+            from: self.from,
+            reply: None,
+        };
+        match requests::ask(kind.queue().as_bytes(), &request, self.deadline()) {
+            Err(ENOENT) => copy(NOBODY),
+            reply => reply,
+        }
+    }
+
+    /// Brings a reply to who has asked: who waits for it, and who has subscribed to
+    /// `kingcobra.replies.ADDRESS`, here and on the node with that address.
+    fn publish(&self, reply: &Record<'_>, written: Result) {
+        if written.is_err() {
+            return self.give(b"ERR ENOSPC it is not on record");
+        }
+        let text = || -> Result<KVec<u8>> {
+            let head = log::head(reply)?;
+            let mut text = KVec::with_capacity(head.to_bytes().len(), GFP_KERNEL)?;
+            text.extend_from_slice(head.to_bytes(), GFP_KERNEL)?;
+            text.extend_from_slice(reply.payload, GFP_KERNEL)?;
+            Ok(text)
+        };
+        let (Ok(text), Ok(subject)) = (
+            text(),
+            CString::try_from_fmt(fmt!("kingcobra.replies.{:x}", reply.address)),
+        ) else {
+            return;
+        };
+        self.give(&text);
+        let request = Request {
+            data: &text,
+            from: self.from,
+            reply: None,
+        };
+        // That nobody wants it is no error.
+        let subject = subject.to_bytes();
+        let _ = requests::publish(0, subject, &request, self.deadline());
+        let Ok(node) = virgo_config::node() else {
+            return;
+        };
+        let config = node.config();
+        let theirs = Ipv4Addr::from_bits(reply.address);
+        let mut numbers = 1..=virgo_proto::config::MAX_NODES as u8;
+        let at = numbers.find(|&number| config.nodes.address(number) == Some(theirs));
+        if let Some(number) = at.filter(|&number| number != config.me) {
+            let _ = requests::publish(number, subject, &request, self.deadline());
+        }
+    }
+}
+
+fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
+    copy.extend_from_slice(bytes, GFP_KERNEL)?;
+    Ok(copy)
+}
+
+impl WorkItem for Job {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>) {
+        Job::run(&this);
+        this.cobra.jobs.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The record of requests and replies: a line each, readable by people.
+
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::Mutex, //
+};
+use linux::append::AppendFile;
+use virgo_proto::kingcobra::{
+    escape,
+    Record,
+    LINE_END, //
+};
+
+const PATH: &CStr = c"/var/log/kingcobra/REQUEST_REPLY.queue";
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Log {
+    /// Held while a line is written, so that lines do not mix.
+    #[pin]
+    writing: Mutex<()>,
+}
+
+impl Log {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            writing <- kernel::new_mutex!((), "virgo_kingcobra_log"),
+        })
+    }
+
+    /// Writes a record, which is on disk then if `sync`. May sleep.
+    ///
+    /// The file is opened each time, so that it may be moved away at any moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of files; nothing of the record is written then, unless the disk has failed.
+    pub(crate) fn write(&self, record: &Record<'_>, sync: bool) -> Result {
+        let mut line = KVVec::new();
+        let head = head(record)?;
+        line.extend_from_slice(head.to_bytes(), GFP_KERNEL)?;
+        escape(record.payload, |part| {
+            line.extend_from_slice(part, GFP_KERNEL)
+        })?;
+        line.extend_from_slice(LINE_END, GFP_KERNEL)?;
+        let writing = self.writing.lock();
+        let file = AppendFile::open(PATH)?;
+        file.append(&line)?;
+        drop(writing);
+        match sync {
+            true => file.sync(),
+            false => Ok(()),
+        }
+    }
+}
+
+/// All of a record but its payload.
+pub(crate) fn head(record: &Record<'_>) -> Result<CString> {
+    CString::try_from_fmt(core::format_args!("{record}"))
+}

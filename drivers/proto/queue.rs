@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues and topics: what is delivered when, without I/O.
+//!
+//! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
+//! - [`heap`]: messages that are due later;
+//! - [`options`]: what a queue is to be like;
+//! - [`subject`]: names, and the wildcards of those who subscribe;
+//! - [`wire`]: what nodes say to each other;
+//! - [`record`]: what durable queues write to disk.
+
+pub mod heap;
+pub mod options;
+pub mod record;
+pub mod slab;
+pub mod state;
+pub mod subject;
+pub mod wire;
+
+/// Most bytes of one message.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Most bytes of the name of a queue or topic.
+pub const MAX_NAME: usize = 128;

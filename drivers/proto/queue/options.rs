@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue or topic is to be like, as people write it and as it crosses the wire: words
+//! `name=value` with blanks between them.
+
+use super::{
+    state::{Limits, Policy},
+    subject,
+};
+use crate::command::parse_u64;
+
+/// What a channel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Each message goes to one of those who take from it.
+    Queue,
+    /// Each message goes to all who have subscribed.
+    Topic,
+    /// What a subscriber has: a queue that goes with its last user.
+    Subscription,
+}
+
+/// Most messages in a queue.
+pub const MAX_MESSAGES: u32 = 1 << 20;
+
+/// What a queue or topic is to be like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options<'a> {
+    /// Queue or topic.
+    pub kind: Kind,
+    /// Bounds.
+    pub limits: Limits,
+    /// Messages are kept on disk.
+    pub durable: bool,
+    /// Pattern of names whose messages come here, too; empty for none.
+    pub bind: &'a [u8],
+    /// Where dead letters go; empty for nowhere.
+    pub dead: &'a [u8],
+}
+
+impl<'a> Options<'a> {
+    /// A queue with the usual bounds.
+    pub const DEFAULT: Options<'static> = Options {
+        kind: Kind::Queue,
+        limits: Limits::DEFAULT,
+        durable: false,
+        bind: b"",
+        dead: b"",
+    };
+
+    /// Reads words; what they do not say is as in `self`.
+    ///
+    /// # Errors
+    ///
+    /// What was expected.
+    pub fn parse(mut self, text: &'a [u8]) -> Result<Self, &'static str> {
+        let mut words = text
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        words.try_for_each(|word| self.set(word))?;
+        if self.kind == Kind::Topic && (self.durable || !self.bind.is_empty()) {
+            return Err("a topic is neither durable nor bound; bind a durable queue to it");
+        }
+        if self.durable && self.limits.policy == Policy::DropOldest {
+            return Err("a durable queue drops nothing: policy=block or policy=reject");
+        }
+        Ok(self)
+    }
+
+    /// Takes one word.
+    ///
+    /// # Errors
+    ///
+    /// What was expected.
+    pub fn set(&mut self, word: &'a [u8]) -> Result<(), &'static str> {
+        let equals = word.iter().position(|&byte| byte == b'=');
+        let (name, value) = match equals.and_then(|at| word.split_at_checked(at)) {
+            Some((name, value)) => (name, value.get(1..).unwrap_or_default()),
+            None => (word, &b""[..]),
+        };
+        let number =
+            |least: u64, most: u64| parse_u64(value).filter(|n| (least..=most).contains(n));
+        let count = |least, most| number(least, most).map(|n| n as u32);
+        let limits = &mut self.limits;
+        match name {
+            b"topic" if value.is_empty() => self.kind = Kind::Topic,
+            b"durable" if value.is_empty() => self.durable = true,
+            b"messages" => {
+                limits.messages =
+                    count(1, MAX_MESSAGES.into()).ok_or("messages: expected 1 to 1048576")?;
+            }
+            b"bytes" => {
+                limits.bytes = number(1, 1 << 40).ok_or("bytes: expected 1 to 1099511627776")?;
+            }
+            b"policy" => {
+                limits.policy =
+                    Policy::parse(value).ok_or("policy: expected block, reject or drop-oldest")?;
+            }
+            b"ack" => {
+                limits.ack_ms = count(0, 86_400_000).ok_or(
+                    "ack: expected milliseconds until redelivery, at most 86400000; 0 for never",
+                )?;
+            }
+            b"unacked" => {
+                limits.leased = count(1, 65536).ok_or("unacked: expected 1 to 65536")?;
+            }
+            b"deliveries" => {
+                limits.deliveries =
+                    count(0, 1 << 20).ok_or("deliveries: expected 0 (no limit) to 1048576")?;
+            }
+            b"keep" => {
+                limits.keep = count(0, MAX_MESSAGES.into()).ok_or("keep: expected 0 to 1048576")?;
+            }
+            b"bind" if subject::is_pattern(value) => self.bind = value,
+            b"bind" => return Err("bind: expected a name or a pattern such as orders.>"),
+            b"dead" if subject::is_name(value) => self.dead = value,
+            b"dead" => return Err("dead: expected the name of a queue"),
+            _ => {
+                return Err(
+                    "expected topic, durable, messages=, bytes=, policy=, ack=, unacked=, \
+                     deliveries=, keep=, bind= or dead=",
+                )
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_words_are_read() {
+        let text = b"durable messages=5 bytes=1000 policy=block ack=100 unacked=7 \
+            deliveries=3 keep=9 bind=a.> dead=d";
+        let expected = Options {
+            kind: Kind::Queue,
+            durable: true,
+            bind: b"a.>",
+            dead: b"d",
+            limits: Limits {
+                messages: 5,
+                bytes: 1000,
+                policy: Policy::Block,
+                ack_ms: 100,
+                leased: 7,
+                deliveries: 3,
+                keep: 9,
+            },
+        };
+        assert_eq!(Options::DEFAULT.parse(text), Ok(expected));
+        assert_eq!(Options::DEFAULT.parse(b"  "), Ok(Options::DEFAULT));
+        let topic = Options::DEFAULT.parse(b"topic keep=1").unwrap();
+        assert_eq!((topic.kind, topic.limits.keep), (Kind::Topic, 1));
+    }
+
+    #[test]
+    fn others_are_refused() {
+        for text in [
+            "x",
+            "messages",
+            "messages=0",
+            "messages=1048577",
+            "policy=x",
+            "ack=-1",
+            "bind=",
+            "bind=a*",
+            "dead=*",
+            "durable=1",
+            "topic=1",
+            "topic durable",
+            "topic bind=a",
+            "durable policy=drop-oldest",
+            "keep=99999999999",
+        ] {
+            assert!(Options::DEFAULT.parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}

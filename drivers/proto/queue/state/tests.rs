@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::*;
+use proptest::prelude::*;
+use std::{vec, vec::Vec};
+
+type Plain = Queue<Vec<Slot<u32>>>;
+
+const SMALL: Limits = Limits {
+    messages: 3,
+    bytes: 100,
+    leased: 2,
+    ack_ms: 10,
+    ..Limits::DEFAULT
+};
+
+fn queue(limits: Limits) -> Plain {
+    Queue::new(vec![], limits)
+}
+
+fn plain(item: u32) -> Push<u32> {
+    Push {
+        item,
+        bytes: 10,
+        priority: 4,
+        delay_ms: 0,
+    }
+}
+
+fn push(queue: &mut Plain, item: u32) -> u64 {
+    assert_eq!(queue.room(10), Room::Yes);
+    queue.push(0, plain(item)).unwrap()
+}
+
+#[test]
+fn first_in_first_out_within_a_priority() {
+    let mut q = queue(Limits::DEFAULT);
+    for (item, priority) in [(1, 4), (2, 9), (3, 4), (4, 0), (5, 200)] {
+        q.push(
+            0,
+            Push {
+                priority,
+                ..plain(item)
+            },
+        )
+        .unwrap();
+    }
+    let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
+        .map(|t| t.item)
+        .collect();
+    assert_eq!(order, [2, 5, 1, 3, 4]);
+    assert_eq!((q.len(), q.bytes()), (0, 0));
+}
+
+#[test]
+fn a_lease_that_is_over_brings_the_message_back_before_younger_ones() {
+    let mut q = queue(SMALL);
+    for item in 1..=3 {
+        push(&mut q, item);
+    }
+    assert_eq!(q.take(0, 7).unwrap().item, 1);
+    assert_eq!(q.take(5, 7).unwrap().item, 2);
+    assert!(q.take(5, 7).is_none(), "two are out");
+    assert_eq!(q.tick(9), Some(10));
+    assert_eq!(q.tick(15), None);
+    let again = q.take(15, 8).unwrap();
+    assert_eq!((again.item, again.deliveries), (1, 2));
+    assert_eq!(q.ack(7, again.seq), Err(NotHeld), "it is another's now");
+    assert_eq!(q.ack(8, again.seq), Ok(Some(1)));
+    assert_eq!(q.ack(8, again.seq), Err(NotHeld), "only once");
+    assert_eq!(q.take(15, 8).unwrap().item, 2);
+    assert_eq!(q.take(15, 8).unwrap().item, 3);
+    assert_eq!(q.counts().redelivered, 2);
+}
+
+#[test]
+fn a_holder_that_goes_leaves_all_in_order() {
+    let mut q = queue(Limits {
+        leased: 9,
+        messages: 9,
+        ..SMALL
+    });
+    for item in 1..=5 {
+        push(&mut q, item);
+    }
+    for holder in [1, 2, 1, 2] {
+        q.take(0, holder).unwrap();
+    }
+    assert_eq!(q.give_all_back(0, 1), 2);
+    let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
+        .map(|t| t.item)
+        .collect();
+    assert_eq!(order, [1, 3, 5]);
+    assert_eq!(q.leased(), 2);
+}
+
+#[test]
+fn too_many_deliveries_make_a_dead_letter() {
+    let mut q = queue(Limits {
+        deliveries: 2,
+        ..SMALL
+    });
+    let seq = push(&mut q, 1);
+    q.take(0, 7).unwrap();
+    q.give_back(0, 7, seq, 5).unwrap();
+    assert_eq!((q.ready(), q.delayed(), q.tick(4)), (0, 1, Some(5)));
+    q.tick(5);
+    q.take(5, 7).unwrap();
+    q.give_back(5, 7, seq, 5).unwrap();
+    assert_eq!(q.take_dead(), Some((seq, 1)));
+    assert_eq!(
+        (q.take_dead(), q.len(), q.bytes(), q.counts().dead),
+        (None, 0, 0, 1)
+    );
+}
+
+#[test]
+fn policies_at_the_bound() {
+    let mut q = queue(SMALL);
+    for item in 1..=3 {
+        push(&mut q, item);
+    }
+    assert_eq!(q.room(10), Room::No);
+    q.limits.policy = Policy::Block;
+    assert_eq!(q.room(10), Room::Later);
+    assert_eq!(q.room(101), Room::No, "will never fit");
+    q.limits.policy = Policy::DropOldest;
+    q.take(0, 7).unwrap();
+    assert_eq!(q.room(10), Room::Dropped(2));
+    assert_eq!(q.room(10), Room::Yes);
+    assert_eq!((q.counts().dropped, q.counts().refused), (1, 2));
+    q.take(0, 7).unwrap();
+    q.push(0, plain(4)).unwrap();
+    assert_eq!(q.room(90), Room::Dropped(4));
+    assert_eq!(q.room(90), Room::No, "what is out cannot be dropped");
+}
+
+#[test]
+fn acknowledged_messages_are_kept_and_replayed() {
+    let mut q = queue(Limits {
+        keep: 3,
+        bytes: 50,
+        ..SMALL
+    });
+    for item in 1..=5 {
+        push(&mut q, item);
+        q.take_acked().unwrap();
+        while q.forget().is_some() {}
+    }
+    let mut seen = vec![];
+    q.for_each_kept(4, |seq, &item| {
+        seen.push((seq, item));
+        true
+    });
+    assert_eq!(seen, [(4, 4), (5, 5)]);
+    assert_eq!(q.replay(4), 2);
+    assert_eq!((q.kept(), q.ready(), q.next_seq()), (1, 2, 6));
+    let again = q.take_acked().unwrap();
+    assert_eq!((again.item, again.deliveries), (4, 2));
+    assert_eq!(
+        q.room(30),
+        Room::Forgotten(3),
+        "new ones go before old ones"
+    );
+}
+
+#[test]
+fn restored_messages_keep_their_numbers() {
+    let mut q = queue(SMALL);
+    q.restore(
+        100,
+        17,
+        Push {
+            delay_ms: 5,
+            ..plain(1)
+        },
+    )
+    .unwrap();
+    q.restore(100, 19, plain(2)).unwrap();
+    assert_eq!(q.next_seq(), 20);
+    let mut seen = vec![];
+    q.for_each(102, |seq, _, delay, _| seen.push((seq, delay)));
+    seen.sort_unstable();
+    assert_eq!(seen, [(17, 3), (19, 0)]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push { priority: u8, delay: u64 },
+    Take(u64),
+    TakeAcked,
+    Ack(usize),
+    GiveBack(usize, u64),
+    Gone(u64),
+    Wait(u64),
+    Replay,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3u8, prop_oneof![3 => Just(0), 1 => 1..20u64])
+            .prop_map(|(priority, delay)| Step::Push { priority, delay }),
+        3 => (0..3u64).prop_map(Step::Take),
+        1 => Just(Step::TakeAcked),
+        2 => any::<usize>().prop_map(Step::Ack),
+        1 => (any::<usize>(), 0..5u64).prop_map(|(i, d)| Step::GiveBack(i, d)),
+        1 => (0..3u64).prop_map(Step::Gone),
+        2 => (0..15u64).prop_map(Step::Wait),
+        1 => Just(Step::Replay),
+    ]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    Ready,
+    Delayed(u64),
+    Leased {
+        holder: u64,
+        until: u64,
+        order: usize,
+    },
+    Kept,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    seq: u64,
+    priority: u8,
+    deliveries: u32,
+    at: At,
+}
+
+/// A queue as one would explain it: all messages in one vector, those that are ready in the order
+/// in which they go out.
+struct Model {
+    all: Vec<Entry>,
+    next: u64,
+    order: usize,
+    limits: Limits,
+    dead: u64,
+}
+
+impl Model {
+    fn live(&self) -> usize {
+        self.all.iter().filter(|e| e.at != At::Kept).count()
+    }
+
+    fn leased(&self) -> usize {
+        self.all
+            .iter()
+            .filter(|e| matches!(e.at, At::Leased { .. }))
+            .count()
+    }
+
+    fn ready(&mut self, index: usize) {
+        let mut entry = self.all.remove(index);
+        entry.at = At::Ready;
+        let older =
+            |e: &Entry| e.at != At::Ready || e.priority != entry.priority || e.seq < entry.seq;
+        let place = match entry.deliveries {
+            0 => self.all.len(),
+            _ => self
+                .all
+                .iter()
+                .position(|e| !older(e))
+                .unwrap_or(self.all.len()),
+        };
+        self.all.insert(place, entry);
+    }
+
+    fn next(&self) -> Option<usize> {
+        let ready = |e: &&Entry| e.at == At::Ready;
+        let best = self.all.iter().filter(ready).map(|e| e.priority).max()?;
+        self.all
+            .iter()
+            .position(|e| e.at == At::Ready && e.priority == best)
+    }
+
+    fn back(&mut self, index: usize, now: u64, delay: u64) {
+        let entry = &mut self.all[index];
+        if entry.deliveries >= self.limits.deliveries {
+            self.all.remove(index);
+            self.dead += 1;
+        } else if delay == 0 {
+            self.ready(index);
+        } else {
+            entry.at = At::Delayed(now + delay);
+        }
+    }
+
+    fn acked(&mut self, index: usize) {
+        let mut entry = self.all.remove(index);
+        entry.at = At::Kept;
+        self.all.push(entry);
+        let kept = |e: &Entry| e.at == At::Kept;
+        while self.all.iter().filter(|e| kept(e)).count() > self.limits.keep as usize {
+            let first = self.all.iter().position(kept).unwrap();
+            self.all.remove(first);
+        }
+    }
+
+    fn leases(&self) -> Vec<(u64, u64)> {
+        let mut leases: Vec<_> = self
+            .all
+            .iter()
+            .filter_map(|e| match e.at {
+                At::Leased { holder, order, .. } => Some((order, holder, e.seq)),
+                _ => None,
+            })
+            .collect();
+        leases.sort_unstable();
+        leases
+            .iter()
+            .map(|&(_, holder, seq)| (holder, seq))
+            .collect()
+    }
+
+    fn index(&self, seq: u64) -> usize {
+        self.all.iter().position(|e| e.seq == seq).unwrap()
+    }
+
+    fn tick(&mut self, now: u64) {
+        loop {
+            let due = self.all.iter().filter_map(|e| match e.at {
+                At::Delayed(due) if due <= now => Some((due, e.seq)),
+                _ => None,
+            });
+            let Some((_, seq)) = due.min() else { break };
+            self.ready(self.index(seq));
+        }
+        for (_, seq) in self.leases() {
+            let index = self.index(seq);
+            if matches!(self.all[index].at, At::Leased { until, .. } if until <= now) {
+                self.back(index, now, 0);
+            }
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn does_what_the_model_does(steps in prop::collection::vec(step(), 0..200)) {
+        let limits = Limits {
+            messages: 12,
+            bytes: 1 << 20,
+            leased: 4,
+            policy: Policy::Reject,
+            ack_ms: 10,
+            deliveries: 3,
+            keep: 4,
+        };
+        let mut q = queue(limits);
+        let mut m = Model { all: vec![], next: 1, order: 0, limits, dead: 0 };
+        let mut now = 0;
+        for step in steps {
+            match step {
+                Step::Push { priority, delay } => {
+                    let room = m.live() < limits.messages as usize;
+                    prop_assert_eq!(q.room(10) == Room::Yes, room);
+                    if room {
+                        let push = Push { priority, delay_ms: delay, ..plain(m.next as u32) };
+                        prop_assert_eq!(q.push(now, push), Ok(m.next));
+                        let at = At::Delayed(now + delay);
+                        m.all.push(Entry { seq: m.next, priority, deliveries: 0, at });
+                        if delay == 0 {
+                            m.ready(m.all.len() - 1);
+                        }
+                        m.next += 1;
+                    }
+                }
+                Step::Take(holder) => {
+                    let expected = m.next().filter(|_| m.leased() < limits.leased as usize);
+                    let taken = q.take(now, holder);
+                    prop_assert_eq!(
+                        taken.map(|t| (t.seq, t.deliveries)),
+                        expected.map(|i| (m.all[i].seq, m.all[i].deliveries + 1))
+                    );
+                    if let Some(index) = expected {
+                        let until = now + u64::from(limits.ack_ms);
+                        m.order += 1;
+                        m.all[index].deliveries += 1;
+                        m.all[index].at = At::Leased { holder, until, order: m.order };
+                    }
+                }
+                Step::TakeAcked => {
+                    let expected = m.next();
+                    let taken = q.take_acked();
+                    prop_assert_eq!(taken.map(|t| t.seq), expected.map(|i| m.all[i].seq));
+                    if let Some(index) = expected {
+                        m.all[index].deliveries += 1;
+                        m.acked(index);
+                    }
+                }
+                Step::Ack(which) => {
+                    let leases = m.leases();
+                    if let Some(&(holder, seq)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.ack(holder + 100, seq), Err(NotHeld));
+                        prop_assert_eq!(q.ack(holder, seq), Ok(None));
+                        m.acked(m.index(seq));
+                    }
+                }
+                Step::GiveBack(which, delay) => {
+                    let leases = m.leases();
+                    if let Some(&(holder, seq)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.give_back(now, holder, seq, delay), Ok(()));
+                        m.back(m.index(seq), now, delay);
+                    }
+                }
+                Step::Gone(holder) => {
+                    let held = m.leases().into_iter().filter(|&(h, _)| h == holder);
+                    let held: Vec<_> = held.collect();
+                    prop_assert_eq!(q.give_all_back(now, holder), held.len() as u32);
+                    for (_, seq) in held {
+                        m.back(m.index(seq), now, 0);
+                    }
+                }
+                Step::Wait(ms) => {
+                    now += ms;
+                    q.tick(now);
+                    m.tick(now);
+                }
+                Step::Replay => {
+                    let kept = m.all.iter().filter(|e| e.at == At::Kept).map(|e| e.seq);
+                    let room = limits.messages as usize - m.live();
+                    let kept: Vec<_> = kept.take(room).collect();
+                    prop_assert_eq!(q.replay(0), kept.len() as u32);
+                    for seq in kept {
+                        m.ready(m.index(seq));
+                    }
+                }
+            }
+            while q.forget().is_some() {}
+            while q.take_dead().is_some() {}
+            prop_assert_eq!(q.len() as usize, m.live());
+            prop_assert_eq!(q.leased() as usize, m.leased());
+            prop_assert_eq!(q.kept() as usize, m.all.len() - m.live());
+            prop_assert_eq!(q.bytes(), m.all.len() as u64 * 10);
+            prop_assert_eq!(q.counts().dead, m.dead);
+        }
+        while q.remove_any().is_some() {}
+        prop_assert_eq!((q.len(), q.kept(), q.bytes()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Names of queues and topics, and patterns of names.
+//!
+//! A name is words with dots between them: `orders.eu.new`. In a pattern `*` stands for any one
+//! word, and `>` at the end for one or more: `orders.*.new`, `orders.>`.
+
+use super::MAX_NAME;
+
+/// Whether `name` can be the name of a queue or topic: printable ASCII without blanks, commas,
+/// parentheses, quotes, slashes and wildcards; no empty words.
+pub fn is_name(name: &[u8]) -> bool {
+    is_pattern(name) && !name.contains(&b'*') && !name.contains(&b'>')
+}
+
+/// Whether `pattern` can be subscribed to. Every name is a pattern, too.
+pub fn is_pattern(pattern: &[u8]) -> bool {
+    let ok = |word: &[u8]| {
+        !word.is_empty()
+            && (word == b"*"
+                || word == b">"
+                || word
+                    .iter()
+                    .all(|byte| byte.is_ascii_graphic() && !b"*>,()\"'/\\=".contains(byte)))
+    };
+    let mut words = pattern.split(|&byte| byte == b'.').peekable();
+    while let Some(word) = words.next() {
+        if !ok(word) || (word == b">" && words.peek().is_some()) {
+            return false;
+        }
+    }
+    pattern.len() <= MAX_NAME
+}
+
+/// Whether `pattern` stands for more than itself.
+pub fn is_wild(pattern: &[u8]) -> bool {
+    pattern.contains(&b'*') || pattern.contains(&b'>')
+}
+
+/// Whether `name` is one that `pattern` stands for.
+pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let mut names = name.split(|&byte| byte == b'.');
+    for word in pattern.split(|&byte| byte == b'.') {
+        match names.next() {
+            None => return false,
+            Some(_) if word == b">" => return true,
+            Some(name) if word != b"*" && word != name => return false,
+            Some(_) => (),
+        }
+    }
+    names.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{string::String, vec::Vec};
+
+    #[test]
+    fn names_and_patterns() {
+        for name in ["a", "orders.eu.new", "A-1_x:y#z"] {
+            assert!(is_name(name.as_bytes()), "{name}");
+        }
+        for name in [
+            "", ".", "a.", ".a", "a..b", "a b", "a,b", "a(b", "a\nb", "a*", "*", ">", "a.>", "ü",
+            "../x", "a/b",
+        ] {
+            assert!(!is_name(name.as_bytes()), "{name}");
+        }
+        assert!(is_name(&[b'a'; MAX_NAME]) && !is_name(&[b'a'; MAX_NAME + 1]));
+        for pattern in ["*", ">", "a.*", "*.b.>", "a.>"] {
+            assert!(is_pattern(pattern.as_bytes()), "{pattern}");
+        }
+        for pattern in [">.a", "a*", "a.>b", "a.>.b", "**"] {
+            assert!(!is_pattern(pattern.as_bytes()), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn wildcards() {
+        for (pattern, name, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.c", false),
+            ("a.b", "a", false),
+            ("a", "a.b", false),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.b.d", false),
+            ("a.>", "a", false),
+            ("a.>", "a.b", true),
+            ("a.>", "a.b.c.d", true),
+            (">", "a.b", true),
+        ] {
+            let found = matches(pattern.as_bytes(), name.as_bytes());
+            assert_eq!(found, expected, "{pattern} {name}");
+        }
+    }
+
+    proptest! {
+        /// The same by recursion over words.
+        #[test]
+        fn as_the_model(
+            pattern in prop::collection::vec(prop::sample::select(&["a", "b", "*"][..]), 1..5),
+            rest: bool,
+            name in prop::collection::vec(prop::sample::select(&["a", "b"][..]), 1..6),
+        ) {
+            fn model(pattern: &[&str], name: &[&str]) -> bool {
+                match (pattern, name) {
+                    ([], []) => true,
+                    ([">"], [_, ..]) => true,
+                    ([p, ps @ ..], [n, ns @ ..]) => (*p == "*" || p == n) && model(ps, ns),
+                    _ => false,
+                }
+            }
+            let mut pattern: Vec<&str> = pattern;
+            if rest {
+                pattern.push(">");
+            }
+            let (p, n): (String, String) = (pattern.join("."), name.join("."));
+            prop_assert_eq!(matches(p.as_bytes(), n.as_bytes()), model(&pattern, &name));
+        }
+    }
+}

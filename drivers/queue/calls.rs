@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue's system call.
+
+use crate::{
+    channel::{
+        Channel,
+        How, //
+    },
+    commands::Wish,
+    handle::Handle,
+    message::{
+        Parts,
+        ReplyTo, //
+    },
+    remote::{
+        take_here,
+        Got, //
+    },
+    service::QueueService, //
+};
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
+};
+use linux::{
+    calls::QueueCalls,
+    deadline::Deadline,
+    poll::Descriptors,
+    user::{
+        self,
+        queue_op,
+        Message,
+        QueueArgs,
+        MAX_MESSAGES,
+        MESSAGE_REQUEST, //
+    }, //
+};
+use virgo_proto::{
+    queue::{
+        MAX_MESSAGE,
+        MAX_NAME, //
+    },
+    vuid::NodeId, //
+};
+use virgo_utils::{
+    Stats,
+    User, //
+};
+
+/// Most bytes of options.
+const MAX_OPTIONS: usize = 1024;
+
+/// Names of the operations, in the order of their numbers, from 1 on.
+pub(crate) const NAMES: &[&str] = &[
+    "create", "delete", "publish", "open", "take", "ack", "nack", "request", "reply",
+];
+
+/// Serves the call; counts each operation.
+pub(crate) struct Calls {
+    pub(crate) service: Arc<QueueService>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) descriptors: Pin<KBox<Descriptors<Handle>>>,
+}
+
+/// A call, with its arguments read.
+struct Call<'a> {
+    this: &'a Calls,
+    args: QueueArgs,
+    node: NodeId,
+    name: KVec<u8>,
+    deadline: Deadline,
+}
+
+impl QueueCalls for Calls {
+    fn queue(&self, args: UserPtr, size: usize) -> Result<usize> {
+        let args = user::read_args::<QueueArgs>(args, size)?;
+        let index = (args.op as usize).checked_sub(1).ok_or(EINVAL)?;
+        if index >= NAMES.len() || args.flags != 0 {
+            return Err(EINVAL);
+        }
+        self.stats.count_call::<QueueService, _>(index, || {
+            let config = self.service.queues.node.config();
+            let deadline = User::of_call(&config, args.timeout_ms)?.deadline;
+            let call = Call {
+                this: self,
+                node: NodeId::try_from(args.node).map_err(|_| ENODEV)?,
+                name: read_bytes(args.name, args.name_len as usize, MAX_NAME)?,
+                args,
+                deadline,
+            };
+            call.run()
+        })
+    }
+}
+
+fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVec<u8>> {
+    if len > most {
+        return Err(EMSGSIZE);
+    }
+    let mut bytes = KVec::new();
+    bytes.extend_with(len, 0, GFP_KERNEL)?;
+    UserSlice::new(UserPtr::from_addr(at as usize), len)
+        .reader()
+        .read_slice(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Copies what fits.
+fn write_bytes(at: u64, room: u32, bytes: &[u8]) -> Result {
+    let shown = bytes.get(..room as usize).unwrap_or(bytes);
+    UserSlice::new(UserPtr::from_addr(at as usize), shown.len())
+        .writer()
+        .write_slice(shown)
+}
+
+impl Call<'_> {
+    fn service(&self) -> &QueueService {
+        &self.this.service
+    }
+
+    fn run(&self) -> Result<usize> {
+        match self.args.op {
+            queue_op::CREATE => {
+                let options = self.options()?;
+                self.service()
+                    .create_on(self.node, &self.name, &options, self.deadline)?;
+                Ok(0)
+            }
+            queue_op::DELETE => {
+                self.service()
+                    .delete_on(self.node, &self.name, self.deadline)?;
+                Ok(0)
+            }
+            queue_op::OPEN => self.open(),
+            queue_op::REQUEST => self.request(),
+            queue_op::REPLY => self.reply(),
+            queue_op::PUBLISH => {
+                let mut place = 0;
+                let count = self.each(|_, message| {
+                    place = place.max(self.publish(message)?);
+                    Ok(())
+                })?;
+                self.service().queues.commit(place)?;
+                Ok(count)
+            }
+            queue_op::TAKE => self.take(),
+            queue_op::ACK => self.each(|_, message| self.done(message.id, None)),
+            queue_op::NACK => self.each(|_, message| self.done(message.id, Some(message.delay_ms))),
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn options(&self) -> Result<KVec<u8>> {
+        read_bytes(self.args.data, self.args.len as usize, MAX_OPTIONS)
+    }
+
+    /// The caller's subscription, if it means one.
+    fn handle(&self) -> Result<Option<Arc<Handle>>> {
+        if !self.name.is_empty() {
+            return Ok(None);
+        }
+        if self.node != 0 {
+            return Err(EINVAL);
+        }
+        self.this.descriptors.as_ref().get(self.args.fd).map(Some)
+    }
+
+    fn message_at(&self, index: usize) -> UserPtr {
+        let at = UserPtr::from_addr(self.args.messages as usize);
+        at.wrapping_byte_add(index * size_of::<Message>())
+    }
+
+    fn message(&self, index: usize) -> Result<Message> {
+        let at = self.message_at(index);
+        let message: Message = UserSlice::new(at, size_of::<Message>()).reader().read()?;
+        match message.flags {
+            0 => Ok(message),
+            _ => Err(EINVAL),
+        }
+    }
+
+    fn count(&self) -> Result<usize> {
+        match self.args.count {
+            count @ 1..=MAX_MESSAGES => Ok(count as usize),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Does something with each message. Returns with how many it went well before the first with
+    /// which it did not; the error if that was the first of all.
+    fn each(&self, mut act: impl FnMut(usize, &Message) -> Result) -> Result<usize> {
+        for index in 0..self.count()? {
+            let acted = self.message(index).and_then(|message| act(index, &message));
+            match (acted, index) {
+                (Err(e), 0) => return Err(e),
+                (Err(_), done) => return Ok(done),
+                _ => (),
+            }
+        }
+        self.count()
+    }
+
+    fn parts<'a>(&'a self, data: &'a [u8]) -> Parts<'a> {
+        Parts {
+            subject: &self.name,
+            data,
+            reply: None,
+            from: self.service().own_address(),
+        }
+    }
+
+    /// Returns what has to be committed.
+    fn publish(&self, message: &Message) -> Result<u64> {
+        let how = How {
+            priority: u8::try_from(message.priority).map_err(|_| EINVAL)?,
+            delay_ms: message.delay_ms,
+        };
+        if how.priority > 9 {
+            return Err(EINVAL);
+        }
+        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
+        let parts = self.parts(&data);
+        let published = self
+            .service()
+            .publish_on(self.node, &parts, how, self.deadline)?;
+        Ok(published.place)
+    }
+
+    fn open(&self) -> Result<usize> {
+        if self.node != 0 {
+            return Err(EOPNOTSUPP);
+        }
+        let options = self.options()?;
+        let wish = Wish::parse(&self.name, &options).map_err(|_| EINVAL)?;
+        let queues = &self.service().queues;
+        let channel = wish.channel(queues)?;
+        let handle = Handle::new(queues.clone(), channel.clone(), wish.acked);
+        let handle = handle.inspect_err(|_| queues.leave(&channel))?;
+        let descriptors = self.this.descriptors.as_ref();
+        descriptors.open(c"[virgo_queue]", handle)
+    }
+
+    fn take(&self) -> Result<usize> {
+        let count = self.count()?;
+        let mut index = 0;
+        let give = |got: &Got<'_>| {
+            self.give(index, got)?;
+            index += 1;
+            Ok(())
+        };
+        match self.handle()? {
+            Some(handle) => {
+                let Handle {
+                    channel,
+                    holder,
+                    acked,
+                    ..
+                } = &*handle;
+                take_here(channel, *holder, *acked, count as u32, self.deadline, give)
+            }
+            None => {
+                let (node, name) = (self.node, &self.name);
+                self.service()
+                    .take_on(node, name, count as u32, self.deadline, give)
+            }
+        }
+    }
+
+    fn give(&self, index: usize, got: &Got<'_>) -> Result {
+        let mut message = self.message(index)?;
+        write_bytes(message.data, message.len, got.data)?;
+        write_bytes(message.subject, message.subject_len, got.subject)?;
+        message.id = got.id;
+        message.position = got.position;
+        message.len = got.data.len() as u32;
+        message.subject_len = got.subject.len() as u32;
+        message.deliveries = got.deliveries;
+        message.flags = got.reply.map_or(0, |_| MESSAGE_REQUEST);
+        UserSlice::new(self.message_at(index), size_of::<Message>())
+            .writer()
+            .write(&message)
+    }
+
+    fn done(&self, id: u64, back_after: Option<u32>) -> Result {
+        match (self.handle()?, back_after) {
+            (Some(handle), None) => Channel::ack(&handle.channel, handle.holder, id),
+            (Some(handle), Some(delay)) => {
+                Channel::give_back(&handle.channel, handle.holder, id, delay)
+            }
+            (None, _) => {
+                self.service()
+                    .done_on(self.node, &self.name, id, back_after, self.deadline)
+            }
+        }
+    }
+
+    fn request(&self) -> Result<usize> {
+        let message = self.message(0)?;
+        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
+        let parts = self.parts(&data);
+        let reply = self
+            .service()
+            .request_on(self.node, &parts, self.deadline)?;
+        write_bytes(self.args.data, self.args.len, &reply)?;
+        Ok(reply.len())
+    }
+
+    fn reply(&self) -> Result<usize> {
+        let message = self.message(0)?;
+        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
+        let to: ReplyTo = match self.handle()? {
+            Some(handle) => {
+                let request = handle.channel.held(handle.holder, message.id)?;
+                request.reply.ok_or(EINVAL)?
+            }
+            None if self.node == 0 => self.service().requester(&self.name, message.id)?,
+            None => return Err(EOPNOTSUPP),
+        };
+        // Acknowledged also if nobody waits any more.
+        self.done(message.id, None)?;
+        self.service().answer(to, &data, self.deadline)?;
+        Ok(0)
+    }
+}

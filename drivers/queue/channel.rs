@@ -1,0 +1,671 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A channel: one queue of messages and those who wait at it. Queues and topics that people create
+//! are channels, and so is what a subscriber to a topic or a pattern has.
+//!
+//! All that happens to the messages is [`virgo_proto::queue::state`]'s affair, under a spinlock that
+//! any context may take. Messages are never dropped under it. Its task is its clock: it runs when a
+//! message is due.
+
+use crate::{
+    chunks::Chunks,
+    log::{
+        self,
+        Log,
+        Writer, //
+    },
+    message::Message, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc,
+        SpinLockIrq, //
+    }, //
+};
+use linux::{
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
+    wait::WaitQueue,
+    waker::Waker,
+    work::{
+        Queue as WorkQueue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_proto::queue::{
+    options::{
+        Kind,
+        Options, //
+    },
+    record::{
+        Kind as RecordKind,
+        Record, //
+    },
+    state::{
+        Counts,
+        Limits,
+        NotHeld,
+        Policy,
+        Push,
+        Queue,
+        Room,
+        Taken, //
+    }, //
+};
+
+type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
+
+/// What makes a channel durable.
+pub(crate) struct Durable {
+    pub(crate) log: Arc<Log>,
+    /// As they were given.
+    pub(crate) options: KVec<u8>,
+}
+
+/// What is handed out.
+pub(crate) type Delivery = Taken<Arc<Message>>;
+
+struct State {
+    queue: Queue<Chunks>,
+    /// Who wants to know that there is a message; each is told once.
+    waiters: KVec<Waker>,
+    /// The channel is deleted.
+    over: bool,
+    /// When the task runs next.
+    clock: u64,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Channel {
+    pub(crate) name: KVec<u8>,
+    pub(crate) kind: Kind,
+    /// Pattern of names whose messages come here, too; empty for none.
+    pub(crate) bound: KVec<u8>,
+    /// Where dead letters go; empty for nowhere.
+    pub(crate) dead: KVec<u8>,
+    /// Of a subscription: how many use it. It goes with the last one.
+    pub(crate) users: Atomic<u32>,
+    blocks: bool,
+    log: Option<Durable>,
+    undertaker: Waker,
+    #[pin]
+    state: SpinLockIrq<State>,
+    /// Who waits for a message.
+    #[pin]
+    pub(crate) ready: WaitQueue,
+    /// Who waits for room.
+    #[pin]
+    room: WaitQueue,
+}
+
+/// How a message goes into a channel.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct How {
+    pub(crate) priority: u8,
+    pub(crate) delay_ms: u32,
+}
+
+impl How {
+    /// Nothing special.
+    pub(crate) const PLAIN: How = How {
+        priority: 4,
+        delay_ms: 0,
+    };
+}
+
+/// Numbers of a channel, at one moment.
+pub(crate) struct Figures {
+    pub(crate) counts: Counts,
+    pub(crate) limits: Limits,
+    pub(crate) ready: u32,
+    pub(crate) delayed: u32,
+    pub(crate) leased: u32,
+    pub(crate) kept: u32,
+    pub(crate) bytes: u64,
+    pub(crate) next: u64,
+}
+
+fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
+    copy.extend_from_slice(bytes, GFP_KERNEL)?;
+    Ok(copy)
+}
+
+impl Channel {
+    /// An empty channel, whose clock runs on `work`. `undertaker` is woken when there are dead
+    /// letters.
+    pub(crate) fn new(
+        work: Arc<WorkQueue>,
+        name: &[u8],
+        options: &Options<'_>,
+        undertaker: Waker,
+        log: Option<Durable>,
+    ) -> Result<Arc<Task<Self>>> {
+        let (name, bound, dead) = (copy(name)?, copy(options.bind)?, copy(options.dead)?);
+        let state = State {
+            queue: Queue::new(Chunks::new(), options.limits),
+            waiters: KVec::new(),
+            over: false,
+            clock: u64::MAX,
+        };
+        let channel = pin_init!(Self {
+            name,
+            kind: options.kind,
+            bound,
+            dead,
+            users: Atomic::new(0),
+            blocks: options.limits.policy == Policy::Block,
+            log,
+            undertaker,
+            state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
+            ready <- linux::new_wait_queue!("virgo_channel_ready"),
+            room <- linux::new_wait_queue!("virgo_channel_room"),
+        });
+        Arc::pin_init(linux::new_task!(work, channel, "virgo_channel"), GFP_KERNEL)
+    }
+
+    /// Puts a message in. Returns its number. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`EAGAIN`] if there is no room and the sender may wait for some; [`ENOBUFS`] if it is refused;
+    /// [`ENOENT`] if the channel is deleted; [`ENOMEM`].
+    pub(crate) fn push(task: &Task<Self>, message: &Arc<Message>, how: How) -> Result<u64> {
+        let now = now_ms();
+        loop {
+            let mut state = task.state.lock();
+            if state.over {
+                return Err(ENOENT);
+            }
+            match state.queue.room(message.bytes()) {
+                Room::Yes => {
+                    let push = Push {
+                        item: message.clone(),
+                        bytes: message.bytes(),
+                        priority: how.priority,
+                        delay_ms: how.delay_ms.into(),
+                    };
+                    let pushed = state.queue.push(now, push);
+                    if let Ok(seq) = pushed {
+                        if how.delay_ms == 0 {
+                            state.tell_waiters();
+                        }
+                        task.set_clock(state, now + u64::from(how.delay_ms), how.delay_ms > 0);
+                        task.ready.wake_all();
+                        return Ok(seq);
+                    }
+                    // The caller has the message, so this is not its end.
+                    return Err(ENOMEM);
+                }
+                Room::Dropped(old) | Room::Forgotten(old) => {
+                    drop(state);
+                    drop(old);
+                }
+                Room::Later => return Err(EAGAIN),
+                Room::No => return Err(ENOBUFS),
+            }
+        }
+    }
+
+    /// Puts a message in, and waits for room until `deadline` if that is this channel's way. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`], but [`ETIMEDOUT`] at the deadline; [`EINTR`] if the task is being
+    /// killed.
+    pub(crate) fn push_wait(
+        task: &Task<Self>,
+        message: &Arc<Message>,
+        how: How,
+        deadline: Deadline,
+    ) -> Result<u64> {
+        let pushed = task
+            .room
+            .wait(deadline, || match Self::push(task, message, how) {
+                Err(EAGAIN) => None,
+                result => Some(result),
+            })?;
+        pushed.unwrap_or_else(|| {
+            task.state.lock().queue.count_refused();
+            Err(ETIMEDOUT)
+        })
+    }
+
+    /// Hands the next message out to `holder`; for good if `acked`. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted.
+    pub(crate) fn take(task: &Task<Self>, holder: u64, acked: bool) -> Result<Option<Delivery>> {
+        Self::take_or(task, holder, acked, |_| Ok(()))
+    }
+
+    /// The same; `waker` is woken once when there may be a message, if there is none now.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
+    pub(crate) fn take_or_wake(
+        task: &Task<Self>,
+        holder: u64,
+        acked: bool,
+        waker: &Waker,
+    ) -> Result<Option<Delivery>> {
+        Self::take_or(task, holder, acked, |state| {
+            if !state.waiters.iter().any(|known| known.is(waker)) {
+                state.waiters.push(waker.clone(), GFP_ATOMIC)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn take_or(
+        task: &Task<Self>,
+        holder: u64,
+        acked: bool,
+        otherwise: impl FnOnce(&mut State) -> Result,
+    ) -> Result<Option<Delivery>> {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        if state.over {
+            return Err(ENOENT);
+        }
+        let due = state.queue.tick(now);
+        let taken = match acked {
+            true => state.queue.take_acked(),
+            false => state.queue.take(now, holder),
+        };
+        if taken.is_none() {
+            otherwise(&mut state)?;
+        }
+        let due = match (acked, &taken) {
+            (false, Some(_)) => state.queue.tick(now),
+            _ => due,
+        };
+        task.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        if let (true, Some(taken)) = (acked, &taken) {
+            task.done(taken.seq);
+            task.left();
+        }
+        Ok(taken)
+    }
+
+    /// Whether [`Self::take`] would hand one out now, or fail. Any context.
+    pub(crate) fn has_next(&self) -> bool {
+        let state = self.state.lock();
+        state.over || state.queue.has_next()
+    }
+
+    /// `holder` has done message `seq`. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn ack(task: &Task<Self>, holder: u64, seq: u64) -> Result {
+        let mut state = task.state.lock();
+        let done = state.queue.ack(holder, seq);
+        // There may have been as many out as may be.
+        if state.queue.has_next() {
+            state.tell_waiters();
+        }
+        drop(state);
+        let done = done.map_err(|NotHeld| ESTALE)?;
+        drop(done);
+        task.done(seq);
+        task.left();
+        Ok(())
+    }
+
+    /// What `holder` has as message `seq`. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn held(&self, holder: u64, seq: u64) -> Result<Arc<Message>> {
+        let state = self.state.lock();
+        state.queue.held(holder, seq).cloned().ok_or(ESTALE)
+    }
+
+    /// Waits until there is a message to be taken. False at the deadline. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
+        let ready = || self.has_next().then_some(());
+        Ok(self.ready.wait(deadline, ready)?.is_some())
+    }
+
+    /// `holder` does not want message `seq`: others may have it in `delay_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn give_back(task: &Task<Self>, holder: u64, seq: u64, delay_ms: u32) -> Result {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        let delay = u64::from(delay_ms);
+        let result = state.queue.give_back(now, holder, seq, delay);
+        task.came_back(state, now);
+        result.map_err(|NotHeld| ESTALE)
+    }
+
+    /// `holder` is gone: others may have what it had.
+    pub(crate) fn give_all_back(task: &Task<Self>, holder: u64) {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        state.queue.give_all_back(now, holder);
+        task.came_back(state, now);
+    }
+
+    /// `waker` is not to be woken any more.
+    pub(crate) fn forget_waker(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        state.waiters.retain(|known| !known.is(waker));
+    }
+
+    /// Keeps a message for replay without handing it out: what a topic does. Returns its number.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOBUFS`] if it is larger than all that may be kept; [`ENOENT`], [`ENOMEM`].
+    pub(crate) fn record(task: &Task<Self>, message: &Arc<Message>) -> Result<u64> {
+        let seq = Self::push(task, message, How::PLAIN)?;
+        let taken = task.state.lock().queue.take_acked();
+        drop(taken);
+        task.left();
+        Ok(seq)
+    }
+
+    /// Has messages that were kept, from number `from` on, handed out once more. Returns how many.
+    pub(crate) fn replay(task: &Task<Self>, from: u64) -> u32 {
+        let mut state = task.state.lock();
+        let count = state.queue.replay(from);
+        state.tell_waiters();
+        drop(state);
+        task.ready.wake_all();
+        count
+    }
+
+    /// The messages that were kept, from number `from` on. May sleep.
+    pub(crate) fn kept(&self, from: u64) -> Result<KVVec<Arc<Message>>> {
+        let mut kept = KVVec::with_capacity(self.figures().kept as usize, GFP_KERNEL)?;
+        self.state.lock().queue.for_each_kept(from, |_, message| {
+            kept.push_within_capacity(message.clone()).is_ok()
+        });
+        Ok(kept)
+    }
+
+    /// The next dead letter.
+    pub(crate) fn take_dead(&self) -> Option<(u64, Arc<Message>)> {
+        self.state.lock().queue.take_dead()
+    }
+
+    /// Nobody can use it any more; who waits is told. Its messages are gone. May sleep.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.over = true;
+        state.tell_waiters();
+        drop(state);
+        self.ready.wake_all();
+        self.room.wake_all();
+        loop {
+            let message = self.state.lock().queue.remove_any();
+            if message.is_none() {
+                return;
+            }
+        }
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let state = self.state.lock();
+        let queue = &state.queue;
+        Figures {
+            counts: queue.counts(),
+            limits: *queue.limits(),
+            ready: queue.ready(),
+            delayed: queue.delayed(),
+            leased: queue.leased(),
+            kept: queue.kept(),
+            bytes: queue.bytes(),
+            next: queue.next_seq(),
+        }
+    }
+
+    /// Messages that did not get in, or did not stay until they were handed out.
+    pub(crate) fn lost(&self) -> u64 {
+        let counts = self.state.lock().queue.counts();
+        counts.dropped.saturating_add(counts.refused)
+    }
+
+    /// Whether its messages are on disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.log.is_some()
+    }
+
+    /// Message `seq` need not be on disk any more.
+    pub(crate) fn done(&self, seq: u64) {
+        if let Some(durable) = &self.log {
+            durable.log.done(&self.name, seq);
+        }
+    }
+
+    /// Puts a message in and writes it to the log. Returns its number, and the place of the log
+    /// that has to be committed before anybody is told. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`]; [`ENOSPC`], [`EIO`] and the like.
+    pub(crate) fn push_logged(
+        task: &Task<Self>,
+        writer: &mut Writer,
+        message: &Arc<Message>,
+        how: How,
+    ) -> Result<(u64, u64)> {
+        let durable = task.log.as_ref().ok_or(EINVAL)?;
+        // Nobody else puts anything in while we may write, so the room and the number stay.
+        let seq = task.reserve(message)?;
+        let record = Record {
+            priority: how.priority,
+            seq,
+            time: log::now(),
+            delay_ms: how.delay_ms,
+            from: message.from.octets(),
+            queue: &task.name,
+            subject: &message.subject,
+            data: &message.data,
+            ..Record::new(RecordKind::Publish)
+        };
+        let place = durable.log.append(writer, &record)?;
+        match Self::push(task, message, how) {
+            Ok(seq) => Ok((seq, place)),
+            Err(e) => {
+                // Deleted meanwhile. Not under our lock, which `done` takes.
+                let undo = Record {
+                    seq,
+                    queue: &task.name,
+                    ..Record::new(RecordKind::Done)
+                };
+                let _ = durable.log.append(writer, &undo);
+                Err(e)
+            }
+        }
+    }
+
+    /// Makes sure that there is room for a message. Returns the number that the next one gets.
+    fn reserve(&self, message: &Message) -> Result<u64> {
+        loop {
+            let mut state = self.state.lock();
+            if state.over {
+                return Err(ENOENT);
+            }
+            match state.queue.room(message.bytes()) {
+                Room::Yes if state.queue.reserve() => return Ok(state.queue.next_seq()),
+                Room::Yes => return Err(ENOMEM),
+                Room::Dropped(old) | Room::Forgotten(old) => {
+                    drop(state);
+                    drop(old);
+                }
+                Room::Later => return Err(EAGAIN),
+                Room::No => return Err(ENOBUFS),
+            }
+        }
+    }
+
+    /// Waits until there may be room. False at the deadline. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub(crate) fn wait_for_room(&self, bytes: u32, deadline: Deadline) -> Result<bool> {
+        let room = || {
+            let mut state = self.state.lock();
+            // A queue that blocks drops nothing.
+            let room = state.over || matches!(state.queue.room(bytes), Room::Yes | Room::No);
+            room.then_some(())
+        };
+        Ok(self.room.wait(deadline, room)?.is_some())
+    }
+
+    /// Puts in a message from the log.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn restore(task: &Task<Self>, seq: u64, push: Push<Arc<Message>>) -> Result {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        let restored = state.queue.restore(now, seq, push);
+        let due = state.queue.tick(now);
+        task.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        restored.map_err(|_| ENOMEM)
+    }
+
+    /// The next message gets the number `seq` at least.
+    pub(crate) fn skip_to(&self, seq: u64) {
+        self.state.lock().queue.skip_to(seq);
+    }
+
+    /// Shows what it is and has as records. Nothing is put in meanwhile. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of `put`, [`ENOMEM`].
+    pub(crate) fn write(&self, put: &mut dyn FnMut(&Record<'_>) -> Result) -> Result {
+        let durable = self.log.as_ref().ok_or(EINVAL)?;
+        let record = |kind| Record {
+            queue: &self.name,
+            ..Record::new(kind)
+        };
+        put(&Record {
+            data: &durable.options,
+            ..record(RecordKind::Create)
+        })?;
+        let (now, time) = (now_ms(), log::now());
+        // There may be fewer when they are looked at.
+        let mut all = KVVec::with_capacity(self.len() as usize, GFP_KERNEL)?;
+        let state = self.state.lock();
+        let next = state.queue.next_seq();
+        state.queue.for_each(now, |seq, priority, delay, message| {
+            let _ = all.push_within_capacity((seq, priority, delay, message.clone()));
+        });
+        drop(state);
+        put(&Record {
+            seq: next,
+            ..record(RecordKind::Next)
+        })?;
+        for (seq, priority, delay, message) in &all {
+            put(&Record {
+                priority: *priority,
+                seq: *seq,
+                time,
+                delay_ms: u32::try_from(*delay).unwrap_or(u32::MAX),
+                from: message.from.octets(),
+                subject: &message.subject,
+                data: &message.data,
+                ..record(RecordKind::Publish)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Messages that are not done, dead letters among them.
+    fn len(&self) -> u32 {
+        let state = self.state.lock();
+        state.queue.len().saturating_add(state.queue.dead())
+    }
+
+    /// Counts a message that is lost though it was in here.
+    pub(crate) fn count_lost(&self) {
+        self.state.lock().queue.count_refused();
+    }
+
+    /// A message has left: others may have room, and too many may be kept.
+    fn left(&self) {
+        if self.blocks {
+            self.room.wake_all();
+        }
+        while let Some(message) = {
+            let mut state = self.state.lock();
+            state.queue.forget()
+        } {
+            drop(message);
+        }
+    }
+}
+
+/// What a channel's task is needed for.
+trait Clock {
+    fn set_clock(&self, state: Guard<'_>, due: u64, wanted: bool);
+    fn came_back(&self, state: Guard<'_>, now: u64);
+}
+
+impl Clock for Task<Channel> {
+    /// Sees to it that the task runs at `due`, if that is `wanted`.
+    fn set_clock(&self, mut state: Guard<'_>, due: u64, wanted: bool) {
+        if !wanted || due >= state.clock {
+            return;
+        }
+        state.clock = due;
+        let wait = due.saturating_sub(now_ms());
+        // Under the lock, so that the last one to set it is the one that is earliest.
+        self.reschedule_after_ms(u32::try_from(wait).unwrap_or(u32::MAX / 2));
+    }
+
+    /// Messages have come back.
+    fn came_back(&self, mut state: Guard<'_>, now: u64) {
+        let due = state.queue.tick(now);
+        let dead = state.queue.has_dead();
+        if state.queue.has_next() {
+            state.tell_waiters();
+        }
+        self.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        self.ready.wake_all();
+        if dead {
+            self.undertaker.wake();
+        }
+    }
+}
+
+impl State {
+    fn tell_waiters(&mut self) {
+        while let Some(waker) = self.waiters.pop() {
+            waker.wake();
+        }
+    }
+}
+
+impl Run for Channel {
+    /// Something is due.
+    fn run(task: &Task<Self>) {
+        let mut state = task.state.lock();
+        state.clock = u64::MAX;
+        task.came_back(state, now_ms());
+    }
+}

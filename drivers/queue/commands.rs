@@ -1,0 +1,569 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue's text commands.
+
+use crate::{
+    channel::{
+        Channel,
+        Figures,
+        How, //
+    },
+    message::{
+        Parts,
+        ReplyTo, //
+    },
+    queues::{
+        Published,
+        Queues,
+        Shared, //
+    },
+    requests,
+    service::QueueService,
+    subscriber::Subscriber, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::deadline::Deadline;
+use virgo_proto::{
+    command::{
+        self,
+        parse_u64, //
+    },
+    errno::Errno,
+    queue::{
+        options::{
+            Kind,
+            Options, //
+        },
+        state::{
+            Limits,
+            Policy, //
+        },
+        subject, //
+    }, //
+};
+use virgo_utils::{
+    requests::{
+        push_request,
+        Request, //
+    },
+    Caller,
+    Command,
+    Failure,
+    Feed,
+    Reply, //
+};
+
+pub(crate) const COMMANDS: &[Command<QueueService>] = &[
+    Command {
+        names: &["pub"],
+        usage: " NAME DATA",
+        run: publish,
+    },
+    Command {
+        names: &["publish"],
+        usage: "(name,priority,delay-ms,data)",
+        run: publish_how,
+    },
+    Command {
+        names: &["sub"],
+        usage: " NAME|PATTERN [ack] [group=NAME] [from=POSITION] [messages=N] [bytes=N] [policy=P]",
+        run: subscribe,
+    },
+    Command {
+        names: &["unsub"],
+        usage: " NAME|PATTERN",
+        run: unsubscribe,
+    },
+    Command {
+        names: &["ack"],
+        usage: "(message)",
+        run: ack,
+    },
+    Command {
+        names: &["nack"],
+        usage: "(message[,delay-ms])",
+        run: nack,
+    },
+    Command {
+        names: &["req"],
+        usage: " NAME DATA",
+        run: request,
+    },
+    Command {
+        names: &["reply"],
+        usage: " REQUEST DATA",
+        run: reply,
+    },
+    Command {
+        names: &["create"],
+        usage: " NAME [topic] [durable] [messages=N] [bytes=N] [policy=block|reject|drop-oldest] \
+            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN]",
+        run: create,
+    },
+    Command {
+        names: &["delete"],
+        usage: " NAME",
+        run: delete,
+    },
+    Command {
+        names: &["replay"],
+        usage: " NAME POSITION",
+        run: replay,
+    },
+    Command {
+        names: &["queues"],
+        usage: "",
+        run: list,
+    },
+    Command {
+        names: &["queue"],
+        usage: " NAME",
+        run: show_one,
+    },
+];
+
+type Reported = Result<(), Failure>;
+
+/// Most bytes of the list of queues.
+const MAX_LIST: usize = 60 * 1024;
+
+fn expected(reason: &'static str) -> Failure {
+    Failure::new(Errno::EINVAL, reason)
+}
+
+/// The first word of `text`, ended by a blank or comma, and what stands behind.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+    let (word, rest) = text.split_at(text.iter().position(is_end).unwrap_or(text.len()));
+    (word, rest.get(1..).unwrap_or_default())
+}
+
+fn name(text: &[u8]) -> Result<&[u8], Failure> {
+    match subject::is_name(text) {
+        true => Ok(text),
+        false => Err(expected(
+            "expected a name: words of letters, digits and the like with dots between them",
+        )),
+    }
+}
+
+/// What went wrong, in words that fit queues.
+fn explain(e: Error) -> Failure {
+    let failure = Failure::from(e);
+    let reason = match failure.errno {
+        Errno::ENOENT => {
+            "no queue or topic of this name, and nobody has subscribed to it; create makes one"
+        }
+        Errno::EEXIST => "there is a queue or topic of this name",
+        Errno::ENOBUFS => "the queue is full",
+        Errno::ETIMEDOUT => "no room in the queue, or no answer, in time",
+        Errno::EUSERS => "too many; the limits are parameters of virgo_queue",
+        Errno::EMSGSIZE => "a message has at most 65536 bytes",
+        Errno::ESTALE => "this session does not have the message, or no longer",
+        Errno::EALREADY => "subscribed already",
+        Errno::ESRCH => "nobody waits for the reply any more",
+        Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
+        Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
+        errno => errno.text(),
+    };
+    Failure::new(failure.errno, reason)
+}
+
+fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
+    Parts {
+        subject,
+        data,
+        reply: None,
+        from: caller.from,
+    }
+}
+
+fn deadline(caller: &Caller<'_>) -> Deadline {
+    Deadline::after_ms(caller.config.deadline_ms)
+}
+
+fn show_published(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    published: Published,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    if published.place > 0 {
+        // The answer goes out when the message is on disk, and with it those of others.
+        subscriber_or_new(this, caller)?.settle_at(published.place);
+    }
+    reply.field("position", published.position)?;
+    reply.field("channels", published.channels.into())?;
+    match published.lost {
+        0 => Ok(()),
+        lost => reply.field("lost", lost.into()),
+    }
+}
+
+fn publish(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (to, data) = word(command.body);
+    let parts = parts(caller, name(to)?, data);
+    let published = this
+        .queues
+        .publish(&parts, How::PLAIN, Some(deadline(caller)));
+    show_published(this, caller, published.map_err(explain)?, reply)
+}
+
+fn publish_how(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let [to, priority, delay, data] = command
+        .args()
+        .ok_or(expected("expected publish(name,priority,delay-ms,data)"))?;
+    let number = |text, most| parse_u64(text).filter(|&n| n <= most);
+    let how = How {
+        priority: number(priority, 9).ok_or(expected("expected a priority from 0 to 9"))? as u8,
+        delay_ms: number(delay, u32::MAX.into())
+            .ok_or(expected("expected a delay in milliseconds"))? as u32,
+    };
+    let parts = parts(caller, name(to)?, data);
+    let published = this.queues.publish(&parts, how, Some(deadline(caller)));
+    show_published(this, caller, published.map_err(explain)?, reply)
+}
+
+/// The session's subscriber.
+fn subscriber<'a>(caller: &'a Caller<'_>) -> Result<&'a Subscriber, Failure> {
+    let feed = caller.session.feed();
+    let subscriber = feed.and_then(|feed| feed.as_any().downcast_ref());
+    subscriber.ok_or(Failure::new(
+        Errno::ESTALE,
+        "this session has not subscribed",
+    ))
+}
+
+/// The session's subscriber, which is made if there is none.
+fn subscriber_or_new<'a>(
+    this: &QueueService,
+    caller: &'a Caller<'_>,
+) -> Result<&'a Subscriber, Failure> {
+    let feed = caller.session.feed_or(|waker| {
+        let subscriber: Arc<dyn Feed> = Subscriber::new(this.queues.clone(), waker)?;
+        Ok(subscriber)
+    })?;
+    let subscriber = feed.as_any().downcast_ref();
+    Ok(subscriber.ok_or(Errno::EIO)?)
+}
+
+/// What somebody wants to subscribe to.
+pub(crate) struct Wish<'a> {
+    pattern: &'a [u8],
+    options: Options<'a>,
+    group: &'a [u8],
+    from: Option<u64>,
+    /// Messages are acknowledged by being handed out.
+    pub(crate) acked: bool,
+}
+
+impl<'a> Wish<'a> {
+    /// Reads options for a subscription to `pattern`.
+    ///
+    /// # Errors
+    ///
+    /// What was expected.
+    pub(crate) fn parse(pattern: &'a [u8], options: &'a [u8]) -> Result<Self, Failure> {
+        if !subject::is_pattern(pattern) {
+            return Err(expected(
+                "expected a name or a pattern such as orders.*.new or orders.>",
+            ));
+        }
+        let limits = Limits {
+            policy: Policy::DropOldest,
+            ..Limits::DEFAULT
+        };
+        let mut wish = Wish {
+            pattern,
+            options: Options {
+                limits,
+                ..Options::DEFAULT
+            },
+            group: b"",
+            from: None,
+            acked: true,
+        };
+        let words = options.split(u8::is_ascii_whitespace);
+        for word in words.filter(|word| !word.is_empty()) {
+            if word == b"ack" {
+                wish.acked = false;
+            } else if let Some(value) = word.strip_prefix(b"group=") {
+                wish.group = name(value)?;
+            } else if let Some(value) = word.strip_prefix(b"from=") {
+                let from = parse_u64(value).ok_or(expected("from: expected a position"))?;
+                wish.from = Some(from);
+            } else {
+                wish.options.set(word).map_err(expected)?;
+            }
+        }
+        Ok(wish)
+    }
+
+    /// The queue of that name, or a subscription, which has one more user now. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queues::subscribe`].
+    pub(crate) fn channel(&self, queues: &Queues) -> Result<Shared> {
+        match queues.find(self.pattern) {
+            Ok(queue) if queue.kind == Kind::Queue => {
+                if let Some(from) = self.from {
+                    Channel::replay(&queue, from);
+                }
+                Ok(queue)
+            }
+            _ => queues.subscribe(self.pattern, self.group, &self.options, self.from),
+        }
+    }
+}
+
+fn subscribe(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (pattern, rest) = word(command.body);
+    let wish = Wish::parse(pattern, rest)?;
+    let queues = &this.queues;
+    let subscriber = subscriber_or_new(this, caller)?;
+    let channel = wish.channel(queues).map_err(explain)?;
+    if let Err(e) = subscriber.add(channel.clone(), pattern, wish.acked) {
+        queues.leave(&channel);
+        return Err(explain(e));
+    }
+    reply.bytes("subscribed", &channel.name)
+}
+
+fn unsubscribe(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let removed = subscriber(caller)?.remove(command.body);
+    removed.map_err(|_| Failure::new(Errno::ENOENT, "not subscribed to this"))?;
+    reply.text(b"OK")
+}
+
+fn id(text: &[u8]) -> Result<u64, Failure> {
+    parse_u64(text).ok_or(expected("expected the number that the message came with"))
+}
+
+fn ack(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let id = id(command.body)?;
+    subscriber(caller)?.ack(id).map_err(explain)?;
+    reply.text(b"OK")
+}
+
+fn nack(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (number, delay) = word(command.body);
+    let delay = match delay.trim_ascii() {
+        b"" => 0,
+        delay => parse_u64(delay)
+            .and_then(|ms| u32::try_from(ms).ok())
+            .ok_or(expected("expected a delay in milliseconds"))?,
+    };
+    let id = id(number)?;
+    subscriber(caller)?.give_back(id, delay).map_err(explain)?;
+    reply.text(b"OK")
+}
+
+fn request(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    out: &mut Reply<'_>,
+) -> Reported {
+    let (to, data) = word(command.body);
+    let parts = parts(caller, name(to)?, data);
+    let answer = this
+        .request_on(0, &parts, deadline(caller))
+        .map_err(explain)?;
+    out.text(&answer)
+}
+
+fn reply(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    out: &mut Reply<'_>,
+) -> Reported {
+    let (number, data) = word(command.body);
+    let id = id(number)?;
+    let to: ReplyTo = match subscriber(caller)?.answered(id) {
+        Err(EINVAL) => return Err(expected("nobody waits for a reply to this message")),
+        to => to.map_err(explain)?,
+    };
+    this.answer(to, data, deadline(caller)).map_err(explain)?;
+    out.text(b"OK")
+}
+
+fn create(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (new, options) = word(command.body);
+    this.create(name(new)?, options)?;
+    reply.text(b"OK")
+}
+
+fn delete(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    this.delete(command.body)?;
+    reply.text(b"OK")
+}
+
+impl QueueService {
+    /// Makes a queue or topic by words. May sleep.
+    pub(crate) fn create(&self, name: &[u8], options: &[u8]) -> Reported {
+        let text = options;
+        let options = Options::DEFAULT.parse(text).map_err(expected)?;
+        let created = match options.durable {
+            true => self.queues.create_durable(name, &options, text),
+            false => self.queues.create(name, &options),
+        };
+        created.map_err(explain)?;
+        Ok(())
+    }
+
+    /// Deletes a queue or topic. May sleep.
+    pub(crate) fn delete(&self, name: &[u8]) -> Reported {
+        let channel = self.queues.find(name).map_err(explain)?;
+        if channel.kind == Kind::Subscription || name == requests::NAME {
+            return Err(Failure::new(
+                Errno::EBUSY,
+                "subscriptions go with those who have them, and the queue of requests stays",
+            ));
+        }
+        self.queues.remove(&channel).map_err(explain)
+    }
+}
+
+fn replay(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (queue, from) = word(command.body);
+    let from = parse_u64(from).ok_or(expected("expected a name and a position"))?;
+    let channel = this.queues.find(queue).map_err(explain)?;
+    if channel.kind != Kind::Queue {
+        return Err(expected(
+            "only queues are replayed; subscribe to a topic with from=",
+        ));
+    }
+    reply.field("replayed", Channel::replay(&channel, from).into())
+}
+
+fn kind(channel: &Channel) -> &'static str {
+    match channel.kind {
+        Kind::Queue => "queue",
+        Kind::Topic => "topic",
+        Kind::Subscription => "subscription",
+    }
+}
+
+fn list(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let mut list = KVVec::new();
+    let mut result = Ok(());
+    this.queues.for_each(|channel: &Shared| {
+        let Figures {
+            ready,
+            delayed,
+            leased,
+            ..
+        } = channel.figures();
+        let put = |part: &[u8]| -> Result { Ok(list.extend_from_slice(part, GFP_KERNEL)?) };
+        result = put_entry(channel, [ready, delayed, leased], put);
+        result.is_ok() && list.len() < MAX_LIST
+    });
+    result?;
+    reply.text(list.trim_ascii_end())
+}
+
+/// `NAME:KIND:READY:DELAYED:LEASED `
+fn put_entry(channel: &Channel, counts: [u32; 3], mut put: impl FnMut(&[u8]) -> Result) -> Result {
+    let [ready, delayed, leased] = counts;
+    put(&channel.name)?;
+    let rest = fmt!(":{}:{ready}:{delayed}:{leased} ", kind(channel));
+    put(kernel::str::CString::try_from_fmt(rest)?.to_bytes())
+}
+
+fn show_one(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let channel = this.queues.find(command.body).map_err(explain)?;
+    let f = channel.figures();
+    reply.bytes("kind", kind(&channel).as_bytes())?;
+    reply.bytes("policy", f.limits.policy.name().as_bytes())?;
+    for (name, value) in [
+        ("ready", f.ready.into()),
+        ("delayed", f.delayed.into()),
+        ("leased", f.leased.into()),
+        ("kept", f.kept.into()),
+        ("bytes", f.bytes),
+        ("next", f.next),
+        ("pushed", f.counts.pushed),
+        ("delivered", f.counts.delivered),
+        ("redelivered", f.counts.redelivered),
+        ("acked", f.counts.acked),
+        ("dropped", f.counts.dropped),
+        ("refused", f.counts.refused),
+        ("dead", f.counts.dead),
+        ("max_messages", f.limits.messages.into()),
+        ("max_bytes", f.limits.bytes),
+    ] {
+        reply.field(name, value)?;
+    }
+    Ok(())
+}
+
+/// A line that is no command is a request, as with the original.
+pub(crate) fn bare(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
+    let request = Request {
+        data: line.trim_ascii(),
+        from: caller.from,
+        reply: None,
+    };
+    push_request(&request).map_err(explain)?;
+    reply.text(b"queued")
+}

@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All channels of this node, by name, and publishing to them.
+
+use crate::{
+    channel::{
+        Channel,
+        Durable,
+        How, //
+    },
+    log::{
+        Log,
+        Writer, //
+    },
+    message::{
+        Budget,
+        Message,
+        Parts, //
+    },
+    pending::Pending, //
+};
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SetOnce, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    rwlock::RwLock,
+    waker::Waker,
+    work::{
+        Queue as WorkQueue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_config::Node;
+use virgo_proto::queue::{
+    options::{
+        Kind,
+        Options, //
+    },
+    record::{
+        self,
+        Record, //
+    },
+    subject, //
+};
+
+/// A channel, shared.
+pub(crate) type Shared = Arc<Task<Channel>>;
+
+/// Bounds of all channels together.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Bytes of messages.
+    pub(crate) bytes: u64,
+}
+
+/// Sorted by name.
+struct Table {
+    all: KVVec<Shared>,
+    /// Those that are bound to a pattern, in the order in which they were made.
+    bound: KVVec<Shared>,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Queues {
+    pub(crate) node: Arc<Node>,
+    pub(crate) budget: Arc<Budget>,
+    pub(crate) work: Arc<WorkQueue>,
+    #[pin]
+    pub(crate) pending: Pending,
+    bounds: Bounds,
+    /// For dead letters.
+    undertaker: SetOnce<Waker>,
+    /// For durable queues, if there can be any.
+    log: SetOnce<Arc<Log>>,
+    /// The last number given to who takes messages, or to a subscription.
+    last: Atomic<u64>,
+    #[pin]
+    table: RwLock<Table>,
+}
+
+/// What has become of a published message.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Published {
+    /// Its number in the queue or topic of that name; 0 if there is none.
+    pub(crate) position: u64,
+    /// Channels that it went to.
+    pub(crate) channels: u32,
+    /// Subscriptions that had no room for it.
+    pub(crate) lost: u32,
+    /// What has to be on disk before anybody is told; see [`Queues::commit`].
+    pub(crate) place: u64,
+}
+
+impl Table {
+    fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.all
+            .binary_search_by(|channel| channel.name.as_slice().cmp(name))
+    }
+
+    fn find(&self, name: &[u8]) -> Option<&Shared> {
+        self.all.get(self.search(name).ok()?)
+    }
+}
+
+impl Queues {
+    pub(crate) fn new(node: Arc<Node>, bounds: Bounds) -> Result<Arc<Self>> {
+        let budget = Budget::new(bounds.bytes)?;
+        let work = WorkQueue::new(c"virgo_queue", 0)?;
+        let table = Table {
+            all: KVVec::new(),
+            bound: KVVec::new(),
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                node,
+                budget,
+                work,
+                pending <- Pending::new(),
+                bounds,
+                undertaker: SetOnce::new(),
+                log: SetOnce::new(),
+                last: Atomic::new(0),
+                table <- linux::new_rwlock!(table, "virgo_queues"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whom channels wake that have dead letters. Once, before there are channels.
+    pub(crate) fn set_undertaker(&self, waker: Waker) {
+        self.undertaker.populate(waker);
+    }
+
+    /// Where durable queues are written. Once.
+    pub(crate) fn set_log(&self, log: Arc<Log>) {
+        self.log.populate(log);
+    }
+
+    fn log(&self) -> Result<&Arc<Log>> {
+        self.log.as_ref().ok_or(EROFS)
+    }
+
+    /// Returns when all that was published up to `place` is on disk. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EIO`] if the disk has failed.
+    pub(crate) fn commit(&self, place: u64) -> Result {
+        match place {
+            0 => Ok(()),
+            place => self.log()?.commit(place),
+        }
+    }
+
+    /// A number that nobody has had.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.last.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The channel of this name. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`].
+    pub(crate) fn find(&self, name: &[u8]) -> Result<Shared> {
+        self.table.read().find(name).cloned().ok_or(ENOENT)
+    }
+
+    /// Makes a channel. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`ENOMEM`].
+    pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+        self.create_with(name, options, None, |_, _| Ok(()))
+    }
+
+    /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::create`]; [`EROFS`] if there is no folder for it; those of files.
+    pub(crate) fn create_durable(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        text: &[u8],
+    ) -> Result<Shared> {
+        let log = self.log()?;
+        let mut writer = log.lock();
+        let channel = self.create_logged(name, options, text, log.clone())?;
+        let record = Record {
+            queue: name,
+            data: text,
+            ..Record::new(record::Kind::Create)
+        };
+        let place = log.append(&mut writer, &record);
+        drop(writer);
+        if let Err(e) = place.and_then(|place| log.commit(place)) {
+            let _ = self.take_out(&channel);
+            return Err(e);
+        }
+        Ok(channel)
+    }
+
+    /// Makes a durable queue of which the log knows, or will.
+    pub(crate) fn create_logged(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        text: &[u8],
+        log: Arc<Log>,
+    ) -> Result<Shared> {
+        let mut options_text = KVec::with_capacity(text.len(), GFP_KERNEL)?;
+        options_text.extend_from_slice(text, GFP_KERNEL)?;
+        let durable = Durable {
+            log,
+            options: options_text,
+        };
+        self.create_with(name, options, Some(durable), |_, _| Ok(()))
+    }
+
+    /// The same; `fill` is called before anything is published to it, and nothing is meanwhile.
+    fn create_with(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        durable: Option<Durable>,
+        fill: impl FnOnce(&Shared, &Table) -> Result,
+    ) -> Result<Shared> {
+        if !subject::is_name(name) {
+            return Err(EINVAL);
+        }
+        let undertaker = self.undertaker.as_ref().ok_or(ENODEV)?.clone();
+        let channel = Channel::new(self.work.clone(), name, options, undertaker, durable)?;
+        let mut table = self.table.write();
+        let Err(at) = table.search(name) else {
+            return Err(EEXIST);
+        };
+        if table.all.len() >= self.bounds.channels {
+            return Err(EUSERS);
+        }
+        table.all.reserve(1, GFP_KERNEL)?;
+        table.bound.reserve(1, GFP_KERNEL)?;
+        fill(&channel, &table)?;
+        // Within the capacity, so neither fails.
+        let _ = table.all.insert_within_capacity(at, channel.clone());
+        if !channel.bound.is_empty() {
+            let _ = table.bound.push_within_capacity(channel.clone());
+        }
+        Ok(channel)
+    }
+
+    /// Deletes the channel. Who waits at it is told. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if it is not there (any more); for a durable one also those of files.
+    pub(crate) fn remove(&self, channel: &Shared) -> Result {
+        if !channel.is_durable() {
+            return self.take_out(channel);
+        }
+        let log = self.log()?;
+        let mut writer = log.lock();
+        let record = Record {
+            queue: &channel.name,
+            ..Record::new(record::Kind::Delete)
+        };
+        if !self
+            .find(&channel.name)
+            .is_ok_and(|found| Arc::ptr_eq(&found, channel))
+        {
+            return Err(ENOENT);
+        }
+        let place = log.append(&mut writer, &record)?;
+        let taken_out = self.take_out(channel);
+        drop(writer);
+        log.commit(place)?;
+        taken_out
+    }
+
+    /// Takes the channel out of the table. What the log says of it stays.
+    fn take_out(&self, channel: &Shared) -> Result {
+        let mut table = self.table.write();
+        let at = table.search(&channel.name).map_err(|_| ENOENT)?;
+        if !table
+            .all
+            .get(at)
+            .is_some_and(|known| Arc::ptr_eq(known, channel))
+        {
+            return Err(ENOENT);
+        }
+        let removed = table.all.remove(at);
+        table.bound.retain(|known| !Arc::ptr_eq(known, channel));
+        drop(table);
+        channel.close();
+        // Not under the lock, which its task may want.
+        drop(removed);
+        Ok(())
+    }
+
+    /// Publishes a message: to the queue or topic of its name, and to all that are bound to a
+    /// pattern which stands for the name. Waits until `deadline` for room in the queue, if there is
+    /// one and that is its way. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if it went nowhere; those of [`Channel::push_wait`] for the queue of that name,
+    /// and then nobody else has it.
+    pub(crate) fn publish(
+        &self,
+        parts: &Parts<'_>,
+        how: How,
+        deadline: Option<Deadline>,
+    ) -> Result<Published> {
+        let message = Message::new(&self.budget, parts, GFP_KERNEL)?;
+        self.publish_message(&message, how, deadline)
+    }
+
+    /// The same with a message that is made.
+    pub(crate) fn publish_message(
+        &self,
+        message: &Arc<Message>,
+        how: How,
+        deadline: Option<Deadline>,
+    ) -> Result<Published> {
+        let mut published = Published::default();
+        let mut table = self.table.read();
+        if let Some(named) = table.find(&message.subject) {
+            let put = match named.kind {
+                Kind::Topic => Channel::record(named, message),
+                _ if named.is_durable() => Err(EAGAIN),
+                _ => Channel::push(named, message, how),
+            };
+            let position = match (put, deadline) {
+                // Nothing may be locked while one waits, for room or for the disk.
+                (Err(EAGAIN), deadline) if named.is_durable() => {
+                    let named = named.clone();
+                    drop(table);
+                    let (position, place) = self.push_durable(&named, message, how, deadline)?;
+                    published.place = place;
+                    table = self.table.read();
+                    position
+                }
+                (Err(EAGAIN), Some(deadline)) => {
+                    let named = named.clone();
+                    drop(table);
+                    let position = Channel::push_wait(&named, message, how, deadline)?;
+                    table = self.table.read();
+                    position
+                }
+                (put, _) => put?,
+            };
+            message.position.store(position, Relaxed);
+            published.position = position;
+            published.channels = 1;
+        }
+        let mut durable = KVec::new();
+        for bound in &table.bound {
+            if subject::matches(&bound.bound, &message.subject) && bound.name != message.subject {
+                if bound.is_durable() {
+                    durable.push(bound.clone(), GFP_KERNEL)?;
+                    continue;
+                }
+                match Channel::push(bound, message, how) {
+                    Ok(_) => published.channels += 1,
+                    Err(_) => published.lost += 1,
+                }
+            }
+        }
+        drop(table);
+        for bound in durable {
+            match self.push_durable(&bound, message, how, None) {
+                Ok((_, place)) => {
+                    published.place = published.place.max(place);
+                    published.channels += 1;
+                }
+                Err(_) => published.lost += 1,
+            }
+        }
+        match (published.channels, published.lost) {
+            (0, 0) => Err(ENOENT),
+            (0, _) => Err(ENOBUFS),
+            _ => Ok(published),
+        }
+    }
+
+    /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
+    /// its way. Returns its number and what has to be [committed](Self::commit). May sleep.
+    fn push_durable(
+        &self,
+        channel: &Shared,
+        message: &Arc<Message>,
+        how: How,
+        deadline: Option<Deadline>,
+    ) -> Result<(u64, u64)> {
+        let log = self.log()?;
+        loop {
+            let mut writer = log.lock();
+            if log.is_long(&writer) {
+                // If there is no room for both files all goes on in the one.
+                let _ = self.rewrite(log, &mut writer);
+            }
+            let pushed = match Channel::push_logged(channel, &mut writer, message, how) {
+                Err(ENOSPC) => self.push_again(log, &mut writer, channel, message, how),
+                pushed => pushed,
+            };
+            drop(writer);
+            match (pushed, deadline) {
+                (Err(EAGAIN), Some(deadline)) => {
+                    if !channel.wait_for_room(message.bytes(), deadline)? {
+                        return Err(ETIMEDOUT);
+                    }
+                }
+                (pushed, _) => return pushed,
+            }
+        }
+    }
+
+    /// The disk is full; perhaps not of what still counts.
+    fn push_again(
+        &self,
+        log: &Log,
+        writer: &mut Writer,
+        channel: &Shared,
+        message: &Arc<Message>,
+        how: How,
+    ) -> Result<(u64, u64)> {
+        self.rewrite(log, writer)?;
+        Channel::push_logged(channel, writer, message, how)
+    }
+
+    /// A subscription to `pattern`. With `from` it begins with what topics have kept from that
+    /// number on. It has a user already. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::create`].
+    pub(crate) fn subscribe(
+        &self,
+        pattern: &[u8],
+        group: &[u8],
+        options: &Options<'_>,
+        from: Option<u64>,
+    ) -> Result<Shared> {
+        let name = self.subscription_name(pattern, group)?;
+        loop {
+            if let Ok(channel) = self.find(&name) {
+                channel.users.fetch_add(1, Relaxed);
+                return Ok(channel);
+            }
+            let options = Options {
+                kind: Kind::Subscription,
+                bind: pattern,
+                ..*options
+            };
+            let created = self.create_with(&name, &options, None, |channel, table| {
+                channel.users.store(1, Relaxed);
+                match from {
+                    Some(from) => fill(channel, table, pattern, from),
+                    None => Ok(()),
+                }
+            });
+            // Another one of the group was faster.
+            if !matches!(created, Err(EEXIST)) || group.is_empty() {
+                return created;
+            }
+        }
+    }
+
+    fn subscription_name(&self, pattern: &[u8], group: &[u8]) -> Result<KVec<u8>> {
+        let mut name = KVec::new();
+        if group.is_empty() {
+            let number = CString::try_from_fmt(fmt!("_sub.{}", self.next_number()))?;
+            name.extend_from_slice(number.to_bytes(), GFP_KERNEL)?;
+            return Ok(name);
+        }
+        for part in [b"_group.", group, b"."] {
+            name.extend_from_slice(part, GFP_KERNEL)?;
+        }
+        // A pattern is no name.
+        for &byte in pattern {
+            let byte = match byte {
+                b'*' => b'+',
+                b'>' => b'#',
+                byte => byte,
+            };
+            name.push(byte, GFP_KERNEL)?;
+        }
+        Ok(name)
+    }
+
+    /// A user of a subscription is gone; the last one takes it along. May sleep.
+    pub(crate) fn leave(&self, channel: &Shared) {
+        if channel.kind == Kind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
+            // Whoever has found it meanwhile finds it deleted.
+            let _ = self.remove(channel);
+        }
+    }
+
+    /// Shows each channel to `see`, while that wants more. May sleep.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&Shared) -> bool) {
+        let table = self.table.read();
+        for channel in &table.all {
+            if !see(channel) {
+                return;
+            }
+        }
+    }
+
+    /// How many channels there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.read().all.len()
+    }
+
+    /// Deletes all. Nobody uses this any more.
+    pub(crate) fn clear(&self) {
+        loop {
+            let last = self.table.read().all.last().cloned();
+            match last {
+                Some(channel) => {
+                    let _ = self.take_out(&channel);
+                }
+                None => return,
+            }
+        }
+    }
+}
+
+/// Begins a subscription with what topics have kept from number `from` on.
+fn fill(channel: &Shared, table: &Table, pattern: &[u8], from: u64) -> Result {
+    let topics = table
+        .all
+        .iter()
+        .filter(|topic| topic.kind == Kind::Topic && subject::matches(pattern, &topic.name));
+    for topic in topics {
+        for message in topic.kept(from)? {
+            Channel::push(channel, &message, How::PLAIN)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings dead letters to where they belong.
+pub(crate) struct Undertaker(pub(crate) Arc<Queues>);
+
+impl Run for Undertaker {
+    fn run(task: &Task<Self>) {
+        let queues = &task.0;
+        loop {
+            let mut found = None;
+            queues.for_each(|channel| {
+                let dead = channel.take_dead();
+                found = dead.map(|(seq, letter)| (channel.clone(), seq, letter));
+                found.is_none()
+            });
+            let Some((channel, seq, letter)) = found else {
+                return;
+            };
+            let put = match channel.dead.as_slice() {
+                b"" => Err(ENOENT),
+                name => queues.find(name).and_then(|dead| match dead.is_durable() {
+                    true => queues
+                        .push_durable(&dead, &letter, How::PLAIN, None)
+                        .map(drop),
+                    false => Channel::push(&dead, &letter, How::PLAIN).map(drop),
+                }),
+            };
+            channel.done(seq);
+            if put.is_err() {
+                channel.count_lost();
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The service on port 60000.
+
+use crate::{
+    calls,
+    channel::Channel,
+    commands,
+    peer,
+    queues::Queues, //
+};
+use core::net::Ipv4Addr;
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc, //
+};
+use virgo_utils::{
+    Caller,
+    Client,
+    Command,
+    Failure,
+    Operation,
+    Peer,
+    Reply,
+    Service, //
+};
+
+/// The state of the service.
+pub(crate) struct QueueService {
+    pub(crate) queues: Arc<Queues>,
+    pub(crate) client: Arc<Client>,
+    /// This node is reached like another, for measurements.
+    pub(crate) loopback: bool,
+}
+
+impl Service for QueueService {
+    const NAME: &'static CStr = c"queue";
+    const PORT: u16 = 60000;
+    const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
+    const CALLS: &'static [&'static str] = calls::NAMES;
+
+    fn other(
+        &self,
+        caller: &Caller<'_>,
+        line: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        commands::bare(caller, line, reply)
+    }
+
+    fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("queues", self.queues.len() as u64)?;
+        reply.field("used", self.queues.budget.used())?;
+        reply.field("limit", self.queues.budget.limit())
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = writeln!(
+            f,
+            "# name ready delayed leased kept bytes dropped refused dead"
+        );
+        self.queues.for_each(|channel| {
+            let g = channel.figures();
+            result = write!(f, "{} ", channel.name.as_slice().escape_ascii()).and_then(|()| {
+                writeln!(
+                    f,
+                    "{} {} {} {} {} {} {} {}",
+                    g.ready,
+                    g.delayed,
+                    g.leased,
+                    g.kept,
+                    g.bytes,
+                    g.counts.dropped,
+                    g.counts.refused,
+                    g.counts.dead
+                )
+            });
+            result.is_ok()
+        });
+        result
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+
+    fn peer_restarted(&self, peer: Peer) {
+        // What its former life had is not known by number any more.
+        let holder = peer::holder(peer);
+        self.queues.for_each(|channel| {
+            Channel::give_all_back(channel, holder);
+            true
+        });
+    }
+}
+
+impl QueueService {
+    /// This node, as others reach it.
+    pub(crate) fn own_address(&self) -> Ipv4Addr {
+        let config = self.queues.node.config();
+        let own = config.nodes.address(config.me);
+        own.unwrap_or(Ipv4Addr::LOCALHOST)
+    }
+}

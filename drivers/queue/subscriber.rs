@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a text session has subscribed to, and the messages that it has got and not acknowledged.
+
+use crate::{
+    channel::{
+        Channel,
+        Delivery, //
+    },
+    message::ReplyTo,
+    queues::{
+        Queues,
+        Shared, //
+    }, //
+};
+use core::any::Any;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::waker::Waker;
+use virgo_utils::{
+    Failure,
+    Feed,
+    Reply, //
+};
+
+/// Subscriptions of a session.
+const MAX_SUBSCRIPTIONS: usize = 64;
+
+/// Messages that a session has got and has not acknowledged or answered.
+const MAX_OPEN: usize = 4096;
+
+struct Subscription {
+    channel: Shared,
+    /// As it was asked for.
+    pattern: KVec<u8>,
+    /// Messages are acknowledged by being sent.
+    acked: bool,
+    /// Messages that were lost before the session was told.
+    lost: u64,
+}
+
+/// A message that the session has.
+struct Open {
+    id: u64,
+    channel: Shared,
+    seq: u64,
+    acked: bool,
+    reply: Option<ReplyTo>,
+}
+
+struct Inner {
+    subscriptions: KVec<Subscription>,
+    /// Which one is asked next, so that none waits for another.
+    turn: usize,
+    open: KVec<Open>,
+    last: u64,
+}
+
+/// See the module.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Subscriber {
+    queues: Arc<Queues>,
+    /// Who takes messages out.
+    holder: u64,
+    waker: Waker,
+    /// What has to be on disk before answers are sent.
+    place: Atomic<u64>,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+impl Subscriber {
+    pub(crate) fn new(queues: Arc<Queues>, waker: Waker) -> Result<Arc<Self>> {
+        let inner = Inner {
+            subscriptions: KVec::new(),
+            turn: 0,
+            open: KVec::new(),
+            last: 0,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                holder: queues.next_number(),
+                queues,
+                waker,
+                place: Atomic::new(0),
+                inner <- kernel::new_mutex!(inner, "virgo_subscriber"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Answers are not sent before all up to `place` is on disk.
+    pub(crate) fn settle_at(&self, place: u64) {
+        self.place.store(place, Relaxed);
+    }
+
+    /// Subscribes to what comes to `channel`, of which the session is a user now. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`] for one too many, [`EALREADY`], [`ENOMEM`].
+    pub(crate) fn add(&self, channel: Shared, pattern: &[u8], acked: bool) -> Result {
+        let mut copy = KVec::with_capacity(pattern.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(pattern, GFP_KERNEL)?;
+        let mut inner = self.inner.lock();
+        if inner.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+            return Err(EUSERS);
+        }
+        if inner
+            .subscriptions
+            .iter()
+            .any(|s| s.pattern.as_slice() == pattern)
+        {
+            return Err(EALREADY);
+        }
+        let subscription = Subscription {
+            lost: channel.lost(),
+            channel,
+            pattern: copy,
+            acked,
+        };
+        Ok(inner.subscriptions.push(subscription, GFP_KERNEL)?)
+    }
+
+    /// Ends a subscription. Others may have what it has got and not acknowledged. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`].
+    pub(crate) fn remove(&self, pattern: &[u8]) -> Result {
+        let mut inner = self.inner.lock();
+        let mut subscriptions = inner.subscriptions.iter();
+        let at = subscriptions.position(|s| s.pattern.as_slice() == pattern);
+        let removed = inner
+            .subscriptions
+            .remove(at.ok_or(ENOENT)?)
+            .map_err(|_| ENOENT)?;
+        inner
+            .open
+            .retain(|open| !Arc::ptr_eq(&open.channel, &removed.channel));
+        drop(inner);
+        self.leave(&removed);
+        Ok(())
+    }
+
+    fn leave(&self, subscription: &Subscription) {
+        let channel = &subscription.channel;
+        channel.forget_waker(&self.waker);
+        Channel::give_all_back(channel, self.holder);
+        self.queues.leave(channel);
+    }
+
+    fn close(&self, id: u64) -> Result<Open> {
+        let mut inner = self.inner.lock();
+        let at = inner
+            .open
+            .iter()
+            .position(|open| open.id == id)
+            .ok_or(ESTALE)?;
+        inner.open.remove(at).map_err(|_| ESTALE)
+    }
+
+    /// Message `id` is done.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if the session does not have it (any more).
+    pub(crate) fn ack(&self, id: u64) -> Result {
+        let open = self.close(id)?;
+        match open.acked {
+            true => Ok(()),
+            false => Channel::ack(&open.channel, self.holder, open.seq),
+        }
+    }
+
+    /// Message `id` is not wanted: others may have it in `delay_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if the session does not have it (any more).
+    pub(crate) fn give_back(&self, id: u64, delay_ms: u32) -> Result {
+        let open = self.close(id)?;
+        match open.acked {
+            true => Err(ESTALE),
+            false => Channel::give_back(&open.channel, self.holder, open.seq, delay_ms),
+        }
+    }
+
+    /// Message `id` is done and wants a reply: where that goes.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if the session does not have it (any more); [`EINVAL`] if nobody waits for one.
+    pub(crate) fn answered(&self, id: u64) -> Result<ReplyTo> {
+        let open = self.close(id)?;
+        if !open.acked {
+            Channel::ack(&open.channel, self.holder, open.seq)?;
+        }
+        open.reply.ok_or(EINVAL)
+    }
+}
+
+impl Inner {
+    /// Remembers what the session may speak of again. Returns its number.
+    fn note(&mut self, channel: &Shared, delivery: &Delivery, acked: bool) -> Result<u64> {
+        self.last += 1;
+        if delivery.deliveries > 1 {
+            // The session may have had it before: what it calls it now is what counts.
+            self.open
+                .retain(|open| open.seq != delivery.seq || !Arc::ptr_eq(&open.channel, channel));
+        }
+        if !acked || delivery.item.reply.is_some() {
+            if self.open.len() >= MAX_OPEN {
+                // The oldest that needs nothing but a reply; the others are bounded by their queues.
+                let at = self.open.iter().position(|open| open.acked);
+                let _ = self.open.remove(at.unwrap_or(0));
+            }
+            let open = Open {
+                id: self.last,
+                channel: channel.clone(),
+                seq: delivery.seq,
+                acked,
+                reply: delivery.item.reply,
+            };
+            self.open.push(open, GFP_KERNEL)?;
+        }
+        Ok(self.last)
+    }
+}
+
+/// A message as a line.
+fn write(id: u64, delivery: &Delivery, line: &mut Reply<'_>) -> Result<(), Failure> {
+    let message = &delivery.item;
+    let kind = match message.reply {
+        Some(_) => "request",
+        None => "message",
+    };
+    line.field(kind, id)?;
+    line.bytes("subject", &message.subject)?;
+    line.field("position", message.position.load(Relaxed))?;
+    if delivery.deliveries > 1 {
+        line.field("deliveries", delivery.deliveries.into())?;
+    }
+    line.bytes("data", &message.data)
+}
+
+impl Feed for Subscriber {
+    fn next(&self, line: &mut Reply<'_>) -> Result<bool, Failure> {
+        let mut inner = self.inner.lock();
+        for _ in 0..inner.subscriptions.len() {
+            let count = inner.subscriptions.len();
+            let turn = inner.turn % count.max(1);
+            inner.turn = turn + 1;
+            let Some(subscription) = inner.subscriptions.get_mut(turn) else {
+                break;
+            };
+            let (channel, acked) = (subscription.channel.clone(), subscription.acked);
+            let lost = channel.lost();
+            let before = core::mem::replace(&mut subscription.lost, lost);
+            if lost > before {
+                line.field("lost", lost - before)?;
+                line.bytes("subject", &subscription.pattern)?;
+                return Ok(true);
+            }
+            match Channel::take_or_wake(&channel, self.holder, acked, &self.waker) {
+                Ok(None) => (),
+                Ok(Some(delivery)) => {
+                    let id = inner.note(&channel, &delivery, acked)?;
+                    write(id, &delivery, line)?;
+                    return Ok(true);
+                }
+                Err(e) => {
+                    let gone = inner.subscriptions.remove(turn);
+                    inner
+                        .open
+                        .retain(|open| !Arc::ptr_eq(&open.channel, &channel));
+                    drop(inner);
+                    if let (ENOENT, Ok(gone)) = (e, &gone) {
+                        line.bytes("deleted", &gone.pattern)?;
+                        return Ok(true);
+                    }
+                    return Err(e.into());
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn settle(&self) -> Result {
+        self.queues.commit(self.place.load(Relaxed))
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Subscriber {
+    /// The session is over: others may have what it has not acknowledged.
+    fn drop(self: Pin<&mut Self>) {
+        let subscriptions = core::mem::take(&mut self.inner.lock().subscriptions);
+        for subscription in &subscriptions {
+            self.leave(subscription);
+        }
+    }
+}

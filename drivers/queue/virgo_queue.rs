@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! virgo_queue: queues and topics in the kernel, for programs, people and other modules.
+
+mod calls;
+mod channel;
+mod chunks;
+mod commands;
+mod handle;
+mod log;
+mod message;
+mod peer;
+mod pending;
+mod push;
+mod queues;
+mod recovery;
+mod remote;
+mod requests;
+mod service;
+mod subscriber;
+
+use crate::{
+    calls::Calls,
+    log::Log,
+    queues::{
+        Bounds,
+        Queues,
+        Undertaker, //
+    },
+    requests::{
+        Drain,
+        Requests, //
+    },
+    service::QueueService, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    calls::QueueRegistration as CallsRegistration,
+    poll::Descriptors,
+    work::{
+        Queue as WorkQueue,
+        Task, //
+    }, //
+};
+use virgo_utils::{
+    functions,
+    requests::QueueRegistration,
+    Client,
+    Server,
+    Service,
+    Stats, //
+};
+
+module! {
+    type: Module,
+    name: "virgo_queue",
+    authors: ["The VIRGO developers"],
+    description: "VIRGO: queues and topics",
+    license: "GPL",
+    params: {
+        use_workqueue: u8 {
+            default: 0,
+            description: "1: requests are work of the kernel's work queue, not messages of ours",
+        },
+        reactor: u8 {
+            default: 1,
+            description: "0: do not listen at port 60000, serve other modules only",
+        },
+        max_queues: u32 {
+            default: 16384,
+            description: "Queues, topics and subscriptions (1 to 65536)",
+        },
+        max_bytes: u64 {
+            default: 67108864,
+            description: "Bytes of all messages together",
+        },
+        loopback: u8 {
+            default: 0,
+            description: "1: reach this node like another, for measurements",
+        },
+    },
+}
+
+/// Deletes all channels when dropped: their clocks, and who waits at them, must end before the
+/// module does.
+struct Contents(Arc<Queues>);
+
+impl Drop for Contents {
+    fn drop(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Fields are dropped in order: first nobody can come in, then requests under way end, then the
+/// channels go.
+#[pin_data]
+struct Module {
+    #[pin]
+    _calls: CallsRegistration<Calls>,
+    _server: Option<Pin<KBox<Server<QueueService>>>>,
+    _functions: functions::Registration,
+    _registration: QueueRegistration,
+    _work: Option<Arc<WorkQueue>>,
+    _drain: Arc<Task<Drain>>,
+    _undertaker: Arc<Task<Undertaker>>,
+    _contents: Contents,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let node = virgo_config::node()?;
+            let bounds = Bounds {
+                channels: module_parameters::max_queues.value().clamp(1, 65536) as usize,
+                bytes: module_parameters::max_bytes.value(),
+            };
+            let queues = Queues::new(node.clone(), bounds)?;
+            let contents = Contents(queues.clone());
+            let undertaker = Undertaker(queues.clone());
+            let undertaker = Arc::pin_init(
+                linux::new_task!(queues.work.clone(), undertaker, "virgo_undertaker"),
+                GFP_KERNEL,
+            )?;
+            queues.set_undertaker(undertaker.waker()?);
+            match Log::open() {
+                Ok((log, contents)) => {
+                    queues.recover(&log, &contents)?;
+                    queues.set_log(log);
+                }
+                Err(e) => pr_warn!("no durable queues: /var/log/virgo_queue: {e:?}\n"),
+            }
+            let work = match module_parameters::use_workqueue.value() {
+                0 => None,
+                _ => Some(WorkQueue::urgent(c"virgo_kernel_workqueue", 2)?),
+            };
+            let client = Arc::pin_init(Client::new(node, QueueService::PORT), GFP_KERNEL)?;
+            let service = QueueService {
+                queues,
+                client,
+                loopback: module_parameters::loopback.value() != 0,
+            };
+            let service = Arc::new(service, GFP_KERNEL)?;
+            let (requests, drain) = Requests::new(service.clone(), work.clone())?;
+            let registration = QueueRegistration::new(module, requests)?;
+            let functions = functions::Registration::new(module, push::FUNCTIONS)?;
+            let stats = Stats::new::<QueueService>()?;
+            let calls = Calls {
+                service: service.clone(),
+                stats: stats.clone(),
+                descriptors: Descriptors::new(module)?,
+            };
+            let server = match module_parameters::reactor.value() {
+                0 => None,
+                _ => Some(KBox::pin_init(Server::new(service, stats), GFP_KERNEL)?),
+            };
+            Ok(try_pin_init!(Self {
+                _server: server,
+                _functions: functions,
+                _registration: registration,
+                _work: work,
+                _drain: drain,
+                _undertaker: undertaker,
+                _contents: contents,
+                _calls <- CallsRegistration::new(module, calls),
+            }? Error))
+        })
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue of requests, for all modules: who has something to be done pushes it, and who does
+//! such things takes it, now or later.
+//!
+//! The queue is that of virgo_queue; a module that only pushes need not wait for it to be loaded.
+
+use core::net::Ipv4Addr;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    deadline::Deadline,
+    module::Pinned, //
+};
+use virgo_proto::vuid::NodeId;
+
+/// Who waits for a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// On which node.
+    pub node: NodeId,
+    /// What that node calls it.
+    pub id: u64,
+}
+
+/// A request.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// What is wanted.
+    pub data: &'a [u8],
+    /// Who wants it.
+    pub from: Ipv4Addr,
+    /// Who waits for a reply, if anybody.
+    pub reply: Option<ReplyTo>,
+}
+
+/// What has the requests.
+pub trait RequestQueue: Send + Sync {
+    /// Publishes `data` as `subject` on node `node`, 0 for this one. Sleeps until `deadline`.
+    fn publish(
+        &self,
+        node: NodeId,
+        subject: &[u8],
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Result;
+    /// Publishes a request to this node's queue `name` and waits for the reply. Sleeps until
+    /// `deadline`.
+    fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>>;
+    /// Gives a reply to who waits for it. Sleeps until `deadline`.
+    fn answer(&self, to: ReplyTo, data: &[u8], deadline: Deadline) -> Result;
+    /// Takes a request in. Any context.
+    fn push(&self, request: &Request<'_>) -> Result;
+    /// Hands the next request out for good. Any context.
+    fn pop(&self) -> Option<KVec<u8>>;
+    /// There is another handler, or none. Any context.
+    fn handler_changed(&self);
+}
+
+/// Who does what is wanted.
+pub trait Handler: Send + Sync {
+    /// Does it, or sees to it that it is done. One at a time or several at once; may sleep.
+    ///
+    /// # Errors
+    ///
+    /// The request is not done and comes again.
+    fn handle(&self, request: &Request<'_>) -> Result;
+}
+
+/// Something of another module, to be used while that stays loaded.
+struct Offer<T: ?Sized> {
+    offered: Arc<T>,
+    module: &'static ThisModule,
+}
+
+impl<T: ?Sized> Offer<T> {
+    fn take(&self) -> Option<Taken<T>> {
+        Some(Taken {
+            offered: self.offered.clone(),
+            _pinned: Pinned::new(self.module)?,
+        })
+    }
+}
+
+/// Its fields are dropped in order: the module goes last.
+struct Taken<T: ?Sized> {
+    offered: Arc<T>,
+    _pinned: Pinned,
+}
+
+struct Offers {
+    queue: Option<Offer<dyn RequestQueue>>,
+    handler: Option<Offer<dyn Handler>>,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init`, before any other module can use it: they load after this one.
+    unsafe(uninit) static OFFERS: SpinLockIrq<Offers> = Offers {
+        queue: None,
+        handler: None,
+    };
+}
+
+/// Makes this usable. Called once, in the module's initialisation.
+pub(crate) fn init() {
+    // SAFETY: Called once in the life of the module.
+    unsafe { OFFERS.init() };
+}
+
+fn queue() -> Result<Taken<dyn RequestQueue>> {
+    let offers = OFFERS.lock();
+    let queue = offers.queue.as_ref().and_then(Offer::take);
+    queue.ok_or(ENODEV)
+}
+
+/// Puts a request into the queue. Any context.
+///
+/// # Errors
+///
+/// [`ENODEV`] if virgo_queue is not loaded; [`EAGAIN`] if there is no room now; [`EMSGSIZE`],
+/// [`ENOMEM`].
+pub fn push_request(request: &Request<'_>) -> Result {
+    queue()?.offered.push(request)
+}
+
+/// Takes the next request out of the queue; `None` if there is none. Any context.
+pub fn pop_request() -> Option<KVec<u8>> {
+    queue().ok()?.offered.pop()
+}
+
+/// Publishes `request.data` as `subject` on node `node`, 0 for this one. Sleeps until `deadline`.
+///
+/// # Errors
+///
+/// [`ENODEV`] if virgo_queue is not loaded; [`ENOENT`] if nobody wants it; those of the network.
+pub fn publish(node: NodeId, subject: &[u8], request: &Request<'_>, deadline: Deadline) -> Result {
+    queue()?.offered.publish(node, subject, request, deadline)
+}
+
+/// Publishes a request to this node's queue `name` and returns the reply. Sleeps until `deadline`.
+///
+/// # Errors
+///
+/// As for [`publish`]; [`ETIMEDOUT`].
+pub fn ask(name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+    queue()?.offered.ask(name, request, deadline)
+}
+
+/// Gives a reply to who waits for it. Sleeps until `deadline`.
+///
+/// # Errors
+///
+/// [`ESRCH`] if nobody waits any more; [`ENODEV`]; those of the network.
+pub fn answer(to: ReplyTo, data: &[u8], deadline: Deadline) -> Result {
+    queue()?.offered.answer(to, data, deadline)
+}
+
+/// Has the handler do what is wanted, and returns what comes of it; `None` if there is no handler.
+/// May sleep.
+pub fn handle(request: &Request<'_>) -> Option<Result> {
+    let offers = OFFERS.lock();
+    let handler = offers.handler.as_ref().and_then(Offer::take);
+    drop(offers);
+    Some(handler?.offered.handle(request))
+}
+
+/// Whether there is a handler. Any context.
+pub fn has_handler() -> bool {
+    OFFERS.lock().handler.is_some()
+}
+
+/// Offers a queue; dropping it withdraws the offer.
+pub struct QueueRegistration(());
+
+impl QueueRegistration {
+    /// Offers `queue` of `module`, which must hold this in its state. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`] if there is one.
+    pub fn new(module: &'static ThisModule, queue: Arc<dyn RequestQueue>) -> Result<Self> {
+        let mut offers = OFFERS.lock();
+        if offers.queue.is_some() {
+            return Err(EBUSY);
+        }
+        offers.queue = Some(Offer {
+            offered: queue,
+            module,
+        });
+        Ok(QueueRegistration(()))
+    }
+}
+
+impl Drop for QueueRegistration {
+    fn drop(&mut self) {
+        let old = OFFERS.lock().queue.take();
+        // Not under the lock: what it holds may be dropped in process context only.
+        drop(old);
+    }
+}
+
+/// Offers a handler; dropping it withdraws the offer.
+pub struct HandlerRegistration(());
+
+impl HandlerRegistration {
+    /// Offers `handler` of `module`, which must hold this in its state. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`] if there is one.
+    pub fn new(module: &'static ThisModule, handler: Arc<dyn Handler>) -> Result<Self> {
+        let mut offers = OFFERS.lock();
+        if offers.handler.is_some() {
+            return Err(EBUSY);
+        }
+        offers.handler = Some(Offer {
+            offered: handler,
+            module,
+        });
+        drop(offers);
+        if let Ok(queue) = queue() {
+            queue.offered.handler_changed();
+        }
+        Ok(HandlerRegistration(()))
+    }
+}
+
+impl Drop for HandlerRegistration {
+    fn drop(&mut self) {
+        let old = OFFERS.lock().handler.take();
+        drop(old);
+    }
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Messages.
+
+use crate::{
+    Measurement,
+    cpupooling::{expect, nats_session, next_line},
+    measure, measure_slow,
+};
+use anyhow::{Result, ensure};
+use std::{io::Write, thread};
+use virgo::queue::{How, Queue, Subscription, serve};
+
+pub const MEASUREMENTS: &[(&str, Measurement)] = &[
+    ("request", request),
+    ("publish", publish),
+    ("publish_slow", publish_slow),
+    ("publish_durable", publish_durable),
+    ("nats_publish", nats_publish),
+];
+
+/// Messages in flight.
+const BATCH: usize = 64;
+
+/// A request of 64 bytes to a queue on the node of a number, and its reply, of which a thread here
+/// takes care.
+fn request(node: &str) -> Result<()> {
+    // What is left of an earlier one.
+    let _ = Queue::new("bench.service").delete();
+    thread::spawn(|| serve("bench.service", |request| request.data.clone()));
+    let service = Queue::new("bench.service").on(node.parse()?);
+    while service.request(b"ready?").is_err() {}
+    let data = [b'p'; 64];
+    measure("request", || {
+        ensure!(service.request(&data)? == data);
+        Ok(())
+    })
+}
+
+/// Times publishing of 64 messages of 16 bytes to a queue that drops the oldest.
+fn publish_to(name: &str, queue: &Queue, options: &str) -> Result<()> {
+    let _ = queue.delete();
+    queue.create(options)?;
+    let messages = [&[b'p'; 16][..]; BATCH];
+    let result = measure(name, || {
+        ensure!(queue.publish_all(&messages, How::default())? == BATCH);
+        Ok(())
+    });
+    queue.delete()?;
+    result
+}
+
+fn publish(node: &str) -> Result<()> {
+    let queue = Queue::new("bench.publish").on(node.parse()?);
+    publish_to("publish64", &queue, "policy=drop-oldest messages=1000")
+}
+
+fn publish_durable(_: &str) -> Result<()> {
+    let queue = Queue::new("bench.durable");
+    let _ = queue.delete();
+    queue.create("durable messages=1000000 bytes=1000000000")?;
+    let messages = [&[b'p'; 16][..]; BATCH];
+    let result = measure_slow("durable", BATCH * 8, || {
+        for _ in 0..8 {
+            ensure!(queue.publish_all(&messages, How::default())? == BATCH);
+        }
+        Ok(())
+    });
+    queue.delete()?;
+    result
+}
+
+/// The cost of a publish to a topic with a good subscriber, alone and beside one that does not take.
+fn publish_slow(_: &str) -> Result<()> {
+    let topic = Queue::new("bench.topic");
+    let good = Subscription::open("bench.topic", "messages=1000")?;
+    let message = [&[b'p'; 16][..]];
+    let mut once = || -> Result<()> {
+        topic.publish_all(&message, How::default())?;
+        ensure!(good.take(1, None)?.len() == 1);
+        Ok(())
+    };
+    measure("alone", &mut once)?;
+    let reading = Subscription::open("bench.topic", "messages=1000")?;
+    measure("beside_reader", || {
+        once()?;
+        ensure!(reading.take(1, None)?.len() == 1);
+        Ok(())
+    })?;
+    drop(reading);
+    let deaf = Subscription::open("bench.topic", "messages=1000")?;
+    measure("beside_deaf", &mut once)?;
+    drop(deaf);
+    Ok(())
+}
+
+/// 64 messages of 16 bytes to NATS, and a PING behind them whose answer says that all have arrived.
+fn nats_publish(address: &str) -> Result<()> {
+    let (mut client, mut replies) = nats_session(address)?;
+    let messages = "PUB subject 16\r\npppppppppppppppp\r\n".repeat(BATCH) + "PING\r\n";
+    // Somebody who takes them, as otherwise the server throws them away.
+    let (mut service, mut taken) = nats_session(address)?;
+    write!(service, "SUB subject 1\r\nPING\r\n")?;
+    expect(&mut taken, "PONG")?;
+    thread::spawn(move || {
+        let mut line = String::new();
+        while next_line(&mut taken, &mut line).is_ok() {}
+    });
+    measure("nats64", || {
+        client.write_all(messages.as_bytes())?;
+        expect(&mut replies, "PONG")
+    })
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Queues beside NATS.
+
+use crate::{
+    Bench,
+    report::Row,
+    support::{measure, sh},
+};
+use anyhow::Result;
+use virgo_cluster::Node;
+
+pub const BENCH: Bench = Bench {
+    instructions,
+    wall_clock,
+};
+
+const NATS: &str = "NATS request";
+const NATS_PUBLISH: &str = "NATS publish";
+
+/// Messages in flight when publishing.
+const BATCH: f64 = 64.0;
+
+fn instructions(node: &Node) -> Result<Vec<Row>> {
+    let unit = "instructions";
+    start_nats(node)?;
+    let nats = measure(node, "nats 127.0.0.1")?["nats"];
+    let nats_publish = measure(node, "nats_publish 127.0.0.1")?["nats64"] / BATCH;
+    stop_nats(node)?;
+    let local = measure(node, "request 1")?["request"];
+    let publish = measure(node, "publish 1")?["publish64"] / BATCH;
+    let slow = measure(node, "publish_slow")?;
+    reload(node, "loopback=1")?;
+    let remote = measure(node, "request 1")?["request"];
+    reload(node, "")?;
+    Ok(vec![
+        Row::new(
+            "request and reply, 64 bytes, by network",
+            unit,
+            remote,
+            (NATS, nats),
+        )
+        .ratio_goal(0.45),
+        Row::new("the same on this node", unit, local, (NATS, nats)).ratio_goal(0.45),
+        Row::new(
+            "publish, 16 bytes, 64 at once",
+            unit,
+            publish,
+            (NATS_PUBLISH, nats_publish),
+        )
+        .ratio_goal(0.5),
+        Row::new(
+            "publish and take, beside one that does not take",
+            unit,
+            slow["beside_deaf"],
+            ("alone", slow["alone"]),
+        )
+        .ratio_goal(1.1),
+    ])
+}
+
+fn wall_clock(client: &Node, _server: &Node) -> Result<Vec<Row>> {
+    let publish = measure(client, "publish 1")?["publish64"] / BATCH;
+    let durable = measure(client, "publish_durable")?["durable"];
+    Ok(vec![Row::new(
+        "durable publish, 16 bytes, 64 at once",
+        "ns in one guest",
+        durable,
+        ("in memory", publish),
+    )])
+}
+
+fn start_nats(node: &Node) -> Result<()> {
+    let start = "nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &
+        n=0; until nc 127.0.0.1 4222 </dev/null >/dev/null; do
+            n=$((n + 1)); [ $n -lt 300 ] || { echo 'no answer of NATS' >&2; exit 1; }
+            sleep 0.1
+        done";
+    sh(node, start).map(drop)
+}
+
+fn stop_nats(node: &Node) -> Result<()> {
+    let stop = "killall nats-server; while pidof nats-server >/dev/null; do sleep 0.1; done";
+    sh(node, stop).map(drop)
+}
+
+fn reload(node: &Node, parameters: &str) -> Result<()> {
+    let module = "/lib/virgo/virgo_queue.ko";
+    sh(
+        node,
+        &format!("rmmod virgo_queue && insmod {module} {parameters}"),
+    )?;
+    Ok(())
+}

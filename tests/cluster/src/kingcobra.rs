@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests and replies, and the record of them.
+
+use crate::{
+    Test,
+    support::{fails, sh, text, wait_until_whole, within},
+};
+use anyhow::{Result, ensure};
+use std::time::Duration;
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("kingcobra_records_and_replies", records),
+    ("kingcobra_takes_any_payload", payloads),
+    ("kingcobra_never_answers_a_reply", replies),
+    ("kingcobra_programs_do_requests", programs),
+    ("kingcobra_gets_what_is_diverted", diverted),
+    ("kingcobra_comes_and_goes", comes_and_goes),
+    ("kingcobra_says_if_it_has_no_record", full_disk),
+];
+
+/// The record of a node.
+fn log(node: &Node) -> Result<Vec<String>> {
+    let lines = sh(
+        node,
+        "cat /var/log/kingcobra/REQUEST_REPLY.queue 2>/dev/null; :",
+    )?;
+    Ok(lines.lines().map(str::to_owned).collect())
+}
+
+/// A request that came from the address `from` and its reply are on record.
+fn on_record(node: &Node, from: &str, request: &str, reply: &str) -> Result<()> {
+    let lines = log(node)?;
+    let of = |kind: &str, payload: &str| {
+        let start = format!("{kind}#{from}#");
+        let end = format!("#{payload} $$");
+        let found = |line: &&String| line.starts_with(&start) && line.ends_with(&end);
+        Some(lines.iter().find(found)?.split('#').nth(2)?.to_owned())
+    };
+    let (asked, replied) = (of("REQUEST", request), of("REPLY", reply));
+    ensure!(
+        asked.is_some() && asked == replied,
+        "{asked:?} {replied:?} {lines:#?}"
+    );
+    Ok(())
+}
+
+const NOBODY: &str = "received, and on record; no service is registered for such requests";
+
+fn records(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    // By another node's program.
+    let said = sh(&node1, "virgo kingcobra ask --node 2 'hello, node2'")?;
+    ensure!(
+        said.starts_with("REPLY#a090001#") && said.ends_with(NOBODY),
+        "{said}"
+    );
+    on_record(&node2, "a090001", "hello, node2", NOBODY)?;
+    // A bare line, as with the original; the reply goes to whom it may concern.
+    let watch = node1.spawn([
+        "virgo",
+        "queue",
+        "sub",
+        "kingcobra.replies.>",
+        "--count",
+        "1",
+        "--timeout",
+        "20s",
+    ])?;
+    within(Duration::from_secs(10), || {
+        ensure!(sh(&node1, "virgo queue list")?.contains("_sub."));
+        Ok(())
+    })?;
+    let replies = text(&node1, &node2, 60000, &["KingCobra_17August2015"])?;
+    ensure!(replies == ["queued"], "{replies:?}");
+    let said = watch.wait_timeout(Duration::from_secs(60))?.text()?;
+    ensure!(said.starts_with("REPLY#a090001#"), "{said}");
+    on_record(&node2, "a090001", "KingCobra_17August2015", NOBODY)?;
+    let shown = sh(&node2, "virgo kingcobra log")?;
+    ensure!(
+        shown.contains("10.9.0.1  request  KingCobra_17August2015"),
+        "{shown}"
+    );
+    let shown = sh(&node2, "virgo kingcobra log --json")?;
+    ensure!(
+        shown.contains("\"kind\":\"request\"")
+            && shown.contains("\"text\":\"KingCobra_17August2015\""),
+        "{shown}"
+    );
+    // The record stays.
+    let before = log(&node2)?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    ensure!(log(&node2)?.starts_with(&before));
+    Ok(())
+}
+
+fn payloads(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    for payload in ["a#b##c", "#", "with blanks", "REQUESTS#x"] {
+        let said = sh(&node, &format!("virgo kingcobra ask '{payload}'"))?;
+        ensure!(said.starts_with("REPLY#a090002#"), "{said}");
+        on_record(&node, "a090002", payload, NOBODY)?;
+    }
+    // The header is not the client's to write.
+    let said = sh(&node, "virgo kingcobra ask 'REQUEST#7f000001#1:1#mine'")?;
+    ensure!(said.starts_with("REPLY#a090002#"), "{said}");
+    on_record(&node, "a090002", "mine", NOBODY)?;
+    let before = log(&node)?.len();
+    for bad in [
+        "REQUEST#",
+        "REQUEST###",
+        "REQUEST#1#2#3",
+        "REPLY#",
+        "REPLY##1:1#x",
+        "REQUEST#zz#1:1#x",
+    ] {
+        let said = sh(&node, &format!("virgo kingcobra ask '{bad}'"))?;
+        ensure!(said.starts_with("not a record"), "{bad}: {said}");
+    }
+    ensure!(
+        log(&node)?.len() == before,
+        "what is no record is on record"
+    );
+    // What a line cannot hold.
+    sh(&node, "virgo kingcobra ask \"$(printf 'two\\nlines')\"")?;
+    ensure!(
+        log(&node)?
+            .iter()
+            .any(|line| line.ends_with("#two\\x0alines $$"))
+    );
+    let (said, _) = fails(
+        &node,
+        "head -c 1048576 /dev/zero | tr '\\0' x | virgo queue pub requests",
+    )?;
+    ensure!(said.contains("EMSGSIZE"), "{said}");
+    Ok(())
+}
+
+/// Two nodes that hand each other their replies as requests stop at once.
+fn replies(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let forward = |from: &Node, to: u32| {
+        from.spawn([
+            "sh".to_owned(),
+            "-c".to_owned(),
+            format!(
+                "virgo queue sub 'kingcobra.replies.>' --timeout 15s |
+                     while read -r line; do virgo queue pub --node {to} requests \"$line\"; done"
+            ),
+        ])
+    };
+    let before = [log(&node1)?.len(), log(&node2)?.len()];
+    let forwarders = [forward(&node1, 2)?, forward(&node2, 1)?];
+    std::thread::sleep(Duration::from_secs(3));
+    sh(&node1, "virgo kingcobra ask --node 2 'ping'")?;
+    for forwarder in forwarders {
+        forwarder.wait_timeout(Duration::from_secs(60))?;
+    }
+    let after = [log(&node1)?, log(&node2)?];
+    let new = [&after[0][before[0]..], &after[1][before[1]..]];
+    let requests = new.iter().flat_map(|log| log.iter());
+    let requests = requests.filter(|line| line.starts_with("REQUEST#")).count();
+    ensure!(requests == 1, "one request became {requests}: {new:#?}");
+    // A reply that somebody types is on record as one.
+    let said = text(&node1, &node2, 60000, &["REPLY#a090001#1:2#what I say"])?;
+    ensure!(said == ["queued"], "{said:?}");
+    within(Duration::from_secs(5), || {
+        let log = log(&node2)?;
+        ensure!(
+            log.iter()
+                .any(|line| line == "REPLY#a090001#1:2#what I say $$"),
+            "{log:#?}"
+        );
+        Ok(())
+    })
+}
+
+fn programs(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let service = node2.spawn(["virgo", "kingcobra", "serve", "tr", "a-z", "A-Z"])?;
+    let problems = node2.spawn([
+        "virgo",
+        "kingcobra",
+        "serve",
+        "--type",
+        "problem",
+        "wc",
+        "-c",
+    ])?;
+    let result = within(Duration::from_secs(20), || {
+        let said = sh(&node1, "virgo kingcobra ask --node 2 'do it'")?;
+        ensure!(said.ends_with("#DO IT"), "{said}");
+        let said = sh(&node1, "virgo kingcobra ask --node 2 'problem: slow'")?;
+        ensure!(said.trim_end().ends_with("#4"), "{said}");
+        Ok(())
+    });
+    for daemon in [service, problems] {
+        daemon.kill()?;
+        daemon.wait()?;
+    }
+    result?;
+    let said = sh(&node1, "virgo kingcobra ask --node 2 'suggestion: faster'")?;
+    ensure!(said.ends_with(NOBODY), "{said}");
+    sh(
+        &node2,
+        "virgo queue delete kingcobra.service; virgo queue delete kingcobra.problem",
+    )?;
+    Ok(())
+}
+
+/// Text for the processor pool becomes a request.
+fn diverted(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let change = "cp /etc/virgo_cloud.conf /tmp/good
+         echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload";
+    sh(&node, change)?;
+    let said = text(&node, &node, 10000, &["KingCobraRequest_11February2016"]);
+    sh(
+        &node,
+        "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
+    )?;
+    ensure!(said? == ["queued"]);
+    within(Duration::from_secs(5), || {
+        on_record(&node, "a090002", "KingCobraRequest_11February2016", NOBODY)
+    })
+}
+
+/// Requests wait while there is nobody to do them; a module whose handler works is not unloaded
+/// under it.
+fn comes_and_goes(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        "rmmod virgo_kingcobra; virgo queue pub requests 'waits for you'",
+    )?;
+    sh(&node, "insmod /lib/virgo/virgo_kingcobra.ko")?;
+    within(Duration::from_secs(10), || {
+        on_record(&node, "a090003", "waits for you", NOBODY)
+    })?;
+    // A service that is slow, and the module that waits for it.
+    let service = node.spawn([
+        "virgo",
+        "kingcobra",
+        "serve",
+        "sh",
+        "-c",
+        "sleep 2; echo done",
+    ])?;
+    within(Duration::from_secs(10), || {
+        ensure!(sh(&node, "virgo queue list")?.contains("kingcobra.service"));
+        Ok(())
+    })?;
+    let asker = node.spawn(["virgo", "kingcobra", "ask", "slowly"])?;
+    std::thread::sleep(Duration::from_millis(500));
+    // It ends when the request is done, not before.
+    let gone = sh(&node, "rmmod virgo_kingcobra");
+    let said = asker.wait_timeout(Duration::from_secs(60))?.text()?;
+    service.kill()?;
+    service.wait()?;
+    sh(
+        &node,
+        "lsmod | grep -q virgo_kingcobra || insmod /lib/virgo/virgo_kingcobra.ko",
+    )?;
+    sh(&node, "virgo queue delete kingcobra.service")?;
+    gone?;
+    ensure!(said.contains("#done"), "{said}");
+    Ok(())
+}
+
+fn full_disk(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        "dd if=/dev/zero of=/run/disk/fill bs=1M 2>/dev/null; dd if=/dev/zero of=/run/disk/fill2 bs=1 2>/dev/null; sync; :",
+    )?;
+    let said = sh(
+        &node,
+        "for i in $(seq 50); do virgo kingcobra ask \"$(head -c 4000 /dev/zero | tr '\\0' x)\" | cut -c 1-60; done",
+    );
+    sh(&node, "rm /run/disk/fill /run/disk/fill2")?;
+    let said = said?;
+    ensure!(said.contains("ENOSPC"), "{said}");
+    let said = sh(&node, "virgo kingcobra ask again")?;
+    ensure!(said.ends_with(NOBODY), "{said}");
+    ensure!(
+        log(&node)?.iter().all(|line| line.ends_with(" $$")),
+        "half a line"
+    );
+    Ok(())
+}

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Queues of this node and of others, while links break and modules go.
+
+use crate::{
+    Test,
+    rounds::Rounds,
+    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
+};
+use anyhow::{Context, Result, ensure};
+use std::{collections::BTreeSet, time::Duration};
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("queue_is_used_from_every_node", everywhere),
+    ("queue_service_answers_other_nodes", service),
+    ("queue_gives_again_what_a_restarted_node_had", restarted),
+    ("queue_takes_once_on_a_bad_network", bad_network),
+    ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
+    ("queue_of_requests_by_the_kernels_workqueue", work_queue),
+    ("queue_without_reactor_serves_modules_only", without_reactor),
+    ("queue_in_use_is_not_unloaded", unload),
+    ("queue_keeps_what_it_acknowledged_over_kills", kills),
+    ("queue_log_torn_and_flipped_is_noticed", damage),
+    ("queue_on_a_full_disk_loses_nothing", full_disk),
+    ("queue_delays_survive_a_clock_set_back", clock_back),
+];
+
+const MODULE: &str = "/lib/virgo/virgo_queue.ko";
+const KINGCOBRA: &str = "/lib/virgo/virgo_kingcobra.ko";
+
+fn everywhere(cluster: &Cluster) -> Result<()> {
+    for to in cluster.nodes() {
+        let number = to.number();
+        sh(&to, "virgo queue create t.all ack=60000")?;
+        for from in cluster.nodes() {
+            let name = from.name();
+            sh(
+                &from,
+                &format!("virgo queue pub --node {number} t.all 'from {name}'"),
+            )?;
+        }
+        let from = cluster.node(1);
+        let said = sh(
+            &from,
+            &format!("virgo queue take --node {number} --count 2 t.all"),
+        )?;
+        ensure!(said == "from node1\nfrom node2", "{said}");
+        let said = sh(
+            &from,
+            &format!("virgo queue take --node {number} --keep --json t.all"),
+        )?;
+        ensure!(said.contains("\"text\":\"from node3\""), "{said}");
+        let (said, _) = fails(
+            &from,
+            &format!("virgo queue take --node {number} --timeout 300ms t.all"),
+        )?;
+        ensure!(said.contains("ETIMEDOUT"), "{said}");
+        sh(&from, &format!("virgo queue ack --node {number} t.all 3"))?;
+        let (said, _) = fails(&from, &format!("virgo queue ack --node {number} t.all 3"))?;
+        ensure!(said.contains("ESTALE"), "{said}");
+        sh(&from, &format!("virgo queue delete --node {number} t.all"))?;
+        let (said, _) = fails(&from, &format!("virgo queue pub --node {number} t.all x"))?;
+        ensure!(said.contains("ENOENT"), "{said}");
+    }
+    Ok(())
+}
+
+/// A program that serves, on node 2.
+fn service(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let daemon = node2.spawn(["virgo", "queue", "serve", "t.shout", "tr", "a-z", "A-Z"])?;
+    let result = within(Duration::from_secs(10), || {
+        sh(&node1, "virgo queue req --node 2 t.shout 'hello, node2'")
+    });
+    let here = sh(&node2, "virgo queue req t.shout here");
+    let sum = sh(
+        &node1,
+        "for i in $(seq 20); do virgo queue req --node 2 t.shout a$i; done | sort -u | wc -l",
+    );
+    daemon.kill()?;
+    daemon.wait()?;
+    ensure!(result? == "HELLO, NODE2");
+    ensure!(here? == "HERE");
+    ensure!(sum? == "20");
+    let (said, took) = fails(&node1, "virgo queue req --node 2 --timeout 500ms t.shout x")?;
+    ensure!(
+        said.contains("ETIMEDOUT") && took < SLACK,
+        "{said}, {took:?}"
+    );
+    sh(&node2, "virgo queue delete t.shout")?;
+    Ok(())
+}
+
+/// What a node has taken others get when it is there again without memory of it.
+fn restarted(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(
+        &node2,
+        "virgo queue create t.lives ack=0; virgo queue pub t.lives kept",
+    )?;
+    sh(&node1, "virgo queue take --node 2 --keep t.lives")?;
+    let (said, _) = fails(&node2, "virgo queue take --timeout 300ms t.lives")?;
+    ensure!(said.contains("ETIMEDOUT"), "{said}");
+    node1.restart()?;
+    wait_until_whole(cluster)?;
+    // Its first request tells that it has a new life.
+    let _ = node1.run([
+        "virgo",
+        "queue",
+        "take",
+        "--node",
+        "2",
+        "--timeout",
+        "1s",
+        "--keep",
+        "t.none",
+    ])?;
+    let said = sh(
+        &node2,
+        "virgo queue take --json t.lives; virgo queue delete t.lives",
+    )?;
+    ensure!(said.contains("\"deliveries\":2"), "{said}");
+    Ok(())
+}
+
+/// With packets lost, repeated and out of order, and connections cut in the middle: each message
+/// that was accepted is there, and none is there twice.
+fn bad_network(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "virgo queue create t.once ack=0")?;
+    let netem = "root netem loss 5% duplicate 20% delay 2ms 2ms reorder 25%";
+    sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {netem}"))?;
+    sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
+    let count = Rounds {
+        debug: 10,
+        slim: 60,
+        soak: 1000,
+    }
+    .count();
+    let script = format!(
+        "for i in $(seq {count}); do virgo queue pub --node 2 t.once $i 2>/dev/null && echo $i; done"
+    );
+    let publisher = node1.spawn(["sh", "-c", &script])?;
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.cut(1, 2)?;
+    std::thread::sleep(Duration::from_secs(2));
+    cluster.heal()?;
+    let accepted = publisher.wait_timeout(Duration::from_secs(600));
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    let accepted = numbers(&String::from_utf8_lossy(&accepted?.stdout))?;
+    let there = sh(
+        &node2,
+        "n=$(virgo queue list --json | tr '{' '\\n' | grep t.once | sed 's/.*\"ready\":\\([0-9]*\\).*/\\1/')
+         virgo queue take --count $n t.once; virgo queue delete t.once",
+    )?;
+    let lines = there.lines().count();
+    let there = numbers(&there)?;
+    ensure!(lines == there.len(), "some are there twice: {there:?}");
+    ensure!(
+        accepted.is_subset(&there),
+        "accepted {accepted:?}, there {there:?}"
+    );
+    println!(
+        "{count} published, {} accepted, {lines} there",
+        accepted.len()
+    );
+    wait_until_whole(cluster)
+}
+
+fn numbers(text: &str) -> Result<BTreeSet<u32>> {
+    text.lines().map(|line| Ok(line.trim().parse()?)).collect()
+}
+
+fn dead_node(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "virgo queue create t.dead")?;
+    let waiting = node1.spawn([
+        "virgo",
+        "queue",
+        "take",
+        "--node",
+        "2",
+        "--timeout",
+        "60s",
+        "t.dead",
+    ])?;
+    std::thread::sleep(Duration::from_secs(1));
+    node2.kill()?;
+    let results = [
+        "pub t.dead --node 2 x",
+        "req t.dead --node 2 x",
+        "take t.dead --node 2",
+    ]
+    .map(|command| fails(&node1, &format!("virgo queue {command}")));
+    // Who waits is told by the deadline of its own.
+    waiting.kill()?;
+    waiting.wait()?;
+    node2.restart()?;
+    for result in results {
+        let (said, took) = result?;
+        let known = ["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
+        ensure!(known.iter().any(|name| said.contains(name)), "{said}");
+        ensure!(took < DEADLINE + SLACK, "it took {took:?}");
+    }
+    wait_until_whole(cluster)?;
+    let (said, _) = fails(&node1, "virgo queue pub t.dead --node 2 x")?;
+    ensure!(said.contains("ENOENT"), "its queues are gone: {said}");
+    Ok(())
+}
+
+/// The module with other parameters and nobody to do requests, for the time of `during`.
+fn with<T>(node: &Node, parameters: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    sh(
+        node,
+        &format!("rmmod virgo_kingcobra; rmmod virgo_queue && insmod {MODULE} {parameters}"),
+    )?;
+    let result = during();
+    sh(
+        node,
+        &format!(
+            "lsmod | grep -q virgo_kingcobra && rmmod virgo_kingcobra
+             rmmod virgo_queue && insmod {MODULE} && insmod {KINGCOBRA}"
+        ),
+    )?;
+    result
+}
+
+fn pushed(node: &Node) -> Result<u64> {
+    let replies = text(node, node, 60000, &["queue requests"])?;
+    field(replies.first().map_or("", String::as_str), "pushed")
+}
+
+fn work_queue(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    with(&node, "use_workqueue=1", || {
+        let lines = ["one request"; 50];
+        let replies = text(&node, &node, 60000, &lines)?;
+        ensure!(replies.iter().all(|reply| reply == "queued"), "{replies:?}");
+        // Nobody handles them, so they come to the queue.
+        within(Duration::from_secs(5), || {
+            let pushed = pushed(&node)?;
+            ensure!(pushed == 50, "{pushed} have come");
+            Ok(())
+        })?;
+        // Those that somebody handles do not.
+        sh(&node, &format!("insmod {KINGCOBRA}"))?;
+        let said = sh(
+            &node,
+            "virgo clone --on 3 kingcobra_push handled; sleep 1; virgo kingcobra log",
+        )?;
+        ensure!(said.contains("request  handled"), "{said}");
+        Ok(())
+    })
+}
+
+fn without_reactor(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    with(&node, "reactor=0", || {
+        let (_, _) = fails(&node, "nc -w 2 127.0.0.1 60000 </dev/null")?;
+        sh(&node, "virgo clone --on 3 kingcobra_push 'a request'")?;
+        let said = sh(&node, "virgo queue take requests")?;
+        ensure!(said == "a request", "{said}");
+        Ok(())
+    })
+}
+
+fn unload(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    let open = node.spawn(["virgo", "queue", "sub", "t.open"])?;
+    within(Duration::from_secs(10), || {
+        let said = sh(&node, "virgo queue list")?;
+        ensure!(said.contains("_sub."), "{said}");
+        Ok(())
+    })?;
+    let busy = fails(&node, "rmmod virgo_queue");
+    open.kill()?;
+    open.wait()?;
+    let (said, _) = busy.context("with an open descriptor")?;
+    ensure!(said.contains("temporarily unavailable"), "{said}");
+    // With sessions, messages and timers: all of that ends.
+    let session = node.spawn([
+        "sh",
+        "-c",
+        "(echo \"auth $(cat /etc/virgo.key)\"; echo 'create t.u ack=100'; echo 'sub t.u ack'
+          for i in $(seq 50); do echo pub t.u $i; done; sleep 60) | nc 127.0.0.1 60000",
+    ])?;
+    within(Duration::from_secs(10), || {
+        ensure!(sh(&node, "virgo queue list")?.contains("t.u"));
+        Ok(())
+    })?;
+    within(Duration::from_secs(10), || {
+        sh(&node, &format!("rmmod virgo_queue && insmod {MODULE}"))
+    })?;
+    session.wait_timeout(Duration::from_secs(90))?;
+    let said = sh(&node, "virgo queue list")?;
+    ensure!(!said.contains("t.u"), "{said}");
+    Ok(())
+}
+
+/// Node 2 is killed at any moment while node 1 publishes to it and takes from it: whatever node 2
+/// has acknowledged is there afterwards, whatever was acknowledged as done does not come again if
+/// that had reached the disk, and nothing else is there.
+fn kills(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let count = Rounds {
+        debug: 1,
+        slim: 5,
+        soak: 1000,
+    }
+    .count();
+    sh(
+        &node2,
+        "virgo queue create t.kept durable messages=100000 ack=0",
+    )?;
+    let mut accepted = BTreeSet::new();
+    for round in 0..count {
+        // Each line that is printed was acknowledged. In batches, so that there are many at a time.
+        let script = format!(
+            "i=0; while :; do
+                 for j in 1 2 3 4 5 6 7 8; do echo $(({round} * 1000000 + i * 8 + j)); done >/tmp/batch
+                 virgo queue pub --node 2 --timeout 2s --lines t.kept </tmp/batch >/dev/null 2>&1 ||
+                     exit 0
+                 cat /tmp/batch; i=$((i + 1))
+             done"
+        );
+        let publisher = node1.spawn(["sh", "-c", &script])?;
+        std::thread::sleep(Duration::from_millis(500 + (round as u64 * 137) % 900));
+        node2.kill()?;
+        let said = publisher.wait_timeout(Duration::from_secs(60))?.text()?;
+        let new = numbers(&said)?;
+        ensure!(!new.is_empty(), "nothing was acknowledged in round {round}");
+        accepted.extend(new);
+        node2.restart()?;
+    }
+    wait_until_whole(cluster)?;
+    let there = sh(
+        &node2,
+        "while virgo queue take --timeout 500ms --count 1000 t.kept 2>/dev/null; do :; done",
+    )?;
+    let lines = there.lines().count();
+    let there = numbers(&there)?;
+    let missing: Vec<_> = accepted.difference(&there).collect();
+    ensure!(
+        missing.is_empty(),
+        "acknowledged and not there: {missing:?}"
+    );
+    ensure!(
+        lines == there.len(),
+        "{} are there twice",
+        lines - there.len()
+    );
+    println!(
+        "{count} kills: {} acknowledged, {lines} there",
+        accepted.len()
+    );
+    // What was taken is gone for good once something was written after it.
+    sh(&node2, "virgo queue pub t.kept last")?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    let said = sh(
+        &node2,
+        "virgo queue take --count 9 t.kept; virgo queue delete t.kept",
+    )?;
+    ensure!(said == "last", "{said}");
+    Ok(())
+}
+
+/// Harms the log of node 3 while its module is not loaded.
+fn damage(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        &format!("virgo queue create t.harm durable ack=0; rmmod virgo_queue; insmod {MODULE}"),
+    )?;
+    // Now in the file that is written, one behind the other.
+    sh(
+        &node,
+        "for i in 1 2 3 4 5; do virgo queue pub t.harm message-$i; done; rmmod virgo_queue",
+    )?;
+    let harm = "cd /var/log/virgo_queue; f=messages.0; [ -s $f ] || f=messages.1
+        at=$(grep -abo message-3 $f | cut -d: -f1)
+        printf X | dd of=$f bs=1 seek=$at conv=notrunc 2>/dev/null
+        size=$(wc -c <$f); dd if=/dev/null of=$f bs=1 seek=$((size - 5)) 2>/dev/null";
+    sh(&node, &format!("{harm}; insmod {MODULE}"))?;
+    let said = sh(
+        &node,
+        "virgo queue take --count 9 t.harm; virgo queue delete t.harm",
+    )?;
+    ensure!(said == "message-1\nmessage-2\nmessage-4", "{said}");
+    let console = node.console()?;
+    ensure!(
+        console.contains("bytes are damaged and lost") && console.contains("are cut"),
+        "the log says nothing of it"
+    );
+    // Anything at all in the files.
+    sh(
+        &node,
+        &format!(
+            "rmmod virgo_queue; for f in 0 1; do head -c 100000 /dev/urandom \
+                 >/var/log/virgo_queue/messages.$f; done; insmod {MODULE}; virgo queue list"
+        ),
+    )?;
+    Ok(())
+}
+
+fn full_disk(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        "virgo queue create t.disk durable ack=0 messages=100000; virgo queue pub t.disk first",
+    )?;
+    sh(
+        &node,
+        "dd if=/dev/zero of=/run/disk/fill bs=1M 2>/dev/null; sync; :",
+    )?;
+    let said = sh(
+        &node,
+        "for i in $(seq 200); do head -c 60000 /dev/zero | virgo queue pub t.disk 2>&1 || break; done",
+    );
+    let alive = sh(
+        &node,
+        "virgo queue create t.memory; virgo queue pub t.memory x; virgo queue delete t.memory",
+    );
+    let first = sh(&node, "virgo queue take t.disk");
+    sh(&node, "rm /run/disk/fill")?;
+    let said = said?;
+    ensure!(said.contains("ENOSPC"), "{said}");
+    alive?;
+    ensure!(first? == "first");
+    sh(&node, "virgo queue pub t.disk second")?;
+    // All that was accepted is there, and all can be read.
+    sh(&node, &format!("rmmod virgo_queue; insmod {MODULE}"))?;
+    let last = sh(
+        &node,
+        "while m=$(virgo queue take --timeout 300ms t.disk 2>/dev/null | tr -d '\\000'); do last=$m; done
+         echo $last; virgo queue delete t.disk",
+    )?;
+    ensure!(last == "second", "{last}");
+    Ok(())
+}
+
+fn clock_back(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        "virgo queue create t.clock durable; virgo queue pub t.clock --delay 3s late",
+    )?;
+    let back = format!("date -s @$(($(date +%s) - 3600)); rmmod virgo_queue; insmod {MODULE}");
+    sh(&node, &back)?;
+    let said = sh(
+        &node,
+        "virgo queue take --timeout 20s t.clock; virgo queue delete t.clock",
+    );
+    sh(&node, "date -s @$(($(date +%s) + 3600))")?;
+    ensure!(said? == "late");
+    Ok(())
+}

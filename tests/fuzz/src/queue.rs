@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Names, options and records of queues, and KingCobra's records.
+
+use virgo_proto::{
+    kingcobra,
+    queue::{
+        options::Options,
+        record::{Found, Record, Scan},
+        subject,
+    },
+};
+
+/// Bit by bit, as the polynomial says.
+fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(seed, |sum, &byte| {
+        (0..8).fold(sum ^ u32::from(byte), |sum, _| {
+            (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg())
+        })
+    })
+}
+
+/// The bytes are all of them in turn.
+pub(crate) fn check(bytes: &[u8]) {
+    if subject::is_name(bytes) {
+        assert!(subject::is_pattern(bytes) && subject::matches(bytes, bytes));
+        assert!(subject::matches(b">", bytes));
+    }
+    if let Ok(options) = Options::DEFAULT.parse(bytes) {
+        assert!(options.limits.messages > 0 && options.limits.leased > 0);
+    }
+    check_file(bytes);
+    check_line(bytes);
+}
+
+/// Every byte of a file is passed once, and a record that is read is written as it was.
+fn check_file(bytes: &[u8]) {
+    let mut scan = Scan::new(bytes, crc32c);
+    let mut before = 0;
+    while let Some(found) = scan.next() {
+        let passed = scan.at() - before;
+        match found {
+            Found::Record(record) => {
+                assert_eq!(passed, record.size());
+                check_record(&record);
+            }
+            Found::Damaged(damaged) => assert_eq!(passed, damaged),
+            Found::Torn => assert_eq!(scan.at(), bytes.len()),
+        }
+        before = scan.at();
+    }
+    assert_eq!(before, bytes.len());
+}
+
+fn check_record(record: &Record<'_>) {
+    let mut written = Vec::new();
+    let put = |part: &[u8]| {
+        written.extend_from_slice(part);
+        Ok::<_, ()>(())
+    };
+    assert_eq!(record.write(crc32c, put), Some(Ok(())));
+    let again: Vec<_> = Scan::new(&written, crc32c).collect();
+    assert_eq!(again, [Found::Record(*record)]);
+}
+
+fn check_line(line: &[u8]) {
+    if let Some(record) = kingcobra::Record::parse(line) {
+        let shown = [record.to_string().as_bytes(), record.payload].concat();
+        assert_eq!(kingcobra::Record::parse(&shown), Some(record));
+    }
+    let (mut escaped, mut back) = (Vec::new(), Vec::new());
+    let Ok(()) = kingcobra::escape(line, |part| {
+        escaped.extend_from_slice(part);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let Ok(()) = kingcobra::unescape(&escaped, |byte| {
+        back.push(byte);
+        Ok::<_, std::convert::Infallible>(())
+    });
+    assert_eq!(back, line);
+}

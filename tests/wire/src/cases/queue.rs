@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Queues and topics by text.
+
+use super::{Suite, suite};
+use crate::{
+    node::{Node, QUEUE},
+    rounds::Rounds,
+    text::Text,
+};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+pub(super) const SUITE: Suite = suite![
+    a_bare_line_is_queued,
+    messages_go_to_those_who_take_them,
+    subscribers_to_a_topic_all_get_it,
+    a_group_shares,
+    priorities_and_delays,
+    what_is_not_acknowledged_comes_again,
+    what_a_session_leaves_others_get,
+    too_many_deliveries_make_a_dead_letter,
+    policies_at_the_bound,
+    durable_queues_keep_what_a_queue_can,
+    who_was_too_slow_is_told,
+    requests_are_replied_to,
+    topics_are_replayed_from_a_position,
+    queues_are_replayed,
+    any_bytes_in_json,
+    bad_commands_are_refused,
+    a_megabyte_is_refused,
+    a_queue_in_use_is_deleted,
+    a_subscriber_that_does_not_read_hurts_nobody,
+    many_queues,
+    help_and_stats,
+];
+
+/// A session, and a queue made anew.
+fn fresh(node: &Node, name: &str, options: &str) -> io::Result<Text> {
+    let mut text = Text::open(node, QUEUE)?;
+    text.ask(format!("delete {name}"))?;
+    let made = text.ask(format!("create {name} {options}"))?;
+    assert_eq!(made, "OK", "create {name} {options}");
+    Ok(text)
+}
+
+fn subscriber(node: &Node, what: &str) -> io::Result<Text> {
+    let mut text = Text::open(node, QUEUE)?;
+    let reply = text.ask(format!("sub {what}"))?;
+    assert!(reply.starts_with("subscribed="), "sub {what}: {reply}");
+    Ok(text)
+}
+
+/// The next line, which nobody has asked for.
+fn pushed(text: &mut Text) -> io::Result<String> {
+    String::from_utf8(text.line()?).map_err(io::Error::other)
+}
+
+/// The value of a field of a line.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    let found = line
+        .split(' ')
+        .find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+    let value = found.unwrap_or_else(|| panic!("no {name} in '{line}'"));
+    value.trim_matches('"')
+}
+
+fn number(line: &str, name: &str) -> u64 {
+    field(line, name).parse().expect("a number")
+}
+
+/// What a queue says of itself.
+fn figure(text: &mut Text, queue: &str, name: &str) -> io::Result<u64> {
+    Ok(number(&text.ask(format!("queue {queue}"))?, name))
+}
+
+fn a_bare_line_is_queued(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    let before = figure(&mut text, "requests", "pushed")?;
+    for line in ["KingCobra_17August2015", "some words, (and) #signs#"] {
+        assert_eq!(text.ask(line)?, "queued");
+    }
+    assert_eq!(figure(&mut text, "requests", "pushed")?, before + 2);
+    text.ask_in_vain("delete requests", "EBUSY")
+}
+
+fn messages_go_to_those_who_take_them(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.fifo", "")?;
+    for n in 1..=3 {
+        let reply = text.ask(format!("pub t.fifo number {n}"))?;
+        assert_eq!(reply, format!("position={n} channels=1"));
+    }
+    let mut first = subscriber(node, "t.fifo")?;
+    for n in 1..=3 {
+        let line = pushed(&mut first)?;
+        let expected = format!("message={n} subject=\"t.fifo\" position={n} data=\"number {n}\"");
+        assert_eq!(line, expected);
+    }
+    // And one that comes while it waits.
+    text.ask("pub(t.fifo,late, but (here))")?;
+    assert!(pushed(&mut first)?.ends_with("data=\"late, but (here)\""));
+    assert_eq!(first.ask("unsub t.fifo")?, "OK");
+    text.ask("pub t.fifo stays")?;
+    assert_eq!(figure(&mut text, "t.fifo", "ready")?, 1);
+    assert_eq!(text.ask("delete t.fifo")?, "OK");
+    text.ask_in_vain("pub t.fifo x", "ENOENT")
+}
+
+fn subscribers_to_a_topic_all_get_it(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.orders.eu", "topic")?;
+    let mut all = [
+        subscriber(node, "t.orders.eu")?,
+        subscriber(node, "t.orders.*")?,
+        subscriber(node, "t.>")?,
+    ];
+    let mut other = subscriber(node, "t.*")?;
+    assert_eq!(text.ask("pub t.orders.eu a")?, "position=1 channels=4");
+    for subscriber in &mut all {
+        let line = pushed(subscriber)?;
+        assert_eq!(field(&line, "subject"), "t.orders.eu", "{line}");
+    }
+    // A name that nobody has made is as good, if somebody listens.
+    assert_eq!(text.ask("pub t.new b")?, "position=0 channels=2");
+    assert_eq!(field(&pushed(&mut other)?, "subject"), "t.new");
+    assert_eq!(field(&pushed(&mut all[2])?, "subject"), "t.new");
+    drop(all);
+    drop(other);
+    text.ask("delete t.orders.eu")?;
+    until(|| Ok(text.ask("pub t.new c")?.starts_with("ERR ENOENT")))
+}
+
+/// Tries until it holds.
+fn until(mut holds: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !holds()? {
+        assert!(Instant::now() < end, "it does not come to hold");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn a_group_shares(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    let mut members = [
+        subscriber(node, "t.jobs group=workers ack")?,
+        subscriber(node, "t.jobs group=workers ack")?,
+    ];
+    let mut alone = subscriber(node, "t.jobs")?;
+    for n in 0..20 {
+        assert_eq!(
+            text.ask(format!("pub t.jobs {n}"))?,
+            "position=0 channels=2"
+        );
+    }
+    for n in 0..20 {
+        assert_eq!(field(&pushed(&mut alone)?, "data"), n.to_string());
+    }
+    // Each has some, together they have all. None is acknowledged, so all can be had at once.
+    let mut got = Vec::new();
+    for member in &mut members {
+        member
+            .wire
+            .0
+            .set_read_timeout(Some(Duration::from_secs(1)))?;
+        while let Ok(line) = pushed(member) {
+            got.push(number(&line, "data"));
+        }
+    }
+    got.sort_unstable();
+    assert_eq!(got, (0..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+fn priorities_and_delays(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.prio", "")?;
+    for (priority, delay, data) in [
+        (0, 0, "last"),
+        (9, 0, "first"),
+        (4, 0, "middle"),
+        (9, 700, "late"),
+    ] {
+        let reply = text.ask(format!("publish(t.prio,{priority},{delay},{data})"))?;
+        assert!(reply.starts_with("position="), "{reply}");
+    }
+    assert_eq!(figure(&mut text, "t.prio", "delayed")?, 1);
+    let start = Instant::now();
+    let mut one = subscriber(node, "t.prio")?;
+    for expected in ["first", "middle", "last", "late"] {
+        assert_eq!(field(&pushed(&mut one)?, "data"), expected);
+    }
+    assert!(
+        start.elapsed() > Duration::from_millis(300),
+        "{:?}",
+        start.elapsed()
+    );
+    text.ask("delete t.prio").map(drop)
+}
+
+fn what_is_not_acknowledged_comes_again(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.ack", "ack=500")?;
+    let mut one = subscriber(node, "t.ack ack")?;
+    text.ask("pub t.ack a")?;
+    let first = pushed(&mut one)?;
+    let again = pushed(&mut one)?;
+    assert_eq!(field(&again, "deliveries"), "2", "{again}");
+    let id = number(&first, "message");
+    one.ask_in_vain(format!("ack {id}"), "ESTALE")?;
+    let id = number(&again, "message");
+    assert_eq!(one.ask(format!("ack {id}"))?, "OK");
+    one.ask_in_vain(format!("ack {id}"), "ESTALE")?;
+    assert_eq!(figure(&mut text, "t.ack", "acked")?, 1);
+    // One that is given back comes at once, or when it is said.
+    text.ask("pub t.ack b")?;
+    let id = number(&pushed(&mut one)?, "message");
+    assert_eq!(one.ask(format!("nack {id}"))?, "OK");
+    let id = number(&pushed(&mut one)?, "message");
+    let start = Instant::now();
+    assert_eq!(one.ask(format!("nack({id},400)"))?, "OK");
+    let id = number(&pushed(&mut one)?, "message");
+    assert!(start.elapsed() > Duration::from_millis(350));
+    assert_eq!(one.ask(format!("ack {id}"))?, "OK");
+    text.ask("delete t.ack").map(drop)
+}
+
+fn what_a_session_leaves_others_get(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.left", "")?;
+    for n in 0..5 {
+        text.ask(format!("pub t.left {n}"))?;
+    }
+    let mut one = subscriber(node, "t.left ack")?;
+    for n in 0..5 {
+        assert_eq!(number(&pushed(&mut one)?, "data"), n);
+    }
+    drop(one);
+    let mut two = subscriber(node, "t.left ack")?;
+    for n in 0..5 {
+        let line = pushed(&mut two)?;
+        assert_eq!((number(&line, "data"), number(&line, "deliveries")), (n, 2));
+    }
+    text.ask("delete t.left").map(drop)
+}
+
+fn too_many_deliveries_make_a_dead_letter(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.dead", "")?;
+    let mut text2 = fresh(node, "t.alive", "deliveries=2 dead=t.dead")?;
+    text.ask("pub t.alive poison")?;
+    let mut one = subscriber(node, "t.alive ack")?;
+    for _ in 0..2 {
+        let id = number(&pushed(&mut one)?, "message");
+        assert_eq!(one.ask(format!("nack {id}"))?, "OK");
+    }
+    let mut dead = subscriber(node, "t.dead")?;
+    let line = pushed(&mut dead)?;
+    assert_eq!(field(&line, "subject"), "t.alive", "{line}");
+    assert_eq!(field(&line, "data"), "poison", "{line}");
+    assert_eq!(figure(&mut text, "t.alive", "dead")?, 1);
+    text2.ask("delete t.alive")?;
+    text.ask("delete t.dead").map(drop)
+}
+
+fn policies_at_the_bound(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.full", "messages=2")?;
+    text.ask("pub t.full 1")?;
+    text.ask("pub t.full 2")?;
+    text.ask_in_vain("pub t.full 3", "ENOBUFS")?;
+    assert_eq!(figure(&mut text, "t.full", "refused")?, 1);
+
+    let mut text = fresh(node, "t.full", "messages=2 policy=drop-oldest")?;
+    for n in 1..=5 {
+        assert!(
+            text.ask(format!("pub t.full {n}"))?
+                .starts_with("position=")
+        );
+    }
+    assert_eq!(figure(&mut text, "t.full", "dropped")?, 3);
+    let mut one = subscriber(node, "t.full")?;
+    for n in 4..=5 {
+        assert_eq!(number(&pushed(&mut one)?, "data"), n);
+    }
+    drop(one);
+
+    let mut text = fresh(node, "t.full", "messages=1 policy=block")?;
+    text.ask("pub t.full 1")?;
+    let mut waiting = Text::open(node, QUEUE)?;
+    let waiter = thread::spawn(move || waiting.ask("pub t.full 2"));
+    thread::sleep(Duration::from_millis(500));
+    assert!(!waiter.is_finished(), "it should wait for room");
+    let mut one = subscriber(node, "t.full")?;
+    let reply = waiter.join().expect("no panic")?;
+    assert_eq!(reply, "position=2 channels=1");
+    for n in 1..=2 {
+        assert_eq!(number(&pushed(&mut one)?, "data"), n);
+    }
+    text.ask("delete t.full").map(drop)
+}
+
+fn durable_queues_keep_what_a_queue_can(node: &Node) -> io::Result<()> {
+    let mut text = fresh(
+        node,
+        "t.durable",
+        "durable messages=100 deliveries=1 dead=t.buried",
+    )?;
+    let mut other = fresh(node, "t.buried", "durable bind=t.bound.>")?;
+    // Many at once, answered in order.
+    let lines: String = (1..=100).map(|n| format!("pub t.durable {n}\n")).collect();
+    text.wire.send(lines.as_bytes())?;
+    for n in 1..=100 {
+        assert_eq!(pushed(&mut text)?, format!("position={n} channels=1"));
+    }
+    text.ask_in_vain("pub t.durable 101", "ENOBUFS")?;
+    let mut one = subscriber(node, "t.durable ack")?;
+    let id = number(&pushed(&mut one)?, "message");
+    one.wire.send(format!("nack {id}\n").as_bytes())?;
+    until(|| Ok(figure(&mut other, "t.buried", "ready")? == 1))?;
+    assert_eq!(other.ask("pub t.bound.x y")?, "position=0 channels=1");
+    assert_eq!(figure(&mut other, "t.buried", "ready")?, 2);
+    text.ask_in_vain("create t.x durable policy=drop-oldest", "EINVAL")?;
+    drop(one);
+    text.ask("delete t.durable")?;
+    text.ask("delete t.buried").map(drop)
+}
+
+fn who_was_too_slow_is_told(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    // A line of input that does not end keeps nothing from coming, so the session is busy otherwise:
+    // with a request that nobody answers.
+    let mut silent = fresh(node, "t.silent", "")?;
+    let mut slow = subscriber(node, "t.news messages=3")?;
+    slow.wire.send(b"req t.silent x\n")?;
+    thread::sleep(Duration::from_millis(300));
+    for n in 1..=10 {
+        assert!(text.ask(format!("pub t.news {n}"))?.contains("channels=1"));
+    }
+    let lines: Vec<_> = (0..5)
+        .map(|_| pushed(&mut slow))
+        .collect::<io::Result<_>>()?;
+    assert!(lines[0].starts_with("ERR ETIMEDOUT"), "{lines:?}");
+    assert_eq!(lines[1], "lost=7 subject=\"t.news\"");
+    for (line, n) in lines[2..].iter().zip(8..) {
+        assert_eq!(number(line, "data"), n);
+    }
+    // With reject it is the publisher who is told.
+    let mut slow = subscriber(node, "t.more messages=1 policy=reject")?;
+    slow.wire.send(b"req t.silent x\n")?;
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(text.ask("pub t.more 1")?, "position=0 channels=1");
+    text.ask_in_vain("pub t.more 2", "ENOBUFS")?;
+    silent.ask("delete t.silent").map(drop)
+}
+
+fn requests_are_replied_to(node: &Node) -> io::Result<()> {
+    let mut client = fresh(node, "t.service", "")?;
+    let mut service = subscriber(node, "t.service")?;
+    let server = thread::spawn(move || -> io::Result<()> {
+        for _ in 0..3 {
+            let line = pushed(&mut service)?;
+            let (id, data) = (number(&line, "request"), field(&line, "data"));
+            assert_eq!(service.ask(format!("reply {id} you said {data}"))?, "OK");
+        }
+        // Nothing else can come between now.
+        service.ask_in_vain("reply 1 again", "ESTALE")
+    });
+    for word in ["one", "two", "three"] {
+        assert_eq!(
+            client.ask(format!("req t.service {word}"))?,
+            format!("you said {word}")
+        );
+    }
+    server.join().expect("no panic")?;
+    // Nobody answers, nobody is there.
+    client.ask_in_vain("req t.service four", "ETIMEDOUT")?;
+    client.ask_in_vain("req t.nobody four", "ENOENT")?;
+    // A message that is no request has no reply.
+    let mut service = subscriber(node, "t.service ack")?;
+    pushed(&mut service)?;
+    client.ask("pub t.service plain")?;
+    let id = number(&pushed(&mut service)?, "message");
+    service.ask_in_vain(format!("reply {id} x"), "EINVAL")?;
+    client.ask("delete t.service").map(drop)
+}
+
+fn topics_are_replayed_from_a_position(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.log", "topic keep=5")?;
+    for n in 1..=8 {
+        assert_eq!(
+            text.ask(format!("pub t.log {n}"))?,
+            format!("position={n} channels=1")
+        );
+    }
+    let mut late = subscriber(node, "t.log from=6")?;
+    let mut all = subscriber(node, "t.* from=0")?;
+    text.ask("pub t.log 9")?;
+    for n in 6..=9 {
+        let line = pushed(&mut late)?;
+        assert_eq!((number(&line, "position"), number(&line, "data")), (n, n));
+    }
+    for n in 4..=9 {
+        assert_eq!(number(&pushed(&mut all)?, "data"), n);
+    }
+    text.ask("delete t.log").map(drop)
+}
+
+fn queues_are_replayed(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.again", "keep=10")?;
+    let mut one = subscriber(node, "t.again")?;
+    for n in 1..=4 {
+        text.ask(format!("pub t.again {n}"))?;
+        assert_eq!(number(&pushed(&mut one)?, "data"), n);
+    }
+    assert_eq!(text.ask("replay t.again 3")?, "replayed=2");
+    for n in 3..=4 {
+        let line = pushed(&mut one)?;
+        assert_eq!((number(&line, "data"), number(&line, "deliveries")), (n, 2));
+    }
+    text.ask("delete t.again").map(drop)
+}
+
+fn any_bytes_in_json(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.bytes", "")?;
+    let mut one = subscriber(node, "t.bytes")?;
+    text.ask_bytes(b"pub t.bytes \xff\x00\"\\")?;
+    assert!(pushed(&mut one)?.ends_with("data_hex=\"ff00225c\""));
+    assert_eq!(one.ask("json on")?, "OK");
+    text.ask("pub t.bytes say \"hi\"")?;
+    let line = pushed(&mut one)?;
+    let expected = "{\"ok\":true,\"message\":2,\"subject\":\"t.bytes\",\"position\":2,\"data\":\"say \\\"hi\\\"\"}";
+    assert_eq!(line, expected);
+    text.ask("delete t.bytes").map(drop)
+}
+
+fn bad_commands_are_refused(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    for line in [
+        "create",
+        "create a*",
+        "create a..b",
+        "create ../../etc",
+        "create t.x what",
+        "create t.x messages=0",
+        "create t.x topic durable",
+        "pub",
+        "pub a* x",
+        "publish(t.x,1,x)",
+        "publish(t.x,10,0,x)",
+        "publish(t.x,1,-1,x)",
+        "sub",
+        "sub a.>.b",
+        "sub t.x from=x",
+        "sub t.x group=*",
+        "req",
+        "replay requests",
+    ] {
+        text.ask_in_vain(line, "EINVAL")?;
+    }
+    for line in [
+        "delete t.none",
+        "queue t.none",
+        "queue",
+        "delete",
+        "pub t.none x",
+        "replay t.none 1",
+    ] {
+        text.ask_in_vain(line, "ENOENT")?;
+    }
+    for line in ["ack 1", "nack 1", "reply 1 x", "unsub t.x"] {
+        text.ask_in_vain(line, "ESTALE")?;
+    }
+    text.ask("create t.twice")?;
+    text.ask_in_vain("create t.twice", "EEXIST")?;
+    assert!(text.ask("sub t.twice")?.starts_with("subscribed="));
+    text.ask_in_vain("sub t.twice", "EALREADY")?;
+    for line in ["ack x", "ack", "nack 1,x", "reply x y"] {
+        text.ask_in_vain(line, "EINVAL")?;
+    }
+    // An empty message is one.
+    assert_eq!(text.ask("pub t.twice")?, "position=1 channels=1");
+    assert!(pushed(&mut text)?.ends_with("data=\"\""));
+    text.ask("delete t.twice").map(drop)
+}
+
+fn a_megabyte_is_refused(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.big", "")?;
+    let most = [b"pub t.big ", &[b'x'; 65536][..]].concat();
+    assert_eq!(text.ask(&most)?, "position=1 channels=1");
+    text.ask_in_vain([&most[..], b"y"].concat(), "EMSGSIZE")?;
+    text.ask_in_vain([b"pub t.big ", &[b'x'; 1 << 20][..]].concat(), "EMSGSIZE")?;
+    let mut one = subscriber(node, "t.big")?;
+    let line = pushed(&mut one)?;
+    assert_eq!(field(&line, "data").len(), 65536);
+    text.ask("delete t.big").map(drop)
+}
+
+fn a_queue_in_use_is_deleted(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.gone", "messages=1 policy=block")?;
+    let mut one = subscriber(node, "t.gone ack")?;
+    text.ask("pub t.gone 1")?;
+    let id = number(&pushed(&mut one)?, "message");
+    let mut waiting = Text::open(node, QUEUE)?;
+    let waiter = thread::spawn(move || waiting.ask_in_vain("pub t.gone 2", "ENOENT"));
+    thread::sleep(Duration::from_millis(300));
+    assert_eq!(text.ask("delete t.gone")?, "OK");
+    waiter.join().expect("no panic")?;
+    assert_eq!(pushed(&mut one)?, "deleted=\"t.gone\"");
+    one.ask_in_vain(format!("ack {id}"), "ESTALE")
+}
+
+fn a_subscriber_that_does_not_read_hurts_nobody(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    let before = text.stats()?["used"];
+    let deaf = subscriber(node, "t.flood messages=100")?;
+    let mut good = subscriber(node, "t.flood messages=100")?;
+    let data = "x".repeat(30_000);
+    let rounds = Rounds {
+        debug: 100,
+        slim: 400,
+        soak: 4000,
+    }
+    .count();
+    for n in 0..rounds {
+        let reply = text.ask(format!("pub t.flood {n} {data}"))?;
+        assert_eq!(reply, "position=0 channels=2");
+        let line = pushed(&mut good)?;
+        assert_eq!(
+            field(&line, "data")
+                .trim_start_matches('"')
+                .parse::<usize>()
+                .ok(),
+            Some(n)
+        );
+    }
+    // What is kept for it is bounded.
+    assert!(text.stats()?["used"] - before < 102 * 31_000);
+    drop(deaf);
+    until(|| Ok(text.stats()?["used"] <= before))
+}
+
+fn many_queues(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    let count = Rounds {
+        debug: 1000,
+        slim: 10_000,
+        soak: 10_000,
+    }
+    .count();
+    let before = text.stats()?["queues"];
+    let all = |command: &str| -> Vec<u8> {
+        (0..count)
+            .flat_map(|n| format!("{command} t.many.{n}\n").into_bytes())
+            .collect()
+    };
+    for command in ["create", "pub", "delete"] {
+        let mut wire = text.wire.0.try_clone()?;
+        let lines = all(command);
+        let writer = thread::spawn(move || io::Write::write_all(&mut wire, &lines));
+        for _ in 0..count {
+            let reply = pushed(&mut text)?;
+            assert!(!reply.starts_with("ERR"), "{command}: {reply}");
+        }
+        writer.join().expect("no panic")?;
+        if command == "pub" {
+            assert_eq!(text.stats()?["queues"], before + count as u64);
+            assert!(text.ask("queues")?.len() > 10_000);
+        }
+    }
+    assert_eq!(text.stats()?["queues"], before);
+    Ok(())
+}
+
+fn help_and_stats(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.help", "")?;
+    let help = text.ask("help")?;
+    for command in ["pub ", "sub ", "ack(", "req ", "queues", "stats", "create "] {
+        assert!(help.contains(command), "no {command} in {help}");
+    }
+    assert!(text.ask("queues")?.contains("t.help:queue:0:0:0"));
+    assert!(text.stats()?["limit"] > 0);
+    text.ask("delete t.help").map(drop)
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `virgo kingcobra`: requests, replies, and the record of them.
+
+use crate::{
+    options::KingcobraCommand,
+    output::{Output, bytes, json_bytes},
+    queue::answer_with,
+};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::{fs::File, io::BufReader, os::unix::ffi::OsStrExt};
+use virgo::kingcobra::{self, LOG, Record};
+
+pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<()> {
+    match command {
+        KingcobraCommand::Log { file } => {
+            let path = file.as_deref().unwrap_or(LOG.as_ref());
+            let cannot = || format!("cannot read {}", path.display());
+            let file = File::open(path).with_context(cannot)?;
+            for record in kingcobra::read_log(BufReader::new(file)).with_context(cannot)? {
+                show(output, record)?;
+            }
+            Ok(())
+        }
+        KingcobraCommand::Ask {
+            node,
+            timeout,
+            request,
+        } => {
+            let reply = kingcobra::ask(node.unwrap_or(0), request.as_bytes(), *timeout)?;
+            match (output.json, Record::parse(&reply)) {
+                (true, Some(record)) => show(output, Ok(record)),
+                _ => bytes(&[&reply[..], b"\n"].concat()),
+            }
+        }
+        KingcobraCommand::Serve { kind, command } => {
+            Ok(kingcobra::serve((*kind).into(), answer_with(command))?)
+        }
+    }
+}
+
+fn show(output: Output, record: Result<Record, Vec<u8>>) -> Result<()> {
+    let (value, text) = match record {
+        Ok(record) => {
+            let (name, payload) = json_bytes(&record.payload);
+            let kind = record.kind.word().to_lowercase();
+            let (seconds, nanos) = (record.time.as_secs(), record.time.subsec_nanos());
+            let mut value = json!({
+                "kind": kind,
+                "address": record.address,
+                "seconds": seconds,
+                "nanoseconds": nanos,
+            });
+            value[name] = payload;
+            let said = record.payload.escape_ascii();
+            let address = record.address;
+            (
+                value,
+                format!("{seconds}.{nanos:09}  {address}  {kind}  {said}"),
+            )
+        }
+        Err(line) => {
+            let said = line.escape_ascii().to_string();
+            (
+                json!({ "kind": "unknown", "line": said }),
+                format!("not a record: {said}"),
+            )
+        }
+    };
+    output.print(&value, || text)
+}

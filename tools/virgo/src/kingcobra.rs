@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+//! KingCobra: requests, replies, and the record of them.
+//!
+//! A service for requests of any node is three lines:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), virgo::Error> {
+//! virgo::kingcobra::serve(virgo::kingcobra::Type::Service, |request| {
+//!     format!("{} bytes", request.data.len()).into_bytes()
+//! })
+//! # }
+//! ```
+
+use crate::{
+    Result,
+    queue::{self, Message, Queue},
+};
+use std::{
+    io::{self, BufRead},
+    net::Ipv4Addr,
+    time::Duration,
+};
+use virgo_proto::kingcobra as proto;
+pub use virgo_proto::kingcobra::{Kind, Type};
+
+/// Where a node keeps its record.
+pub const LOG: &str = "/var/log/kingcobra/REQUEST_REPLY.queue";
+
+/// A request or a reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Which of the two.
+    pub kind: Kind,
+    /// Who has asked.
+    pub address: Ipv4Addr,
+    /// When that was, since 1970.
+    pub time: Duration,
+    /// What was wanted, or what came of it.
+    pub payload: Vec<u8>,
+}
+
+impl Record {
+    fn new(record: &proto::Record<'_>, payload: Vec<u8>) -> Self {
+        Self {
+            kind: record.kind,
+            address: Ipv4Addr::from_bits(record.address),
+            time: Duration::new(record.seconds, record.nanos),
+            payload,
+        }
+    }
+
+    /// Reads a record as a reply has it; `None` if it is none.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let record = proto::Record::parse(text)?;
+        Some(Self::new(&record, record.payload.to_vec()))
+    }
+
+    /// Reads a line of the log, without its end; `None` if it is none.
+    pub fn parse_line(line: &[u8]) -> Option<Self> {
+        let record = proto::Record::parse_line(line)?;
+        let mut payload = Vec::new();
+        let push = |byte| {
+            payload.push(byte);
+            Ok::<_, std::convert::Infallible>(())
+        };
+        let Ok(()) = proto::unescape(record.payload, push);
+        Some(Self::new(&record, payload))
+    }
+}
+
+/// Reads a log. A line that is no record is given as it is.
+///
+/// # Errors
+///
+/// Those of reading.
+pub fn read_log(log: impl BufRead) -> io::Result<Vec<std::result::Result<Record, Vec<u8>>>> {
+    log.split(b'\n')
+        .map(|line| {
+            let line = line?;
+            Ok(Record::parse_line(&line).ok_or(line))
+        })
+        .collect()
+}
+
+/// Sends a request to the queue of a node, 0 for this one, and returns the reply.
+///
+/// # Errors
+///
+/// `ETIMEDOUT` if there is none in time, for instance because virgo_kingcobra is not loaded there;
+/// those of [`Queue::request`].
+pub fn ask(node: u32, request: &[u8], timeout: Option<Duration>) -> Result<Vec<u8>> {
+    let requests = Queue::new("requests").on(node);
+    match timeout {
+        Some(timeout) => requests.within(timeout).request(request),
+        None => requests.request(request),
+    }
+}
+
+/// Answers requests of one type with what `answer` makes of them, for ever.
+///
+/// # Errors
+///
+/// As for [`queue::serve`].
+pub fn serve(kind: Type, answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
+    queue::serve(kind.queue(), answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_are_read_line_by_line() {
+        let log = b"REQUEST#a090001#1439827527:3717956#one\\x0a#two $$\nrubbish\n";
+        let records = read_log(&log[..]).unwrap();
+        let first = Record {
+            kind: Kind::Request,
+            address: Ipv4Addr::new(10, 9, 0, 1),
+            time: Duration::new(1_439_827_527, 3_717_956),
+            payload: b"one\n#two".to_vec(),
+        };
+        assert_eq!(records, [Ok(first), Err(b"rubbish".to_vec())]);
+    }
+}

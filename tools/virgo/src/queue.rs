@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Queues and topics.
+//!
+//! A service that answers requests is three lines:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), virgo::Error> {
+//! virgo::queue::serve("shout", |request| request.data.to_ascii_uppercase())
+//! # }
+//! ```
+
+use crate::{
+    Error, Result,
+    abi::{self, MESSAGE_REQUEST, QueueArgs, queue_op as op},
+    call,
+    error::Tried,
+    memory::milliseconds,
+};
+use libc::{EEXIST, ETIMEDOUT};
+use std::{
+    cell::RefCell,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    time::Duration,
+};
+
+/// Most bytes of a message.
+pub const MAX_MESSAGE: usize = 64 * 1024;
+
+/// Most bytes of a name.
+const MAX_NAME: usize = 128;
+
+/// A message that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// By what it is acknowledged.
+    pub id: u64,
+    /// Number in the queue or topic that it was published to; 0 if there is none of that name.
+    pub position: u64,
+    /// What it was published as.
+    pub subject: String,
+    /// The bytes.
+    pub data: Vec<u8>,
+    /// How often it was taken, this time included.
+    pub deliveries: u32,
+    /// Somebody waits for a reply.
+    pub is_request: bool,
+}
+
+/// How a message is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct How {
+    /// 0 to 9; larger is sooner.
+    pub priority: u8,
+    /// Until it can be taken.
+    pub delay: Duration,
+}
+
+impl Default for How {
+    fn default() -> Self {
+        Self {
+            priority: 4,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
+/// A queue or topic, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    name: String,
+    node: u32,
+    timeout_ms: u32,
+}
+
+impl Queue {
+    /// The one of this name on this node.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            node: 0,
+            timeout_ms: 0,
+        }
+    }
+
+    /// The one on another node.
+    pub fn on(mut self, node: u32) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Its operations wait for so long at most, rounded up to milliseconds.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout_ms = milliseconds(timeout);
+        self
+    }
+
+    fn call(&self) -> call::Queue<'_> {
+        let args = QueueArgs {
+            node: self.node,
+            timeout_ms: self.timeout_ms,
+            fd: -1,
+            ..QueueArgs::default()
+        };
+        call::Queue::new(args, self.name.as_bytes())
+    }
+
+    /// Makes it. `options` are words such as `ack=5000 policy=block`, see docs/queue.md.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is one; `EINVAL` for a name or an option that is none; those of the network,
+    /// as for all methods here.
+    pub fn create(&self, options: &str) -> Result<()> {
+        let mut call = self.call().data(options.as_bytes());
+        done("create the queue", call.call(op::CREATE)).map(drop)
+    }
+
+    /// Deletes it, with its messages.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`; `EBUSY` for one that cannot be deleted.
+    pub fn delete(&self) -> Result<()> {
+        done("delete the queue", self.call().call(op::DELETE)).map(drop)
+    }
+
+    /// Publishes a message.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is no queue or topic of this name and nobody has subscribed to it;
+    /// `ENOBUFS` if there is no room; `EMSGSIZE` beyond [`MAX_MESSAGE`].
+    pub fn publish(&self, data: &[u8]) -> Result<()> {
+        self.publish_all(&[data], How::default()).map(drop)
+    }
+
+    /// Publishes messages, up to [`abi::MAX_MESSAGES`], in order, and returns how many were
+    /// accepted.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish`], if not even the first one was accepted.
+    pub fn publish_all(&self, messages: &[&[u8]], how: How) -> Result<usize> {
+        let mut call = self.call();
+        for data in messages {
+            let message = abi::Message {
+                priority: how.priority.into(),
+                delay_ms: u32::try_from(how.delay.as_millis()).unwrap_or(u32::MAX),
+                ..abi::Message::default()
+            };
+            call.push(message, data);
+        }
+        done("publish", call.call(op::PUBLISH))
+    }
+
+    /// Takes up to `count` messages; waits for the first. Each has to be acknowledged, or others
+    /// get it when its time is over.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if there is none in time; `ENOENT`.
+    pub fn take(&self, count: usize) -> Result<Vec<Message>> {
+        take(self.call(), count)
+    }
+
+    /// Message `id` is done.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if no program of this node has it (any more).
+    pub fn ack(&self, id: u64) -> Result<()> {
+        one(self.call(), op::ACK, "acknowledge", id, b"", 0)
+    }
+
+    /// Others may have message `id` in `delay`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ack`].
+    pub fn give_back(&self, id: u64, delay: Duration) -> Result<()> {
+        let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        one(self.call(), op::NACK, "give back", id, b"", delay)
+    }
+
+    /// Publishes a request and returns the reply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish`]; `ETIMEDOUT` if nobody replies in time.
+    pub fn request(&self, data: &[u8]) -> Result<Vec<u8>> {
+        with_rooms(1, |rooms| {
+            let room = &mut rooms[0].data;
+            let mut call = self.call().room(room);
+            let message = abi::Message {
+                priority: How::default().priority.into(),
+                ..abi::Message::default()
+            };
+            call.push(message, data);
+            let len = done("ask", call.call(op::REQUEST))?;
+            Ok(room[..len.min(room.len())].to_vec())
+        })
+    }
+
+    /// Message `id`, a request, is done, and this is the reply. For queues of this node.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ack`]; `EINVAL` if it is no request; `ESRCH` if nobody waits any more.
+    pub fn reply(&self, id: u64, data: &[u8]) -> Result<()> {
+        one(self.call(), op::REPLY, "reply", id, data, 0)
+    }
+}
+
+/// A subscription of this program, to a queue, a topic or a pattern of this node. Its descriptor is
+/// readable when there is a message.
+#[derive(Debug)]
+pub struct Subscription {
+    descriptor: OwnedFd,
+}
+
+impl Subscription {
+    /// Subscribes. `options` are words: `ack` (each message has to be acknowledged), `group=NAME`
+    /// (share with others), `from=POSITION`, and bounds as for a queue; see docs/queue.md.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for a pattern or an option that is none, `EUSERS`, `EMFILE`.
+    #[expect(unsafe_code, reason = "a descriptor that the kernel has made")]
+    pub fn open(pattern: &str, options: &str) -> Result<Self> {
+        let args = QueueArgs {
+            fd: -1,
+            ..QueueArgs::default()
+        };
+        let mut call = call::Queue::new(args, pattern.as_bytes()).data(options.as_bytes());
+        let fd = done("subscribe", call.call(op::OPEN))?;
+        let fd = i32::try_from(fd).map_err(|_| error("subscribe", libc::EBADF))?;
+        // SAFETY: The kernel has just made it for this program, and nobody else knows it.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { descriptor })
+    }
+
+    fn call(&self, timeout: Option<Duration>) -> call::Queue<'_> {
+        let args = QueueArgs {
+            timeout_ms: timeout.map_or(0, milliseconds),
+            fd: self.descriptor.as_raw_fd(),
+            ..QueueArgs::default()
+        };
+        call::Queue::new(args, b"")
+    }
+
+    /// Takes up to `count` messages; waits for the first, for `timeout` or as configured.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if there is none in time; `ENOENT` if the queue is deleted.
+    pub fn take(&self, count: usize, timeout: Option<Duration>) -> Result<Vec<Message>> {
+        take(self.call(timeout), count)
+    }
+
+    /// Message `id` is done.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` if this subscription does not have it (any more).
+    pub fn ack(&self, id: u64) -> Result<()> {
+        one(self.call(None), op::ACK, "acknowledge", id, b"", 0)
+    }
+
+    /// Message `id`, a request, is done, and this is the reply.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ack`]; `EINVAL` if it is no request; `ESRCH` if nobody waits any more.
+    pub fn reply(&self, id: u64, data: &[u8]) -> Result<()> {
+        one(self.call(None), op::REPLY, "reply", id, data, 0)
+    }
+}
+
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+}
+
+/// Answers requests to the queue `name` of this node with what `answer` makes of them, for ever.
+/// The queue is made if it is not there. Several programs that serve the same queue share the work.
+///
+/// # Errors
+///
+/// What ends it: `ENOENT` if the queue is deleted, `ENOSYS` if virgo_queue is not loaded.
+pub fn serve(name: &str, mut answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
+    match Queue::new(name).create("") {
+        Err(error) if error.errno() != EEXIST => return Err(error),
+        _ => (),
+    }
+    let requests = Subscription::open(name, "ack")?;
+    loop {
+        let messages = match requests.take(16, None) {
+            Err(error) if error.errno() == ETIMEDOUT => continue,
+            messages => messages?,
+        };
+        for message in messages {
+            let reply = answer(&message);
+            let said = match message.is_request {
+                true => requests.reply(message.id, &reply),
+                false => requests.ack(message.id),
+            };
+            match said {
+                // Who has asked has gone, or another got the request because this one took long.
+                Err(error) if [libc::ESRCH, libc::ESTALE].contains(&error.errno()) => (),
+                said => said?,
+            }
+        }
+    }
+}
+
+fn error(what: &'static str, errno: i32) -> Error {
+    Error::new(Tried::Queue { what }, errno)
+}
+
+fn done(what: &'static str, outcome: std::result::Result<usize, i32>) -> Result<usize> {
+    outcome.map_err(|errno| error(what, errno))
+}
+
+/// Does something with one message.
+fn one<'a>(
+    mut call: call::Queue<'a>,
+    op: u32,
+    what: &'static str,
+    id: u64,
+    data: &'a [u8],
+    delay_ms: u32,
+) -> Result<()> {
+    let message = abi::Message {
+        id,
+        delay_ms,
+        ..abi::Message::default()
+    };
+    call.push(message, data);
+    done(what, call.call(op)).map(drop)
+}
+
+/// Room for a message.
+struct Room {
+    data: Vec<u8>,
+    subject: [u8; MAX_NAME],
+}
+
+/// Lends rooms, which stay with the thread: making them costs more than most messages do.
+fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T {
+    thread_local! {
+        static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
+    }
+    ROOMS.with_borrow_mut(|rooms| {
+        while rooms.len() < count {
+            rooms.push(Room {
+                data: vec![0; MAX_MESSAGE],
+                subject: [0; MAX_NAME],
+            });
+        }
+        f(&mut rooms[..count])
+    })
+}
+
+fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>> {
+    with_rooms(count.clamp(1, abi::MAX_MESSAGES), |rooms| {
+        let mut call = call;
+        for Room { data, subject } in rooms.iter_mut() {
+            call.push_room(data, subject);
+        }
+        let taken = done("take messages", call.call(op::TAKE))?;
+        let messages = call.into_messages();
+        let message = |(message, room): (&abi::Message, &Room)| {
+            let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
+            let subject = &room.subject[..len(message.subject_len, &room.subject)];
+            Message {
+                id: message.id,
+                position: message.position,
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                data: room.data[..len(message.len, &room.data)].to_vec(),
+                deliveries: message.deliveries,
+                is_request: message.flags & MESSAGE_REQUEST != 0,
+            }
+        };
+        let all = messages.iter().zip(rooms.iter()).map(message);
+        Ok(all.take(taken).collect())
+    })
+}
