@@ -86,8 +86,8 @@ pub struct Caller<'a> {
     pub config: &'a Config,
     /// Where it comes from.
     pub from: Ipv4Addr,
-    /// Its session.
-    pub session: &'a Attached,
+    /// What belongs to its session.
+    pub attached: &'a Attached,
 }
 
 /// An operation that other nodes may request.

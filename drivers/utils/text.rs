@@ -171,7 +171,7 @@ impl Text {
         let caller = Caller {
             config,
             from: session.from,
-            session: &self.attached,
+            attached: &self.attached,
         };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {
