@@ -372,6 +372,18 @@ static inline int virgo_fsync(int fd)
 	return (int)syscall(__NR_virgo_fsync, &args, sizeof(args));
 }
 
+/**
+ * virgo_queue - use a queue or topic
+ * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1
+ *
+ * Return: 0, a count, a length or a descriptor, by the operation; or -1 and
+ * errno.
+ */
+static inline long virgo_queue(struct virgo_queue_args *args)
+{
+	return syscall(__NR_virgo_queue, args, sizeof(*args));
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -132,7 +132,7 @@ struct Request<'a> {
 impl<'a> Request<'a> {
     fn file(&self, number: &[u8]) -> Result<Arc<File>, Wrong> {
         let number = parse_u64(number).ok_or(EBADF)?;
-        Ok(self.this.sessions.get(self.caller.number, number)?)
+        Ok(self.this.sessions.get(self.caller.session, number)?)
     }
 
     /// The path that is the only argument.
@@ -197,7 +197,7 @@ fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
         Some(flags) => this.open(request.user, &name, flags, 0o644, 0),
         None => this.open_as_original(request.user, &name),
     }?;
-    let number = this.sessions.add(request.caller.number, file)?;
+    let number = this.sessions.add(request.caller.session, file)?;
     let digits = kernel::str::CString::try_from_fmt(fmt!("{number}"))?;
     Ok(reply.text(digits.to_bytes())?)
 }
@@ -248,7 +248,7 @@ fn close(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>)
         fd => parse_u64(fd).ok_or(EBADF)?,
     };
     let sessions = &request.this.sessions;
-    sessions.close(request.caller.number, number)?;
+    sessions.close(request.caller.session, number)?;
     Ok(reply.text(b"closed")?)
 }
 

@@ -260,8 +260,10 @@ impl Job {
     /// Brings a reply to who has asked: who waits for it, and who has subscribed to
     /// `kingcobra.replies.ADDRESS`, here and on the node with that address.
     fn publish(&self, reply: &Record<'_>, written: Result) {
-        if written.is_err() {
-            return self.give(b"ERR ENOSPC it is not on record");
+        if let Err(e) = written {
+            let name = virgo_utils::to_wire(e).name();
+            let text = CString::try_from_fmt(fmt!("ERR {name} it is not on record"));
+            return self.give(text.as_ref().map_or(b"", |text| text.to_bytes()));
         }
         let text = || -> Result<KVec<u8>> {
             let head = log::head(reply)?;

@@ -26,7 +26,7 @@ unsafe impl Send for AppendFile {}
 unsafe impl Sync for AppendFile {}
 
 impl AppendFile {
-    /// Opens the file at `path`, and makes it, for root only, if it is not there.
+    /// Opens the file at `path`, as the first process sees it, and makes it, for root only, if it is not there.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl AppendFile {
         let flags = bindings::O_RDWR | bindings::O_CREAT | bindings::O_LARGEFILE;
         // SAFETY: The path ends with NUL.
         let file = from_err_ptr(unsafe {
-            bindings::filp_open(path.as_char_ptr(), flags as c_int, 0o600)
+            helpers::virgo_file_open(path.as_char_ptr(), flags as c_int, 0o600)
         })?;
         // INVARIANT: Just opened; checked below.
         let file = AppendFile(NonNull::new(file).ok_or(ENOENT)?);

@@ -8,6 +8,7 @@
 #include <linux/cred.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/fs_struct.h>
 #include <linux/in.h>
 #include <linux/inetdevice.h>
 #include <linux/mm.h>
@@ -347,6 +348,17 @@ bool virgo_addr_is_local(__be32 addr)
 bool virgo_bytes_equal(const void *a, const void *b, size_t len)
 {
 	return !crypto_memneq(a, b, len);
+}
+
+/* Opens a file of the first process's, also for kernel threads, whose own root is empty. */
+struct file *virgo_file_open(const char *path, int flags, umode_t mode)
+{
+	if (!(current->flags & PF_KTHREAD))
+		return filp_open(path, flags, mode);
+	scoped_with_init_fs()
+		return filp_open(path, flags, mode);
+	/* Not reached: the scope is entered once. */
+	return ERR_PTR(-EIO);
 }
 
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len)

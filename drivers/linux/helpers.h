@@ -108,6 +108,7 @@ void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 
 bool virgo_addr_is_local(__be32 addr);
 bool virgo_bytes_equal(const void *a, const void *b, size_t len);
+struct file *virgo_file_open(const char *path, int flags, umode_t mode);
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
 uid_t virgo_current_uid(void);

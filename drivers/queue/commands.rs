@@ -239,7 +239,7 @@ fn publish_how(
 
 /// The session's subscriber.
 fn subscriber<'a>(caller: &'a Caller<'_>) -> Result<&'a Subscriber, Failure> {
-    let feed = caller.session.feed();
+    let feed = caller.attached.feed();
     let subscriber = feed.and_then(|feed| feed.as_any().downcast_ref());
     subscriber.ok_or(Failure::new(
         Errno::ESTALE,
@@ -252,7 +252,7 @@ fn subscriber_or_new<'a>(
     this: &QueueService,
     caller: &'a Caller<'_>,
 ) -> Result<&'a Subscriber, Failure> {
-    let feed = caller.session.feed_or(|waker| {
+    let feed = caller.attached.feed_or(|waker| {
         let subscriber: Arc<dyn Feed> = Subscriber::new(this.queues.clone(), waker)?;
         Ok(subscriber)
     })?;

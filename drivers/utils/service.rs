@@ -90,10 +90,10 @@ pub struct Caller<'a> {
     pub config: &'a Config,
     /// Where it comes from.
     pub from: Ipv4Addr,
-    /// Its session.
-    pub session: &'a Attached,
     /// Number of the session, never used again: what belongs to the session is found by it.
-    pub number: u64,
+    pub session: u64,
+    /// What belongs to its session.
+    pub attached: &'a Attached,
 }
 
 /// An operation that other nodes may request.

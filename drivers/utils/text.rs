@@ -171,8 +171,8 @@ impl Text {
         let caller = Caller {
             config,
             from: session.from,
-            session: &self.attached,
-            number: session.number,
+            session: session.number,
+            attached: &self.attached,
         };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Tests the system calls that run functions: root runs this program in a guest, on any node of a
+//! Tests the system calls that run functions, and that of queues: root runs this program in a guest, on any node of a
 //! cluster. Its options are those of Rust's tests.
 //!
 //! No test may leave a job whose result nobody takes, nor a call that still runs.
@@ -12,6 +12,7 @@ mod functions;
 mod jobs;
 mod names;
 mod pool;
+mod queue;
 mod raw;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -44,6 +45,7 @@ const TESTS: &[&[Test]] = &[
     batch::TESTS,
     jobs::TESTS,
     crowd::TESTS,
+    queue::TESTS,
 ];
 
 fn main() -> ExitCode {

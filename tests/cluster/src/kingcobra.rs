@@ -31,16 +31,17 @@ fn log(node: &Node) -> Result<Vec<String>> {
 /// A request that came from the address `from` and its reply are on record.
 fn on_record(node: &Node, from: &str, request: &str, reply: &str) -> Result<()> {
     let lines = log(node)?;
-    let of = |kind: &str, payload: &str| {
-        let start = format!("{kind}#{from}#");
-        let end = format!("#{payload} $$");
-        let found = |line: &&String| line.starts_with(&start) && line.ends_with(&end);
-        Some(lines.iter().find(found)?.split('#').nth(2)?.to_owned())
-    };
-    let (asked, replied) = (of("REQUEST", request), of("REPLY", reply));
+    let start = format!("REQUEST#{from}#");
+    let end = format!("#{request} $$");
+    // The last one, if it was asked more than once.
+    let asked = lines
+        .iter()
+        .rfind(|line| line.starts_with(&start) && line.ends_with(&end))
+        .and_then(|line| line.split('#').nth(2));
+    let replied = asked.map(|time| format!("REPLY#{from}#{time}#{reply} $$"));
     ensure!(
-        asked.is_some() && asked == replied,
-        "{asked:?} {replied:?} {lines:#?}"
+        replied.is_some_and(|replied| lines.contains(&replied)),
+        "{request}: asked at {asked:?}, {lines:#?}"
     );
     Ok(())
 }

@@ -379,7 +379,7 @@ fn damage(cluster: &Cluster) -> Result<()> {
         "for i in 1 2 3 4 5; do virgo queue pub t.harm message-$i; done; rmmod virgo_queue",
     )?;
     let harm = "cd /var/log/virgo_queue; f=messages.0; [ -s $f ] || f=messages.1
-        at=$(grep -abo message-3 $f | cut -d: -f1)
+        at=$(strings -t d $f | grep message-3 | awk '{ print $1 }'); [ -n \"$at\" ] || exit 1
         printf X | dd of=$f bs=1 seek=$at conv=notrunc 2>/dev/null
         size=$(wc -c <$f); dd if=/dev/null of=$f bs=1 seek=$((size - 5)) 2>/dev/null";
     sh(&node, &format!("{harm}; insmod {MODULE}"))?;
@@ -433,8 +433,10 @@ fn full_disk(cluster: &Cluster) -> Result<()> {
     sh(&node, &format!("rmmod virgo_queue; insmod {MODULE}"))?;
     let last = sh(
         &node,
-        "while m=$(virgo queue take --timeout 300ms t.disk 2>/dev/null | tr -d '\\000'); do last=$m; done
-         echo $last; virgo queue delete t.disk",
+        "while virgo queue take --timeout 300ms t.disk >/tmp/message 2>/dev/null; do
+             tr -d '\\000' </tmp/message >/tmp/last
+         done
+         cat /tmp/last; rm /tmp/message /tmp/last; virgo queue delete t.disk",
     )?;
     ensure!(last == "second", "{last}");
     Ok(())
