@@ -454,17 +454,20 @@ fn dead(cluster: &Cluster) -> Result<()> {
     let is_error = |said: &str| IN_TIME.iter().any(|errno| said.contains(errno));
     let checks = || -> Result<()> {
         let (said, took) = held(&node1, || node2.pause(), "virgo_cloud_read(0,x,1,0)")?;
-        ensure!(is_error(&said), "{said}");
+        ensure!(
+            is_error(&said),
+            "a read of an open file: '{said}' after {took:?}"
+        );
         ensure!(took < DEADLINE + SLACK, "it took {took:?}");
         println!("a read with the node dead: {said} after {took:?}");
         for command in ["cat 2:/srv/ro/readme", "ls 2:/srv/ro"] {
             let (said, took) = fails(&node1, &format!("virgo {command}"))?;
-            ensure!(is_error(&said), "{said}");
+            ensure!(is_error(&said), "{command}: '{said}' after {took:?}");
             ensure!(took < DEADLINE + SLACK, "it took {took:?}");
         }
         // A copy of it elsewhere is read instead.
         let said = sh(&node1, "virgo cat 2,3:/srv/ro/readme")?;
-        ensure!(said.starts_with("This file"), "{said}");
+        ensure!(said.starts_with("This file"), "the copy: '{said}'");
         // Who waits can be killed at once.
         let waiting = node1.spawn(["sh", "-c", "exec virgo cat 2:/srv/ro/readme"])?;
         std::thread::sleep(Duration::from_millis(500));

@@ -64,11 +64,16 @@ fn line(client: usize, number: usize) -> String {
     format!("{client:>7} {number:>7}\n")
 }
 
-/// The lines of a file, each once and whole.
-fn lines(name: &str) -> Vec<String> {
-    let file = File::open(name).expect("open");
-    let mut data = vec![0; usize::try_from(file.metadata().expect("stat").len()).expect("size")];
-    assert_eq!(file.read_at(0, &mut data).expect("read"), data.len());
+/// All bytes of a file.
+fn content(file: &File) -> virgo::Result<Vec<u8>> {
+    let mut data = vec![0; usize::try_from(file.metadata()?.len()).expect("size")];
+    let n = file.read_at(0, &mut data)?;
+    data.truncate(n);
+    Ok(data)
+}
+
+/// The lines of a file, sorted: each is there once.
+fn lines_of(data: Vec<u8>) -> Vec<String> {
     let text = String::from_utf8(data).expect("text");
     let mut lines: Vec<_> = text.lines().map(|line| format!("{line}\n")).collect();
     lines.sort();
@@ -102,7 +107,10 @@ fn many_append_and_nothing_is_lost() {
             });
         }
     });
-    assert_eq!(lines(&name).len(), CLIENTS * count);
+    let data = File::open(&name)
+        .and_then(|file| content(&file))
+        .expect("read");
+    assert_eq!(lines_of(data).len(), CLIENTS * count);
 }
 
 /// While the network loses, repeats and delays: each line that was acknowledged is there, and none
@@ -114,10 +122,10 @@ fn appends_are_done_once() {
         soak: 1000,
     }
     .count();
-    let dir = Dir::on(other_node());
-    let name = dir.at("log");
+    let name = format!("{}:{EXPORT}/test-appends", other_node());
+    // Whatever else is done can be done again.
     let open = Open::new().write().create().append();
-    let file = open.open(&name).expect("open");
+    let file = until_done(|| open.open(&name));
     let mut acknowledged = Vec::new();
     for number in 0..count {
         let line = line(0, number);
@@ -126,7 +134,8 @@ fn appends_are_done_once() {
             Err(error) => assert_ne!(error.errno(), libc::ESTALE, "{error}"),
         }
     }
-    let found = lines(&name);
+    let found = until_done(|| File::open(&name).and_then(|file| content(&file)));
+    let found = lines_of(found);
     println!(
         "{count} appends, {} acknowledged, {} done",
         acknowledged.len(),
@@ -138,6 +147,22 @@ fn appends_are_done_once() {
             .iter()
             .all(|line| found.binary_search(line).is_ok())
     );
+    until_done(|| match virgo::remove_file(&name) {
+        Err(error) if error.errno() == libc::ENOENT => Ok(()),
+        removed => removed,
+    });
+}
+
+/// Tries until the network lets it.
+fn until_done<T>(mut attempt: impl FnMut() -> virgo::Result<T>) -> T {
+    let end = Instant::now() + 10 * PATIENCE;
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn a_full_disk_keeps_what_was_acknowledged() {
