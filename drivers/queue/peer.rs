@@ -86,7 +86,7 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
 /// Who has what a node has pulled.
 pub(crate) fn holder(peer: Peer) -> u64 {
     // Not a number that anybody here gets.
-    1 << 63 | peer.boot
+    1 << 63 | u64::from(peer.node)
 }
 
 fn named(request: &[u8]) -> Result<(&[u8], &[u8])> {

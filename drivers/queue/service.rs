@@ -87,7 +87,7 @@ impl Service for QueueService {
     }
 
     fn peer_restarted(&self, peer: Peer) {
-        // What its former life had is not known by number any more.
+        // Its present life knows nothing of what the former one had.
         let holder = peer::holder(peer);
         self.queues.for_each(|channel| {
             Channel::give_all_back(channel, holder);

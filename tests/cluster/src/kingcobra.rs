@@ -92,6 +92,8 @@ fn records(cluster: &Cluster) -> Result<()> {
     let before = log(&node2)?;
     node2.restart()?;
     wait_until_whole(cluster)?;
+    // The first request after that finds the connection gone.
+    let _ = node1.run(["virgo", "queue", "pub", "--node", "2", "t.none", "x"])?;
     ensure!(log(&node2)?.starts_with(&before));
     Ok(())
 }
