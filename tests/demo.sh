@@ -186,6 +186,7 @@ request_and_reply() {
 		n=0; until virgo queue list | grep -q _sub && virgo queue list | grep -q kingcobra; do
 			n=$((n + 1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done'
 	node 1 virgo clone --on 2 kingcobra_push 'hello from a call' >/dev/null
+	# shellcheck disable=SC2016 # the guest's shell expands it
 	reply=$(node 2 sh -c 'n=0; until [ -s /tmp/reply ]; do
 		n=$((n + 1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done; cat /tmp/reply')
 	node 2 cat /var/log/kingcobra/REQUEST_REPLY.queue | indent

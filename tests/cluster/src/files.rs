@@ -402,13 +402,13 @@ fn held(
     lines: &str,
 ) -> Result<(String, Duration)> {
     let script = format!(
-        "rm -f /tmp/typed /tmp/said; mkfifo /tmp/typed
+        "rm -f /tmp/typed; mkfifo /tmp/typed; : >/tmp/said
          (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_open(2:{EXPORT}/held)'; cat /tmp/typed) 2>&1 |
             nc 127.0.0.1 50000 >/tmp/said 2>&1 &
          while [ $(wc -l </tmp/said) -lt 2 ]; do sleep 0.05; done; cat /tmp/said"
     );
     let said = sh(node1, &script)?;
-    ensure!(said == "OK\n0", "{said}");
+    ensure!(said == "OK\n0", "opening the file: '{said}'");
     harm()?;
     let start = Instant::now();
     let script = format!(
