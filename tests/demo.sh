@@ -182,7 +182,7 @@ request_and_reply() {
 	# shellcheck disable=SC2016 # the guest's shell expands it
 	node 2 sh -c '
 		virgo kingcobra serve tr a-z A-Z >/dev/null 2>&1 &
-		virgo queue sub "kingcobra.replies.>" --count 1 --timeout 60s >/tmp/reply &
+		virgo queue sub "kingcobra.replies.>" --count 1 --timeout 60s >/tmp/reply 2>/dev/null &
 		n=0; until virgo queue list | grep -q _sub && virgo queue list | grep -q kingcobra; do
 			n=$((n + 1)); [ $n -lt 200 ] || exit 1; sleep 0.05; done'
 	node 1 virgo clone --on 2 kingcobra_push 'hello from a call' >/dev/null
