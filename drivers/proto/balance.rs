@@ -52,9 +52,10 @@ pub fn choose(policy: Policy, free: &[u64], random: u32) -> Option<usize> {
     match policy {
         Policy::Random => Some(first),
         Policy::LeastUsed => {
-            // `reduce` keeps the first of equals, and the first one looked at is random.
-            let from_first = (first..free.len()).chain(0..first);
-            from_first.reduce(|best, next| if room(next) > room(best) { next } else { best })
+            let most = free.iter().max()?;
+            let best = || (0..).zip(free).filter(|&(_, room)| room == most);
+            let (nth, _) = below(random, u32::try_from(best().count()).ok()?)?;
+            best().nth(nth).map(|(index, _)| index)
         }
         Policy::TwoChoices => {
             let Some((step, _)) = below(rest, count.saturating_sub(1)) else {
@@ -128,8 +129,11 @@ mod tests {
     #[test]
     fn ties_are_spread() {
         let chosen = |random| choose(Policy::LeastUsed, &[5, 1, 5], random);
-        assert_eq!(chosen(0), Some(0));
-        assert_eq!(chosen(u32::MAX), Some(2));
+        // Evenly, whoever stands between them.
+        let half = u32::MAX / 2;
+        for (random, index) in [(0, 0), (half, 0), (half + 1, 2), (u32::MAX, 2)] {
+            assert_eq!(chosen(random), Some(index), "{random}");
+        }
         assert_eq!(choose(Policy::Random, &[0; 3], 0), Some(0));
         assert_eq!(choose(Policy::Random, &[0; 3], u32::MAX), Some(2));
     }
