@@ -4,7 +4,6 @@
 
 use crate::{
     jobs::Job,
-    outcome::Outcome,
     pool::Cpupool,
     submit::{
         Call,
@@ -181,7 +180,7 @@ impl CpupoolCalls for Calls {
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let job = self.pool.jobs.find(a.job, user.uid)?;
-            self.pool.give_up(&job, Outcome::failed(ECANCELED));
+            self.pool.give_up(&job, ECANCELED);
             Ok(0)
         })
     }
@@ -280,12 +279,15 @@ fn give(job: &Job, call: &mut user::Call) -> Result {
     let outcome = job.take().ok_or(ESRCH)?;
     let room = call.output_len as usize;
     let shown = outcome.output.get(..room).unwrap_or(&outcome.output);
-    let written = UserSlice::new(UserPtr::from_addr(call.output as usize), shown.len())
-        .writer()
-        .write_slice(shown);
-    if let Err(e) = written {
-        job.put_back(outcome);
-        return Err(e);
+    // Most calls have none.
+    if !shown.is_empty() {
+        let written = UserSlice::new(UserPtr::from_addr(call.output as usize), shown.len())
+            .writer()
+            .write_slice(shown);
+        if let Err(e) = written {
+            job.put_back(outcome);
+            return Err(e);
+        }
     }
     let shown_len = shown.len() as u32;
     call.state = outcome.state;

@@ -268,7 +268,7 @@ fn cancel(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let job = this.jobs.find(job_id(command)?, caller.config.text_uid)?;
-    this.give_up(&job, Outcome::failed(ECANCELED));
+    this.give_up(&job, ECANCELED);
     reply.text(b"cancelled")
 }
 

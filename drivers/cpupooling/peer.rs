@@ -86,7 +86,8 @@ fn run_args(request: &[u8]) -> Result<(RunArgs, &[u8])> {
 }
 
 fn longest_answer(request: &[u8]) -> usize {
-    let calls = run_args(request).map_or(0, |(args, _)| args.count.get() as usize);
+    let count = RunArgs::read_from_prefix(request).map_or(0, |(args, _)| args.count.get());
+    let calls = (count as usize).min(MAX_CALLS);
     size_of::<Load>() + calls * (size_of::<clone::Outcome>() + MAX_SHORT)
 }
 

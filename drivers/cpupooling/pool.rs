@@ -16,7 +16,10 @@ use crate::{
     },
     load::OwnLoad,
     outcome::Outcome,
-    target::Opened,
+    target::{
+        Args,
+        Opened, //
+    },
     view::View, //
 };
 use kernel::{
@@ -128,7 +131,8 @@ impl Cpupool {
         key: u64,
         argv: &[u8],
     ) -> Option<Outcome> {
-        let opened = match Opened::new(user.config, argv) {
+        let mut args = Args::new();
+        let opened = match Opened::new(user.config, argv, &mut args) {
             Ok(opened) => opened,
             Err(refused) => return Some(refused),
         };
@@ -142,12 +146,12 @@ impl Cpupool {
         started.err().map(Outcome::failed)
     }
 
-    /// Nobody waits for `job` any more: it ends with `outcome`, wherever it runs.
-    pub(crate) fn give_up(&self, job: &Job, outcome: Outcome) {
+    /// Nobody waits for `job` any more: it ends with `e`, wherever it runs.
+    pub(crate) fn give_up(&self, job: &Job, e: Error) {
         if job.has_ended() {
             return;
         }
-        self.jobs.end_job(job, outcome);
+        self.jobs.end_job(job, Outcome::failed(e));
         match job.node() {
             0 => (),
             node if self.is_here(&self.node.config(), node) => {

@@ -27,8 +27,7 @@ use virgo_proto::{
         Load,
         PickArgs,
         RunArgs,
-        MAX_CALLS,
-        MAX_SHORT, //
+        MAX_CALLS, //
     },
     frame::MAX_BODY,
     vuid::{
@@ -40,9 +39,6 @@ use virgo_utils::{
     Request,
     User, //
 };
-
-/// Bytes of a reply with one short result.
-const ONE: usize = size_of::<Load>() + size_of::<clone::Outcome>() + MAX_SHORT;
 
 /// Longest time to ask the registry, in milliseconds.
 const PICK_MS: u32 = 500;
@@ -82,7 +78,7 @@ impl Started<'_> {
     pub(crate) fn wait(&self, deadline: Deadline) -> Result {
         if !self.batch.wait(deadline)? {
             for job in &self.jobs {
-                self.pool.give_up(job, Outcome::failed(ETIMEDOUT));
+                self.pool.give_up(job, ETIMEDOUT);
             }
         }
         Ok(())
@@ -100,7 +96,7 @@ impl Drop for Started<'_> {
             return;
         }
         for job in &self.jobs {
-            self.pool.give_up(job, Outcome::failed(ECANCELED));
+            self.pool.give_up(job, ECANCELED);
             self.pool.jobs.remove(job.id);
         }
     }
@@ -177,7 +173,8 @@ impl Cpupool {
         nodes: u64,
     ) -> Result<u64> {
         let mut targets = 0;
-        let mut picked = self.ask_registry(user, calls, jobs, nodes)?.into_iter();
+        let picked = self.ask_registry(user, calls, jobs, nodes)?;
+        let mut picked = picked.iter().flatten().copied();
         if calls
             .iter()
             .any(|call| matches!(call.place, Place::Policy(_)))
@@ -215,10 +212,10 @@ impl Cpupool {
         calls: &[Call<'_>],
         jobs: &[Arc<Job>],
         nodes: u64,
-    ) -> Result<KVec<NodeId>> {
+    ) -> Result<Option<KVec<NodeId>>> {
         let registry = match user.config.registry {
             Some(node) if node != user.config.me => node,
-            _ => return Ok(KVec::new()),
+            _ => return Ok(None),
         };
         let mut policies =
             calls
@@ -229,7 +226,7 @@ impl Cpupool {
                     _ => None,
                 });
         let Some(policy) = policies.next() else {
-            return Ok(KVec::new());
+            return Ok(None);
         };
         let count = 1 + policies.count();
         let args = PickArgs {
@@ -247,14 +244,16 @@ impl Cpupool {
         answer.extend_with(count, 0, GFP_KERNEL)?;
         let deadline = user.deadline.min(Deadline::after_ms(PICK_MS));
         match self.client.call(registry, &request, &mut answer, deadline) {
-            Ok(n) => answer.truncate(n),
-            Err(EINTR) => return Err(EINTR),
+            Ok(n) => {
+                answer.truncate(n);
+                Ok(Some(answer))
+            }
+            Err(EINTR) => Err(EINTR),
             Err(_) => {
                 self.view.lost(registry);
-                answer.clear();
+                Ok(None)
             }
         }
-        Ok(answer)
     }
 
     /// Sends the calls for `node` there.
@@ -311,16 +310,11 @@ impl Cpupool {
             data: &frame.calls,
             again: false,
         };
-        let mut one = [0; ONE];
-        let mut many = KVVec::new();
-        let reply = match frame.count {
-            1 => one.as_mut_slice(),
-            count => {
-                many.extend_with(count as usize * ONE, 0, GFP_KERNEL)?;
-                &mut many
-            }
-        };
-        let answered = self.client.call(node, &request, reply, user.deadline);
+        let mut taken = None;
+        let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count);
+        let answered = self
+            .client
+            .call_with(node, &request, user.deadline, &mut take);
         if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
             return Err(e);
         }
@@ -335,11 +329,7 @@ impl Cpupool {
         };
         with_each(&Job::is_delivered);
         let failed = match answered {
-            Ok(n) => {
-                let answer = reply.get(..n).unwrap_or_default();
-                let taken = self.results(node, answer, frame.count);
-                taken.is_none().then_some(EPROTO)
-            }
+            Ok(()) => taken.is_none().then_some(EPROTO),
             Err(e) => {
                 if e != EINTR {
                     // Nobody knows about these calls, but later ones have a choice.

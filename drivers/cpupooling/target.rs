@@ -38,6 +38,7 @@ pub(crate) struct Opened<'a> {
     /// `None` for a program.
     function: Option<Found>,
     argv: &'a [u8],
+    args: &'a [&'a [u8]],
 }
 
 /// The same, for later.
@@ -47,13 +48,17 @@ pub(crate) struct Target {
 }
 
 impl<'a> Opened<'a> {
-    /// Finds what `argv` names, and whether it may be called with these arguments. May sleep.
+    /// Finds what `argv` names, and whether it may be called with these arguments, for which there
+    /// is room in `args`. May sleep.
     ///
     /// # Errors
     ///
     /// The outcome of a call that is refused.
-    pub(crate) fn new(config: &Config, argv: &'a [u8]) -> Result<Self, Outcome> {
-        let mut args = Args::new();
+    pub(crate) fn new(
+        config: &Config,
+        argv: &'a [u8],
+        args: &'a mut Args<'a>,
+    ) -> Result<Self, Outcome> {
         let name = args.split(argv)?;
         let function = match clone::Target::parse(name) {
             None => return Err(Outcome::refused(EINVAL, "not a name")),
@@ -85,7 +90,11 @@ impl<'a> Opened<'a> {
                 None
             }
         };
-        Ok(Opened { function, argv })
+        Ok(Opened {
+            function,
+            argv,
+            args: args.slice(),
+        })
     }
 
     /// Whether it is to be run at once.
@@ -97,7 +106,7 @@ impl<'a> Opened<'a> {
     pub(crate) fn run(&self, uid: u32, deadline: Deadline) -> Outcome {
         let cancelled = Atomic::new(false);
         match &self.function {
-            Some(function) => call(function, self.argv, uid, deadline, &cancelled, MAX_SHORT),
+            Some(function) => call(function, self.args, uid, deadline, &cancelled, MAX_SHORT),
             None => Outcome::failed(EINVAL),
         }
     }
@@ -121,14 +130,14 @@ impl Target {
     /// Runs it. Sleeps until it ends, or shortly after the deadline of `run`.
     pub(crate) fn run(&self, run: &Run, config: &Config) -> Outcome {
         match &self.function {
-            Some(function) => call(
-                function,
-                &self.argv,
-                run.uid,
-                run.deadline,
-                &run.cancelled,
-                MAX_OUTPUT,
-            ),
+            Some(function) => {
+                let mut args = Args::new();
+                if let Err(refused) = args.split(&self.argv) {
+                    return refused;
+                }
+                let (args, cancelled) = (args.slice(), &run.cancelled);
+                call(function, args, run.uid, run.deadline, cancelled, MAX_OUTPUT)
+            }
             None => program::run(&self.argv, run, config).unwrap_or_else(Outcome::failed),
         }
     }
@@ -180,22 +189,18 @@ fn is_listed(config: &Config, wanted: impl Fn(Item<'_>) -> bool) -> bool {
 
 fn call(
     function: &Found,
-    argv: &[u8],
+    args: &[&[u8]],
     uid: u32,
     deadline: Deadline,
     cancelled: &Atomic<bool>,
     max_output: usize,
 ) -> Outcome {
-    let mut args = Args::new();
-    if let Err(refused) = args.split(argv) {
-        return refused;
-    }
     let mut output = Output::new(max_output);
     let result = function.run(&mut Call {
         uid,
         deadline,
         cancelled,
-        args: args.slice(),
+        args,
         output: &mut output,
     });
     match result {

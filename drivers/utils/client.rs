@@ -62,8 +62,32 @@ impl Client {
         })
     }
 
-    /// Sends `request` to node `peer`, waits for the reply, and writes its body to `reply`.
-    /// Returns the body's length; what does not fit is lost. Sleeps, killably.
+    /// As [`Self::call_with`], but writes the body to `reply`. Returns its length; what does not
+    /// fit is lost.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call_with`].
+    pub fn call(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        reply: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let mut len = 0;
+        self.call_with(peer, request, deadline, &mut |body| {
+            len = body.len();
+            let n = reply.len().min(len);
+            if let (Some(to), Some(from)) = (reply.get_mut(..n), body.get(..n)) {
+                to.copy_from_slice(from);
+            }
+        })?;
+        Ok(len)
+    }
+
+    /// Sends `request` to node `peer`, waits for the reply, and shows its body to `take`, which
+    /// may sleep but not wait for another node. Sleeps, killably.
     ///
     /// The request is carried out once at most, however often the connection breaks.
     ///
@@ -73,14 +97,14 @@ impl Client {
     /// [`EKEYREJECTED`], [`EPERM`] if it was not reached, so that nothing was done;
     /// [`ECONNRESET`] if the connection was lost afterwards, so that nobody knows; [`EINTR`] if the task is being killed; [`ESHUTDOWN`] after [`Self::stop`];
     /// [`EMSGSIZE`].
-    pub fn call(
+    pub fn call_with(
         &self,
         peer: NodeId,
         request: &Request<'_>,
-        reply: &mut [u8],
         deadline: Deadline,
-    ) -> Result<usize> {
-        self.link(peer)?.call(request, reply, deadline)
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result {
+        self.link(peer)?.call(request, take, deadline)
     }
 
     /// Ends all calls under way and refuses new ones until [`Self::start`].

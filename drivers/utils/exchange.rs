@@ -40,13 +40,13 @@ const MAX_ARGS: usize = 32;
 const PIECE: usize = 4096;
 
 impl Link {
-    /// See [`Client::call`](crate::Client::call).
+    /// See [`Client::call_with`](crate::Client::call_with).
     pub(crate) fn call(
         &self,
         request: &Request<'_>,
-        reply: &mut [u8],
+        take: &mut dyn FnMut(&[u8]),
         deadline: Deadline,
-    ) -> Result<usize> {
+    ) -> Result {
         if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
             return Err(EMSGSIZE);
         }
@@ -78,7 +78,7 @@ impl Link {
                 Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
                 Err(_) => continue,
             };
-            match self.answer(&connection, &mut ticket, receiver, reply, deadline) {
+            match self.answer(&connection, &mut ticket, receiver, take, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
@@ -158,9 +158,9 @@ impl Link {
         connection: &Connection,
         ticket: &mut Ticket<'_>,
         receiver: Option<Input>,
-        reply: &mut [u8],
+        take: &mut dyn FnMut(&[u8]),
         deadline: Deadline,
-    ) -> Result<Option<Result<usize>>> {
+    ) -> Result<Option<Result>> {
         enum Turn {
             Answer(Answer),
             Lost,
@@ -183,12 +183,12 @@ impl Link {
                 .ok_or(ETIMEDOUT)?,
         };
         let mut input = match turn {
-            Turn::Answer(answer) => return Ok(Some(copy(answer.status, &answer.body, reply))),
+            Turn::Answer(answer) => return Ok(Some(give(answer.status, &answer.body, take))),
             Turn::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
             Turn::Lost => return Ok(None),
             Turn::Receive(input) => input,
         };
-        match self.receive(connection, ticket, &mut input, reply, deadline) {
+        match self.receive(connection, ticket, &mut input, take, deadline) {
             Ok(result) => {
                 self.leave(connection, input, Some(ticket));
                 Ok(Some(result))
@@ -232,9 +232,9 @@ impl Link {
         connection: &Connection,
         ticket: &Ticket<'_>,
         input: &mut Input,
-        reply: &mut [u8],
+        take: &mut dyn FnMut(&[u8]),
         deadline: Deadline,
-    ) -> Result<Result<usize>> {
+    ) -> Result<Result> {
         loop {
             let missing = match Header::parse(input.bytes(), MAX_BODY) {
                 None => HEADER_LEN,
@@ -245,7 +245,7 @@ impl Link {
                     match input.bytes().get(HEADER_LEN..whole) {
                         None => whole,
                         Some(body) if header.id == ticket.id => {
-                            let result = copy(header.word, body, reply);
+                            let result = give(header.word, body, take);
                             input.consume(whole);
                             return Ok(result);
                         }
@@ -290,16 +290,13 @@ impl Link {
     }
 }
 
-/// What the caller gets of a reply.
-fn copy(status: u32, body: &[u8], reply: &mut [u8]) -> Result<usize> {
+/// Gives the caller what is in a reply.
+fn give(status: u32, body: &[u8], take: &mut dyn FnMut(&[u8])) -> Result {
     if status != 0 {
         return Err(from_wire(status));
     }
-    let n = reply.len().min(body.len());
-    if let (Some(to), Some(from)) = (reply.get_mut(..n), body.get(..n)) {
-        to.copy_from_slice(from);
-    }
-    Ok(body.len())
+    take(body);
+    Ok(())
 }
 
 impl State {
