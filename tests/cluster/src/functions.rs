@@ -134,7 +134,6 @@ fn divert(node: &Node, lines: &[&str]) -> Result<Vec<String>> {
     })
 }
 
-/// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
 /// Unloads the queue, for the time of `during`.
 fn without_queue<T>(node: &Node, during: impl FnOnce() -> Result<T>) -> Result<T> {
     sh(node, "rmmod virgo_queue")?;
@@ -143,6 +142,7 @@ fn without_queue<T>(node: &Node, during: impl FnOnce() -> Result<T>) -> Result<T
     result
 }
 
+/// While the queue has asked for it, text goes there; there is none, and nothing is run instead.
 fn no_queue(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let before = runs(&node)?;
@@ -175,21 +175,18 @@ fn diversion(cluster: &Cluster) -> Result<()> {
         ("clone on=1 async echo \"a  b\"", "echo \"a  b\""),
     ];
     let before = runs(&node)?;
-    sh(
-        &node,
-        "rmmod virgo_queue; insmod /lib/virgo/tests/virgo_test_push.ko",
-    )?;
     let typed: Vec<_> = lines.iter().map(|&(line, _)| line).collect();
-    let replies = divert(&node, &[&typed[..], &["full", "stats"]].concat());
-    // By system call it is a function like others, and what is called is called.
-    let called = sh(
-        &node,
-        "virgo clone --on 2 kingcobra_push called && virgo jobs",
-    );
-    sh(
-        &node,
-        "rmmod virgo_test_push; insmod /lib/virgo/virgo_queue.ko",
-    )?;
+    let (replies, called) = without_queue(&node, || {
+        sh(&node, "insmod /lib/virgo/tests/virgo_test_push.ko")?;
+        let replies = divert(&node, &[&typed[..], &["full", "stats"]].concat());
+        // By system call it is a function like others, and what is called is called.
+        let called = sh(
+            &node,
+            "virgo clone --on 2 kingcobra_push called && virgo jobs",
+        );
+        sh(&node, "rmmod virgo_test_push")?;
+        Ok((replies, called))
+    })?;
     let replies = replies?;
     let console = node.console()?;
     for ((line, pushed), reply) in lines.iter().zip(&replies) {
