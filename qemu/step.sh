@@ -49,7 +49,7 @@ if [ -t 1 ]; then
 fi
 if [ "$status" -ne 0 ]; then
 	echo "[$name] FAILED with status $status after $(elapsed); the end of $log:"
-	tail -n 20 "$log" | sed 's/^/  | /'
+	tail -n 40 "$log" | sed 's/^/  | /'
 	exit "$status"
 fi
 echo "[$name] done in $(elapsed)"

@@ -76,7 +76,7 @@ fn trials(tests: &[(&'static str, Test)], cluster: Option<&Arc<Cluster>>) -> Vec
     let trial = |&(name, test): &(&'static str, Test)| {
         let cluster = cluster.cloned();
         Trial::test(name, move || match cluster {
-            Some(cluster) => test(&cluster).map_err(|e| Failed::from(format!("{e:?}"))),
+            Some(cluster) => test(&cluster).map_err(|e| Failed::from(format!("{e:#}"))),
             None => Ok(()),
         })
     };
