@@ -57,8 +57,8 @@ endif
 lint: kernel ## formatting, Clippy, checkpatch, shellcheck, house rules
 	qemu/lint.sh
 
-bench: modules tools image ## instructions an operation, beside memcached
-	tests/bench.sh
+bench: modules tools image-bench ## instructions an operation, beside others
+	tests/bench.sh $(T)
 
 soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
 	tests/soak.sh
@@ -82,6 +82,9 @@ image: modules tools ## what the guests boot: build/slim/initramfs.cpio
 
 image-debug: modules-debug tools ## the same of the debug lane
 	qemu/image.sh debug
+
+image-bench: modules tools ## the same with what VIRGO is compared with
+	qemu/image.sh bench
 
 host-test: root ## tests that need no guest
 	$(STEP) host-test 'tests on this machine' \

@@ -18,10 +18,10 @@ virgo_hash() {
 	sha256sum | cut -c1-12
 }
 
-# Prints the kernel tree of a lane (slim or debug). A kernel depends on the tools of the build
+# Prints the kernel tree of a lane (bench has that of slim). A kernel depends on the tools of the build
 # root, the kernel patch with the files it adds, and the configuration; see qemu/kernel.sh.
 virgo_kdir() {
-	local lane=$1 fragments=("$VIRGO_TOP/qemu/kernel/slim.config")
+	local lane=${1/bench/slim} fragments=("$VIRGO_TOP/qemu/kernel/slim.config")
 	case $lane in
 	slim)
 		if [ -n "${KDIR:-}" ]; then

@@ -48,7 +48,6 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    buffer::pieces,
     Stats,
     User, //
 };
@@ -296,12 +295,7 @@ impl Calls {
         let len = checked(offset, len)?;
         let config = self.config();
         let (file, user) = self.file(&config, fd, timeout_ms)?;
-        pieces(data, offset, len, MAX_DATA, |offset, at, part| {
-            let n = file.read(&user, offset, part)?;
-            let part = part.get(..n).unwrap_or_default();
-            UserSlice::new(at, n).writer().write_slice(part)?;
-            Ok(n)
-        })
+        file.read_user(&user, offset, data, len)
     }
 
     fn write_at(
@@ -315,10 +309,7 @@ impl Calls {
         let len = checked(offset, len)?;
         let config = self.config();
         let (file, user) = self.file(&config, fd, timeout_ms)?;
-        pieces(data, offset, len, MAX_DATA, |offset, at, part| {
-            UserSlice::new(at, part.len()).reader().read_slice(part)?;
-            file.write(&user, offset, part)
-        })
+        file.write_user(&user, offset, data, len)
     }
 }
 

@@ -12,7 +12,11 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
 };
 use linux::vfs;
 use virgo_proto::{
@@ -22,7 +26,10 @@ use virgo_proto::{
     },
     vuid::NodeId, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    buffer::pieces,
+    User, //
+};
 
 /// An open file. Dropping it closes it, without waiting for its node.
 pub(crate) struct File {
@@ -90,6 +97,41 @@ impl File {
         }
     }
 
+    /// As [`Self::read`], to `len` bytes of the current program's memory.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EFAULT`].
+    pub(crate) fn read_user(
+        &self,
+        user: &User<'_>,
+        offset: u64,
+        to: UserPtr,
+        len: usize,
+    ) -> Result<usize> {
+        let remote = match &self.at {
+            Place::Here(file) => return file.read_user(offset, to, len),
+            Place::There(remote) => remote,
+        };
+        let there = self.there(user, remote);
+        let mut done = 0;
+        loop {
+            let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
+            let wanted = (len - done).min(MAX_DATA);
+            let part = to.wrapping_byte_add(done);
+            match there.read_user(remote.handle, at, part, wanted) {
+                Ok(n) => {
+                    done += n;
+                    if n < wanted || done == len {
+                        return Ok(done);
+                    }
+                }
+                Err(e) if done == 0 => return Err(e),
+                Err(_) => return Ok(done),
+            }
+        }
+    }
+
     /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
     /// fewer if an error came after a part was written. May sleep, killably.
     ///
@@ -100,6 +142,27 @@ impl File {
         match &self.at {
             Place::Here(file) => file.write(offset, from),
             Place::There(remote) => self.there(user, remote).write(remote.handle, offset, from),
+        }
+    }
+
+    /// As [`Self::write`], from `len` bytes of the current program's memory.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EFAULT`].
+    pub(crate) fn write_user(
+        &self,
+        user: &User<'_>,
+        offset: u64,
+        from: UserPtr,
+        len: usize,
+    ) -> Result<usize> {
+        match &self.at {
+            Place::Here(file) => file.write_user(offset, from, len),
+            Place::There(_) => pieces(from, offset, len, MAX_DATA, |offset, at, part| {
+                UserSlice::new(at, part.len()).reader().read_slice(part)?;
+                self.write(user, offset, part)
+            }),
         }
     }
 

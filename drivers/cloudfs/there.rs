@@ -3,7 +3,10 @@
 //! Files of other nodes. All functions sleep for them, killably, until the user's deadline.
 
 use core::mem::size_of;
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    uaccess::UserPtr, //
+};
 use virgo_proto::{
     cloudfs::{
         flag,
@@ -97,6 +100,30 @@ impl There<'_> {
             true => Ok(n),
             false => Err(EPROTO),
         }
+    }
+
+    /// As [`Self::read`], to the current program's memory.
+    pub(crate) fn read_user(
+        &self,
+        handle: u64,
+        offset: u64,
+        to: UserPtr,
+        len: usize,
+    ) -> Result<usize> {
+        let len = len.min(MAX_DATA);
+        let args = ReadArgs {
+            handle: handle.into(),
+            offset: offset.into(),
+            len: (len as u32).into(),
+        };
+        let request = Request {
+            op: op::READ,
+            args: args.as_bytes(),
+            data: b"",
+            again: true,
+        };
+        self.client
+            .call_to_user(self.node, &request, to, len, self.user.deadline)
     }
 
     /// Writes up to [`MAX_DATA`] bytes.

@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/net.h>
+#include <linux/pagemap.h>
 #include <linux/pid.h>
 #include <linux/poll.h>
 #include <linux/sched/loadavg.h>
@@ -21,6 +22,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/tcp.h>
 #include <linux/tick.h>
+#include <linux/uaccess.h>
 #include <linux/umh.h>
 #include <linux/user_namespace.h>
 #include <linux/wait.h>
@@ -95,6 +97,35 @@ void virgo_sock_tune(struct socket *sock)
 	tcp_sock_set_keepintvl(sock->sk, VIRGO_KEEPINTVL_S);
 	tcp_sock_set_keepcnt(sock->sk, VIRGO_KEEPCNT);
 	sock_set_keepalive(sock->sk);
+}
+
+/*
+ * As many bytes as are here, to memory of the current program: as far as it is present,
+ * since a page fault takes as long as the program wants, and the socket is locked.
+ */
+int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len)
+{
+	struct msghdr msg = {};
+	int err;
+
+	err = import_ubuf(ITER_DEST, data, len, &msg.msg_iter);
+	if (err)
+		return err;
+	pagefault_disable();
+	err = sock_recvmsg(sock, &msg, MSG_DONTWAIT);
+	pagefault_enable();
+	return err;
+}
+
+/* Makes memory of the current program present, if it can be. */
+void virgo_fault_in(void __user *data, size_t len)
+{
+	fault_in_writeable(data, len);
+}
+
+bool virgo_copy_if_present(void __user *data, const void *from, size_t len)
+{
+	return !copy_to_user_nofault(data, from, len);
 }
 
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)

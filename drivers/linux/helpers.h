@@ -10,6 +10,7 @@
 #include <linux/virgo_calls.h>
 #include <uapi/linux/virgo.h>
 
+#include "pages.h"
 #include "vfs.h"
 
 struct file;
@@ -56,6 +57,9 @@ int virgo_sock_connect(struct socket *sock, __be32 addr, u16 port);
 int virgo_sock_error(struct socket *sock);
 int virgo_sock_peer(struct socket *sock, __be32 *addr, u16 *port);
 void virgo_sock_tune(struct socket *sock);
+int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len);
+void virgo_fault_in(void __user *data, size_t len);
+bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
 long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout);
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);

@@ -40,6 +40,7 @@ pub mod file;
 pub mod load;
 pub mod module;
 pub mod net;
+pub mod pages;
 pub mod poll;
 pub mod program;
 pub mod rwlock;

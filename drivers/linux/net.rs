@@ -13,6 +13,7 @@ use crate::{
         Deadline, //
     },
     helpers,
+    pages::Pages,
     work::{
         Queue,
         Run,
@@ -35,7 +36,8 @@ use kernel::{
         Arc,
         LockClassKey, //
     },
-    types::Opaque, //
+    types::Opaque,
+    uaccess::UserPtr, //
 };
 
 /// The address as the kernel has it: network byte order.
@@ -191,19 +193,48 @@ impl Stream {
         Self::moved(n)
     }
 
-    /// Hands bytes to the network, those of `head` first. Returns how many went, `None` when
-    /// there is no room now. May sleep, but not for the peer.
+    /// As [`Self::receive`], to `len` bytes of the current program's memory, as far as that is
+    /// present: does not wait for the program.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EFAULT`] if it is not; then nothing is lost.
+    pub fn receive_user(&self, to: UserPtr, len: usize) -> Result<Option<usize>> {
+        // SAFETY: The socket is live; the memory is checked when it is written to.
+        let n = unsafe {
+            helpers::virgo_sock_recv_user(self.0.as_ptr(), to.as_const_ptr().cast_mut(), len)
+        };
+        Self::moved(n)
+    }
+
+    /// Hands bytes of a file to the network. Returns how many went, `None` when there is no room
+    /// now. May sleep, but not for the peer.
     ///
     /// # Errors
     ///
     /// What broke the connection.
-    pub fn send(&self, head: &[u8], body: &[u8]) -> Result<Option<usize>> {
+    pub fn send_pages(&self, pages: &mut Pages) -> Result<Option<usize>> {
+        // SAFETY: The socket is live.
+        let n = unsafe { pages.send(self.0.as_ptr()) };
+        Self::moved(n as c_int)
+    }
+
+    /// Hands bytes to the network, those of `head` first; with `more` they need not leave before
+    /// others come. Returns how many went, `None` when there is no room now. May sleep, but not
+    /// for the peer.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection.
+    pub fn send(&self, head: &[u8], body: &[u8], more: bool) -> Result<Option<usize>> {
         let mut parts = [head, body].map(|part| bindings::kvec {
             iov_base: part.as_ptr().cast_mut().cast(),
             iov_len: part.len(),
         });
         let mut message = bindings::msghdr {
-            msg_flags: bindings::MSG_DONTWAIT | bindings::MSG_NOSIGNAL,
+            msg_flags: bindings::MSG_DONTWAIT
+                | bindings::MSG_NOSIGNAL
+                | if more { bindings::MSG_MORE } else { 0 },
             ..Default::default()
         };
         // SAFETY: The socket is live; `parts` describes the slices, which sending only reads.

@@ -47,6 +47,26 @@ pub fn current_uid() -> u32 {
     unsafe { helpers::virgo_current_uid() }
 }
 
+/// Makes `len` bytes of the current program's memory present, so that they can be written to without
+/// a page fault for a while; not if the program does not have them. May sleep, for the program.
+pub fn fault_in(at: UserPtr, len: usize) {
+    // SAFETY: Checks the address itself.
+    unsafe { helpers::virgo_fault_in(at.as_const_ptr().cast_mut(), len) };
+}
+
+/// Writes `bytes` to the current program's memory at `to`, without a page fault. False if that could
+/// not be done.
+pub fn copy_if_present(to: UserPtr, bytes: &[u8]) -> bool {
+    // SAFETY: Checks the address itself; `bytes` is valid for reads of its length.
+    unsafe {
+        helpers::virgo_copy_if_present(
+            to.as_const_ptr().cast_mut(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+        )
+    }
+}
+
 /// The arguments of a system call: a structure that grows with new versions.
 pub trait Extensible: FromBytes {
     /// Size of its first version.

@@ -14,6 +14,7 @@
 #include <linux/fs_struct.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
+#include <linux/uio.h>
 #include <linux/user_namespace.h>
 
 #include "vfs.h"
@@ -416,6 +417,39 @@ ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t
 		return -EBADF;
 	scoped_with_creds(file->f_cred)
 		n = kernel_write(file, data, len, &pos);
+	return n;
+}
+
+/* As above, with memory of the current program. */
+ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos)
+{
+	struct iov_iter iter;
+	ssize_t n;
+
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	if (S_ISDIR(file_inode(file)->i_mode))
+		return -EISDIR;
+	n = import_ubuf(ITER_DEST, data, len, &iter);
+	if (n)
+		return n;
+	scoped_with_creds(file->f_cred)
+		n = vfs_iter_read(file, &iter, &pos, 0);
+	return n;
+}
+
+ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos)
+{
+	struct iov_iter iter;
+	ssize_t n;
+
+	if (!(file->f_mode & FMODE_WRITE))
+		return -EBADF;
+	n = import_ubuf(ITER_SOURCE, (void __user *)data, len, &iter);
+	if (n)
+		return n;
+	scoped_with_creds(file->f_cred)
+		n = vfs_iter_write(file, &iter, &pos, 0);
 	return n;
 }
 

@@ -65,6 +65,8 @@ int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const s
 
 ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
+ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos);
+ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos);
 int virgo_file_sync(struct file *file, bool data_only);
 int virgo_file_truncate(struct file *file, loff_t size);
 int virgo_file_stat(struct file *file, struct virgo_file_stat *stat);

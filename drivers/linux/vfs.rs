@@ -4,10 +4,13 @@
 //!
 //! C side: `vfs.c`, which says how a path is kept inside. Everything here sleeps for the disk.
 
-use crate::helpers;
 pub use crate::helpers::{
     virgo_dir_entry as DirEntry,
     virgo_file_stat as FileStat, //
+};
+use crate::{
+    helpers,
+    pages::Pages, //
 };
 use core::{
     mem::size_of,
@@ -20,7 +23,8 @@ use kernel::{
         to_result, //
     },
     fs::file::flags,
-    prelude::*, //
+    prelude::*,
+    uaccess::UserPtr, //
 };
 
 /// Fewest bytes that [`File::read_dir`] takes: the longest entry.
@@ -283,6 +287,44 @@ impl File {
         Ok(done)
     }
 
+    /// As [`Self::read`], to `len` bytes of the current program's memory.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EFAULT`].
+    pub fn read_user(&self, offset: u64, to: UserPtr, len: usize) -> Result<usize> {
+        user_part(offset, to, len, |at, to, len| {
+            // SAFETY: The file is open; the memory is checked when it is written to.
+            unsafe {
+                helpers::virgo_file_read_user(self.as_ptr(), to.as_const_ptr().cast_mut(), len, at)
+            }
+        })
+    }
+
+    /// As [`Self::write`], from `len` bytes of the current program's memory.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`EFAULT`].
+    pub fn write_user(&self, offset: u64, from: UserPtr, len: usize) -> Result<usize> {
+        user_part(offset, from, len, |at, from, len| {
+            // SAFETY: The file is open; the memory is checked when it is read.
+            unsafe { helpers::virgo_file_write_user(self.as_ptr(), from.as_const_ptr(), len, at) }
+        })
+    }
+
+    /// Up to `len` bytes at byte `offset`, to be sent without being copied. They are fewer at the
+    /// end, and may be fewer if they are more than 64 KiB.
+    ///
+    /// # Errors
+    ///
+    /// As pread(2); [`EINVAL`] if it is not a regular file.
+    pub fn pages(&self, offset: u64, len: usize) -> Result<Pages> {
+        let at = position(offset, 0)?;
+        // SAFETY: The file is open.
+        unsafe { Pages::read(self.as_ptr(), len, at) }
+    }
+
     /// Returns when everything that was written is on the disk; with `data_only` not the times.
     ///
     /// # Errors
@@ -342,6 +384,28 @@ impl Drop for File {
         // SAFETY: By the invariant the reference is ours.
         unsafe { bindings::fput(self.as_ptr()) };
     }
+}
+
+/// Moves `len` bytes at `offset` of a file from or to user memory at `data` by as many steps as it
+/// takes. Returns how many were moved; an error only if there were none.
+fn user_part(
+    offset: u64,
+    data: UserPtr,
+    len: usize,
+    step: impl Fn(i64, UserPtr, usize) -> isize,
+) -> Result<usize> {
+    let mut done = 0;
+    while done < len {
+        let at = position(offset, done)?;
+        let rest = len - done;
+        match moved(step(at, data.wrapping_byte_add(done), rest), rest) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(_) if done > 0 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
 }
 
 /// The kernel's position of byte `offset + done`.

@@ -186,7 +186,7 @@ mod linux_tests {
         let client = Stream::connect(to, Deadline::after_ms(1000))?;
         let server = listener.accept()?.ok_or(ENOTCONN)?;
         assert_eq!(*server.peer()?.ip(), Ipv4Addr::LOCALHOST);
-        assert_eq!(client.send(b"ab", b"c")?, Some(3));
+        assert_eq!(client.send(b"ab", b"c", false)?, Some(3));
         assert!(server.wait_readable(Deadline::after_ms(1000))?);
         let mut buffer = [0; 8];
         assert_eq!(server.receive(&mut buffer)?, Some(3));

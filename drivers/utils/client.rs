@@ -2,7 +2,13 @@
 
 //! Using a service of other nodes.
 
-use crate::link::Link;
+use crate::{
+    destination::{
+        Destination,
+        Room, //
+    },
+    link::Link, //
+};
 use kernel::{
     fmt,
     prelude::*,
@@ -10,7 +16,8 @@ use kernel::{
         Arc,
         Mutex,
         SetOnce, //
-    }, //
+    },
+    uaccess::UserPtr, //
 };
 use linux::{
     crypto,
@@ -104,7 +111,28 @@ impl Client {
         deadline: Deadline,
         take: &mut dyn FnMut(&[u8]),
     ) -> Result {
-        self.link(peer)?.call(request, take, deadline)
+        let mut to = Destination::Function(take);
+        self.link(peer)?.call(request, &mut to, deadline)
+    }
+
+    /// As [`Self::call_with`], but has the body written to `len` bytes of the current program's
+    /// memory, without a buffer in between if it is large. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call_with`]; [`EFAULT`]. Some bytes may have been written in any case.
+    pub fn call_to_user(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        to: UserPtr,
+        len: usize,
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let mut room = Room::new(to, len);
+        let mut to = Destination::User(&mut room);
+        self.link(peer)?.call(request, &mut to, deadline)?;
+        room.finish()
     }
 
     /// Ends all calls under way and refuses new ones until [`Self::start`].

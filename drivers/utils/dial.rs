@@ -160,7 +160,7 @@ pub(crate) fn send_all(
     deadline: Deadline,
 ) -> Result {
     loop {
-        if let Some(n) = stream.send(head, body)? {
+        if let Some(n) = stream.send(head, body, false)? {
             let of_head = n.min(head.len());
             head = head.get(of_head..).unwrap_or_default();
             body = body.get(n - of_head..).unwrap_or_default();

@@ -12,6 +12,7 @@
 
 use crate::{
     client::Request,
+    destination::Destination,
     dial::send_all,
     input::Input,
     link::{
@@ -20,8 +21,7 @@ use crate::{
         Link,
         Slot,
         State, //
-    },
-    reply::from_wire, //
+    }, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;
@@ -44,7 +44,7 @@ impl Link {
     pub(crate) fn call(
         &self,
         request: &Request<'_>,
-        take: &mut dyn FnMut(&[u8]),
+        to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result {
         if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
@@ -78,7 +78,7 @@ impl Link {
                 Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
                 Err(_) => continue,
             };
-            match self.answer(&connection, &mut ticket, receiver, take, deadline) {
+            match self.answer(&connection, &mut ticket, receiver, to, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
@@ -158,7 +158,7 @@ impl Link {
         connection: &Connection,
         ticket: &mut Ticket<'_>,
         receiver: Option<Input>,
-        take: &mut dyn FnMut(&[u8]),
+        to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result<Option<Result>> {
         enum Turn {
@@ -183,12 +183,12 @@ impl Link {
                 .ok_or(ETIMEDOUT)?,
         };
         let mut input = match turn {
-            Turn::Answer(answer) => return Ok(Some(give(answer.status, &answer.body, take))),
+            Turn::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
             Turn::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
             Turn::Lost => return Ok(None),
             Turn::Receive(input) => input,
         };
-        match self.receive(connection, ticket, &mut input, take, deadline) {
+        match self.receive(connection, ticket, &mut input, to, deadline) {
             Ok(result) => {
                 self.leave(connection, input, Some(ticket));
                 Ok(Some(result))
@@ -232,20 +232,26 @@ impl Link {
         connection: &Connection,
         ticket: &Ticket<'_>,
         input: &mut Input,
-        take: &mut dyn FnMut(&[u8]),
+        to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result<Result> {
         loop {
-            let missing = match Header::parse(input.bytes(), MAX_BODY) {
-                None => HEADER_LEN,
+            let size = match Header::parse(input.bytes(), MAX_BODY) {
+                None => to.first_piece(HEADER_LEN, PIECE),
                 Some(Err(_)) => return Err(EPROTO),
                 Some(Ok(header)) if header.kind != Kind::Reply => return Err(EPROTO),
                 Some(Ok(header)) => {
                     let whole = HEADER_LEN + header.len as usize;
                     match input.bytes().get(HEADER_LEN..whole) {
-                        None => whole,
+                        None if header.id == ticket.id && header.word == 0 => {
+                            match self.take_rest(connection, &header, input, to, deadline) {
+                                Some(result) => return result,
+                                None => whole.max(PIECE),
+                            }
+                        }
+                        None => whole.max(PIECE),
                         Some(body) if header.id == ticket.id => {
-                            let result = give(header.word, body, take);
+                            let result = to.take(header.word, body);
                             input.consume(whole);
                             return Ok(result);
                         }
@@ -260,12 +266,30 @@ impl Link {
             if !connection.stream.wait_readable(deadline)? {
                 return Err(ETIMEDOUT);
             }
-            match connection.stream.receive(input.room(missing.max(PIECE))?)? {
+            match connection.stream.receive(input.room(size)?)? {
                 None => (),
                 Some(0) => return Err(ECONNRESET),
                 Some(n) => input.filled(n),
             }
         }
+    }
+
+    /// Has the body that follows `header` go past `input`, if that is what its receiver wants.
+    fn take_rest(
+        &self,
+        connection: &Connection,
+        header: &Header,
+        input: &mut Input,
+        to: &mut Destination<'_>,
+        deadline: Deadline,
+    ) -> Option<Result<Result>> {
+        let room = match to {
+            Destination::Function(_) => return None,
+            Destination::User(room) => room,
+        };
+        input.consume(HEADER_LEN);
+        let filled = room.fill(&connection.stream, input, header.len as usize, deadline);
+        Some(filled.map(Ok))
     }
 
     /// Leaves a reply for the task that waits for it. Nobody may: it has given up.
@@ -288,15 +312,6 @@ impl Link {
         self.changed.wake_all();
         Ok(())
     }
-}
-
-/// Gives the caller what is in a reply.
-fn give(status: u32, body: &[u8], take: &mut dyn FnMut(&[u8])) -> Result {
-    if status != 0 {
-        return Err(from_wire(status));
-    }
-    take(body);
-    Ok(())
 }
 
 impl State {

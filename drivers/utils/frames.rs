@@ -5,6 +5,7 @@
 use crate::{
     input::Input,
     limits,
+    output::Output,
     peers::Life,
     reply::to_wire,
     service::{
@@ -26,7 +27,10 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::crypto;
+use linux::{
+    crypto,
+    pages::Pages, //
+};
 use virgo_proto::{
     errno::Errno,
     frame::{
@@ -217,7 +221,7 @@ impl Frames {
         &mut self,
         session: &Session<S>,
         input: &mut Input,
-        output: &mut KVVec<u8>,
+        output: &mut Output,
     ) -> Result<Next> {
         loop {
             let used = match frame(input.bytes(), MAX_BODY) {
@@ -230,7 +234,8 @@ impl Frames {
                 Frame::Bad(errno) => return self.refuse(session, errno, output),
             };
             input.consume(used);
-            if output.len() >= PIECE && !input.bytes().is_empty() {
+            if (output.bytes.len() >= PIECE || output.pages.is_some()) && !input.bytes().is_empty()
+            {
                 return Ok(Next::Work);
             }
         }
@@ -240,13 +245,13 @@ impl Frames {
         &self,
         session: &Session<S>,
         errno: Errno,
-        output: &mut KVVec<u8>,
+        output: &mut Output,
     ) -> Result<Next> {
         if session.hub.log.pass() {
             let (name, node) = (errno.name(), self.life.peer.node);
             pr_warn!("port {}: bad frame of node {node}: {name}\n", S::PORT);
         }
-        put(output, Kind::Refuse, errno.to_wire(), b"")?;
+        put(&mut output.bytes, Kind::Refuse, errno.to_wire(), b"")?;
         Ok(Next::Finish)
     }
 
@@ -256,7 +261,7 @@ impl Frames {
         session: &Session<S>,
         header: &Header,
         body: &[u8],
-        output: &mut KVVec<u8>,
+        output: &mut Output,
     ) -> Result {
         let service = &session.hub.service;
         let mut replies = self.life.replies.lock();
@@ -266,11 +271,11 @@ impl Frames {
         let abandoned = match replies.arrive(header.id, header.taken) {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {
-                output.extend_from_slice(reply, GFP_KERNEL)?;
+                output.bytes.extend_from_slice(reply, GFP_KERNEL)?;
                 return Ok(());
             }
             Arrival::Stale => {
-                return finish(header, output, output.len(), Err(Errno::EALREADY));
+                return finish(header, output, output.bytes.len(), Err(Errno::EALREADY));
             }
         };
         if let Some(reply) = abandoned {
@@ -280,13 +285,13 @@ impl Frames {
                 }
             }
         }
-        let start = output.len();
+        let start = output.bytes.len();
         let mut operations = S::OPERATIONS.iter().enumerate();
         let Some((index, operation)) = operations.find(|(_, o)| o.number == header.op) else {
             return finish(header, output, start, Err(Errno::EOPNOTSUPP));
         };
         // Memory for what has to be kept is taken before anything is done.
-        output.reserve(HEADER_LEN, GFP_KERNEL)?;
+        output.bytes.reserve(HEADER_LEN, GFP_KERNEL)?;
         let kept = match operation.repeat {
             Repeat::Again => None,
             Repeat::Stored(longest) => {
@@ -302,7 +307,7 @@ impl Frames {
             })
             .map_err(to_wire);
         finish(header, output, start, result)?;
-        if let (Some(mut kept), Some(reply)) = (kept, output.get(start..)) {
+        if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
             // Fits unless the operation writes more than it has declared.
             if reply.len() <= kept.capacity() {
                 kept.extend_from_slice(reply, GFP_KERNEL)?;
@@ -318,30 +323,35 @@ fn run<S: Service>(
     service: &S,
     peer: Peer,
     request: &[u8],
-    output: &mut KVVec<u8>,
+    output: &mut Output,
 ) -> Result {
-    output.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
-    let start = output.len();
-    let mut body = Body { out: output, start };
+    output.bytes.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+    let mut body = Body {
+        start: output.bytes.len(),
+        out: output,
+    };
     (operation.run)(service, peer, request, &mut body)
 }
 
 /// Writes the header of the reply that begins at `start`; a failed one has no body.
 fn finish(
     request: &Header,
-    output: &mut KVVec<u8>,
+    output: &mut Output,
     start: usize,
     result: Result<(), Errno>,
 ) -> Result {
     let word = match result {
         Ok(()) => 0,
         Err(errno) => {
-            output.truncate(start);
-            output.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+            output.pages = None;
+            output.bytes.truncate(start);
+            output.bytes.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
             errno.to_wire()
         }
     };
+    let pages = output.pages.as_ref().map_or(0, Pages::left);
     let Some((header, body)) = output
+        .bytes
         .get_mut(start..)
         .and_then(|reply| reply.split_first_chunk_mut())
     else {
@@ -350,7 +360,7 @@ fn finish(
     *header = Header {
         kind: Kind::Reply,
         op: request.op,
-        len: body.len() as u32,
+        len: (body.len() + pages) as u32,
         word,
         id: request.id,
         taken: 0,

@@ -7,18 +7,21 @@ use kernel::{
     prelude::*, //
 };
 
-/// Kept between uses, so that a session in use does not allocate for each request.
-const KEEP: usize = 4096;
+/// Kept between uses, so that a session in use does not allocate for each request: room for a page
+/// and its header.
+const KEEP: usize = 8192;
 
 /// A buffer that is filled at its end and used up at its start.
 ///
 /// # Invariants
 ///
-/// `start <= end <= bytes.len()`.
+/// `start <= end <= bytes.len()`; `start == end` while `unwanted > 0`.
 pub(crate) struct Input {
     bytes: KVVec<u8>,
     start: usize,
     end: usize,
+    /// Bytes that nobody wants, of those that will arrive next.
+    unwanted: usize,
 }
 
 impl Input {
@@ -27,6 +30,7 @@ impl Input {
             bytes: KVVec::new(),
             start: 0,
             end: 0,
+            unwanted: 0,
         }
     }
 
@@ -54,6 +58,15 @@ impl Input {
     /// `n` bytes were written into the room.
     pub(crate) fn filled(&mut self, n: usize) {
         self.end = self.end.saturating_add(n).min(self.bytes.len());
+        let unwanted = self.unwanted;
+        self.skip(unwanted);
+    }
+
+    /// Nobody wants the next `n` bytes, whether they have arrived or not.
+    pub(crate) fn skip(&mut self, n: usize) {
+        let here = self.bytes().len().min(n);
+        self.consume(here);
+        self.unwanted = n - here;
     }
 
     /// The first `n` bytes are used up.

@@ -5,6 +5,7 @@
 use crate::{
     client::Client,
     feed::Attached,
+    output::Output,
     reply::{
         Failure,
         Reply, //
@@ -15,6 +16,7 @@ use kernel::{
     fmt,
     prelude::*, //
 };
+use linux::pages::Pages;
 use virgo_config::Config;
 use virgo_proto::{
     command,
@@ -130,7 +132,7 @@ pub struct Peer {
 
 /// The body of a reply being written.
 pub struct Body<'a> {
-    pub(crate) out: &'a mut KVVec<u8>,
+    pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
 }
 
@@ -145,15 +147,35 @@ impl Body<'_> {
         max: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<usize>,
     ) -> Result<usize> {
-        let end = self.out.len();
-        if max > frame::MAX_BODY.saturating_sub(end.saturating_sub(self.start)) {
-            return Err(EMSGSIZE);
-        }
-        self.out.extend_with(max, 0, GFP_KERNEL)?;
-        let filled = fill(self.out.get_mut(end..).unwrap_or_default());
+        self.check(max)?;
+        let out = &mut self.out.bytes;
+        let end = out.len();
+        out.extend_with(max, 0, GFP_KERNEL)?;
+        let filled = fill(out.get_mut(end..).unwrap_or_default());
         let n = *filled.as_ref().unwrap_or(&0);
-        self.out.truncate(end + n.min(max));
+        out.truncate(end + n.min(max));
         filled
+    }
+
+    /// Has the bytes of a file follow, without copying them. They are the end of the body; only an
+    /// operation that is done again when it is repeated may have any, since they are not kept.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`].
+    pub fn end_with(&mut self, pages: Pages) -> Result {
+        self.check(pages.left())?;
+        self.out.pages = Some(pages);
+        Ok(())
+    }
+
+    /// Whether `len` more bytes are not too many.
+    fn check(&self, len: usize) -> Result {
+        let used = self.out.bytes.len().saturating_sub(self.start);
+        match len <= frame::MAX_BODY.saturating_sub(used) {
+            true => Ok(()),
+            false => Err(EMSGSIZE),
+        }
     }
 
     /// Appends bytes.
@@ -162,10 +184,7 @@ impl Body<'_> {
     ///
     /// [`EMSGSIZE`] beyond [`frame::MAX_BODY`], [`ENOMEM`].
     pub fn put(&mut self, bytes: &[u8]) -> Result {
-        let used = self.out.len().saturating_sub(self.start);
-        if bytes.len() > frame::MAX_BODY.saturating_sub(used) {
-            return Err(EMSGSIZE);
-        }
-        Ok(self.out.extend_from_slice(bytes, GFP_KERNEL)?)
+        self.check(bytes.len())?;
+        Ok(self.out.bytes.extend_from_slice(bytes, GFP_KERNEL)?)
     }
 }

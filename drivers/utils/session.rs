@@ -13,6 +13,7 @@ use crate::{
     },
     input::Input,
     limits,
+    output::Output,
     server::Hub,
     service::Service,
     text::Text, //
@@ -43,9 +44,6 @@ const BUDGET: usize = 16;
 
 /// Bytes of reply that may wait; a peer that does not read its replies is not served further.
 const MAX_OUTPUT: usize = 128 * 1024;
-
-/// Output buffers beyond this size are given back once sent.
-const KEEP_OUTPUT: usize = 16 * 1024;
 
 /// Time to prove who one is, in milliseconds.
 const STRANGER_MS: u32 = 5000;
@@ -85,9 +83,7 @@ pub(crate) enum Next {
 struct State {
     mode: Mode,
     input: Input,
-    output: KVVec<u8>,
-    /// How much of the output is sent.
-    sent: usize,
+    output: Output,
     /// The peer has nothing more to say.
     ended: bool,
     /// The peer does not read its replies.
@@ -130,8 +126,7 @@ impl Inner {
         let state = State {
             mode: Mode::Fresh,
             input: Input::new(),
-            output: KVVec::new(),
-            sent: 0,
+            output: Output::new(),
             ended: false,
             stalled: false,
             next: Next::Work,
@@ -270,7 +265,7 @@ impl<S: Service> Session<S> {
             ..
         } = state;
         loop {
-            if output.len() >= MAX_OUTPUT {
+            if output.bytes.len() >= MAX_OUTPUT || output.pages.is_some() {
                 return Ok(Next::Work);
             }
             match mode {
@@ -281,14 +276,16 @@ impl<S: Service> Session<S> {
                     }
                     Some(_) => *mode = Mode::Text(Text::new(watch.waker()?)),
                 },
-                Mode::Text(text) => return text.work(self, input, output),
-                Mode::Handshake(handshake) => match handshake.work(self, input, output)? {
-                    Ok(frames) => {
-                        self.welcome();
-                        *mode = Mode::Frames(frames);
+                Mode::Text(text) => return text.work(self, input, &mut output.bytes),
+                Mode::Handshake(handshake) => {
+                    match handshake.work(self, input, &mut output.bytes)? {
+                        Ok(frames) => {
+                            self.welcome();
+                            *mode = Mode::Frames(frames);
+                        }
+                        Err(next) => return Ok(next),
                     }
-                    Err(next) => return Ok(next),
-                },
+                }
                 Mode::Frames(frames) => return frames.work(self, input, output),
                 Mode::Draining => {
                     let n = input.bytes().len();
@@ -321,7 +318,7 @@ impl State {
     fn feed(&mut self) -> Result {
         match (&self.mode, self.next) {
             (Mode::Text(text), Next::Receive(_)) if self.output.is_empty() => {
-                text.feed(&mut self.output)
+                text.feed(&mut self.output.bytes)
             }
             _ => Ok(()),
         }
@@ -329,22 +326,10 @@ impl State {
 
     /// Sends what waits. False if the network takes no more now.
     fn send(&mut self, stream: &Stream) -> Result<bool> {
-        if let (Mode::Text(text), 0) = (&self.mode, self.sent) {
+        if let (Mode::Text(text), true) = (&self.mode, self.output.is_untouched()) {
             text.settle()?;
         }
-        while let Some(rest @ [_, ..]) = self.output.get(self.sent..) {
-            match stream.send(rest, b"")? {
-                Some(n) => self.sent += n,
-                None => return Ok(false),
-            }
-        }
-        self.sent = 0;
-        if self.output.capacity() > KEEP_OUTPUT {
-            self.output = KVVec::new();
-        } else {
-            self.output.clear();
-        }
-        Ok(true)
+        self.output.send(stream)
     }
 }
 

@@ -11,6 +11,7 @@
 mod backlog;
 pub mod buffer;
 mod client;
+mod destination;
 mod dial;
 mod exchange;
 mod feed;
@@ -20,6 +21,7 @@ mod input;
 mod limit;
 mod limits;
 mod link;
+mod output;
 mod peers;
 mod reply;
 pub mod requests;

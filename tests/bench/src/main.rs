@@ -3,9 +3,11 @@
 //! them, and wall-clock ratios between two guests. Prints a table, and writes it to
 //! `docs/benchmarks.md`, and `build/bench.json`.
 //!
-//! A service is a file here, one in `guest/`, and an entry in each of the two lists.
+//! A service is a file here, one in `guest/`, and an entry in each of the two lists. With an argument
+//! only the services whose names contain it are measured, and the table is only printed.
 
 mod cpupooling;
+mod files;
 mod idle;
 mod mempool;
 mod queue;
@@ -15,7 +17,7 @@ mod support;
 use anyhow::{Context, Result};
 use report::Row;
 use std::{env, path::PathBuf};
-use virgo_cluster::{Cluster, Node, Options};
+use virgo_cluster::{Cluster, Lane, Node, Options};
 
 /// What is measured of a service. Each part starts the peer that it needs and ends it.
 pub struct Bench {
@@ -26,26 +28,39 @@ pub struct Bench {
 }
 
 /// First the one that wants a node where nothing has happened.
-const BENCHES: &[Bench] = &[idle::BENCH, mempool::BENCH, cpupooling::BENCH, queue::BENCH];
+const BENCHES: &[(&str, Bench)] = &[
+    ("idle", idle::BENCH),
+    ("mempool", mempool::BENCH),
+    ("cpupooling", cpupooling::BENCH),
+    ("files", files::BENCH),
+    ("queue", queue::BENCH),
+];
 
 fn main() -> Result<()> {
     let top = PathBuf::from(env::var_os("VIRGO_TOP").context("VIRGO_TOP is not set")?);
+    let only = env::args().nth(1).unwrap_or_default();
+    let wanted = || BENCHES.iter().filter(|(name, _)| name.contains(&only));
     let mut rows = Vec::new();
 
     let cluster = Cluster::up(&Options::measuring())?;
-    for bench in BENCHES {
+    for (_, bench) in wanted() {
         rows.extend((bench.instructions)(&cluster.node(1))?);
     }
     cluster.down()?;
 
     let cluster = Cluster::up(&Options {
         nodes: 2,
+        lane: Lane::Bench,
         ..Options::default()
     })?;
-    for bench in BENCHES {
+    for (_, bench) in wanted() {
         rows.extend((bench.wall_clock)(&cluster.node(1), &cluster.node(2))?);
     }
     cluster.down()?;
 
-    report::write(&rows, &top)
+    print!("{}", report::table(&rows));
+    if only.is_empty() {
+        report::write(&rows, &top)?;
+    }
+    Ok(())
 }

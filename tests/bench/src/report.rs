@@ -86,10 +86,9 @@ fn mark(reached: bool) -> &'static str {
     if reached { "reached" } else { "MISSED" }
 }
 
-/// Prints the table, and writes it and the JSON into the repository at `top`.
+/// Writes the table and the JSON into the repository at `top`.
 pub fn write(rows: &[Row], top: &Path) -> Result<()> {
     let table = table(rows);
-    print!("{table}");
     let json = serde_json::to_string_pretty(rows)?;
     fs::write(top.join("build/bench.json"), json + "\n")?;
     let path = top.join("docs/benchmarks.md");
@@ -98,7 +97,7 @@ pub fn write(rows: &[Row], top: &Path) -> Result<()> {
 }
 
 /// A Markdown table whose columns are also aligned in a terminal. Figures stand on the right.
-fn table(rows: &[Row]) -> String {
+pub fn table(rows: &[Row]) -> String {
     const FIGURES: [bool; 7] = [false, false, true, true, true, true, false];
     let head = ["operation", "unit", "VIRGO", "peer", "ratio", "goal", ""].map(String::from);
     let lines: Vec<_> = [head]

@@ -2,8 +2,8 @@
 //! Tests that need a cluster: boots three nodes once, runs the tests one after the other, and
 //! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel.
 //!
-//! Each test leaves the cluster as it found it: all nodes up, all links whole. The last one looks
-//! at what the kernels have said meanwhile. How much they do depends on the lane, and on
+//! Each test leaves the cluster as it found it: all nodes up, all links whole; after one that fails
+//! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
 mod clone;
@@ -24,7 +24,7 @@ mod support;
 
 use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
-use std::{env, process::ExitCode, sync::Arc};
+use std::{env, process::ExitCode, sync::Arc, time::Instant};
 use virgo_cluster::{Cluster, Lane, Options};
 
 /// A test: gets the cluster, and fails by an error.
@@ -76,7 +76,15 @@ fn trials(tests: &[(&'static str, Test)], cluster: Option<&Arc<Cluster>>) -> Vec
     let trial = |&(name, test): &(&'static str, Test)| {
         let cluster = cluster.cloned();
         Trial::test(name, move || match cluster {
-            Some(cluster) => test(&cluster).map_err(|e| Failed::from(format!("{e:#}"))),
+            Some(cluster) => {
+                let start = Instant::now();
+                let result = test(&cluster).map_err(|e| Failed::from(format!("{e:#}")));
+                print!("{:.1} s ", start.elapsed().as_secs_f64());
+                if result.is_err() {
+                    support::repair(&cluster);
+                }
+                result
+            }
             None => Ok(()),
         })
     };

@@ -7,7 +7,7 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
-use virgo_cluster::{Cluster, Node};
+use virgo_cluster::{Cluster, Node, NodeState};
 
 /// The longest that a call waits for another node, as the guests are configured.
 pub const DEADLINE: Duration = Duration::from_secs(5);
@@ -124,6 +124,22 @@ pub fn take_ballast(cluster: &Cluster) -> Result<()> {
         job.wait()?.text().context("taking ballast")?;
     }
     Ok(())
+}
+
+/// Puts right what a test that has failed may have left: ends cuts and pauses, boots dead nodes.
+pub fn repair(cluster: &Cluster) {
+    let mend = |node: Node| match node.state()? {
+        NodeState::Running(_) => Ok(()),
+        NodeState::Paused => node.resume(),
+        NodeState::Silent | NodeState::Dead => node.restart(),
+    };
+    let mended = cluster
+        .heal()
+        .and_then(|()| cluster.nodes().try_for_each(mend))
+        .and_then(|()| wait_until_whole(cluster));
+    if let Err(e) = mended {
+        println!("cannot repair the cluster: {e:#}");
+    }
 }
 
 /// All nodes reach each other again.

@@ -205,7 +205,7 @@ fn a_full_disk_keeps_what_was_acknowledged() {
     virgo::remove_file(&name).expect("unlink");
     // There is room again, once the node has been told that the file is closed.
     let file = Open::new().write().create().open(&name).expect("open");
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + 6 * PATIENCE;
     while let Err(error) = file.write_at(0, &block(0)) {
         assert!(Instant::now() < end, "{error}");
         thread::sleep(Duration::from_millis(50));

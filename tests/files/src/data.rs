@@ -2,7 +2,9 @@
 //! Bytes that are written are those that are read.
 
 use crate::{
+    flickering::Flickering,
     place::{errno, everywhere},
+    rounds::Rounds,
     tests,
 };
 use std::os::unix::fs::FileExt;
@@ -15,6 +17,7 @@ tests![
     sizes_are_set,
     what_is_written_is_seen_at_once,
     what_is_synced_is_synced,
+    memory_that_comes_and_goes_is_filled,
 ];
 
 /// Bytes that differ from their neighbours, and at each 64 KiB.
@@ -40,6 +43,17 @@ fn bytes_come_back() {
             assert_eq!(file.read_at(0, &mut read).expect("read"), len);
             assert!(read[..len] == data, "{len} bytes");
             assert_eq!(file.metadata().expect("stat").len(), len as u64);
+            for (at, part) in [
+                (1, 4096),
+                (4095, 4097),
+                (5000, 64 * KIB),
+                (70_001, 300 * KIB),
+            ] {
+                let wanted = &data[len.min(at)..len.min(at + part)];
+                let mut read = vec![0; part];
+                let n = file.read_at(at as u64, &mut read).expect("read");
+                assert!(read[..n] == *wanted, "{part} of {len} at {at}");
+            }
             // In the middle, not on any border.
             if len > 100 {
                 file.write_at(33, b"other").expect("write");
@@ -121,5 +135,28 @@ fn what_is_synced_is_synced() {
         file.sync_data().expect("sync");
         let each = Open::new().write().sync().open(&dir.at("a")).expect("open");
         each.write_at(0, b"x").expect("write");
+    });
+}
+
+/// Replies are written without page faults first; this takes the other way often.
+fn memory_that_comes_and_goes_is_filled() {
+    const LEN: usize = 64 * 1024;
+    let count = Rounds {
+        debug: 50,
+        slim: 300,
+        soak: 10_000,
+    }
+    .count();
+    everywhere(|dir| {
+        let file = open(&dir.at("a"));
+        let data = pattern(2 * LEN, 0);
+        file.write_at(0, &data).expect("write");
+        Flickering::new(LEN).flicker(|memory| {
+            for round in 0..count {
+                let at = round * 1237 % LEN;
+                assert_eq!(file.read_at(at as u64, memory).expect("read"), LEN);
+                assert!(*memory == data[at..at + LEN], "round {round}");
+            }
+        });
     });
 }

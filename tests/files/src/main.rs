@@ -9,6 +9,7 @@ mod arguments;
 mod contention;
 mod data;
 mod descriptors;
+mod flickering;
 mod names;
 mod opening;
 mod original;

@@ -77,6 +77,7 @@ impl Images {
                 let make = match lane {
                     Lane::Slim => "make image",
                     Lane::Debug => "make image-debug",
+                    Lane::Bench => "make image-bench",
                 };
                 bail!(
                     "{what} is not built yet ({} is missing): run '{make}'",

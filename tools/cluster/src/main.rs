@@ -102,7 +102,7 @@ impl Up {
             }
         };
         Options {
-            lane: if self.debug { Lane::Debug } else { Lane::Slim },
+            lane: if self.debug { Lane::Debug } else { base.lane },
             smp: self.smp.unwrap_or(base.smp),
             memory: self.memory,
             ..base

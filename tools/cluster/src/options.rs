@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// Which kernel the guests run.
+/// Which kernel the guests run, and what is in their image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lane {
     /// The fast one.
@@ -18,6 +18,8 @@ pub enum Lane {
     Slim,
     /// The one with KASAN, lockdep and kmemleak.
     Debug,
+    /// The fast one, beside the programs that VIRGO is compared with.
+    Bench,
 }
 
 impl Lane {
@@ -26,13 +28,14 @@ impl Lane {
         match self {
             Self::Slim => 256,
             Self::Debug => 1024,
+            Self::Bench => 512,
         }
     }
 
     /// How long a guest may take to boot when all processors are emulated and busy.
     pub(crate) fn boot_timeout(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Slim => 60,
+            Self::Slim | Self::Bench => 60,
             Self::Debug => 240,
         })
     }
@@ -43,6 +46,7 @@ impl Display for Lane {
         f.write_str(match self {
             Self::Slim => "slim",
             Self::Debug => "debug",
+            Self::Bench => "bench",
         })
     }
 }
@@ -83,6 +87,7 @@ impl Options {
     pub fn measuring() -> Self {
         Self {
             nodes: 1,
+            lane: Lane::Bench,
             icount: true,
             smp: 1,
             ..Self::default()

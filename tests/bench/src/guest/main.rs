@@ -7,6 +7,7 @@
 //! Usage: `virgo-bench-guest MEASUREMENT [ARGUMENT]`
 
 mod cpupooling;
+mod files;
 mod mempool;
 mod queue;
 mod session;
@@ -21,6 +22,7 @@ type Measurement = fn(argument: &str) -> Result<()>;
 const MEASUREMENTS: &[&[(&str, Measurement)]] = &[
     mempool::MEASUREMENTS,
     cpupooling::MEASUREMENTS,
+    files::MEASUREMENTS,
     queue::MEASUREMENTS,
 ];
 

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Files beside NFSv4.2 (the kernel's server) and 9P over TCP (diod), past the cache of the
+//! client: all three have the same directory.
+
+use crate::{
+    Bench,
+    report::Row,
+    support::{Figures, measure, measure_in_turns, sh},
+};
+use anyhow::Result;
+use virgo_cluster::Node;
+
+pub const BENCH: Bench = Bench {
+    instructions,
+    wall_clock,
+};
+
+/// What all of them share.
+const SHARED: &str = "/var/log/virgo_fs";
+
+const NFS: &str = "NFS 4.2";
+const P9: &str = "9P, diod";
+
+fn instructions(node: &Node) -> Result<Vec<Row>> {
+    let unit = "instructions";
+    let here = measure(node, &format!("files {SHARED}"))?;
+    mount_peers(node, node)?;
+    let nfs = measure(node, "mounted-files /run/nfs")?;
+    let p9 = measure(node, "mounted-files /run/9p")?;
+    unmount_peers(node, node)?;
+    reload(node, "loopback=1")?;
+    let there = measure(node, &format!("files 1:{SHARED}"))?;
+    let open = measure(node, &format!("open-files 1:{SHARED}/bench.open"))?["open"];
+    reload(node, "")?;
+    let random = there["random4k"];
+    let [page, page_9p, large, large_9p, small, small_9p] = compare(unit, &there, &nfs, &p9);
+    Ok(vec![
+        page.ratio_goal(0.55),
+        page_9p.ratio_goal(0.55),
+        Row::new(
+            "the same of this node",
+            unit,
+            here["random4k"],
+            ("by network", random),
+        )
+        .ratio_goal(0.3),
+        large.ratio_goal(0.9),
+        large_9p,
+        small.ratio_goal(1.0),
+        small_9p,
+        Row::new("an open file, both ends", "bytes", open, ("a page", 4096.0)).ratio_goal(1.0),
+    ])
+}
+
+fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
+    mount_peers(client, server)?;
+    let virgo = format!("files {}:{SHARED}", server.number());
+    let [virgo, nfs, p9] = measure_in_turns(
+        client,
+        [&virgo, "mounted-files /run/nfs", "mounted-files /run/9p"],
+    )?;
+    unmount_peers(client, server)?;
+    Ok(compare("ns between two guests", &virgo, &nfs, &p9).into())
+}
+
+/// What all three can do.
+fn compare(unit: &'static str, virgo: &Figures, nfs: &Figures, p9: &Figures) -> [Row; 6] {
+    let row = |what, name: &str, peer, figures: &Figures| {
+        Row::new(what, unit, virgo[name], (peer, figures[name]))
+    };
+    [
+        row("read of 4 KiB anywhere in a file", "random4k", NFS, nfs),
+        row("the same", "random4k", P9, p9),
+        row("read of 1 MiB in sequence", "sequential1m", NFS, nfs),
+        row("the same", "sequential1m", P9, p9),
+        row("copy of a file of 4 KiB there", "small", NFS, nfs),
+        row("the same", "small", P9, p9),
+    ]
+}
+
+/// Has `server` share the directory (by NFS without waiting for the disk, as the others do), and `client` mount it at `/run/nfs` and `/run/9p`.
+fn mount_peers(client: &Node, server: &Node) -> Result<()> {
+    let serve = format!(
+        "chmod 777 {SHARED}
+        mkdir -p /var/lib/nfs && touch /var/lib/nfs/etab /var/lib/nfs/rmtab
+        modprobe nfsd && mount -t nfsd nfsd /proc/fs/nfsd
+        exportfs -i -o rw,async,no_root_squash,insecure,no_subtree_check,fsid=0 '*:{SHARED}'
+        rpc.nfsd -p 2049 -G 10 -L 10 -N 3 -V 4.2 2 && rpc.mountd -N 3 2>/dev/null
+        diod -n -l 0.0.0.0:5640 -e {SHARED} -f >/dev/null 2>&1 &"
+    );
+    sh(server, &serve)?;
+    let address = server.address();
+    let mount = format!(
+        "modprobe nfsv4 && modprobe 9p && modprobe 9pnet_fd
+        mkdir -p /run/nfs /run/9p
+        mount.nfs4 {address}:/ /run/nfs -o vers=4.2,proto=tcp,hard
+        mount -t 9p -o trans=tcp,port=5640,version=9p2000.L,aname={SHARED},uname=root \
+            -o access=user,cache=none,msize=1048576 {address} /run/9p"
+    );
+    sh(client, &mount).map(drop)
+}
+
+fn unmount_peers(client: &Node, server: &Node) -> Result<()> {
+    sh(client, "umount /run/nfs && umount /run/9p")?;
+    let stop = "rpc.nfsd 0
+        killall rpc.mountd diod; while pidof rpc.mountd diod >/dev/null; do sleep 0.1; done
+        exportfs -ua; umount /proc/fs/nfsd; chmod 755 /var/log/virgo_fs";
+    sh(server, stop).map(drop)
+}
+
+fn reload(node: &Node, parameters: &str) -> Result<()> {
+    let module = "/lib/virgo/virgo_cloudfs.ko";
+    sh(
+        node,
+        &format!("rmmod virgo_cloudfs && insmod {module} {parameters}"),
+    )?;
+    Ok(())
+}

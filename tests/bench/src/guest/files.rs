@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Files: of VIRGO by its calls, of NFS and 9P where they are mounted, by the same operations.
+
+use crate::{Measurement, measure, measure_slow};
+use anyhow::{Context, Result, ensure};
+use std::{
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::{FileExt, OpenOptionsExt},
+};
+use virgo::{File, Open};
+
+pub const MEASUREMENTS: &[(&str, Measurement)] = &[
+    ("files", files),
+    ("mounted-files", mounted_files),
+    ("open-files", open_files),
+];
+
+/// What the large file is called, in the directory that is measured.
+const LARGE: &str = "bench.large";
+const SIZE: usize = 16 << 20;
+const PAGE: usize = 4096;
+const MIB: usize = 1 << 20;
+
+/// Small files that are copied, each of a page.
+const SMALL: usize = 100;
+
+/// Files that are open at a time.
+const OPEN: usize = 900;
+
+/// Of the directory, as VIRGO calls it: `1:/srv` or `/srv`.
+fn files(directory: &str) -> Result<()> {
+    let large = format!("{directory}/{LARGE}");
+    let file = Open::new().write().create().open(&large)?;
+    file.write_at(0, &vec![b'x'; SIZE])?;
+    let file = File::open(&large)?;
+    reads(|at, data| Ok(file.read_at(at, data)?))?;
+    small_files(directory, |name, content| {
+        let file = Open::new().write().create().truncate().open(name)?;
+        Ok(file.write_at(0, content)?)
+    })
+}
+
+/// Of a directory of another file system, past the cache of this end; it holds the large file.
+fn mounted_files(directory: &str) -> Result<()> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(format!("{directory}/{LARGE}"))
+        .context("is the large file there?")?;
+    reads(|at, data| Ok(file.read_at(data, at)?))?;
+    small_files(directory, |name, content| {
+        Ok(fs::File::create(name)?.write_all(content)?)
+    })
+}
+
+/// Random reads of a page, and reads of 1 MiB in sequence.
+fn reads(mut read: impl FnMut(u64, &mut [u8]) -> Result<usize>) -> Result<()> {
+    // O_DIRECT wants memory that starts at a page.
+    let mut memory = vec![0; MIB + PAGE];
+    let start = memory.as_ptr().align_offset(PAGE);
+    let buffer = &mut memory[start..start + MIB];
+    let mut at = 0;
+    measure("random4k", || {
+        at = (at + 7919 * PAGE) % SIZE;
+        ensure!(read(at as u64, &mut buffer[..PAGE])? == PAGE);
+        Ok(())
+    })?;
+    ensure!(buffer[..PAGE] == [b'x'; PAGE]);
+    at = 0;
+    measure_slow("sequential1m", SIZE / MIB, || {
+        for _ in 0..SIZE / MIB {
+            ensure!(read(at as u64, buffer)? == MIB);
+            at = (at + MIB) % SIZE;
+        }
+        Ok(())
+    })?;
+    ensure!(buffer.iter().all(|byte| *byte == b'x'));
+    Ok(())
+}
+
+/// Small files written to a directory, again and again the same.
+fn small_files(directory: &str, copy: impl Fn(&str, &[u8]) -> Result<()>) -> Result<()> {
+    let names: Vec<_> = (0..SMALL)
+        .map(|number| format!("{directory}/bench.small.{number}"))
+        .collect();
+    measure_slow("small", SMALL, || {
+        names.iter().try_for_each(|name| copy(name, &[b's'; PAGE]))
+    })
+}
+
+/// What the kernel needs for an open file, at both ends if the name leads over the network.
+fn open_files(name: &str) -> Result<()> {
+    drop(Open::new().write().create().open(name)?);
+    let first = File::open(name)?;
+    let before = kernel_kib()?;
+    let files = (0..OPEN)
+        .map(|_| Ok(File::open(name)?))
+        .collect::<Result<Vec<_>>>()?;
+    let after = kernel_kib()?;
+    println!("open {}", (after - before) * 1024.0 / OPEN as f64);
+    drop((first, files));
+    Ok(())
+}
+
+/// What the kernel has taken for itself, in KiB.
+fn kernel_kib() -> Result<f64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let kib = |name: &str| -> Result<f64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let words = line.with_context(|| format!("no {name} in /proc/meminfo"))?;
+        let number = words.trim_end_matches("kB").trim();
+        Ok(number.parse()?)
+    };
+    Ok(kib("Slab:")? + kib("VmallocUsed:")? + kib("Percpu:")? + kib("KernelStack:")?)
+}
