@@ -49,6 +49,7 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
+    buffer::Buffer,
     Stats,
     User, //
 };
@@ -105,10 +106,25 @@ fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVec<u8>> {
     }
     let mut bytes = KVec::new();
     bytes.extend_with(len, 0, GFP_KERNEL)?;
-    UserSlice::new(UserPtr::from_addr(at as usize), len)
-        .reader()
-        .read_slice(&mut bytes)?;
+    read_into(at, &mut bytes)?;
     Ok(bytes)
+}
+
+fn read_into(at: u64, bytes: &mut [u8]) -> Result {
+    UserSlice::new(UserPtr::from_addr(at as usize), bytes.len())
+        .reader()
+        .read_slice(bytes)
+}
+
+/// What a message says: mostly little, so on the stack.
+fn read_data(message: &Message) -> Result<Buffer> {
+    let len = message.len as usize;
+    if len > MAX_MESSAGE {
+        return Err(EMSGSIZE);
+    }
+    let mut data = Buffer::new(len)?;
+    read_into(message.data, data.bytes())?;
+    Ok(data)
 }
 
 /// Copies what fits.
@@ -224,8 +240,8 @@ impl Call<'_> {
         if how.priority > 9 {
             return Err(EINVAL);
         }
-        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
-        let parts = self.parts(&data);
+        let mut data = read_data(message)?;
+        let parts = self.parts(data.bytes());
         let published = self
             .service()
             .publish_on(self.node, &parts, how, self.deadline)?;
@@ -302,8 +318,8 @@ impl Call<'_> {
 
     fn request(&self) -> Result<usize> {
         let message = self.message(0)?;
-        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
-        let parts = self.parts(&data);
+        let mut data = read_data(&message)?;
+        let parts = self.parts(data.bytes());
         let reply = self
             .service()
             .request_on(self.node, &parts, self.deadline)?;
@@ -313,7 +329,7 @@ impl Call<'_> {
 
     fn reply(&self) -> Result<usize> {
         let message = self.message(0)?;
-        let data = read_bytes(message.data, message.len as usize, MAX_MESSAGE)?;
+        let mut data = read_data(&message)?;
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.holder, message.id)?;
@@ -324,7 +340,7 @@ impl Call<'_> {
         };
         // Acknowledged also if nobody waits any more.
         self.done(message.id, None)?;
-        self.service().answer(to, &data, self.deadline)?;
+        self.service().answer(to, data.bytes(), self.deadline)?;
         Ok(0)
     }
 }

@@ -178,39 +178,33 @@ impl Channel {
     /// [`ENOENT`] if the channel is deleted; [`ENOMEM`].
     pub(crate) fn push(task: &Task<Self>, message: &Arc<Message>, how: How) -> Result<u64> {
         let now = now_ms();
+        let mut state = task.state.lock();
+        if state.over {
+            return Err(ENOENT);
+        }
         loop {
-            let mut state = task.state.lock();
-            if state.over {
-                return Err(ENOENT);
-            }
             match state.queue.room(message.bytes()) {
-                Room::Yes => {
-                    let push = Push {
-                        item: message.clone(),
-                        bytes: message.bytes(),
-                        priority: how.priority,
-                        delay_ms: how.delay_ms.into(),
-                    };
-                    let pushed = state.queue.push(now, push);
-                    if let Ok(seq) = pushed {
-                        if how.delay_ms == 0 {
-                            state.tell_waiters();
-                        }
-                        task.set_clock(state, now + u64::from(how.delay_ms), how.delay_ms > 0);
-                        task.ready.wake_all();
-                        return Ok(seq);
-                    }
-                    // The caller has the message, so this is not its end.
-                    return Err(ENOMEM);
-                }
-                Room::Dropped(old) | Room::Forgotten(old) => {
-                    drop(state);
-                    drop(old);
-                }
+                Room::Yes => break,
+                // Some hundred at most, as many as a message can be larger than others.
+                Room::Dropped(old) | Room::Forgotten(old) => drop(old),
                 Room::Later => return Err(EAGAIN),
                 Room::No => return Err(ENOBUFS),
             }
         }
+        let push = Push {
+            item: message.clone(),
+            bytes: message.bytes(),
+            priority: how.priority,
+            delay_ms: how.delay_ms.into(),
+        };
+        // The caller has the message, so this is not its end.
+        let seq = state.queue.push(now, push).map_err(|_| ENOMEM)?;
+        if how.delay_ms == 0 {
+            state.tell_waiters();
+        }
+        task.set_clock(state, now + u64::from(how.delay_ms), how.delay_ms > 0);
+        task.ready.wake_all();
+        Ok(seq)
     }
 
     /// Puts a message in, and waits for room until `deadline` if that is this channel's way. Sleeps.
@@ -478,8 +472,8 @@ impl Channel {
             delay_ms: how.delay_ms,
             from: message.from.octets(),
             queue: &task.name,
-            subject: &message.subject,
-            data: &message.data,
+            subject: message.subject(),
+            data: message.data(),
             ..Record::new(RecordKind::Publish)
         };
         let place = durable.log.append(writer, &record)?;
@@ -587,8 +581,8 @@ impl Channel {
                 time,
                 delay_ms: u32::try_from(*delay).unwrap_or(u32::MAX),
                 from: message.from.octets(),
-                subject: &message.subject,
-                data: &message.data,
+                subject: message.subject(),
+                data: message.data(),
                 ..record(RecordKind::Publish)
             })?;
         }

@@ -52,9 +52,9 @@ impl Budget {
 
 /// A message. Its memory is given back wherever the last user drops it, in any context.
 pub(crate) struct Message {
-    /// What it was published as.
-    pub(crate) subject: KVec<u8>,
-    pub(crate) data: KVec<u8>,
+    /// Subject and data, one behind the other.
+    bytes: KVec<u8>,
+    subject_len: usize,
     /// Who waits for a reply, if anybody.
     pub(crate) reply: Option<ReplyTo>,
     /// Where it comes from.
@@ -83,14 +83,13 @@ impl Message {
         if parts.data.len() > MAX_MESSAGE {
             return Err(EMSGSIZE);
         }
-        let mut subject = KVec::with_capacity(parts.subject.len(), flags)?;
-        subject.extend_from_slice(parts.subject, flags)?;
-        let mut data = KVec::with_capacity(parts.data.len(), flags)?;
-        data.extend_from_slice(parts.data, flags)?;
-        budget.take(Self::counted(parts.subject.len(), parts.data.len()))?;
+        let mut bytes = KVec::with_capacity(parts.subject.len() + parts.data.len(), flags)?;
+        bytes.extend_from_slice(parts.subject, flags)?;
+        bytes.extend_from_slice(parts.data, flags)?;
+        budget.take(Self::counted(bytes.len()))?;
         let message = Message {
-            subject,
-            data,
+            bytes,
+            subject_len: parts.subject.len(),
             reply: parts.reply,
             from: parts.from,
             position: Atomic::new(0),
@@ -100,19 +99,29 @@ impl Message {
         Ok(Arc::new(message, flags)?)
     }
 
-    fn counted(subject: usize, data: usize) -> u64 {
-        (OVERHEAD + subject + data) as u64
+    fn counted(len: usize) -> u64 {
+        (OVERHEAD + len) as u64
+    }
+
+    /// What it was published as.
+    pub(crate) fn subject(&self) -> &[u8] {
+        self.bytes.get(..self.subject_len).unwrap_or_default()
+    }
+
+    /// What it says.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.bytes.get(self.subject_len..).unwrap_or_default()
     }
 
     /// Bytes that it counts for in a queue.
     pub(crate) fn bytes(&self) -> u32 {
-        Self::counted(self.subject.len(), self.data.len()) as u32
+        Self::counted(self.bytes.len()) as u32
     }
 }
 
 impl Drop for Message {
     fn drop(&mut self) {
-        let bytes = Self::counted(self.subject.len(), self.data.len());
-        self.budget.used.fetch_sub(bytes, Relaxed);
+        let counted = Self::counted(self.bytes.len());
+        self.budget.used.fetch_sub(counted, Relaxed);
     }
 }

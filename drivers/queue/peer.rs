@@ -162,7 +162,7 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
             break;
         };
         let message = &taken.item;
-        let size = size_of::<Entry>() + message.subject.len() + message.data.len();
+        let size = size_of::<Entry>() + message.subject().len() + message.data().len();
         if size > room - used {
             Channel::give_back(&channel, holder, taken.seq, 0)?;
             if used == 0 {
@@ -177,14 +177,14 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
             position: message.position.load(Relaxed).into(),
             reply: to.id.into(),
             deliveries: taken.deliveries.into(),
-            data_len: (message.data.len() as u32).into(),
-            name_len: (message.subject.len() as u16).into(),
+            data_len: (message.data().len() as u32).into(),
+            name_len: (message.subject().len() as u16).into(),
             reply_node: u16::from(to.node).into(),
         };
         let put = reply
             .put(entry.as_bytes())
-            .and_then(|()| reply.put(&message.subject))
-            .and_then(|()| reply.put(&message.data));
+            .and_then(|()| reply.put(message.subject()))
+            .and_then(|()| reply.put(message.data()));
         if let Err(e) = put {
             Channel::give_back(&channel, holder, taken.seq, 0)?;
             return Err(e);

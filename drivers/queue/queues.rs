@@ -340,7 +340,7 @@ impl Queues {
     ) -> Result<Published> {
         let mut published = Published::default();
         let mut table = self.table.read();
-        if let Some(named) = table.find(&message.subject) {
+        if let Some(named) = table.find(message.subject()) {
             let put = match named.kind {
                 Kind::Topic => Channel::record(named, message),
                 _ if named.is_durable() => Err(EAGAIN),
@@ -371,7 +371,8 @@ impl Queues {
         }
         let mut durable = KVec::new();
         for bound in &table.bound {
-            if subject::matches(&bound.bound, &message.subject) && bound.name != message.subject {
+            if subject::matches(&bound.bound, message.subject()) && bound.name != *message.subject()
+            {
                 if bound.is_durable() {
                     durable.push(bound.clone(), GFP_KERNEL)?;
                     continue;

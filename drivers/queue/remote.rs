@@ -396,8 +396,8 @@ pub(crate) fn take_here(
             id: taken.seq,
             position: message.position.load(Relaxed),
             deliveries: taken.deliveries,
-            subject: &message.subject,
-            data: &message.data,
+            subject: message.subject(),
+            data: message.data(),
             reply: message.reply,
         });
         match result {

@@ -159,8 +159,8 @@ impl RequestQueue for Requests {
 
     fn pop(&self) -> Option<KVec<u8>> {
         let taken = Channel::take(&self.channel, HANDLER, true).ok()??;
-        let mut data = KVec::with_capacity(taken.item.data.len(), GFP_ATOMIC).ok()?;
-        data.extend_from_slice(&taken.item.data, GFP_ATOMIC).ok()?;
+        let mut data = KVec::with_capacity(taken.item.data().len(), GFP_ATOMIC).ok()?;
+        data.extend_from_slice(taken.item.data(), GFP_ATOMIC).ok()?;
         Some(data)
     }
 
@@ -180,7 +180,7 @@ fn parts<'a>(subject: &'a [u8], request: &Request<'a>) -> Parts<'a> {
 
 fn handle(message: &Message) -> Option<Result> {
     requests::handle(&Request {
-        data: &message.data,
+        data: message.data(),
         from: message.from,
         reply: message.reply,
     })

@@ -245,12 +245,12 @@ fn write(id: u64, delivery: &Delivery, line: &mut Reply<'_>) -> Result<(), Failu
         None => "message",
     };
     line.field(kind, id)?;
-    line.bytes("subject", &message.subject)?;
+    line.bytes("subject", message.subject())?;
     line.field("position", message.position.load(Relaxed))?;
     if delivery.deliveries > 1 {
         line.field("deliveries", delivery.deliveries.into())?;
     }
-    line.bytes("data", &message.data)
+    line.bytes("data", message.data())
 }
 
 impl Feed for Subscriber {

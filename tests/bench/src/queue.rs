@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Queues beside NATS.
+//! Queues beside NATS and Redis.
 
 use crate::{
     Bench,
     report::Row,
-    support::{measure, sh},
+    support::{measure, measure_in_turns, sh},
 };
 use anyhow::Result;
 use virgo_cluster::Node;
@@ -16,6 +16,7 @@ pub const BENCH: Bench = Bench {
 
 const NATS: &str = "NATS request";
 const NATS_PUBLISH: &str = "NATS publish";
+const XADD: &str = "Redis XADD";
 
 /// Messages in flight when publishing.
 const BATCH: f64 = 64.0;
@@ -26,6 +27,9 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let nats = measure(node, "nats 127.0.0.1")?["nats"];
     let nats_publish = measure(node, "nats_publish 127.0.0.1")?["nats64"] / BATCH;
     stop_nats(node)?;
+    start_redis(node, "--appendonly no")?;
+    let redis = measure(node, "redis_publish 127.0.0.1")?["redis64"] / BATCH;
+    stop_redis(node)?;
     let local = measure(node, "request 1")?["request"];
     let publish = measure(node, "publish 1")?["publish64"] / BATCH;
     let slow = measure(node, "publish_slow")?;
@@ -48,6 +52,14 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
             (NATS_PUBLISH, nats_publish),
         )
         .ratio_goal(0.5),
+        Row::new("the same", unit, publish, (XADD, redis)).ratio_goal(0.15),
+        Row::new(
+            "request of a kernel thread",
+            unit,
+            requests(node)?,
+            (NATS_PUBLISH, nats_publish),
+        )
+        .value_goal(1500.0),
         Row::new(
             "publish and take, beside one that does not take",
             unit,
@@ -59,14 +71,51 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
 }
 
 fn wall_clock(client: &Node, _server: &Node) -> Result<Vec<Row>> {
-    let publish = measure(client, "publish 1")?["publish64"] / BATCH;
-    let durable = measure(client, "publish_durable")?["durable"];
-    Ok(vec![Row::new(
-        "durable publish, 16 bytes, 64 at once",
-        "ns in one guest",
-        durable,
-        ("in memory", publish),
-    )])
+    start_redis(client, "--appendonly yes --appendfsync always")?;
+    let [virgo, redis] = measure_in_turns(client, ["publish_durable", "redis_durable 127.0.0.1"])?;
+    stop_redis(client)?;
+    Ok(vec![
+        Row::new(
+            "durable publish, 16 bytes, 64 at once",
+            "ns in one guest",
+            virgo["durable"],
+            ("Redis XADD, AOF always", redis["redis_durable"]),
+        )
+        .ratio_goal(1.0),
+    ])
+}
+
+/// What a request costs that a kernel thread makes, see `drivers/test_functions`.
+fn requests(node: &Node) -> Result<f64> {
+    eprintln!("measuring on {}: requests of a kernel thread", node.name());
+    let said = sh(
+        node,
+        "rmmod virgo_kingcobra
+        insmod /lib/virgo/tests/virgo_test_functions.ko
+        virgo clone --on 1 virgo_test_requests 100
+        rmmod virgo_test_functions
+        insmod /lib/virgo/virgo_kingcobra.ko",
+    )?;
+    Ok(said.trim().parse()?)
+}
+
+/// Starts Redis with its files beside those of durable queues, and returns when it answers.
+fn start_redis(node: &Node, options: &str) -> Result<()> {
+    let start = format!(
+        "mkdir -p /run/disk/redis
+        redis-server --port 6379 --dir /run/disk/redis --save '' {options} >/dev/null 2>&1 &
+        n=0; until nc 127.0.0.1 6379 </dev/null >/dev/null; do
+            n=$((n + 1)); [ $n -lt 300 ] || {{ echo 'no answer of Redis' >&2; exit 1; }}
+            sleep 0.1
+        done"
+    );
+    sh(node, &start).map(drop)
+}
+
+fn stop_redis(node: &Node) -> Result<()> {
+    let stop = "killall redis-server; while pidof redis-server >/dev/null; do sleep 0.1; done
+        rm -r /run/disk/redis";
+    sh(node, stop).map(drop)
 }
 
 fn start_nats(node: &Node) -> Result<()> {

@@ -14,6 +14,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kingcobra_takes_any_payload", payloads),
     ("kingcobra_never_answers_a_reply", replies),
     ("kingcobra_programs_do_requests", programs),
+    ("kingcobra_functions_stay_while_they_work", functions),
     ("kingcobra_gets_what_is_diverted", diverted),
     ("kingcobra_comes_and_goes", comes_and_goes),
     ("kingcobra_says_if_it_has_no_record", full_disk),
@@ -209,6 +210,31 @@ fn programs(cluster: &Cluster) -> Result<()> {
         &node2,
         "virgo queue delete kingcobra.service; virgo queue delete kingcobra.problem",
     )?;
+    Ok(())
+}
+
+/// A module stays while its function does a request, and can go afterwards.
+fn functions(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "insmod /lib/virgo/tests/virgo_test_functions.ko")?;
+    let unload = "rmmod virgo_test_functions";
+    let ask = "virgo kingcobra ask --timeout 20s --node 2 'problem: it is slow'";
+    let asked = node1.spawn(["sh", "-c", ask])?;
+    within(Duration::from_secs(10), || {
+        let log = sh(&node2, "tail -n 1 /var/log/kingcobra/REQUEST_REPLY.queue")?;
+        ensure!(
+            log.starts_with("REQUEST#") && log.contains("it is slow"),
+            "{log}"
+        );
+        Ok(())
+    })?;
+    let (said, _) = fails(&node2, unload)?;
+    ensure!(said.contains("temporarily unavailable"), "{said}");
+    let said = asked.wait()?.text()?;
+    ensure!(said.ends_with("#done"), "{said}");
+    within(Duration::from_secs(10), || sh(&node2, unload))?;
+    let said = sh(&node1, ask)?;
+    ensure!(said.ends_with(NOBODY), "{said}");
     Ok(())
 }
 

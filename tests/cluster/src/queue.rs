@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
     ("queue_of_requests_by_the_kernels_workqueue", work_queue),
     ("queue_without_reactor_serves_modules_only", without_reactor),
+    ("queue_takes_requests_where_nothing_may_sleep", atomic),
     ("queue_in_use_is_not_unloaded", unload),
     ("queue_keeps_what_it_acknowledged_over_kills", kills),
     ("queue_log_torn_and_flipped_is_noticed", damage),
@@ -252,6 +253,23 @@ fn work_queue(cluster: &Cluster) -> Result<()> {
         ensure!(said.contains("request  handled"), "{said}");
         Ok(())
     })
+}
+
+/// Made and taken under a lock with interrupts off: the debug kernel would say who sleeps.
+fn atomic(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    sh(
+        &node,
+        "rmmod virgo_kingcobra && insmod /lib/virgo/tests/virgo_test_functions.ko",
+    )?;
+    let said = sh(&node, "virgo clone --on 3 virgo_test_requests 10");
+    sh(
+        &node,
+        &format!("rmmod virgo_test_functions && insmod {KINGCOBRA}"),
+    )?;
+    let nanos: u64 = said?.parse()?;
+    ensure!(nanos > 0, "took no time");
+    Ok(())
 }
 
 fn without_reactor(cluster: &Cluster) -> Result<()> {

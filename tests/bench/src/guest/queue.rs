@@ -7,7 +7,11 @@ use crate::{
     measure, measure_slow,
 };
 use anyhow::{Result, ensure};
-use std::{io::Write, thread};
+use std::{
+    io::{BufReader, Write},
+    net::TcpStream,
+    thread,
+};
 use virgo::queue::{How, Queue, Subscription, serve};
 
 pub const MEASUREMENTS: &[(&str, Measurement)] = &[
@@ -16,6 +20,8 @@ pub const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("publish_slow", publish_slow),
     ("publish_durable", publish_durable),
     ("nats_publish", nats_publish),
+    ("redis_publish", redis_publish),
+    ("redis_durable", redis_durable),
 ];
 
 /// Messages in flight.
@@ -91,6 +97,39 @@ fn publish_slow(_: &str) -> Result<()> {
     measure("beside_deaf", &mut once)?;
     drop(deaf);
     Ok(())
+}
+
+fn redis_publish(address: &str) -> Result<()> {
+    let mut once = redis_batch(address)?;
+    measure("redis64", &mut once)
+}
+
+fn redis_durable(address: &str) -> Result<()> {
+    let mut once = redis_batch(address)?;
+    measure_slow("redis_durable", BATCH * 8, || {
+        (0..8).try_for_each(|_| once())
+    })
+}
+
+/// Adds 64 messages of 16 bytes to a stream of Redis.
+fn redis_batch(address: &str) -> Result<impl FnMut() -> Result<()>> {
+    let mut client = TcpStream::connect((address, 6379))?;
+    client.set_nodelay(true)?;
+    let mut replies = BufReader::new(client.try_clone()?);
+    let add =
+        "*5\r\n$4\r\nXADD\r\n$6\r\nstream\r\n$1\r\n*\r\n$1\r\nm\r\n$16\r\npppppppppppppppp\r\n";
+    let messages = add.repeat(BATCH);
+    Ok(move || {
+        client.write_all(messages.as_bytes())?;
+        let mut line = String::new();
+        for _ in 0..BATCH {
+            // The length of an id, and the id.
+            next_line(&mut replies, &mut line)?;
+            ensure!(line.starts_with('$'), "{line}");
+            next_line(&mut replies, &mut line)?;
+        }
+        Ok(())
+    })
 }
 
 /// 64 messages of 16 bytes to NATS, and a PING behind them whose answer says that all have arrived.
