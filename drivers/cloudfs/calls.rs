@@ -17,6 +17,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     calls::CloudfsCalls,
     descriptor::{
         Held,
@@ -240,7 +241,7 @@ impl CloudfsCalls for Calls {
             let user = User::of_call(&config, a.timeout_ms)?;
             let name = UserName::read(address(a.path))?;
             let mut entries = KVVec::new();
-            entries.resize(len, 0, GFP_KERNEL)?;
+            entries.put_zeros(len, GFP_KERNEL)?;
             let cloudfs = &self.cloudfs;
             let (n, next) = cloudfs.read_dir(&user, &name.parse()?, a.next, &mut entries)?;
             let entries = entries.get(..n).unwrap_or_default();

@@ -11,6 +11,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
         open as flags,
@@ -208,7 +209,7 @@ fn read(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Reply
     let file = request.file(fd)?;
     let mut bytes = KVVec::new();
     let len = usize::try_from(count).unwrap_or(MAX_DATA).min(MAX_DATA);
-    bytes.resize(len, 0, GFP_KERNEL).map_err(Error::from)?;
+    bytes.put_zeros(len, GFP_KERNEL).map_err(Error::from)?;
     let n = file.read(request.user, position, &mut bytes)?;
     Ok(reply.text(bytes.get(..n).unwrap_or_default())?)
 }
@@ -321,7 +322,7 @@ fn read_dir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'
     let name = request.path()?;
     let mut entries = KVVec::new();
     entries
-        .resize(MAX_DATA, 0, GFP_KERNEL)
+        .put_zeros(MAX_DATA, GFP_KERNEL)
         .map_err(Error::from)?;
     let (mut names, mut from) = (KVVec::new(), 0);
     loop {

@@ -7,6 +7,7 @@ use kernel::{
     prelude::*,
     uaccess::UserPtr, //
 };
+use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
         flag,
@@ -207,7 +208,7 @@ impl There<'_> {
             len: (to.len().min(MAX_DATA) as u32).into(),
         };
         let mut reply = KVVec::new();
-        reply.extend_with(size_of::<ReadDirReply>() + to.len(), 0, GFP_KERNEL)?;
+        reply.put_zeros(size_of::<ReadDirReply>() + to.len(), GFP_KERNEL)?;
         let n = self.ask(op::READ_DIR, args.as_bytes(), path, &mut reply)?;
         let reply = reply.get(..n).ok_or(EPROTO)?;
         let (head, entries) = ReadDirReply::read_from_prefix(reply).map_err(|_| EPROTO)?;

@@ -20,6 +20,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     calls::CpupoolCalls,
     user::{
         self,
@@ -65,7 +66,7 @@ impl CpupoolCalls for Calls {
         self.stats.count_call::<Cpupool, _>(0, || {
             let mut text = KVVec::new();
             // Room for one byte more: what fills it all was cut.
-            text.extend_with(MAX_ARGV + 1, 0, GFP_KERNEL)?;
+            text.put_zeros(MAX_ARGV + 1, GFP_KERNEL)?;
             let text = UserSlice::new(func, MAX_ARGV + 1)
                 .reader()
                 .strcpy_into_buf(&mut text)?;
@@ -233,7 +234,7 @@ impl Argvs {
             }
         }
         let mut bytes = KVVec::new();
-        bytes.extend_with(all, 0, GFP_KERNEL)?;
+        bytes.put_zeros(all, GFP_KERNEL)?;
         let mut rest = bytes.as_mut_slice();
         for call in &array.calls {
             let (argv, behind) = rest

@@ -16,7 +16,10 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::deadline::Deadline;
+use linux::{
+    bytes::Fill,
+    deadline::Deadline, //
+};
 use virgo_proto::{
     balance::Policy,
     clone::{
@@ -241,7 +244,7 @@ impl Cpupool {
             again: true,
         };
         let mut answer = KVec::new();
-        answer.extend_with(count, 0, GFP_KERNEL)?;
+        answer.put_zeros(count, GFP_KERNEL)?;
         let deadline = user.deadline.min(Deadline::after_ms(PICK_MS));
         match self.client.call(registry, &request, &mut answer, deadline) {
             Ok(n) => {

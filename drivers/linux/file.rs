@@ -2,7 +2,10 @@
 
 //! Small files of the initial name space, read whole.
 
-use crate::helpers;
+use crate::{
+    bytes::Fill,
+    helpers, //
+};
 use core::ptr::NonNull;
 use kernel::{
     bindings,
@@ -76,7 +79,7 @@ pub fn read(path: &CStr, max: usize) -> Result<Contents> {
         return Err(EFBIG);
     }
     let mut bytes = KVVec::new();
-    bytes.resize(size as usize, 0, GFP_KERNEL)?;
+    bytes.put_zeros(size as usize, GFP_KERNEL)?;
     // SAFETY: `file` is open.
     let filled = unsafe { read_start(file.0.as_ptr(), &mut bytes) }?;
     // Shorter if somebody has truncated it meanwhile.

@@ -32,6 +32,7 @@ mod helpers {
 }
 
 pub mod append;
+pub mod bytes;
 pub mod calls;
 pub mod crypto;
 pub mod deadline;

@@ -5,6 +5,7 @@
 //! C header: [`include/linux/umh.h`](srctree/include/linux/umh.h)
 
 use crate::{
+    bytes::Fill,
     file,
     helpers, //
 };
@@ -94,7 +95,7 @@ impl Program {
     /// [`ENOMEM`], [`EIO`].
     pub fn output(&self, max: usize) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
-        bytes.resize(max, 0, GFP_KERNEL)?;
+        bytes.put_zeros(max, GFP_KERNEL)?;
         // SAFETY: By the invariant `inner` holds an open file, which does not change.
         let filled = unsafe { file::read_start((*self.inner.get()).file, &mut bytes) }?;
         bytes.truncate(filled);

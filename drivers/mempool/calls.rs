@@ -16,6 +16,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     calls::MempoolCalls,
     user::{
         self,
@@ -80,7 +81,7 @@ impl MempoolCalls for Calls {
                 text.to_bytes()
             } else {
                 // One more, to tell a string that fits from one that was cut.
-                large.extend_with(MAX_STRING + 1, 0, GFP_KERNEL)?;
+                large.put_zeros(MAX_STRING + 1, GFP_KERNEL)?;
                 let text = UserSlice::new(data, MAX_STRING + 1)
                     .reader()
                     .strcpy_into_buf(&mut large)?;

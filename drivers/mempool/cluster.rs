@@ -16,9 +16,12 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::work::{
-    Queue,
-    Task, //
+use linux::{
+    bytes::Fill,
+    work::{
+        Queue,
+        Task, //
+    }, //
 };
 use virgo_config::Node;
 use virgo_proto::{
@@ -105,7 +108,7 @@ impl Mempool {
             ids: KVVec::new(),
         };
         let mut reply = KVVec::new();
-        reply.extend_with(size_of::<LookupReply>() + 8 * MAX_LOOKUP, 0, GFP_KERNEL)?;
+        reply.put_zeros(size_of::<LookupReply>() + 8 * MAX_LOOKUP, GFP_KERNEL)?;
         loop {
             let args = LookupArgs {
                 id: id.into(),

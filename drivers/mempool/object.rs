@@ -12,7 +12,10 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::rwlock::RwLock;
+use linux::{
+    bytes::Fill,
+    rwlock::RwLock, //
+};
 use virgo_utils::Peer;
 
 /// Bytes that an object costs beside its content.
@@ -57,7 +60,7 @@ pub(crate) struct Bytes(KVVec<u8>);
 impl Bytes {
     fn new(size: usize) -> Result<Self> {
         let mut bytes = KVVec::new();
-        bytes.extend_with(size, 0, GFP_KERNEL)?;
+        bytes.put_zeros(size, GFP_KERNEL)?;
         Ok(Bytes(bytes))
     }
 }

@@ -29,6 +29,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     calls::QueueCalls,
     deadline::Deadline,
     poll::Descriptors,
@@ -105,7 +106,7 @@ fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVec<u8>> {
         return Err(EMSGSIZE);
     }
     let mut bytes = KVec::new();
-    bytes.extend_with(len, 0, GFP_KERNEL)?;
+    bytes.put_zeros(len, GFP_KERNEL)?;
     read_into(at, &mut bytes)?;
     Ok(bytes)
 }

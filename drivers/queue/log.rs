@@ -23,6 +23,7 @@ use kernel::{
 };
 use linux::{
     append::AppendFile,
+    bytes::Fill,
     crypto::crc32c,
     deadline::wall, //
 };
@@ -93,7 +94,7 @@ fn read(file: &AppendFile) -> Result<(Contents, bool, u64)> {
         return Err(EFBIG);
     }
     let mut bytes = KVVec::new();
-    bytes.resize(size as usize, 0, GFP_KERNEL)?;
+    bytes.put_zeros(size as usize, GFP_KERNEL)?;
     let filled = file.read_at(&mut bytes, 0)?;
     bytes.truncate(filled);
     let (mut whole, mut generation, mut torn, mut damaged) = (false, 0, 0, 0);

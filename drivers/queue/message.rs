@@ -14,6 +14,7 @@ use kernel::{
         Arc, //
     }, //
 };
+use linux::bytes::Fill;
 use virgo_proto::queue::MAX_MESSAGE;
 pub(crate) use virgo_utils::requests::ReplyTo;
 
@@ -84,8 +85,8 @@ impl Message {
             return Err(EMSGSIZE);
         }
         let mut bytes = KVec::with_capacity(parts.subject.len() + parts.data.len(), flags)?;
-        bytes.extend_from_slice(parts.subject, flags)?;
-        bytes.extend_from_slice(parts.data, flags)?;
+        bytes.put_bytes(parts.subject, flags)?;
+        bytes.put_bytes(parts.data, flags)?;
         budget.take(Self::counted(bytes.len()))?;
         let message = Message {
             bytes,

@@ -23,7 +23,10 @@ use kernel::{
         Delta, //
     }, //
 };
-use linux::deadline::Deadline;
+use linux::{
+    bytes::Fill,
+    deadline::Deadline, //
+};
 use virgo_proto::{
     queue::{
         wire::{
@@ -262,7 +265,7 @@ impl QueueService {
             return take_here(&channel, PROGRAMS, false, count, deadline, give);
         };
         let mut bytes = KVVec::new();
-        bytes.extend_with(MAX_PULL as usize, 0, GFP_KERNEL)?;
+        bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL)?;
         let args = PullArgs {
             count: count.into(),
             bytes: MAX_PULL.into(),

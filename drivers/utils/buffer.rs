@@ -6,6 +6,7 @@ use kernel::{
     prelude::*,
     uaccess::UserPtr, //
 };
+use linux::bytes::Fill;
 
 /// Bytes that need no allocation.
 pub const SMALL: usize = 64;
@@ -29,7 +30,7 @@ impl Buffer {
             return Ok(Buffer::Small([0; SMALL], len));
         }
         let mut bytes = KVVec::new();
-        bytes.extend_with(len, 0, GFP_KERNEL)?;
+        bytes.put_zeros(len, GFP_KERNEL)?;
         Ok(Buffer::Large(bytes))
     }
 

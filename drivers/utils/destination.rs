@@ -14,6 +14,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     deadline::Deadline,
     net::Stream,
     user::{
@@ -113,7 +114,7 @@ impl Room {
             return Ok(());
         }
         self.is_late = true;
-        Ok(self.late.extend_from_slice(bytes, GFP_KERNEL)?)
+        Ok(self.late.put_bytes(bytes, GFP_KERNEL)?)
     }
 
     /// Takes a body of `len` bytes, of which `input` has those that have arrived and no others. If
@@ -170,7 +171,7 @@ impl Room {
             }
         }
         let start = self.late.len();
-        self.late.extend_with(max, 0, GFP_KERNEL)?;
+        self.late.put_zeros(max, GFP_KERNEL)?;
         let received = stream.receive(self.late.get_mut(start..).unwrap_or_default());
         let n = received.as_ref().map_or(0, |n| n.unwrap_or(0));
         self.late.truncate(start + n);

@@ -24,7 +24,10 @@ use crate::{
     }, //
 };
 use kernel::prelude::*;
-use linux::deadline::Deadline;
+use linux::{
+    bytes::Fill,
+    deadline::Deadline, //
+};
 use virgo_proto::frame::{
     Header,
     Kind,
@@ -295,7 +298,7 @@ impl Link {
     /// Leaves a reply for the task that waits for it. Nobody may: it has given up.
     fn deliver(&self, header: &Header, body: &[u8]) -> Result {
         let mut copy = KVVec::new();
-        copy.extend_from_slice(body, GFP_KERNEL)?;
+        copy.put_bytes(body, GFP_KERNEL)?;
         let answer = Answer {
             status: header.word,
             body: copy,

@@ -28,6 +28,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::Fill,
     crypto,
     pages::Pages, //
 };
@@ -89,8 +90,8 @@ fn put(output: &mut KVVec<u8>, kind: Kind, word: u32, body: &[u8]) -> Result {
         id: NO_REQUEST,
         taken: 0,
     };
-    output.extend_from_slice(&header.to_bytes(), GFP_KERNEL)?;
-    output.extend_from_slice(body, GFP_KERNEL)?;
+    output.put_bytes(&header.to_bytes(), GFP_KERNEL)?;
+    output.put_bytes(body, GFP_KERNEL)?;
     Ok(())
 }
 
@@ -271,7 +272,7 @@ impl Frames {
         let abandoned = match replies.arrive(header.id, header.taken) {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {
-                output.bytes.extend_from_slice(reply, GFP_KERNEL)?;
+                output.bytes.put_bytes(reply, GFP_KERNEL)?;
                 return Ok(());
             }
             Arrival::Stale => {
@@ -310,7 +311,7 @@ impl Frames {
         if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
             // Fits unless the operation writes more than it has declared.
             if reply.len() <= kept.capacity() {
-                kept.extend_from_slice(reply, GFP_KERNEL)?;
+                kept.put_bytes(reply, GFP_KERNEL)?;
                 replies.finish(header.id, kept);
             }
         }
@@ -325,7 +326,7 @@ fn run<S: Service>(
     request: &[u8],
     output: &mut Output,
 ) -> Result {
-    output.bytes.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+    output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
     let mut body = Body {
         start: output.bytes.len(),
         out: output,
@@ -345,7 +346,7 @@ fn finish(
         Err(errno) => {
             output.pages = None;
             output.bytes.truncate(start);
-            output.bytes.extend_with(HEADER_LEN, 0, GFP_KERNEL)?;
+            output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
             errno.to_wire()
         }
     };

@@ -6,6 +6,7 @@ use kernel::{
     alloc::AllocError,
     prelude::*, //
 };
+use linux::bytes::Fill;
 
 /// Kept between uses, so that a session in use does not allocate for each request: room for a page
 /// and its header.
@@ -49,9 +50,8 @@ impl Input {
             self.start = 0;
         }
         let size = size.max(self.end + 1);
-        if self.bytes.len() < size {
-            self.bytes.resize(size, 0, GFP_KERNEL)?;
-        }
+        let missing = size.saturating_sub(self.bytes.len());
+        self.bytes.put_zeros(missing, GFP_KERNEL)?;
         Ok(self.bytes.get_mut(self.end..).unwrap_or_default())
     }
 

@@ -16,7 +16,10 @@ use kernel::{
     fmt,
     prelude::*, //
 };
-use linux::pages::Pages;
+use linux::{
+    bytes::Fill,
+    pages::Pages, //
+};
 use virgo_config::Config;
 use virgo_proto::{
     command,
@@ -150,7 +153,7 @@ impl Body<'_> {
         self.check(max)?;
         let out = &mut self.out.bytes;
         let end = out.len();
-        out.extend_with(max, 0, GFP_KERNEL)?;
+        out.put_zeros(max, GFP_KERNEL)?;
         let filled = fill(out.get_mut(end..).unwrap_or_default());
         let n = *filled.as_ref().unwrap_or(&0);
         out.truncate(end + n.min(max));
@@ -185,6 +188,6 @@ impl Body<'_> {
     /// [`EMSGSIZE`] beyond [`frame::MAX_BODY`], [`ENOMEM`].
     pub fn put(&mut self, bytes: &[u8]) -> Result {
         self.check(bytes.len())?;
-        Ok(self.out.bytes.extend_from_slice(bytes, GFP_KERNEL)?)
+        Ok(self.out.bytes.put_bytes(bytes, GFP_KERNEL)?)
     }
 }

@@ -5,9 +5,10 @@
 use crate::{
     Bench,
     report::Row,
-    support::{Figures, measure, measure_in_turns, sh},
+    support::{Figures, figures, measure, measure_in_turns, sh},
 };
 use anyhow::Result;
+use std::{thread, time::Duration};
 use virgo_cluster::Node;
 
 pub const BENCH: Bench = Bench {
@@ -59,8 +60,32 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
         client,
         [&virgo, "mounted-files /run/nfs", "mounted-files /run/9p"],
     )?;
+    let dead = dead(client, server)?;
     unmount_peers(client, server)?;
-    Ok(compare("ns between two guests", &virgo, &nfs, &p9).into())
+    let mut rows = Vec::from(compare("ns between two guests", &virgo, &nfs, &p9));
+    rows.push(dead);
+    Ok(rows)
+}
+
+/// How long a program waits for a node that does not answer.
+fn dead(client: &Node, server: &Node) -> Result<Row> {
+    eprintln!("measuring on {}: reads of a dead node", client.name());
+    let virgo = format!("dead-node {}:{SHARED}/bench.large", server.number());
+    let running = [&virgo, "dead-mount /run/nfs/bench.large"]
+        .map(|arguments| client.spawn(["sh", "-c", &format!("virgo-bench-guest {arguments}")]));
+    // Both have opened the file by then, and not read it yet.
+    thread::sleep(Duration::from_millis(1500));
+    server.pause()?;
+    let [virgo, nfs] = running.map(|running| figures(&running?.wait()?.text()?));
+    server.resume()?;
+    let (virgo, nfs) = (virgo?["dead"], nfs?["dead"]);
+    Ok(Row::new(
+        "read of a dead node, deadline 1000 ms",
+        "ms",
+        virgo,
+        ("NFS, hard mount, given up", nfs),
+    )
+    .value_goal(1100.0))
 }
 
 /// What all three can do.

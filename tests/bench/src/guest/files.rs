@@ -7,6 +7,9 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     os::unix::fs::{FileExt, OpenOptionsExt},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
 };
 use virgo::{File, Open};
 
@@ -14,7 +17,18 @@ pub const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("files", files),
     ("mounted-files", mounted_files),
     ("open-files", open_files),
+    ("dead-node", dead_node),
+    ("dead-mount", dead_mount),
 ];
+
+/// Time until the node of a file is dead.
+const ALIVE: Duration = Duration::from_secs(3);
+
+/// Time in which a read is to end then.
+const DEADLINE: Duration = Duration::from_secs(1);
+
+/// Longest time that a mount is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the large file is called, in the directory that is measured.
 const LARGE: &str = "bench.large";
@@ -100,6 +114,38 @@ fn open_files(name: &str) -> Result<()> {
     let after = kernel_kib()?;
     println!("open {}", (after - before) * 1024.0 / OPEN as f64);
     drop((first, files));
+    Ok(())
+}
+
+/// Milliseconds until a read of a file ends in an error, its node being dead.
+fn dead_node(name: &str) -> Result<()> {
+    let file = Open::new().timeout(DEADLINE).open(name)?;
+    thread::sleep(ALIVE);
+    let start = Instant::now();
+    let read = file.read_at(0, &mut [0; PAGE]);
+    let took = start.elapsed();
+    ensure!(read.is_err(), "the node is not dead");
+    println!("dead {}", took.as_millis());
+    Ok(())
+}
+
+/// The same of a mounted file; it is not waited for longer than [`PATIENCE`].
+fn dead_mount(path: &str) -> Result<()> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)?;
+    thread::sleep(ALIVE);
+    let (done, ended) = mpsc::channel();
+    let start = Instant::now();
+    thread::spawn(move || {
+        let mut memory = vec![0; 2 * PAGE];
+        let at = memory.as_ptr().align_offset(PAGE);
+        let _ = file.read_at(&mut memory[at..at + PAGE], 0);
+        let _ = done.send(());
+    });
+    let _ = ended.recv_timeout(PATIENCE);
+    println!("dead {}", start.elapsed().as_millis());
     Ok(())
 }
 
