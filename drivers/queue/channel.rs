@@ -4,8 +4,8 @@
 //! are channels, and so is what a subscriber to a topic or a pattern has.
 //!
 //! All that happens to the messages is [`virgo_proto::queue::state`]'s affair, under a spinlock that
-//! any context may take. Messages are never dropped under it. Its task is its clock: it runs when a
-//! message is due.
+//! any context may take. Under it only those messages are dropped that make room for another. Its
+//! task is its clock: it runs when a message is due.
 
 use crate::{
     chunks::Chunks,

@@ -240,6 +240,7 @@ impl Link {
     ) -> Result<Result> {
         loop {
             let size = match Header::parse(input.bytes(), MAX_BODY) {
+                None if input.unwanted() > 0 => PIECE,
                 None => to.first_piece(HEADER_LEN, PIECE),
                 Some(Err(_)) => return Err(EPROTO),
                 Some(Ok(header)) if header.kind != Kind::Reply => return Err(EPROTO),

@@ -69,6 +69,11 @@ impl Input {
         self.unwanted = n - here;
     }
 
+    /// How many of the bytes that arrive next nobody wants.
+    pub(crate) fn unwanted(&self) -> usize {
+        self.unwanted
+    }
+
     /// The first `n` bytes are used up.
     pub(crate) fn consume(&mut self, n: usize) {
         self.start = self.start.saturating_add(n).min(self.end);
