@@ -7,13 +7,12 @@ use kernel::{
     str::CString,
     time::{
         delay::fsleep,
-        Delta, //
+        Delta,
+        Instant,
+        Monotonic, //
     }, //
 };
-use linux::{
-    deadline::Deadline,
-    work::yield_now, //
-};
+use linux::work::yield_now;
 use virgo_utils::functions::{
     self,
     Arg,
@@ -119,14 +118,29 @@ fn list(call: &mut Call<'_>) -> Result<i64> {
     Ok(count)
 }
 
-fn milliseconds(call: &Call<'_>) -> Result<Deadline> {
-    let ms = u32::try_from(call.number(0)?).map_err(|_| EINVAL)?;
-    Ok(Deadline::after_ms(ms))
+/// Time that a call is to take: not less, so it is not measured in jiffies.
+struct Time {
+    start: Instant<Monotonic>,
+    length: Delta,
+}
+
+impl Time {
+    fn of(call: &Call<'_>) -> Result<Self> {
+        let ms = u32::try_from(call.number(0)?).map_err(|_| EINVAL)?;
+        Ok(Time {
+            start: Instant::now(),
+            length: Delta::from_millis(ms.into()),
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.start.elapsed() >= self.length
+    }
 }
 
 fn spin(call: &mut Call<'_>) -> Result<i64> {
-    let until = milliseconds(call)?;
-    while !until.passed() {
+    let time = Time::of(call)?;
+    while !time.is_over() {
         ended(call)?;
         // Others have their turn; a spinning call is no reason for a lockup.
         yield_now();
@@ -135,8 +149,8 @@ fn spin(call: &mut Call<'_>) -> Result<i64> {
 }
 
 fn sleep(call: &mut Call<'_>) -> Result<i64> {
-    let until = milliseconds(call)?;
-    while !until.passed() {
+    let time = Time::of(call)?;
+    while !time.is_over() {
         ended(call)?;
         fsleep(LOOK);
     }

@@ -134,14 +134,24 @@ static struct file *virgo_open_existing(const struct path *root, const char *nam
 	return file;
 }
 
-/* The parent of @name, ready for changes there. On success virgo_parent_put() ends it. */
-static int virgo_parent(const struct path *root, struct filename *name, struct path *parent,
-			struct qstr *last)
+/* The parent of @name. */
+static int virgo_find_parent(const struct path *root, struct filename *name, struct path *parent,
+			     struct qstr *last)
 {
 	int tries, err = -EAGAIN;
 
 	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
 		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last, root);
+	return err;
+}
+
+/* The same, ready for changes there. On success virgo_parent_put() ends it. */
+static int virgo_parent(const struct path *root, struct filename *name, struct path *parent,
+			struct qstr *last)
+{
+	int err;
+
+	err = virgo_find_parent(root, name, parent, last);
 	if (err)
 		return err;
 	err = mnt_want_write(parent->mnt);
@@ -315,7 +325,8 @@ static int virgo_rename(const struct path *root, const char *from, const char *t
 	err = virgo_parent(root, from_name, &from_parent, &from_last);
 	if (err)
 		return err;
-	err = virgo_parent(root, to_name, &to_parent, &to_last);
+	/* On the same mount, for which write access must not be asked for twice. */
+	err = virgo_find_parent(root, to_name, &to_parent, &to_last);
 	if (err)
 		goto out;
 	data.mnt_idmap = mnt_idmap(from_parent.mnt);
@@ -330,7 +341,7 @@ static int virgo_rename(const struct path *root, const char *from, const char *t
 			err = vfs_rename(&data);
 		end_renaming(&data);
 	}
-	virgo_parent_put(&to_parent);
+	path_put(&to_parent);
 out:
 	virgo_parent_put(&from_parent);
 	return err;

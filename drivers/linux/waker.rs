@@ -48,6 +48,13 @@ impl Target {
             queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
             work: NonNull::new(task.work_ptr()).ok_or(EINVAL)?,
         };
+        Self::with(work)
+    }
+
+    /// Not in the generic code above, of which each module has a copy: lockdep wants one name for the
+    /// lock.
+    #[inline(never)]
+    fn with(work: Work) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self { work <- new_spinlock_irq!(Some(work), "virgo_waker") }),
             GFP_KERNEL,
