@@ -26,6 +26,7 @@ use virgo_proto::{
     errno::Errno, //
 };
 use virgo_utils::{
+    pieces::for_each,
     to_wire,
     Caller,
     Command,
@@ -226,19 +227,10 @@ fn write(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Repl
     // More than there is means all there is.
     let len = usize::try_from(count).unwrap_or(usize::MAX).min(data.len());
     let file = request.file(fd)?;
-    let mut done = 0;
-    for part in data.get(..len).unwrap_or_default().chunks(MAX_DATA) {
-        let at = position.checked_add(done as u64).ok_or(EFBIG)?;
-        let n = match file.write(request.user, at, part) {
-            Ok(n) => n,
-            Err(e) if done == 0 => return Err(e.into()),
-            Err(_) => break,
-        };
-        done += n;
-        if n < part.len() {
-            break;
-        }
-    }
+    let done = for_each(position, len, MAX_DATA, |at, done, wanted| {
+        let part = data.get(done..).and_then(|rest| rest.get(..wanted));
+        file.write(request.user, at, part.unwrap_or_default())
+    })?;
     let digits = kernel::str::CString::try_from_fmt(fmt!("{done}"))?;
     Ok(reply.text(digits.to_bytes())?)
 }

@@ -27,7 +27,10 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    buffer::pieces,
+    pieces::{
+        for_each,
+        through_buffer, //
+    },
     User, //
 };
 
@@ -67,8 +70,8 @@ impl File {
         }
     }
 
-    /// Reads at byte `offset`. Returns how many bytes: fewer than there is room for at the end,
-    /// or if an error came after a part was read. May sleep, killably.
+    /// Reads at byte `offset`, at most [`MAX_DATA`] bytes of another node. Returns how many: fewer
+    /// than that at the end, or if an error came after a part was read. May sleep, killably.
     ///
     /// # Errors
     ///
@@ -76,28 +79,11 @@ impl File {
     pub(crate) fn read(&self, user: &User<'_>, offset: u64, to: &mut [u8]) -> Result<usize> {
         match &self.at {
             Place::Here(file) => file.read(offset, to),
-            Place::There(remote) => {
-                let there = self.there(user, remote);
-                let mut done = 0;
-                for part in to.chunks_mut(MAX_DATA) {
-                    let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
-                    let wanted = part.len();
-                    let n = match there.read(remote.handle, at, part) {
-                        Ok(n) => n,
-                        Err(e) if done == 0 => return Err(e),
-                        Err(_) => break,
-                    };
-                    done += n;
-                    if n < wanted {
-                        break;
-                    }
-                }
-                Ok(done)
-            }
+            Place::There(remote) => self.there(user, remote).read(remote.handle, offset, to),
         }
     }
 
-    /// As [`Self::read`], to `len` bytes of the current program's memory.
+    /// As [`Self::read`], to any `len` bytes of the current program's memory.
     ///
     /// # Errors
     ///
@@ -114,22 +100,9 @@ impl File {
             Place::There(remote) => remote,
         };
         let there = self.there(user, remote);
-        let mut done = 0;
-        loop {
-            let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
-            let wanted = (len - done).min(MAX_DATA);
-            let part = to.wrapping_byte_add(done);
-            match there.read_user(remote.handle, at, part, wanted) {
-                Ok(n) => {
-                    done += n;
-                    if n < wanted || done == len {
-                        return Ok(done);
-                    }
-                }
-                Err(e) if done == 0 => return Err(e),
-                Err(_) => return Ok(done),
-            }
-        }
+        for_each(offset, len, MAX_DATA, |at, done, wanted| {
+            there.read_user(remote.handle, at, to.wrapping_byte_add(done), wanted)
+        })
     }
 
     /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
@@ -159,7 +132,7 @@ impl File {
     ) -> Result<usize> {
         match &self.at {
             Place::Here(file) => file.write_user(offset, from, len),
-            Place::There(_) => pieces(from, offset, len, MAX_DATA, |offset, at, part| {
+            Place::There(_) => through_buffer(from, offset, len, MAX_DATA, |offset, at, part| {
                 UserSlice::new(at, part.len()).reader().read_slice(part)?;
                 self.write(user, offset, part)
             }),

@@ -91,11 +91,7 @@ impl There<'_> {
     /// Reads up to [`MAX_DATA`] bytes.
     pub(crate) fn read(&self, handle: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
         let len = to.len().min(MAX_DATA);
-        let args = ReadArgs {
-            handle: handle.into(),
-            offset: offset.into(),
-            len: (len as u32).into(),
-        };
+        let args = read_args(handle, offset, len);
         let n = self.ask(op::READ, args.as_bytes(), b"", to)?;
         match n <= len {
             true => Ok(n),
@@ -112,11 +108,7 @@ impl There<'_> {
         len: usize,
     ) -> Result<usize> {
         let len = len.min(MAX_DATA);
-        let args = ReadArgs {
-            handle: handle.into(),
-            offset: offset.into(),
-            len: (len as u32).into(),
-        };
+        let args = read_args(handle, offset, len);
         let request = Request {
             op: op::READ,
             args: args.as_bytes(),
@@ -223,5 +215,14 @@ fn handle_args(handle: u64, flags: u32) -> HandleArgs {
     HandleArgs {
         handle: handle.into(),
         flags: flags.into(),
+    }
+}
+
+/// Of at most [`MAX_DATA`] bytes.
+fn read_args(handle: u64, offset: u64, len: usize) -> ReadArgs {
+    ReadArgs {
+        handle: handle.into(),
+        offset: offset.into(),
+        len: (len as u32).into(),
     }
 }

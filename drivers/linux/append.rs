@@ -26,7 +26,8 @@ unsafe impl Send for AppendFile {}
 unsafe impl Sync for AppendFile {}
 
 impl AppendFile {
-    /// Opens the file at `path`, as the first process sees it, and makes it, for root only, if it is not there.
+    /// Opens the file at `path`, as the first process sees it, and makes it, for root only, if it
+    /// is not there.
     ///
     /// # Errors
     ///

@@ -406,62 +406,58 @@ int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const s
  * Open files are used with the credentials that they were opened with: what is left
  * of a full disk, and the set-user-ID bits, depend on them.
  */
-ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
+static ssize_t virgo_iter_read(struct file *file, struct iov_iter *iter, loff_t pos)
 {
 	ssize_t n = -EIO;
 
-	/* kernel_read() takes it for a fault of its caller. */
-	if (!(file->f_mode & FMODE_READ))
-		return -EBADF;
 	if (S_ISDIR(file_inode(file)->i_mode))
 		return -EISDIR;
 	scoped_with_creds(file->f_cred)
-		n = kernel_read(file, data, len, &pos);
+		n = vfs_iter_read(file, iter, &pos, 0);
 	return n;
+}
+
+static ssize_t virgo_iter_write(struct file *file, struct iov_iter *iter, loff_t pos)
+{
+	ssize_t n = -EIO;
+
+	scoped_with_creds(file->f_cred)
+		n = vfs_iter_write(file, iter, &pos, 0);
+	return n;
+}
+
+ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
+{
+	struct kvec part = { .iov_base = data, .iov_len = len };
+	struct iov_iter iter;
+
+	iov_iter_kvec(&iter, ITER_DEST, &part, 1, len);
+	return virgo_iter_read(file, &iter, pos);
 }
 
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos)
 {
-	ssize_t n = -EIO;
+	struct kvec part = { .iov_base = (void *)data, .iov_len = len };
+	struct iov_iter iter;
 
-	if (!(file->f_mode & FMODE_WRITE))
-		return -EBADF;
-	scoped_with_creds(file->f_cred)
-		n = kernel_write(file, data, len, &pos);
-	return n;
+	iov_iter_kvec(&iter, ITER_SOURCE, &part, 1, len);
+	return virgo_iter_write(file, &iter, pos);
 }
 
 /* As above, with memory of the current program. */
 ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos)
 {
 	struct iov_iter iter;
-	ssize_t n;
 
-	if (!(file->f_mode & FMODE_READ))
-		return -EBADF;
-	if (S_ISDIR(file_inode(file)->i_mode))
-		return -EISDIR;
-	n = import_ubuf(ITER_DEST, data, len, &iter);
-	if (n)
-		return n;
-	scoped_with_creds(file->f_cred)
-		n = vfs_iter_read(file, &iter, &pos, 0);
-	return n;
+	return import_ubuf(ITER_DEST, data, len, &iter) ?: virgo_iter_read(file, &iter, pos);
 }
 
 ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos)
 {
 	struct iov_iter iter;
-	ssize_t n;
 
-	if (!(file->f_mode & FMODE_WRITE))
-		return -EBADF;
-	n = import_ubuf(ITER_SOURCE, (void __user *)data, len, &iter);
-	if (n)
-		return n;
-	scoped_with_creds(file->f_cred)
-		n = vfs_iter_write(file, &iter, &pos, 0);
-	return n;
+	return import_ubuf(ITER_SOURCE, (void __user *)data, len, &iter) ?:
+	       virgo_iter_write(file, &iter, pos);
 }
 
 int virgo_file_sync(struct file *file, bool data_only)

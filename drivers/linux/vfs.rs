@@ -239,52 +239,30 @@ impl File {
         self.0.as_ptr()
     }
 
-    /// Reads at byte `offset`. Returns how many bytes; fewer than there is room for only at the
-    /// end.
+    /// Reads at byte `offset`. Returns how many bytes; fewer than there is room for at the end, or
+    /// if an error came after a part was read.
     ///
     /// # Errors
     ///
     /// As pread(2).
     pub fn read(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = to.get_mut(done..) {
-            let at = position(offset, done)?;
-            // SAFETY: The file is open, `rest` is valid for writes of its length.
-            let n = unsafe {
-                helpers::virgo_file_read(self.as_ptr(), rest.as_mut_ptr().cast(), rest.len(), at)
-            };
-            match moved(n, rest.len()) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(done)
+        let (data, len) = (to.as_mut_ptr().cast(), to.len());
+        // SAFETY: The file is open, `to` is valid for writes of its length.
+        let n = unsafe { helpers::virgo_file_read(self.as_ptr(), data, len, position(offset)?) };
+        moved(n, len)
     }
 
     /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
-    /// fewer only if an error, like a full disk, has kept the rest.
+    /// fewer if an error, like a full disk, has kept the rest.
     ///
     /// # Errors
     ///
     /// As pwrite(2).
     pub fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = from.get(done..) {
-            let at = position(offset, done)?;
-            // SAFETY: The file is open, `rest` is valid for reads of its length.
-            let n = unsafe {
-                helpers::virgo_file_write(self.as_ptr(), rest.as_ptr().cast(), rest.len(), at)
-            };
-            match moved(n, rest.len()) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(_) if done > 0 => break,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(done)
+        let (data, len) = (from.as_ptr().cast(), from.len());
+        // SAFETY: The file is open, `from` is valid for reads of its length.
+        let n = unsafe { helpers::virgo_file_write(self.as_ptr(), data, len, position(offset)?) };
+        moved(n, len)
     }
 
     /// As [`Self::read`], to `len` bytes of the current program's memory.
@@ -293,12 +271,11 @@ impl File {
     ///
     /// As there, and [`EFAULT`].
     pub fn read_user(&self, offset: u64, to: UserPtr, len: usize) -> Result<usize> {
-        user_part(offset, to, len, |at, to, len| {
-            // SAFETY: The file is open; the memory is checked when it is written to.
-            unsafe {
-                helpers::virgo_file_read_user(self.as_ptr(), to.as_const_ptr().cast_mut(), len, at)
-            }
-        })
+        let data = to.as_const_ptr().cast_mut();
+        // SAFETY: The file is open; the memory is checked when it is written to.
+        let n =
+            unsafe { helpers::virgo_file_read_user(self.as_ptr(), data, len, position(offset)?) };
+        moved(n, len)
     }
 
     /// As [`Self::write`], from `len` bytes of the current program's memory.
@@ -307,10 +284,11 @@ impl File {
     ///
     /// As there, and [`EFAULT`].
     pub fn write_user(&self, offset: u64, from: UserPtr, len: usize) -> Result<usize> {
-        user_part(offset, from, len, |at, from, len| {
-            // SAFETY: The file is open; the memory is checked when it is read.
-            unsafe { helpers::virgo_file_write_user(self.as_ptr(), from.as_const_ptr(), len, at) }
-        })
+        let data = from.as_const_ptr();
+        // SAFETY: The file is open; the memory is checked when it is read.
+        let n =
+            unsafe { helpers::virgo_file_write_user(self.as_ptr(), data, len, position(offset)?) };
+        moved(n, len)
     }
 
     /// Up to `len` bytes at byte `offset`, to be sent without being copied. They are fewer at the
@@ -320,7 +298,7 @@ impl File {
     ///
     /// As pread(2); [`EINVAL`] if it is not a regular file.
     pub fn pages(&self, offset: u64, len: usize) -> Result<Pages> {
-        let at = position(offset, 0)?;
+        let at = position(offset)?;
         // SAFETY: The file is open.
         unsafe { Pages::read(self.as_ptr(), len, at) }
     }
@@ -341,7 +319,7 @@ impl File {
     ///
     /// As ftruncate(2).
     pub fn truncate(&self, size: u64) -> Result {
-        let size = position(size, 0)?;
+        let size = position(size)?;
         // SAFETY: The file is open.
         to_result(unsafe { helpers::virgo_file_truncate(self.as_ptr(), size) })
     }
@@ -386,32 +364,9 @@ impl Drop for File {
     }
 }
 
-/// Moves `len` bytes at `offset` of a file from or to user memory at `data` by as many steps as it
-/// takes. Returns how many were moved; an error only if there were none.
-fn user_part(
-    offset: u64,
-    data: UserPtr,
-    len: usize,
-    step: impl Fn(i64, UserPtr, usize) -> isize,
-) -> Result<usize> {
-    let mut done = 0;
-    while done < len {
-        let at = position(offset, done)?;
-        let rest = len - done;
-        match moved(step(at, data.wrapping_byte_add(done), rest), rest) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(_) if done > 0 => break,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
-}
-
-/// The kernel's position of byte `offset + done`.
-fn position(offset: u64, done: usize) -> Result<i64> {
-    let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
-    i64::try_from(at).map_err(|_| EINVAL)
+/// The kernel's position of byte `offset`.
+fn position(offset: u64) -> Result<i64> {
+    i64::try_from(offset).map_err(|_| EINVAL)
 }
 
 fn moved(n: isize, room: usize) -> Result<usize> {

@@ -34,10 +34,10 @@ use virgo_proto::{
 };
 use virgo_utils::{
     buffer::{
-        pieces,
         Buffer,
         SMALL, //
     },
+    pieces::through_buffer,
     Stats,
     User, //
 };
@@ -158,7 +158,7 @@ impl MempoolCalls for Calls {
                     .write(&user, a.id, a.offset + a.len, b"", false)?;
             }
             let data = UserPtr::from_addr(a.data as usize);
-            pieces(data, a.offset, len, MAX_DATA, |offset, at, part| {
+            through_buffer(data, a.offset, len, MAX_DATA, |offset, at, part| {
                 UserSlice::new(at, part.len()).reader().read_slice(part)?;
                 self.mempool.write(&user, a.id, offset, part, false)?;
                 Ok(part.len())
@@ -172,7 +172,7 @@ impl MempoolCalls for Calls {
             let config = self.config();
             let (user, len) = Self::range(&config, &a)?;
             let data = UserPtr::from_addr(a.data as usize);
-            pieces(data, a.offset, len, MAX_DATA, |offset, at, part| {
+            through_buffer(data, a.offset, len, MAX_DATA, |offset, at, part| {
                 let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
                 UserSlice::new(at, n).writer().write_slice(part)?;

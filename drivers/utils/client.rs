@@ -102,8 +102,8 @@ impl Client {
     ///
     /// What the other node answers; [`ETIMEDOUT`] at the deadline; [`EHOSTDOWN`],
     /// [`EKEYREJECTED`], [`EPERM`] if it was not reached, so that nothing was done;
-    /// [`ECONNRESET`] if the connection was lost afterwards, so that nobody knows; [`EINTR`] if the task is being killed; [`ESHUTDOWN`] after [`Self::stop`];
-    /// [`EMSGSIZE`].
+    /// [`ECONNRESET`] if the connection was lost afterwards, so that nobody knows; [`EINTR`] if the
+    /// task is being killed; [`ESHUTDOWN`] after [`Self::stop`]; [`EMSGSIZE`].
     pub fn call_with(
         &self,
         peer: NodeId,

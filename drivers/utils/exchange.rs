@@ -249,7 +249,7 @@ impl Link {
                     match input.bytes().get(HEADER_LEN..whole) {
                         None if header.id == ticket.id && header.word == 0 => {
                             match self.take_rest(connection, &header, input, to, deadline) {
-                                Some(result) => return result,
+                                Some(filled) => return filled.map(Ok),
                                 None => whole.max(PIECE),
                             }
                         }
@@ -286,14 +286,13 @@ impl Link {
         input: &mut Input,
         to: &mut Destination<'_>,
         deadline: Deadline,
-    ) -> Option<Result<Result>> {
+    ) -> Option<Result> {
         let room = match to {
             Destination::Function(_) => return None,
             Destination::User(room) => room,
         };
         input.consume(HEADER_LEN);
-        let filled = room.fill(&connection.stream, input, header.len as usize, deadline);
-        Some(filled.map(Ok))
+        Some(room.fill(&connection.stream, input, header.len as usize, deadline))
     }
 
     /// Leaves a reply for the task that waits for it. Nobody may: it has given up.

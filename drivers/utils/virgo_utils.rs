@@ -23,6 +23,7 @@ mod limits;
 mod link;
 mod output;
 mod peers;
+pub mod pieces;
 mod reply;
 pub mod requests;
 mod server;

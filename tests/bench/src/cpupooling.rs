@@ -6,7 +6,7 @@
 use crate::{
     Bench,
     report::Row,
-    support::{measure, measure_in_turns, sh},
+    support::{measure, measure_in_turns, reload, start, start_nats, stop},
 };
 use anyhow::Result;
 use virgo_cluster::Node;
@@ -30,10 +30,10 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let ssh = measure(node, "ssh 127.0.0.1")?["ssh"];
     stop_peers(node)?;
     let local = measure(node, "noop 1")?;
-    reload(node, "loopback=1")?;
+    reload(node, "cpupooling", "loopback=1")?;
     let remote = measure(node, "noop 1")?;
     let program = measure(node, "program 1")?;
-    reload(node, "")?;
+    reload(node, "cpupooling", "")?;
     let (noop, each) = (remote["noop"], remote["noop1000"]);
     Ok(vec![
         Row::new(
@@ -83,39 +83,19 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     ])
 }
 
-/// Starts the peers, and returns when all answer.
 fn start_peers(node: &Node) -> Result<()> {
-    let start = "mkdir -p /run/rpcbind
-        rpcbind -i
-        nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &
-        mkdir -p /etc/dropbear /root/.ssh /dev/pts
+    let ssh = "mkdir -p /etc/dropbear /root/.ssh /dev/pts
         mount | grep -q /dev/pts || mount -t devpts devpts /dev/pts
         [ -e /etc/dropbear/key ] || dropbearkey -t ed25519 -f /etc/dropbear/key >/dev/null 2>&1
         [ -e /root/.ssh/id ] || dropbearkey -t ed25519 -f /root/.ssh/id 2>/dev/null |
             grep ^ssh- >/root/.ssh/authorized_keys
         chmod -R go= /root /root/.ssh
-        dropbear -r /etc/dropbear/key -p 22
-        for port in 111 4222 22; do
-            n=0; until nc 127.0.0.1 $port </dev/null >/dev/null; do
-                n=$((n + 1)); [ $n -lt 300 ] || { echo \"no answer at port $port\" >&2; exit 1; }
-                sleep 0.1
-            done
-        done";
-    sh(node, start).map(drop)
+        dropbear -r /etc/dropbear/key -p 22";
+    start(node, "mkdir -p /run/rpcbind && rpcbind -i", &[111])?;
+    start(node, ssh, &[22])?;
+    start_nats(node)
 }
 
-/// Ends them.
 fn stop_peers(node: &Node) -> Result<()> {
-    let stop = "killall rpcbind nats-server dropbear
-        while pidof rpcbind nats-server dropbear >/dev/null; do sleep 0.1; done";
-    sh(node, stop).map(drop)
-}
-
-fn reload(node: &Node, parameters: &str) -> Result<()> {
-    let module = "/lib/virgo/virgo_cpupooling.ko";
-    sh(
-        node,
-        &format!("rmmod virgo_cpupooling && insmod {module} {parameters}"),
-    )?;
-    Ok(())
+    stop(node, "rpcbind nats-server dropbear")
 }

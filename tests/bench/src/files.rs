@@ -5,7 +5,7 @@
 use crate::{
     Bench,
     report::Row,
-    support::{Figures, figures, measure, measure_in_turns, sh},
+    support::{Figures, figures, measure, measure_in_turns, reload, sh, start, stop},
 };
 use anyhow::Result;
 use std::{thread, time::Duration};
@@ -29,10 +29,10 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let nfs = measure(node, "mounted-files /run/nfs")?;
     let p9 = measure(node, "mounted-files /run/9p")?;
     unmount_peers(node, node)?;
-    reload(node, "loopback=1")?;
+    reload(node, "cloudfs", "loopback=1")?;
     let there = measure(node, &format!("files 1:{SHARED}"))?;
     let open = measure(node, &format!("open-files 1:{SHARED}/bench.open"))?["open"];
-    reload(node, "")?;
+    reload(node, "cloudfs", "")?;
     let random = there["random4k"];
     let [page, page_9p, large, large_9p, small, small_9p] = compare(unit, &there, &nfs, &p9);
     Ok(vec![
@@ -103,7 +103,8 @@ fn compare(unit: &'static str, virgo: &Figures, nfs: &Figures, p9: &Figures) -> 
     ]
 }
 
-/// Has `server` share the directory (by NFS without waiting for the disk, as the others do), and `client` mount it at `/run/nfs` and `/run/9p`.
+/// Has `server` share the directory (by NFS without waiting for the disk, as the others do), and
+/// `client` mount it at `/run/nfs` and `/run/9p`.
 fn mount_peers(client: &Node, server: &Node) -> Result<()> {
     let serve = format!(
         "chmod 777 {SHARED}
@@ -113,7 +114,7 @@ fn mount_peers(client: &Node, server: &Node) -> Result<()> {
         rpc.nfsd -p 2049 -G 10 -L 10 -N 3 -V 4.2 2 && rpc.mountd -N 3 2>/dev/null
         diod -n -l 0.0.0.0:5640 -e {SHARED} -f >/dev/null 2>&1 &"
     );
-    sh(server, &serve)?;
+    start(server, &serve, &[2049, 5640])?;
     let address = server.address();
     let mount = format!(
         "modprobe nfsv4 && modprobe 9p && modprobe 9pnet_fd
@@ -127,17 +128,8 @@ fn mount_peers(client: &Node, server: &Node) -> Result<()> {
 
 fn unmount_peers(client: &Node, server: &Node) -> Result<()> {
     sh(client, "umount /run/nfs && umount /run/9p")?;
-    let stop = "rpc.nfsd 0
-        killall rpc.mountd diod; while pidof rpc.mountd diod >/dev/null; do sleep 0.1; done
-        exportfs -ua; umount /proc/fs/nfsd; chmod 755 /var/log/virgo_fs";
-    sh(server, stop).map(drop)
-}
-
-fn reload(node: &Node, parameters: &str) -> Result<()> {
-    let module = "/lib/virgo/virgo_cloudfs.ko";
-    sh(
-        node,
-        &format!("rmmod virgo_cloudfs && insmod {module} {parameters}"),
-    )?;
-    Ok(())
+    sh(server, "rpc.nfsd 0")?;
+    stop(server, "rpc.mountd diod")?;
+    let unshare = format!("exportfs -ua; umount /proc/fs/nfsd; chmod 755 {SHARED}");
+    sh(server, &unshare).map(drop)
 }

@@ -4,7 +4,7 @@
 use crate::{
     Bench,
     report::Row,
-    support::{figures, sh, start_memcached, stop_memcached},
+    support::{figures, sh, start_memcached, stop},
 };
 use anyhow::Result;
 use virgo_cluster::Node;
@@ -38,7 +38,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let mut seen = figures(&sh(node, MEMORY)?)?;
     start_memcached(node)?;
     seen.extend(figures(&sh(node, WAKE_UPS)?)?);
-    stop_memcached(node)?;
+    stop(node, "memcached")?;
     let peer = "memcached";
     Ok(vec![
         Row::new(

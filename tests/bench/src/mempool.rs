@@ -4,7 +4,7 @@
 use crate::{
     Bench,
     report::Row,
-    support::{measure, measure_in_turns, sh, start_memcached, stop_memcached},
+    support::{measure, measure_in_turns, reload, start_memcached, stop},
 };
 use anyhow::Result;
 use virgo_cluster::Node;
@@ -21,15 +21,15 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let unit = "instructions";
     start_memcached(node)?;
     let memcached = measure(node, "memcached 127.0.0.1")?;
-    stop_memcached(node)?;
+    stop(node, "memcached")?;
     let local = measure(node, "get")?;
     let text = measure(node, "text 127.0.0.1")?;
     let few = measure(node, "live 100")?;
     let many = measure(node, "live 100000")?;
     // The way through both ends of a connection, of this node to itself.
-    reload(node, "loopback=1")?;
+    reload(node, "mempool", "loopback=1")?;
     let remote = measure(node, "get 1")?;
-    reload(node, "")?;
+    reload(node, "mempool", "")?;
     let (get, gets) = ((GET, memcached["get"]), (GETS, memcached["get16"]));
     Ok(vec![
         Row::new("remote get by system call", unit, remote["get"], get).ratio_goal(0.85),
@@ -57,20 +57,11 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
             &format!("text {}", server.address()),
         ],
     )?;
-    stop_memcached(server)?;
+    stop(server, "memcached")?;
     let (get, gets) = ((GET, memcached["get"]), (GETS, memcached["get16"]));
     Ok(vec![
         Row::new("remote get by system call", unit, remote["get"], get),
         Row::new("text get", unit, text["text"], get),
         Row::new("16 text gets in one segment", unit, text["text16"], gets),
     ])
-}
-
-fn reload(node: &Node, parameters: &str) -> Result<()> {
-    let module = "/lib/virgo/virgo_mempool.ko";
-    sh(
-        node,
-        &format!("rmmod virgo_mempool && insmod {module} {parameters}"),
-    )?;
-    Ok(())
 }

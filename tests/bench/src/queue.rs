@@ -4,7 +4,7 @@
 use crate::{
     Bench,
     report::Row,
-    support::{measure, measure_in_turns, sh},
+    support::{measure, measure_in_turns, reload, sh, start, start_nats, stop},
 };
 use anyhow::Result;
 use virgo_cluster::Node;
@@ -26,16 +26,16 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     start_nats(node)?;
     let nats = measure(node, "nats 127.0.0.1")?["nats"];
     let nats_publish = measure(node, "nats_publish 127.0.0.1")?["nats64"] / BATCH;
-    stop_nats(node)?;
+    stop(node, "nats-server")?;
     start_redis(node, "--appendonly no")?;
     let redis = measure(node, "redis_publish 127.0.0.1")?["redis64"] / BATCH;
     stop_redis(node)?;
     let local = measure(node, "request 1")?["request"];
     let publish = measure(node, "publish 1")?["publish64"] / BATCH;
     let slow = measure(node, "publish_slow")?;
-    reload(node, "loopback=1")?;
+    reload(node, "queue", "loopback=1")?;
     let remote = measure(node, "request 1")?["request"];
-    reload(node, "")?;
+    reload(node, "queue", "")?;
     Ok(vec![
         Row::new(
             "request and reply, 64 bytes, by network",
@@ -99,44 +99,16 @@ fn requests(node: &Node) -> Result<f64> {
     Ok(said.trim().parse()?)
 }
 
-/// Starts Redis with its files beside those of durable queues, and returns when it answers.
+/// Starts Redis with its files beside those of durable queues.
 fn start_redis(node: &Node, options: &str) -> Result<()> {
-    let start = format!(
+    let script = format!(
         "mkdir -p /run/disk/redis
-        redis-server --port 6379 --dir /run/disk/redis --save '' {options} >/dev/null 2>&1 &
-        n=0; until nc 127.0.0.1 6379 </dev/null >/dev/null; do
-            n=$((n + 1)); [ $n -lt 300 ] || {{ echo 'no answer of Redis' >&2; exit 1; }}
-            sleep 0.1
-        done"
+        redis-server --port 6379 --dir /run/disk/redis --save '' {options} >/dev/null 2>&1 &"
     );
-    sh(node, &start).map(drop)
+    start(node, &script, &[6379])
 }
 
 fn stop_redis(node: &Node) -> Result<()> {
-    let stop = "killall redis-server; while pidof redis-server >/dev/null; do sleep 0.1; done
-        rm -r /run/disk/redis";
-    sh(node, stop).map(drop)
-}
-
-fn start_nats(node: &Node) -> Result<()> {
-    let start = "nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &
-        n=0; until nc 127.0.0.1 4222 </dev/null >/dev/null; do
-            n=$((n + 1)); [ $n -lt 300 ] || { echo 'no answer of NATS' >&2; exit 1; }
-            sleep 0.1
-        done";
-    sh(node, start).map(drop)
-}
-
-fn stop_nats(node: &Node) -> Result<()> {
-    let stop = "killall nats-server; while pidof nats-server >/dev/null; do sleep 0.1; done";
-    sh(node, stop).map(drop)
-}
-
-fn reload(node: &Node, parameters: &str) -> Result<()> {
-    let module = "/lib/virgo/virgo_queue.ko";
-    sh(
-        node,
-        &format!("rmmod virgo_queue && insmod {module} {parameters}"),
-    )?;
-    Ok(())
+    stop(node, "redis-server")?;
+    sh(node, "rm -r /run/disk/redis").map(drop)
 }

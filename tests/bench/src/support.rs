@@ -62,15 +62,45 @@ pub fn figures(text: &str) -> Result<Figures> {
         .collect()
 }
 
-/// Starts memcached with one thread, and returns when it answers.
-pub fn start_memcached(node: &Node) -> Result<()> {
-    let start = "memcached -d -u root -t 1 -l 0.0.0.0
-        until nc 127.0.0.1 11211 </dev/null; do sleep 0.1; done";
-    sh(node, start).map(drop)
+/// Loads the module of a service anew, with these parameters.
+pub fn reload(node: &Node, service: &str, parameters: &str) -> Result<()> {
+    let script =
+        format!("rmmod virgo_{service} && insmod /lib/virgo/virgo_{service}.ko {parameters}");
+    sh(node, &script).map(drop)
 }
 
-/// Ends it, and returns when its port is free.
-pub fn stop_memcached(node: &Node) -> Result<()> {
-    let stop = "killall memcached; while pidof memcached; do sleep 0.1; done";
-    sh(node, stop).map(drop)
+/// Starts peers by a shell script, and returns when something answers at each of the TCP ports.
+pub fn start(node: &Node, script: &str, ports: &[u16]) -> Result<()> {
+    let ports: Vec<_> = ports.iter().map(u16::to_string).collect();
+    let wait = format!(
+        "for port in {}; do
+            n=0; until nc 127.0.0.1 $port </dev/null >/dev/null; do
+                n=$((n + 1)); [ $n -lt 300 ] || {{ echo \"no answer at port $port\" >&2; exit 1; }}
+                sleep 0.1
+            done
+        done",
+        ports.join(" ")
+    );
+    sh(node, &format!("{script}\n{wait}")).map(drop)
+}
+
+/// Ends programs, and returns when they are gone.
+pub fn stop(node: &Node, programs: &str) -> Result<()> {
+    let script =
+        format!("killall {programs}; while pidof {programs} >/dev/null; do sleep 0.1; done");
+    sh(node, &script).map(drop)
+}
+
+/// Starts memcached with one thread.
+pub fn start_memcached(node: &Node) -> Result<()> {
+    start(node, "memcached -d -u root -t 1 -l 0.0.0.0", &[11211])
+}
+
+/// Starts NATS.
+pub fn start_nats(node: &Node) -> Result<()> {
+    start(
+        node,
+        "nats-server -a 0.0.0.0 -p 4222 >/dev/null 2>&1 &",
+        &[4222],
+    )
 }

@@ -86,7 +86,7 @@ struct Up {
     /// Processors of a node
     #[arg(long, value_name = "PROCESSORS")]
     smp: Option<u8>,
-    /// Memory of a node [default: 256, or 1024 with --debug]
+    /// Memory of a node [default: 256, or 512 with --icount, or 1024 with --debug]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
 }

@@ -348,7 +348,11 @@ fn create_disk(path: &Path, images: &Images) -> Result<()> {
         .and_then(|file| file.set_len(DISK_SIZE))
         .with_context(cannot)?;
     let mut mkfs = images.program("usr/sbin/mkfs.ext4");
-    let output = mkfs.arg("-q").arg(path).output().with_context(cannot)?;
+    let output = mkfs
+        .args(["-q", "-b", "4096"])
+        .arg(path)
+        .output()
+        .with_context(cannot)?;
     if !output.status.success() {
         bail!(
             "{}: {}",

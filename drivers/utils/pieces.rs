@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is too much for one request is done in several.
+
+use crate::buffer::Buffer;
+use kernel::{
+    prelude::*,
+    uaccess::UserPtr, //
+};
+
+/// Does `step` for `len` bytes of something that begins at `offset`, at most `max` at a time, until
+/// all is done or a step does less than it should. `step` is given where it is to begin, the bytes
+/// done before, and how many it is to do; it returns how many it did. Returns the bytes done; an
+/// error only if there were none.
+///
+/// # Errors
+///
+/// That of the first step; [`EINVAL`] if `offset` is too large for a number.
+pub fn for_each(
+    offset: u64,
+    len: usize,
+    max: usize,
+    mut step: impl FnMut(u64, usize, usize) -> Result<usize>,
+) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        let wanted = (len - done).min(max);
+        let at = offset.checked_add(done as u64).ok_or(EINVAL);
+        let n = match at.and_then(|at| step(at, done, wanted)) {
+            Ok(n) => n.min(wanted),
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => return Ok(done),
+        };
+        done += n;
+        if n < wanted || done == len {
+            return Ok(done);
+        }
+    }
+}
+
+/// As [`for_each`], for bytes that go from or to user memory at `data` by way of a buffer: `step`
+/// is given where it is to begin, the user address, and the part of the buffer.
+///
+/// # Errors
+///
+/// As for [`for_each`], and [`ENOMEM`].
+pub fn through_buffer(
+    data: UserPtr,
+    offset: u64,
+    len: usize,
+    max: usize,
+    mut step: impl FnMut(u64, UserPtr, &mut [u8]) -> Result<usize>,
+) -> Result<usize> {
+    let mut buffer = Buffer::new(len.min(max))?;
+    for_each(offset, len, max, |at, done, wanted| {
+        let part = buffer.bytes().get_mut(..wanted).ok_or(EINVAL)?;
+        step(at, data.wrapping_byte_add(done), part)
+    })
+}
