@@ -13,7 +13,6 @@ use crate::{
     },
     here,
     opened::OpenedFiles,
-    sessions::Sessions,
     there::There, //
 };
 use kernel::{
@@ -53,8 +52,6 @@ pub(crate) struct Cloudfs {
     pub(crate) others: Arc<Others>,
     /// Files of this node that others have open.
     pub(crate) opened: Pin<KBox<OpenedFiles>>,
-    /// Files that text sessions have open.
-    pub(crate) sessions: Pin<KBox<Sessions>>,
     /// Whether this node's own files are reached like another's.
     loopback: bool,
     /// How many files were open on each node when it last said so.
@@ -72,7 +69,6 @@ impl Cloudfs {
             others: Others::new(node.clone(), port)?,
             node,
             opened: KBox::pin_init(OpenedFiles::new(max_open), GFP_KERNEL)?,
-            sessions: KBox::pin_init(Sessions::new(), GFP_KERNEL)?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
         };

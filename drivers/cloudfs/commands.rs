@@ -5,7 +5,8 @@
 use crate::{
     cluster::Cloudfs,
     file::File,
-    paths, //
+    paths,
+    session_files::SessionFiles, //
 };
 use kernel::{
     prelude::*,
@@ -134,7 +135,8 @@ struct Request<'a> {
 impl<'a> Request<'a> {
     fn file(&self, number: &[u8]) -> Result<Arc<File>, Wrong> {
         let number = parse_u64(number).ok_or(EBADF)?;
-        Ok(self.this.sessions.get(self.caller.session, number)?)
+        let files: Option<&SessionFiles> = self.caller.attached.get();
+        Ok(files.and_then(|files| files.get(number)).ok_or(EBADF)?)
     }
 
     /// The path that is the only argument.
@@ -199,7 +201,8 @@ fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
         Some(flags) => this.open(request.user, &name, flags, 0o644, 0),
         None => this.open_as_original(request.user, &name),
     }?;
-    let number = this.sessions.add(request.caller.session, file)?;
+    let files = request.caller.attached.get_or(|_| SessionFiles::new())?;
+    let number = files.add(file)?;
     let digits = kernel::str::CString::try_from_fmt(fmt!("{number}"))?;
     Ok(reply.text(digits.to_bytes())?)
 }
@@ -240,8 +243,8 @@ fn close(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>)
         b"" => return Err(Wrong::Usage),
         fd => parse_u64(fd).ok_or(EBADF)?,
     };
-    let sessions = &request.this.sessions;
-    sessions.close(request.caller.session, number)?;
+    let files: Option<&SessionFiles> = request.caller.attached.get();
+    drop(files.and_then(|files| files.remove(number)).ok_or(EBADF)?);
     Ok(reply.text(b"closed")?)
 }
 

@@ -11,7 +11,7 @@ mod here;
 mod opened;
 mod paths;
 mod peer;
-mod sessions;
+mod session_files;
 mod there;
 
 use crate::{
@@ -67,10 +67,6 @@ impl Service for Cloudfs {
 
     fn client(&self) -> Option<&Client> {
         Some(&self.others.client)
-    }
-
-    fn session_ended(&self, session: u64) {
-        self.sessions.end(session);
     }
 
     fn undo(&self, op: u16, reply: &[u8]) {

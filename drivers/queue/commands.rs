@@ -21,10 +21,7 @@ use crate::{
     service::QueueService,
     subscriber::Subscriber, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 use linux::deadline::Deadline;
 use virgo_proto::{
     command::{
@@ -52,7 +49,6 @@ use virgo_utils::{
     Caller,
     Command,
     Failure,
-    Feed,
     Reply, //
 };
 
@@ -239,9 +235,7 @@ fn publish_how(
 
 /// The session's subscriber.
 fn subscriber<'a>(caller: &'a Caller<'_>) -> Result<&'a Subscriber, Failure> {
-    let feed = caller.attached.feed();
-    let subscriber = feed.and_then(|feed| feed.as_any().downcast_ref());
-    subscriber.ok_or(Failure::new(
+    caller.attached.get().ok_or(Failure::new(
         Errno::ESTALE,
         "this session has not subscribed",
     ))
@@ -252,12 +246,8 @@ fn subscriber_or_new<'a>(
     this: &QueueService,
     caller: &'a Caller<'_>,
 ) -> Result<&'a Subscriber, Failure> {
-    let feed = caller.attached.feed_or(|waker| {
-        let subscriber: Arc<dyn Feed> = Subscriber::new(this.queues.clone(), waker)?;
-        Ok(subscriber)
-    })?;
-    let subscriber = feed.as_any().downcast_ref();
-    Ok(subscriber.ok_or(Errno::EIO)?)
+    let new = |waker| Subscriber::new(this.queues.clone(), waker);
+    Ok(caller.attached.get_or(new)?)
 }
 
 /// What somebody wants to subscribe to.

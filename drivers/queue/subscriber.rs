@@ -13,7 +13,6 @@ use crate::{
         Shared, //
     }, //
 };
-use core::any::Any;
 use kernel::{
     prelude::*,
     sync::{
@@ -27,8 +26,8 @@ use kernel::{
 };
 use linux::waker::Waker;
 use virgo_utils::{
+    Attachment,
     Failure,
-    Feed,
     Reply, //
 };
 
@@ -253,7 +252,7 @@ fn write(id: u64, delivery: &Delivery, line: &mut Reply<'_>) -> Result<(), Failu
     line.bytes("data", message.data())
 }
 
-impl Feed for Subscriber {
+impl Attachment for Subscriber {
     fn next(&self, line: &mut Reply<'_>) -> Result<bool, Failure> {
         let mut inner = self.inner.lock();
         for _ in 0..inner.subscriptions.len() {
@@ -297,10 +296,6 @@ impl Feed for Subscriber {
 
     fn settle(&self) -> Result {
         self.queues.commit(self.place.load(Relaxed))
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
     }
 }
 

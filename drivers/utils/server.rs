@@ -82,8 +82,6 @@ pub(crate) struct Shared<S: Service> {
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// How often work of this server has run: nothing may make an idle node do anything.
     pub(crate) runs: Atomic<u64>,
-    /// Sessions so far.
-    begun: Atomic<u64>,
     #[pin]
     sessions: Mutex<Table<S>>,
 }
@@ -177,7 +175,6 @@ impl<S: Service> Shared<S> {
             queue,
             log,
             runs: Atomic::new(0),
-            begun: Atomic::new(0),
             sessions <- linux::new_mutex!(KVec::new(), "virgo_sessions"),
         }? Error))
     }
@@ -265,8 +262,7 @@ impl<S: Service> Admit for Arc<Hub<S>> {
     /// Begins a session, if the limits allow it. Of sessions that have not proven who they are
     /// the oldest makes room.
     fn admit(&self, stream: Stream) -> Result {
-        let number = self.begun.fetch_add(1, Relaxed);
-        let session = Session::new(self.clone(), number, &stream)?;
+        let session = Session::new(self.clone(), &stream)?;
         let session = KBox::pin_init(
             linux::new_watched!(self.queue.clone(), stream, session, "virgo_session"),
             GFP_KERNEL,

@@ -3,8 +3,8 @@
 //! What a service is: a port, commands, operations and state.
 
 use crate::{
+    attached::Attached,
     client::Client,
-    feed::Attached,
     output::Output,
     reply::{
         Failure,
@@ -52,10 +52,6 @@ pub trait Service: Send + Sync + Sized + 'static {
         Err(Failure::new(Errno::ENOSYS, "unknown command; try help"))
     }
 
-    /// A text session is over, and with it what it holds: no command of it comes any more. May
-    /// sleep.
-    fn session_ended(&self, _session: u64) {}
-
     /// Adds to the reply of the command `stats`. May sleep.
     fn stats(&self, _reply: &mut Reply<'_>) -> Result<(), Failure> {
         Ok(())
@@ -95,9 +91,7 @@ pub struct Caller<'a> {
     pub config: &'a Config,
     /// Where it comes from.
     pub from: Ipv4Addr,
-    /// Number of the session, never used again: what belongs to the session is found by it.
-    pub session: u64,
-    /// What belongs to its session.
+    /// What the session has of its own.
     pub attached: &'a Attached,
 }
 

@@ -105,8 +105,6 @@ enum Limit {
 /// One session. See [`Watcher`] for how it runs.
 pub(crate) struct Session<S: Service> {
     pub(crate) hub: Arc<Hub<S>>,
-    /// No other session of this server has it.
-    pub(crate) number: u64,
     /// Where the peer is.
     pub(crate) from: Ipv4Addr,
     inner: Pin<KBox<Inner>>,
@@ -140,15 +138,10 @@ impl Inner {
 }
 
 impl<S: Service> Session<S> {
-    pub(crate) fn new(hub: Arc<Hub<S>>, number: u64, stream: &Stream) -> Result<Self> {
+    pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
         let from = *stream.peer()?.ip();
         let inner = KBox::pin_init(Inner::new(), GFP_KERNEL)?;
-        Ok(Session {
-            hub,
-            number,
-            from,
-            inner,
-        })
+        Ok(Session { hub, from, inner })
     }
 
     /// Whether it can be dropped now.
@@ -294,12 +287,6 @@ impl<S: Service> Session<S> {
                 }
             }
         }
-    }
-}
-
-impl<S: Service> Drop for Session<S> {
-    fn drop(&mut self) {
-        self.hub.service.session_ended(self.number);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Text sessions: what people type into telnet.
 
 use crate::{
-    feed::Attached,
+    attached::Attached,
     input::Input,
     limits,
     reply::{
@@ -65,12 +65,12 @@ impl Text {
 
     /// Writes lines that nobody has asked for just now, if there are any.
     pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
-        let Some(feed) = self.attached.feed() else {
+        let Some(attachment) = self.attached.any() else {
             return Ok(());
         };
         while output.len() < PIECE {
             let mut line = Reply::new(output, self.json);
-            match feed.next(&mut line) {
+            match attachment.next(&mut line) {
                 Ok(false) => break,
                 Ok(true) => line.end(Ok(()))?,
                 Err(failure) => line.end(Err(failure))?,
@@ -81,7 +81,7 @@ impl Text {
 
     /// Makes true what the answers say that wait to be sent.
     pub(crate) fn settle(&self) -> Result {
-        self.attached.feed().map_or(Ok(()), |feed| feed.settle())
+        self.attached.any().map_or(Ok(()), |any| any.settle())
     }
 
     /// Carries out the lines at hand.
@@ -171,7 +171,6 @@ impl Text {
         let caller = Caller {
             config,
             from: session.from,
-            session: session.number,
             attached: &self.attached,
         };
         let mut reply = Reply::new(output, self.json);

@@ -8,13 +8,13 @@
 
 #![deny(missing_docs)]
 
+mod attached;
 mod backlog;
 pub mod buffer;
 mod client;
 mod destination;
 mod dial;
 mod exchange;
-mod feed;
 mod frames;
 pub mod functions;
 mod input;
@@ -34,6 +34,10 @@ pub mod table;
 mod text;
 mod user;
 
+pub use attached::{
+    Attached,
+    Attachment, //
+};
 pub use backlog::{
     Backlog,
     Chore, //
@@ -41,10 +45,6 @@ pub use backlog::{
 pub use client::{
     Client,
     Request, //
-};
-pub use feed::{
-    Attached,
-    Feed, //
 };
 pub use reply::{
     from_wire,

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a text session has of its own in a service: files, subscriptions.
+
+use crate::reply::{
+    Failure,
+    Reply, //
+};
+use core::any::Any;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        SetOnce, //
+    }, //
+};
+use linux::waker::Waker;
+
+/// What a service attaches to a text session. It is dropped with the session, in process context.
+///
+/// The methods are called by the session's work, never two at once, and may sleep.
+pub trait Attachment: Any + Send + Sync {
+    /// Writes the next line that the session gets without having asked for it. False if there is
+    /// none; the session's waker is to be called then, when there may be one.
+    ///
+    /// # Errors
+    ///
+    /// The session gets the failure instead of the line.
+    fn next(&self, _line: &mut Reply<'_>) -> Result<bool, Failure> {
+        Ok(false)
+    }
+
+    /// Called before answers are sent: makes true what they say.
+    ///
+    /// # Errors
+    ///
+    /// The session ends without the answers.
+    fn settle(&self) -> Result {
+        Ok(())
+    }
+}
+
+/// Place for the one thing that is attached to a text session.
+pub struct Attached {
+    waker: Waker,
+    attachment: SetOnce<Arc<dyn Attachment>>,
+}
+
+impl Attached {
+    pub(crate) fn new(waker: Waker) -> Self {
+        Attached {
+            waker,
+            attachment: SetOnce::new(),
+        }
+    }
+
+    pub(crate) fn any(&self) -> Option<&dyn Attachment> {
+        Some(&**self.attachment.as_ref()?)
+    }
+
+    /// What the session has, if it has it.
+    pub fn get<T: Attachment>(&self) -> Option<&T> {
+        let attachment: &dyn Any = self.any()?;
+        attachment.downcast_ref()
+    }
+
+    /// What the session has; if it has nothing, what `make` makes. It stays for the session's
+    /// life. A service attaches one type only.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub fn get_or<T: Attachment>(&self, make: impl FnOnce(Waker) -> Result<Arc<T>>) -> Result<&T> {
+        if self.attachment.as_ref().is_none() {
+            self.attachment.populate(make(self.waker.clone())?);
+        }
+        self.get().ok_or(EINVAL)
+    }
+}
