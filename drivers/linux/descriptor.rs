@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Objects of a module that programs hold by file descriptors: they are counted by
+//! Objects of a module that programs hold by file descriptors, and may poll: they are counted by
 //! `RLIMIT_NOFILE`, shared by fork, and gone with the last process that has one.
 //!
 //! C header: [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
 
-use crate::helpers;
+use crate::{
+    helpers,
+    wait::WaitQueue, //
+};
 use core::{
     marker::PhantomData,
     ops::Deref,
@@ -21,6 +24,20 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+
+/// An object whose descriptors programs can poll.
+pub trait Pollable: Send + Sync + 'static {
+    /// Whether they are readable. Does not sleep.
+    fn is_readable(&self) -> bool;
+
+    /// Who waits for that.
+    fn waiters(&self) -> &WaitQueue;
+}
+
+type Poll = unsafe extern "C" fn(
+    *mut bindings::file,
+    *mut bindings::poll_table_struct,
+) -> bindings::__poll_t;
 
 /// One kind of such objects.
 ///
@@ -45,8 +62,17 @@ impl<T: Send + Sync + 'static> Kind<T> {
     /// Objects of `module`, which must hold this in its state: it cannot be unloaded while there
     /// are any. Programs see `name` in `/proc`.
     pub fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
+        Self::with_poll(module, name, None)
+    }
+
+    fn with_poll(
+        module: &'static ThisModule,
+        name: &'static CStr,
+        poll: Option<Poll>,
+    ) -> impl PinInit<Self> {
         let operations = bindings::file_operations {
             owner: module.as_ptr(),
+            poll,
             release: Some(release::<T>),
             ..Default::default()
         };
@@ -134,6 +160,13 @@ impl<T: Send + Sync + 'static> Kind<T> {
     }
 }
 
+impl<T: Pollable> Kind<T> {
+    /// As [`Self::new`], for objects whose descriptors can be polled.
+    pub fn pollable(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
+        Self::with_poll(module, name, Some(poll::<T>))
+    }
+}
+
 /// An object while it is used; it stays, also if its descriptor is closed.
 pub struct Held<'a, T> {
     file: NonNull<bindings::file>,
@@ -164,4 +197,22 @@ unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut binding
     // SAFETY: By the invariant of `Kind` the file owns a `T`; nobody uses it any more.
     drop(unsafe { KBox::from_raw((*file).private_data.cast::<T>()) });
     0
+}
+
+/// # Safety
+///
+/// `file` is an open file of `Kind<T>`; `table` is what the kernel's poll passes.
+unsafe extern "C" fn poll<T: Pollable>(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
+    // SAFETY: By the invariant of `Kind` the file owns a `T`, shared as long as it is open.
+    let object = unsafe { &*(*file).private_data.cast::<T>() };
+    // SAFETY: File and table are valid by the caller's promise. The queue lives as long as the
+    // file, which the poll holds.
+    unsafe { helpers::virgo_poll_wait(file, object.waiters().as_ptr(), table) };
+    match object.is_readable() {
+        true => (bindings::POLLIN | bindings::POLLRDNORM) as bindings::__poll_t,
+        false => 0,
+    }
 }

@@ -3,7 +3,6 @@
  * Inline functions and macros of the kernel, made callable from Rust.
  */
 #include <crypto/utils.h>
-#include <linux/anon_inodes.h>
 #include <linux/crc32.h>
 #include <linux/cred.h>
 #include <linux/file.h>
@@ -340,29 +339,6 @@ bool virgo_module_pin(struct module *module)
 void virgo_module_unpin(struct module *module)
 {
 	module_put(module);
-}
-
-/* A descriptor with @fops and @data, closed on exec. */
-int virgo_anon_fd(const char *name, const struct file_operations *fops, void *data)
-{
-	return anon_inode_getfd(name, fops, data, O_RDWR | O_CLOEXEC);
-}
-
-/* The caller's open file @fd, if it is one with @fops. */
-struct file *virgo_file_get(int fd, const struct file_operations *fops)
-{
-	struct file *file = fget(fd);
-
-	if (file && file->f_op != fops) {
-		fput(file);
-		file = NULL;
-	}
-	return file;
-}
-
-void *virgo_file_data(struct file *file)
-{
-	return file->private_data;
 }
 
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,

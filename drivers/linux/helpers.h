@@ -104,9 +104,6 @@ void virgo_yield(void);
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);
 
-int virgo_anon_fd(const char *name, const struct file_operations *fops, void *data);
-struct file *virgo_file_get(int fd, const struct file_operations *fops);
-void *virgo_file_data(struct file *file);
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 		     struct poll_table_struct *table);
 

@@ -42,7 +42,6 @@ pub mod load;
 pub mod module;
 pub mod net;
 pub mod pages;
-pub mod poll;
 pub mod program;
 pub mod rwlock;
 pub mod user;

@@ -32,7 +32,10 @@ use linux::{
     bytes::Fill,
     calls::QueueCalls,
     deadline::Deadline,
-    poll::Descriptors,
+    descriptor::{
+        Held,
+        Kind, //
+    },
     user::{
         self,
         queue_op,
@@ -67,7 +70,7 @@ pub(crate) const NAMES: &[&str] = &[
 pub(crate) struct Calls {
     pub(crate) service: Arc<QueueService>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) descriptors: Pin<KBox<Descriptors<Handle>>>,
+    pub(crate) handles: Pin<KBox<Kind<Handle>>>,
 }
 
 /// A call, with its arguments read.
@@ -178,14 +181,14 @@ impl Call<'_> {
     }
 
     /// The caller's subscription, if it means one.
-    fn handle(&self) -> Result<Option<Arc<Handle>>> {
+    fn handle(&self) -> Result<Option<Held<'_, Handle>>> {
         if !self.name.is_empty() {
             return Ok(None);
         }
         if self.node != 0 {
             return Err(EINVAL);
         }
-        self.this.descriptors.as_ref().get(self.args.fd).map(Some)
+        self.this.handles.get(self.args.fd).map(Some)
     }
 
     fn message_at(&self, index: usize) -> UserPtr {
@@ -257,10 +260,8 @@ impl Call<'_> {
         let wish = Wish::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
         let channel = wish.channel(queues)?;
-        let handle = Handle::new(queues.clone(), channel.clone(), wish.acked);
-        let handle = handle.inspect_err(|_| queues.leave(&channel))?;
-        let descriptors = self.this.descriptors.as_ref();
-        descriptors.open(c"[virgo_queue]", handle)
+        let handle = Handle::new(queues.clone(), channel, wish.acked);
+        Ok(self.this.handles.install(handle, true)? as usize)
     }
 
     fn take(&self) -> Result<usize> {

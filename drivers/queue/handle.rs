@@ -9,12 +9,9 @@ use crate::{
         Shared, //
     }, //
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::sync::Arc;
 use linux::{
-    poll::Pollable,
+    descriptor::Pollable,
     wait::WaitQueue, //
 };
 
@@ -31,14 +28,13 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// A user of `channel`, which it is counted as already.
-    pub(crate) fn new(queues: Arc<Queues>, channel: Shared, acked: bool) -> Result<Arc<Self>> {
-        let handle = Handle {
+    pub(crate) fn new(queues: Arc<Queues>, channel: Shared, acked: bool) -> Self {
+        Handle {
             holder: queues.next_number(),
             queues,
             channel,
             acked,
-        };
-        Ok(Arc::new(handle, GFP_KERNEL)?)
+        }
     }
 }
 

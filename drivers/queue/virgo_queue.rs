@@ -39,7 +39,7 @@ use kernel::{
 };
 use linux::{
     calls::QueueRegistration as CallsRegistration,
-    poll::Descriptors,
+    descriptor::Kind,
     work::{
         Queue as WorkQueue,
         Task, //
@@ -150,7 +150,7 @@ impl kernel::InPlaceModule for Module {
             let calls = Calls {
                 service: service.clone(),
                 stats: stats.clone(),
-                descriptors: Descriptors::new(module)?,
+                handles: KBox::pin_init(Kind::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
             };
             let server = match module_parameters::reactor.value() {
                 0 => None,
