@@ -12,7 +12,13 @@ use linux::work::{
     Task, //
 };
 use virgo_config::Node;
-use virgo_proto::vuid::NodeId;
+use virgo_proto::{
+    cloudfs::{
+        Handle,
+        MAX_CLOSE, //
+    },
+    vuid::NodeId, //
+};
 use virgo_utils::{
     Backlog,
     Chore,
@@ -75,18 +81,24 @@ impl Chore for Closing {
     /// More than that stay open until this node restarts.
     const MAX: usize = 1 << 16;
 
+    const AT_ONCE: usize = MAX_CLOSE;
+
     fn node(remote: Remote) -> NodeId {
         remote.node
     }
 
-    fn attempt(&self, remote: Remote) -> bool {
+    fn attempt(&self, node: NodeId, remotes: &[Remote]) -> bool {
         let config = self.node.config();
         let there = There {
             client: &self.client,
             user: &User::of_text(&config),
-            node: remote.node,
+            node,
         };
-        let closed = there.close(remote.handle);
+        let mut handles = [Handle::ZERO; MAX_CLOSE];
+        for (handle, remote) in handles.iter_mut().zip(remotes) {
+            *handle = remote.handle.into();
+        }
+        let closed = there.close(handles.get(..remotes.len()).unwrap_or(&handles));
         !matches!(closed, Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM))
     }
 }

@@ -93,15 +93,11 @@ impl OpenedFiles {
         }
     }
 
-    /// Closes the file of this handle.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::get`].
-    pub(crate) fn close(&self, peer: Peer, handle: u64) -> Result {
-        self.get(peer, handle)?;
-        self.remove(handle);
-        Ok(())
+    /// Closes the file of this handle, if it is `peer`'s and open.
+    pub(crate) fn close(&self, peer: Peer, handle: u64) {
+        if self.get(peer, handle).is_ok() {
+            self.remove(handle);
+        }
     }
 
     /// Closes the file of a handle that was given out a moment ago.

@@ -13,6 +13,7 @@ use virgo_proto::cloudfs::{
     flag,
     op,
     open as flags,
+    Handle,
     HandleArgs,
     OpenArgs,
     OpenReply,
@@ -23,6 +24,7 @@ use virgo_proto::cloudfs::{
     TruncateArgs,
     WriteArgs,
     WriteReply,
+    MAX_CLOSE,
     MAX_DATA,
     MAX_PATH,
     MIN_ENTRIES, //
@@ -61,7 +63,7 @@ pub(crate) const OPERATIONS: &[Operation<Cloudfs>] = &[
         Repeat::Stored(|_| size_of::<OpenReply>()),
         open
     ),
-    operation!(CLOSE, "close", EMPTY, close),
+    operation!(CLOSE, "close", Repeat::Again, close),
     operation!(READ, "read", Repeat::Again, read),
     operation!(
         WRITE,
@@ -122,8 +124,14 @@ pub(crate) fn undo(this: &Cloudfs, op: u16, reply: &[u8]) {
 }
 
 fn close(this: &Cloudfs, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let args = HandleArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
-    this.opened.close(peer, args.handle.get())
+    let handles = <[Handle]>::ref_from_bytes(request).map_err(|_| EINVAL)?;
+    if handles.len() > MAX_CLOSE {
+        return Err(EMSGSIZE);
+    }
+    for handle in handles {
+        this.opened.close(peer, handle.get());
+    }
+    Ok(())
 }
 
 fn read(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {

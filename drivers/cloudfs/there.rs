@@ -12,6 +12,7 @@ use virgo_proto::{
     cloudfs::{
         flag,
         op,
+        Handle,
         HandleArgs,
         OpenArgs,
         OpenReply,
@@ -83,8 +84,9 @@ impl There<'_> {
         Ok((reply.handle.get(), reply.load.get()))
     }
 
-    pub(crate) fn close(&self, handle: u64) -> Result {
-        self.ask(op::CLOSE, handle_args(handle, 0).as_bytes(), b"", &mut [])?;
+    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files.
+    pub(crate) fn close(&self, handles: &[Handle]) -> Result {
+        self.ask(op::CLOSE, b"", handles.as_bytes(), &mut [])?;
         Ok(())
     }
 

@@ -44,14 +44,18 @@ impl Chore for Orphans {
     /// belonged to it.
     const MAX: usize = 1 << 16;
 
+    const AT_ONCE: usize = 1;
+
     fn node(orphan: Orphan) -> NodeId {
         Vuid::node_of(orphan.id)
     }
 
-    fn attempt(&self, orphan: Orphan) -> bool {
+    fn attempt(&self, _node: NodeId, orphans: &[Orphan]) -> bool {
+        let &[Orphan { id, uid }] = orphans else {
+            return true;
+        };
         let config = self.node.config();
         let deadline = Deadline::after_ms(config.deadline_ms);
-        let Orphan { id, uid } = orphan;
         let freed = match Vuid::open(id, &config.check) {
             Some(vuid) if vuid.node == config.me => self.pool.free(vuid),
             Some(vuid) => free_remote(&self.client, vuid.node, id, uid, 0, deadline),

@@ -5,7 +5,7 @@
 //! | op       | request body                      | reply body                        | repeated |
 //! |----------|-----------------------------------|-----------------------------------|----------|
 //! | Open     | [`OpenArgs`], the path            | [`OpenReply`]                     | stored reply |
-//! | Close    | [`HandleArgs`]                    | empty                             | stored reply |
+//! | Close    | [`Handle`]s                       | empty                             | done again |
 //! | Read     | [`ReadArgs`]                      | the bytes, shorter at the end     | done again |
 //! | Write    | [`WriteArgs`], the bytes          | [`WriteReply`]                    | stored reply |
 //! | Sync     | [`HandleArgs`]                    | empty                             | done again |
@@ -26,7 +26,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub mod op {
     /// Open or create a file.
     pub const OPEN: u16 = 1;
-    /// Close it.
+    /// Close some; those that are not open are passed over.
     pub const CLOSE: u16 = 2;
     /// Read bytes.
     pub const READ: u16 = 3;
@@ -87,6 +87,12 @@ pub mod flag {
 /// Most bytes of data in one Read or Write.
 pub const MAX_DATA: usize = 64 * 1024;
 
+/// What Open calls a file.
+pub type Handle = U64;
+
+/// Most files in one Close.
+pub const MAX_CLOSE: usize = 64;
+
 /// Most bytes of a path, without an end mark: PATH_MAX has room for its NUL.
 pub const MAX_PATH: usize = 4095;
 
@@ -105,7 +111,7 @@ pub struct OpenArgs {
 #[repr(C)]
 pub struct OpenReply {
     /// Names the open file to the node that has opened it.
-    pub handle: U64,
+    pub handle: Handle,
     /// Files that other nodes have open there.
     pub load: U64,
 }
@@ -115,7 +121,7 @@ pub struct OpenReply {
 #[repr(C)]
 pub struct HandleArgs {
     /// From Open.
-    pub handle: U64,
+    pub handle: Handle,
     /// [`flag`].
     pub flags: U32,
 }
@@ -125,7 +131,7 @@ pub struct HandleArgs {
 #[repr(C)]
 pub struct ReadArgs {
     /// From Open.
-    pub handle: U64,
+    pub handle: Handle,
     /// First byte.
     pub offset: U64,
     /// Bytes, at most [`MAX_DATA`].
@@ -137,7 +143,7 @@ pub struct ReadArgs {
 #[repr(C)]
 pub struct WriteArgs {
     /// From Open.
-    pub handle: U64,
+    pub handle: Handle,
     /// Where the first byte goes.
     pub offset: U64,
 }
@@ -155,7 +161,7 @@ pub struct WriteReply {
 #[repr(C)]
 pub struct TruncateArgs {
     /// From Open.
-    pub handle: U64,
+    pub handle: Handle,
     /// Bytes that the file has afterwards.
     pub size: U64,
 }

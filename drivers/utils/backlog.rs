@@ -27,11 +27,15 @@ pub trait Chore: Send + Sync + 'static {
     /// Most items that wait; more are forgotten.
     const MAX: usize;
 
+    /// Most items of one attempt.
+    const AT_ONCE: usize;
+
     /// The node that it concerns.
     fn node(item: Self::Item) -> NodeId;
 
-    /// Tries to do it. False if the node has to be tried again later. May sleep.
-    fn attempt(&self, item: Self::Item) -> bool;
+    /// Tries to do it with items of one node, at least one. False if they have to be tried again
+    /// later, because the node was not reached. May sleep.
+    fn attempt(&self, node: NodeId, items: &[Self::Item]) -> bool;
 }
 
 /// Items that wait. Its user holds it as a `Task<Backlog<_>>`; dropping that ends the work.
@@ -65,19 +69,23 @@ impl<C: Chore> Run for Backlog<C> {
     fn run(task: &Task<Self>) {
         // Taken out, so that those that come meanwhile find the list unlocked.
         let mut items = core::mem::take(&mut *task.waiting.lock());
-        let mut lost = 0;
-        items.retain(|&mut item| {
-            // One attempt for each node that does not answer, not one for each item.
-            let node = bit(C::node(item));
-            if lost & node != 0 {
-                return true;
+        // Those of a node together: there is one attempt for several of them, and none for the
+        // rest of a node that does not answer.
+        items.sort_unstable_by_key(|&item| C::node(item));
+        let (mut from, mut kept, mut lost) = (0, 0, 0);
+        while let Some(rest @ [first, ..]) = items.get(from..) {
+            let node = C::node(*first);
+            let same = rest.iter().take(C::AT_ONCE);
+            let count = same.take_while(|&&item| C::node(item) == node).count();
+            let batch = rest.get(..count).unwrap_or_default();
+            if lost & bit(node) != 0 || !task.chore.attempt(node, batch) {
+                lost |= bit(node);
+                items.copy_within(from..from + count, kept);
+                kept += count;
             }
-            let done = task.chore.attempt(item);
-            if !done {
-                lost |= node;
-            }
-            !done
-        });
+            from += count;
+        }
+        items.truncate(kept);
         if items.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 //! Descriptors: whose they are, how many there may be, and that they are closed with their holder.
 
 use crate::{
-    place::{Dir, errno, everywhere, is_open, open_here, other_node, this_node},
+    place::{Dir, PATIENCE, errno, everywhere, is_open, open_here, other_node, this_node},
     raw, tests,
 };
 use rustix::{
@@ -146,7 +146,7 @@ fn a_node_has_a_limit_and_others_do_not_notice() {
     );
     assert_eq!(errno(virgo::metadata(&dir.at("b"))), libc::ENOENT);
     drop(files);
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + PATIENCE;
     while let Err(error) = File::open(&name) {
         assert!(Instant::now() < end, "{error}");
         thread::sleep(Duration::from_millis(100));
