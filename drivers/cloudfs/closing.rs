@@ -87,7 +87,7 @@ impl Chore for Closing {
         remote.node
     }
 
-    fn attempt(&self, node: NodeId, remotes: &[Remote]) -> bool {
+    fn attempt(&self, node: NodeId, remotes: &[Remote]) -> Result {
         let config = self.node.config();
         let there = There {
             client: &self.client,
@@ -98,7 +98,6 @@ impl Chore for Closing {
         for (handle, remote) in handles.iter_mut().zip(remotes) {
             *handle = remote.handle.into();
         }
-        let closed = there.close(handles.get(..remotes.len()).unwrap_or(&handles));
-        !matches!(closed, Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM))
+        there.close(handles.get(..remotes.len()).unwrap_or(&handles))
     }
 }

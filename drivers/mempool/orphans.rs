@@ -44,23 +44,26 @@ impl Chore for Orphans {
     /// belonged to it.
     const MAX: usize = 1 << 16;
 
+    /// An error is of one orphan only.
     const AT_ONCE: usize = 1;
 
     fn node(orphan: Orphan) -> NodeId {
         Vuid::node_of(orphan.id)
     }
 
-    fn attempt(&self, _node: NodeId, orphans: &[Orphan]) -> bool {
-        let &[Orphan { id, uid }] = orphans else {
-            return true;
-        };
+    fn attempt(&self, _node: NodeId, orphans: &[Orphan]) -> Result {
+        orphans.iter().try_for_each(|orphan| self.free(orphan))
+    }
+}
+
+impl Orphans {
+    fn free(&self, &Orphan { id, uid }: &Orphan) -> Result {
         let config = self.node.config();
         let deadline = Deadline::after_ms(config.deadline_ms);
-        let freed = match Vuid::open(id, &config.check) {
+        match Vuid::open(id, &config.check) {
             Some(vuid) if vuid.node == config.me => self.pool.free(vuid),
             Some(vuid) => free_remote(&self.client, vuid.node, id, uid, 0, deadline),
             None => Ok(()),
-        };
-        !matches!(freed, Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM))
+        }
     }
 }

@@ -33,9 +33,13 @@ pub trait Chore: Send + Sync + 'static {
     /// The node that it concerns.
     fn node(item: Self::Item) -> NodeId;
 
-    /// Tries to do it with items of one node, at least one. False if they have to be tried again
-    /// later, because the node was not reached. May sleep.
-    fn attempt(&self, node: NodeId, items: &[Self::Item]) -> bool;
+    /// Tries to do it with items of one node, at least one. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EHOSTDOWN`], [`ETIMEDOUT`], [`ECONNRESET`] and [`ENOMEM`] have the node tried again later,
+    /// with all of these items; others mean that there is nothing to be done.
+    fn attempt(&self, node: NodeId, items: &[Self::Item]) -> Result;
 }
 
 /// Items that wait. Its user holds it as a `Task<Backlog<_>>`; dropping that ends the work.
@@ -78,7 +82,11 @@ impl<C: Chore> Run for Backlog<C> {
             let same = rest.iter().take(C::AT_ONCE);
             let count = same.take_while(|&&item| C::node(item) == node).count();
             let batch = rest.get(..count).unwrap_or_default();
-            if lost & bit(node) != 0 || !task.chore.attempt(node, batch) {
+            let attempt = match lost & bit(node) {
+                0 => task.chore.attempt(node, batch),
+                _ => Err(EHOSTDOWN),
+            };
+            if let Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM) = attempt {
                 lost |= bit(node);
                 items.copy_within(from..from + count, kept);
                 kept += count;
