@@ -19,19 +19,26 @@ pub const BENCH: Bench = Bench {
 /// What all of them share.
 const SHARED: &str = "/var/log/virgo_fs";
 
+/// Where small files are copied to, in the shared directory.
+const SMALL: &str = "bench.small";
+
 const NFS: &str = "NFS 4.2";
 const P9: &str = "9P, diod";
 
 fn instructions(node: &Node) -> Result<Vec<Row>> {
     let unit = "instructions";
     let here = measure(node, &format!("files {SHARED}"))?;
+    keep_in_memory(node)?;
     mount_peers(node, node)?;
-    let nfs = measure(node, "mounted-files /run/nfs")?;
-    let p9 = measure(node, "mounted-files /run/9p")?;
+    let mut nfs = measure(node, "mounted-files /run/nfs")?;
+    let mut p9 = measure(node, "mounted-files /run/9p")?;
+    nfs.extend(small_files(node, node, "mounted-small-files /run/nfs")?);
+    p9.extend(small_files(node, node, "mounted-small-files /run/9p")?);
     unmount_peers(node, node)?;
     reload(node, "cloudfs", "loopback=1")?;
-    let there = measure(node, &format!("files 1:{SHARED}"))?;
+    let mut there = measure(node, &format!("files 1:{SHARED}"))?;
     let open = measure(node, &format!("open-files 1:{SHARED}/bench.open"))?["open"];
+    there.extend(small_files(node, node, &format!("small-files 1:{SHARED}"))?);
     reload(node, "cloudfs", "")?;
     let random = there["random4k"];
     let [page, page_9p, large, large_9p, small, small_9p] = compare(unit, &there, &nfs, &p9);
@@ -54,17 +61,48 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
 }
 
 fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
+    keep_in_memory(server)?;
     mount_peers(client, server)?;
-    let virgo = format!("files {}:{SHARED}", server.number());
-    let [virgo, nfs, p9] = measure_in_turns(
+    let shared = format!("{}:{SHARED}", server.number());
+    let [mut virgo, mut nfs, mut p9] = measure_in_turns(
         client,
-        [&virgo, "mounted-files /run/nfs", "mounted-files /run/9p"],
+        [
+            &format!("files {shared}"),
+            "mounted-files /run/nfs",
+            "mounted-files /run/9p",
+        ],
     )?;
+    virgo.extend(small_files(
+        client,
+        server,
+        &format!("small-files {shared}"),
+    )?);
+    nfs.extend(small_files(client, server, "mounted-small-files /run/nfs")?);
+    p9.extend(small_files(client, server, "mounted-small-files /run/9p")?);
     let dead = dead(client, server)?;
     unmount_peers(client, server)?;
     let mut rows = Vec::from(compare("ns between two guests", &virgo, &nfs, &p9));
     rows.push(dead);
     Ok(rows)
+}
+
+/// Has the file system not write a file at once because it was emptied before: the disk is slow in
+/// its own way each time.
+fn keep_in_memory(server: &Node) -> Result<()> {
+    sh(
+        server,
+        &format!("mount -o remount,noauto_da_alloc {SHARED}"),
+    )
+    .map(drop)
+}
+
+/// Has small files copied to a new directory of the one that is measured.
+fn small_files(client: &Node, server: &Node, arguments: &str) -> Result<Figures> {
+    let directory = format!("{SHARED}/{SMALL}");
+    sh(server, &format!("mkdir -m 777 {directory}"))?;
+    let figures = measure(client, &format!("{arguments}/{SMALL}"))?;
+    sh(server, &format!("rm -r {directory}"))?;
+    Ok(figures)
 }
 
 /// How long a program waits for a node that does not answer.
