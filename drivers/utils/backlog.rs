@@ -73,15 +73,10 @@ impl<C: Chore> Run for Backlog<C> {
     fn run(task: &Task<Self>) {
         // Taken out, so that those that come meanwhile find the list unlocked.
         let mut items = core::mem::take(&mut *task.waiting.lock());
-        // Those of a node together: there is one attempt for several of them, and none for the
-        // rest of a node that does not answer.
-        items.sort_unstable_by_key(|&item| C::node(item));
         let (mut from, mut kept, mut lost) = (0, 0, 0);
-        while let Some(rest @ [first, ..]) = items.get(from..) {
-            let node = C::node(*first);
-            let same = rest.iter().take(C::AT_ONCE);
-            let count = same.take_while(|&&item| C::node(item) == node).count();
-            let batch = rest.get(..count).unwrap_or_default();
+        while let Some((node, batch)) = items.get_mut(from..).and_then(of_one_node::<C>) {
+            let count = batch.len();
+            // None for the rest of a node that does not answer.
             let attempt = match lost & bit(node) {
                 0 => task.chore.attempt(node, batch),
                 _ => Err(EHOSTDOWN),
@@ -107,4 +102,20 @@ impl<C: Chore> Run for Backlog<C> {
         drop(waiting);
         task.schedule_after_ms(RETRY_MS);
     }
+}
+
+/// Brings items of one node to the front, as many as go into one attempt.
+fn of_one_node<C: Chore>(items: &mut [C::Item]) -> Option<(NodeId, &[C::Item])> {
+    let node = C::node(*items.first()?);
+    let mut count = 1;
+    for at in 1..items.len() {
+        if count == C::AT_ONCE {
+            break;
+        }
+        if items.get(at).is_some_and(|&item| C::node(item) == node) {
+            items.swap(count, at);
+            count += 1;
+        }
+    }
+    Some((node, items.get(..count)?))
 }
