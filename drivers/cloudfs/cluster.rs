@@ -25,7 +25,10 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::crypto;
+use linux::{
+    crypto,
+    work::Queue, //
+};
 use virgo_config::Node;
 use virgo_proto::{
     balance::{
@@ -46,12 +49,17 @@ use virgo_proto::{
 };
 use virgo_utils::User;
 
+/// Files that are brought to the disk at a time.
+const SYNCING: c_int = 16;
+
 /// All state of the module.
 pub(crate) struct Cloudfs {
     pub(crate) node: Arc<Node>,
     pub(crate) others: Arc<Others>,
     /// Files of this node that others have open.
     pub(crate) opened: Pin<KBox<OpenedFiles>>,
+    /// Where files of this node are brought to the disk for others.
+    pub(crate) syncing: Arc<Queue>,
     /// Whether this node's own files are reached like another's.
     loopback: bool,
     /// How many files were open on each node when it last said so.
@@ -69,6 +77,7 @@ impl Cloudfs {
             others: Others::new(node.clone(), port)?,
             node,
             opened: KBox::pin_init(OpenedFiles::new(max_open), GFP_KERNEL)?,
+            syncing: Queue::unbound(c"virgo_syncing", SYNCING)?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
         };

@@ -168,7 +168,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     reply.put(answer.as_bytes())
 }
 
-fn sync(this: &Cloudfs, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let args = HandleArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let data_only = match args.flags.get() {
         0 => false,
@@ -176,7 +176,15 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Re
         _ => return Err(EINVAL),
     };
     let opened = this.opened.get(peer, args.handle.get())?;
-    opened.file.sync(data_only)
+    let reply = reply.defer()?;
+    // Other requests do not wait for the disk.
+    this.syncing
+        .spawn(move || match opened.file.sync(data_only) {
+            // Without memory for that, the reply is an error.
+            Ok(()) => drop(reply.answer(b"")),
+            Err(e) => reply.fail(e),
+        })?;
+    Ok(())
 }
 
 fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {

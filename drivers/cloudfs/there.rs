@@ -67,6 +67,7 @@ impl There<'_> {
             args,
             data,
             again,
+            deferred: false,
         };
         self.client
             .call(self.node, &request, reply, self.user.deadline)
@@ -116,6 +117,7 @@ impl There<'_> {
             args: args.as_bytes(),
             data: b"",
             again: true,
+            deferred: false,
         };
         self.client
             .call_to_user(self.node, &request, to, len, self.user.deadline)
@@ -136,12 +138,16 @@ impl There<'_> {
 
     pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
-        self.ask(
-            op::SYNC,
-            handle_args(handle, flags).as_bytes(),
-            b"",
-            &mut [],
-        )?;
+        let args = handle_args(handle, flags);
+        let request = Request {
+            op: op::SYNC,
+            args: args.as_bytes(),
+            data: b"",
+            again: true,
+            deferred: true,
+        };
+        let deadline = self.user.deadline;
+        self.client.call(self.node, &request, &mut [], deadline)?;
         Ok(())
     }
 

@@ -71,6 +71,7 @@ impl Run for Abandoned {
                 args: &key.to_le_bytes(),
                 data: b"",
                 again: true,
+                deferred: false,
             };
             // A node that is not reached ends the call at its deadline.
             let deadline = Deadline::after_ms(TELL_MS);

@@ -322,6 +322,7 @@ impl Pool {
             args: header.as_bytes(),
             data: &outcome.output,
             again: false,
+            deferred: false,
         };
         loop {
             let deadline = Deadline::after_ms(REPORT_MS);

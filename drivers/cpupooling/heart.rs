@@ -117,6 +117,7 @@ impl Run for Heart {
                 args: load.as_bytes(),
                 data: b"",
                 again: true,
+                deferred: false,
             };
             // Who is not reached finds out by himself.
             let deadline = Deadline::after_ms(TELL_MS);

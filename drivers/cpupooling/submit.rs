@@ -242,6 +242,7 @@ impl Cpupool {
             args: args.as_bytes(),
             data: b"",
             again: true,
+            deferred: false,
         };
         let mut answer = KVec::new();
         answer.put_zeros(count, GFP_KERNEL)?;
@@ -312,6 +313,7 @@ impl Cpupool {
             args: args.as_bytes(),
             data: &frame.calls,
             again: false,
+            deferred: false,
         };
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count);

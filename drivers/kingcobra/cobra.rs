@@ -195,8 +195,8 @@ impl Job {
     /// Tells who waits, if anybody does.
     fn give(&self, reply: &[u8]) {
         if let Some(to) = self.reply {
-            // It has gone, or its node has.
-            let _ = requests::answer(to, reply, self.deadline());
+            // It may have gone.
+            let _ = requests::answer(to, reply);
         }
     }
 

@@ -16,6 +16,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    alloc::AllocError,
     bindings,
     container_of,
     prelude::*,
@@ -90,6 +91,17 @@ impl Queue {
     {
         // SAFETY: By the invariant the queue is valid as long as `self`.
         unsafe { kernel::workqueue::Queue::from_raw(self.0.as_ptr()) }.enqueue(work)
+    }
+
+    /// Has `function` run as [`Self::enqueue`] does work. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// No memory; then `function` is dropped.
+    pub fn spawn(&self, function: impl FnOnce() + Send + 'static) -> Result<(), AllocError> {
+        // SAFETY: By the invariant the queue is valid as long as `self`.
+        let queue = unsafe { kernel::workqueue::Queue::from_raw(self.0.as_ptr()) };
+        queue.try_spawn(GFP_KERNEL, function)
     }
 
     /// Creates a queue for work that others wait for: it goes before other work. At most

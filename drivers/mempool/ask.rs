@@ -32,6 +32,7 @@ pub(crate) fn ask(
         data,
         // A node that has restarted has nothing left of what was done before.
         again: true,
+        deferred: false,
     };
     client.call(node, &request, reply, deadline)
 }

@@ -10,10 +10,14 @@
 //! - the same number is a repetition after a lost connection: it gets the same reply;
 //! - a smaller number is a ghost that the client gave up long ago: it is refused.
 //!
+//! A reply may be given later than other requests arrive: it is deferred. A repetition of such a
+//! request is not answered before.
+//!
 //! A client that gives up waiting says so with its next request in that slot (`taken` stays
 //! behind); the server then gets the reply back to undo what nobody will ever use.
 
 use crate::frame::RequestId;
+use core::mem;
 
 /// Requests that one client may have under way at one service.
 pub const SLOTS: usize = 32;
@@ -21,20 +25,32 @@ pub const SLOTS: usize = 32;
 /// What to do with a request that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Arrival<'a, R> {
-    /// Do it, then call [`Replies::finish`]. The client has given up what is in `abandoned`.
+    /// Do it, then call [`Replies::finish`] or [`Replies::defer`]. The client has given up what is
+    /// in `abandoned`.
     New {
         /// The stored reply that the client never took.
         abandoned: Option<R>,
     },
     /// It has been done; send this reply again.
     Again(&'a R),
+    /// It is being done; its reply will come.
+    Deferred,
     /// Refuse it: given up by the client, or no valid slot.
     Stale,
 }
 
 struct Slot<R> {
     seq: u64,
-    reply: Option<R>,
+    reply: Reply<R>,
+}
+
+/// The reply of the last request in a slot.
+enum Reply<R> {
+    /// Not there, or not stored.
+    None,
+    /// It comes later.
+    Deferred,
+    Stored(R),
 }
 
 /// The last request and reply of each slot of one client.
@@ -52,7 +68,7 @@ impl<R> Replies<R> {
             slots: [const {
                 Slot {
                     seq: 0,
-                    reply: None,
+                    reply: Reply::None,
                 }
             }; SLOTS],
         }
@@ -68,25 +84,54 @@ impl<R> Replies<R> {
             return Arrival::Stale;
         }
         if id.seq > slot.seq {
-            let old = slot.reply.take();
-            let abandoned = if slot.seq > taken { old } else { None };
+            let old = mem::replace(&mut slot.reply, Reply::None);
+            let abandoned = match old {
+                Reply::Stored(reply) if slot.seq > taken => Some(reply),
+                _ => None,
+            };
             slot.seq = id.seq;
             return Arrival::New { abandoned };
         }
         match &slot.reply {
-            Some(reply) => Arrival::Again(reply),
-            None => Arrival::New { abandoned: None },
+            Reply::Stored(reply) => Arrival::Again(reply),
+            Reply::Deferred => Arrival::Deferred,
+            Reply::None => Arrival::New { abandoned: None },
         }
+    }
+
+    /// The reply of the request that arrived last in `id`'s slot comes later, by
+    /// [`Self::finish_deferred`].
+    pub fn defer(&mut self, id: RequestId) {
+        if let Some(slot) = self.last(id) {
+            slot.reply = Reply::Deferred;
+        }
+    }
+
+    /// Stores a deferred reply, and returns it to be sent. `None` if nobody wants it any more.
+    pub fn finish_deferred(&mut self, id: RequestId, reply: R) -> Option<&R> {
+        let slot = self.last(id)?;
+        let Reply::Deferred = slot.reply else {
+            return None;
+        };
+        slot.reply = Reply::Stored(reply);
+        match &slot.reply {
+            Reply::Stored(reply) => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// The slot in which `id` is the request that arrived last.
+    fn last(&mut self, id: RequestId) -> Option<&mut Slot<R>> {
+        let slot = self.slots.get_mut(usize::from(id.slot))?;
+        (slot.seq == id.seq).then_some(slot)
     }
 
     /// Stores the reply of the request that arrived last in `id`'s slot.
     ///
     /// A reply to a request that is no longer the slot's last is dropped.
     pub fn finish(&mut self, id: RequestId, reply: R) {
-        if let Some(slot) = self.slots.get_mut(usize::from(id.slot)) {
-            if slot.seq == id.seq {
-                slot.reply = Some(reply);
-            }
+        if let Some(slot) = self.last(id) {
+            slot.reply = Reply::Stored(reply);
         }
     }
 }
@@ -142,19 +187,46 @@ mod tests {
         assert_eq!(r.arrive(id(0, 3), 0), Arrival::New { abandoned: None });
     }
 
+    #[test]
+    fn deferred_reply_comes_once_and_is_kept() {
+        let mut r = Replies::new();
+        let _ = r.arrive(id(0, 1), 0);
+        r.defer(id(0, 1));
+        assert_eq!(r.arrive(id(0, 1), 0), Arrival::Deferred);
+        assert_eq!(r.finish_deferred(id(0, 1), "late"), Some(&"late"));
+        assert_eq!(r.finish_deferred(id(0, 1), "later"), None);
+        assert_eq!(r.arrive(id(0, 1), 0), Arrival::Again(&"late"));
+    }
+
+    #[test]
+    fn deferred_reply_that_nobody_wants_is_dropped() {
+        let mut r = Replies::new();
+        let _ = r.arrive(id(0, 1), 0);
+        r.defer(id(0, 1));
+        assert_eq!(r.arrive(id(0, 2), 0), Arrival::New { abandoned: None });
+        r.defer(id(0, 1));
+        assert_eq!(r.finish_deferred(id(0, 1), "late"), None);
+        assert_eq!(r.finish_deferred(id(0, 2), "not deferred"), None);
+        assert_eq!(r.arrive(id(0, 2), 0), Arrival::New { abandoned: None });
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         /// The client starts a request, having taken (or not) the reply before.
         Send { slot: u8, took: bool },
-        /// The network delivers packet number `n` of those sent so far, perhaps again.
-        Deliver { n: usize },
+        /// The network delivers packet number `n` of those sent so far, perhaps again. What is new
+        /// is done at once, or `later`.
+        Deliver { n: usize, later: bool },
+        /// Deferred request number `n` of those so far is done.
+        Done { n: usize },
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         prop::collection::vec(
             prop_oneof![
                 (0..3u8, any::<bool>()).prop_map(|(slot, took)| Step::Send { slot, took }),
-                (0..100usize).prop_map(|n| Step::Deliver { n }),
+                (0..100usize, any::<bool>()).prop_map(|(n, later)| Step::Deliver { n, later }),
+                (0..100usize).prop_map(|n| Step::Done { n }),
             ],
             1..200,
         )
@@ -170,6 +242,7 @@ mod tests {
             let mut clients: HashMap<u8, (u64, u64)> = HashMap::new();
             let mut done: HashMap<(u8, u64), u32> = HashMap::new();
             let mut undone: HashMap<(u8, u64), u32> = HashMap::new();
+            let mut deferred = Vec::new();
             for step in steps {
                 match step {
                     Step::Send { slot, took } => {
@@ -181,7 +254,14 @@ mod tests {
                         *seq += 1;
                         sent.push((id(slot, *seq), *taken));
                     }
-                    Step::Deliver { n } if !sent.is_empty() => {
+                    Step::Done { n } if !deferred.is_empty() => {
+                        let rid: RequestId = deferred.swap_remove(n % deferred.len());
+                        if let Some(&reply) = server.finish_deferred(rid, (rid.slot, rid.seq)) {
+                            prop_assert_eq!(server.arrive(rid, 0), Arrival::Again(&reply));
+                        }
+                    }
+                    Step::Done { .. } => (),
+                    Step::Deliver { n, later } if !sent.is_empty() => {
                         let (rid, taken) = sent[n % sent.len()];
                         if let Arrival::New { abandoned } = server.arrive(rid, taken) {
                             if let Some((slot, seq)) = abandoned {
@@ -193,7 +273,13 @@ mod tests {
                             let times = done.entry((rid.slot, rid.seq)).or_default();
                             *times += 1;
                             prop_assert_eq!(*times, 1);
-                            server.finish(rid, (rid.slot, rid.seq));
+                            if later {
+                                server.defer(rid);
+                                deferred.push(rid);
+                                prop_assert_eq!(server.arrive(rid, taken), Arrival::Deferred);
+                            } else {
+                                server.finish(rid, (rid.slot, rid.seq));
+                            }
                         }
                     }
                     Step::Deliver { .. } => (),

@@ -299,7 +299,10 @@ impl Call<'_> {
         message.len = got.data.len() as u32;
         message.subject_len = got.subject.len() as u32;
         message.deliveries = got.deliveries;
-        message.flags = got.reply.map_or(0, |_| MESSAGE_REQUEST);
+        message.flags = match got.is_request {
+            true => MESSAGE_REQUEST,
+            false => 0,
+        };
         UserSlice::new(self.message_at(index), size_of::<Message>())
             .writer()
             .write(&message)
@@ -342,7 +345,7 @@ impl Call<'_> {
         };
         // Acknowledged also if nobody waits any more.
         self.done(message.id, None)?;
-        self.service().answer(to, data.bytes(), self.deadline)?;
+        self.service().queues.pending.answer(to, data.bytes())?;
         Ok(0)
     }
 }

@@ -408,7 +408,7 @@ fn reply(
         Err(EINVAL) => return Err(expected("nobody waits for a reply to this message")),
         to => to.map_err(explain)?,
     };
-    this.answer(to, data, deadline(caller)).map_err(explain)?;
+    this.queues.pending.answer(to, data).map_err(explain)?;
     out.text(b"OK")
 }
 

@@ -7,9 +7,10 @@ use crate::{
         Channel,
         How, //
     },
-    message::{
-        Parts,
-        ReplyTo, //
+    message::Parts,
+    pulls::{
+        Pull,
+        Pulls, //
     },
     service::QueueService, //
 };
@@ -17,22 +18,21 @@ use core::{
     mem::size_of,
     net::Ipv4Addr, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::prelude::*;
+use linux::deadline::Deadline;
 use virgo_proto::{
+    config::MAX_DEADLINE_MS,
     queue::wire::{
         op,
         AckArgs,
-        Entry,
+        AskArgs,
         Named,
         PublishArgs,
         PublishReply,
         PullArgs,
-        ReplyArgs,
         GIVE_BACK,
-        MAX_PULL, //
+        MAX_PULL,
+        MAX_WAIT_MS, //
     },
     vuid::NodeId, //
 };
@@ -76,10 +76,10 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
         run: ack,
     },
     Operation {
-        number: op::REPLY,
-        name: "reply",
+        number: op::ASK,
+        name: "ask",
         repeat: Repeat::Stored(|_| 0),
-        run: reply,
+        run: ask,
     },
 ];
 
@@ -116,14 +116,10 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     let (args, rest) = PublishArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let name_len = usize::from(args.name_len.get());
     let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
-    let wanted = args.reply.get();
     let parts = Parts {
         subject,
         data,
-        reply: (wanted != 0).then_some(ReplyTo {
-            node: peer.node,
-            id: wanted,
-        }),
+        reply: None,
         from: address(this, peer.node),
     };
     let how = How {
@@ -141,6 +137,29 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     reply.put(answer.as_bytes())
 }
 
+fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (args, rest) = AskArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let name_len = usize::from(args.name_len.get());
+    let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
+    let until = Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS));
+    let queues = &this.queues;
+    queues.pending.forget_late();
+    let reply_to = queues
+        .pending
+        .owe(queues.next_number(), reply.defer()?, until)?;
+    let parts = Parts {
+        subject,
+        data,
+        reply: Some(reply_to),
+        from: address(this, peer.node),
+    };
+    // Nothing may wait here: who asks tries again.
+    queues
+        .publish(&parts, How::PLAIN, None)
+        .and_then(|published| queues.commit(published.place))
+        .inspect_err(|_| queues.pending.forget(reply_to))
+}
+
 /// Bytes that a Pull asks for.
 fn longest_pull(request: &[u8]) -> usize {
     match PullArgs::read_from_prefix(request) {
@@ -151,46 +170,22 @@ fn longest_pull(request: &[u8]) -> usize {
 
 fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (args, name) = PullArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
-    let room = args.bytes.get() as usize;
-    if room > MAX_PULL as usize {
+    let wait_ms = args.wait_ms.get();
+    if args.bytes.get() > MAX_PULL || wait_ms > MAX_WAIT_MS {
         return Err(EINVAL);
     }
-    let channel = this.queues.find(name)?;
-    let (holder, mut used) = (holder(peer), 0);
-    for _ in 0..args.count.get() {
-        let Some(taken) = Channel::take(&channel, holder, false)? else {
-            break;
-        };
-        let message = &taken.item;
-        let size = size_of::<Entry>() + message.subject().len() + message.data().len();
-        if size > room - used {
-            Channel::give_back(&channel, holder, taken.seq, 0)?;
-            if used == 0 {
-                return Err(EMSGSIZE);
-            }
-            break;
-        }
-        used += size;
-        let to = message.reply.unwrap_or(ReplyTo { node: 0, id: 0 });
-        let entry = Entry {
-            seq: taken.seq.into(),
-            position: message.position.load(Relaxed).into(),
-            reply: to.id.into(),
-            deliveries: taken.deliveries.into(),
-            data_len: (message.data().len() as u32).into(),
-            name_len: (message.subject().len() as u16).into(),
-            reply_node: u16::from(to.node).into(),
-        };
-        let put = reply
-            .put(entry.as_bytes())
-            .and_then(|()| reply.put(message.subject()))
-            .and_then(|()| reply.put(message.data()));
-        if let Err(e) = put {
-            Channel::give_back(&channel, holder, taken.seq, 0)?;
-            return Err(e);
-        }
+    let pull = Pull {
+        channel: this.queues.find(name)?,
+        holder: holder(peer),
+        count: args.count.get(),
+        room: args.bytes.get() as usize,
+    };
+    let taken = pull.take(None)?;
+    if taken.is_empty() && wait_ms > 0 {
+        let until = Deadline::after_ms(wait_ms);
+        return Pulls::add(&this.pulls, pull, until, reply.defer()?);
     }
-    Ok(())
+    reply.put(&taken)
 }
 
 fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
@@ -204,9 +199,4 @@ fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -
         }
         _ => Err(EINVAL),
     }
-}
-
-fn reply(this: &QueueService, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (args, data) = ReplyArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
-    this.queues.pending.answer(args.id.get(), data)
 }

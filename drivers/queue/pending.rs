@@ -2,25 +2,35 @@
 
 //! Who waits for a reply.
 
+use crate::message::ReplyTo;
 use kernel::{
     prelude::*,
     sync::SpinLock, //
 };
 use linux::{
+    bytes::Fill,
     deadline::Deadline,
     wait::WaitQueue, //
 };
+use virgo_utils::Deferred;
 
 /// Requests that wait at a time.
 const MAX: usize = 4096;
 
-/// A request and its reply, once there is one.
 struct Entry {
     id: u64,
-    reply: Option<KVec<u8>>,
+    who: Who,
 }
 
-/// All who wait.
+enum Who {
+    /// A task of this node. The reply, once it is there.
+    Here(Option<KVec<u8>>),
+    /// Another node, until then.
+    There(Deferred, Deadline),
+}
+
+/// All who wait. Their list is locked for short; replies to other nodes are given outside of it,
+/// since that may sleep.
 #[pin_data]
 pub(crate) struct Pending {
     #[pin]
@@ -32,7 +42,7 @@ pub(crate) struct Pending {
 /// A place for a reply; nobody can reply any more when it is dropped.
 pub(crate) struct Place<'a> {
     pending: &'a Pending,
-    pub(crate) id: u64,
+    pub(crate) reply_to: ReplyTo,
 }
 
 impl Pending {
@@ -49,29 +59,75 @@ impl Pending {
     ///
     /// [`EUSERS`], [`ENOMEM`].
     pub(crate) fn open(&self, id: u64) -> Result<Place<'_>> {
+        let reply_to = self.add(id, Who::Here(None))?;
+        Ok(Place {
+            pending: self,
+            reply_to,
+        })
+    }
+
+    /// Owes another node the reply to the request that is called `id` from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`], [`ENOMEM`].
+    pub(crate) fn owe(&self, id: u64, reply: Deferred, until: Deadline) -> Result<ReplyTo> {
+        self.add(id, Who::There(reply, until))
+    }
+
+    fn add(&self, id: u64, who: Who) -> Result<ReplyTo> {
+        let entry = Entry { id, who };
+        // Goes before the entry, whose end may sleep if it is refused.
         let mut entries = self.entries.lock();
         if entries.len() >= MAX {
             return Err(EUSERS);
         }
-        entries.push(Entry { id, reply: None }, GFP_ATOMIC)?;
-        Ok(Place { pending: self, id })
+        entries.reserve(1, GFP_ATOMIC)?;
+        let full = entries.push_within_capacity(entry);
+        drop(entries);
+        drop(full);
+        Ok(ReplyTo(id))
     }
 
-    /// Gives the reply to request `id`.
+    /// Gives a reply. May sleep.
     ///
     /// # Errors
     ///
-    /// [`ESRCH`] if nobody waits for it (any more); [`ENOMEM`].
-    pub(crate) fn answer(&self, id: u64, data: &[u8]) -> Result {
-        let mut reply = KVec::with_capacity(data.len(), GFP_KERNEL)?;
-        reply.extend_from_slice(data, GFP_KERNEL)?;
+    /// [`ESRCH`] if nobody waits for it (any more); [`EMSGSIZE`], [`ENOMEM`].
+    pub(crate) fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {
+        let there = self.take(|entry| entry.id == to.0 && matches!(entry.who, Who::There(..)));
+        if let Some(Who::There(reply, _)) = there {
+            return reply.answer(data);
+        }
+        let mut copy = KVec::new();
+        copy.put_bytes(data, GFP_KERNEL)?;
         let mut entries = self.entries.lock();
-        let mut entries_with = entries.iter_mut();
-        let entry = entries_with.find(|entry| entry.id == id && entry.reply.is_none());
-        entry.ok_or(ESRCH)?.reply = Some(reply);
+        let entry = entries.iter_mut().find(|entry| entry.id == to.0);
+        match entry.map(|entry| &mut entry.who) {
+            Some(Who::Here(reply @ None)) => *reply = Some(copy),
+            _ => return Err(ESRCH),
+        }
         drop(entries);
         self.answered.wake_all();
         Ok(())
+    }
+
+    /// Nobody waits for this reply any more. May sleep.
+    pub(crate) fn forget(&self, to: ReplyTo) {
+        drop(self.take(|entry| entry.id == to.0));
+    }
+
+    /// Other nodes whose time is over do not wait any more. May sleep.
+    pub(crate) fn forget_late(&self) {
+        let late = |entry: &Entry| matches!(&entry.who, Who::There(_, until) if until.passed());
+        while self.take(late).is_some() {}
+    }
+
+    /// Removes the first entry of this kind.
+    fn take(&self, wanted: impl FnMut(&Entry) -> bool) -> Option<Who> {
+        let mut entries = self.entries.lock();
+        let at = entries.iter().position(wanted)?;
+        Some(entries.remove(at).ok()?.who)
     }
 }
 
@@ -84,8 +140,11 @@ impl Place<'_> {
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<KVec<u8>> {
         let reply = self.pending.answered.wait(deadline, || {
             let mut entries = self.pending.entries.lock();
-            let mut entries_with = entries.iter_mut();
-            entries_with.find(|entry| entry.id == self.id)?.reply.take()
+            let entry = entries.iter_mut().find(|entry| entry.id == self.reply_to.0);
+            match &mut entry?.who {
+                Who::Here(reply) => reply.take(),
+                Who::There(..) => None,
+            }
         })?;
         reply.ok_or(ETIMEDOUT)
     }
@@ -93,10 +152,6 @@ impl Place<'_> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut entries = self.pending.entries.lock();
-        let at = entries.iter().position(|entry| entry.id == self.id);
-        let removed = at.map(|at| entries.remove(at));
-        drop(entries);
-        drop(removed);
+        self.pending.forget(self.reply_to);
     }
 }

@@ -32,14 +32,16 @@ use virgo_proto::{
         wire::{
             op,
             AckArgs,
+            AskArgs,
             Entry,
             Named,
             PublishArgs,
             PublishReply,
             PullArgs,
-            ReplyArgs,
             GIVE_BACK,
-            MAX_PULL, //
+            MAX_PULL,
+            MAX_WAIT_MS,
+            REQUEST, //
         },
         MAX_NAME, //
     },
@@ -53,8 +55,12 @@ use virgo_utils::{
 /// Who has what programs of this node have taken by name.
 const PROGRAMS: u64 = (1 << 63) - 1;
 
-/// The longest time between two looks at another node's queue, in milliseconds.
-const LOOK_MS: i64 = 50;
+/// The longest time between two attempts to publish to a full queue of another node, in milliseconds.
+const PAUSE_MS: i64 = 50;
+
+/// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
+/// is less: so that nothing is taken for a puller that has given up.
+const AHEAD_MS: u32 = 100;
 
 /// A message that was taken, wherever it was.
 pub(crate) struct Got<'a> {
@@ -63,8 +69,8 @@ pub(crate) struct Got<'a> {
     pub(crate) deliveries: u32,
     pub(crate) subject: &'a [u8],
     pub(crate) data: &'a [u8],
-    /// Who wants a reply.
-    pub(crate) reply: Option<ReplyTo>,
+    /// Whether somebody waits for a reply.
+    pub(crate) is_request: bool,
 }
 
 /// Waits a little longer each time.
@@ -81,8 +87,24 @@ impl Pause {
             return false;
         }
         fsleep(Delta::from_millis(self.0));
-        self.0 = (self.0 * 2).min(LOOK_MS);
+        self.0 = (self.0 * 2).min(PAUSE_MS);
         true
+    }
+
+    /// Does `attempt` until it does not say [`EAGAIN`] any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`], and those of `attempt`.
+    fn until<T>(deadline: Deadline, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let mut pause = Self::new();
+        loop {
+            match attempt() {
+                Err(EAGAIN) if pause.next(deadline) => (),
+                Err(EAGAIN) => return Err(ETIMEDOUT),
+                result => return result,
+            }
+        }
     }
 }
 
@@ -111,6 +133,7 @@ impl QueueService {
             args,
             data,
             again: false,
+            deferred: false,
         };
         self.client.call(node, &request, reply, deadline)
     }
@@ -159,7 +182,7 @@ impl QueueService {
     }
 
     /// Publishes a message; waits for room if that is the queue's way. In a durable queue of this
-    /// node it still has to be committed. May sleep.
+    /// node it still has to be committed. A reply is not waited for. May sleep.
     ///
     /// # Errors
     ///
@@ -175,7 +198,6 @@ impl QueueService {
             return self.queues.publish(parts, how, Some(deadline));
         };
         let args = PublishArgs {
-            reply: parts.reply.map_or(0, |to| to.id).into(),
             delay_ms: how.delay_ms.into(),
             name_len: (parts.subject.len() as u16).into(),
             priority: how.priority,
@@ -183,18 +205,10 @@ impl QueueService {
         };
         let data = join(parts.subject, parts.data)?;
         let mut answer = [0; size_of::<PublishReply>()];
-        let mut pause = Pause::new();
-        loop {
+        Pause::until(deadline, || {
             let args = args.as_bytes();
-            match self.call(node, op::PUBLISH, args, &data, &mut answer, deadline) {
-                Err(EAGAIN) if pause.next(deadline) => (),
-                Err(EAGAIN) => return Err(ETIMEDOUT),
-                result => {
-                    result?;
-                    break;
-                }
-            }
-        }
+            self.call(node, op::PUBLISH, args, &data, &mut answer, deadline)
+        })?;
         let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
         Ok(Published {
             position: reply.position.get(),
@@ -215,34 +229,46 @@ impl QueueService {
         parts: &Parts<'_>,
         deadline: Deadline,
     ) -> Result<KVec<u8>> {
+        if let Some(node) = self.other(node) {
+            return self.ask(node, parts, deadline);
+        }
         let place = self.queues.pending.open(self.queues.next_number())?;
-        let reply = ReplyTo {
-            node: self.queues.node.config().me,
-            id: place.id,
-        };
         let parts = Parts {
-            reply: Some(reply),
+            reply: Some(place.reply_to),
             ..*parts
         };
-        let published = self.publish_on(node, &parts, How::PLAIN, deadline)?;
+        let published = self.queues.publish(&parts, How::PLAIN, Some(deadline))?;
         self.queues.commit(published.place)?;
         place.wait(deadline)
     }
 
-    /// Gives the reply to a request. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// [`ESRCH`] if nobody waits for it (any more); [`ENOMEM`]; those of the network.
-    pub(crate) fn answer(&self, to: ReplyTo, data: &[u8], deadline: Deadline) -> Result {
-        match self.other(to.node) {
-            None => self.queues.pending.answer(to.id, data),
-            Some(node) => {
-                let args = ReplyArgs { id: to.id.into() };
-                self.call(node, op::REPLY, args.as_bytes(), data, &mut [], deadline)?;
-                Ok(())
-            }
-        }
+    /// As [`Self::request_on`], for another node.
+    fn ask(&self, node: NodeId, parts: &Parts<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+        let data = join(parts.subject, parts.data)?;
+        Pause::until(deadline, || {
+            let args = AskArgs {
+                timeout_ms: deadline.left_ms().into(),
+                name_len: (parts.subject.len() as u16).into(),
+                reserved: 0.into(),
+            };
+            let request = Request {
+                op: op::ASK,
+                args: args.as_bytes(),
+                data: &data,
+                again: false,
+                deferred: true,
+            };
+            let mut reply = Err(EPROTO);
+            self.client
+                .call_with(node, &request, deadline, &mut |body| {
+                    let mut copy = KVec::new();
+                    reply = copy
+                        .put_bytes(body, GFP_KERNEL)
+                        .map_err(Error::from)
+                        .map(|()| copy);
+                })?;
+            reply
+        })
     }
 
     /// Takes up to `count` messages of the queue `name`, at least one, and shows each to `give`;
@@ -266,17 +292,25 @@ impl QueueService {
         };
         let mut bytes = KVVec::new();
         bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL)?;
-        let args = PullArgs {
-            count: count.into(),
-            bytes: MAX_PULL.into(),
-        };
-        let mut pause = Pause::new();
         loop {
-            let len = self.call(node, op::PULL, args.as_bytes(), name, &mut bytes, deadline)?;
+            let left = deadline.left_ms();
+            let args = PullArgs {
+                count: count.into(),
+                bytes: MAX_PULL.into(),
+                wait_ms: (left - AHEAD_MS.min(left / 4)).min(MAX_WAIT_MS).into(),
+            };
+            let request = Request {
+                op: op::PULL,
+                args: args.as_bytes(),
+                data: name,
+                again: false,
+                deferred: true,
+            };
+            let len = self.client.call(node, &request, &mut bytes, deadline)?;
             if len == 0 {
-                match pause.next(deadline) {
-                    true => continue,
-                    false => return Err(ETIMEDOUT),
+                match deadline.passed() {
+                    true => return Err(ETIMEDOUT),
+                    false => continue,
                 }
             }
             let mut rest = bytes.get(..len).ok_or(EPROTO)?;
@@ -355,20 +389,13 @@ fn entry(bytes: &[u8]) -> Option<(Got<'_>, &[u8])> {
     let (entry, rest) = Entry::read_from_prefix(bytes).ok()?;
     let (subject, rest) = rest.split_at_checked(entry.name_len.get().into())?;
     let (data, rest) = rest.split_at_checked(entry.data_len.get() as usize)?;
-    let reply = match entry.reply.get() {
-        0 => None,
-        id => Some(ReplyTo {
-            node: NodeId::try_from(entry.reply_node.get()).ok()?,
-            id,
-        }),
-    };
     let got = Got {
         id: entry.seq.get(),
         position: entry.position.get(),
         deliveries: entry.deliveries.get(),
         subject,
         data,
-        reply,
+        is_request: entry.flags.get() & REQUEST != 0,
     };
     Some((got, rest))
 }
@@ -401,7 +428,7 @@ pub(crate) fn take_here(
             deliveries: taken.deliveries,
             subject: message.subject(),
             data: message.data(),
-            reply: message.reply,
+            is_request: message.reply.is_some(),
         });
         match result {
             Ok(()) if acked => Channel::ack(channel, holder, taken.seq)?,

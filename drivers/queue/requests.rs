@@ -133,8 +133,8 @@ impl RequestQueue for Requests {
         self.service.request_on(0, &parts(name, request), deadline)
     }
 
-    fn answer(&self, to: ReplyTo, data: &[u8], deadline: Deadline) -> Result {
-        self.service.answer(to, data, deadline)
+    fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {
+        self.service.queues.pending.answer(to, data)
     }
 
     fn push(&self, request: &Request<'_>) -> Result {

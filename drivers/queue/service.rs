@@ -7,6 +7,7 @@ use crate::{
     channel::Channel,
     commands,
     peer,
+    pulls::Pulls,
     queues::Queues, //
 };
 use core::net::Ipv4Addr;
@@ -15,6 +16,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+use linux::work::Task;
 use virgo_utils::{
     Caller,
     Client,
@@ -28,6 +30,7 @@ use virgo_utils::{
 
 /// The state of the service.
 pub(crate) struct QueueService {
+    pub(crate) pulls: Arc<Task<Pulls>>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) client: Arc<Client>,
     /// This node is reached like another, for measurements.

@@ -11,6 +11,7 @@ mod log;
 mod message;
 mod peer;
 mod pending;
+mod pulls;
 mod push;
 mod queues;
 mod recovery;
@@ -22,6 +23,7 @@ mod subscriber;
 use crate::{
     calls::Calls,
     log::Log,
+    pulls::Pulls,
     queues::{
         Bounds,
         Queues,
@@ -138,6 +140,7 @@ impl kernel::InPlaceModule for Module {
             };
             let client = Arc::pin_init(Client::new(node, QueueService::PORT), GFP_KERNEL)?;
             let service = QueueService {
+                pulls: Pulls::new(&queues.work)?,
                 queues,
                 client,
                 loopback: module_parameters::loopback.value() != 0,

@@ -39,6 +39,8 @@ pub struct Request<'a> {
     pub data: &'a [u8],
     /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
+    /// Whether the reply may be deferred, so that silence says nothing about the node.
+    pub deferred: bool,
 }
 
 /// Reaches one service on all nodes: one connection to each, made when it is needed.

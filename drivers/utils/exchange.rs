@@ -9,6 +9,9 @@
 //! A request occupies a slot (see [`virgo_proto::slots`]). When the connection breaks, the tasks
 //! concerned connect again and repeat their requests under the same numbers; the server knows
 //! what it has done already.
+//!
+//! Requests whose replies may be deferred get half of the slots, so that however long they wait, the
+//! others do not.
 
 use crate::{
     client::Request,
@@ -28,12 +31,15 @@ use linux::{
     bytes::Fill,
     deadline::Deadline, //
 };
-use virgo_proto::frame::{
-    Header,
-    Kind,
-    RequestId,
-    HEADER_LEN,
-    MAX_BODY, //
+use virgo_proto::{
+    frame::{
+        Header,
+        Kind,
+        RequestId,
+        HEADER_LEN,
+        MAX_BODY, //
+    },
+    slots::SLOTS, //
 };
 
 /// Bytes of arguments that a request can have.
@@ -41,6 +47,9 @@ const MAX_ARGS: usize = 32;
 
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
+
+/// Slots for requests whose replies may be deferred.
+const MAX_DEFERRED: usize = SLOTS / 2;
 
 impl Link {
     /// See [`Client::call_with`](crate::Client::call_with).
@@ -53,7 +62,7 @@ impl Link {
         if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
             return Err(EMSGSIZE);
         }
-        let (mut ticket, mut turn) = self.enter(deadline)?;
+        let (mut ticket, mut turn) = self.enter(request.deferred, deadline)?;
         let mut sent_to = None;
         loop {
             let connection = match turn.take() {
@@ -96,13 +105,17 @@ impl Link {
     }
 
     /// Waits for a free slot and occupies it; also takes the turn to send, if it is free now.
-    fn enter(&self, deadline: Deadline) -> Result<(Ticket<'_>, Option<Connection>)> {
+    fn enter(
+        &self,
+        deferred: bool,
+        deadline: Deadline,
+    ) -> Result<(Ticket<'_>, Option<Connection>)> {
         let entered = self.changed.wait(deadline, || {
             let mut state = self.state.lock();
             if state.stopped {
                 return Some(Err(ESHUTDOWN));
             }
-            let (id, taken) = state.occupy()?;
+            let (id, taken) = state.occupy(deferred)?;
             Some(Ok((id, taken, state.turn())))
         })?;
         let (id, taken, turn) = entered.ok_or(ETIMEDOUT)??;
@@ -110,6 +123,7 @@ impl Link {
             link: self,
             id,
             taken,
+            deferred,
             left: false,
         };
         Ok((ticket, turn))
@@ -146,7 +160,7 @@ impl Link {
             return Err(e);
         }
         let mut state = self.state.lock();
-        let receiver = state.sent(connection.serial);
+        let receiver = state.sent(connection.serial, !request.deferred);
         let alone = state.calls == 1;
         drop(state);
         if !alone {
@@ -322,7 +336,10 @@ impl State {
     /// whose reply was taken.
     ///
     /// A slot whose last reply was given up comes first: that tells the server.
-    fn occupy(&mut self) -> Option<(RequestId, u64)> {
+    fn occupy(&mut self, deferred: bool) -> Option<(RequestId, u64)> {
+        if deferred && self.deferred >= MAX_DEFERRED {
+            return None;
+        }
         let free = |slot: &Slot| !slot.busy;
         let given_up = |slot: &Slot| free(slot) && slot.seq != slot.taken;
         let at = if self.given_up > 0 {
@@ -336,6 +353,7 @@ impl State {
         slot.seq += 1;
         slot.reply = None;
         self.calls += 1;
+        self.deferred += usize::from(deferred);
         let id = RequestId {
             // There are fewer slots than that.
             slot: at as u8,
@@ -355,6 +373,7 @@ impl State {
     fn leave(&mut self, ticket: &mut Ticket<'_>) -> Option<Answer> {
         ticket.left = true;
         self.calls -= 1;
+        self.deferred -= usize::from(ticket.deferred);
         let slot = self.slots.get_mut(usize::from(ticket.id.slot))?;
         slot.busy = false;
         if slot.seq != slot.taken {
@@ -376,6 +395,8 @@ struct Ticket<'a> {
     link: &'a Link,
     id: RequestId,
     taken: u64,
+    /// It counts as one whose reply may be deferred.
+    deferred: bool,
     /// The slot is free already.
     left: bool,
 }

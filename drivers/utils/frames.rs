@@ -30,7 +30,8 @@ use kernel::{
 use linux::{
     bytes::Fill,
     crypto,
-    pages::Pages, //
+    pages::Pages,
+    waker::Waker, //
 };
 use virgo_proto::{
     errno::Errno,
@@ -113,7 +114,7 @@ impl Handshake {
         session: &Session<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Frames, Next>> {
+    ) -> Result<Result<Arc<Life>, Next>> {
         let (header, body) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
             Frame::Whole(header, body) => (header, body),
             Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
@@ -128,9 +129,9 @@ impl Handshake {
             _ => Err(Errno::EPROTO),
         };
         match step {
-            Ok(frames) => {
+            Ok(life) => {
                 input.consume(used);
-                Ok(frames.ok_or(Next::Work))
+                Ok(life.ok_or(Next::Work))
             }
             Err(errno) => self.refuse(session, errno, output),
         }
@@ -141,7 +142,7 @@ impl Handshake {
         session: &Session<S>,
         errno: Errno,
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Frames, Next>> {
+    ) -> Result<Result<Arc<Life>, Next>> {
         if session.hub.log.pass() {
             let name = errno.name();
             pr_warn!("port {}: {:?} refused: {name}\n", S::PORT, session.from);
@@ -155,7 +156,7 @@ impl Handshake {
         session: &Session<S>,
         body: &[u8],
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Option<Frames>, Errno>> {
+    ) -> Result<Result<Option<Arc<Life>>, Errno>> {
         let Some(hello) = Hello::parse(body) else {
             return Ok(Err(Errno::EPROTO));
         };
@@ -186,7 +187,7 @@ fn proof<S: Service>(
     challenge: &Hello,
     body: &[u8],
     output: &mut KVVec<u8>,
-) -> Result<Result<Option<Frames>, Errno>> {
+) -> Result<Result<Option<Arc<Life>>, Errno>> {
     let config = session.hub.node.config();
     let mac = |side| match &config.key {
         Some(key) => crypto::hmac_sha256(key, &transcript(side, hello, challenge)),
@@ -208,15 +209,48 @@ fn proof<S: Service>(
         .peers
         .life(peer, || service.peer_restarted(peer))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
-    Ok(Ok(Some(Frames { life })))
+    Ok(Ok(Some(life)))
 }
 
 /// A known node's requests.
 pub(crate) struct Frames {
     life: Arc<Life>,
+    /// Runs this session's work.
+    waker: Waker,
 }
 
 impl Frames {
+    /// From now on this session sends the peer's deferred replies. Those that have come before are
+    /// sent when their requests are repeated.
+    pub(crate) fn new(life: Arc<Life>, waker: Waker) -> Self {
+        let mut replies = life.replies.lock();
+        life.outbox.attach(waker.clone());
+        while let Some((id, reply)) = life.outbox.next(&waker) {
+            replies.finish_deferred(id, reply);
+        }
+        drop(replies);
+        Frames { life, waker }
+    }
+
+    /// Writes deferred replies that have come.
+    pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
+        if !self.life.outbox.is_filled() {
+            return Ok(());
+        }
+        // Held from taking a reply until it is stored: a repetition of its request by another
+        // session comes before, and is not answered, or after.
+        let mut replies = self.life.replies.lock();
+        while output.len() < PIECE {
+            let Some((id, reply)) = self.life.outbox.next(&self.waker) else {
+                break;
+            };
+            if let Some(reply) = replies.finish_deferred(id, reply) {
+                output.put_bytes(reply, GFP_KERNEL)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Carries out the requests at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
@@ -275,6 +309,7 @@ impl Frames {
                 output.bytes.put_bytes(reply, GFP_KERNEL)?;
                 return Ok(());
             }
+            Arrival::Deferred => return Ok(()),
             Arrival::Stale => {
                 return finish(header, output, output.bytes.len(), Err(Errno::EALREADY));
             }
@@ -304,10 +339,15 @@ impl Frames {
             .hub
             .stats
             .count(S::COMMANDS.len() + index, || {
-                run(operation, service, self.life.peer, body, output)
+                run(operation, service, &self.life, header, body, output)
             })
             .map_err(to_wire);
-        finish(header, output, start, result)?;
+        if let Ok(After::Deferred) = result {
+            output.bytes.truncate(start);
+            replies.defer(header.id);
+            return Ok(());
+        }
+        finish(header, output, start, result.map(drop))?;
         if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
             // Fits unless the operation writes more than it has declared.
             if reply.len() <= kept.capacity() {
@@ -319,19 +359,34 @@ impl Frames {
     }
 }
 
+/// What an operation that has succeeded leaves.
+enum After {
+    Replied,
+    Deferred,
+}
+
 fn run<S: Service>(
     operation: &Operation<S>,
     service: &S,
-    peer: Peer,
+    life: &Arc<Life>,
+    header: &Header,
     request: &[u8],
     output: &mut Output,
-) -> Result {
+) -> Result<After> {
     output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
     let mut body = Body {
         start: output.bytes.len(),
         out: output,
+        life,
+        op: header.op,
+        id: header.id,
+        deferred: false,
     };
-    (operation.run)(service, peer, request, &mut body)
+    (operation.run)(service, life.peer, request, &mut body)?;
+    Ok(match body.deferred {
+        true => After::Deferred,
+        false => After::Replied,
+    })
 }
 
 /// Writes the header of the reply that begins at `start`; a failed one has no body.

@@ -66,6 +66,8 @@ pub(crate) struct State {
     receiver: Option<Input>,
     /// Slots that are busy.
     pub(crate) calls: usize,
+    /// Those of them with requests whose replies may be deferred.
+    pub(crate) deferred: usize,
     /// Slots that are free though the last reply was not taken.
     pub(crate) given_up: usize,
     pub(crate) slots: [Slot; SLOTS],
@@ -126,6 +128,7 @@ impl Link {
             silence: None,
             receiver: None,
             calls: 0,
+            deferred: 0,
             given_up: 0,
             slots: [const {
                 Slot {
@@ -294,15 +297,17 @@ impl State {
         }
     }
 
-    /// A request went out on connection `serial`: the turn is over. Returns the right to receive,
-    /// if nobody has it.
-    pub(crate) fn sent(&mut self, serial: u64) -> Option<Input> {
+    /// A request went out on connection `serial`, of which something should be heard soon or not:
+    /// the turn is over. Returns the right to receive, if nobody has it.
+    pub(crate) fn sent(&mut self, serial: u64, soon: bool) -> Option<Input> {
         if self.connections != serial {
             return None;
         }
         self.sending = false;
-        self.silence
-            .get_or_insert_with(|| Deadline::after_ms(SILENCE_MS));
+        if soon {
+            self.silence
+                .get_or_insert_with(|| Deadline::after_ms(SILENCE_MS));
+        }
         self.receiver.take()
     }
 

@@ -2,7 +2,10 @@
 
 //! What a server remembers of the nodes that use it, across their connections.
 
-use crate::service::Peer;
+use crate::{
+    deferred::Outbox,
+    service::Peer, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -28,6 +31,9 @@ pub(crate) struct Life {
     pub(crate) over: Atomic<bool>,
     #[pin]
     pub(crate) replies: Mutex<Replies<KVec<u8>>>,
+    /// Locked after `replies`.
+    #[pin]
+    pub(crate) outbox: Outbox,
 }
 
 /// The present life of each peer: one at most, so a peer's memory is bounded.
@@ -64,6 +70,7 @@ impl Peers {
                 peer,
                 over: Atomic::new(false),
                 replies <- linux::new_mutex!(Replies::new(), "virgo_replies"),
+                outbox <- Outbox::new(),
             }),
             GFP_KERNEL,
         )?;

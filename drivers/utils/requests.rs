@@ -16,14 +16,9 @@ use linux::{
 };
 use virgo_proto::vuid::NodeId;
 
-/// Who waits for a reply.
+/// Who waits for a reply, as the queue calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
-    /// On which node.
-    pub node: NodeId,
-    /// What that node calls it.
-    pub id: u64,
-}
+pub struct ReplyTo(pub u64);
 
 /// A request.
 #[derive(Clone, Copy)]
@@ -38,7 +33,8 @@ pub struct Request<'a> {
 
 /// What has the requests.
 pub trait RequestQueue: Send + Sync {
-    /// Publishes `data` as `subject` on node `node`, 0 for this one. Sleeps until `deadline`.
+    /// Publishes a request, whose reply nobody waits for, as `subject` on node `node`, 0 for this
+    /// one. Sleeps until `deadline`.
     fn publish(
         &self,
         node: NodeId,
@@ -49,8 +45,8 @@ pub trait RequestQueue: Send + Sync {
     /// Publishes a request to this node's queue `name` and waits for the reply. Sleeps until
     /// `deadline`.
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>>;
-    /// Gives a reply to who waits for it. Sleeps until `deadline`.
-    fn answer(&self, to: ReplyTo, data: &[u8], deadline: Deadline) -> Result;
+    /// Gives a reply to who waits for it. May sleep.
+    fn answer(&self, to: ReplyTo, data: &[u8]) -> Result;
     /// Takes a request in. Any context.
     fn push(&self, request: &Request<'_>) -> Result;
     /// Hands the next request out for good. Any context.
@@ -130,7 +126,8 @@ pub fn pop_request() -> Option<KVec<u8>> {
     queue().ok()?.offered.pop()
 }
 
-/// Publishes `request.data` as `subject` on node `node`, 0 for this one. Sleeps until `deadline`.
+/// Publishes a request, whose reply nobody waits for, as `subject` on node `node`, 0 for this one.
+/// Sleeps until `deadline`.
 ///
 /// # Errors
 ///
@@ -148,13 +145,13 @@ pub fn ask(name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVe
     queue()?.offered.ask(name, request, deadline)
 }
 
-/// Gives a reply to who waits for it. Sleeps until `deadline`.
+/// Gives a reply to who waits for it. May sleep.
 ///
 /// # Errors
 ///
-/// [`ESRCH`] if nobody waits any more; [`ENODEV`]; those of the network.
-pub fn answer(to: ReplyTo, data: &[u8], deadline: Deadline) -> Result {
-    queue()?.offered.answer(to, data, deadline)
+/// [`ESRCH`] if nobody waits any more; [`ENODEV`], [`EMSGSIZE`], [`ENOMEM`].
+pub fn answer(to: ReplyTo, data: &[u8]) -> Result {
+    queue()?.offered.answer(to, data)
 }
 
 /// Has the handler do what is wanted, and returns what comes of it; `None` if there is no handler.

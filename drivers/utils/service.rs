@@ -5,7 +5,9 @@
 use crate::{
     attached::Attached,
     client::Client,
+    deferred::Deferred,
     output::Output,
+    peers::Life,
     reply::{
         Failure,
         Reply, //
@@ -14,7 +16,8 @@ use crate::{
 use core::net::Ipv4Addr;
 use kernel::{
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 use linux::{
     bytes::Fill,
@@ -24,7 +27,10 @@ use virgo_config::Config;
 use virgo_proto::{
     command,
     errno::Errno,
-    frame,
+    frame::{
+        self,
+        RequestId, //
+    },
     vuid::NodeId, //
 };
 
@@ -103,8 +109,9 @@ pub struct Operation<S> {
     pub name: &'static str,
     /// What a repeated request does.
     pub repeat: Repeat,
-    /// Does it: takes the body of the request, writes that of the reply. Runs in process context;
-    /// requests of one peer run one after the other, so it must not wait for another node.
+    /// Does it: takes the body of the request, writes that of the reply, or defers it. Runs in
+    /// process context; requests of one peer run one after the other, so it must not wait for
+    /// another node.
     pub run: fn(&S, Peer, &[u8], &mut Body<'_>) -> Result,
 }
 
@@ -114,7 +121,7 @@ pub enum Repeat {
     /// It is done again: the operation changes nothing.
     Again,
     /// It gets the stored reply, whose body has at most as many bytes as this says of the
-    /// request.
+    /// request, unless it is deferred.
     Stored(fn(&[u8]) -> usize),
 }
 
@@ -131,9 +138,25 @@ pub struct Peer {
 pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
+    pub(crate) life: &'a Arc<Life>,
+    pub(crate) op: u16,
+    pub(crate) id: RequestId,
+    pub(crate) deferred: bool,
 }
 
 impl Body<'_> {
+    /// Has the reply given later: if the operation succeeds, what it has written here is no reply.
+    /// The reply is stored then. Not for operations that are undone. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
+    pub fn defer(&mut self) -> Result<Deferred> {
+        let deferred = Deferred::new(self.life, self.op, self.id)?;
+        self.deferred = true;
+        Ok(deferred)
+    }
+
     /// Lets `fill` write up to `max` bytes behind what is there, and say how many they were.
     ///
     /// # Errors

@@ -272,9 +272,9 @@ impl<S: Service> Session<S> {
                 Mode::Text(text) => return text.work(self, input, &mut output.bytes),
                 Mode::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
-                        Ok(frames) => {
+                        Ok(life) => {
                             self.welcome();
-                            *mode = Mode::Frames(frames);
+                            *mode = Mode::Frames(Frames::new(life, watch.waker()?));
                         }
                         Err(next) => return Ok(next),
                     }
@@ -303,10 +303,12 @@ enum Progress {
 impl State {
     /// If there is nothing else to do, takes what comes without being asked for.
     fn feed(&mut self) -> Result {
-        match (&self.mode, self.next) {
-            (Mode::Text(text), Next::Receive(_)) if self.output.is_empty() => {
-                text.feed(&mut self.output.bytes)
-            }
+        if !self.output.is_empty() || !matches!(self.next, Next::Receive(_)) {
+            return Ok(());
+        }
+        match &self.mode {
+            Mode::Text(text) => text.feed(&mut self.output.bytes),
+            Mode::Frames(frames) => frames.feed(&mut self.output.bytes),
             _ => Ok(()),
         }
     }

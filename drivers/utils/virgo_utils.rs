@@ -12,6 +12,7 @@ mod attached;
 mod backlog;
 pub mod buffer;
 mod client;
+mod deferred;
 mod destination;
 mod dial;
 mod exchange;
@@ -46,6 +47,7 @@ pub use client::{
     Client,
     Request, //
 };
+pub use deferred::Deferred;
 pub use reply::{
     from_wire,
     to_wire,

@@ -9,10 +9,10 @@
 //! | Publish | [`PublishArgs`], name, data     | [`PublishReply`]        | stored reply |
 //! | Pull    | [`PullArgs`], name              | [`Entry`], name, data, … | stored reply |
 //! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
-//! | Reply   | [`ReplyArgs`], data             | empty                   | stored reply |
+//! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
 //!
-//! What is pulled is the puller's node's until it is acknowledged, or until its time is over. A
-//! reply goes to the node that the request came from, which is a request in the other direction.
+//! What is pulled is the puller's node's until it is acknowledged, or until its time is over. The
+//! reply of a Pull is deferred while there is no message and it may wait. Ask publishes a request; its reply is deferred until somebody there has replied.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -29,15 +29,22 @@ pub mod op {
     pub const PULL: u16 = 4;
     /// A message is done, or given back.
     pub const ACK: u16 = 5;
-    /// Reply to a request.
-    pub const REPLY: u16 = 6;
+    /// Publish a request, and wait for its reply.
+    pub const ASK: u16 = 6;
 }
 
 /// Most bytes of messages in the reply of one Pull, with their heads: room for any message.
 pub const MAX_PULL: u32 = 64 * 1024 + 200;
 
+/// Longest time that a Pull waits, in milliseconds: whoever wants to wait longer pulls again, and others
+/// have their turn.
+pub const MAX_WAIT_MS: u32 = 1000;
+
 /// Flag of [`AckArgs`]: the message is given back.
 pub const GIVE_BACK: u16 = 1 << 0;
+
+/// Flag of [`Entry`]: somebody waits for a reply.
+pub const REQUEST: u16 = 1 << 0;
 
 /// A name, and what follows it.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -53,8 +60,6 @@ pub struct Named {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct PublishArgs {
-    /// Of the publisher's node: what it calls the request, 0 if no reply is wanted.
-    pub reply: U64,
     /// Until it can be taken, in milliseconds.
     pub delay_ms: U32,
     /// Bytes of the name.
@@ -77,6 +82,18 @@ pub struct PublishReply {
     pub lost: U32,
 }
 
+/// Arguments of Ask.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct AskArgs {
+    /// How long the reply is waited for, in milliseconds.
+    pub timeout_ms: U32,
+    /// Bytes of the name.
+    pub name_len: U16,
+    /// 0.
+    pub reserved: U16,
+}
+
 /// Arguments of Pull.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -85,6 +102,8 @@ pub struct PullArgs {
     pub count: U32,
     /// Bytes of reply at most.
     pub bytes: U32,
+    /// How long to wait if there is none, in milliseconds, at most [`MAX_WAIT_MS`].
+    pub wait_ms: U32,
 }
 
 /// A message in the reply of Pull.
@@ -95,16 +114,14 @@ pub struct Entry {
     pub seq: U64,
     /// Number in the queue or topic that it was published to.
     pub position: U64,
-    /// What the node in `reply_node` calls the request, 0 if no reply is wanted.
-    pub reply: U64,
     /// How often it was taken.
     pub deliveries: U32,
     /// Bytes of data.
     pub data_len: U32,
     /// Bytes of the name.
     pub name_len: U16,
-    /// Where the reply goes.
-    pub reply_node: U16,
+    /// [`REQUEST`].
+    pub flags: U16,
 }
 
 /// Arguments of Ack.
@@ -119,12 +136,4 @@ pub struct AckArgs {
     pub flags: U16,
     /// 0.
     pub reserved: U16,
-}
-
-/// Arguments of Reply.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
-#[repr(C)]
-pub struct ReplyArgs {
-    /// What the requester's node calls the request.
-    pub id: U64,
 }

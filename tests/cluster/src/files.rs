@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("files_of_a_dead_node_are_an_error_in_time", dead),
     ("a_copy_is_resumed_after_a_partition", resumed),
     ("what_was_synced_survives_a_kill", killed),
+    ("a_slow_disk_holds_up_who_waits_for_it", slow_disk),
     ("appends_are_done_once_on_a_bad_network", bad_network),
 ];
 
@@ -538,6 +539,39 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     println!("cut off after {left} bytes, {requests} writes for the rest");
     sh(&node2, &format!("rm {EXPORT}/large"))?;
     sh(&node1, "rm /tmp/large")?;
+    Ok(())
+}
+
+/// A copy waits for a disk that is too slow for it; other files of that node are read meanwhile.
+fn slow_disk(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let quick = format!("2:{EXPORT}/quick");
+    // Read once, so that the next time is no news to the disk.
+    sh(
+        &node1,
+        &format!(
+            "head -c 2000000 /dev/urandom >/tmp/slow &&
+             echo quick >/tmp/quick && virgo put /tmp/quick {quick} && virgo cat {quick}"
+        ),
+    )?;
+    node2.throttle_disk(64 << 10)?;
+    let copy = node1.spawn(["virgo", "put", "/tmp/slow", &format!("2:{EXPORT}/slow")])?;
+    std::thread::sleep(Duration::from_secs(2));
+    let start = Instant::now();
+    let read = sh(&node1, &format!("virgo cat {quick}"));
+    let took = start.elapsed();
+    let copied = copy.wait();
+    node2.throttle_disk(0)?;
+    let copied = copied?;
+    sh(&node1, "rm /tmp/slow /tmp/quick")?;
+    sh(&node2, &format!("rm -f {EXPORT}/slow* {EXPORT}/quick"))?;
+    ensure!(read? == "quick");
+    let said = String::from_utf8_lossy(&copied.stderr);
+    ensure!(
+        said.contains("ETIMEDOUT"),
+        "the disk was not too slow: {said}"
+    );
+    println!("read in {took:?}");
     Ok(())
 }
 

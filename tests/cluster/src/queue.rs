@@ -15,6 +15,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_service_answers_other_nodes", service),
     ("queue_gives_again_what_a_restarted_node_had", restarted),
     ("queue_takes_once_on_a_bad_network", bad_network),
+    ("queue_asks_once_on_a_bad_network", bad_network_requests),
     ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
     ("queue_of_requests_by_the_kernels_workqueue", work_queue),
     ("queue_without_reactor_serves_modules_only", without_reactor),
@@ -124,11 +125,11 @@ fn restarted(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// With packets lost, repeated and out of order, and connections cut in the middle: each message
-/// that was accepted is there, and none is there twice.
-fn bad_network(cluster: &Cluster) -> Result<()> {
+/// Has node 1 run `command` with numbers in `i`, while packets to and from node 2 are lost, repeated
+/// and out of order, and the link is cut in the middle. Returns how many numbers there were, and
+/// those for which the command succeeded.
+fn on_a_bad_network(cluster: &Cluster, command: &str) -> Result<(u32, BTreeSet<u32>)> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
-    sh(&node2, "virgo queue create t.once ack=0")?;
     let netem = "root netem loss 5% duplicate 20% delay 2ms 2ms reorder 25%";
     sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {netem}"))?;
     sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
@@ -138,18 +139,25 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
         soak: 1000,
     }
     .count();
-    let script = format!(
-        "for i in $(seq {count}); do virgo queue pub --node 2 t.once $i 2>/dev/null && echo $i; done"
-    );
-    let publisher = node1.spawn(["sh", "-c", &script])?;
+    let script = format!("for i in $(seq {count}); do {command} >&2 2>/dev/null && echo $i; done");
+    let running = node1.spawn(["sh", "-c", &script])?;
     std::thread::sleep(Duration::from_secs(2));
     cluster.cut(1, 2)?;
     std::thread::sleep(Duration::from_secs(2));
     cluster.heal()?;
-    let accepted = publisher.wait_timeout(Duration::from_secs(600));
+    let output = running.wait_timeout(Duration::from_secs(600));
     sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
     sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
-    let accepted = numbers(&String::from_utf8_lossy(&accepted?.stdout))?;
+    wait_until_whole(cluster)?;
+    let done = numbers(&String::from_utf8_lossy(&output?.stdout))?;
+    Ok((count as u32, done))
+}
+
+/// On a bad network each message that was accepted is there, and none is there twice.
+fn bad_network(cluster: &Cluster) -> Result<()> {
+    let node2 = cluster.node(2);
+    sh(&node2, "virgo queue create t.once ack=0")?;
+    let (count, accepted) = on_a_bad_network(cluster, "virgo queue pub --node 2 t.once $i")?;
     let there = sh(
         &node2,
         "n=$(virgo queue list --json | tr '{' '\\n' | grep t.once | sed 's/.*\"ready\":\\([0-9]*\\).*/\\1/')
@@ -166,11 +174,42 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
         "{count} published, {} accepted, {lines} there",
         accepted.len()
     );
-    wait_until_whole(cluster)
+    Ok(())
+}
+
+/// On a bad network the service gets each request that was answered, and none twice.
+fn bad_network_requests(cluster: &Cluster) -> Result<()> {
+    let node2 = cluster.node(2);
+    let asked = "/run/asked";
+    sh(&node2, &format!("touch {asked}"))?;
+    let service = node2.spawn(["virgo", "queue", "serve", "t.asked", "tee", "-a", asked])?;
+    let result = on_a_bad_network(cluster, "virgo queue req --node 2 t.asked $i,");
+    service.kill()?;
+    service.wait()?;
+    let got = sh(
+        &node2,
+        &format!("cat {asked}; rm {asked}; virgo queue delete t.asked"),
+    )?;
+    let (count, answered) = result?;
+    let got = got.trim_end_matches(',');
+    let times = got.split(',').count();
+    let got = numbers(got)?;
+    ensure!(times == got.len(), "some came twice: {got:?}");
+    ensure!(
+        answered.is_subset(&got),
+        "answered {answered:?}, got {got:?}"
+    );
+    ensure!(!answered.is_empty(), "none was answered");
+    println!("{count} asked, {} answered, {times} got", answered.len());
+    Ok(())
 }
 
 fn numbers(text: &str) -> Result<BTreeSet<u32>> {
-    text.lines().map(|line| Ok(line.trim().parse()?)).collect()
+    let words = text.split(|between: char| between.is_whitespace() || between == ',');
+    words
+        .filter(|word| !word.is_empty())
+        .map(|word| Ok(word.parse()?))
+        .collect()
 }
 
 fn dead_node(cluster: &Cluster) -> Result<()> {
@@ -286,6 +325,19 @@ fn without_reactor(cluster: &Cluster) -> Result<()> {
 fn unload(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(3);
     let open = node.spawn(["virgo", "queue", "sub", "t.open"])?;
+    // Somebody waits for a reply that does not come.
+    sh(&node, "virgo queue create t.owed")?;
+    let owed = cluster.node(1).spawn([
+        "virgo",
+        "queue",
+        "req",
+        "--node",
+        "3",
+        "--timeout",
+        "60s",
+        "t.owed",
+        "x",
+    ])?;
     within(Duration::from_secs(10), || {
         let said = sh(&node, "virgo queue list")?;
         ensure!(said.contains("_sub."), "{said}");
@@ -308,8 +360,22 @@ fn unload(cluster: &Cluster) -> Result<()> {
         Ok(())
     })?;
     within(Duration::from_secs(10), || {
+        let said = sh(
+            &node,
+            "virgo queue list --json | tr '{' '\\n' | grep t.owed",
+        )?;
+        ensure!(said.contains("\"ready\":1"), "{said}");
+        Ok(())
+    })?;
+    within(Duration::from_secs(10), || {
         sh(&node, &format!("rmmod virgo_queue && insmod {MODULE}"))
     })?;
+    let owed = owed.wait_timeout(Duration::from_secs(10))?;
+    let said = String::from_utf8_lossy(&owed.stderr);
+    ensure!(
+        !owed.success() && said.contains("ECONNRESET"),
+        "who waited for a reply was told: {said}"
+    );
     session.wait_timeout(Duration::from_secs(90))?;
     let said = sh(&node, "virgo queue list")?;
     ensure!(!said.contains("t.u"), "{said}");

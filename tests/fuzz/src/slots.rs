@@ -8,24 +8,35 @@ use virgo_proto::{
     slots::{Arrival, Replies, SLOTS},
 };
 
-/// Four bytes are an arrival: slot, number, what the client has taken, whether the reply is kept.
+/// Four bytes are an arrival: slot, number, what the client has taken, what becomes of the reply
+/// (kept, deferred, and whether one that was deferred comes before).
 pub(crate) fn check(data: &[u8]) {
     let mut replies = Replies::new();
     let mut slots: HashMap<u8, Slot> = HashMap::new();
     for arrival in data.as_chunks().0 {
-        let [slot, seq, taken, keep] = *arrival;
+        let [slot, seq, taken, fate] = *arrival;
         let id = RequestId {
             slot,
             seq: seq.into(),
         };
         let known = slots.entry(slot).or_default();
         let valid = usize::from(slot) < SLOTS && seq != 0;
+        if fate & 4 != 0 {
+            let wanted = known.deferred && seq == known.last;
+            let sent = replies.finish_deferred(id, (slot, seq)).copied();
+            assert_eq!(sent, wanted.then_some((slot, seq)), "{id:?} was deferred");
+            if wanted {
+                known.deferred = false;
+                known.kept = Some(seq);
+            }
+        }
         match replies.arrive(id, taken.into()) {
             Arrival::Stale => assert!(!valid || seq < known.last, "{id:?}"),
             Arrival::Again(reply) => {
                 assert_eq!(*reply, (slot, seq));
                 assert_eq!(known.kept, Some(seq), "{id:?} was kept");
             }
+            Arrival::Deferred => assert!(known.deferred && seq == known.last, "{id:?}"),
             Arrival::New { abandoned } => {
                 assert!(
                     valid && seq >= known.last && known.kept != Some(seq),
@@ -35,9 +46,14 @@ pub(crate) fn check(data: &[u8]) {
                 let expected = kept.filter(|&kept| kept > taken).map(|kept| (slot, kept));
                 assert_eq!(abandoned, expected, "{id:?} taken {taken}");
                 known.last = seq;
-                if keep & 1 != 0 {
-                    replies.finish(id, (slot, seq));
-                    known.kept = Some(seq);
+                known.deferred = fate & 3 == 2;
+                match fate & 3 {
+                    1 => {
+                        replies.finish(id, (slot, seq));
+                        known.kept = Some(seq);
+                    }
+                    2 => replies.defer(id),
+                    _ => (),
                 }
             }
         }
@@ -51,4 +67,6 @@ struct Slot {
     last: u8,
     /// The number whose reply is kept.
     kept: Option<u8>,
+    /// The reply of the last one is deferred.
+    deferred: bool,
 }

@@ -14,6 +14,9 @@ pub(crate) const MEMPOOL: u16 = 30000;
 /// The processor pool's port.
 pub(crate) const CPUPOOLING: u16 = 10000;
 
+/// The file service's port.
+pub(crate) const CLOUDFS: u16 = 50000;
+
 /// The queue's port.
 pub(crate) const QUEUE: u16 = 60000;
 

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The QEMU monitor: controls a guest from outside.
 
-use crate::failure::Failure;
+use crate::{failure::Failure, qemu::DISK};
 use anyhow::{Error, Result, anyhow};
 use qapi::{
     Command, ExecuteError, Qmp, Stream,
-    qmp::{RunState, cont, query_status, set_link, stop},
+    qmp::{RunState, block_set_io_throttle, cont, query_status, set_link, stop},
 };
+use serde_json::json;
 use std::{
     io::{self, BufRead, BufReader, BufWriter, ErrorKind},
     os::unix::net::UnixStream,
@@ -76,6 +77,15 @@ impl Monitor {
     /// Lets packets pass over a link, or loses them.
     pub(crate) fn set_link(&mut self, name: String, up: bool) -> Result<()> {
         self.execute(set_link { name, up }).map(drop)
+    }
+
+    /// Lets the disk take this many bytes a second; 0: as many as it can.
+    pub(crate) fn throttle_disk(&mut self, bytes: u32) -> Result<()> {
+        let limits = serde_json::from_value(json!({
+            "device": DISK, "bps": 0, "bps_rd": 0, "bps_wr": bytes,
+            "iops": 0, "iops_rd": 0, "iops_wr": 0,
+        }))?;
+        self.execute(block_set_io_throttle(limits)).map(drop)
     }
 }
 

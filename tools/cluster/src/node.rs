@@ -196,6 +196,16 @@ impl Node {
         monitor.pause()
     }
 
+    /// Lets the disk take this many bytes a second; 0: as many as it can.
+    ///
+    /// # Errors
+    ///
+    /// If the node is dead.
+    pub fn throttle_disk(&self, bytes: u32) -> Result<()> {
+        let _lock = self.run_dir.lock()?;
+        self.monitor()?.throttle_disk(bytes)
+    }
+
     /// Ends a pause.
     ///
     /// # Errors

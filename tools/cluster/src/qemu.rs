@@ -17,6 +17,9 @@ use std::path::Path;
 const COMMAND_LINE: &str = "console=ttyS0 ignore_loglevel panic=-1 kunit.enable=1 tsc=reliable no_timer_check \
                             random.trust_cpu=on printk.devkmsg=on";
 
+/// What the monitor calls a node's disk.
+pub(crate) const DISK: &str = "disk";
+
 /// The emulated processor. Not with page tables of five levels: an interrupt in the moment when the
 /// kernel looks again which features its processor has would see none, and KASAN take an address
 /// for a wild one.
@@ -92,7 +95,7 @@ fn node_arguments(dir: &RunDir, launch: &Launch, number: u8) -> Vec<String> {
     add(
         "-drive",
         format!(
-            "if=virtio,format=raw,cache=unsafe,file={}",
+            "if=virtio,id={DISK},format=raw,cache=unsafe,file={}",
             text(&here.disk())
         ),
     );

@@ -7,6 +7,8 @@ mod auth;
 mod calls;
 mod clone;
 mod crowd;
+mod deferred;
+mod files;
 mod handshake;
 mod json;
 mod lines;
@@ -47,6 +49,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("calls", calls::SUITE),
         ("clone", clone::SUITE),
         ("queue", queue::SUITE),
+        ("deferred", deferred::SUITE),
+        ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("crowd", crowd::SUITE),
         ("stalled", stalled::SUITE),

@@ -38,7 +38,7 @@ pub(super) const SUITE: Suite = suite![
 ];
 
 /// A session, and a queue made anew.
-fn fresh(node: &Node, name: &str, options: &str) -> io::Result<Text> {
+pub(super) fn fresh(node: &Node, name: &str, options: &str) -> io::Result<Text> {
     let mut text = Text::open(node, QUEUE)?;
     text.ask(format!("delete {name}"))?;
     let made = text.ask(format!("create {name} {options}"))?;
@@ -46,7 +46,7 @@ fn fresh(node: &Node, name: &str, options: &str) -> io::Result<Text> {
     Ok(text)
 }
 
-fn subscriber(node: &Node, what: &str) -> io::Result<Text> {
+pub(super) fn subscriber(node: &Node, what: &str) -> io::Result<Text> {
     let mut text = Text::open(node, QUEUE)?;
     let reply = text.ask(format!("sub {what}"))?;
     assert!(reply.starts_with("subscribed="), "sub {what}: {reply}");
@@ -54,7 +54,7 @@ fn subscriber(node: &Node, what: &str) -> io::Result<Text> {
 }
 
 /// The next line, which nobody has asked for.
-fn pushed(text: &mut Text) -> io::Result<String> {
+pub(super) fn pushed(text: &mut Text) -> io::Result<String> {
     String::from_utf8(text.line()?).map_err(io::Error::other)
 }
 
@@ -67,7 +67,7 @@ fn field<'a>(line: &'a str, name: &str) -> &'a str {
     value.trim_matches('"')
 }
 
-fn number(line: &str, name: &str) -> u64 {
+pub(super) fn number(line: &str, name: &str) -> u64 {
     field(line, name).parse().expect("a number")
 }
 
@@ -360,7 +360,9 @@ fn requests_are_replied_to(node: &Node) -> io::Result<()> {
             assert_eq!(service.ask(format!("reply {id} you said {data}"))?, "OK");
         }
         // Nothing else can come between now.
-        service.ask_in_vain("reply 1 again", "ESTALE")
+        service.ask_in_vain("reply 1 again", "ESTALE")?;
+        assert_eq!(service.ask("unsub t.service")?, "OK");
+        Ok(())
     });
     for word in ["one", "two", "three"] {
         assert_eq!(

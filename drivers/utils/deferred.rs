@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Replies that are given later, by whatever task can: until then the session serves other
+//! requests of its peer.
+
+use crate::{
+    peers::Life,
+    reply::to_wire, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    bytes::Fill,
+    waker::Waker, //
+};
+use virgo_proto::{
+    errno::Errno,
+    frame::{
+        Header,
+        Kind,
+        RequestId,
+        HEADER_LEN,
+        MAX_BODY, //
+    },
+    slots::SLOTS, //
+};
+
+/// Most replies that one peer can wait for: those of all slots, and of requests that it has given
+/// up.
+const MAX: usize = 2 * SLOTS;
+
+/// A reply that is owed to a peer. Dropped, it says [`Errno::ECANCELED`].
+pub struct Deferred {
+    life: Arc<Life>,
+    op: u16,
+    id: RequestId,
+    /// Room for a reply without a body, so that there always is one.
+    frame: KVec<u8>,
+}
+
+impl Deferred {
+    /// Owes the reply to request `id`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
+    pub(crate) fn new(life: &Arc<Life>, op: u16, id: RequestId) -> Result<Self> {
+        let frame = KVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
+        life.outbox.owe()?;
+        Ok(Deferred {
+            life: life.clone(),
+            op,
+            id,
+            frame,
+        })
+    }
+
+    /// Whether the peer has not begun another life. Any context.
+    pub fn is_wanted(&self) -> bool {
+        !self.life.over.load(Relaxed)
+    }
+
+    /// Gives the reply. May sleep. Also called when nobody waits for it any more.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`], [`ENOMEM`]: then the peer gets this error.
+    pub fn answer(mut self, body: &[u8]) -> Result {
+        if let Err(e) = self.reserve(body.len()) {
+            self.fail(e);
+            return Err(e);
+        }
+        self.write(0, body)
+    }
+
+    fn reserve(&mut self, len: usize) -> Result {
+        match len <= MAX_BODY {
+            true => Ok(self.frame.reserve(HEADER_LEN + len, GFP_KERNEL)?),
+            false => Err(EMSGSIZE),
+        }
+    }
+
+    /// Says that it has failed. May sleep.
+    pub fn fail(mut self, e: Error) {
+        // There is room.
+        let _ = self.write(to_wire(e).to_wire(), b"");
+    }
+
+    /// Writes the frame; there is room for it.
+    fn write(&mut self, word: u32, body: &[u8]) -> Result {
+        let header = Header {
+            kind: Kind::Reply,
+            op: self.op,
+            len: body.len() as u32,
+            word,
+            id: self.id,
+            taken: 0,
+        };
+        self.frame.put_bytes(&header.to_bytes(), GFP_KERNEL)?;
+        Ok(self.frame.put_bytes(body, GFP_KERNEL)?)
+    }
+}
+
+impl Drop for Deferred {
+    fn drop(&mut self) {
+        // There is room, so it does not fail.
+        if self.frame.is_empty() && self.write(Errno::ECANCELED.to_wire(), b"").is_err() {
+            self.frame.clear();
+        }
+        let frame = core::mem::take(&mut self.frame);
+        self.life.outbox.put(self.id, frame);
+    }
+}
+
+/// Deferred replies that are there, for a peer's present session to send.
+#[pin_data]
+pub(crate) struct Outbox {
+    /// There may be some. Set before the session is woken.
+    filled: Atomic<bool>,
+    #[pin]
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Taken out by the session before it receives more requests, so there cannot be many.
+    frames: KVec<(RequestId, KVec<u8>)>,
+    /// Replies that are owed. There is room for them in `frames`.
+    owed: usize,
+    /// The session.
+    session: Option<Waker>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        let state = State {
+            frames: KVec::new(),
+            owed: 0,
+            session: None,
+        };
+        pin_init!(Self {
+            filled: Atomic::new(false),
+            state <- linux::new_mutex!(state, "virgo_outbox"),
+        })
+    }
+
+    /// From now on this session sends the replies.
+    pub(crate) fn attach(&self, session: Waker) {
+        self.state.lock().session = Some(session);
+    }
+
+    fn owe(&self) -> Result {
+        let mut state = self.state.lock();
+        let owed = state.owed + 1;
+        if owed > MAX {
+            return Err(EUSERS);
+        }
+        state.frames.reserve(owed, GFP_KERNEL)?;
+        state.owed = owed;
+        Ok(())
+    }
+
+    fn put(&self, id: RequestId, frame: KVec<u8>) {
+        let mut state = self.state.lock();
+        state.owed -= 1;
+        let full = state.frames.push_within_capacity((id, frame));
+        self.filled.store(true, Relaxed);
+        if let Some(session) = &state.session {
+            session.wake();
+        }
+        drop(state);
+        drop(full);
+    }
+
+    /// Whether to look for replies.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.filled.load(Relaxed)
+    }
+
+    /// The next reply, if `session` is to send it.
+    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVec<u8>)> {
+        let mut state = self.state.lock();
+        if !state
+            .session
+            .as_ref()
+            .is_some_and(|present| present.is(session))
+        {
+            return None;
+        }
+        let next = state.frames.pop();
+        if next.is_none() {
+            self.filled.store(false, Relaxed);
+        }
+        next
+    }
+}
