@@ -30,10 +30,8 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    functions::{
-        self,
-        Output, //
-    },
+    diversion,
+    functions,
     Caller,
     Command,
     Failure,
@@ -70,9 +68,6 @@ pub(crate) const COMMANDS: &[Command<Cpupool>] = &[
 ];
 
 type Reported = Result<(), Failure>;
-
-/// The function that takes what arrives while the queue has asked for it.
-const DIVERSION: &[u8] = b"kingcobra_push";
 
 /// How a call is to be made.
 struct Options {
@@ -166,7 +161,7 @@ fn make(
         ..User::of_text(caller.config)
     };
     if caller.config.use_as_kingcobra_service {
-        return divert(&user, line, reply);
+        return diversion::divert(caller, line, reply);
     }
     let mut argv = KVVec::new();
     text_to_argv(line, |bytes| argv.extend_from_slice(bytes, GFP_KERNEL))?;
@@ -193,23 +188,6 @@ fn make(
     started.wait(user.deadline)?;
     let outcome = job.take().ok_or(Errno::EIO)?;
     show(job.node(), &outcome, reply)
-}
-
-/// Hands a line to the queue instead of running it.
-fn divert(user: &User<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
-    let queue = functions::find(DIVERSION).ok_or(Failure::new(
-        Errno::ENODEV,
-        "use_as_kingcobra_service is on, but no queue is loaded",
-    ))?;
-    let mut output = Output::new(0);
-    queue.run(&mut functions::Call {
-        uid: user.uid,
-        deadline: user.deadline,
-        cancelled: &kernel::sync::atomic::Atomic::new(false),
-        args: &[line],
-        output: &mut output,
-    })?;
-    reply.text(b"queued")
 }
 
 /// What came of a call. One that did not run is a failed command.

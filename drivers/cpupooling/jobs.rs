@@ -153,10 +153,10 @@ impl Jobs {
     ///
     /// [`EAGAIN`] if there are too many, [`ENOMEM`].
     pub(crate) fn add(&self, batch: &Arc<Batch>, uid: u32, deadline: Deadline) -> Result<Arc<Job>> {
-        let id = {
+        let (id, len) = {
             let mut table = self.table.lock();
             table.next += 1;
-            table.next
+            (table.next, table.len)
         };
         let job = Arc::pin_init(
             pin_init!(Job {
@@ -172,7 +172,7 @@ impl Jobs {
             GFP_KERNEL,
         )?;
         let node = RBTreeNode::new(id, job.clone(), GFP_KERNEL)?;
-        if self.len() >= self.max {
+        if len >= self.max {
             self.forget_old();
         }
         let mut table = self.table.lock();

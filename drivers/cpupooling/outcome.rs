@@ -3,6 +3,7 @@
 //! What came of a call.
 
 use kernel::prelude::*;
+use linux::bytes::Fill;
 use virgo_proto::clone::{
     self,
     state,
@@ -46,7 +47,7 @@ impl Outcome {
     /// As it came over the wire, with its output. Without memory the output is lost.
     pub(crate) fn with_output(header: &clone::Outcome, output: &[u8]) -> Self {
         let mut copy = KVVec::new();
-        let copied = copy.extend_from_slice(output, GFP_KERNEL).is_ok();
+        let copied = copy.put_bytes(output, GFP_KERNEL).is_ok();
         Outcome {
             state: header.state.get(),
             value: header.value.get(),

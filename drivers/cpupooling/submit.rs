@@ -316,7 +316,7 @@ impl Cpupool {
             deferred: false,
         };
         let mut taken = None;
-        let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count);
+        let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);
         let answered = self
             .client
             .call_with(node, &request, user.deadline, &mut take);
@@ -349,15 +349,18 @@ impl Cpupool {
         Ok(())
     }
 
-    /// Takes the reply of a Run. `None` if it is none.
-    fn results(&self, node: NodeId, answer: &[u8], count: u32) -> Option<()> {
+    /// Takes the reply of a Run with so many of `jobs`. `None` if it is none.
+    fn results(&self, node: NodeId, answer: &[u8], count: u32, jobs: &[Arc<Job>]) -> Option<()> {
         let (load, mut rest) = Load::read_from_prefix(answer).ok()?;
         self.view.heard(node, load);
+        // In the reply they follow each other as in `jobs`.
+        let mut jobs = jobs.iter().filter(|job| job.node() == node);
         for _ in 0..count {
             let (header, output) = next_outcome(&mut rest)?;
+            let job = jobs.find(|job| job.id == header.key.get())?;
             if header.state.get() != state::RUNNING {
                 let outcome = Outcome::with_output(&header, output);
-                self.jobs.end(header.key.get(), node, outcome);
+                self.jobs.end_job(job, outcome);
             }
         }
         Some(())

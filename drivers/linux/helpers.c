@@ -39,6 +39,13 @@
 #define VIRGO_KEEPCNT		3
 #define VIRGO_USER_TIMEOUT_MS	30000
 
+/* Mostly nobody waits. The barrier of wq_has_sleeper() comes after what the caller has changed. */
+void virgo_wake_all(struct wait_queue_head *queue)
+{
+	if (wq_has_sleeper(queue))
+		wake_up_all(queue);
+}
+
 int virgo_sock_create(struct socket **sock)
 {
 	return sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, sock);

@@ -51,6 +51,8 @@ enum virgo_sock_event {
 	VIRGO_SOCK_OVER,
 };
 
+void virgo_wake_all(struct wait_queue_head *queue);
+
 int virgo_sock_create(struct socket **sock);
 int virgo_sock_bind(struct socket *sock, __be32 addr, u16 port);
 int virgo_sock_connect(struct socket *sock, __be32 addr, u16 port);

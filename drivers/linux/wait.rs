@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
-use crate::deadline::Deadline;
+use crate::{
+    deadline::Deadline,
+    helpers, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -91,14 +94,7 @@ impl WaitQueue {
     /// Lets all waiters look at their condition again. May be called in any context.
     pub fn wake_all(&self) {
         // SAFETY: `head` is initialised.
-        unsafe {
-            bindings::__wake_up(
-                self.head.get(),
-                bindings::TASK_NORMAL,
-                0,
-                core::ptr::null_mut(),
-            )
-        };
+        unsafe { helpers::virgo_wake_all(self.head.get()) };
     }
 }
 

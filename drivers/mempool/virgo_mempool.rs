@@ -22,6 +22,8 @@ use kernel::prelude::*;
 use linux::calls::MempoolRegistration;
 use virgo_proto::mempool::op;
 use virgo_utils::{
+    diversion,
+    Caller,
     Client,
     Command,
     Failure,
@@ -61,6 +63,18 @@ impl Service for Mempool {
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
     const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
     const CALLS: &'static [&'static str] = calls::NAMES;
+
+    fn other(
+        &self,
+        caller: &Caller<'_>,
+        line: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        match caller.config.use_as_kingcobra_service {
+            true => diversion::divert(caller, line, reply),
+            false => Err(Failure::UNKNOWN),
+        }
+    }
 
     fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
         reply.field("used", self.pool.budget().used())?;

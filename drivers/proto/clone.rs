@@ -57,7 +57,7 @@ pub const MAX_OUTPUT: usize = 64 * 1024;
 pub const MAX_SHORT: usize = 256;
 
 /// Most calls in one Run: their short results fit a frame.
-pub const MAX_CALLS: usize = 128;
+pub const MAX_CALLS: usize = 256;
 
 /// Flag of [`Outcome`]: there was more output.
 pub const TRUNCATED: u32 = 1 << 0;

@@ -20,7 +20,7 @@
 //! | `run_as`     | uid that programs and libraries run as, not 0 | 65534 |
 //! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
-//! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue | `no` |
+//! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue, and for the memory pool what is no command | `no` |
 //! | `export`     | directory, then `ro` or `rw`, then perhaps whom other nodes' users act as there: `UID` or `UID:GID`, not 0, 65534 if there is none (repeatable) | none |
 
 mod settings;

@@ -19,7 +19,10 @@ use crate::{
     },
     service::QueueService, //
 };
-use core::mem::size_of;
+use core::{
+    mem::size_of,
+    net::Ipv4Addr, //
+};
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -161,9 +164,9 @@ impl Call<'_> {
             queue_op::REQUEST => self.request(),
             queue_op::REPLY => self.reply(),
             queue_op::PUBLISH => {
-                let mut place = 0;
+                let (mut place, from) = (0, self.service().own_address());
                 let count = self.each(|_, message| {
-                    place = place.max(self.publish(message)?);
+                    place = place.max(self.publish(message, from)?);
                     Ok(())
                 })?;
                 self.service().queues.commit(place)?;
@@ -226,17 +229,17 @@ impl Call<'_> {
         self.count()
     }
 
-    fn parts<'a>(&'a self, data: &'a [u8]) -> Parts<'a> {
+    fn parts<'a>(&'a self, data: &'a [u8], from: Ipv4Addr) -> Parts<'a> {
         Parts {
             subject: &self.name,
             data,
             reply: None,
-            from: self.service().own_address(),
+            from,
         }
     }
 
     /// Returns what has to be committed.
-    fn publish(&self, message: &Message) -> Result<u64> {
+    fn publish(&self, message: &Message, from: Ipv4Addr) -> Result<u64> {
         let how = How {
             priority: u8::try_from(message.priority).map_err(|_| EINVAL)?,
             delay_ms: message.delay_ms,
@@ -245,7 +248,7 @@ impl Call<'_> {
             return Err(EINVAL);
         }
         let mut data = read_data(message)?;
-        let parts = self.parts(data.bytes());
+        let parts = self.parts(data.bytes(), from);
         let published = self
             .service()
             .publish_on(self.node, &parts, how, self.deadline)?;
@@ -324,7 +327,7 @@ impl Call<'_> {
     fn request(&self) -> Result<usize> {
         let message = self.message(0)?;
         let mut data = read_data(&message)?;
-        let parts = self.parts(data.bytes());
+        let parts = self.parts(data.bytes(), self.service().own_address());
         let reply = self
             .service()
             .request_on(self.node, &parts, self.deadline)?;

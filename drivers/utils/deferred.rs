@@ -44,7 +44,7 @@ pub struct Deferred {
     op: u16,
     id: RequestId,
     /// Room for a reply without a body, so that there always is one.
-    frame: KVec<u8>,
+    frame: KVVec<u8>,
 }
 
 impl Deferred {
@@ -54,7 +54,7 @@ impl Deferred {
     ///
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub(crate) fn new(life: &Arc<Life>, op: u16, id: RequestId) -> Result<Self> {
-        let frame = KVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
+        let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
         life.outbox.owe()?;
         Ok(Deferred {
             life: life.clone(),
@@ -132,7 +132,7 @@ pub(crate) struct Outbox {
 
 struct State {
     /// Taken out by the session before it receives more requests, so there cannot be many.
-    frames: KVec<(RequestId, KVec<u8>)>,
+    frames: KVec<(RequestId, KVVec<u8>)>,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
     /// The session.
@@ -168,7 +168,7 @@ impl Outbox {
         Ok(())
     }
 
-    fn put(&self, id: RequestId, frame: KVec<u8>) {
+    fn put(&self, id: RequestId, frame: KVVec<u8>) {
         let mut state = self.state.lock();
         state.owed -= 1;
         let full = state.frames.push_within_capacity((id, frame));
@@ -186,7 +186,7 @@ impl Outbox {
     }
 
     /// The next reply, if `session` is to send it.
-    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVec<u8>)> {
+    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVVec<u8>)> {
         let mut state = self.state.lock();
         if !state
             .session

@@ -332,7 +332,7 @@ impl Frames {
             Repeat::Again => None,
             Repeat::Stored(longest) => {
                 let max = longest(body).min(MAX_BODY);
-                Some(KVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?)
+                Some(KVVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?)
             }
         };
         let result = session

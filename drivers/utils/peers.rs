@@ -30,7 +30,7 @@ pub(crate) struct Life {
     /// Another life has begun: what this one still asks for is not done any more.
     pub(crate) over: Atomic<bool>,
     #[pin]
-    pub(crate) replies: Mutex<Replies<KVec<u8>>>,
+    pub(crate) replies: Mutex<Replies<KVVec<u8>>>,
     /// Locked after `replies`.
     #[pin]
     pub(crate) outbox: Outbox,

@@ -33,6 +33,9 @@ enum Reason {
 }
 
 impl Failure {
+    /// Of a line that is no command.
+    pub const UNKNOWN: Failure = Failure::new(Errno::ENOSYS, "unknown command; try help");
+
     /// A failure with a reason of its own.
     pub const fn new(errno: Errno, reason: &'static str) -> Self {
         Failure {

@@ -26,7 +26,6 @@ use linux::{
 use virgo_config::Config;
 use virgo_proto::{
     command,
-    errno::Errno,
     frame::{
         self,
         RequestId, //
@@ -55,7 +54,7 @@ pub trait Service: Send + Sync + Sized + 'static {
         _line: &[u8],
         _reply: &mut Reply<'_>,
     ) -> Result<(), Failure> {
-        Err(Failure::new(Errno::ENOSYS, "unknown command; try help"))
+        Err(Failure::UNKNOWN)
     }
 
     /// Adds to the reply of the command `stats`. May sleep.

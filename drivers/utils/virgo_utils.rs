@@ -15,6 +15,7 @@ mod client;
 mod deferred;
 mod destination;
 mod dial;
+pub mod diversion;
 mod exchange;
 mod frames;
 pub mod functions;

@@ -238,21 +238,38 @@ fn functions(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Text for the processor pool becomes a request.
+/// Text for the processor pool becomes a request, and so do lines that are no command of the memory
+/// pool.
 fn diverted(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let change = "cp /etc/virgo_cloud.conf /tmp/good
          echo 'use_as_kingcobra_service = yes' >>/etc/virgo_cloud.conf; virgo config reload";
     sh(&node, change)?;
     let said = text(&node, &node, 10000, &["KingCobraRequest_11February2016"]);
+    let to_pool = text(
+        &node,
+        &node,
+        30000,
+        &["virgo_cloud_malloc(1)", "for the pool"],
+    );
     sh(
         &node,
         "cp /tmp/good /etc/virgo_cloud.conf; virgo config reload",
     )?;
     ensure!(said? == ["queued"]);
-    within(Duration::from_secs(5), || {
-        on_record(&node, "a090002", "KingCobraRequest_11February2016", NOBODY)
-    })
+    let to_pool = to_pool?;
+    ensure!(
+        to_pool[0].len() == 16 && to_pool[1] == "queued",
+        "{to_pool:?}"
+    );
+    let free = format!("virgo_cloud_free({})", to_pool[0]);
+    ensure!(text(&node, &node, 30000, &[&free])? == ["kernel memory freed"]);
+    for request in ["KingCobraRequest_11February2016", "for the pool"] {
+        within(Duration::from_secs(5), || {
+            on_record(&node, "a090002", request, NOBODY)
+        })?;
+    }
+    Ok(())
 }
 
 /// Requests wait while there is nobody to do them; a module whose handler works is not unloaded
