@@ -30,6 +30,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Expect,
     Request,
     User, //
 };
@@ -67,7 +68,7 @@ impl There<'_> {
             args,
             data,
             again,
-            deferred: false,
+            expect: Expect::Soon,
         };
         self.client
             .call(self.node, &request, reply, self.user.deadline)
@@ -117,7 +118,7 @@ impl There<'_> {
             args: args.as_bytes(),
             data: b"",
             again: true,
-            deferred: false,
+            expect: Expect::Soon,
         };
         self.client
             .call_to_user(self.node, &request, to, len, self.user.deadline)
@@ -144,7 +145,7 @@ impl There<'_> {
             args: args.as_bytes(),
             data: b"",
             again: true,
-            deferred: true,
+            expect: Expect::Sometime,
         };
         let deadline = self.user.deadline;
         self.client.call(self.node, &request, &mut [], deadline)?;

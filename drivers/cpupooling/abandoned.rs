@@ -22,6 +22,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Expect,
     Request, //
 };
 
@@ -71,7 +72,7 @@ impl Run for Abandoned {
                 args: &key.to_le_bytes(),
                 data: b"",
                 again: true,
-                deferred: false,
+                expect: Expect::Soon,
             };
             // A node that is not reached ends the call at its deadline.
             let deadline = Deadline::after_ms(TELL_MS);

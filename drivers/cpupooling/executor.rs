@@ -31,6 +31,7 @@ use virgo_config::Node;
 use virgo_proto::clone::op;
 use virgo_utils::{
     Client,
+    Expect,
     Peer,
     Request, //
 };
@@ -322,7 +323,7 @@ impl Pool {
             args: header.as_bytes(),
             data: &outcome.output,
             again: false,
-            deferred: false,
+            expect: Expect::Soon,
         };
         loop {
             let deadline = Deadline::after_ms(REPORT_MS);

@@ -32,6 +32,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Expect,
     Request, //
 };
 
@@ -117,7 +118,7 @@ impl Run for Heart {
                 args: load.as_bytes(),
                 data: b"",
                 again: true,
-                deferred: false,
+                expect: Expect::Soon,
             };
             // Who is not reached finds out by himself.
             let deadline = Deadline::after_ms(TELL_MS);

@@ -39,6 +39,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    Expect,
     Request,
     User, //
 };
@@ -242,7 +243,7 @@ impl Cpupool {
             args: args.as_bytes(),
             data: b"",
             again: true,
-            deferred: false,
+            expect: Expect::Soon,
         };
         let mut answer = KVec::new();
         answer.put_zeros(count, GFP_KERNEL)?;
@@ -313,7 +314,7 @@ impl Cpupool {
             args: args.as_bytes(),
             data: &frame.calls,
             again: false,
-            deferred: false,
+            expect: Expect::Soon,
         };
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);
@@ -323,16 +324,12 @@ impl Cpupool {
         if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
             return Err(e);
         }
-        let with_each = |done: &dyn Fn(&Job)| {
-            // In the frame they follow each other as in `jobs`.
-            let (mut rest, mut jobs) = (frame.calls.as_slice(), jobs.iter());
-            while let Some((key, _)) = clone::next_call(&mut rest) {
-                if let Some(job) = jobs.find(|job| job.id == key) {
-                    done(job);
-                }
-            }
+        // Others of this node between them have ended, and do not mind.
+        let sent = || {
+            jobs.iter()
+                .filter(|job| job.node() == node && frame.has(job.id))
         };
-        with_each(&Job::is_delivered);
+        sent().for_each(|job| job.is_delivered());
         let failed = match answered {
             Ok(()) => taken.is_none().then_some(EPROTO),
             Err(e) => {
@@ -344,7 +341,7 @@ impl Cpupool {
             }
         };
         if let Some(e) = failed {
-            with_each(&|job| self.jobs.end_job(job, Outcome::failed(e)));
+            sent().for_each(|job| self.jobs.end_job(job, Outcome::failed(e)));
         }
         Ok(())
     }
@@ -371,6 +368,8 @@ impl Cpupool {
 struct Frame {
     calls: KVVec<u8>,
     count: u32,
+    /// The first and last of their keys, which grow.
+    keys: (u64, u64),
 }
 
 impl Frame {
@@ -378,7 +377,12 @@ impl Frame {
         Frame {
             calls: KVVec::new(),
             count: 0,
+            keys: (u64::MAX, 0),
         }
+    }
+
+    fn has(&self, key: u64) -> bool {
+        (self.keys.0..=self.keys.1).contains(&key)
     }
 
     fn has_room(&self, argv: &[u8]) -> bool {
@@ -398,6 +402,7 @@ impl Frame {
         self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL)?;
         self.calls.extend_from_slice(argv, GFP_KERNEL)?;
         self.count += 1;
+        self.keys = (self.keys.0.min(key), key);
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Expect,
     Request, //
 };
 
@@ -32,7 +33,7 @@ pub(crate) fn ask(
         data,
         // A node that has restarted has nothing left of what was done before.
         again: true,
-        deferred: false,
+        expect: Expect::Soon,
     };
     client.call(node, &request, reply, deadline)
 }

@@ -16,6 +16,8 @@
 //! other direction. So a long call holds no slot of the connection, and a lost connection loses
 //! no result.
 
+use crate::frame::MAX_BODY;
+use core::mem::size_of;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -57,7 +59,7 @@ pub const MAX_OUTPUT: usize = 64 * 1024;
 pub const MAX_SHORT: usize = 256;
 
 /// Most calls in one Run: their short results fit a frame.
-pub const MAX_CALLS: usize = 256;
+pub const MAX_CALLS: usize = (MAX_BODY - size_of::<Load>()) / (size_of::<Outcome>() + MAX_SHORT);
 
 /// Flag of [`Outcome`]: there was more output.
 pub const TRUNCATED: u32 = 1 << 0;

@@ -83,6 +83,10 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
     },
 ];
 
+/// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
+/// is less: so that nothing is taken for a puller that has given up.
+const AHEAD_MS: u32 = 100;
+
 /// Who has what a node has pulled.
 pub(crate) fn holder(peer: Peer) -> u64 {
     // Not a number that anybody here gets.
@@ -181,7 +185,10 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
         room: args.bytes.get() as usize,
     };
     let taken = pull.take(None)?;
+    let patience_ms = reply.patience_ms();
+    let wait_ms = wait_ms.min(patience_ms - AHEAD_MS.min(patience_ms / 4));
     if taken.is_empty() && wait_ms > 0 {
+        this.queues.pending.forget_late();
         let until = Deadline::after_ms(wait_ms);
         return Pulls::add(&this.pulls, pull, until, reply.defer()?);
     }

@@ -96,8 +96,11 @@ impl Pending {
     /// [`ESRCH`] if nobody waits for it (any more); [`EMSGSIZE`], [`ENOMEM`].
     pub(crate) fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {
         let there = self.take(|entry| entry.id == to.0 && matches!(entry.who, Who::There(..)));
-        if let Some(Who::There(reply, _)) = there {
-            return reply.answer(data);
+        if let Some(Who::There(reply, until)) = there {
+            return match reply.is_wanted() && !until.passed() {
+                true => reply.answer(data),
+                false => Err(ESRCH),
+            };
         }
         let mut copy = KVec::new();
         copy.put_bytes(data, GFP_KERNEL)?;

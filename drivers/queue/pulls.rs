@@ -166,6 +166,13 @@ impl Pulls {
         task.schedule();
         Ok(())
     }
+
+    /// A peer has begun another life: its former one does not wait any more. When this returns
+    /// nothing is taken for that. May sleep.
+    pub(crate) fn forget_former(&self) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|waiting| waiting.reply.is_wanted());
+    }
 }
 
 impl Run for Pulls {

@@ -49,6 +49,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     from_wire,
+    Expect,
     Request, //
 };
 
@@ -57,10 +58,6 @@ const PROGRAMS: u64 = (1 << 63) - 1;
 
 /// The longest time between two attempts to publish to a full queue of another node, in milliseconds.
 const PAUSE_MS: i64 = 50;
-
-/// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
-/// is less: so that nothing is taken for a puller that has given up.
-const AHEAD_MS: u32 = 100;
 
 /// A message that was taken, wherever it was.
 pub(crate) struct Got<'a> {
@@ -133,7 +130,7 @@ impl QueueService {
             args,
             data,
             again: false,
-            deferred: false,
+            expect: Expect::Soon,
         };
         self.client.call(node, &request, reply, deadline)
     }
@@ -256,7 +253,7 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: &data,
                 again: false,
-                deferred: true,
+                expect: Expect::Sometime,
             };
             let mut reply = Err(EPROTO);
             self.client
@@ -293,25 +290,27 @@ impl QueueService {
         let mut bytes = KVVec::new();
         bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL)?;
         loop {
-            let left = deadline.left_ms();
+            let wait_ms = deadline.left_ms().min(MAX_WAIT_MS);
             let args = PullArgs {
                 count: count.into(),
                 bytes: MAX_PULL.into(),
-                wait_ms: (left - AHEAD_MS.min(left / 4)).min(MAX_WAIT_MS).into(),
+                wait_ms: wait_ms.into(),
             };
             let request = Request {
                 op: op::PULL,
                 args: args.as_bytes(),
                 data: name,
                 again: false,
-                deferred: true,
+                expect: Expect::Within(wait_ms),
             };
             let len = self.client.call(node, &request, &mut bytes, deadline)?;
             if len == 0 {
-                match deadline.passed() {
-                    true => return Err(ETIMEDOUT),
-                    false => continue,
+                if deadline.passed() {
+                    return Err(ETIMEDOUT);
                 }
+                // Who waits for this one's slot gets it.
+                fsleep(Delta::from_millis(1));
+                continue;
             }
             let mut rest = bytes.get(..len).ok_or(EPROTO)?;
             let (mut given, mut failed) = (0, None);

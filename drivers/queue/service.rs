@@ -90,6 +90,7 @@ impl Service for QueueService {
     }
 
     fn peer_restarted(&self, peer: Peer) {
+        self.pulls.forget_former();
         // Its present life knows nothing of what the former one had.
         let holder = peer::holder(peer);
         self.queues.for_each(|channel| {

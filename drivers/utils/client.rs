@@ -39,8 +39,34 @@ pub struct Request<'a> {
     pub data: &'a [u8],
     /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
-    /// Whether the reply may be deferred, so that silence says nothing about the node.
-    pub deferred: bool,
+    /// When to expect the reply.
+    pub expect: Expect,
+}
+
+/// When to expect a reply. A node that is silent for longer may be dead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    /// When the requests before it are answered.
+    Soon,
+    /// It may be deferred for so many milliseconds.
+    Within(u32),
+    /// It may be deferred for as long as somebody waits for it.
+    Sometime,
+}
+
+impl Expect {
+    pub(crate) fn is_deferred(self) -> bool {
+        self != Expect::Soon
+    }
+
+    /// For how many milliseconds it may be deferred, if there is a limit.
+    pub(crate) fn within_ms(self) -> Option<u32> {
+        match self {
+            Expect::Soon => Some(0),
+            Expect::Within(ms) => Some(ms),
+            Expect::Sometime => None,
+        }
+    }
 }
 
 /// Reaches one service on all nodes: one connection to each, made when it is needed.

@@ -48,14 +48,14 @@ pub struct Deferred {
 }
 
 impl Deferred {
-    /// Owes the reply to request `id`. May sleep.
+    /// Owes the reply to request `id`, which `session` has received. May sleep.
     ///
     /// # Errors
     ///
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
-    pub(crate) fn new(life: &Arc<Life>, op: u16, id: RequestId) -> Result<Self> {
+    pub(crate) fn new(life: &Arc<Life>, session: &Waker, op: u16, id: RequestId) -> Result<Self> {
         let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
-        life.outbox.owe()?;
+        life.outbox.owe(session)?;
         Ok(Deferred {
             life: life.clone(),
             op,
@@ -131,11 +131,10 @@ pub(crate) struct Outbox {
 }
 
 struct State {
-    /// Taken out by the session before it receives more requests, so there cannot be many.
     frames: KVec<(RequestId, KVVec<u8>)>,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
-    /// The session.
+    /// The session that has last received a request whose reply is owed.
     session: Option<Waker>,
 }
 
@@ -153,14 +152,17 @@ impl Outbox {
     }
 
     /// From now on this session sends the replies.
-    pub(crate) fn attach(&self, session: Waker) {
-        self.state.lock().session = Some(session);
+    pub(crate) fn attach(&self, session: &Waker) {
+        self.state.lock().attach(session);
     }
 
-    fn owe(&self) -> Result {
+    /// Another reply is owed, and sent by this session.
+    fn owe(&self, session: &Waker) -> Result {
         let mut state = self.state.lock();
+        state.attach(session);
         let owed = state.owed + 1;
-        if owed > MAX {
+        // Those that are there are sent before the next request is received.
+        if owed > MAX || owed + state.frames.len() > 2 * MAX {
             return Err(EUSERS);
         }
         state.frames.reserve(owed, GFP_KERNEL)?;
@@ -188,11 +190,7 @@ impl Outbox {
     /// The next reply, if `session` is to send it.
     pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVVec<u8>)> {
         let mut state = self.state.lock();
-        if !state
-            .session
-            .as_ref()
-            .is_some_and(|present| present.is(session))
-        {
+        if !state.is_sent_by(session) {
             return None;
         }
         let next = state.frames.pop();
@@ -200,5 +198,18 @@ impl Outbox {
             self.filled.store(false, Relaxed);
         }
         next
+    }
+}
+
+impl State {
+    fn is_sent_by(&self, session: &Waker) -> bool {
+        let present = self.session.as_ref();
+        present.is_some_and(|present| present.is(session))
+    }
+
+    fn attach(&mut self, session: &Waker) {
+        if !self.is_sent_by(session) {
+            self.session = Some(session.clone());
+        }
     }
 }

@@ -62,7 +62,7 @@ impl Link {
         if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
             return Err(EMSGSIZE);
         }
-        let (mut ticket, mut turn) = self.enter(request.deferred, deadline)?;
+        let (mut ticket, mut turn) = self.enter(request.expect.is_deferred(), deadline)?;
         let mut sent_to = None;
         loop {
             let connection = match turn.take() {
@@ -160,7 +160,14 @@ impl Link {
             return Err(e);
         }
         let mut state = self.state.lock();
-        let receiver = state.sent(connection.serial, !request.deferred);
+        // Somebody else may have received the reply by now; then there is nothing to wait for.
+        let receiver = match state.has_reply(ticket.id) {
+            true => {
+                state.sent_and_answered(connection.serial);
+                None
+            }
+            false => state.sent(connection.serial, request.expect.within_ms()),
+        };
         let alone = state.calls == 1;
         drop(state);
         if !alone {
@@ -382,11 +389,17 @@ impl State {
         slot.reply.take()
     }
 
+    fn has_reply(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| slot.reply.is_some())
+    }
+
     /// The reply of request `id`, if it has come.
     fn take_reply(&mut self, id: RequestId) -> Option<Answer> {
-        let slot = self.slots.get(usize::from(id.slot))?;
-        slot.reply.as_ref()?;
-        self.take(id)
+        match self.has_reply(id) {
+            true => self.take(id),
+            false => None,
+        }
     }
 }
 

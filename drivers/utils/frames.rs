@@ -220,15 +220,7 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// From now on this session sends the peer's deferred replies. Those that have come before are
-    /// sent when their requests are repeated.
     pub(crate) fn new(life: Arc<Life>, waker: Waker) -> Self {
-        let mut replies = life.replies.lock();
-        life.outbox.attach(waker.clone());
-        while let Some((id, reply)) = life.outbox.next(&waker) {
-            replies.finish_deferred(id, reply);
-        }
-        drop(replies);
         Frames { life, waker }
     }
 
@@ -309,7 +301,10 @@ impl Frames {
                 output.bytes.put_bytes(reply, GFP_KERNEL)?;
                 return Ok(());
             }
-            Arrival::Deferred => return Ok(()),
+            Arrival::Deferred => {
+                self.life.outbox.attach(&self.waker);
+                return Ok(());
+            }
             Arrival::Stale => {
                 return finish(header, output, output.bytes.len(), Err(Errno::EALREADY));
             }
@@ -339,7 +334,7 @@ impl Frames {
             .hub
             .stats
             .count(S::COMMANDS.len() + index, || {
-                run(operation, service, &self.life, header, body, output)
+                self.run(operation, service, header, body, output)
             })
             .map_err(to_wire);
         if let Ok(After::Deferred) = result {
@@ -357,36 +352,36 @@ impl Frames {
         }
         Ok(())
     }
+
+    fn run<S: Service>(
+        &self,
+        operation: &Operation<S>,
+        service: &S,
+        header: &Header,
+        request: &[u8],
+        output: &mut Output,
+    ) -> Result<After> {
+        output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
+        let mut body = Body {
+            start: output.bytes.len(),
+            out: output,
+            life: &self.life,
+            session: &self.waker,
+            header,
+            is_deferred: false,
+        };
+        (operation.run)(service, self.life.peer, request, &mut body)?;
+        Ok(match body.is_deferred {
+            true => After::Deferred,
+            false => After::Replied,
+        })
+    }
 }
 
 /// What an operation that has succeeded leaves.
 enum After {
     Replied,
     Deferred,
-}
-
-fn run<S: Service>(
-    operation: &Operation<S>,
-    service: &S,
-    life: &Arc<Life>,
-    header: &Header,
-    request: &[u8],
-    output: &mut Output,
-) -> Result<After> {
-    output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
-    let mut body = Body {
-        start: output.bytes.len(),
-        out: output,
-        life,
-        op: header.op,
-        id: header.id,
-        deferred: false,
-    };
-    (operation.run)(service, life.peer, request, &mut body)?;
-    Ok(match body.deferred {
-        true => After::Deferred,
-        false => After::Replied,
-    })
 }
 
 /// Writes the header of the reply that begins at `start`; a failed one has no body.

@@ -297,18 +297,25 @@ impl State {
         }
     }
 
-    /// A request went out on connection `serial`, of which something should be heard soon or not:
-    /// the turn is over. Returns the right to receive, if nobody has it.
-    pub(crate) fn sent(&mut self, serial: u64, soon: bool) -> Option<Input> {
+    /// A request went out on connection `serial`: the turn is over. Something has to be heard within
+    /// so many milliseconds and [`SILENCE_MS`]. Returns the right to receive, if nobody has it.
+    pub(crate) fn sent(&mut self, serial: u64, within_ms: Option<u32>) -> Option<Input> {
         if self.connections != serial {
             return None;
         }
         self.sending = false;
-        if soon {
-            self.silence
-                .get_or_insert_with(|| Deadline::after_ms(SILENCE_MS));
+        if let Some(ms) = within_ms {
+            let until = Deadline::after_ms(ms.saturating_add(SILENCE_MS));
+            self.silence = Some(self.silence.map_or(until, |other| other.min(until)));
         }
         self.receiver.take()
+    }
+
+    /// The turn is over, and the reply has come already.
+    pub(crate) fn sent_and_answered(&mut self, serial: u64) {
+        if self.connections == serial {
+            self.sending = false;
+        }
     }
 
     /// The right to receive, if nobody has it.

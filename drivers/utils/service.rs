@@ -21,14 +21,15 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    pages::Pages, //
+    pages::Pages,
+    waker::Waker, //
 };
 use virgo_config::Config;
 use virgo_proto::{
     command,
     frame::{
         self,
-        RequestId, //
+        Header, //
     },
     vuid::NodeId, //
 };
@@ -138,9 +139,9 @@ pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
     pub(crate) life: &'a Arc<Life>,
-    pub(crate) op: u16,
-    pub(crate) id: RequestId,
-    pub(crate) deferred: bool,
+    pub(crate) session: &'a Waker,
+    pub(crate) header: &'a Header,
+    pub(crate) is_deferred: bool,
 }
 
 impl Body<'_> {
@@ -151,9 +152,16 @@ impl Body<'_> {
     ///
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
-        let deferred = Deferred::new(self.life, self.op, self.id)?;
-        self.deferred = true;
+        let header = self.header;
+        let deferred = Deferred::new(self.life, self.session, header.op, header.id)?;
+        self.is_deferred = true;
         Ok(deferred)
+    }
+
+    /// For how long the peer was going to wait for the reply when it sent the request, in
+    /// milliseconds.
+    pub fn patience_ms(&self) -> u32 {
+        self.header.word
     }
 
     /// Lets `fill` write up to `max` bytes behind what is there, and say how many they were.

@@ -46,6 +46,7 @@ pub use backlog::{
 };
 pub use client::{
     Client,
+    Expect,
     Request, //
 };
 pub use deferred::Deferred;

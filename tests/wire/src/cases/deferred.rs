@@ -28,6 +28,7 @@ pub(super) const SUITE: Suite = suite![
     others_are_served_meanwhile,
     a_repeated_request_is_one_request,
     a_reply_waits_for_who_has_lost_the_connection,
+    a_connection_that_asks_nothing_takes_no_reply,
     a_reply_that_was_given_up_goes_nowhere,
     a_request_that_fails_is_answered_at_once,
     only_so_many_are_owed,
@@ -38,7 +39,7 @@ pub(super) const SUITE: Suite = suite![
 const NAME: &str = "t.deferred";
 
 /// Time in which nothing comes.
-const SILENCE: Duration = Duration::from_millis(300);
+const SILENCE: Duration = Duration::from_millis(100);
 
 /// A request to the queue.
 fn ask(name: &str, data: &str, timeout_ms: u32) -> Vec<u8> {
@@ -126,6 +127,20 @@ fn a_reply_waits_for_who_has_lost_the_connection(node: &Node) -> io::Result<()> 
     Ok(())
 }
 
+fn a_connection_that_asks_nothing_takes_no_reply(node: &Node) -> io::Result<()> {
+    let mut service = service(node)?;
+    let (mut peer, boot) = peer(node)?;
+    let number = peer.number(0);
+    peer.wire
+        .send(&request(number, op::ASK, &ask(NAME, "mine", 5000)))?;
+    peer.wire.is_silent_for(SILENCE)?;
+    let beside = Peer::open_at(node, QUEUE, boot)?;
+    drop(beside);
+    reply(&mut service, "yours")?;
+    assert_eq!(peer.answer(number, op::ASK)?, Ok(b"yours".to_vec()));
+    Ok(())
+}
+
 fn a_reply_that_was_given_up_goes_nowhere(node: &Node) -> io::Result<()> {
     let mut service = service(node)?;
     let (mut peer, _) = peer(node)?;
@@ -168,7 +183,7 @@ fn a_request_that_fails_is_answered_at_once(node: &Node) -> io::Result<()> {
 fn only_so_many_are_owed(node: &Node) -> io::Result<()> {
     fresh(node, NAME, "")?;
     let (mut peer, _) = peer(node)?;
-    let short = Duration::from_secs(2);
+    let short = Duration::from_secs(4);
     let body = ask(NAME, "x", short.as_millis() as u32);
     for _ in 0..2 {
         for slot in 0..SLOTS as u8 {
@@ -181,7 +196,7 @@ fn only_so_many_are_owed(node: &Node) -> io::Result<()> {
     thread::sleep(short + SILENCE);
     let number = peer.number(0);
     peer.wire.send(&request(number, op::ASK, &body))?;
-    // The requests of the second round are told that nobody will reply.
+    // Those of the second round are told that nobody will reply.
     for _ in 1..SLOTS {
         let (header, _) = peer.wire.frame()?;
         assert_eq!(Errno::from_wire(header.word), Errno::ECANCELED);
