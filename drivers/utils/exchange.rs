@@ -163,7 +163,7 @@ impl Link {
         // Somebody else may have received the reply by now; then there is nothing to wait for.
         let receiver = match state.has_reply(ticket.id) {
             true => {
-                state.sent_and_answered(connection.serial);
+                state.end_turn(connection.serial);
                 None
             }
             false => state.sent(connection.serial, request.expect.within_ms()),

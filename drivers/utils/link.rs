@@ -180,11 +180,7 @@ impl Link {
 
     /// Lets the next task send.
     pub(crate) fn end_turn(&self, connection: &Connection) {
-        let mut state = self.state.lock();
-        if state.connections == connection.serial {
-            state.sending = false;
-        }
-        drop(state);
+        self.state.lock().end_turn(connection.serial);
         self.changed.wake_all();
     }
 
@@ -300,10 +296,9 @@ impl State {
     /// A request went out on connection `serial`: the turn is over. Something has to be heard within
     /// so many milliseconds and [`SILENCE_MS`]. Returns the right to receive, if nobody has it.
     pub(crate) fn sent(&mut self, serial: u64, within_ms: Option<u32>) -> Option<Input> {
-        if self.connections != serial {
+        if !self.end_turn(serial) {
             return None;
         }
-        self.sending = false;
         if let Some(ms) = within_ms {
             let until = Deadline::after_ms(ms.saturating_add(SILENCE_MS));
             self.silence = Some(self.silence.map_or(until, |other| other.min(until)));
@@ -311,11 +306,13 @@ impl State {
         self.receiver.take()
     }
 
-    /// The turn is over, and the reply has come already.
-    pub(crate) fn sent_and_answered(&mut self, serial: u64) {
-        if self.connections == serial {
+    /// The turn to send on connection `serial` is over. Whether that is still the present one.
+    pub(crate) fn end_turn(&mut self, serial: u64) -> bool {
+        let present = self.connections == serial;
+        if present {
             self.sending = false;
         }
+        present
     }
 
     /// The right to receive, if nobody has it.

@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_gives_again_what_a_restarted_node_had", restarted),
     ("queue_takes_once_on_a_bad_network", bad_network),
     ("queue_asks_once_on_a_bad_network", bad_network_requests),
+    ("queue_takers_have_their_turn", many_takers),
     ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
     ("queue_of_requests_by_the_kernels_workqueue", work_queue),
     ("queue_without_reactor_serves_modules_only", without_reactor),
@@ -201,6 +202,30 @@ fn bad_network_requests(cluster: &Cluster) -> Result<()> {
     );
     ensure!(!answered.is_empty(), "none was answered");
     println!("{count} asked, {} answered, {times} got", answered.len());
+    Ok(())
+}
+
+/// More want messages of another node than may wait there at a time: each gets one.
+fn many_takers(cluster: &Cluster) -> Result<()> {
+    const TAKERS: usize = 20;
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "virgo queue create t.many ack=0")?;
+    let script = format!(
+        "for i in $(seq {TAKERS}); do virgo queue take --node 2 --timeout 60s t.many & done
+         wait"
+    );
+    let takers = node1.spawn(["sh", "-c", &script])?;
+    std::thread::sleep(Duration::from_secs(3));
+    let publish = "virgo queue pub --node 2 --timeout 5s t.many";
+    let published = sh(
+        &node1,
+        &format!("for i in $(seq {TAKERS}); do {publish} $i >&2 || exit 1; done"),
+    );
+    let taken = takers.wait_timeout(Duration::from_secs(90));
+    sh(&node2, "virgo queue delete t.many")?;
+    published?;
+    let taken = numbers(&String::from_utf8_lossy(&taken?.stdout))?;
+    ensure!(taken.len() == TAKERS, "taken: {taken:?}");
     Ok(())
 }
 
