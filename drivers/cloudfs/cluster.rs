@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Files of the cluster as its users see them: by name, wherever they are.
+//!
+//! Who has a lease on a file there, or a delegation of a directory as clients of an NFS server have,
+//! is asked to give it back: what needs it is tried again until it has come.
 
 use crate::{
     closing::{
@@ -47,7 +50,10 @@ use virgo_proto::{
         NodeId, //
     }, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    retry::until_ready,
+    User, //
+};
 
 /// Files that are brought to the disk at a time.
 const SYNCING: c_int = 16;
@@ -125,7 +131,10 @@ impl Cloudfs {
             };
             nodes &= !bit(node);
             error = match self.open_on(user, node, name.path, flags, mode) {
-                Ok(at) => return Ok(File::new(self.others.clone(), at, timeout_ms)),
+                Ok(at) => {
+                    let append = flags & open::APPEND != 0;
+                    return Ok(File::new(self.others.clone(), at, append, timeout_ms));
+                }
                 Err(e) => e,
             };
             // Another one may do it instead, if it is sure that this one has not.
@@ -163,9 +172,11 @@ impl Cloudfs {
         mode: u16,
     ) -> Result<Place> {
         if self.is_here(user, node) {
-            return Ok(Place::Here(here::open(user.config, path, flags, mode)?));
+            let open = || here::open(user.config, path, flags, mode);
+            return Ok(Place::Here(until_ready(user.deadline, open)?));
         }
-        let (handle, load) = self.there(user, node).open(path, flags, mode)?;
+        let there = self.there(user, node);
+        let (handle, load) = until_ready(user.deadline, || there.open(path, flags, mode))?;
         if let Some(known) = self.load_of(node) {
             known.store(load, Relaxed);
         }
@@ -236,10 +247,10 @@ impl Cloudfs {
     /// As for [`Self::open`]; [`EBUSY`] for the exported directory itself.
     pub(crate) fn unlink(&self, user: &User<'_>, name: &Name<'_>, is_dir: bool) -> Result {
         let node = self.node_of(user, name)?;
-        match self.is_here(user, node) {
+        until_ready(user.deadline, || match self.is_here(user, node) {
             true => here::unlink(user.config, name.path, is_dir),
             false => self.there(user, node).unlink(name.path, is_dir),
-        }
+        })
     }
 
     /// Changes a name. May sleep, killably.
@@ -258,10 +269,10 @@ impl Cloudfs {
         if self.node_of(user, to)? != node {
             return Err(EXDEV);
         }
-        match self.is_here(user, node) {
+        until_ready(user.deadline, || match self.is_here(user, node) {
             true => here::rename(user.config, from.path, to.path, replace),
             false => self.there(user, node).rename(from.path, to.path, replace),
-        }
+        })
     }
 
     /// Makes a directory. May sleep, killably.
@@ -271,10 +282,10 @@ impl Cloudfs {
     /// As for [`Self::unlink`].
     pub(crate) fn mkdir(&self, user: &User<'_>, name: &Name<'_>, mode: u16) -> Result {
         let node = self.node_of(user, name)?;
-        match self.is_here(user, node) {
+        until_ready(user.deadline, || match self.is_here(user, node) {
             true => here::mkdir(user.config, name.path, mode),
             false => self.there(user, node).mkdir(name.path, mode),
-        }
+        })
     }
 
     /// Entries of a directory, see [`linux::vfs::File::read_dir`]. May sleep, killably.

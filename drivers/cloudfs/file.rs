@@ -18,7 +18,10 @@ use kernel::{
         UserSlice, //
     }, //
 };
-use linux::vfs;
+use linux::{
+    pages::Pages,
+    vfs, //
+};
 use virgo_proto::{
     cloudfs::{
         Stat,
@@ -27,17 +30,21 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    pieces::{
-        for_each,
-        through_buffer, //
-    },
+    buffer::Buffer,
+    pieces::in_flight,
+    Data,
     User, //
 };
+
+/// Up to so many bytes are copied on their way to the network: that is cheaper than a page.
+const SMALL: usize = 1024;
 
 /// An open file. Dropping it closes it, without waiting for its node.
 pub(crate) struct File {
     others: Arc<Others>,
     at: Place,
+    /// Everything is written to the end.
+    append: bool,
     /// Time for calls with it that do not say their own, in milliseconds; 0 for the configured
     /// one.
     pub(crate) timeout_ms: u32,
@@ -50,10 +57,11 @@ pub(crate) enum Place {
 }
 
 impl File {
-    pub(crate) fn new(others: Arc<Others>, at: Place, timeout_ms: u32) -> Self {
+    pub(crate) fn new(others: Arc<Others>, at: Place, append: bool, timeout_ms: u32) -> Self {
         File {
             others,
             at,
+            append,
             timeout_ms,
         }
     }
@@ -100,8 +108,10 @@ impl File {
             Place::There(remote) => remote,
         };
         let there = self.there(user, remote);
-        for_each(offset, len, MAX_DATA, |at, done, wanted| {
-            there.read_user(remote.handle, at, to.wrapping_byte_add(done), wanted)
+        let begin = |at, _, wanted| there.begin_read(remote.handle, at, wanted);
+        in_flight(offset, len, MAX_DATA, begin, |flight, at, done, wanted| {
+            let to = to.wrapping_byte_add(done);
+            there.read_user(flight, remote.handle, at, to, wanted)
         })
     }
 
@@ -114,7 +124,11 @@ impl File {
     pub(crate) fn write(&self, user: &User<'_>, offset: u64, from: &[u8]) -> Result<usize> {
         match &self.at {
             Place::Here(file) => file.write(offset, from),
-            Place::There(remote) => self.there(user, remote).write(remote.handle, offset, from),
+            Place::There(remote) => {
+                let from = Data::Bytes(from.get(..MAX_DATA).unwrap_or(from));
+                self.there(user, remote)
+                    .write(None, remote.handle, offset, from)
+            }
         }
     }
 
@@ -130,13 +144,35 @@ impl File {
         from: UserPtr,
         len: usize,
     ) -> Result<usize> {
-        match &self.at {
-            Place::Here(file) => file.write_user(offset, from, len),
-            Place::There(_) => through_buffer(from, offset, len, MAX_DATA, |offset, at, part| {
-                UserSlice::new(at, part.len()).reader().read_slice(part)?;
-                self.write(user, offset, part)
-            }),
+        let remote = match &self.at {
+            Place::Here(file) => return file.write_user(offset, from, len),
+            Place::There(remote) => remote,
+        };
+        let there = self.there(user, remote);
+        if len <= SMALL {
+            let mut data = Buffer::new(len)?;
+            UserSlice::new(from, len)
+                .reader()
+                .read_slice(data.bytes())?;
+            return there.write(None, remote.handle, offset, Data::Bytes(data.bytes()));
         }
+        let copy = |done, wanted| Pages::copy_user(from.wrapping_byte_add(done), wanted);
+        let begin = |at, done, wanted| {
+            // What is to follow another must not be written unless that is.
+            if self.append {
+                return None;
+            }
+            let data = copy(done, wanted).ok()?;
+            let flight = there.begin_write(remote.handle, at, Data::Pages(&data))?;
+            Some((flight, data))
+        };
+        in_flight(offset, len, MAX_DATA, begin, |begun, at, done, wanted| {
+            let (flight, data) = match begun {
+                Some((flight, data)) => (Some(flight), data),
+                None => (None, copy(done, wanted)?),
+            };
+            there.write(flight, remote.handle, at, Data::Pages(&data))
+        })
     }
 
     /// Returns when everything that was written is on the disk. May sleep, killably.

@@ -30,7 +30,9 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Data,
     Expect,
+    Flight,
     Request,
     User, //
 };
@@ -44,31 +46,18 @@ pub(crate) struct There<'a> {
 }
 
 impl There<'_> {
-    /// Of something that may be done twice, or cannot be because a node that has restarted knows
-    /// no handles of before.
+    /// Asks for something that may be done twice.
     fn ask(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
-        self.request(op, args, data, reply, true)
+        let request = again(op, args, Data::Bytes(data));
+        self.client
+            .call(self.node, &request, reply, self.user.deadline)
     }
 
-    /// Of something that must not be done twice, also if the node restarts in between.
+    /// Asks for something that must not be done twice, also if the node restarts in between.
     fn once(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
-        self.request(op, args, data, reply, false)
-    }
-
-    fn request(
-        &self,
-        op: u16,
-        args: &[u8],
-        data: &[u8],
-        reply: &mut [u8],
-        again: bool,
-    ) -> Result<usize> {
         let request = Request {
-            op,
-            args,
-            data,
-            again,
-            expect: Expect::Soon,
+            again: false,
+            ..again(op, args, Data::Bytes(data))
         };
         self.client
             .call(self.node, &request, reply, self.user.deadline)
@@ -103,9 +92,10 @@ impl There<'_> {
         }
     }
 
-    /// As [`Self::read`], to the current program's memory.
+    /// As [`Self::read`], to the current program's memory; may be under way already.
     pub(crate) fn read_user(
         &self,
+        under_way: Option<Flight<'_>>,
         handle: u64,
         offset: u64,
         to: UserPtr,
@@ -113,39 +103,55 @@ impl There<'_> {
     ) -> Result<usize> {
         let len = len.min(MAX_DATA);
         let args = read_args(handle, offset, len);
-        let request = Request {
-            op: op::READ,
-            args: args.as_bytes(),
-            data: b"",
-            again: true,
-            expect: Expect::Soon,
-        };
+        let request = again(op::READ, args.as_bytes(), Data::Bytes(b""));
+        let deadline = self.user.deadline;
         self.client
-            .call_to_user(self.node, &request, to, len, self.user.deadline)
+            .call_to_user(self.node, under_way, &request, to, len, deadline)
     }
 
-    /// Writes up to [`MAX_DATA`] bytes.
-    pub(crate) fn write(&self, handle: u64, offset: u64, from: &[u8]) -> Result<usize> {
-        let from = from.get(..MAX_DATA).unwrap_or(from);
-        let args = WriteArgs {
-            handle: handle.into(),
-            offset: offset.into(),
-        };
+    /// Has [`Self::read_user`] under way, if that is possible now.
+    pub(crate) fn begin_read(&self, handle: u64, offset: u64, len: usize) -> Option<Flight<'_>> {
+        let args = read_args(handle, offset, len.min(MAX_DATA));
+        let request = again(op::READ, args.as_bytes(), Data::Bytes(b""));
+        self.client.begin(self.node, &request, self.user.deadline)
+    }
+
+    /// Writes up to [`MAX_DATA`] bytes; may be under way already.
+    pub(crate) fn write(
+        &self,
+        under_way: Option<Flight<'_>>,
+        handle: u64,
+        offset: u64,
+        from: Data<'_>,
+    ) -> Result<usize> {
+        let args = write_args(handle, offset);
+        let request = again(op::WRITE, args.as_bytes(), from);
         let mut reply = [0; size_of::<WriteReply>()];
-        self.ask(op::WRITE, args.as_bytes(), from, &mut reply)?;
+        let deadline = self.user.deadline;
+        self.client
+            .complete(self.node, under_way, &request, &mut reply, deadline)?;
         let reply = WriteReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
-        Ok((reply.written.get() as usize).min(from.len()))
+        Ok((reply.written.get() as usize).min(from.size()))
+    }
+
+    /// Has [`Self::write`] under way, if that is possible now.
+    pub(crate) fn begin_write(
+        &self,
+        handle: u64,
+        offset: u64,
+        from: Data<'_>,
+    ) -> Option<Flight<'_>> {
+        let args = write_args(handle, offset);
+        let request = again(op::WRITE, args.as_bytes(), from);
+        self.client.begin(self.node, &request, self.user.deadline)
     }
 
     pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
         let args = handle_args(handle, flags);
         let request = Request {
-            op: op::SYNC,
-            args: args.as_bytes(),
-            data: b"",
-            again: true,
             expect: Expect::Sometime,
+            ..again(op::SYNC, args.as_bytes(), Data::Bytes(b""))
         };
         let deadline = self.user.deadline;
         self.client.call(self.node, &request, &mut [], deadline)?;
@@ -224,6 +230,25 @@ fn handle_args(handle: u64, flags: u32) -> HandleArgs {
     HandleArgs {
         handle: handle.into(),
         flags: flags.into(),
+    }
+}
+
+/// A request that may be done twice, or cannot be because a node that has restarted knows no handles
+/// of before.
+fn again<'a>(op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
+    Request {
+        op,
+        args,
+        data,
+        again: true,
+        expect: Expect::Soon,
+    }
+}
+
+fn write_args(handle: u64, offset: u64) -> WriteArgs {
+    WriteArgs {
+        handle: handle.into(),
+        offset: offset.into(),
     }
 }
 

@@ -22,6 +22,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Data,
     Expect,
     Request, //
 };
@@ -70,7 +71,7 @@ impl Run for Abandoned {
             let request = Request {
                 op: op::CANCEL,
                 args: &key.to_le_bytes(),
-                data: b"",
+                data: Data::Bytes(b""),
                 again: true,
                 expect: Expect::Soon,
             };

@@ -31,6 +31,7 @@ use virgo_config::Node;
 use virgo_proto::clone::op;
 use virgo_utils::{
     Client,
+    Data,
     Expect,
     Peer,
     Request, //
@@ -321,7 +322,7 @@ impl Pool {
         let request = Request {
             op: op::DONE,
             args: header.as_bytes(),
-            data: &outcome.output,
+            data: Data::Bytes(&outcome.output),
             again: false,
             expect: Expect::Soon,
         };

@@ -32,6 +32,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Data,
     Expect,
     Request, //
 };
@@ -116,7 +117,7 @@ impl Run for Heart {
             let request = Request {
                 op: op::TELL,
                 args: load.as_bytes(),
-                data: b"",
+                data: Data::Bytes(b""),
                 again: true,
                 expect: Expect::Soon,
             };

@@ -39,6 +39,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    Data,
     Expect,
     Request,
     User, //
@@ -241,7 +242,7 @@ impl Cpupool {
         let request = Request {
             op: op::PICK,
             args: args.as_bytes(),
-            data: b"",
+            data: Data::Bytes(b""),
             again: true,
             expect: Expect::Soon,
         };
@@ -312,7 +313,7 @@ impl Cpupool {
         let request = Request {
             op: op::RUN,
             args: args.as_bytes(),
-            data: &frame.calls,
+            data: Data::Bytes(&frame.calls),
             again: false,
             expect: Expect::Soon,
         };

@@ -4,6 +4,7 @@
 //!
 //! Counted in jiffies: reading them costs nothing, and the scheduler's timed waits are no finer.
 
+use crate::helpers;
 use kernel::{
     bindings,
     prelude::*,
@@ -44,6 +45,17 @@ impl Deadline {
         // SAFETY: Plain arithmetic without preconditions.
         let ms = unsafe { bindings::jiffies64_to_msecs(self.left_jiffies() as u64) };
         u32::try_from(ms).unwrap_or(u32::MAX)
+    }
+
+    /// Sleeps until then.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] when the task is being killed.
+    pub fn sleep(self) -> Result {
+        // SAFETY: Sleeps; the function may be called wherever that is allowed.
+        wait_result(unsafe { helpers::virgo_sleep(self.left_jiffies()) })?;
+        Ok(())
     }
 
     /// The earlier of two.

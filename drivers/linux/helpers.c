@@ -46,6 +46,13 @@ void virgo_wake_all(struct wait_queue_head *queue)
 		wake_up_all(queue);
 }
 
+/* Sleeps killably. Returns the jiffies left, -ERESTARTSYS when killed. */
+long virgo_sleep(long timeout)
+{
+	timeout = schedule_timeout_killable(timeout);
+	return fatal_signal_pending(current) ? -ERESTARTSYS : timeout;
+}
+
 int virgo_sock_create(struct socket **sock)
 {
 	return sock_create_kern(&init_net, AF_INET, SOCK_STREAM, IPPROTO_TCP, sock);
@@ -143,6 +150,9 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 	switch (event) {
 	case VIRGO_SOCK_CONNECTED:
 		return inet_sk_state_load(sk) == TCP_ESTABLISHED;
+	case VIRGO_SOCK_USABLE:
+		return virgo_sock_happened(sock, VIRGO_SOCK_READABLE) ||
+		       virgo_sock_happened(sock, VIRGO_SOCK_WRITABLE);
 	case VIRGO_SOCK_READABLE:
 		return !skb_queue_empty_lockless(&sk->sk_receive_queue) ||
 		       READ_ONCE(sk->sk_shutdown) & RCV_SHUTDOWN;
@@ -167,7 +177,7 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	wait_queue_head_t *head = sk_sleep(sock->sk);
 	DEFINE_WAIT_FUNC(wait, virgo_sock_wake);
 
-	if (event == VIRGO_SOCK_WRITABLE) {
+	if (event == VIRGO_SOCK_WRITABLE || event == VIRGO_SOCK_USABLE) {
 		/* Without the bit the stack does not announce space. */
 		set_bit(SOCK_NOSPACE, &sock->flags);
 		/* Pairs with the stack's: it frees room, then looks at the bit. */

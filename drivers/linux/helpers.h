@@ -48,10 +48,13 @@ enum virgo_sock_event {
 	VIRGO_SOCK_CONNECTED,
 	VIRGO_SOCK_READABLE,
 	VIRGO_SOCK_WRITABLE,
+	/* Readable or writable. */
+	VIRGO_SOCK_USABLE,
 	VIRGO_SOCK_OVER,
 };
 
 void virgo_wake_all(struct wait_queue_head *queue);
+long virgo_sleep(long timeout);
 
 int virgo_sock_create(struct socket **sock);
 int virgo_sock_bind(struct socket *sock, __be32 addr, u16 port);

@@ -167,30 +167,38 @@ impl Stream {
         Ok(SocketAddrV4::new(address.to_ne_bytes().into(), port))
     }
 
-    /// Takes bytes that have arrived. Returns how many, 0 at the end of the stream, `None` when
-    /// there are none now. May sleep, but not for the peer.
+    /// Takes up to `max` bytes that have arrived, and puts them behind those in `to`. Returns how
+    /// many, 0 at the end of the stream, `None` when there are none now. May sleep, but not for the
+    /// peer.
     ///
     /// # Errors
     ///
-    /// What broke the connection.
-    pub fn receive(&self, buffer: &mut [u8]) -> Result<Option<usize>> {
+    /// [`ENOMEM`]; what broke the connection.
+    pub fn receive(&self, to: &mut KVVec<u8>, max: usize) -> Result<Option<usize>> {
+        to.reserve(max, GFP_KERNEL)?;
         let mut part = bindings::kvec {
-            iov_base: buffer.as_mut_ptr().cast(),
-            iov_len: buffer.len(),
+            iov_base: to.spare_capacity_mut().as_mut_ptr().cast(),
+            iov_len: max,
         };
         let mut message = bindings::msghdr::default();
-        // SAFETY: The socket is live; `part` describes `buffer`, which is valid for writes.
+        // SAFETY: The socket is live; `part` describes memory of `to` behind its elements, which
+        // `reserve` has made sure of and which is valid for writes.
         let n = unsafe {
             bindings::kernel_recvmsg(
                 self.0.as_ptr(),
                 &mut message,
                 &mut part,
                 1,
-                buffer.len(),
+                max,
                 bindings::MSG_DONTWAIT as c_int,
             )
         };
-        Self::moved(n)
+        let received = Self::moved(n)?;
+        if let Some(n @ 1..) = received {
+            // SAFETY: So many bytes have been written behind the elements of `to`, at most `max`.
+            unsafe { to.inc_len(n) };
+        }
+        Ok(received)
     }
 
     /// As [`Self::receive`], to `len` bytes of the current program's memory, as far as that is
@@ -207,15 +215,15 @@ impl Stream {
         Self::moved(n)
     }
 
-    /// Hands bytes of a file to the network. Returns how many went, `None` when there is no room
-    /// now. May sleep, but not for the peer.
+    /// Hands the bytes of `pages` from `sent` on to the network. Returns how many went, `None` when
+    /// there is no room now. May sleep, but not for the peer.
     ///
     /// # Errors
     ///
     /// What broke the connection.
-    pub fn send_pages(&self, pages: &mut Pages) -> Result<Option<usize>> {
+    pub fn send_pages(&self, pages: &Pages, sent: usize) -> Result<Option<usize>> {
         // SAFETY: The socket is live.
-        let n = unsafe { pages.send(self.0.as_ptr()) };
+        let n = unsafe { pages.send(self.0.as_ptr(), sent) };
         Self::moved(n as c_int)
     }
 
@@ -290,6 +298,17 @@ impl Stream {
     pub fn wait_writable(&self, deadline: Deadline) -> Result<bool> {
         self.0
             .wait(helpers::virgo_sock_event_VIRGO_SOCK_WRITABLE, deadline)
+    }
+
+    /// Sleeps until there is something to receive or room to send, or an error. False at the
+    /// deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] when the task is being killed.
+    pub fn wait_usable(&self, deadline: Deadline) -> Result<bool> {
+        self.0
+            .wait(helpers::virgo_sock_event_VIRGO_SOCK_USABLE, deadline)
     }
 
     /// Ends the connection in both directions; who waits on it wakes up.

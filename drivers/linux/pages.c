@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Bytes of a file on their way to a socket, where the kernel has them: mostly in
- * its page cache, so that they are not copied. As with sendfile(2), who changes
- * the file meanwhile may change what arrives.
+ * Bytes on their way to a socket that are not copied into it: those of a file
+ * where the kernel has them, mostly in its page cache, and those of a program
+ * in pages that nobody else has. As with sendfile(2), who changes the file
+ * meanwhile may change what arrives.
  */
 #include <linux/bvec.h>
 #include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/net.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
 #include <linux/splice.h>
+#include <linux/uaccess.h>
 #include <linux/uio.h>
 
 #include "pages.h"
@@ -20,10 +23,9 @@
 /* As many as 64 KiB can touch. */
 #define VIRGO_PAGES	17
 
-/* References to pages @first to @count - 1 are held, those before are sent. */
+/* @len bytes on @count pages, to each of which a reference is held. */
 struct virgo_pages {
-	size_t left;
-	unsigned int first;
+	size_t len;
 	unsigned int count;
 	struct bio_vec vecs[VIRGO_PAGES];
 };
@@ -38,7 +40,7 @@ static int virgo_take(struct pipe_inode_info *pipe, struct pipe_buffer *buf,
 		return 0;
 	get_page(buf->page);
 	bvec_set_page(&pages->vecs[pages->count++], buf->page, sd->len, buf->offset);
-	pages->left += sd->len;
+	pages->len += sd->len;
 	return sd->len;
 }
 
@@ -72,41 +74,61 @@ struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos)
 	return pages;
 }
 
-size_t virgo_pages_left(const struct virgo_pages *pages)
+/* A copy of @len bytes of the current program, at most 64 KiB. Sleeps for the program. */
+struct virgo_pages *virgo_pages_copy_user(const void __user *from, size_t len)
 {
-	return pages->left;
+	struct virgo_pages *pages = kzalloc_obj(*pages, GFP_KERNEL);
+	struct page *page;
+	size_t part;
+	int err;
+
+	if (!pages)
+		return ERR_PTR(-ENOMEM);
+	while (pages->len < len) {
+		err = -EMSGSIZE;
+		if (pages->count == VIRGO_PAGES)
+			goto free;
+		err = -ENOMEM;
+		page = alloc_page(GFP_KERNEL);
+		if (!page)
+			goto free;
+		part = min(len - pages->len, PAGE_SIZE);
+		bvec_set_page(&pages->vecs[pages->count++], page, part, 0);
+		err = -EFAULT;
+		if (copy_from_user(page_address(page), from + pages->len, part))
+			goto free;
+		pages->len += part;
+	}
+	return pages;
+
+free:
+	virgo_pages_free(pages);
+	return ERR_PTR(err);
 }
 
-/* Hands pages to the network. Returns how many bytes, or an error; -EAGAIN if there is no room. */
-ssize_t virgo_pages_send(struct virgo_pages *pages, struct socket *sock)
+size_t virgo_pages_len(const struct virgo_pages *pages)
+{
+	return pages->len;
+}
+
+/*
+ * Hands the bytes from @sent on to the network. Returns how many, or an error;
+ * -EAGAIN if there is no room.
+ */
+ssize_t virgo_pages_send(const struct virgo_pages *pages, struct socket *sock, size_t sent)
 {
 	struct msghdr msg = {
 		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | MSG_SPLICE_PAGES,
 	};
-	struct bio_vec *vec;
-	unsigned int part;
-	int n, rest;
 
-	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, pages->vecs + pages->first,
-		      pages->count - pages->first, pages->left);
-	n = sock_sendmsg(sock, &msg);
-	for (rest = n; rest > 0; rest -= part) {
-		vec = &pages->vecs[pages->first];
-		part = min_t(unsigned int, rest, vec->bv_len);
-		vec->bv_offset += part;
-		vec->bv_len -= part;
-		pages->left -= part;
-		if (!vec->bv_len) {
-			put_page(vec->bv_page);
-			pages->first++;
-		}
-	}
-	return n;
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, pages->vecs, pages->count, pages->len);
+	iov_iter_advance(&msg.msg_iter, sent);
+	return sock_sendmsg(sock, &msg);
 }
 
 void virgo_pages_free(struct virgo_pages *pages)
 {
-	while (pages->first < pages->count)
-		put_page(pages->vecs[pages->first++].bv_page);
+	while (pages->count)
+		put_page(pages->vecs[--pages->count].bv_page);
 	kfree(pages);
 }

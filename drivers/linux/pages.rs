@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Bytes of a file on their way to a socket, without being copied where the kernel can do that.
+//! Bytes on their way to a socket that are not copied into it.
 //!
 //! C side: `pages.c`.
 
@@ -9,22 +9,23 @@ use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::from_err_ptr,
-    prelude::*, //
+    prelude::*,
+    uaccess::UserPtr, //
 };
 
-/// Bytes of a file that are still to be sent.
+/// Bytes to be sent: at most some 64 KiB.
 ///
-/// They stay where the kernel has them, so that a change of the file before they are sent may
-/// change them, too.
+/// Those of a file stay where the kernel has them, so that a change of the file before they are sent
+/// may change them, too. A copy is nobody else's.
 ///
 /// # Invariants
 ///
-/// The pointer comes from `virgo_pages_read` and is freed by nobody else.
+/// The pointer comes from `virgo_pages_read` or `virgo_pages_copy_user` and is freed by nobody else.
 pub struct Pages(NonNull<helpers::virgo_pages>);
 
 // SAFETY: References to pages may be used and given back by any thread.
 unsafe impl Send for Pages {}
-// SAFETY: With a shared reference only a number is read.
+// SAFETY: With a shared reference nothing is changed.
 unsafe impl Sync for Pages {}
 
 impl Pages {
@@ -33,25 +34,43 @@ impl Pages {
     /// `file` is an open file.
     pub(crate) unsafe fn read(file: *mut bindings::file, len: usize, at: i64) -> Result<Self> {
         // SAFETY: By the caller's promise.
-        let pages = from_err_ptr(unsafe { helpers::virgo_pages_read(file, len, at) })?;
+        Self::new(unsafe { helpers::virgo_pages_read(file, len, at) })
+    }
+
+    /// A copy of `len` bytes of the current program's memory. May sleep, for the program.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`], [`ENOMEM`]; [`EMSGSIZE`] for more than some 64 KiB.
+    pub fn copy_user(from: UserPtr, len: usize) -> Result<Self> {
+        // SAFETY: Checks the address itself.
+        Self::new(unsafe { helpers::virgo_pages_copy_user(from.as_const_ptr(), len) })
+    }
+
+    fn new(made: *mut helpers::virgo_pages) -> Result<Self> {
+        let pages = from_err_ptr(made)?;
         // INVARIANT: Just made.
         Ok(Pages(NonNull::new(pages).ok_or(ENOMEM)?))
     }
 
-    /// Bytes that are not sent yet.
-    pub fn left(&self) -> usize {
+    /// How many there are.
+    pub fn size(&self) -> usize {
         // SAFETY: By the invariant the pointer is valid.
-        unsafe { helpers::virgo_pages_left(self.0.as_ptr()) }
+        unsafe { helpers::virgo_pages_len(self.0.as_ptr()) }
     }
 
-    /// Hands bytes to the network, as many as it takes; not to be called without any.
+    /// Hands those from `sent` on to the network, as many as it takes.
     ///
     /// # Safety
     ///
     /// `socket` is a live socket.
-    pub(crate) unsafe fn send(&mut self, socket: *mut bindings::socket) -> isize {
-        // SAFETY: By the invariant and the caller's promise the pointers are valid.
-        unsafe { helpers::virgo_pages_send(self.0.as_ptr(), socket) }
+    pub(crate) unsafe fn send(&self, socket: *mut bindings::socket, sent: usize) -> isize {
+        if sent >= self.size() {
+            return 0;
+        }
+        // SAFETY: By the invariant and the caller's promise the pointers are valid; there are bytes
+        // from `sent` on.
+        unsafe { helpers::virgo_pages_send(self.0.as_ptr(), socket, sent) }
     }
 }
 

@@ -127,9 +127,15 @@ static struct file *virgo_open_existing(const struct path *root, const char *nam
 	if (err)
 		return ERR_PTR(err);
 	err = virgo_may_open(&path, flags);
-	if (!err && flags & O_TRUNC)
-		err = vfs_truncate(&path, 0);
 	file = err ? ERR_PTR(err) : dentry_open(&path, flags & ~O_TRUNC, current_cred());
+	if (!IS_ERR(file) && flags & O_TRUNC) {
+		/* There is no lease on what is open for writing. */
+		err = vfs_truncate(&path, 0);
+		if (err) {
+			fput(file);
+			file = ERR_PTR(err);
+		}
+	}
 	path_put(&path);
 	return file;
 }
@@ -207,7 +213,8 @@ struct file *virgo_beneath_open(const char *dir, const char *name, int flags, um
 	struct path root;
 	int tries, err;
 
-	flags |= O_LARGEFILE;
+	/* -EAGAIN if somebody has a lease: it is asked for, but may take long to come back. */
+	flags |= O_LARGEFILE | O_NONBLOCK;
 	err = virgo_root(dir, &root);
 	if (err)
 		return ERR_PTR(err);

@@ -13,6 +13,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Client,
+    Data,
     Expect,
     Request, //
 };
@@ -30,7 +31,7 @@ pub(crate) fn ask(
     let request = Request {
         op,
         args,
-        data,
+        data: Data::Bytes(data),
         // A node that has restarted has nothing left of what was done before.
         again: true,
         expect: Expect::Soon,

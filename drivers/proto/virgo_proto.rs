@@ -39,6 +39,7 @@ pub mod json;
 pub mod kingcobra;
 pub mod line;
 pub mod mempool;
+pub mod pieces;
 pub mod queue;
 pub mod scan;
 pub mod slots;

@@ -17,11 +17,7 @@ use crate::{
 use core::mem::size_of;
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed,
-    time::{
-        delay::fsleep,
-        Delta, //
-    }, //
+    sync::atomic::Relaxed, //
 };
 use linux::{
     bytes::Fill,
@@ -49,15 +45,14 @@ use virgo_proto::{
 };
 use virgo_utils::{
     from_wire,
+    retry::until_ready,
+    Data,
     Expect,
     Request, //
 };
 
 /// Who has what programs of this node have taken by name.
 const PROGRAMS: u64 = (1 << 63) - 1;
-
-/// The longest time between two attempts to publish to a full queue of another node, in milliseconds.
-const PAUSE_MS: i64 = 50;
 
 /// A message that was taken, wherever it was.
 pub(crate) struct Got<'a> {
@@ -68,41 +63,6 @@ pub(crate) struct Got<'a> {
     pub(crate) data: &'a [u8],
     /// Whether somebody waits for a reply.
     pub(crate) is_request: bool,
-}
-
-/// Waits a little longer each time.
-struct Pause(i64);
-
-impl Pause {
-    fn new() -> Self {
-        Pause(1)
-    }
-
-    /// Sleeps; false at the deadline.
-    fn next(&mut self, deadline: Deadline) -> bool {
-        if deadline.passed() {
-            return false;
-        }
-        fsleep(Delta::from_millis(self.0));
-        self.0 = (self.0 * 2).min(PAUSE_MS);
-        true
-    }
-
-    /// Does `attempt` until it does not say [`EAGAIN`] any more.
-    ///
-    /// # Errors
-    ///
-    /// [`ETIMEDOUT`], and those of `attempt`.
-    fn until<T>(deadline: Deadline, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let mut pause = Self::new();
-        loop {
-            match attempt() {
-                Err(EAGAIN) if pause.next(deadline) => (),
-                Err(EAGAIN) => return Err(ETIMEDOUT),
-                result => return result,
-            }
-        }
-    }
 }
 
 impl QueueService {
@@ -128,7 +88,7 @@ impl QueueService {
         let request = Request {
             op,
             args,
-            data,
+            data: Data::Bytes(data),
             again: false,
             expect: Expect::Soon,
         };
@@ -202,7 +162,7 @@ impl QueueService {
         };
         let data = join(parts.subject, parts.data)?;
         let mut answer = [0; size_of::<PublishReply>()];
-        Pause::until(deadline, || {
+        until_ready(deadline, || {
             let args = args.as_bytes();
             self.call(node, op::PUBLISH, args, &data, &mut answer, deadline)
         })?;
@@ -242,7 +202,7 @@ impl QueueService {
     /// As [`Self::request_on`], for another node.
     fn ask(&self, node: NodeId, parts: &Parts<'_>, deadline: Deadline) -> Result<KVec<u8>> {
         let data = join(parts.subject, parts.data)?;
-        Pause::until(deadline, || {
+        until_ready(deadline, || {
             let args = AskArgs {
                 timeout_ms: deadline.left_ms().into(),
                 name_len: (parts.subject.len() as u16).into(),
@@ -251,7 +211,7 @@ impl QueueService {
             let request = Request {
                 op: op::ASK,
                 args: args.as_bytes(),
-                data: &data,
+                data: Data::Bytes(&data),
                 again: false,
                 expect: Expect::Sometime,
             };
@@ -299,7 +259,7 @@ impl QueueService {
             let request = Request {
                 op: op::PULL,
                 args: args.as_bytes(),
-                data: name,
+                data: Data::Bytes(name),
                 again: false,
                 expect: Expect::Within(wait_ms),
             };
@@ -309,7 +269,7 @@ impl QueueService {
                     return Err(ETIMEDOUT);
                 }
                 // Who waits for this one's slot gets it.
-                fsleep(Delta::from_millis(1));
+                Deadline::after_ms(1).sleep()?;
                 continue;
             }
             let mut rest = bytes.get(..len).ok_or(EPROTO)?;

@@ -7,6 +7,7 @@ use crate::{
         Destination,
         Room, //
     },
+    exchange::Flight,
     link::Link, //
 };
 use kernel::{
@@ -21,7 +22,8 @@ use kernel::{
 };
 use linux::{
     crypto,
-    deadline::Deadline, //
+    deadline::Deadline,
+    pages::Pages, //
 };
 use virgo_config::Node;
 use virgo_proto::{
@@ -35,12 +37,31 @@ pub struct Request<'a> {
     pub op: u16,
     /// Its arguments: at most 32 bytes.
     pub args: &'a [u8],
-    /// Bytes after the arguments.
-    pub data: &'a [u8],
+    /// What follows the arguments.
+    pub data: Data<'a>,
     /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
     /// When to expect the reply.
     pub expect: Expect,
+}
+
+/// Bytes of a request.
+#[derive(Clone, Copy)]
+pub enum Data<'a> {
+    /// Few, or such as are somewhere anyway.
+    Bytes(&'a [u8]),
+    /// Such as are sent without a copy.
+    Pages(&'a Pages),
+}
+
+impl Data<'_> {
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        match self {
+            Data::Bytes(bytes) => bytes.len(),
+            Data::Pages(pages) => pages.size(),
+        }
+    }
 }
 
 /// When to expect a reply. A node that is silent for longer may be dead.
@@ -110,14 +131,33 @@ impl Client {
         reply: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
+        self.complete(peer, None, request, reply, deadline)
+    }
+
+    /// As [`Self::call`], of a request that may be under way already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call_with`].
+    pub fn complete(
+        &self,
+        peer: NodeId,
+        under_way: Option<Flight<'_>>,
+        request: &Request<'_>,
+        reply: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
         let mut len = 0;
-        self.call_with(peer, request, deadline, &mut |body| {
+        let mut take = |body: &[u8]| {
             len = body.len();
             let n = reply.len().min(len);
             if let (Some(to), Some(from)) = (reply.get_mut(..n), body.get(..n)) {
                 to.copy_from_slice(from);
             }
-        })?;
+        };
+        let mut to = Destination::Function(&mut take);
+        self.link(peer)?
+            .call(under_way, request, &mut to, deadline)?;
         Ok(len)
     }
 
@@ -140,11 +180,24 @@ impl Client {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result {
         let mut to = Destination::Function(take);
-        self.link(peer)?.call(request, &mut to, deadline)
+        self.link(peer)?.call(None, request, &mut to, deadline)
+    }
+
+    /// Sends `request`, so that a later call of it finds it under way. `None` if that cannot be
+    /// done without waiting for others. For requests that may be done twice, which one that comes to
+    /// nothing here may be. May sleep, killably.
+    pub fn begin(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Option<Flight<'_>> {
+        self.link(peer).ok()?.begin(request, deadline)
     }
 
     /// As [`Self::call_with`], but has the body written to `len` bytes of the current program's
-    /// memory, without a buffer in between if it is large. Returns its length.
+    /// memory, without a buffer in between if it is large. Returns its length. The same request may
+    /// be under way already.
     ///
     /// # Errors
     ///
@@ -152,6 +205,7 @@ impl Client {
     pub fn call_to_user(
         &self,
         peer: NodeId,
+        under_way: Option<Flight<'_>>,
         request: &Request<'_>,
         to: UserPtr,
         len: usize,
@@ -159,7 +213,8 @@ impl Client {
     ) -> Result<usize> {
         let mut room = Room::new(to, len);
         let mut to = Destination::User(&mut room);
-        self.link(peer)?.call(request, &mut to, deadline)?;
+        self.link(peer)?
+            .call(under_way, request, &mut to, deadline)?;
         room.finish()
     }
 

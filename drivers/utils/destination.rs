@@ -170,12 +170,7 @@ impl Room {
                 other => return other,
             }
         }
-        let start = self.late.len();
-        self.late.put_zeros(max, GFP_KERNEL)?;
-        let received = stream.receive(self.late.get_mut(start..).unwrap_or_default());
-        let n = received.as_ref().map_or(0, |n| n.unwrap_or(0));
-        self.late.truncate(start + n);
-        received
+        stream.receive(&mut self.late, max)
     }
 
     /// Writes what is late, and returns how many bytes there are in all. May sleep, for the program.

@@ -31,7 +31,10 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 
-use crate::reply::from_wire;
+use crate::{
+    client::Data,
+    reply::from_wire, //
+};
 
 /// A connection to an authenticated node.
 pub(crate) struct Reached {
@@ -109,13 +112,20 @@ fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result 
         id: RequestId { slot: 0, seq: 0 },
         taken: 0,
     };
-    send_all(stream, &header.to_bytes(), body, deadline)
+    send_all(
+        stream,
+        &header.to_bytes(),
+        Data::Bytes(body),
+        || match stream.wait_writable(deadline)? {
+            true => Ok(()),
+            false => Err(ETIMEDOUT),
+        },
+    )
 }
 
 /// Receives a frame that must be of this kind and size.
 fn hear<const N: usize>(stream: &Stream, kind: Kind, deadline: Deadline) -> Result<[u8; N]> {
-    let mut header = [0; HEADER_LEN];
-    receive_all(stream, &mut header, deadline)?;
+    let header = receive_all::<HEADER_LEN>(stream, deadline)?;
     let header = match Header::parse(&header, MAX_BODY_UNAUTHENTICATED) {
         Some(Ok(header)) => header,
         Some(Err(bad)) => return Err(from_wire(bad.errno().to_wire())),
@@ -127,49 +137,52 @@ fn hear<const N: usize>(stream: &Stream, kind: Kind, deadline: Deadline) -> Resu
     if header.kind != kind || header.len as usize != N {
         return Err(EPROTO);
     }
-    let mut body = [0; N];
-    receive_all(stream, &mut body, deadline)?;
-    Ok(body)
+    receive_all(stream, deadline)
 }
 
-fn receive_all(stream: &Stream, buffer: &mut [u8], deadline: Deadline) -> Result {
-    let mut filled = 0;
-    while let Some(rest @ [_, ..]) = buffer.get_mut(filled..) {
+fn receive_all<const N: usize>(stream: &Stream, deadline: Deadline) -> Result<[u8; N]> {
+    let mut bytes = KVVec::new();
+    loop {
+        if let Ok(all) = <[u8; N]>::try_from(&bytes[..]) {
+            return Ok(all);
+        }
         if !stream.wait_readable(deadline)? {
             return Err(ETIMEDOUT);
         }
-        match stream.receive(rest)? {
-            Some(0) => return Err(ECONNRESET),
-            Some(n) => filled += n,
-            None => (),
+        let missing = N - bytes.len();
+        if stream.receive(&mut bytes, missing)? == Some(0) {
+            return Err(ECONNRESET);
         }
     }
-    Ok(())
 }
 
-/// Sends all of `head` and `body`. Sleeps, killably.
+/// Sends all of `head` and `data`; `wait` returns when there may be room to go on.
 ///
 /// # Errors
 ///
-/// [`ETIMEDOUT`], [`EINTR`], or what broke the connection. Some bytes may have gone then, so
-/// nothing else can be sent on it.
+/// Those of `wait`, or what broke the connection. Some bytes may have gone then, so nothing else
+/// can be sent on it.
 pub(crate) fn send_all(
     stream: &Stream,
-    mut head: &[u8],
-    mut body: &[u8],
-    deadline: Deadline,
+    head: &[u8],
+    data: Data<'_>,
+    mut wait: impl FnMut() -> Result,
 ) -> Result {
-    loop {
-        if let Some(n) = stream.send(head, body, false)? {
-            let of_head = n.min(head.len());
-            head = head.get(of_head..).unwrap_or_default();
-            body = body.get(n - of_head..).unwrap_or_default();
-            if head.is_empty() && body.is_empty() {
-                return Ok(());
+    let mut sent = 0;
+    while sent < head.len() + data.size() {
+        let head_left = head.get(sent..).unwrap_or_default();
+        let data_sent = sent.saturating_sub(head.len());
+        let n = match data {
+            Data::Bytes(bytes) => {
+                stream.send(head_left, bytes.get(data_sent..).unwrap_or_default(), false)?
             }
-        }
-        if !stream.wait_writable(deadline)? {
-            return Err(ETIMEDOUT);
+            Data::Pages(_) if !head_left.is_empty() => stream.send(head_left, b"", true)?,
+            Data::Pages(pages) => stream.send_pages(pages, data_sent)?,
+        };
+        match n {
+            Some(n) => sent += n,
+            None => wait()?,
         }
     }
+    Ok(())
 }

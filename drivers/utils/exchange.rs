@@ -10,8 +10,8 @@
 //! concerned connect again and repeat their requests under the same numbers; the server knows
 //! what it has done already.
 //!
-//! Requests whose replies may be deferred get half of the slots, so that however long they wait, the
-//! others do not.
+//! A task may have several requests under way. While it sends the next it need not fear for the
+//! others: who finds no room to send takes the replies that are in the way.
 
 use crate::{
     client::Request,
@@ -21,10 +21,9 @@ use crate::{
     link::{
         Answer,
         Connection,
-        Link,
-        Slot,
-        State, //
-    }, //
+        Link, //
+    },
+    ticket::Ticket, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -35,11 +34,9 @@ use virgo_proto::{
     frame::{
         Header,
         Kind,
-        RequestId,
         HEADER_LEN,
         MAX_BODY, //
-    },
-    slots::SLOTS, //
+    }, //
 };
 
 /// Bytes of arguments that a request can have.
@@ -48,48 +45,82 @@ const MAX_ARGS: usize = 32;
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
 
-/// Slots for requests whose replies may be deferred.
-const MAX_DEFERRED: usize = SLOTS / 2;
+/// Who waits for room to send while somebody else receives looks again after so many milliseconds:
+/// that one may be gone.
+const LOOK_AGAIN_MS: u32 = 50;
+
+/// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
+pub struct Flight<'a> {
+    ticket: Ticket<'a>,
+    connection: Connection,
+}
+
+fn check(request: &Request<'_>) -> Result {
+    match request.args.len() <= MAX_ARGS && request.data.size() <= MAX_BODY - MAX_ARGS {
+        true => Ok(()),
+        false => Err(EMSGSIZE),
+    }
+}
+
+/// What is at the start of the input.
+enum Found<'a> {
+    /// A reply.
+    Whole(Header, &'a [u8]),
+    /// The start of one.
+    Begun(Header),
+    /// Less than that.
+    Nothing,
+}
+
+fn find(bytes: &[u8]) -> Result<Found<'_>> {
+    let header = match Header::parse(bytes, MAX_BODY) {
+        None => return Ok(Found::Nothing),
+        Some(Ok(header)) if header.kind == Kind::Reply => header,
+        Some(_) => return Err(EPROTO),
+    };
+    Ok(match bytes.get(HEADER_LEN..whole(&header)) {
+        Some(body) => Found::Whole(header, body),
+        None => Found::Begun(header),
+    })
+}
+
+/// Bytes of a frame with this header, which was found good: so it is not too long.
+fn whole(header: &Header) -> usize {
+    HEADER_LEN + header.len as usize
+}
 
 impl Link {
-    /// See [`Client::call_with`](crate::Client::call_with).
+    /// Sends a request without waiting for the reply, if a slot and the turn to send are there now.
+    /// `None` if they are not, or if that fails.
+    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
+        check(request).ok()?;
+        let (mut ticket, turn) = self.enter_now(request.expect.is_deferred())?;
+        let sent = self.send(&mut ticket, Some(turn), request, deadline);
+        let (connection, receiver) = sent.ok()?;
+        if let Some(input) = receiver {
+            self.leave(&connection, input, None);
+        }
+        Some(Flight { ticket, connection })
+    }
+
+    /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
     pub(crate) fn call(
         &self,
+        under_way: Option<Flight<'_>>,
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result {
-        if request.args.len() > MAX_ARGS || request.data.len() > MAX_BODY - MAX_ARGS {
-            return Err(EMSGSIZE);
-        }
-        let (mut ticket, mut turn) = self.enter(request.expect.is_deferred(), deadline)?;
-        let mut sent_to = None;
+        check(request)?;
+        let (mut ticket, mut connection, mut receiver) = match under_way {
+            Some(flight) => (flight.ticket, flight.connection, None),
+            None => {
+                let (mut ticket, turn) = self.enter(request.expect.is_deferred(), deadline)?;
+                let (connection, receiver) = self.send(&mut ticket, turn, request, deadline)?;
+                (ticket, connection, receiver)
+            }
+        };
         loop {
-            let connection = match turn.take() {
-                Some(connection) => connection,
-                None => match self.turn(deadline) {
-                    // It was sent before: so it is not true that nothing was done.
-                    Err(EHOSTDOWN | EKEYREJECTED | EPERM) if sent_to.is_some() => {
-                        return Err(ECONNRESET);
-                    }
-                    turn => turn?,
-                },
-            };
-            if connection.stream.is_over() {
-                // Found out before anything was sent, so nobody has to wonder what came of it.
-                self.broken(connection.serial);
-                continue;
-            }
-            if sent_to.is_some_and(|boot| boot != connection.boot) && !request.again {
-                self.end_turn(&connection);
-                return Err(ECONNRESET);
-            }
-            sent_to = Some(connection.boot);
-            let receiver = match self.send(&connection, &ticket, request, deadline) {
-                Ok(receiver) => receiver,
-                Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
-                Err(_) => continue,
-            };
             match self.answer(&connection, &mut ticket, receiver, to, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
@@ -101,36 +132,54 @@ impl Link {
                     return Err(e);
                 }
             }
+            (connection, receiver) = self.send(&mut ticket, None, request, deadline)?;
         }
     }
 
-    /// Waits for a free slot and occupies it; also takes the turn to send, if it is free now.
-    fn enter(
+    /// Sends a request, on a new connection if it has to be; `turn` says that it is this task's
+    /// turn to send. Returns the right to receive, if nobody has it.
+    fn send(
         &self,
-        deferred: bool,
+        ticket: &mut Ticket<'_>,
+        mut turn: Option<Connection>,
+        request: &Request<'_>,
         deadline: Deadline,
-    ) -> Result<(Ticket<'_>, Option<Connection>)> {
-        let entered = self.changed.wait(deadline, || {
-            let mut state = self.state.lock();
-            if state.stopped {
-                return Some(Err(ESHUTDOWN));
+    ) -> Result<(Connection, Option<Input>)> {
+        loop {
+            let connection = match turn.take() {
+                Some(connection) => connection,
+                None => match self.turn(deadline) {
+                    // It was sent before: so it is not true that nothing was done.
+                    Err(EHOSTDOWN | EKEYREJECTED | EPERM) if ticket.sent_to.is_some() => {
+                        return Err(ECONNRESET);
+                    }
+                    turn => turn?,
+                },
+            };
+            if connection.stream.is_over() {
+                // Found out before anything was sent, so nobody has to wonder what came of it.
+                self.broken(connection.serial);
+                continue;
             }
-            let (id, taken) = state.occupy(deferred)?;
-            Some(Ok((id, taken, state.turn())))
-        })?;
-        let (id, taken, turn) = entered.ok_or(ETIMEDOUT)??;
-        let ticket = Ticket {
-            link: self,
-            id,
-            taken,
-            deferred,
-            left: false,
-        };
-        Ok((ticket, turn))
+            if ticket.sent_to.is_some_and(|boot| boot != connection.boot) && !request.again {
+                self.end_turn(&connection);
+                return Err(ECONNRESET);
+            }
+            ticket.sent_to = Some(connection.boot);
+            match self.transmit(&connection, ticket, request, deadline) {
+                Ok(receiver) => return Ok((connection, receiver)),
+                Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
+                Err(_) => (),
+            }
+        }
     }
 
-    /// Sends a request and ends the turn. Returns the right to receive, if nobody has it.
-    fn send(
+    /// Sends a request on this connection and ends the turn.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`], [`EINTR`], or what broke the connection.
+    fn transmit(
         &self,
         connection: &Connection,
         ticket: &Ticket<'_>,
@@ -141,7 +190,7 @@ impl Link {
         let header = Header {
             kind: Kind::Request,
             op: request.op,
-            len: (request.args.len() + request.data.len()) as u32,
+            len: (request.args.len() + request.data.size()) as u32,
             word: deadline.left_ms(),
             id: ticket.id,
             taken: ticket.taken,
@@ -151,10 +200,10 @@ impl Link {
         if let Some(args) = rest.get_mut(..request.args.len()) {
             args.copy_from_slice(request.args);
         }
-        let head = head
-            .get(..HEADER_LEN + request.args.len())
-            .ok_or(EMSGSIZE)?;
-        if let Err(e) = send_all(&connection.stream, head, request.data, deadline) {
+        let head = head.get(..HEADER_LEN + request.args.len());
+        let head = head.unwrap_or_default();
+        let wait = || self.wait_for_room(connection, deadline);
+        if let Err(e) = send_all(&connection.stream, head, request.data, wait) {
             // A part may have gone: nothing else can be sent after it.
             self.broken(connection.serial);
             return Err(e);
@@ -174,6 +223,49 @@ impl Link {
             self.changed.wake_all();
         }
         Ok(receiver)
+    }
+
+    /// Sleeps until there may be room to send. The other end takes no further request before its
+    /// replies are gone: if nobody else receives, this does, for all.
+    fn wait_for_room(&self, connection: &Connection, deadline: Deadline) -> Result {
+        let receiver = self.state.lock().receiver(connection.serial);
+        let Some(mut input) = receiver else {
+            let soon = deadline.min(Deadline::after_ms(LOOK_AGAIN_MS));
+            return match connection.stream.wait_writable(soon)? || !deadline.passed() {
+                true => Ok(()),
+                false => Err(ETIMEDOUT),
+            };
+        };
+        let result = self.hand_out_until_writable(connection, &mut input, deadline);
+        self.leave(connection, input, None);
+        result
+    }
+
+    fn hand_out_until_writable(
+        &self,
+        connection: &Connection,
+        input: &mut Input,
+        deadline: Deadline,
+    ) -> Result {
+        while connection.stream.wait_usable(deadline)? {
+            if !connection.stream.is_readable() {
+                return Ok(());
+            }
+            let size = loop {
+                match find(input.bytes())? {
+                    Found::Whole(header, body) => {
+                        self.deliver(&header, body)?;
+                        input.consume(whole(&header));
+                    }
+                    Found::Begun(header) => break whole(&header).max(PIECE),
+                    Found::Nothing => break PIECE,
+                }
+            };
+            if input.receive(&connection.stream, size)? == Some(0) {
+                return Err(ECONNRESET);
+            }
+        }
+        Err(ETIMEDOUT)
     }
 
     /// Waits for the reply to the request of `ticket`. `None` if the connection was lost before.
@@ -202,7 +294,7 @@ impl Link {
                     if !state.is_up(connection.serial) {
                         return Some(Turn::Lost);
                     }
-                    state.receiver().map(Turn::Receive)
+                    state.receiver(connection.serial).map(Turn::Receive)
                 })?
                 .ok_or(ETIMEDOUT)?,
         };
@@ -260,41 +352,34 @@ impl Link {
         deadline: Deadline,
     ) -> Result<Result> {
         loop {
-            let size = match Header::parse(input.bytes(), MAX_BODY) {
-                None if input.unwanted() > 0 => PIECE,
-                None => to.first_piece(HEADER_LEN, PIECE),
-                Some(Err(_)) => return Err(EPROTO),
-                Some(Ok(header)) if header.kind != Kind::Reply => return Err(EPROTO),
-                Some(Ok(header)) => {
-                    let whole = HEADER_LEN + header.len as usize;
-                    match input.bytes().get(HEADER_LEN..whole) {
-                        None if header.id == ticket.id && header.word == 0 => {
-                            match self.take_rest(connection, &header, input, to, deadline) {
-                                Some(filled) => return filled.map(Ok),
-                                None => whole.max(PIECE),
-                            }
-                        }
-                        None => whole.max(PIECE),
-                        Some(body) if header.id == ticket.id => {
-                            let result = to.take(header.word, body);
-                            input.consume(whole);
-                            return Ok(result);
-                        }
-                        Some(body) => {
-                            self.deliver(&header, body)?;
-                            input.consume(whole);
-                            continue;
+            let size = match find(input.bytes())? {
+                Found::Nothing if input.unwanted() > 0 => PIECE,
+                Found::Nothing => to.first_piece(HEADER_LEN, PIECE),
+                Found::Begun(header) => {
+                    if header.id == ticket.id && header.word == 0 {
+                        let filled = self.take_rest(connection, &header, input, to, deadline);
+                        if let Some(filled) = filled {
+                            return filled.map(Ok);
                         }
                     }
+                    whole(&header).max(PIECE)
+                }
+                Found::Whole(header, body) if header.id == ticket.id => {
+                    let result = to.take(header.word, body);
+                    input.consume(whole(&header));
+                    return Ok(result);
+                }
+                Found::Whole(header, body) => {
+                    self.deliver(&header, body)?;
+                    input.consume(whole(&header));
+                    continue;
                 }
             };
             if !connection.stream.wait_readable(deadline)? {
                 return Err(ETIMEDOUT);
             }
-            match connection.stream.receive(input.room(size)?)? {
-                None => (),
-                Some(0) => return Err(ECONNRESET),
-                Some(n) => input.filled(n),
+            if input.receive(&connection.stream, size)? == Some(0) {
+                return Err(ECONNRESET);
             }
         }
     }
@@ -335,95 +420,5 @@ impl Link {
         drop(unclaimed);
         self.changed.wake_all();
         Ok(())
-    }
-}
-
-impl State {
-    /// Occupies a free slot for a new request. Returns its id, and the last one in this slot
-    /// whose reply was taken.
-    ///
-    /// A slot whose last reply was given up comes first: that tells the server.
-    fn occupy(&mut self, deferred: bool) -> Option<(RequestId, u64)> {
-        if deferred && self.deferred >= MAX_DEFERRED {
-            return None;
-        }
-        let free = |slot: &Slot| !slot.busy;
-        let given_up = |slot: &Slot| free(slot) && slot.seq != slot.taken;
-        let at = if self.given_up > 0 {
-            self.given_up -= 1;
-            self.slots.iter().position(given_up)?
-        } else {
-            self.slots.iter().position(free)?
-        };
-        let slot = self.slots.get_mut(at)?;
-        slot.busy = true;
-        slot.seq += 1;
-        slot.reply = None;
-        self.calls += 1;
-        self.deferred += usize::from(deferred);
-        let id = RequestId {
-            // There are fewer slots than that.
-            slot: at as u8,
-            seq: slot.seq,
-        };
-        Some((id, slot.taken))
-    }
-
-    /// Notes that the client has the reply of request `id`.
-    fn take(&mut self, id: RequestId) -> Option<Answer> {
-        let slot = self.slots.get_mut(usize::from(id.slot))?;
-        slot.taken = id.seq;
-        slot.reply.take()
-    }
-
-    /// Frees the slot of `ticket`. Returns a reply that came too late.
-    fn leave(&mut self, ticket: &mut Ticket<'_>) -> Option<Answer> {
-        ticket.left = true;
-        self.calls -= 1;
-        self.deferred -= usize::from(ticket.deferred);
-        let slot = self.slots.get_mut(usize::from(ticket.id.slot))?;
-        slot.busy = false;
-        if slot.seq != slot.taken {
-            self.given_up += 1;
-        }
-        slot.reply.take()
-    }
-
-    fn has_reply(&self, id: RequestId) -> bool {
-        let slot = self.slots.get(usize::from(id.slot));
-        slot.is_some_and(|slot| slot.reply.is_some())
-    }
-
-    /// The reply of request `id`, if it has come.
-    fn take_reply(&mut self, id: RequestId) -> Option<Answer> {
-        match self.has_reply(id) {
-            true => self.take(id),
-            false => None,
-        }
-    }
-}
-
-/// An occupied slot; free again when dropped.
-struct Ticket<'a> {
-    link: &'a Link,
-    id: RequestId,
-    taken: u64,
-    /// It counts as one whose reply may be deferred.
-    deferred: bool,
-    /// The slot is free already.
-    left: bool,
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        if self.left {
-            return;
-        }
-        let mut state = self.link.state.lock();
-        let late = state.leave(self);
-        drop(state);
-        drop(late);
-        // Somebody may wait for a slot.
-        self.link.changed.wake_all();
     }
 }

@@ -400,7 +400,7 @@ fn finish(
             errno.to_wire()
         }
     };
-    let pages = output.pages.as_ref().map_or(0, Pages::left);
+    let pages = output.pages.as_ref().map_or(0, Pages::size);
     let Some((header, body)) = output
         .bytes
         .get_mut(start..)

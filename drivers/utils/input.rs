@@ -2,11 +2,8 @@
 
 //! Bytes that have arrived and are not used up.
 
-use kernel::{
-    alloc::AllocError,
-    prelude::*, //
-};
-use linux::bytes::Fill;
+use kernel::prelude::*;
+use linux::net::Stream;
 
 /// Kept between uses, so that a session in use does not allocate for each request: room for a page
 /// and its header.
@@ -16,11 +13,10 @@ const KEEP: usize = 8192;
 ///
 /// # Invariants
 ///
-/// `start <= end <= bytes.len()`; `start == end` while `unwanted > 0`.
+/// `start <= bytes.len()`; they are equal while `unwanted > 0`.
 pub(crate) struct Input {
     bytes: KVVec<u8>,
     start: usize,
-    end: usize,
     /// Bytes that nobody wants, of those that will arrive next.
     unwanted: usize,
 }
@@ -30,36 +26,36 @@ impl Input {
         Input {
             bytes: KVVec::new(),
             start: 0,
-            end: 0,
             unwanted: 0,
         }
     }
 
     /// What has arrived.
     pub(crate) fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..self.end).unwrap_or_default()
+        self.bytes.get(self.start..).unwrap_or_default()
     }
 
-    /// Room for more bytes: at least one, and as many as make `size` bytes with those that are
-    /// here. Memory is taken for no more than `size` bytes.
-    pub(crate) fn room(&mut self, size: usize) -> Result<&mut [u8], AllocError> {
+    /// Takes what has arrived: as many bytes as make `size` with those that are here, more if there is
+    /// room for them, and at least one. Memory is taken for no more than `size`. Returns as
+    /// [`Stream::receive`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn receive(&mut self, stream: &Stream, size: usize) -> Result<Option<usize>> {
         if self.start > 0 {
+            let left = self.bytes().len();
             // By the invariant the range is within the buffer.
-            self.bytes.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
+            self.bytes.copy_within(self.start.., 0);
+            self.bytes.truncate(left);
             self.start = 0;
         }
-        let size = size.max(self.end + 1);
-        let missing = size.saturating_sub(self.bytes.len());
-        self.bytes.put_zeros(missing, GFP_KERNEL)?;
-        Ok(self.bytes.get_mut(self.end..).unwrap_or_default())
-    }
-
-    /// `n` bytes were written into the room.
-    pub(crate) fn filled(&mut self, n: usize) {
-        self.end = self.end.saturating_add(n).min(self.bytes.len());
+        let here = self.bytes.len();
+        let max = size.max(self.bytes.capacity()).saturating_sub(here).max(1);
+        let received = stream.receive(&mut self.bytes, max)?;
         let unwanted = self.unwanted;
         self.skip(unwanted);
+        Ok(received)
     }
 
     /// Nobody wants the next `n` bytes, whether they have arrived or not.
@@ -76,13 +72,14 @@ impl Input {
 
     /// The first `n` bytes are used up.
     pub(crate) fn consume(&mut self, n: usize) {
-        self.start = self.start.saturating_add(n).min(self.end);
-        if self.start == self.end {
-            self.start = 0;
-            self.end = 0;
-            if self.bytes.len() > KEEP {
-                self.bytes = KVVec::new();
-            }
+        self.start = self.start.saturating_add(n).min(self.bytes.len());
+        if self.start < self.bytes.len() {
+            return;
+        }
+        self.start = 0;
+        match self.bytes.capacity() > KEEP {
+            true => self.bytes = KVVec::new(),
+            false => self.bytes.clear(),
         }
     }
 }

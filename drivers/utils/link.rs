@@ -315,9 +315,12 @@ impl State {
         present
     }
 
-    /// The right to receive, if nobody has it.
-    pub(crate) fn receiver(&mut self) -> Option<Input> {
-        self.receiver.take()
+    /// The right to receive on connection `serial`, if nobody has it.
+    pub(crate) fn receiver(&mut self, serial: u64) -> Option<Input> {
+        match self.is_up(serial) {
+            true => self.receiver.take(),
+            false => None,
+        }
     }
 
     /// Gives the right to receive on connection `serial` back, or `input` if that is no more.

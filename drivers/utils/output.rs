@@ -19,6 +19,8 @@ pub(crate) struct Output {
     sent: usize,
     /// Bytes of a file that follow.
     pub(crate) pages: Option<Pages>,
+    /// How many of those are sent.
+    pages_sent: usize,
 }
 
 impl Output {
@@ -27,6 +29,7 @@ impl Output {
             bytes: KVVec::new(),
             sent: 0,
             pages: None,
+            pages_sent: 0,
         }
     }
 
@@ -51,14 +54,16 @@ impl Output {
                 None => return Ok(false),
             }
         }
-        if let Some(pages) = &mut self.pages {
-            while pages.left() > 0 {
-                if stream.send_pages(pages)?.is_none() {
-                    return Ok(false);
+        if let Some(pages) = &self.pages {
+            while self.pages_sent < pages.size() {
+                match stream.send_pages(pages, self.pages_sent)? {
+                    Some(n) => self.pages_sent += n,
+                    None => return Ok(false),
                 }
             }
         }
         self.pages = None;
+        self.pages_sent = 0;
         self.sent = 0;
         if self.bytes.capacity() > KEEP {
             self.bytes = KVVec::new();

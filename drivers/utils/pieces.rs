@@ -3,10 +3,12 @@
 //! What is too much for one request is done in several.
 
 use crate::buffer::Buffer;
+use core::convert::Infallible;
 use kernel::{
     prelude::*,
     uaccess::UserPtr, //
 };
+use virgo_proto::pieces;
 
 /// Does `step` for `len` bytes of something that begins at `offset`, at most `max` at a time, until
 /// all is done or a step does less than it should. `step` is given where it is to begin, the bytes
@@ -22,20 +24,31 @@ pub fn for_each(
     max: usize,
     mut step: impl FnMut(u64, usize, usize) -> Result<usize>,
 ) -> Result<usize> {
-    let mut done = 0;
-    loop {
-        let wanted = (len - done).min(max);
-        let at = offset.checked_add(done as u64).ok_or(EINVAL);
-        let n = match at.and_then(|at| step(at, done, wanted)) {
-            Ok(n) => n.min(wanted),
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => return Ok(done),
-        };
-        done += n;
-        if n < wanted || done == len {
-            return Ok(done);
-        }
-    }
+    let begin = |_, _, _| None::<Infallible>;
+    in_flight(offset, len, max, begin, |_, at, done, wanted| {
+        step(at, done, wanted)
+    })
+}
+
+/// As [`for_each`], with several pieces under way, see [`virgo_proto::pieces::in_flight`].
+///
+/// # Errors
+///
+/// As for [`for_each`].
+pub fn in_flight<F>(
+    offset: u64,
+    len: usize,
+    max: usize,
+    mut begin: impl FnMut(u64, usize, usize) -> Option<F>,
+    mut step: impl FnMut(Option<F>, u64, usize, usize) -> Result<usize>,
+) -> Result<usize> {
+    let at = |done| offset.checked_add(done as u64);
+    pieces::in_flight(
+        len,
+        max,
+        |done, wanted| begin(at(done)?, done, wanted),
+        |begun, done, wanted| step(begun, at(done).ok_or(EINVAL)?, done, wanted),
+    )
 }
 
 /// As [`for_each`], for bytes that go from or to user memory at `data` by way of a buffer: `step`

@@ -191,7 +191,7 @@ impl Body<'_> {
     ///
     /// [`EMSGSIZE`].
     pub fn end_with(&mut self, pages: Pages) -> Result {
-        self.check(pages.left())?;
+        self.check(pages.size())?;
         self.out.pages = Some(pages);
         Ok(())
     }

@@ -234,16 +234,13 @@ impl<S: Service> Session<S> {
                 Next::Receive(_) if state.ended => return Ok(Progress::Over),
                 // Whatever comes after this look runs the work again.
                 Next::Receive(_) if !stream.is_readable() => return Ok(Progress::Waiting),
-                Next::Receive(size) => match stream.receive(state.input.room(size)?)? {
+                Next::Receive(size) => match state.input.receive(stream, size)? {
                     None => return Ok(Progress::Waiting),
                     Some(0) => {
                         state.ended = true;
                         continue;
                     }
-                    Some(n) => {
-                        state.input.filled(n);
-                        self.work(state, watch)?
-                    }
+                    Some(_) => self.work(state, watch)?,
                 },
             };
         }

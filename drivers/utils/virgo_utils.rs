@@ -28,12 +28,14 @@ mod peers;
 pub mod pieces;
 mod reply;
 pub mod requests;
+pub mod retry;
 mod server;
 mod service;
 mod session;
 mod stats;
 pub mod table;
 mod text;
+mod ticket;
 mod user;
 
 pub use attached::{
@@ -46,10 +48,12 @@ pub use backlog::{
 };
 pub use client::{
     Client,
+    Data,
     Expect,
     Request, //
 };
 pub use deferred::Deferred;
+pub use exchange::Flight;
 pub use reply::{
     from_wire,
     to_wire,

@@ -41,7 +41,16 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     there.extend(small_files(node, node, &format!("small-files 1:{SHARED}"))?);
     reload(node, "cloudfs", "")?;
     let random = there["random4k"];
-    let [page, page_9p, large, large_9p, small, small_9p] = compare(unit, &there, &nfs, &p9);
+    let [
+        page,
+        page_9p,
+        large,
+        large_9p,
+        written,
+        written_9p,
+        small,
+        small_9p,
+    ] = compare(unit, &there, &nfs, &p9);
     Ok(vec![
         page.ratio_goal(0.55),
         page_9p.ratio_goal(0.55),
@@ -54,6 +63,8 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
         .ratio_goal(0.3),
         large.ratio_goal(0.9),
         large_9p,
+        written,
+        written_9p,
         small.ratio_goal(1.0),
         small_9p,
         Row::new("an open file, both ends", "bytes", open, ("a page", 4096.0)).ratio_goal(1.0),
@@ -127,7 +138,7 @@ fn dead(client: &Node, server: &Node) -> Result<Row> {
 }
 
 /// What all three can do.
-fn compare(unit: &'static str, virgo: &Figures, nfs: &Figures, p9: &Figures) -> [Row; 6] {
+fn compare(unit: &'static str, virgo: &Figures, nfs: &Figures, p9: &Figures) -> [Row; 8] {
     let row = |what, name: &str, peer, figures: &Figures| {
         Row::new(what, unit, virgo[name], (peer, figures[name]))
     };
@@ -136,6 +147,8 @@ fn compare(unit: &'static str, virgo: &Figures, nfs: &Figures, p9: &Figures) -> 
         row("the same", "random4k", P9, p9),
         row("read of 1 MiB in sequence", "sequential1m", NFS, nfs),
         row("the same", "sequential1m", P9, p9),
+        row("write of 1 MiB in sequence", "write1m", NFS, nfs),
+        row("the same", "write1m", P9, p9),
         row("copy of a file of 4 KiB there", "small", NFS, nfs),
         row("the same", "small", P9, p9),
     ]

@@ -3,12 +3,13 @@
 
 use crate::{
     Test,
+    guest::told_how_much,
     rounds::Rounds,
     support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
-use virgo_cluster::{Cluster, Node};
+use virgo_cluster::{Cluster, Node, Running};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("files_are_copied_between_nodes", copied),
@@ -21,6 +22,9 @@ pub const TESTS: &[(&str, Test)] = &[
     ("files_of_a_dead_node_are_an_error_in_time", dead),
     ("a_copy_is_resumed_after_a_partition", resumed),
     ("what_was_synced_survives_a_kill", killed),
+    ("leases_are_asked_back_and_waited_for", leases),
+    ("several_requests_are_under_way", several),
+    ("replies_that_nobody_takes_are_not_in_the_way", left_behind),
     ("a_slow_disk_holds_up_who_waits_for_it", slow_disk),
     ("appends_are_done_once_on_a_bad_network", bad_network),
 ];
@@ -542,6 +546,109 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// On a network with a long way to go, large reads and writes take less time than one request after
+/// the other would.
+fn several(cluster: &Cluster) -> Result<()> {
+    const WAY: Duration = Duration::from_millis(200);
+    const REQUESTS: u32 = 64;
+    let node1 = cluster.node(1);
+    let delay = format!("root netem delay {}ms", WAY.as_millis());
+    sh(&node1, "head -c 4194304 /dev/urandom >/tmp/far")?;
+    sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {delay}"))?;
+    let timed = |command: String| -> Result<Duration> {
+        let start = Instant::now();
+        sh(&node1, &command)?;
+        Ok(start.elapsed())
+    };
+    let put = timed(format!("virgo put /tmp/far 2:{EXPORT}/far"));
+    let got = timed(format!("virgo cp 2:{EXPORT}/far /tmp/back"));
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    let (put, got) = (put?, got?);
+    println!("written in {put:?}, read in {got:?}");
+    ensure!(put.max(got) < REQUESTS * WAY);
+    sh(&node1, "cmp /tmp/far /tmp/back && rm /tmp/far /tmp/back")?;
+    sh(&cluster.node(2), &format!("rm {EXPORT}/far"))?;
+    Ok(())
+}
+
+/// With less room on the way than a reply needs.
+fn left_behind(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let small = "for way in rmem wmem; do
+                     cat /proc/sys/net/ipv4/tcp_$way >/tmp/$way
+                     echo '4096 8192 8192' >/proc/sys/net/ipv4/tcp_$way
+                 done";
+    let again = "for way in rmem wmem; do cat /tmp/$way >/proc/sys/net/ipv4/tcp_$way; done";
+    let reconnect = "rmmod virgo_cloudfs && insmod /lib/virgo/virgo_cloudfs.ko";
+    sh(&node2, small)?;
+    sh(&node1, &format!("{small}; {reconnect}"))?;
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem delay 2ms",
+    )?;
+    let test = on_request(&node1, &["replies_that_nobody_takes_are_not_in_the_way"])?;
+    let tested = test.wait_timeout(Duration::from_secs(300));
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    sh(&node2, again)?;
+    sh(&node1, &format!("{again}; {reconnect}"))?;
+    wait_until_whole(cluster)?;
+    tested?.text()?;
+    Ok(())
+}
+
+/// Runs one of the tests of files that a suite by itself does not; variables may come before its
+/// name.
+fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
+    let (name, variables) = words.split_last().context("which?")?;
+    let suite = ["virgo-file-tests", "--ignored", "--nocapture", name];
+    node.spawn(told_how_much(&[variables, &suite].concat()))
+}
+
+/// Somebody has a lease on a file, or a delegation of a directory: who wants to change it waits until
+/// that is given back, and nobody else does.
+fn leases(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(
+        &node2,
+        &format!(
+            "mkdir -m 777 {EXPORT}/leased; echo 1 >{EXPORT}/leased/a; chmod 666 {EXPORT}/leased/a"
+        ),
+    )?;
+    let attempts = [
+        ("a", "virgo_open(2:{}/a,O_RDWR)", "0"),
+        ("a", "virgo_open(2:{}/a,O_WRONLY|O_TRUNC)", "0"),
+        ("", "virgo_open(2:{}/b,O_WRONLY|O_CREAT)", "0"),
+        ("", "virgo_cloud_mkdir(2:{}/c)", "made"),
+        ("", "virgo_cloud_rename(2:{}/b,2:{}/d)", "renamed"),
+        ("", "virgo_cloud_unlink(2:{}/d)", "removed"),
+    ];
+    for (held, command, expected) in attempts {
+        let held = format!("VIRGO_HELD={EXPORT}/leased/{held}");
+        let holder = on_request(&node2, &[&held, "leases::one_is_held"])?;
+        sh(&node2, "while ! [ -e /run/held ]; do sleep 0.05; done")?;
+        let command = command.replace("{}", &format!("{EXPORT}/leased"));
+        let waiting = node1.spawn([
+            "sh",
+            "-c",
+            &format!(
+                "printf 'auth %s\n{command}\nquit\n' $(cat /etc/virgo.key) | nc 127.0.0.1 50000"
+            ),
+        ])?;
+        sh(&node2, "while ! [ -e /run/asked ]; do sleep 0.05; done")?;
+        sh(&node1, "virgo cat 2:/srv/ro/readme")?;
+        sh(&node2, "touch /run/release")?;
+        let said = waiting.wait()?.text()?;
+        ensure!(
+            said.trim() == format!("OK\n{expected}"),
+            "{command}: {said}"
+        );
+        holder.wait_timeout(Duration::from_secs(60))?.text()?;
+        sh(&node2, "rm /run/held /run/asked /run/release")?;
+    }
+    sh(&node2, &format!("rm -r {EXPORT}/leased"))?;
+    Ok(())
+}
+
 /// A copy waits for a disk that is too slow for it; other files of that node are read meanwhile.
 fn slow_disk(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
@@ -605,9 +712,7 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
     let netem = "root netem loss 5% duplicate 20% delay 2ms 2ms reorder 25%";
     sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {netem}"))?;
     sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
-    let suite = "virgo-file-tests --ignored --nocapture appends_are_done_once";
-    let lane = std::env::var("VIRGO_LANE").unwrap_or_default();
-    let work = node1.spawn(["sh", "-c", &format!("VIRGO_LANE={lane} {suite}")])?;
+    let work = on_request(&node1, &["appends_are_done_once"])?;
     for _ in 0..3 {
         std::thread::sleep(Duration::from_millis(700));
         cluster.cut(1, 2)?;

@@ -76,11 +76,7 @@ fn wire(cluster: &Cluster) -> Result<()> {
 fn suite(node: &Node, command: &[&str]) -> Result<()> {
     let filter = env::var("VIRGO_GUEST_TEST").ok();
     let program = command.last().copied().unwrap_or_default();
-    let set = |name: &&str| Some(format!("{name}={}", env::var(name).ok()?));
-    let command = iter::once("env".to_owned())
-        .chain(VARIABLES.iter().filter_map(set))
-        .chain(command.iter().map(|&word| word.into()))
-        .chain(filter);
+    let command = told_how_much(command).chain(filter);
     let patience = Duration::from_secs(PATIENCE.count() as u64);
     let output = node.run_with_timeout(command, patience)?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -92,4 +88,12 @@ fn suite(node: &Node, command: &[&str]) -> Result<()> {
     let result = said.lines().find(|line| line.starts_with("test result:"));
     println!("{program} on {}: {}", node.name(), result.unwrap_or("?"));
     Ok(())
+}
+
+/// The words of a command that runs a test program, which learns how much to do.
+pub fn told_how_much(command: &[&str]) -> impl Iterator<Item = String> {
+    let set = |name: &&str| Some(format!("{name}={}", env::var(name).ok()?));
+    iter::once("env".to_owned())
+        .chain(VARIABLES.iter().filter_map(set))
+        .chain(command.iter().map(|&word| word.into()))
 }

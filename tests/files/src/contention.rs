@@ -20,8 +20,13 @@ tests![
 ];
 
 /// Those that a cluster test asks for by name.
-pub(crate) const ON_REQUEST: &[crate::Test] =
-    &[("contention::appends_are_done_once", appends_are_done_once)];
+pub(crate) const ON_REQUEST: &[crate::Test] = &[
+    ("contention::appends_are_done_once", appends_are_done_once),
+    (
+        "contention::replies_that_nobody_takes_are_not_in_the_way",
+        replies_that_nobody_takes_are_not_in_the_way,
+    ),
+];
 
 /// 100 clients and 1000 names in a soak; fewer otherwise.
 fn of_many_who_create_a_file_one_does() {
@@ -151,6 +156,34 @@ fn appends_are_done_once() {
         Err(error) if error.errno() == libc::ENOENT => Ok(()),
         removed => removed,
     });
+}
+
+/// While the network is slow and takes less than a reply: who gives up reading leaves replies behind
+/// that fill the connection both ways, so the other node takes nothing of what is written next until
+/// they are out of its way.
+fn replies_that_nobody_takes_are_not_in_the_way() {
+    let rounds = Rounds {
+        debug: 2,
+        slim: 5,
+        soak: 100,
+    }
+    .count();
+    let dir = Dir::on(other_node());
+    let data = vec![b'x'; 200_000];
+    let open = Open::new().read().write().create();
+    let file = open.open(&dir.at("a")).expect("open");
+    file.write_at(0, &data).expect("write");
+    let hasty = open.timeout(Duration::from_millis(50));
+    let hasty = hasty.open(&dir.at("a")).expect("open");
+    for _ in 0..rounds {
+        let mut read = vec![0; data.len()];
+        let given_up = hasty.read_at(0, &mut read);
+        assert!(
+            given_up.is_err_and(|error| error.errno() == libc::ETIMEDOUT),
+            "the network is not slow"
+        );
+        file.write_at(0, &data).expect("write");
+    }
 }
 
 /// Tries until the network lets it.

@@ -10,6 +10,7 @@ mod contention;
 mod data;
 mod descriptors;
 mod flickering;
+mod leases;
 mod names;
 mod opening;
 mod original;
@@ -63,11 +64,9 @@ fn main() -> ExitCode {
     }
     let mut trials: Vec<_> = TESTS.iter().copied().flatten().map(trial).collect();
     // Those that a cluster test asks for by name, after it has spoilt something.
-    trials.extend(
-        contention::ON_REQUEST
-            .iter()
-            .map(|test| trial(test).with_ignored_flag(true)),
-    );
+    let on_request = [contention::ON_REQUEST, leases::ON_REQUEST];
+    let on_request = on_request.into_iter().flatten();
+    trials.extend(on_request.map(|test| trial(test).with_ignored_flag(true)));
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 

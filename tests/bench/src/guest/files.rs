@@ -47,20 +47,26 @@ const OPEN: usize = 900;
 /// Of the directory, as VIRGO calls it: `1:/srv` or `/srv`.
 fn files(directory: &str) -> Result<()> {
     let large = format!("{directory}/{LARGE}");
-    let file = Open::new().write().create().open(&large)?;
+    let file = Open::new().read().write().create().open(&large)?;
     file.write_at(0, &vec![b'x'; SIZE])?;
-    let file = File::open(&large)?;
-    reads(|at, data| Ok(file.read_at(at, data)?))
+    reads_and_writes(
+        |at, data| Ok(file.read_at(at, data)?),
+        |at, data| Ok(file.write_at(at, data)?),
+    )
 }
 
 /// Of a directory of another file system, past the cache of this end; it holds the large file.
 fn mounted_files(directory: &str) -> Result<()> {
     let file = OpenOptions::new()
         .read(true)
+        .write(true)
         .custom_flags(libc::O_DIRECT)
         .open(format!("{directory}/{LARGE}"))
         .context("is the large file there?")?;
-    reads(|at, data| Ok(file.read_at(data, at)?))
+    reads_and_writes(
+        |at, data| Ok(file.read_at(data, at)?),
+        |at, data| Ok(file.write_all_at(data, at)?),
+    )
 }
 
 /// Of the directory, as VIRGO calls it.
@@ -78,8 +84,11 @@ fn mounted_small_files(directory: &str) -> Result<()> {
     })
 }
 
-/// Random reads of a page, and reads of 1 MiB in sequence.
-fn reads(mut read: impl FnMut(u64, &mut [u8]) -> Result<usize>) -> Result<()> {
+/// Random reads of a page; reads and writes of 1 MiB in sequence.
+fn reads_and_writes(
+    mut read: impl FnMut(u64, &mut [u8]) -> Result<usize>,
+    mut write: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
     // O_DIRECT wants memory that starts at a page.
     let mut memory = vec![0; MIB + PAGE];
     let start = memory.as_ptr().align_offset(PAGE);
@@ -91,16 +100,19 @@ fn reads(mut read: impl FnMut(u64, &mut [u8]) -> Result<usize>) -> Result<()> {
         Ok(())
     })?;
     ensure!(buffer[..PAGE] == [b'x'; PAGE]);
-    at = 0;
     measure_slow("sequential1m", SIZE / MIB, || {
-        for _ in 0..SIZE / MIB {
+        for at in (0..SIZE).step_by(MIB) {
             ensure!(read(at as u64, buffer)? == MIB);
-            at = (at + MIB) % SIZE;
         }
         Ok(())
     })?;
     ensure!(buffer.iter().all(|byte| *byte == b'x'));
-    Ok(())
+    measure_slow("write1m", SIZE / MIB, || {
+        for at in (0..SIZE).step_by(MIB) {
+            write(at as u64, buffer)?;
+        }
+        Ok(())
+    })
 }
 
 /// Small files written to a directory that has none of them, once.

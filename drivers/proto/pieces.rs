@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is too much for one request is done in several, a few of them at a time.
+
+/// Pieces that are under way at a time.
+pub const WINDOW: usize = 4;
+
+/// Does `step` for `len` bytes, at most `max` at a time, until all is done or a step does less than
+/// it should. It is given the bytes done before, and how many it is to do; it returns how many it
+/// did. Returns the bytes done; an error only if there were none.
+///
+/// Before a step, `begin` may begin pieces that come later, up to [`WINDOW`] with that of the step,
+/// which is given what `begin` has returned for it. So pieces behind one of which less was done than
+/// should be may have been done, too.
+///
+/// # Errors
+///
+/// That of the first step.
+pub fn in_flight<F, E>(
+    len: usize,
+    max: usize,
+    mut begin: impl FnMut(usize, usize) -> Option<F>,
+    mut step: impl FnMut(Option<F>, usize, usize) -> Result<usize, E>,
+) -> Result<usize, E> {
+    if len <= max {
+        return step(None, 0, len).map(|n| n.min(len));
+    }
+    let max = max.max(1);
+    // The oldest first.
+    let mut flights = [const { None }; WINDOW];
+    let (mut begun, mut done) = (0, 0);
+    loop {
+        while let (1.., Some(place)) = (
+            len.saturating_sub(begun),
+            flights.iter_mut().find(|flight| flight.is_none()),
+        ) {
+            let wanted = len.saturating_sub(begun).min(max);
+            *place = begin(begun, wanted);
+            if place.is_none() {
+                break;
+            }
+            begun = begun.saturating_add(wanted);
+        }
+        let flight = flights.first_mut().and_then(Option::take);
+        flights.rotate_left(1);
+        let wanted = len.saturating_sub(done).min(max);
+        let n = match step(flight, done, wanted) {
+            Ok(n) => n.min(wanted),
+            Err(e) if done == 0 => return Err(e),
+            Err(_) => return Ok(done),
+        };
+        done = done.saturating_add(n);
+        begun = begun.max(done);
+        if n < wanted || done == len {
+            return Ok(done);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{cell::Cell, vec::Vec};
+
+    /// A piece under way; counted.
+    struct Flight<'a> {
+        at: usize,
+        len: usize,
+        alive: &'a Cell<usize>,
+    }
+
+    impl Drop for Flight<'_> {
+        fn drop(&mut self) {
+            self.alive.set(self.alive.get() - 1);
+        }
+    }
+
+    #[test]
+    fn one_piece_is_not_begun_before() {
+        let result = in_flight::<(), ()>(
+            5,
+            5,
+            |_, _| panic!("begun"),
+            |flight, at, len| {
+                assert!(flight.is_none());
+                assert_eq!((at, len), (0, 5));
+                Ok(5)
+            },
+        );
+        assert_eq!(result, Ok(5));
+    }
+
+    #[test]
+    fn the_window_is_filled_before_the_first_step() {
+        let begun = Cell::new(0);
+        let result = in_flight(
+            100,
+            10,
+            |_, _| {
+                begun.set(begun.get() + 1);
+                Some(())
+            },
+            |_, at, _| {
+                assert_eq!(begun.get(), (at / 10 + WINDOW).min(10));
+                Ok::<_, ()>(10)
+            },
+        );
+        assert_eq!(result, Ok(100));
+    }
+
+    proptest! {
+        /// Whatever can be begun and however the steps end: each piece is done once, in order, by
+        /// what was begun for it; not too many are under way; none is left.
+        #[test]
+        fn pieces_are_done_in_order(
+            len in 0..200usize,
+            max in 1..40usize,
+            may_begin in prop::collection::vec(any::<bool>(), 1..40),
+            short in prop::option::of((0..20usize, prop::option::of(0..40usize))),
+        ) {
+            let alive = Cell::new(0);
+            let mut asked = 0;
+            let mut steps = Vec::new();
+            let result = in_flight(
+                len,
+                max,
+                |at, len| {
+                    asked += 1;
+                    may_begin[asked % may_begin.len()].then(|| {
+                        alive.set(alive.get() + 1);
+                        Flight { at, len, alive: &alive }
+                    })
+                },
+                |flight, at, len| {
+                    assert!(alive.get() <= WINDOW);
+                    if let Some(flight) = flight {
+                        assert_eq!((flight.at, flight.len), (at, len));
+                    }
+                    let number = steps.len();
+                    steps.push((at, len));
+                    match short {
+                        Some((n, None)) if n == number => Err(number),
+                        Some((n, Some(did))) if n == number => Ok(did),
+                        _ => Ok(len),
+                    }
+                },
+            );
+            prop_assert_eq!(alive.get(), 0);
+            // As a loop without anything under way does it.
+            let (mut expected, mut done) = (Vec::new(), 0);
+            let expected_result = loop {
+                let wanted = (len - done).min(max);
+                let number = expected.len();
+                expected.push((done, wanted));
+                let n = match short {
+                    Some((n, None)) if n == number => {
+                        break if done == 0 { Err(number) } else { Ok(done) };
+                    }
+                    Some((n, Some(did))) if n == number => did.min(wanted),
+                    _ => wanted,
+                };
+                done += n;
+                if n < wanted || done == len {
+                    break Ok(done);
+                }
+            };
+            prop_assert_eq!(steps, expected);
+            prop_assert_eq!(result, expected_result);
+        }
+    }
+}
