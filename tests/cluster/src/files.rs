@@ -622,19 +622,22 @@ fn leases(cluster: &Cluster) -> Result<()> {
         ("", "virgo_cloud_rename(2:{}/b,2:{}/d)", "renamed"),
         ("", "virgo_cloud_unlink(2:{}/d)", "removed"),
     ];
+    let appears = |name: &str| {
+        let patience = Duration::from_secs(60);
+        within(patience, || sh(&node2, &format!("[ -e /run/{name} ]")))
+    };
     for (held, command, expected) in attempts {
+        // There is no lease on what is open for writing.
+        wait_until_open(&node2, 0)?;
         let held = format!("VIRGO_HELD={EXPORT}/leased/{held}");
         let holder = on_request(&node2, &[&held, "leases::one_is_held"])?;
-        sh(&node2, "while ! [ -e /run/held ]; do sleep 0.05; done")?;
+        appears("held")?;
         let command = command.replace("{}", &format!("{EXPORT}/leased"));
-        let waiting = node1.spawn([
-            "sh",
-            "-c",
-            &format!(
-                "printf 'auth %s\n{command}\nquit\n' $(cat /etc/virgo.key) | nc 127.0.0.1 50000"
-            ),
-        ])?;
-        sh(&node2, "while ! [ -e /run/asked ]; do sleep 0.05; done")?;
+        let typed = format!(
+            "printf 'auth %s\\n{command}\\nquit\\n' $(cat /etc/virgo.key) | nc 127.0.0.1 50000"
+        );
+        let waiting = node1.spawn(["sh", "-c", &typed])?;
+        appears("asked")?;
         sh(&node1, "virgo cat 2:/srv/ro/readme")?;
         sh(&node2, "touch /run/release")?;
         let said = waiting.wait()?.text()?;
