@@ -32,7 +32,6 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::Fill,
     calls::QueueCalls,
     deadline::Deadline,
     descriptor::{
@@ -56,7 +55,6 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    buffer::Buffer,
     Stats,
     User, //
 };
@@ -81,7 +79,7 @@ struct Call<'a> {
     this: &'a Calls,
     args: QueueArgs,
     node: NodeId,
-    name: KVec<u8>,
+    name: KVVec<u8>,
     deadline: Deadline,
 }
 
@@ -107,31 +105,26 @@ impl QueueCalls for Calls {
     }
 }
 
-fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVec<u8>> {
-    if len > most {
-        return Err(EMSGSIZE);
-    }
-    let mut bytes = KVec::new();
-    bytes.put_zeros(len, GFP_KERNEL)?;
-    read_into(at, &mut bytes)?;
+fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVVec<u8>> {
+    let mut bytes = KVVec::new();
+    read_into(at, len, most, &mut bytes)?;
     Ok(bytes)
 }
 
-fn read_into(at: u64, bytes: &mut [u8]) -> Result {
-    UserSlice::new(UserPtr::from_addr(at as usize), bytes.len())
-        .reader()
-        .read_slice(bytes)
-}
-
-/// What a message says: mostly little, so on the stack.
-fn read_data(message: &Message) -> Result<Buffer> {
-    let len = message.len as usize;
-    if len > MAX_MESSAGE {
+/// Puts bytes of the program in the place of what there is.
+fn read_into(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
+    if len > most {
         return Err(EMSGSIZE);
     }
-    let mut data = Buffer::new(len)?;
-    read_into(message.data, data.bytes())?;
-    Ok(data)
+    bytes.clear();
+    UserSlice::new(UserPtr::from_addr(at as usize), len)
+        .reader()
+        .read_all(bytes, GFP_KERNEL)
+}
+
+/// What a message says.
+fn read_data(message: &Message, data: &mut KVVec<u8>) -> Result {
+    read_into(message.data, message.len as usize, MAX_MESSAGE, data)
 }
 
 /// Copies what fits.
@@ -165,21 +158,23 @@ impl Call<'_> {
             queue_op::REPLY => self.reply(),
             queue_op::PUBLISH => {
                 let (mut place, from) = (0, self.service().own_address());
-                let count = self.each(|_, message| {
-                    place = place.max(self.publish(message, from)?);
+                let mut data = KVVec::new();
+                let count = self.each(|message| {
+                    read_data(message, &mut data)?;
+                    place = place.max(self.publish(message, &data, from)?);
                     Ok(())
                 })?;
                 self.service().queues.commit(place)?;
                 Ok(count)
             }
             queue_op::TAKE => self.take(),
-            queue_op::ACK => self.each(|_, message| self.done(message.id, None)),
-            queue_op::NACK => self.each(|_, message| self.done(message.id, Some(message.delay_ms))),
+            queue_op::ACK => self.each(|message| self.done(message.id, None)),
+            queue_op::NACK => self.each(|message| self.done(message.id, Some(message.delay_ms))),
             _ => Err(EINVAL),
         }
     }
 
-    fn options(&self) -> Result<KVec<u8>> {
+    fn options(&self) -> Result<KVVec<u8>> {
         read_bytes(self.args.data, self.args.len as usize, MAX_OPTIONS)
     }
 
@@ -217,16 +212,17 @@ impl Call<'_> {
 
     /// Does something with each message. Returns with how many it went well before the first with
     /// which it did not; the error if that was the first of all.
-    fn each(&self, mut act: impl FnMut(usize, &Message) -> Result) -> Result<usize> {
-        for index in 0..self.count()? {
-            let acted = self.message(index).and_then(|message| act(index, &message));
+    fn each(&self, mut act: impl FnMut(&Message) -> Result) -> Result<usize> {
+        let count = self.count()?;
+        for index in 0..count {
+            let acted = self.message(index).and_then(|message| act(&message));
             match (acted, index) {
                 (Err(e), 0) => return Err(e),
                 (Err(_), done) => return Ok(done),
                 _ => (),
             }
         }
-        self.count()
+        Ok(count)
     }
 
     fn parts<'a>(&'a self, data: &'a [u8], from: Ipv4Addr) -> Parts<'a> {
@@ -239,7 +235,7 @@ impl Call<'_> {
     }
 
     /// Returns what has to be committed.
-    fn publish(&self, message: &Message, from: Ipv4Addr) -> Result<u64> {
+    fn publish(&self, message: &Message, data: &[u8], from: Ipv4Addr) -> Result<u64> {
         let how = How {
             priority: u8::try_from(message.priority).map_err(|_| EINVAL)?,
             delay_ms: message.delay_ms,
@@ -247,8 +243,7 @@ impl Call<'_> {
         if how.priority > 9 {
             return Err(EINVAL);
         }
-        let mut data = read_data(message)?;
-        let parts = self.parts(data.bytes(), from);
+        let parts = self.parts(data, from);
         let published = self
             .service()
             .publish_on(self.node, &parts, how, self.deadline)?;
@@ -326,8 +321,9 @@ impl Call<'_> {
 
     fn request(&self) -> Result<usize> {
         let message = self.message(0)?;
-        let mut data = read_data(&message)?;
-        let parts = self.parts(data.bytes(), self.service().own_address());
+        let mut data = KVVec::new();
+        read_data(&message, &mut data)?;
+        let parts = self.parts(&data, self.service().own_address());
         let reply = self
             .service()
             .request_on(self.node, &parts, self.deadline)?;
@@ -337,7 +333,8 @@ impl Call<'_> {
 
     fn reply(&self) -> Result<usize> {
         let message = self.message(0)?;
-        let mut data = read_data(&message)?;
+        let mut data = KVVec::new();
+        read_data(&message, &mut data)?;
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.holder, message.id)?;
@@ -348,7 +345,7 @@ impl Call<'_> {
         };
         // Acknowledged also if nobody waits any more.
         self.done(message.id, None)?;
-        self.service().queues.pending.answer(to, data.bytes())?;
+        self.service().queues.pending.answer(to, &data)?;
         Ok(0)
     }
 }

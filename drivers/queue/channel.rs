@@ -177,13 +177,13 @@ impl Channel {
     /// [`EAGAIN`] if there is no room and the sender may wait for some; [`ENOBUFS`] if it is refused;
     /// [`ENOENT`] if the channel is deleted; [`ENOMEM`].
     pub(crate) fn push(task: &Task<Self>, message: &Arc<Message>, how: How) -> Result<u64> {
-        let now = now_ms();
+        let (now, bytes) = (now_ms(), message.bytes());
         let mut state = task.state.lock();
         if state.over {
             return Err(ENOENT);
         }
         loop {
-            match state.queue.room(message.bytes()) {
+            match state.queue.room(bytes) {
                 Room::Yes => break,
                 // Some hundred at most, as many as a message can be larger than others.
                 Room::Dropped(old) | Room::Forgotten(old) => drop(old),
@@ -193,7 +193,7 @@ impl Channel {
         }
         let push = Push {
             item: message.clone(),
-            bytes: message.bytes(),
+            bytes,
             priority: how.priority,
             delay_ms: how.delay_ms.into(),
         };

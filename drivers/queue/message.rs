@@ -51,11 +51,21 @@ impl Budget {
     }
 }
 
+/// Bytes of subject and data that lie in the message itself.
+const SHORT: usize = 64;
+
+/// Subject and data, one behind the other.
+enum Text {
+    /// As many as the lengths say.
+    Short([u8; SHORT]),
+    Long(KVec<u8>),
+}
+
 /// A message. Its memory is given back wherever the last user drops it, in any context.
 pub(crate) struct Message {
-    /// Subject and data, one behind the other.
-    bytes: KVec<u8>,
-    subject_len: usize,
+    text: Text,
+    subject_len: u32,
+    data_len: u32,
     /// Who waits for a reply, if anybody.
     pub(crate) reply: Option<ReplyTo>,
     /// Where it comes from.
@@ -84,13 +94,28 @@ impl Message {
         if parts.data.len() > MAX_MESSAGE {
             return Err(EMSGSIZE);
         }
-        let mut bytes = KVec::with_capacity(parts.subject.len() + parts.data.len(), flags)?;
-        bytes.put_bytes(parts.subject, flags)?;
-        bytes.put_bytes(parts.data, flags)?;
-        budget.take(Self::counted(bytes.len()))?;
+        let len = parts.subject.len() + parts.data.len();
+        let mut short = [0; SHORT];
+        let text = match short.split_at_mut_checked(parts.subject.len()) {
+            Some((subject, rest)) if parts.data.len() <= rest.len() => {
+                subject.copy_from_slice(parts.subject);
+                let data = rest.get_mut(..parts.data.len()).unwrap_or_default();
+                data.copy_from_slice(parts.data);
+                Text::Short(short)
+            }
+            _ => {
+                let mut long = KVec::with_capacity(len, flags)?;
+                long.put_bytes(parts.subject, flags)?;
+                long.put_bytes(parts.data, flags)?;
+                Text::Long(long)
+            }
+        };
+        budget.take(Self::counted(len))?;
         let message = Message {
-            bytes,
-            subject_len: parts.subject.len(),
+            text,
+            // At most MAX_NAME and MAX_MESSAGE.
+            subject_len: parts.subject.len() as u32,
+            data_len: parts.data.len() as u32,
             reply: parts.reply,
             from: parts.from,
             position: Atomic::new(0),
@@ -104,25 +129,38 @@ impl Message {
         (OVERHEAD + len) as u64
     }
 
+    fn len(&self) -> usize {
+        self.subject_len as usize + self.data_len as usize
+    }
+
+    fn text(&self) -> (&[u8], &[u8]) {
+        let bytes = match &self.text {
+            Text::Short(short) => short.get(..self.len()).unwrap_or_default(),
+            Text::Long(long) => long,
+        };
+        let split = bytes.split_at_checked(self.subject_len as usize);
+        split.unwrap_or_default()
+    }
+
     /// What it was published as.
     pub(crate) fn subject(&self) -> &[u8] {
-        self.bytes.get(..self.subject_len).unwrap_or_default()
+        self.text().0
     }
 
     /// What it says.
     pub(crate) fn data(&self) -> &[u8] {
-        self.bytes.get(self.subject_len..).unwrap_or_default()
+        self.text().1
     }
 
     /// Bytes that it counts for in a queue.
     pub(crate) fn bytes(&self) -> u32 {
-        Self::counted(self.bytes.len()) as u32
+        Self::counted(self.len()) as u32
     }
 }
 
 impl Drop for Message {
     fn drop(&mut self) {
-        let counted = Self::counted(self.bytes.len());
+        let counted = Self::counted(self.len());
         self.budget.used.fetch_sub(counted, Relaxed);
     }
 }

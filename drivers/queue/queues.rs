@@ -339,8 +339,9 @@ impl Queues {
         deadline: Option<Deadline>,
     ) -> Result<Published> {
         let mut published = Published::default();
+        let name = message.subject();
         let mut table = self.table.read();
-        if let Some(named) = table.find(message.subject()) {
+        if let Some(named) = table.find(name) {
             let put = match named.kind {
                 Kind::Topic => Channel::record(named, message),
                 _ if named.is_durable() => Err(EAGAIN),
@@ -371,8 +372,7 @@ impl Queues {
         }
         let mut durable = KVec::new();
         for bound in &table.bound {
-            if subject::matches(&bound.bound, message.subject()) && bound.name != *message.subject()
-            {
+            if subject::matches(&bound.bound, name) && bound.name != *name {
                 if bound.is_durable() {
                     durable.push(bound.clone(), GFP_KERNEL)?;
                     continue;

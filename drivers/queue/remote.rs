@@ -68,12 +68,10 @@ pub(crate) struct Got<'a> {
 impl QueueService {
     /// `Some` for another node.
     fn other(&self, node: NodeId) -> Option<NodeId> {
-        let me = self.queues.node.config().me;
-        match node {
-            0 => None,
-            node if node == me && !self.loopback => None,
-            node => Some(node),
+        if node == 0 || self.loopback {
+            return (node != 0).then_some(node);
         }
+        (node != self.queues.node.config().me).then_some(node)
     }
 
     fn call(
