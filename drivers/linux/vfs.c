@@ -10,6 +10,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
 #include <linux/file.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
 #include <linux/mount.h>
@@ -115,6 +116,23 @@ static int virgo_may_open(const struct path *path, int flags)
 	return inode_permission(mnt_idmap(path->mnt), inode, MAY_OPEN | access);
 }
 
+/* -EAGAIN while somebody has a lease, for which vfs_truncate() would wait. */
+static int virgo_empty(const struct path *path)
+{
+	struct inode *inode = d_inode(path->dentry);
+	int err;
+
+	/* While there is a writer nobody gets another lease. */
+	err = get_write_access(inode);
+	if (err)
+		return err;
+	err = break_lease(inode, O_WRONLY | O_NONBLOCK);
+	if (!err)
+		err = vfs_truncate(path, 0);
+	put_write_access(inode);
+	return err;
+}
+
 static struct file *virgo_open_existing(const struct path *root, const char *name, int flags)
 {
 	unsigned int lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
@@ -129,8 +147,7 @@ static struct file *virgo_open_existing(const struct path *root, const char *nam
 	err = virgo_may_open(&path, flags);
 	file = err ? ERR_PTR(err) : dentry_open(&path, flags & ~O_TRUNC, current_cred());
 	if (!IS_ERR(file) && flags & O_TRUNC) {
-		/* There is no lease on what is open for writing. */
-		err = vfs_truncate(&path, 0);
+		err = virgo_empty(&path);
 		if (err) {
 			fput(file);
 			file = ERR_PTR(err);

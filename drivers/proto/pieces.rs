@@ -6,12 +6,12 @@
 pub const WINDOW: usize = 4;
 
 /// Does `step` for `len` bytes, at most `max` at a time, until all is done or a step does less than
-/// it should. It is given the bytes done before, and how many it is to do; it returns how many it
-/// did. Returns the bytes done; an error only if there were none.
+/// it should. It is given the bytes before, and how many it is to do; it returns how many it did.
+/// Returns the bytes done; an error only if there were none.
 ///
 /// Before a step, `begin` may begin pieces that come later, up to [`WINDOW`] with that of the step,
 /// which is given what `begin` has returned for it. So pieces behind one of which less was done than
-/// should be may have been done, too.
+/// should be may be done, too: their steps are taken before this returns, and nothing is done later.
 ///
 /// # Errors
 ///
@@ -28,8 +28,9 @@ pub fn in_flight<F, E>(
     let max = max.max(1);
     // The oldest first.
     let mut flights = [const { None }; WINDOW];
-    let (mut begun, mut done) = (0, 0);
-    loop {
+    // Where the next piece begins to be under way, and where the next step is.
+    let (mut begun, mut at) = (0, 0);
+    let result = loop {
         while let (1.., Some(place)) = (
             len.saturating_sub(begun),
             flights.iter_mut().find(|flight| flight.is_none()),
@@ -43,18 +44,23 @@ pub fn in_flight<F, E>(
         }
         let flight = flights.first_mut().and_then(Option::take);
         flights.rotate_left(1);
-        let wanted = len.saturating_sub(done).min(max);
-        let n = match step(flight, done, wanted) {
-            Ok(n) => n.min(wanted),
-            Err(e) if done == 0 => return Err(e),
-            Err(_) => return Ok(done),
-        };
-        done = done.saturating_add(n);
-        begun = begun.max(done);
-        if n < wanted || done == len {
-            return Ok(done);
+        let wanted = len.saturating_sub(at).min(max);
+        let (before, stepped) = (at, step(flight, at, wanted));
+        at = at.saturating_add(wanted);
+        begun = begun.max(at);
+        match stepped {
+            Ok(n) if n >= wanted && at < len => (),
+            Ok(n) => break Ok(before.saturating_add(n.min(wanted))),
+            Err(e) if before == 0 => break Err(e),
+            Err(_) => break Ok(before),
         }
+    };
+    for flight in flights.into_iter().flatten() {
+        let wanted = len.saturating_sub(at).min(max);
+        let _ = step(Some(flight), at, wanted);
+        at = at.saturating_add(wanted);
     }
+    result
 }
 
 #[cfg(test)]
@@ -111,7 +117,8 @@ mod tests {
 
     proptest! {
         /// Whatever can be begun and however the steps end: each piece is done once, in order, by
-        /// what was begun for it; not too many are under way; none is left.
+        /// what was begun for it; not too many are under way; none is left, and nothing is begun
+        /// after the last one that counts.
         #[test]
         fn pieces_are_done_in_order(
             len in 0..200usize,
@@ -121,6 +128,7 @@ mod tests {
         ) {
             let alive = Cell::new(0);
             let mut asked = 0;
+            let begun = Cell::new(0);
             let mut steps = Vec::new();
             let result = in_flight(
                 len,
@@ -128,6 +136,7 @@ mod tests {
                 |at, len| {
                     asked += 1;
                     may_begin[asked % may_begin.len()].then(|| {
+                        begun.set(at + len);
                         alive.set(alive.get() + 1);
                         Flight { at, len, alive: &alive }
                     })
@@ -165,6 +174,13 @@ mod tests {
                     break Ok(done);
                 }
             };
+            // What was begun behind the end of that is done, too.
+            let mut next = expected.last().map_or(0, |(at, wanted)| at + wanted);
+            while next < begun.get() {
+                let wanted = (len - next).min(max);
+                expected.push((next, wanted));
+                next += wanted;
+            }
             prop_assert_eq!(steps, expected);
             prop_assert_eq!(result, expected_result);
         }

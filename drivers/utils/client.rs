@@ -76,10 +76,6 @@ pub enum Expect {
 }
 
 impl Expect {
-    pub(crate) fn is_deferred(self) -> bool {
-        self != Expect::Soon
-    }
-
     /// For how many milliseconds it may be deferred, if there is a limit.
     pub(crate) fn within_ms(self) -> Option<u32> {
         match self {

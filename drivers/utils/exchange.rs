@@ -14,7 +14,10 @@
 //! others: who finds no room to send takes the replies that are in the way.
 
 use crate::{
-    client::Request,
+    client::{
+        Expect,
+        Request, //
+    },
     destination::Destination,
     dial::send_all,
     input::Input,
@@ -23,7 +26,10 @@ use crate::{
         Connection,
         Link, //
     },
-    ticket::Ticket, //
+    ticket::{
+        Share,
+        Ticket, //
+    }, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -62,6 +68,13 @@ fn check(request: &Request<'_>) -> Result {
     }
 }
 
+fn share(request: &Request<'_>) -> Share {
+    match request.expect {
+        Expect::Soon => Share::Any,
+        Expect::Within(_) | Expect::Sometime => Share::Deferred,
+    }
+}
+
 /// What is at the start of the input.
 enum Found<'a> {
     /// A reply.
@@ -94,7 +107,7 @@ impl Link {
     /// `None` if they are not, or if that fails.
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
-        let (mut ticket, turn) = self.enter_now(request.expect.is_deferred())?;
+        let (mut ticket, turn) = self.enter_now()?;
         let sent = self.send(&mut ticket, Some(turn), request, deadline);
         let (connection, receiver) = sent.ok()?;
         if let Some(input) = receiver {
@@ -115,7 +128,7 @@ impl Link {
         let (mut ticket, mut connection, mut receiver) = match under_way {
             Some(flight) => (flight.ticket, flight.connection, None),
             None => {
-                let (mut ticket, turn) = self.enter(request.expect.is_deferred(), deadline)?;
+                let (mut ticket, turn) = self.enter(share(request), deadline)?;
                 let (connection, receiver) = self.send(&mut ticket, turn, request, deadline)?;
                 (ticket, connection, receiver)
             }
@@ -247,10 +260,8 @@ impl Link {
         input: &mut Input,
         deadline: Deadline,
     ) -> Result {
-        while connection.stream.wait_usable(deadline)? {
-            if !connection.stream.is_readable() {
-                return Ok(());
-            }
+        loop {
+            // Also what was here before: nobody else can take it meanwhile.
             let size = loop {
                 match find(input.bytes())? {
                     Found::Whole(header, body) => {
@@ -261,11 +272,16 @@ impl Link {
                     Found::Nothing => break PIECE,
                 }
             };
+            if !connection.stream.wait_usable(deadline)? {
+                return Err(ETIMEDOUT);
+            }
+            if !connection.stream.is_readable() {
+                return Ok(());
+            }
             if input.receive(&connection.stream, size)? == Some(0) {
                 return Err(ECONNRESET);
             }
         }
-        Err(ETIMEDOUT)
     }
 
     /// Waits for the reply to the request of `ticket`. `None` if the connection was lost before.
@@ -325,9 +341,11 @@ impl Link {
     fn leave(&self, connection: &Connection, input: Input, done: Option<&mut Ticket<'_>>) {
         let mut state = self.state.lock();
         let useless = state.put_receiver(connection.serial, input);
+        let mut twice = None;
         if let Some(ticket) = done {
             state.heard();
-            state.take(ticket.id);
+            // By an earlier connection it may have come, too.
+            twice = state.take(ticket.id);
             state.leave(ticket);
         }
         let alone = state.calls == 0;
@@ -335,7 +353,8 @@ impl Link {
         if !alone {
             self.changed.wake_all();
         }
-        drop(useless);
+        // Memory is not given back under the lock.
+        drop((useless, twice));
     }
 
     /// Receives and hands out replies until the one to `ticket` is there.

@@ -215,13 +215,21 @@ fn proof<S: Service>(
 /// A known node's requests.
 pub(crate) struct Frames {
     life: Arc<Life>,
+    /// Which of its sessions this is.
+    number: u64,
     /// Runs this session's work.
     waker: Waker,
 }
 
 impl Frames {
+    /// The present session of `life`. Made before the peer learns that it may ask.
     pub(crate) fn new(life: Arc<Life>, waker: Waker) -> Self {
-        Frames { life, waker }
+        let number = life.sessions.fetch_add(1, Relaxed) + 1;
+        Frames {
+            life,
+            number,
+            waker,
+        }
     }
 
     /// Writes deferred replies that have come.
@@ -292,7 +300,7 @@ impl Frames {
     ) -> Result {
         let service = &session.hub.service;
         let mut replies = self.life.replies.lock();
-        if self.life.over.load(Relaxed) {
+        if self.life.over.load(Relaxed) || self.life.sessions.load(Relaxed) != self.number {
             return Err(ESTALE);
         }
         let abandoned = match replies.arrive(header.id, header.taken) {

@@ -5,7 +5,8 @@
 
 use crate::{
     dial::dial,
-    input::Input, //
+    input::Input,
+    ticket::Share, //
 };
 use kernel::{
     prelude::*,
@@ -66,8 +67,8 @@ pub(crate) struct State {
     receiver: Option<Input>,
     /// Slots that are busy.
     pub(crate) calls: usize,
-    /// Those of them with requests whose replies may be deferred.
-    pub(crate) deferred: usize,
+    /// Those of them by [`Share`].
+    pub(crate) shares: [usize; Share::COUNT],
     /// Slots that are free though the last reply was not taken.
     pub(crate) given_up: usize,
     pub(crate) slots: [Slot; SLOTS],
@@ -128,7 +129,7 @@ impl Link {
             silence: None,
             receiver: None,
             calls: 0,
-            deferred: 0,
+            shares: [0; Share::COUNT],
             given_up: 0,
             slots: [const {
                 Slot {
@@ -190,6 +191,10 @@ impl Link {
         let reached = dial(&self.node, self.peer, self.port, self.boot, in_time);
         let mut state = self.state.lock();
         let result = match reached {
+            Ok(_) if state.stopped => {
+                state.line = Line::Down;
+                Err(ESHUTDOWN)
+            }
             Ok(reached) => {
                 state.connections += 1;
                 state.backoff_ms = BACKOFF_MS;

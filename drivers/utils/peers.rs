@@ -23,12 +23,16 @@ use virgo_proto::{
 };
 
 /// One life of a peer. The lock is held while a request is carried out, so that requests of one
-/// peer follow each other, also when it has connected anew in the middle of one.
+/// peer follow each other, also when it has connected anew in the middle of one. What it had sent
+/// before and what comes late by the old connection is not done any more: it may have been given up,
+/// and others have been answered since.
 #[pin_data]
 pub(crate) struct Life {
     pub(crate) peer: Peer,
     /// Another life has begun: what this one still asks for is not done any more.
     pub(crate) over: Atomic<bool>,
+    /// Sessions begun; also names the present one.
+    pub(crate) sessions: Atomic<u64>,
     #[pin]
     pub(crate) replies: Mutex<Replies<KVVec<u8>>>,
     /// Locked after `replies`.
@@ -69,6 +73,7 @@ impl Peers {
             pin_init!(Life {
                 peer,
                 over: Atomic::new(false),
+                sessions: Atomic::new(0),
                 replies <- linux::new_mutex!(Replies::new(), "virgo_replies"),
                 outbox <- Outbox::new(),
             }),

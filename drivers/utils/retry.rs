@@ -18,11 +18,14 @@ pub fn until_ready<T>(deadline: Deadline, mut attempt: impl FnMut() -> Result<T>
     let mut pause_ms = 1;
     loop {
         match attempt() {
-            Err(EAGAIN) if deadline.passed() => return Err(ETIMEDOUT),
             Err(EAGAIN) => (),
             result => return result,
         }
         Deadline::after_ms(pause_ms).min(deadline).sleep()?;
+        // Whether another attempt were to succeed would not be heard in time.
+        if deadline.passed() {
+            return Err(ETIMEDOUT);
+        }
         pause_ms = (pause_ms * 2).min(MAX_PAUSE_MS);
     }
 }

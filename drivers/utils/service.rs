@@ -192,7 +192,10 @@ impl Body<'_> {
     /// [`EMSGSIZE`].
     pub fn end_with(&mut self, pages: Pages) -> Result {
         self.check(pages.size())?;
-        self.out.pages = Some(pages);
+        // Without any the reply would wait for them.
+        if pages.size() > 0 {
+            self.out.pages = Some(pages);
+        }
         Ok(())
     }
 

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
-//!
-//! Requests whose replies may be deferred get half of them, so that however long they wait, the
-//! others do not.
 
 use crate::link::{
     Answer,
@@ -19,8 +16,31 @@ use virgo_proto::{
     slots::SLOTS, //
 };
 
-/// Slots for requests whose replies may be deferred.
-const MAX_DEFERRED: usize = SLOTS / 2;
+/// Which slots a request may have. However long those wait that have a limit, half of the slots and
+/// more are left for the others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// All.
+    Any,
+    /// Of a request whose reply may be deferred: so many.
+    Deferred,
+    /// Of one that is sent before its task waits for it. What the task does meanwhile may take long:
+    /// a program decides how long its page faults take.
+    Ahead,
+}
+
+impl Share {
+    pub(crate) const COUNT: usize = 3;
+
+    /// Slots that it may have at a time.
+    fn limit(self) -> usize {
+        match self {
+            Share::Any => SLOTS,
+            Share::Deferred => SLOTS / 2,
+            Share::Ahead => SLOTS / 4,
+        }
+    }
+}
 
 /// An occupied slot; free again when dropped.
 pub(crate) struct Ticket<'a> {
@@ -29,8 +49,7 @@ pub(crate) struct Ticket<'a> {
     pub(crate) id: RequestId,
     /// The last one in this slot whose reply was taken.
     pub(crate) taken: u64,
-    /// It counts as one whose reply may be deferred.
-    deferred: bool,
+    share: Share,
     /// The life of the server that the request was sent to last.
     pub(crate) sent_to: Option<u64>,
     /// The slot is free already.
@@ -41,7 +60,7 @@ impl Link {
     /// Waits for a free slot and occupies it; also takes the turn to send, if it is free now.
     pub(crate) fn enter(
         &self,
-        deferred: bool,
+        share: Share,
         deadline: Deadline,
     ) -> Result<(Ticket<'_>, Option<Connection>)> {
         let entered = self.changed.wait(deadline, || {
@@ -49,32 +68,35 @@ impl Link {
             if state.stopped {
                 return Some(Err(ESHUTDOWN));
             }
-            let (id, taken) = state.occupy(deferred)?;
+            let (id, taken) = state.occupy(share)?;
             Some(Ok((id, taken, state.turn())))
         })?;
         let (id, taken, turn) = entered.ok_or(ETIMEDOUT)??;
-        Ok((Ticket::new(self, id, taken, deferred), turn))
+        Ok((Ticket::new(self, id, taken, share), turn))
     }
 
     /// As [`Self::enter`], if slot, connection and turn are all there now.
-    pub(crate) fn enter_now(&self, deferred: bool) -> Option<(Ticket<'_>, Connection)> {
+    pub(crate) fn enter_now(&self) -> Option<(Ticket<'_>, Connection)> {
         let mut state = self.state.lock();
+        if state.stopped {
+            return None;
+        }
         let connection = state.turn()?;
-        let Some((id, taken)) = state.occupy(deferred) else {
+        let Some((id, taken)) = state.occupy(Share::Ahead) else {
             state.end_turn(connection.serial);
             return None;
         };
-        Some((Ticket::new(self, id, taken, deferred), connection))
+        Some((Ticket::new(self, id, taken, Share::Ahead), connection))
     }
 }
 
 impl<'a> Ticket<'a> {
-    fn new(link: &'a Link, id: RequestId, taken: u64, deferred: bool) -> Self {
+    fn new(link: &'a Link, id: RequestId, taken: u64, share: Share) -> Self {
         Ticket {
             link,
             id,
             taken,
-            deferred,
+            share,
             sent_to: None,
             left: false,
         }
@@ -100,8 +122,9 @@ impl State {
     /// whose reply was taken.
     ///
     /// A slot whose last reply was given up comes first: that tells the server.
-    fn occupy(&mut self, deferred: bool) -> Option<(RequestId, u64)> {
-        if deferred && self.deferred >= MAX_DEFERRED {
+    fn occupy(&mut self, share: Share) -> Option<(RequestId, u64)> {
+        let busy = self.shares.get_mut(share as usize)?;
+        if *busy >= share.limit() {
             return None;
         }
         let free = |slot: &Slot| !slot.busy;
@@ -117,7 +140,7 @@ impl State {
         slot.seq += 1;
         slot.reply = None;
         self.calls += 1;
-        self.deferred += usize::from(deferred);
+        *busy += 1;
         let id = RequestId {
             // There are fewer slots than that.
             slot: at as u8,
@@ -137,7 +160,9 @@ impl State {
     pub(crate) fn leave(&mut self, ticket: &mut Ticket<'_>) -> Option<Answer> {
         ticket.left = true;
         self.calls -= 1;
-        self.deferred -= usize::from(ticket.deferred);
+        if let Some(busy) = self.shares.get_mut(ticket.share as usize) {
+            *busy -= 1;
+        }
         let slot = self.slots.get_mut(usize::from(ticket.id.slot))?;
         slot.busy = false;
         if slot.seq != slot.taken {

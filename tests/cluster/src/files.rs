@@ -617,6 +617,7 @@ fn leases(cluster: &Cluster) -> Result<()> {
     let attempts = [
         ("a", "virgo_open(2:{}/a,O_RDWR)", "0"),
         ("a", "virgo_open(2:{}/a,O_WRONLY|O_TRUNC)", "0"),
+        ("a", "virgo_open(2:{}/a,O_RDONLY|O_TRUNC)", "0"),
         ("", "virgo_open(2:{}/b,O_WRONLY|O_CREAT)", "0"),
         ("", "virgo_cloud_mkdir(2:{}/c)", "made"),
         ("", "virgo_cloud_rename(2:{}/b,2:{}/d)", "renamed"),

@@ -7,7 +7,10 @@ use crate::{
     rounds::Rounds,
     tests,
 };
-use std::os::unix::fs::FileExt;
+use std::{
+    os::unix::fs::FileExt,
+    time::{Duration, Instant},
+};
 use virgo::{File, Open};
 
 tests![
@@ -89,6 +92,14 @@ fn ends_are_ends() {
             assert_eq!(file.read_at(at, &mut data).expect("read"), expected);
         }
         assert_eq!(errno(file.read_at(1 << 63, &mut data)), libc::EINVAL);
+        // Nothing comes as fast as something.
+        let start = Instant::now();
+        let mut data = vec![0; 64 * 1024];
+        for _ in 0..50 {
+            assert_eq!(file.read_at(3, &mut data).expect("read"), 0);
+        }
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
         // More than a file can have.
         assert_eq!(errno(file.write_at(1 << 62, b"x")), libc::EFBIG);
         assert_eq!(file.metadata().expect("stat").len(), 3);

@@ -6,7 +6,7 @@
 use super::{Suite, suite};
 use crate::{
     memory::{TEXT, allocated, used},
-    node::Node,
+    node::{Node, PATIENCE},
     peer::{Number, Peer, request},
 };
 use std::io;
@@ -23,6 +23,7 @@ pub(super) const SUITE: Suite = suite![
     a_repeated_get_is_done_again,
     a_malloc_repeated_on_a_new_connection_is_done_once,
     two_connections_of_one_life_share_their_memory,
+    what_comes_late_by_an_earlier_connection_is_not_done,
     old_numbers_are_refused,
     numbers_may_be_skipped,
     slots_count_for_themselves,
@@ -148,16 +149,39 @@ fn a_malloc_repeated_on_a_new_connection_is_done_once(node: &Node) -> io::Result
 fn two_connections_of_one_life_share_their_memory(node: &Node) -> io::Result<()> {
     let boot = fastrand::u64(..);
     let mut one = Peer::open_in_life(node, boot)?;
-    let mut two = Peer::open_in_life(node, boot)?;
     let number = Number::FIRST;
     let first = one.ask_numbered(number, op::ALLOC, &alloc())?;
     assert!(first.is_ok(), "{first:?}");
+    let mut two = Peer::open_in_life(node, boot)?;
     assert_eq!(two.ask_numbered(number, op::ALLOC, &alloc())?, first);
     let next = number.next();
     two.ask_numbered(next, op::ALLOC, &alloc())?
         .expect("allocated");
-    let answer = one.ask_numbered(number, op::ALLOC, &alloc())?;
+    let answer = two.ask_numbered(number, op::ALLOC, &alloc())?;
     assert_eq!(answer, Err(Errno::EALREADY), "an old number");
+    Ok(())
+}
+
+/// The client may have given it up, and what it asked for since is done.
+fn what_comes_late_by_an_earlier_connection_is_not_done(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    let mut earlier = Peer::open_in_life(node, boot)?;
+    let id = earlier.alloc(10, PIECE)?;
+    let given_up = earlier.number(7);
+    let mut present = Peer::open_in_life(node, boot)?;
+    let number = Number {
+        slot: 8,
+        ..Number::FIRST
+    };
+    present
+        .ask_numbered(number, op::SET, &TEXT.set(id, 0, b"present"))?
+        .expect("set");
+    let set = TEXT.set(id, 0, b"earlier");
+    earlier.wire.send(&request(given_up, op::SET, &set))?;
+    earlier.wire.end_within(PATIENCE)?;
+    let get = TEXT.get(id, 0, 7);
+    let answer = present.ask_numbered(number.next(), op::GET, &get)?;
+    assert_eq!(answer, Ok(b"present".to_vec()));
     Ok(())
 }
 

@@ -85,14 +85,16 @@ fn requests_before_a_bad_frame_are_answered(node: &Node) -> io::Result<()> {
     // Of one life: those of another would be cut off by it.
     let life = fastrand::u64(..);
     let mut peer = Peer::open_in_life(node, life)?;
-    let mut bystander = Peer::open_in_life(node, life)?;
     let number = Number::FIRST;
     let alloc = request(number, op::ALLOC, &TEXT.alloc(1, PIECE));
     peer.wire.send(&[&alloc[..], &[0; 32], &alloc].concat())?;
     peer.answer(number, op::ALLOC)?.expect("allocated");
     assert_eq!(peer.wire.refusal()?, Errno::EPROTO);
-    // What one connection does is no other's business.
-    bystander.alloc(1, PIECE)?;
+    // What one connection does is not the next one's business.
+    let mut next = Peer::open_in_life(node, life)?;
+    next.wire
+        .send(&request(number.next(), op::ALLOC, &TEXT.alloc(1, PIECE)))?;
+    next.answer(number.next(), op::ALLOC)?.expect("allocated");
     Ok(())
 }
 
