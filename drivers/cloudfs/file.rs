@@ -108,11 +108,18 @@ impl File {
             Place::There(remote) => remote,
         };
         let there = self.there(user, remote);
-        let begin = |at, _, wanted| there.begin_read(remote.handle, at, wanted);
-        in_flight(offset, len, MAX_DATA, begin, |flight, at, done, wanted| {
-            let to = to.wrapping_byte_add(done);
-            there.read_user(flight, remote.handle, at, to, wanted)
-        })
+        in_flight(
+            offset,
+            len,
+            MAX_DATA,
+            |at, _, wanted| there.begin_read(remote.handle, at, wanted),
+            |flight, at, done, wanted| {
+                let to = to.wrapping_byte_add(done);
+                there.read_user(flight, remote.handle, at, to, wanted)
+            },
+            // Nobody wants to know what is behind the end.
+            |flight, _, _, _| drop(flight),
+        )
     }
 
     /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
@@ -166,13 +173,22 @@ impl File {
             let flight = there.begin_write(remote.handle, at, Data::Pages(&data))?;
             Some((flight, data))
         };
-        in_flight(offset, len, MAX_DATA, begin, |begun, at, done, wanted| {
-            let (flight, data) = match begun {
-                Some((flight, data)) => (Some(flight), data),
-                None => (None, copy(done, wanted)?),
-            };
-            there.write(flight, remote.handle, at, Data::Pages(&data))
-        })
+        let write =
+            |flight, at, data: &Pages| there.write(flight, remote.handle, at, Data::Pages(data));
+        in_flight(
+            offset,
+            len,
+            MAX_DATA,
+            begin,
+            |begun, at, done, wanted| match begun {
+                Some((flight, data)) => write(Some(flight), at, &data),
+                None => write(None, at, &copy(done, wanted)?),
+            },
+            // So that it is not written after this has returned.
+            |(flight, data), at, _, _| {
+                let _ = write(Some(flight), at, &data);
+            },
+        )
     }
 
     /// Returns when everything that was written is on the disk. May sleep, killably.

@@ -130,10 +130,10 @@ int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len)
 	return err;
 }
 
-/* Makes memory of the current program present, if it can be. */
+/* Makes memory of the current program present, if it can be, and changes nothing in it. */
 void virgo_fault_in(void __user *data, size_t len)
 {
-	fault_in_writeable(data, len);
+	fault_in_safe_writeable(data, len);
 }
 
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len)

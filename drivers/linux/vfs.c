@@ -122,6 +122,8 @@ static int virgo_empty(const struct path *path)
 	struct inode *inode = d_inode(path->dentry);
 	int err;
 
+	if (__mnt_is_readonly(path->mnt))
+		return -EROFS;
 	/* While there is a writer nobody gets another lease. */
 	err = get_write_access(inode);
 	if (err)

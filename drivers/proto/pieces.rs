@@ -11,7 +11,7 @@ pub const WINDOW: usize = 4;
 ///
 /// Before a step, `begin` may begin pieces that come later, up to [`WINDOW`] with that of the step,
 /// which is given what `begin` has returned for it. So pieces behind one of which less was done than
-/// should be may be done, too: their steps are taken before this returns, and nothing is done later.
+/// should be may be done, too. Before this returns they go to `rest`, with the same numbers.
 ///
 /// # Errors
 ///
@@ -21,6 +21,7 @@ pub fn in_flight<F, E>(
     max: usize,
     mut begin: impl FnMut(usize, usize) -> Option<F>,
     mut step: impl FnMut(Option<F>, usize, usize) -> Result<usize, E>,
+    mut rest: impl FnMut(F, usize, usize),
 ) -> Result<usize, E> {
     if len <= max {
         return step(None, 0, len).map(|n| n.min(len));
@@ -57,7 +58,7 @@ pub fn in_flight<F, E>(
     };
     for flight in flights.into_iter().flatten() {
         let wanted = len.saturating_sub(at).min(max);
-        let _ = step(Some(flight), at, wanted);
+        rest(flight, at, wanted);
         at = at.saturating_add(wanted);
     }
     result
@@ -93,6 +94,7 @@ mod tests {
                 assert_eq!((at, len), (0, 5));
                 Ok(5)
             },
+            |_, _, _| panic!("left"),
         );
         assert_eq!(result, Ok(5));
     }
@@ -111,6 +113,7 @@ mod tests {
                 assert_eq!(begun.get(), (at / 10 + WINDOW).min(10));
                 Ok::<_, ()>(10)
             },
+            |(), _, _| panic!("left"),
         );
         assert_eq!(result, Ok(100));
     }
@@ -130,6 +133,7 @@ mod tests {
             let mut asked = 0;
             let begun = Cell::new(0);
             let mut steps = Vec::new();
+            let mut left = Vec::new();
             let result = in_flight(
                 len,
                 max,
@@ -154,6 +158,10 @@ mod tests {
                         _ => Ok(len),
                     }
                 },
+                |flight, at, len| {
+                    assert_eq!((flight.at, flight.len), (at, len));
+                    left.push((at, len));
+                },
             );
             prop_assert_eq!(alive.get(), 0);
             // As a loop without anything under way does it.
@@ -174,14 +182,16 @@ mod tests {
                     break Ok(done);
                 }
             };
-            // What was begun behind the end of that is done, too.
+            // What was begun behind the end of that is left.
             let mut next = expected.last().map_or(0, |(at, wanted)| at + wanted);
+            let mut expected_left = Vec::new();
             while next < begun.get() {
                 let wanted = (len - next).min(max);
-                expected.push((next, wanted));
+                expected_left.push((next, wanted));
                 next += wanted;
             }
             prop_assert_eq!(steps, expected);
+            prop_assert_eq!(left, expected_left);
             prop_assert_eq!(result, expected_result);
         }
     }

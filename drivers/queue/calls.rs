@@ -122,6 +122,16 @@ fn read_into(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result 
         .read_all(bytes, GFP_KERNEL)
 }
 
+fn how(message: &Message) -> Result<How> {
+    match message.priority {
+        0..=9 => Ok(How {
+            priority: message.priority as u8,
+            delay_ms: message.delay_ms,
+        }),
+        _ => Err(EINVAL),
+    }
+}
+
 /// What a message says.
 fn read_data(message: &Message, data: &mut KVVec<u8>) -> Result {
     read_into(message.data, message.len as usize, MAX_MESSAGE, data)
@@ -160,8 +170,9 @@ impl Call<'_> {
                 let (mut place, from) = (0, self.service().own_address());
                 let mut data = KVVec::new();
                 let count = self.each(|message| {
+                    let how = how(message)?;
                     read_data(message, &mut data)?;
-                    place = place.max(self.publish(message, &data, from)?);
+                    place = place.max(self.publish(&data, from, how)?);
                     Ok(())
                 })?;
                 self.service().queues.commit(place)?;
@@ -235,14 +246,7 @@ impl Call<'_> {
     }
 
     /// Returns what has to be committed.
-    fn publish(&self, message: &Message, data: &[u8], from: Ipv4Addr) -> Result<u64> {
-        let how = How {
-            priority: u8::try_from(message.priority).map_err(|_| EINVAL)?,
-            delay_ms: message.delay_ms,
-        };
-        if how.priority > 9 {
-            return Err(EINVAL);
-        }
+    fn publish(&self, data: &[u8], from: Ipv4Addr, how: How) -> Result<u64> {
         let parts = self.parts(data, from);
         let published = self
             .service()

@@ -97,9 +97,9 @@ pub struct Client {
     boot: u64,
     /// Once there a link stays, so that finding it takes no lock.
     links: [SetOnce<Arc<Link>>; MAX_NODES],
-    /// Held while a link is made.
+    /// Whether calls are refused. Held while a link is made, and while all are told.
     #[pin]
-    making: Mutex<()>,
+    stopped: Mutex<bool>,
 }
 
 impl Client {
@@ -110,7 +110,7 @@ impl Client {
             port,
             boot: crypto::random_u64(),
             links: [const { SetOnce::new() }; MAX_NODES],
-            making <- linux::new_mutex!((), "virgo_links"),
+            stopped <- linux::new_mutex!(false, "virgo_links"),
         })
     }
 
@@ -216,12 +216,18 @@ impl Client {
 
     /// Ends all calls under way and refuses new ones until [`Self::start`].
     pub fn stop(&self) {
-        self.for_each(|_, link| link.set_stopped(true));
+        self.set_stopped(true);
     }
 
     /// Allows calls again.
     pub fn start(&self) {
-        self.for_each(|_, link| link.set_stopped(false));
+        self.set_stopped(false);
+    }
+
+    fn set_stopped(&self, now: bool) {
+        let mut stopped = self.stopped.lock();
+        *stopped = now;
+        self.for_each(|_, link| link.set_stopped(now));
     }
 
     /// One line a node that was used: number, state, connections made, calls under way.
@@ -243,11 +249,12 @@ impl Client {
         if let Some(link) = place.as_ref() {
             return Ok(link);
         }
-        let making = self.making.lock();
+        let stopped = self.stopped.lock();
         if place.as_ref().is_none() {
-            place.populate(Link::new(self.node.clone(), peer, self.port, self.boot)?);
+            let link = Link::new(self.node.clone(), peer, self.port, self.boot, *stopped)?;
+            place.populate(link);
         }
-        drop(making);
+        drop(stopped);
         Ok(place.as_ref().ok_or(ENODEV)?)
     }
 

@@ -6,7 +6,10 @@ use crate::{
     input::Input,
     limits,
     output::Output,
-    peers::Life,
+    peers::{
+        Life,
+        Served, //
+    },
     reply::to_wire,
     service::{
         Body,
@@ -98,8 +101,9 @@ fn put(output: &mut KVVec<u8>, kind: Kind, word: u32, body: &[u8]) -> Result {
 
 /// Before the peer has proven who it is.
 pub(crate) struct Handshake {
-    /// What was said so far: its Hello and our Challenge.
-    said: Option<(Hello, Hello)>,
+    /// What was said so far: its Hello and our Challenge, with the number that the session got then.
+    /// The peer says what comes next before it begins another one.
+    said: Option<(Hello, Hello, u64)>,
 }
 
 impl Handshake {
@@ -114,7 +118,7 @@ impl Handshake {
         session: &Session<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Arc<Life>, Next>> {
+    ) -> Result<Result<Served, Next>> {
         let (header, body) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
             Frame::Whole(header, body) => (header, body),
             Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
@@ -123,8 +127,8 @@ impl Handshake {
         let used = HEADER_LEN + body.len();
         let step = match (header.kind, &self.said) {
             (Kind::Hello, None) => self.hello(session, body, output)?,
-            (Kind::Proof, Some((hello, challenge))) => {
-                proof(session, hello, challenge, body, output)?
+            (Kind::Proof, Some((hello, challenge, number))) => {
+                proof(session, hello, challenge, *number, body, output)?.map(Some)
             }
             _ => Err(Errno::EPROTO),
         };
@@ -142,7 +146,7 @@ impl Handshake {
         session: &Session<S>,
         errno: Errno,
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Arc<Life>, Next>> {
+    ) -> Result<Result<Served, Next>> {
         if session.hub.log.pass() {
             let name = errno.name();
             pr_warn!("port {}: {:?} refused: {name}\n", S::PORT, session.from);
@@ -156,7 +160,7 @@ impl Handshake {
         session: &Session<S>,
         body: &[u8],
         output: &mut KVVec<u8>,
-    ) -> Result<Result<Option<Arc<Life>>, Errno>> {
+    ) -> Result<Result<Option<Served>, Errno>> {
         let Some(hello) = Hello::parse(body) else {
             return Ok(Err(Errno::EPROTO));
         };
@@ -176,7 +180,8 @@ impl Handshake {
             nonce: crypto::random(),
         };
         put(output, Kind::Challenge, 0, hello_bytes(&challenge))?;
-        self.said = Some((hello, challenge));
+        let number = session.hub.challenges.fetch_add(1, Relaxed) + 1;
+        self.said = Some((hello, challenge, number));
         Ok(Ok(None))
     }
 }
@@ -185,9 +190,10 @@ fn proof<S: Service>(
     session: &Session<S>,
     hello: &Hello,
     challenge: &Hello,
+    number: u64,
     body: &[u8],
     output: &mut KVVec<u8>,
-) -> Result<Result<Option<Arc<Life>>, Errno>> {
+) -> Result<Result<Served, Errno>> {
     let config = session.hub.node.config();
     let mac = |side| match &config.key {
         Some(key) => crypto::hmac_sha256(key, &transcript(side, hello, challenge)),
@@ -204,30 +210,28 @@ fn proof<S: Service>(
         boot: hello.boot.get(),
     };
     let service = &session.hub.service;
-    let life = session
+    let served = session
         .hub
         .peers
-        .life(peer, || service.peer_restarted(peer))?;
+        .life(peer, number, || service.peer_restarted(peer))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
-    Ok(Ok(Some(life)))
+    Ok(Ok(served))
 }
 
 /// A known node's requests.
 pub(crate) struct Frames {
     life: Arc<Life>,
-    /// Which of its sessions this is.
+    /// This session's number.
     number: u64,
     /// Runs this session's work.
     waker: Waker,
 }
 
 impl Frames {
-    /// The present session of `life`. Made before the peer learns that it may ask.
-    pub(crate) fn new(life: Arc<Life>, waker: Waker) -> Self {
-        let number = life.sessions.fetch_add(1, Relaxed) + 1;
+    pub(crate) fn new(Served { life, session }: Served, waker: Waker) -> Self {
         Frames {
             life,
-            number,
+            number: session,
             waker,
         }
     }
@@ -300,7 +304,7 @@ impl Frames {
     ) -> Result {
         let service = &session.hub.service;
         let mut replies = self.life.replies.lock();
-        if self.life.over.load(Relaxed) || self.life.sessions.load(Relaxed) != self.number {
+        if self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
             return Err(ESTALE);
         }
         let abandoned = match replies.arrive(header.id, header.taken) {

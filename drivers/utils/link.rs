@@ -119,10 +119,16 @@ pub(crate) struct LinkState {
 }
 
 impl Link {
-    pub(crate) fn new(node: Arc<Node>, peer: NodeId, port: u16, boot: u64) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        peer: NodeId,
+        port: u16,
+        boot: u64,
+        stopped: bool,
+    ) -> Result<Arc<Self>> {
         let state = State {
             line: Line::Down,
-            stopped: false,
+            stopped,
             connections: 0,
             backoff_ms: BACKOFF_MS,
             sending: false,
@@ -167,6 +173,7 @@ impl Link {
             match &state.line {
                 Line::Up { .. } | Line::Dialing => None,
                 Line::Failed(e, until) if !until.passed() => Some(Err(*e)),
+                Line::Down | Line::Failed(..) if deadline.passed() => Some(Err(ETIMEDOUT)),
                 Line::Down | Line::Failed(..) => {
                     state.line = Line::Dialing;
                     Some(Ok(None))

@@ -23,21 +23,28 @@ use virgo_proto::{
 };
 
 /// One life of a peer. The lock is held while a request is carried out, so that requests of one
-/// peer follow each other, also when it has connected anew in the middle of one. What it had sent
-/// before and what comes late by the old connection is not done any more: it may have been given up,
-/// and others have been answered since.
+/// peer follow each other, also when it has connected anew in the middle of one. What comes late by
+/// the old connection is not done any more: it may have been given up, and others have been answered
+/// since.
 #[pin_data]
 pub(crate) struct Life {
     pub(crate) peer: Peer,
     /// Another life has begun: what this one still asks for is not done any more.
     pub(crate) over: Atomic<bool>,
-    /// Sessions begun; also names the present one.
-    pub(crate) sessions: Atomic<u64>,
+    /// Number of the session that is served.
+    pub(crate) session: Atomic<u64>,
     #[pin]
     pub(crate) replies: Mutex<Replies<KVVec<u8>>>,
     /// Locked after `replies`.
     #[pin]
     pub(crate) outbox: Outbox,
+}
+
+/// A session of a life.
+pub(crate) struct Served {
+    pub(crate) life: Arc<Life>,
+    /// Its number: see [`Peers::life`].
+    pub(crate) session: u64,
 }
 
 /// The present life of each peer: one at most, so a peer's memory is bounded.
@@ -54,26 +61,39 @@ impl Peers {
         })
     }
 
-    /// The memory of `peer`'s life; new, and reported to `restarted`, if it was not known. May
-    /// sleep.
+    /// The memory of `peer`'s life; new, and reported to `restarted`, if it was not known. From now
+    /// on its session number `session` is served. May sleep.
+    ///
+    /// Sessions of a node have growing numbers in the order in which it has begun them.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`EINVAL`] if no such node can be.
-    pub(crate) fn life(&self, peer: Peer, restarted: impl FnOnce()) -> Result<Arc<Life>> {
+    /// [`ESTALE`] if the node has begun another one since; [`ENOMEM`]; [`EINVAL`] if no such node
+    /// can be.
+    pub(crate) fn life(
+        &self,
+        peer: Peer,
+        session: u64,
+        restarted: impl FnOnce(),
+    ) -> Result<Served> {
         let mut lives = self.lives.lock();
         let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
         let place = lives.get_mut(index).ok_or(EINVAL)?;
         if let Some(life) = place {
+            if life.session.load(Relaxed) > session {
+                return Err(ESTALE);
+            }
             if life.peer.boot == peer.boot {
-                return Ok(life.clone());
+                life.session.store(session, Relaxed);
+                let life = life.clone();
+                return Ok(Served { life, session });
             }
         }
         let new = Arc::pin_init(
             pin_init!(Life {
                 peer,
                 over: Atomic::new(false),
-                sessions: Atomic::new(0),
+                session: Atomic::new(session),
                 replies <- linux::new_mutex!(Replies::new(), "virgo_replies"),
                 outbox <- Outbox::new(),
             }),
@@ -87,6 +107,6 @@ impl Peers {
             drop(old.replies.lock());
             restarted();
         }
-        Ok(new)
+        Ok(Served { life: new, session })
     }
 }

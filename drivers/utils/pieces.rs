@@ -25,9 +25,14 @@ pub fn for_each(
     mut step: impl FnMut(u64, usize, usize) -> Result<usize>,
 ) -> Result<usize> {
     let begin = |_, _, _| None::<Infallible>;
-    in_flight(offset, len, max, begin, |_, at, done, wanted| {
-        step(at, done, wanted)
-    })
+    in_flight(
+        offset,
+        len,
+        max,
+        begin,
+        |_, at, done, wanted| step(at, done, wanted),
+        |nothing, _, _, _| match nothing {},
+    )
 }
 
 /// As [`for_each`], with several pieces under way, see [`virgo_proto::pieces::in_flight`].
@@ -41,6 +46,7 @@ pub fn in_flight<F>(
     max: usize,
     mut begin: impl FnMut(u64, usize, usize) -> Option<F>,
     mut step: impl FnMut(Option<F>, u64, usize, usize) -> Result<usize>,
+    mut rest: impl FnMut(F, u64, usize, usize),
 ) -> Result<usize> {
     let at = |done| offset.checked_add(done as u64);
     pieces::in_flight(
@@ -48,6 +54,8 @@ pub fn in_flight<F>(
         max,
         |done, wanted| begin(at(done)?, done, wanted),
         |begun, done, wanted| step(begun, at(done).ok_or(EINVAL)?, done, wanted),
+        // It was begun, so it has a place.
+        |begun, done, wanted| rest(begun, at(done).unwrap_or(0), done, wanted),
     )
 }
 

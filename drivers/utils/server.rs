@@ -76,6 +76,8 @@ pub(crate) struct Shared<S: Service> {
     pub(crate) node: Arc<Node>,
     /// Random number of this server's life: with another one it has forgotten all requests.
     pub(crate) boot: u64,
+    /// Challenges made: numbers the sessions of nodes in the order in which they were begun.
+    pub(crate) challenges: Atomic<u64>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) peers: Pin<KBox<Peers>>,
     pub(crate) queue: Arc<Queue>,
@@ -170,6 +172,7 @@ impl<S: Service> Shared<S> {
             service,
             node,
             boot: linux::crypto::random_u64(),
+            challenges: Atomic::new(0),
             stats,
             peers,
             queue,

@@ -16,8 +16,8 @@ use virgo_proto::{
     slots::SLOTS, //
 };
 
-/// Which slots a request may have. However long those wait that have a limit, half of the slots and
-/// more are left for the others.
+/// Which slots a request may have. However long those wait that have a limit, a quarter of the slots
+/// is left for the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Share {
     /// All.

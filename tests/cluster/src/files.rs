@@ -504,6 +504,11 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     let bytes = mebibytes << 20;
     let make = format!("head -c {bytes} /dev/urandom >/tmp/large && md5sum </tmp/large");
     let sum = sh(&node1, &make)?;
+    // So that there is time to cut it off.
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem delay 200ms",
+    )?;
     let copy = node1.spawn(["virgo", "put", "/tmp/large", &format!("2:{EXPORT}/large")])?;
     let size = || -> Result<u64> {
         let script = format!("stat -c %s {EXPORT}/large.virgo-part 2>/dev/null || echo 0");
@@ -516,6 +521,7 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     cluster.cut(1, 2)?;
     let said = copy.wait_timeout(DEADLINE * 2 + SLACK);
     let (ended, left) = (said?, size()?);
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
     cluster.heal()?;
     wait_until_whole(cluster)?;
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
@@ -623,8 +629,10 @@ fn leases(cluster: &Cluster) -> Result<()> {
         ("", "virgo_cloud_rename(2:{}/b,2:{}/d)", "renamed"),
         ("", "virgo_cloud_unlink(2:{}/d)", "removed"),
     ];
+    // Node 2 may have been dead, and is not asked again at once.
+    within(DEADLINE, || sh(&node1, "virgo cat 2:/srv/ro/readme"))?;
     let appears = |name: &str| {
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_secs(20);
         within(patience, || sh(&node2, &format!("[ -e /run/{name} ]")))
     };
     for (held, command, expected) in attempts {
@@ -638,7 +646,10 @@ fn leases(cluster: &Cluster) -> Result<()> {
             "printf 'auth %s\\n{command}\\nquit\\n' $(cat /etc/virgo.key) | nc 127.0.0.1 50000"
         );
         let waiting = node1.spawn(["sh", "-c", &typed])?;
-        appears("asked")?;
+        if let Err(e) = appears("asked") {
+            let said = waiting.wait()?.text()?;
+            return Err(e.context(format!("{command}: {said}")));
+        }
         sh(&node1, "virgo cat 2:/srv/ro/readme")?;
         sh(&node2, "touch /run/release")?;
         let said = waiting.wait()?.text()?;

@@ -92,14 +92,18 @@ fn ends_are_ends() {
             assert_eq!(file.read_at(at, &mut data).expect("read"), expected);
         }
         assert_eq!(errno(file.read_at(1 << 63, &mut data)), libc::EINVAL);
+        // What is behind the end is left as it is.
+        let mut data = vec![b'x'; 300 * 1024];
+        assert_eq!(file.read_at(0, &mut data).expect("read"), 3);
+        assert!(data[3..].iter().all(|byte| *byte == b'x'));
         // Nothing comes as fast as something.
         let start = Instant::now();
-        let mut data = vec![0; 64 * 1024];
         for _ in 0..50 {
-            assert_eq!(file.read_at(3, &mut data).expect("read"), 0);
+            assert_eq!(file.read_at(3, &mut data[..65536]).expect("read"), 0);
         }
         let took = start.elapsed();
         assert!(took < Duration::from_secs(5), "{took:?}");
+        assert!(data[3..].iter().all(|byte| *byte == b'x'));
         // More than a file can have.
         assert_eq!(errno(file.write_at(1 << 62, b"x")), libc::EFBIG);
         assert_eq!(file.metadata().expect("stat").len(), 3);

@@ -5,7 +5,7 @@
 use super::{Suite, suite};
 use crate::{
     memory::TEXT,
-    node::{ECHO, MEMPOOL, Node},
+    node::{ECHO, MEMPOOL, Node, PATIENCE},
     peer::{Number, Peer, frame, hello, proof, request},
     wire::Wire,
 };
@@ -14,7 +14,7 @@ use virgo_proto::{
     errno::Errno,
     frame::{Kind, MAX_BODY},
     handshake::{Hello, Side, hello_bytes},
-    mempool::op,
+    mempool::{PIECE, op},
 };
 
 pub(super) const SUITE: Suite = suite![
@@ -33,6 +33,7 @@ pub(super) const SUITE: Suite = suite![
     wrong_proofs_are_refused,
     a_recorded_proof_is_worthless,
     the_proof_of_one_service_is_worthless_at_another,
+    a_proof_that_comes_late_changes_nothing,
     half_close_in_a_handshake_ends_it,
 ];
 
@@ -296,6 +297,28 @@ fn the_proof_of_one_service_is_worthless_at_another(node: &Node) -> io::Result<(
         Errno::EOPNOTSUPP.to_wire(),
         "a service without operations"
     );
+    Ok(())
+}
+
+/// The node has begun another connection since, in the same life or in a new one.
+fn a_proof_that_comes_late_changes_nothing(node: &Node) -> io::Result<()> {
+    let boot = fastrand::u64(..);
+    for late_boot in [boot, fastrand::u64(..)] {
+        let hello = hello(node, MEMPOOL, late_boot);
+        let mut late = Wire(node.connect(MEMPOOL)?);
+        let challenge = late.challenge(&hello)?;
+        let mut present = Peer::open_in_life(node, boot)?;
+        let id = present.alloc(10, PIECE)?;
+        late.send(&frame(
+            Kind::Proof,
+            &proof(node, Side::Client, &hello, &challenge),
+        ))?;
+        late.end_within(PATIENCE)?;
+        assert_eq!(present.get(id, 0, 1)?, Ok(vec![0]));
+        present.free(id)?.expect("it is still there");
+        // Numbers begin anew with the next one.
+        Peer::open(node)?;
+    }
     Ok(())
 }
 
