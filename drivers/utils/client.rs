@@ -179,9 +179,10 @@ impl Client {
         self.link(peer)?.call(None, request, &mut to, deadline)
     }
 
-    /// Sends `request`, so that a later call of it finds it under way. `None` if that cannot be
-    /// done without waiting for others. For requests that may be done twice, which one that comes to
-    /// nothing here may be. May sleep, killably.
+    /// Sends `request` without waiting for the reply, if that can be done without waiting for other
+    /// requests; [`Self::complete`] or [`Self::call_to_user`] of the same request takes the reply.
+    /// Only for requests that may be done twice: `None` does not mean that it was not sent. May
+    /// sleep, killably.
     pub fn begin(
         &self,
         peer: NodeId,
