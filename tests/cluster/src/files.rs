@@ -498,7 +498,8 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     let mebibytes = Rounds {
         debug: 4,
         slim: 10,
-        soak: 100,
+        // What the disks of the guests hold beside what else is there.
+        soak: 40,
     }
     .count();
     let bytes = mebibytes << 20;
