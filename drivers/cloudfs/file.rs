@@ -36,7 +36,7 @@ use virgo_utils::{
     User, //
 };
 
-/// Up to so many bytes are copied on their way to the network: that is cheaper than a page.
+/// Up to so many bytes are written by way of a buffer; for more, pages are taken.
 const SMALL: usize = 1024;
 
 /// An open file. Dropping it closes it, without waiting for its node.

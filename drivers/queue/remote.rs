@@ -68,10 +68,11 @@ pub(crate) struct Got<'a> {
 impl QueueService {
     /// `Some` for another node.
     fn other(&self, node: NodeId) -> Option<NodeId> {
-        if node == 0 || self.loopback {
-            return (node != 0).then_some(node);
+        match node {
+            0 => None,
+            node if !self.loopback && node == self.queues.node.config().me => None,
+            node => Some(node),
         }
-        (node != self.queues.node.config().me).then_some(node)
     }
 
     fn call(
