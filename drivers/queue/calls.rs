@@ -3,6 +3,7 @@
 //! The queue's system call.
 
 use crate::{
+    batch::Batch,
     channel::{
         Channel,
         How, //
@@ -21,7 +22,8 @@ use crate::{
 };
 use core::{
     mem::size_of,
-    net::Ipv4Addr, //
+    net::Ipv4Addr,
+    ops::Range, //
 };
 use kernel::{
     prelude::*,
@@ -107,16 +109,15 @@ impl QueueCalls for Calls {
 
 fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVVec<u8>> {
     let mut bytes = KVVec::new();
-    read_into(at, len, most, &mut bytes)?;
+    append(at, len, most, &mut bytes)?;
     Ok(bytes)
 }
 
-/// Puts bytes of the program in the place of what there is.
-fn read_into(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
+/// Appends bytes of the program.
+fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
     if len > most {
         return Err(EMSGSIZE);
     }
-    bytes.clear();
     UserSlice::new(UserPtr::from_addr(at as usize), len)
         .reader()
         .read_all(bytes, GFP_KERNEL)
@@ -132,9 +133,9 @@ fn how(message: &Message) -> Result<How> {
     }
 }
 
-/// What a message says.
-fn read_data(message: &Message, data: &mut KVVec<u8>) -> Result {
-    read_into(message.data, message.len as usize, MAX_MESSAGE, data)
+/// Appends what a message says.
+fn append_data(message: &Message, data: &mut KVVec<u8>) -> Result {
+    append(message.data, message.len as usize, MAX_MESSAGE, data)
 }
 
 /// Copies what fits.
@@ -166,21 +167,15 @@ impl Call<'_> {
             queue_op::OPEN => self.open(),
             queue_op::REQUEST => self.request(),
             queue_op::REPLY => self.reply(),
-            queue_op::PUBLISH => {
-                let (mut place, from) = (0, self.service().own_address());
-                let mut data = KVVec::new();
-                let count = self.each(|message| {
-                    let how = how(message)?;
-                    read_data(message, &mut data)?;
-                    place = place.max(self.publish(&data, from, how)?);
-                    Ok(())
-                })?;
-                self.service().queues.commit(place)?;
-                Ok(count)
-            }
+            queue_op::PUBLISH => match self.service().other(self.node) {
+                None => self.publish_here(),
+                Some(node) => self.publish_on(node),
+            },
             queue_op::TAKE => self.take(),
-            queue_op::ACK => self.each(|message| self.done(message.id, None)),
-            queue_op::NACK => self.each(|message| self.done(message.id, Some(message.delay_ms))),
+            queue_op::ACK => self.each(self.all()?, |message| self.done(message.id, None)),
+            queue_op::NACK => self.each(self.all()?, |message| {
+                self.done(message.id, Some(message.delay_ms))
+            }),
             _ => Err(EINVAL),
         }
     }
@@ -221,19 +216,27 @@ impl Call<'_> {
         }
     }
 
-    /// Does something with each message. Returns with how many it went well before the first with
-    /// which it did not; the error if that was the first of all.
-    fn each(&self, mut act: impl FnMut(&Message) -> Result) -> Result<usize> {
-        let count = self.count()?;
-        for index in 0..count {
+    fn all(&self) -> Result<Range<usize>> {
+        Ok(0..self.count()?)
+    }
+
+    /// Does something with each of these messages. Returns with how many it went well before the
+    /// first with which it did not; the error if that was the first of all.
+    fn each(
+        &self,
+        messages: Range<usize>,
+        mut act: impl FnMut(&Message) -> Result,
+    ) -> Result<usize> {
+        let mut done = 0;
+        for index in messages {
             let acted = self.message(index).and_then(|message| act(&message));
-            match (acted, index) {
+            match (acted, done) {
                 (Err(e), 0) => return Err(e),
-                (Err(_), done) => return Ok(done),
-                _ => (),
+                (Err(_), _) => break,
+                _ => done += 1,
             }
         }
-        Ok(count)
+        Ok(done)
     }
 
     fn parts<'a>(&'a self, data: &'a [u8], from: Ipv4Addr) -> Parts<'a> {
@@ -245,13 +248,53 @@ impl Call<'_> {
         }
     }
 
-    /// Returns what has to be committed.
-    fn publish(&self, data: &[u8], from: Ipv4Addr, how: How) -> Result<u64> {
-        let parts = self.parts(data, from);
-        let published = self
-            .service()
-            .publish_on(self.node, &parts, how, self.deadline)?;
-        Ok(published.place)
+    fn publish_here(&self) -> Result<usize> {
+        let queues = &self.service().queues;
+        let (mut place, from) = (0, self.service().own_address());
+        let mut data = KVVec::new();
+        let published = self.each(self.all()?, |message| {
+            let how = how(message)?;
+            data.clear();
+            append_data(message, &mut data)?;
+            let parts = self.parts(&data, from);
+            place = place.max(queues.publish(&parts, how, Some(self.deadline))?.place);
+            Ok(())
+        })?;
+        queues.commit(place)?;
+        Ok(published)
+    }
+
+    fn publish_on(&self, node: NodeId) -> Result<usize> {
+        let count = self.count()?;
+        let mut published = 0;
+        while published < count {
+            let mut batch = Batch::new(&self.name)?;
+            let sent = self
+                .fill(&mut batch, published..count)
+                .and_then(|filled| Ok((filled, self.service().send(node, batch, self.deadline)?)));
+            match sent {
+                Ok((filled, sent)) => {
+                    published += sent;
+                    if sent < filled {
+                        break;
+                    }
+                }
+                Err(e) if published == 0 => return Err(e),
+                Err(_) => break,
+            }
+        }
+        Ok(published)
+    }
+
+    /// Puts as many of these messages into `batch` as have room. Returns how many, as
+    /// [`Self::each`] does.
+    fn fill(&self, batch: &mut Batch, messages: Range<usize>) -> Result<usize> {
+        self.each(messages, |message| {
+            let how = how(message)?;
+            batch.put(how, message.len as usize, |bytes| {
+                append_data(message, bytes)
+            })
+        })
     }
 
     fn open(&self) -> Result<usize> {
@@ -326,7 +369,7 @@ impl Call<'_> {
     fn request(&self) -> Result<usize> {
         let message = self.message(0)?;
         let mut data = KVVec::new();
-        read_data(&message, &mut data)?;
+        append_data(&message, &mut data)?;
         let parts = self.parts(&data, self.service().own_address());
         let reply = self
             .service()
@@ -338,7 +381,7 @@ impl Call<'_> {
     fn reply(&self) -> Result<usize> {
         let message = self.message(0)?;
         let mut data = KVVec::new();
-        read_data(&message, &mut data)?;
+        append_data(&message, &mut data)?;
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.holder, message.id)?;

@@ -23,11 +23,11 @@ use linux::deadline::Deadline;
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
     queue::wire::{
+        next_item,
         op,
         AckArgs,
         AskArgs,
         Named,
-        PublishArgs,
         PublishReply,
         PullArgs,
         GIVE_BACK,
@@ -38,6 +38,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     from_wire,
+    to_wire,
     Body,
     Operation,
     Peer,
@@ -117,26 +118,43 @@ fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
 }
 
 fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let (args, rest) = PublishArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
-    let name_len = usize::from(args.name_len.get());
-    let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
-    let parts = Parts {
-        subject,
-        data,
-        reply: None,
-        from: address(this, peer.node),
-    };
-    let how = How {
-        priority: args.priority,
-        delay_ms: args.delay_ms.get(),
-    };
-    // Nothing may wait here: who asks tries again.
-    let published = this.queues.publish(&parts, how, None)?;
-    this.queues.commit(published.place)?;
+    let (subject, items) = named(request)?;
+    // All or none.
+    let mut rest = items;
+    while !rest.is_empty() {
+        next_item(&mut rest).ok_or(EINVAL)?;
+    }
+    let from = address(this, peer.node);
+    let (mut published, mut place, mut failed) = (0u32, 0, None);
+    rest = items;
+    while let Some((item, data)) = next_item(&mut rest) {
+        let parts = Parts {
+            subject,
+            data,
+            reply: None,
+            from,
+        };
+        let how = How {
+            priority: item.priority,
+            delay_ms: item.delay_ms.get(),
+        };
+        // Nothing may wait here: who asks tries again.
+        match this.queues.publish(&parts, how, None) {
+            Ok(done) => place = place.max(done.place),
+            Err(e) => {
+                failed = Some(e);
+                break;
+            }
+        }
+        published += 1;
+    }
+    match failed {
+        Some(e) if published == 0 => return Err(e),
+        _ => this.queues.commit(place)?,
+    }
     let answer = PublishReply {
-        position: published.position.into(),
-        channels: published.channels.into(),
-        lost: published.lost.into(),
+        published: published.into(),
+        errno: failed.map_or(0, |e| to_wire(e).to_wire()).into(),
     };
     reply.put(answer.as_bytes())
 }

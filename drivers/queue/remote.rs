@@ -3,6 +3,7 @@
 //! Using queues of any node: this one's at once, others' by request.
 
 use crate::{
+    batch::Batch,
     channel::{
         Channel,
         How, //
@@ -11,7 +12,6 @@ use crate::{
         Parts,
         ReplyTo, //
     },
-    queues::Published,
     service::QueueService, //
 };
 use core::mem::size_of;
@@ -24,14 +24,14 @@ use linux::{
     deadline::Deadline, //
 };
 use virgo_proto::{
+    errno::Errno,
     queue::{
         wire::{
+            next_entry,
             op,
             AckArgs,
             AskArgs,
-            Entry,
             Named,
-            PublishArgs,
             PublishReply,
             PullArgs,
             GIVE_BACK,
@@ -54,6 +54,9 @@ use virgo_utils::{
 /// Who has what programs of this node have taken by name.
 const PROGRAMS: u64 = (1 << 63) - 1;
 
+/// In the reply of a Publish: there was no room for the next message, but the sender may wait.
+const WAITS: u32 = Errno::EAGAIN.to_wire();
+
 /// A message that was taken, wherever it was.
 pub(crate) struct Got<'a> {
     pub(crate) id: u64,
@@ -67,7 +70,7 @@ pub(crate) struct Got<'a> {
 
 impl QueueService {
     /// `Some` for another node.
-    fn other(&self, node: NodeId) -> Option<NodeId> {
+    pub(crate) fn other(&self, node: NodeId) -> Option<NodeId> {
         match node {
             0 => None,
             node if !self.loopback && node == self.queues.node.config().me => None,
@@ -137,8 +140,8 @@ impl QueueService {
         Ok(())
     }
 
-    /// Publishes a message; waits for room if that is the queue's way. In a durable queue of this
-    /// node it still has to be committed. A reply is not waited for. May sleep.
+    /// Publishes a message; waits for room if that is the queue's way. Returns what has to be
+    /// [committed](crate::queues::Queues::commit). A reply is not waited for. May sleep.
     ///
     /// # Errors
     ///
@@ -149,29 +152,52 @@ impl QueueService {
         parts: &Parts<'_>,
         how: How,
         deadline: Deadline,
-    ) -> Result<Published> {
+    ) -> Result<u64> {
         let Some(node) = self.other(node) else {
-            return self.queues.publish(parts, how, Some(deadline));
+            return Ok(self.queues.publish(parts, how, Some(deadline))?.place);
         };
-        let args = PublishArgs {
-            delay_ms: how.delay_ms.into(),
-            name_len: (parts.subject.len() as u16).into(),
-            priority: how.priority,
-            reserved: 0,
-        };
-        let data = join(parts.subject, parts.data)?;
-        let mut answer = [0; size_of::<PublishReply>()];
-        until_ready(deadline, || {
-            let args = args.as_bytes();
-            self.call(node, op::PUBLISH, args, &data, &mut answer, deadline)
+        let mut batch = Batch::new(parts.subject)?;
+        batch.put(how, parts.data.len(), |bytes| {
+            Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
-        let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
-        Ok(Published {
-            position: reply.position.get(),
-            channels: reply.channels.get(),
-            lost: reply.lost.get(),
-            place: 0,
-        })
+        self.send(node, batch, deadline)?;
+        Ok(0)
+    }
+
+    /// Publishes messages on another node, in order; waits for room if that is the queue's way.
+    /// Returns how many went well before the first that did not. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish_on`], if not even the first one went well.
+    pub(crate) fn send(&self, node: NodeId, mut batch: Batch, deadline: Deadline) -> Result<usize> {
+        let mut published = 0;
+        while !batch.is_empty() {
+            let mut answer = [0; size_of::<PublishReply>()];
+            let (head, data) = batch.request();
+            let sent = until_ready(deadline, || {
+                self.call(
+                    node,
+                    op::PUBLISH,
+                    head.as_bytes(),
+                    data,
+                    &mut answer,
+                    deadline,
+                )
+            });
+            match sent {
+                Err(e) if published == 0 => return Err(e),
+                Err(_) => break,
+                Ok(_) => (),
+            }
+            let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
+            published += batch.remove(reply.published.get())?;
+            // The next one may wait for room.
+            if !matches!(reply.errno.get(), 0 | WAITS) {
+                break;
+            }
+        }
+        Ok(published)
     }
 
     /// Publishes a request and waits for its reply. Sleeps, killably.
@@ -274,8 +300,15 @@ impl QueueService {
             let mut rest = bytes.get(..len).ok_or(EPROTO)?;
             let (mut given, mut failed) = (0, None);
             while !rest.is_empty() {
-                let (got, behind) = entry(rest).ok_or(EPROTO)?;
-                rest = behind;
+                let (entry, subject, data) = next_entry(&mut rest).ok_or(EPROTO)?;
+                let got = Got {
+                    id: entry.seq.get(),
+                    position: entry.position.get(),
+                    deliveries: entry.deliveries.get(),
+                    subject,
+                    data,
+                    is_request: entry.flags.get() & REQUEST != 0,
+                };
                 if failed.is_none() {
                     failed = give(&got).err();
                 }
@@ -340,22 +373,6 @@ fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
     joined.extend_from_slice(first, GFP_KERNEL)?;
     joined.extend_from_slice(second, GFP_KERNEL)?;
     Ok(joined)
-}
-
-/// The first message in the reply of a Pull, and what follows it.
-fn entry(bytes: &[u8]) -> Option<(Got<'_>, &[u8])> {
-    let (entry, rest) = Entry::read_from_prefix(bytes).ok()?;
-    let (subject, rest) = rest.split_at_checked(entry.name_len.get().into())?;
-    let (data, rest) = rest.split_at_checked(entry.data_len.get() as usize)?;
-    let got = Got {
-        id: entry.seq.get(),
-        position: entry.position.get(),
-        deliveries: entry.deliveries.get(),
-        subject,
-        data,
-        is_request: entry.flags.get() & REQUEST != 0,
-    };
-    Some((got, rest))
 }
 
 /// Takes messages of a channel of this node, as [`QueueService::take_on`] does.

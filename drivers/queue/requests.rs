@@ -123,10 +123,10 @@ impl RequestQueue for Requests {
         deadline: Deadline,
     ) -> Result {
         let parts = parts(subject, request);
-        let published = self
+        let place = self
             .service
             .publish_on(node, &parts, How::PLAIN, deadline)?;
-        self.service.queues.commit(published.place)
+        self.service.queues.commit(place)
     }
 
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {

@@ -2,6 +2,7 @@
 
 //! virgo_queue: queues and topics in the kernel, for programs, people and other modules.
 
+mod batch;
 mod calls;
 mod channel;
 mod chunks;

@@ -6,15 +6,19 @@
 //! |---------|---------------------------------|-------------------------|----------|
 //! | Create  | [`Named`], name, options as text | empty                  | stored reply |
 //! | Delete  | [`Named`], name                 | empty                   | stored reply |
-//! | Publish | [`PublishArgs`], name, data     | [`PublishReply`]        | stored reply |
-//! | Pull    | [`PullArgs`], name              | [`Entry`], name, data, … | stored reply |
+//! | Publish | [`Named`], name, ([`Item`], data)… | [`PublishReply`]      | stored reply |
+//! | Pull    | [`PullArgs`], name              | ([`Entry`], name, data)… | stored reply |
 //! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
 //! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
 //!
 //! What is pulled is the puller's node's until it is acknowledged, or until its time is over. The
 //! reply of a Pull is deferred while there is no message and it may wait. Ask publishes a request; its reply is deferred until somebody there has replied.
 
-use zerocopy::little_endian::{U16, U32, U64};
+use crate::queue::MAX_MESSAGE;
+use zerocopy::{
+    little_endian::{U16, U32, U64},
+    FromBytes as _,
+};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Operation numbers in [`crate::frame::Header::op`].
@@ -23,7 +27,7 @@ pub mod op {
     pub const CREATE: u16 = 1;
     /// Delete it.
     pub const DELETE: u16 = 2;
-    /// Publish a message.
+    /// Publish messages, in order, up to the first that is refused.
     pub const PUBLISH: u16 = 3;
     /// Take messages.
     pub const PULL: u16 = 4;
@@ -56,30 +60,30 @@ pub struct Named {
     pub reserved: U16,
 }
 
-/// Arguments of Publish.
-#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+/// A message of Publish.
+#[derive(
+    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq,
+)]
 #[repr(C)]
-pub struct PublishArgs {
+pub struct Item {
+    /// Bytes of data.
+    pub data_len: U32,
     /// Until it can be taken, in milliseconds.
     pub delay_ms: U32,
-    /// Bytes of the name.
-    pub name_len: U16,
     /// Larger is sooner.
     pub priority: u8,
     /// 0.
-    pub reserved: u8,
+    pub reserved: [u8; 3],
 }
 
-/// Reply of Publish.
+/// Reply of Publish. If not even the first message went well it is an error, as of any request.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct PublishReply {
-    /// Number in the queue or topic of that name; 0 if there is none.
-    pub position: U64,
-    /// Channels that it went to.
-    pub channels: U32,
-    /// Subscriptions that had no room.
-    pub lost: U32,
+    /// Messages that went well.
+    pub published: U32,
+    /// Why the next one did not, by [`crate::errno::Errno`]; 0 if there is none.
+    pub errno: U32,
 }
 
 /// Arguments of Ask.
@@ -136,4 +140,88 @@ pub struct AckArgs {
     pub flags: U16,
     /// 0.
     pub reserved: U16,
+}
+
+/// Takes the next message off `items`; `None` at the end and for what is none.
+pub fn next_item<'a>(items: &mut &'a [u8]) -> Option<(Item, &'a [u8])> {
+    let (item, rest) = Item::read_from_prefix(items).ok()?;
+    let (data, rest) = rest.split_at_checked(usize::try_from(item.data_len.get()).ok()?)?;
+    *items = rest;
+    (data.len() <= MAX_MESSAGE && item.reserved == [0; 3]).then_some((item, data))
+}
+
+/// Takes the next message off the reply of a Pull, with its name and data; `None` at the end and for
+/// what is none.
+pub fn next_entry<'a>(entries: &mut &'a [u8]) -> Option<(Entry, &'a [u8], &'a [u8])> {
+    let (entry, rest) = Entry::read_from_prefix(entries).ok()?;
+    let (name, rest) = rest.split_at_checked(entry.name_len.get().into())?;
+    let (data, rest) = rest.split_at_checked(usize::try_from(entry.data_len.get()).ok()?)?;
+    *entries = rest;
+    Some((entry, name, data))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+    use zerocopy::IntoBytes as _;
+
+    proptest! {
+        #[test]
+        fn messages_are_read_as_they_were_written(
+            messages in prop::collection::vec((any::<u32>(), any::<u8>(), any::<Vec<u8>>()), 0..20),
+        ) {
+            let mut bytes = Vec::new();
+            for (delay_ms, priority, data) in &messages {
+                let item = Item {
+                    data_len: (data.len() as u32).into(),
+                    delay_ms: (*delay_ms).into(),
+                    priority: *priority,
+                    reserved: [0; 3],
+                };
+                bytes.extend_from_slice(item.as_bytes());
+                bytes.extend_from_slice(data);
+            }
+            let mut rest = &bytes[..];
+            for (delay_ms, priority, data) in &messages {
+                let (item, read) = next_item(&mut rest).expect("a message");
+                prop_assert_eq!((item.delay_ms.get(), item.priority), (*delay_ms, *priority));
+                prop_assert_eq!(read, &data[..]);
+            }
+            prop_assert_eq!((next_item(&mut rest), rest), (None, &b""[..]));
+        }
+
+        #[test]
+        fn any_bytes_are_taken(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let mut rest = &bytes[..];
+            while next_item(&mut rest).is_some() {}
+            let mut rest = &bytes[..];
+            while next_entry(&mut rest).is_some() {}
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        let item = |data_len: u32, reserved| Item {
+            data_len: data_len.into(),
+            delay_ms: 0.into(),
+            priority: 4,
+            reserved,
+        };
+        for (item, data) in [
+            (item(3, [0; 3]), &b"ab"[..]),
+            (item(u32::MAX, [0; 3]), b"ab"),
+            (item(2, [0, 0, 1]), b"ab"),
+            (item(MAX_MESSAGE as u32 + 1, [0; 3]), &[0; MAX_MESSAGE + 1]),
+        ] {
+            let bytes = [item.as_bytes(), data].concat();
+            refused(&bytes);
+            refused(&bytes[..11]);
+        }
+    }
+
+    fn refused(bytes: &[u8]) {
+        assert_eq!(next_item(&mut &bytes[..]), None);
+    }
 }

@@ -35,6 +35,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let slow = measure(node, "publish_slow")?;
     reload(node, "queue", "loopback=1")?;
     let remote = measure(node, "request 1")?["request"];
+    let remote_publish = measure(node, "publish 1")?["publish64"] / BATCH;
     reload(node, "queue", "")?;
     Ok(vec![
         Row::new(
@@ -45,6 +46,14 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
         )
         .ratio_goal(0.45),
         Row::new("the same on this node", unit, local, (NATS, nats)).ratio_goal(0.45),
+        Row::new(
+            "publish by network, 16 bytes, 64 at once",
+            unit,
+            remote_publish,
+            (NATS_PUBLISH, nats_publish),
+        )
+        .ratio_goal(0.5),
+        Row::new("the same", unit, remote_publish, (XADD, redis)).ratio_goal(0.15),
         Row::new(
             "publish on this node, 16 bytes, 64 at once",
             unit,
@@ -74,6 +83,21 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     let unit = "ns between two guests";
     let (number, address) = (server.number(), server.address());
     start_nats(server)?;
+    let services = [
+        server.spawn(["virgo-bench-guest", "request_service"])?,
+        server.spawn(["virgo-bench-guest", "nats_service", "127.0.0.1"])?,
+    ];
+    let [request, nats_request] = measure_in_turns(
+        client,
+        [
+            &format!("request_there {number}"),
+            &format!("nats_there {address}"),
+        ],
+    )?;
+    for service in services {
+        service.kill()?;
+        service.wait()?;
+    }
     start_redis(server, "--appendonly no --protected-mode no")?;
     let [virgo, nats, redis] = measure_in_turns(
         client,
@@ -87,6 +111,12 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     stop_redis(server)?;
     let publish = virgo["publish64"] / BATCH;
     Ok(vec![
+        Row::new(
+            "request and reply, 64 bytes, the service there",
+            unit,
+            request["request"],
+            (NATS, nats_request["nats"]),
+        ),
         Row::new(
             "publish there, 16 bytes, 64 at once",
             unit,

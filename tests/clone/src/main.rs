@@ -12,6 +12,7 @@ mod functions;
 mod jobs;
 mod names;
 mod pool;
+mod publishing;
 mod queue;
 mod raw;
 #[path = "../../rounds.rs"]
@@ -46,6 +47,7 @@ const TESTS: &[&[Test]] = &[
     jobs::TESTS,
     crowd::TESTS,
     queue::TESTS,
+    publishing::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -26,7 +26,11 @@ crate::tests! {
 }
 
 fn fresh(name: &str, options: &str) -> Queue {
-    let queue = Queue::new(name);
+    made(Queue::new(name), options)
+}
+
+/// A queue that is made anew.
+pub(crate) fn made(queue: Queue, options: &str) -> Queue {
     let _ = queue.delete();
     queue.create(options).expect("create");
     queue
@@ -147,7 +151,7 @@ fn large_messages_and_small_rooms() {
 
 /// Makes the call as it is.
 #[expect(unsafe_code, reason = "a system call with any arguments")]
-fn call(args: &QueueArgs) -> Result<usize, i32> {
+pub(crate) fn call(args: &QueueArgs) -> Result<usize, i32> {
     // SAFETY: The addresses in the arguments are those of nothing, or of what the test owns.
     match unsafe { libc::syscall(nr::QUEUE, &raw const *args, size_of::<QueueArgs>()) } {
         -1 => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
@@ -155,7 +159,7 @@ fn call(args: &QueueArgs) -> Result<usize, i32> {
     }
 }
 
-fn named(op: u32, name: &str) -> QueueArgs {
+pub(crate) fn named(op: u32, name: &str) -> QueueArgs {
     QueueArgs {
         op,
         fd: -1,

@@ -92,11 +92,17 @@ fn rpc_bare(address: &str) -> Result<()> {
 
 /// A request of 64 bytes and its reply, of which a thread here takes care.
 fn nats(address: &str) -> Result<()> {
-    let payload = "p".repeat(64);
+    let service = nats_service(address)?;
+    thread::spawn(service);
+    nats_request(address)
+}
+
+/// Somebody who takes care of requests, for good.
+pub fn nats_service(address: &str) -> Result<impl FnOnce() -> Result<()> + use<>> {
     let (mut service, mut requests) = nats_session(address)?;
     write!(service, "SUB service 1\r\nPING\r\n")?;
     expect(&mut requests, "PONG")?;
-    thread::spawn(move || -> Result<()> {
+    Ok(move || {
         let mut line = String::new();
         loop {
             next_line(&mut requests, &mut line)?;
@@ -109,7 +115,12 @@ fn nats(address: &str) -> Result<()> {
             next_line(&mut requests, &mut line)?;
             write!(service, "PUB {inbox} 64\r\n{line}")?;
         }
-    });
+    })
+}
+
+/// A request of 64 bytes and its reply, of which somebody takes care.
+pub fn nats_request(address: &str) -> Result<()> {
+    let payload = "p".repeat(64);
     let (mut client, mut replies) = nats_session(address)?;
     write!(client, "SUB inbox 1\r\nPING\r\n")?;
     expect(&mut replies, "PONG")?;

@@ -3,7 +3,7 @@
 
 use crate::{
     Measurement,
-    cpupooling::{expect, nats_session, next_line},
+    cpupooling::{self, expect, nats_request, nats_session, next_line},
     measure, measure_slow,
 };
 use anyhow::{Result, ensure};
@@ -16,6 +16,10 @@ use virgo::queue::{How, Queue, Subscription, serve};
 
 pub const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("request", request),
+    ("request_there", request_there),
+    ("request_service", request_service),
+    ("nats_there", nats_request),
+    ("nats_service", nats_service),
     ("publish", publish),
     ("publish_slow", publish_slow),
     ("publish_durable", publish_durable),
@@ -27,19 +31,35 @@ pub const MEASUREMENTS: &[(&str, Measurement)] = &[
 /// Messages in flight.
 const BATCH: usize = 64;
 
+const SERVICE: &str = "bench.service";
+
 /// A request of 64 bytes to a queue on the node of a number, and its reply, of which a thread here
 /// takes care.
 fn request(node: &str) -> Result<()> {
     // What is left of an earlier one.
-    let _ = Queue::new("bench.service").delete();
-    thread::spawn(|| serve("bench.service", |request| request.data.clone()));
-    let service = Queue::new("bench.service").on(node.parse()?);
+    let _ = Queue::new(SERVICE).delete();
+    thread::spawn(|| request_service(""));
+    request_there(node)
+}
+
+/// The same, with somebody on that node who takes care.
+fn request_there(node: &str) -> Result<()> {
+    let service = Queue::new(SERVICE).on(node.parse()?);
     while service.request(b"ready?").is_err() {}
     let data = [b'p'; 64];
     measure("request", || {
         ensure!(service.request(&data)? == data);
         Ok(())
     })
+}
+
+/// Takes care of requests, for good.
+fn request_service(_: &str) -> Result<()> {
+    Ok(serve(SERVICE, |request| request.data.clone())?)
+}
+
+fn nats_service(address: &str) -> Result<()> {
+    cpupooling::nats_service(address)?()
 }
 
 /// Times publishing of 64 messages of 16 bytes to a queue that drops the oldest.

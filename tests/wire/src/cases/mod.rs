@@ -15,6 +15,7 @@ mod lines;
 mod mutation;
 mod objects;
 mod pool;
+mod publishing;
 mod queue;
 mod requests;
 mod stalled;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("calls", calls::SUITE),
         ("clone", clone::SUITE),
         ("queue", queue::SUITE),
+        ("publishing", publishing::SUITE),
         ("deferred", deferred::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
