@@ -61,6 +61,10 @@ use virgo_utils::{
     User, //
 };
 
+/// Messages that are made before they are published: what waits for a page of the program's memory
+/// holds no lock.
+const AT_ONCE: usize = 8;
+
 /// Most bytes of options.
 const MAX_OPTIONS: usize = 1024;
 
@@ -224,7 +228,7 @@ impl Call<'_> {
     /// first with which it did not; the error if that was the first of all.
     fn each(
         &self,
-        messages: Range<usize>,
+        messages: impl Iterator<Item = usize>,
         mut act: impl FnMut(&Message) -> Result,
     ) -> Result<usize> {
         let mut done = 0;
@@ -248,34 +252,20 @@ impl Call<'_> {
         }
     }
 
-    fn publish_here(&self) -> Result<usize> {
-        let queues = &self.service().queues;
-        let (mut place, from) = (0, self.service().own_address());
-        let mut data = KVVec::new();
-        let published = self.each(self.all()?, |message| {
-            let how = how(message)?;
-            data.clear();
-            append_data(message, &mut data)?;
-            let parts = self.parts(&data, from);
-            place = place.max(queues.publish(&parts, how, Some(self.deadline))?.place);
-            Ok(())
-        })?;
-        queues.commit(place)?;
-        Ok(published)
-    }
-
-    fn publish_on(&self, node: NodeId) -> Result<usize> {
-        let count = self.count()?;
+    /// Publishes all messages, some at a time: `publish` is given those that are left, and returns
+    /// how many of them it took and how many of these went well. Returns how many went well, as
+    /// [`Self::each`] does.
+    fn publish(
+        &self,
+        mut publish: impl FnMut(Range<usize>) -> Result<(usize, usize)>,
+    ) -> Result<usize> {
+        let all = self.all()?;
         let mut published = 0;
-        while published < count {
-            let mut batch = Batch::new(&self.name)?;
-            let sent = self
-                .fill(&mut batch, published..count)
-                .and_then(|filled| Ok((filled, self.service().send(node, batch, self.deadline)?)));
-            match sent {
-                Ok((filled, sent)) => {
-                    published += sent;
-                    if sent < filled {
+        while published < all.end {
+            match publish(published..all.end) {
+                Ok((taken, done)) => {
+                    published += done;
+                    if done < taken {
                         break;
                     }
                 }
@@ -284,6 +274,47 @@ impl Call<'_> {
             }
         }
         Ok(published)
+    }
+
+    fn publish_here(&self) -> Result<usize> {
+        let queues = &self.service().queues;
+        let (mut place, from) = (0, self.service().own_address());
+        let mut data = KVVec::new();
+        let published = self.publish(|left| {
+            let mut some = [const { None }; AT_ONCE];
+            let mut places = some.iter_mut();
+            let taken = self.each(left.take(AT_ONCE), |message| {
+                let how = how(message)?;
+                data.clear();
+                append_data(message, &mut data)?;
+                let made = queues.make(&self.parts(&data, from))?;
+                if let Some(place) = places.next() {
+                    *place = Some((made, how));
+                }
+                Ok(())
+            })?;
+            let mut done = 0;
+            let some = some.iter_mut().map_while(|place| place.take().map(Ok));
+            let result = queues.publish_all(&self.name, some, Some(self.deadline), |message| {
+                done += 1;
+                place = place.max(message.place);
+            });
+            match result {
+                Err(e) if done == 0 => Err(e),
+                _ => Ok((taken, done)),
+            }
+        })?;
+        queues.commit(place)?;
+        Ok(published)
+    }
+
+    fn publish_on(&self, node: NodeId) -> Result<usize> {
+        self.publish(|left| {
+            let mut batch = Batch::new(&self.name)?;
+            let taken = self.fill(&mut batch, left)?;
+            let done = self.service().send(node, batch, self.deadline)?;
+            Ok((taken, done))
+        })
     }
 
     /// Puts as many of these messages into `batch` as have room. Returns how many, as

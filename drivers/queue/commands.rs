@@ -12,8 +12,8 @@ use crate::{
         Parts,
         ReplyTo, //
     },
+    publish::Published,
     queues::{
-        Published,
         Queues,
         Shared, //
     },

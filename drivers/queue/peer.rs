@@ -15,6 +15,7 @@ use crate::{
     service::QueueService, //
 };
 use core::{
+    iter,
     mem::size_of,
     net::Ipv4Addr, //
 };
@@ -119,15 +120,14 @@ fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
 
 fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (subject, items) = named(request)?;
-    // All or none.
     let mut rest = items;
     while !rest.is_empty() {
         next_item(&mut rest).ok_or(EINVAL)?;
     }
-    let from = address(this, peer.node);
-    let (mut published, mut place, mut failed) = (0u32, 0, None);
     rest = items;
-    while let Some((item, data)) = next_item(&mut rest) {
+    let from = address(this, peer.node);
+    let messages = iter::from_fn(|| {
+        let (item, data) = next_item(&mut rest)?;
         let parts = Parts {
             subject,
             data,
@@ -138,23 +138,21 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
             priority: item.priority,
             delay_ms: item.delay_ms.get(),
         };
-        // Nothing may wait here: who asks tries again.
-        match this.queues.publish(&parts, how, None) {
-            Ok(done) => place = place.max(done.place),
-            Err(e) => {
-                failed = Some(e);
-                break;
-            }
-        }
+        Some(this.queues.make(&parts).map(|message| (message, how)))
+    });
+    let (mut published, mut place) = (0u32, 0);
+    // Nothing may wait here: who asks tries again.
+    let result = this.queues.publish_all(subject, messages, None, |message| {
         published += 1;
-    }
-    match failed {
-        Some(e) if published == 0 => return Err(e),
+        place = place.max(message.place);
+    });
+    match result {
+        Err(e) if published == 0 => return Err(e),
         _ => this.queues.commit(place)?,
     }
     let answer = PublishReply {
         published: published.into(),
-        errno: failed.map_or(0, |e| to_wire(e).to_wire()).into(),
+        errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
     };
     reply.put(answer.as_bytes())
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All channels of this node, by name, and publishing to them.
+//! All channels of this node, by name.
 
 use crate::{
     channel::{
@@ -8,15 +8,8 @@ use crate::{
         Durable,
         How, //
     },
-    log::{
-        Log,
-        Writer, //
-    },
-    message::{
-        Budget,
-        Message,
-        Parts, //
-    },
+    log::Log,
+    message::Budget,
     pending::Pending, //
 };
 use kernel::{
@@ -32,7 +25,6 @@ use kernel::{
     }, //
 };
 use linux::{
-    deadline::Deadline,
     rwlock::RwLock,
     waker::Waker,
     work::{
@@ -67,10 +59,10 @@ pub(crate) struct Bounds {
 }
 
 /// Sorted by name.
-struct Table {
+pub(crate) struct Table {
     all: KVVec<Shared>,
     /// Those that are bound to a pattern, in the order in which they were made.
-    bound: KVVec<Shared>,
+    pub(crate) bound: KVVec<Shared>,
 }
 
 /// See the module.
@@ -89,20 +81,7 @@ pub(crate) struct Queues {
     /// The last number given to who takes messages, or to a subscription.
     last: Atomic<u64>,
     #[pin]
-    table: RwLock<Table>,
-}
-
-/// What has become of a published message.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Published {
-    /// Its number in the queue or topic of that name; 0 if there is none.
-    pub(crate) position: u64,
-    /// Channels that it went to.
-    pub(crate) channels: u32,
-    /// Subscriptions that had no room for it.
-    pub(crate) lost: u32,
-    /// What has to be on disk before anybody is told; see [`Queues::commit`].
-    pub(crate) place: u64,
+    pub(crate) table: RwLock<Table>,
 }
 
 impl Table {
@@ -111,7 +90,7 @@ impl Table {
             .binary_search_by(|channel| channel.name.as_slice().cmp(name))
     }
 
-    fn find(&self, name: &[u8]) -> Option<&Shared> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Shared> {
         self.all.get(self.search(name).ok()?)
     }
 }
@@ -150,7 +129,7 @@ impl Queues {
         self.log.populate(log);
     }
 
-    fn log(&self) -> Result<&Arc<Log>> {
+    pub(crate) fn log(&self) -> Result<&Arc<Log>> {
         self.log.as_ref().ok_or(EROFS)
     }
 
@@ -311,138 +290,6 @@ impl Queues {
         // Not under the lock, which its task may want.
         drop(removed);
         Ok(())
-    }
-
-    /// Publishes a message: to the queue or topic of its name, and to all that are bound to a
-    /// pattern which stands for the name. Waits until `deadline` for room in the queue, if there is
-    /// one and that is its way. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOENT`] if it went nowhere; those of [`Channel::push_wait`] for the queue of that name,
-    /// and then nobody else has it.
-    pub(crate) fn publish(
-        &self,
-        parts: &Parts<'_>,
-        how: How,
-        deadline: Option<Deadline>,
-    ) -> Result<Published> {
-        let message = Message::new(&self.budget, parts, GFP_KERNEL)?;
-        self.publish_message(&message, how, deadline)
-    }
-
-    /// The same with a message that is made.
-    pub(crate) fn publish_message(
-        &self,
-        message: &Arc<Message>,
-        how: How,
-        deadline: Option<Deadline>,
-    ) -> Result<Published> {
-        let mut published = Published::default();
-        let name = message.subject();
-        let mut table = self.table.read();
-        if let Some(named) = table.find(name) {
-            let put = match named.kind {
-                Kind::Topic => Channel::record(named, message),
-                _ if named.is_durable() => Err(EAGAIN),
-                _ => Channel::push(named, message, how),
-            };
-            let position = match (put, deadline) {
-                // Nothing may be locked while one waits, for room or for the disk.
-                (Err(EAGAIN), deadline) if named.is_durable() => {
-                    let named = named.clone();
-                    drop(table);
-                    let (position, place) = self.push_durable(&named, message, how, deadline)?;
-                    published.place = place;
-                    table = self.table.read();
-                    position
-                }
-                (Err(EAGAIN), Some(deadline)) => {
-                    let named = named.clone();
-                    drop(table);
-                    let position = Channel::push_wait(&named, message, how, deadline)?;
-                    table = self.table.read();
-                    position
-                }
-                (put, _) => put?,
-            };
-            message.position.store(position, Relaxed);
-            published.position = position;
-            published.channels = 1;
-        }
-        let mut durable = KVec::new();
-        for bound in &table.bound {
-            if subject::matches(&bound.bound, name) && bound.name != *name {
-                if bound.is_durable() {
-                    durable.push(bound.clone(), GFP_KERNEL)?;
-                    continue;
-                }
-                match Channel::push(bound, message, how) {
-                    Ok(_) => published.channels += 1,
-                    Err(_) => published.lost += 1,
-                }
-            }
-        }
-        drop(table);
-        for bound in durable {
-            match self.push_durable(&bound, message, how, None) {
-                Ok((_, place)) => {
-                    published.place = published.place.max(place);
-                    published.channels += 1;
-                }
-                Err(_) => published.lost += 1,
-            }
-        }
-        match (published.channels, published.lost) {
-            (0, 0) => Err(ENOENT),
-            (0, _) => Err(ENOBUFS),
-            _ => Ok(published),
-        }
-    }
-
-    /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
-    /// its way. Returns its number and what has to be [committed](Self::commit). May sleep.
-    fn push_durable(
-        &self,
-        channel: &Shared,
-        message: &Arc<Message>,
-        how: How,
-        deadline: Option<Deadline>,
-    ) -> Result<(u64, u64)> {
-        let log = self.log()?;
-        loop {
-            let mut writer = log.lock();
-            if log.is_long(&writer) {
-                // If there is no room for both files all goes on in the one.
-                let _ = self.rewrite(log, &mut writer);
-            }
-            let pushed = match Channel::push_logged(channel, &mut writer, message, how) {
-                Err(ENOSPC) => self.push_again(log, &mut writer, channel, message, how),
-                pushed => pushed,
-            };
-            drop(writer);
-            match (pushed, deadline) {
-                (Err(EAGAIN), Some(deadline)) => {
-                    if !channel.wait_for_room(message.bytes(), deadline)? {
-                        return Err(ETIMEDOUT);
-                    }
-                }
-                (pushed, _) => return pushed,
-            }
-        }
-    }
-
-    /// The disk is full; perhaps not of what still counts.
-    fn push_again(
-        &self,
-        log: &Log,
-        writer: &mut Writer,
-        channel: &Shared,
-        message: &Arc<Message>,
-        how: How,
-    ) -> Result<(u64, u64)> {
-        self.rewrite(log, writer)?;
-        Channel::push_logged(channel, writer, message, how)
     }
 
     /// A subscription to `pattern`. With `from` it begins with what topics have kept from that

@@ -12,6 +12,7 @@ mod log;
 mod message;
 mod peer;
 mod pending;
+mod publish;
 mod pulls;
 mod push;
 mod queues;

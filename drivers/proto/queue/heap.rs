@@ -69,7 +69,7 @@ pub fn pop(places: &mut impl Places, top: u32) -> u32 {
         return NONE;
     };
     let (left, right) = (slot.prev, slot.next);
-    (slot.prev, slot.next) = (NONE, NONE);
+    (slot.prev, slot.next, slot.rank) = (NONE, NONE, 0);
     merge(places, left, right)
 }
 

@@ -42,7 +42,7 @@ pub struct Slot<T> {
     pub prev: u32,
     /// Larger is sooner.
     pub priority: u8,
-    /// In a heap: places to the next missing child.
+    /// In a heap: places to the next missing child, counting itself; otherwise 0.
     pub rank: u8,
 }
 

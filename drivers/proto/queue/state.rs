@@ -157,7 +157,8 @@ pub struct Push<T> {
 /// A queue of messages in memory of `P`.
 pub struct Queue<P> {
     places: P,
-    free: List,
+    /// The first free place; each names the next.
+    free: u32,
     ready: [List; PRIORITIES],
     ready_len: u32,
     /// Top of the heap of those that are delayed.
@@ -178,7 +179,7 @@ impl<P: Places> Queue<P> {
     pub fn new(places: P, limits: Limits) -> Self {
         Queue {
             places,
-            free: List::new(),
+            free: NONE,
             ready: [List::new(); PRIORITIES],
             ready_len: 0,
             later: NONE,
@@ -321,14 +322,13 @@ impl<P: Places> Queue<P> {
             priority: push.priority.min(highest),
             ..Slot::free()
         };
-        let at = match self.free.pop_front(&mut self.places) {
-            Some(at) => match self.places.get_mut(at) {
-                Some(place) => {
-                    *place = slot;
-                    at
-                }
-                None => return slot.item.map_or(Ok(()), Err),
-            },
+        let at = match self.places.get_mut(self.free) {
+            Some(place) => {
+                let at = self.free;
+                self.free = place.next;
+                *place = slot;
+                at
+            }
             None => {
                 let item = slot.item.clone();
                 match self.places.add(slot) {
@@ -350,16 +350,10 @@ impl<P: Places> Queue<P> {
 
     /// Makes sure that the next [`Self::push`] finds a place. False without memory.
     pub fn reserve(&mut self) -> bool {
-        if !self.free.is_empty() {
-            return true;
+        if self.free == NONE {
+            self.free = self.places.add(Slot::free()).unwrap_or(NONE);
         }
-        match self.places.add(Slot::free()) {
-            Some(at) => {
-                self.free.push_back(&mut self.places, at);
-                true
-            }
-            None => false,
-        }
+        self.free != NONE
     }
 
     /// Hands the next message out to `holder`, to be acknowledged; `None` if there is none, or too
@@ -623,10 +617,9 @@ impl<P: Places> Queue<P> {
 
     /// Place `at`, which is on no list, has a message that is ready.
     fn make_ready(&mut self, at: u32) {
-        let Some(slot) = self.places.get_mut(at) else {
+        let Some(slot) = self.places.get(at) else {
             return;
         };
-        slot.rank = 0;
         let (seq, again, priority) = (slot.seq, slot.deliveries > 0, usize::from(slot.priority));
         let Some(list) = self.ready.get_mut(priority) else {
             return;
@@ -680,10 +673,9 @@ impl<P: Places> Queue<P> {
     fn release_place(&mut self, at: u32) -> Option<P::Item> {
         let slot = self.places.get_mut(at)?;
         let item = slot.item.take();
-        let bytes = u64::from(slot.bytes);
-        *slot = Slot::free();
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.free.push_back(&mut self.places, at);
+        slot.next = self.free;
+        self.free = at;
+        self.bytes = self.bytes.saturating_sub(u64::from(slot.bytes));
         item
     }
 }

@@ -136,6 +136,47 @@ fn policies_at_the_bound() {
 }
 
 #[test]
+fn places_are_used_again() {
+    let mut queue = queue(Limits::DEFAULT);
+    let later = Push {
+        delay_ms: 10,
+        ..plain(5)
+    };
+    for _ in 0..50 {
+        for item in 0..4 {
+            push(&mut queue, item);
+        }
+        queue.push(0, later).unwrap();
+        let taken = queue.take(0, 1).unwrap();
+        queue.take(0, 1).unwrap();
+        assert_eq!(queue.take_acked().unwrap().item, 2);
+        queue.ack(1, taken.seq).unwrap();
+        // One that is ready, one that is delayed, one that is leased.
+        for _ in 0..3 {
+            queue.remove_any().unwrap();
+        }
+        assert_eq!(queue.remove_any(), None);
+        assert_eq!((queue.places.len(), queue.bytes()), (5, 0));
+    }
+}
+
+#[test]
+fn each_message_is_shown_once() {
+    let mut queue = queue(Limits::DEFAULT);
+    for item in [1, 2] {
+        let later = Push {
+            delay_ms: 10,
+            ..plain(item)
+        };
+        queue.push(u64::from(item) * 5, later).unwrap();
+    }
+    queue.tick(15);
+    let mut seen = vec![];
+    queue.for_each(15, |_, _, delay, &item| seen.push((item, delay)));
+    assert_eq!(seen, [(1, 0), (2, 5)]);
+}
+
+#[test]
 fn acknowledged_messages_are_kept_and_replayed() {
     let mut q = queue(Limits {
         keep: 3,
