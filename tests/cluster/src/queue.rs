@@ -12,6 +12,7 @@ use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("queue_is_used_from_every_node", everywhere),
+    ("queue_lines_are_messages", lines),
     ("queue_service_answers_other_nodes", service),
     ("queue_gives_again_what_a_restarted_node_had", restarted),
     ("queue_takes_once_on_a_bad_network", bad_network),
@@ -64,6 +65,39 @@ fn everywhere(cluster: &Cluster) -> Result<()> {
         sh(&from, &format!("virgo queue delete --node {number} t.all"))?;
         let (said, _) = fails(&from, &format!("virgo queue pub --node {number} t.all x"))?;
         ensure!(said.contains("ENOENT"), "{said}");
+    }
+    Ok(())
+}
+
+/// More lines than go in one call, here and to another node, until there is no room.
+fn lines(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    for to in 1..=2 {
+        sh(
+            &node,
+            &format!("virgo queue create --node {to} t.lines messages=1500"),
+        )?;
+        let publish = format!("virgo queue pub --node {to} --lines t.lines");
+        let (said, _) = fails(&node, &format!("seq 1600 | {publish}"))?;
+        ensure!(
+            said.contains("published 1500 of 1600: cannot publish: the queue is full (ENOBUFS)"),
+            "{said}"
+        );
+        let (said, _) = fails(&node, &format!("seq 1600 | {publish}"))?;
+        ensure!(said.contains("virgo: cannot publish"), "{said}");
+        let take = format!("virgo queue take --node {to} --count 1024 t.lines");
+        let taken = sh(
+            &node,
+            &format!("{take} >/run/taken; {take} >>/run/taken; md5sum </run/taken"),
+        )?;
+        ensure!(
+            taken == sh(&node, "seq 1500 | md5sum")?,
+            "others were taken"
+        );
+        sh(
+            &node,
+            &format!("rm /run/taken; virgo queue delete --node {to} t.lines"),
+        )?;
     }
     Ok(())
 }

@@ -108,7 +108,13 @@ fn publish(
     let mut rest = &messages[..];
     while !rest.is_empty() {
         let some = &rest[..rest.len().min(virgo::abi::MAX_MESSAGES)];
-        let accepted = to.publish_all(some, how)?;
+        let accepted = to.publish_all(some, how).map_err(|error| {
+            let error = anyhow::Error::from(error);
+            match messages.len() - rest.len() {
+                0 => error,
+                count => error.context(format!("published {count} of {}", messages.len())),
+            }
+        })?;
         rest = &rest[accepted..];
     }
     output.print(&json!({ "published": messages.len() }), String::new)
