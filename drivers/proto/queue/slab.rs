@@ -87,6 +87,11 @@ impl List {
         self.head
     }
 
+    /// The last place, or [`NONE`].
+    pub fn tail(&self) -> u32 {
+        self.tail
+    }
+
     /// How many places are on it.
     pub fn len(&self) -> u32 {
         self.len

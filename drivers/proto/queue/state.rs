@@ -12,8 +12,8 @@
 //!                        +--------+ given back, or its lease is over
 //! ```
 //!
-//! Messages that are ready go out by priority, then in the order in which they became ready; one
-//! that comes back goes before younger ones. Times are milliseconds of a clock that never goes
+//! Messages that are ready go out by priority: those that have come back first, in the order of
+//! their numbers, then the others in the order in which they became ready. Times are milliseconds of a clock that never goes
 //! back. Nothing here is done by itself: who uses a queue calls [`Queue::tick`].
 
 use super::{
@@ -24,7 +24,8 @@ use super::{
 /// Priorities: from 0 to one less. Larger is sooner.
 pub const PRIORITIES: usize = 10;
 
-/// Places looked at to find where a message that comes back belongs.
+/// Places looked at to find where a message that comes back belongs: only so many that come back out
+/// of order are sorted.
 const LOOK: usize = 1024;
 
 /// What happens to a message for which there is no room.
@@ -154,12 +155,44 @@ pub struct Push<T> {
     pub delay_ms: u64,
 }
 
+/// Messages of one priority that are ready.
+#[derive(Clone, Copy)]
+struct Ready {
+    /// Those that were handed out before, by their numbers.
+    again: List,
+    /// The others, in the order in which they became ready.
+    new: List,
+}
+
+impl Ready {
+    const NONE: Ready = Ready {
+        again: List::new(),
+        new: List::new(),
+    };
+
+    /// The list of a message that was handed out so often.
+    fn list(&mut self, deliveries: u32) -> &mut List {
+        match deliveries {
+            0 => &mut self.new,
+            _ => &mut self.again,
+        }
+    }
+
+    fn first(&self) -> Option<u32> {
+        let list = match self.again.is_empty() {
+            true => self.new,
+            false => self.again,
+        };
+        (!list.is_empty()).then(|| list.head())
+    }
+}
+
 /// A queue of messages in memory of `P`.
 pub struct Queue<P> {
     places: P,
     /// The first free place; each names the next.
     free: u32,
-    ready: [List; PRIORITIES],
+    ready: [Ready; PRIORITIES],
     ready_len: u32,
     /// Top of the heap of those that are delayed.
     later: u32,
@@ -180,7 +213,7 @@ impl<P: Places> Queue<P> {
         Queue {
             places,
             free: NONE,
-            ready: [List::new(); PRIORITIES],
+            ready: [Ready::NONE; PRIORITIES],
             ready_len: 0,
             later: NONE,
             delayed_len: 0,
@@ -510,6 +543,11 @@ impl<P: Places> Queue<P> {
         !self.dead.is_empty()
     }
 
+    /// The next dead letter.
+    pub fn first_dead(&self) -> Option<&P::Item> {
+        self.places.get(self.dead.head())?.item.as_ref()
+    }
+
     /// The next dead letter; it is gone from this queue.
     pub fn take_dead(&mut self) -> Option<(u64, P::Item)> {
         let at = self.dead.pop_front(&mut self.places)?;
@@ -552,7 +590,11 @@ impl<P: Places> Queue<P> {
                 see(slot.seq, slot.priority, delay, item);
             }
         };
-        for list in self.ready.iter().chain([&self.leased, &self.dead]) {
+        let ready = self
+            .ready
+            .iter()
+            .flat_map(|ready| [&ready.again, &ready.new]);
+        for list in ready.chain([&self.leased, &self.dead]) {
             let mut at = list.head();
             while let Some(slot) = self.places.get(at) {
                 show(slot, 0);
@@ -591,15 +633,12 @@ impl<P: Places> Queue<P> {
     }
 
     fn next_ready(&self) -> Option<u32> {
-        let mut lists = self.ready.iter().rev();
-        let list = lists.find(|list| !list.is_empty())?;
-        Some(list.head())
+        self.ready.iter().rev().find_map(Ready::first)
     }
 
     /// Takes the oldest of the least important messages that are ready.
     fn drop_oldest(&mut self) -> Option<P::Item> {
-        let mut lists = self.ready.iter();
-        let at = lists.find(|list| !list.is_empty())?.head();
+        let at = self.ready.iter().find_map(Ready::first)?;
         self.unready(at);
         self.counts.dropped = self.counts.dropped.saturating_add(1);
         self.release_place(at)
@@ -609,8 +648,9 @@ impl<P: Places> Queue<P> {
         let Some(slot) = self.places.get(at) else {
             return;
         };
-        if let Some(list) = self.ready.get_mut(usize::from(slot.priority)) {
-            list.remove(&mut self.places, at);
+        let deliveries = slot.deliveries;
+        if let Some(ready) = self.ready.get_mut(usize::from(slot.priority)) {
+            ready.list(deliveries).remove(&mut self.places, at);
             self.ready_len = self.ready_len.saturating_sub(1);
         }
     }
@@ -620,17 +660,29 @@ impl<P: Places> Queue<P> {
         let Some(slot) = self.places.get(at) else {
             return;
         };
-        let (seq, again, priority) = (slot.seq, slot.deliveries > 0, usize::from(slot.priority));
-        let Some(list) = self.ready.get_mut(priority) else {
+        let (seq, deliveries) = (slot.seq, slot.deliveries);
+        let Some(ready) = self.ready.get_mut(usize::from(slot.priority)) else {
             return;
         };
+        let list = ready.list(deliveries);
         let mut next = NONE;
-        if again {
-            next = list.head();
-            for _ in 0..LOOK {
-                match self.places.get(next) {
-                    Some(slot) if slot.seq < seq => next = slot.next,
-                    _ => break,
+        if deliveries > 0 {
+            // Usually they come back in the order in which they went out, or the other way round.
+            let is_younger = |at| {
+                self.places
+                    .get(at)
+                    .is_some_and(|slot: &Slot<_>| slot.seq > seq)
+            };
+            if is_younger(list.head()) {
+                next = list.head();
+            } else {
+                let mut prev = list.tail();
+                for _ in 0..LOOK {
+                    if !is_younger(prev) {
+                        break;
+                    }
+                    next = prev;
+                    prev = self.places.get(prev).map_or(NONE, |slot| slot.prev);
                 }
             }
         }

@@ -7,25 +7,33 @@
 
 use super::MAX_NAME;
 
+fn is_word(word: &[u8]) -> bool {
+    let is_plain = |&byte: &u8| {
+        let is_special = matches!(
+            byte,
+            b'*' | b'>' | b',' | b'(' | b')' | b'"' | b'\'' | b'/' | b'\\' | b'='
+        );
+        byte.is_ascii_graphic() && !is_special
+    };
+    !word.is_empty() && word.iter().all(is_plain)
+}
+
 /// Whether `name` can be the name of a queue or topic: printable ASCII without blanks, commas,
 /// parentheses, quotes, slashes and wildcards; no empty words.
 pub fn is_name(name: &[u8]) -> bool {
-    is_pattern(name) && !name.contains(&b'*') && !name.contains(&b'>')
+    name.len() <= MAX_NAME && name.split(|&byte| byte == b'.').all(is_word)
 }
 
 /// Whether `pattern` can be subscribed to. Every name is a pattern, too.
 pub fn is_pattern(pattern: &[u8]) -> bool {
-    let ok = |word: &[u8]| {
-        !word.is_empty()
-            && (word == b"*"
-                || word == b">"
-                || word
-                    .iter()
-                    .all(|byte| byte.is_ascii_graphic() && !b"*>,()\"'/\\=".contains(byte)))
-    };
     let mut words = pattern.split(|&byte| byte == b'.').peekable();
     while let Some(word) = words.next() {
-        if !ok(word) || (word == b">" && words.peek().is_some()) {
+        let ok = match word {
+            b"*" => true,
+            b">" => words.peek().is_none(),
+            word => is_word(word),
+        };
+        if !ok {
             return false;
         }
     }

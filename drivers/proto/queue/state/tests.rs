@@ -95,6 +95,38 @@ fn a_holder_that_goes_leaves_all_in_order() {
 }
 
 #[test]
+fn many_that_come_back_are_in_order() {
+    let count = 3000;
+    let mut q = queue(Limits {
+        messages: count,
+        leased: count,
+        keep: count,
+        ..Limits::DEFAULT
+    });
+    for item in 0..count {
+        push(&mut q, item);
+    }
+    let order = |q: &mut Plain| -> Vec<u64> {
+        core::iter::from_fn(|| q.take(0, 1))
+            .map(|t| t.seq)
+            .collect()
+    };
+    let all: Vec<u64> = (1..=u64::from(count)).collect();
+    assert_eq!(order(&mut q), all);
+    assert_eq!(q.give_all_back(0, 1), count);
+    assert_eq!(order(&mut q), all, "all at once");
+    for &seq in all.iter().rev() {
+        q.give_back(0, 1, seq, 0).unwrap();
+    }
+    assert_eq!(order(&mut q), all, "the last one first");
+    for &seq in &all {
+        q.ack(1, seq).unwrap();
+    }
+    assert_eq!(q.replay(1), count);
+    assert_eq!(order(&mut q), all, "by replay");
+}
+
+#[test]
 fn too_many_deliveries_make_a_dead_letter() {
     let mut q = queue(Limits {
         deliveries: 2,
@@ -296,8 +328,11 @@ impl Model {
     fn ready(&mut self, index: usize) {
         let mut entry = self.all.remove(index);
         entry.at = At::Ready;
-        let older =
-            |e: &Entry| e.at != At::Ready || e.priority != entry.priority || e.seq < entry.seq;
+        let older = |e: &Entry| {
+            e.at != At::Ready
+                || e.priority != entry.priority
+                || (e.deliveries > 0 && e.seq < entry.seq)
+        };
         let place = match entry.deliveries {
             0 => self.all.len(),
             _ => self
