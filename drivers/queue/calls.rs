@@ -61,10 +61,6 @@ use virgo_utils::{
     User, //
 };
 
-/// Messages that are made before they are published: what waits for a page of the program's memory
-/// holds no lock.
-const AT_ONCE: usize = 8;
-
 /// Most bytes of options.
 const MAX_OPTIONS: usize = 1024;
 
@@ -228,7 +224,7 @@ impl Call<'_> {
     /// first with which it did not; the error if that was the first of all.
     fn each(
         &self,
-        messages: impl Iterator<Item = usize>,
+        messages: Range<usize>,
         mut act: impl FnMut(&Message) -> Result,
     ) -> Result<usize> {
         let mut done = 0;
@@ -252,69 +248,49 @@ impl Call<'_> {
         }
     }
 
-    /// Publishes all messages, some at a time: `publish` is given those that are left, and returns
-    /// how many of them it took and how many of these went well. Returns how many went well, as
-    /// [`Self::each`] does.
-    fn publish(
-        &self,
-        mut publish: impl FnMut(Range<usize>) -> Result<(usize, usize)>,
-    ) -> Result<usize> {
-        let all = self.all()?;
-        let mut published = 0;
-        while published < all.end {
-            match publish(published..all.end) {
-                Ok((taken, done)) => {
-                    published += done;
-                    if done < taken {
-                        break;
-                    }
-                }
-                Err(e) if published == 0 => return Err(e),
-                Err(_) => break,
-            }
-        }
-        Ok(published)
-    }
-
     fn publish_here(&self) -> Result<usize> {
         let queues = &self.service().queues;
-        let (mut place, from) = (0, self.service().own_address());
+        let from = self.service().own_address();
         let mut data = KVVec::new();
-        let published = self.publish(|left| {
-            let mut some = [const { None }; AT_ONCE];
-            let mut places = some.iter_mut();
-            let taken = self.each(left.take(AT_ONCE), |message| {
-                let how = how(message)?;
-                data.clear();
-                append_data(message, &mut data)?;
-                let made = queues.make(&self.parts(&data, from))?;
-                if let Some(place) = places.next() {
-                    *place = Some((made, how));
-                }
-                Ok(())
-            })?;
-            let mut done = 0;
-            let some = some.iter_mut().map_while(|place| place.take().map(Ok));
-            let result = queues.publish_all(&self.name, some, Some(self.deadline), |message| {
-                done += 1;
-                place = place.max(message.place);
-            });
-            match result {
-                Err(e) if done == 0 => Err(e),
-                _ => Ok((taken, done)),
-            }
-        })?;
-        queues.commit(place)?;
-        Ok(published)
+        let messages = self.all()?.map(|index| {
+            let message = self.message(index)?;
+            let how = how(&message)?;
+            data.clear();
+            append_data(&message, &mut data)?;
+            Ok((queues.make(&self.parts(&data, from))?, how))
+        });
+        let (mut count, mut place) = (0, 0);
+        let result = queues.publish_all(&self.name, messages, Some(self.deadline), |published| {
+            count += 1;
+            place = place.max(published.place);
+        });
+        match result {
+            Err(e) if count == 0 => return Err(e),
+            _ => queues.commit(place)?,
+        }
+        Ok(count)
     }
 
     fn publish_on(&self, node: NodeId) -> Result<usize> {
-        self.publish(|left| {
+        let all = self.all()?;
+        let mut published = 0;
+        while published < all.end {
             let mut batch = Batch::new(&self.name)?;
-            let taken = self.fill(&mut batch, left)?;
-            let done = self.service().send(node, batch, self.deadline)?;
-            Ok((taken, done))
-        })
+            let sent = self
+                .fill(&mut batch, published..all.end)
+                .and_then(|filled| Ok((filled, self.service().send(node, batch, self.deadline)?)));
+            match sent {
+                Err(e) if published == 0 => return Err(e),
+                Err(_) => break,
+                Ok((filled, sent)) => {
+                    published += sent;
+                    if sent < filled {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(published)
     }
 
     /// Puts as many of these messages into `batch` as have room. Returns how many, as

@@ -397,8 +397,22 @@ impl Channel {
     }
 
     /// The next dead letter.
-    pub(crate) fn take_dead(&self) -> Option<(u64, Arc<Message>)> {
-        self.state.lock().queue.take_dead()
+    pub(crate) fn first_dead(&self) -> Option<Arc<Message>> {
+        self.state.lock().queue.first_dead().cloned()
+    }
+
+    pub(crate) fn has_dead(&self) -> bool {
+        self.state.lock().queue.has_dead()
+    }
+
+    /// The next dead letter is where it belongs, or nowhere. May sleep.
+    pub(crate) fn drop_dead(&self) {
+        let dead = self.state.lock().queue.take_dead();
+        if let Some((seq, letter)) = dead {
+            drop(letter);
+            self.done(seq);
+            self.left();
+        }
     }
 
     /// Nobody can use it any more; who waits is told. Its messages are gone. May sleep.
@@ -443,10 +457,14 @@ impl Channel {
         self.log.is_some()
     }
 
-    /// Message `seq` need not be on disk any more.
-    pub(crate) fn done(&self, seq: u64) {
+    /// Message `seq` need not be on disk any more. May sleep if this is durable.
+    fn done(&self, seq: u64) {
         if let Some(durable) = &self.log {
-            durable.log.done(&self.name, seq);
+            let mut writer = durable.log.lock();
+            // A deleted one's name may be another's by now.
+            if !self.state.lock().over {
+                durable.log.done(&mut writer, &self.name, seq);
+            }
         }
     }
 
@@ -520,8 +538,8 @@ impl Channel {
     pub(crate) fn wait_for_room(&self, bytes: u32, deadline: Deadline) -> Result<bool> {
         let room = || {
             let mut state = self.state.lock();
-            // A queue that blocks drops nothing.
-            let room = state.over || matches!(state.queue.room(bytes), Room::Yes | Room::No);
+            // A queue that blocks drops nothing but what it has kept.
+            let room = state.over || !matches!(state.queue.room(bytes), Room::Later);
             room.then_some(())
         };
         Ok(self.room.wait(deadline, room)?.is_some())

@@ -265,14 +265,14 @@ impl Log {
 
     /// Message `seq` of queue `queue` is done. That it is gets to disk with the next message, or
     /// when the system writes. May sleep.
-    pub(crate) fn done(&self, queue: &[u8], seq: u64) {
+    pub(crate) fn done(&self, writer: &mut Writer, queue: &[u8], seq: u64) {
         let record = Record {
             seq,
             queue,
             ..Record::new(Kind::Done)
         };
         // Without it the message comes again after a restart.
-        let _ = self.append(&mut self.writer.lock(), &record);
+        let _ = self.append(writer, &record);
     }
 }
 

@@ -91,6 +91,28 @@ impl Message {
     ///
     /// [`EMSGSIZE`] beyond [`MAX_MESSAGE`], [`ENOMEM`].
     pub(crate) fn new(budget: &Arc<Budget>, parts: &Parts<'_>, flags: Flags) -> Result<Arc<Self>> {
+        Self::build(budget, parts, flags, Budget::take)
+    }
+
+    /// A message from the log. It counts, but is not refused: what was kept is not to be lost because
+    /// now there may be less. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub(crate) fn restored(budget: &Arc<Budget>, parts: &Parts<'_>) -> Result<Arc<Self>> {
+        Self::build(budget, parts, GFP_KERNEL, |budget, bytes| {
+            budget.used.fetch_add(bytes, Relaxed);
+            Ok(())
+        })
+    }
+
+    fn build(
+        budget: &Arc<Budget>,
+        parts: &Parts<'_>,
+        flags: Flags,
+        take: fn(&Budget, u64) -> Result,
+    ) -> Result<Arc<Self>> {
         if parts.data.len() > MAX_MESSAGE {
             return Err(EMSGSIZE);
         }
@@ -110,7 +132,7 @@ impl Message {
                 Text::Long(long)
             }
         };
-        budget.take(Self::counted(len))?;
+        take(budget, Self::counted(len))?;
         let message = Message {
             text,
             // At most MAX_NAME and MAX_MESSAGE.

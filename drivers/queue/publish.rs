@@ -52,6 +52,12 @@ pub(crate) struct Published {
     pub(crate) place: u64,
 }
 
+/// Messages that are published under one hold of the lock, so that others have their turn.
+const AT_ONCE: usize = 8;
+
+/// Bytes after which no more are made before these are published: they may wait, and count as long.
+const FEW: u32 = 4096;
+
 /// A message that is made, and how it is published.
 pub(crate) type Outgoing = (Arc<Message>, How);
 
@@ -86,31 +92,75 @@ impl Queues {
     }
 
     /// The same with messages of one name, in order, up to the first that does not go well. Tells
-    /// `done` of each. The next message is asked for under the lock of the table.
+    /// `done` of each. `messages` may sleep.
     ///
     /// # Errors
     ///
-    /// As for [`Self::publish`]; those of `messages`.
+    /// As for [`Self::publish`]; those of `messages`; [`EINVAL`] for what is no name.
     pub(crate) fn publish_all(
         &self,
         name: &[u8],
-        messages: impl Iterator<Item = Result<Outgoing>>,
+        mut messages: impl Iterator<Item = Result<Outgoing>>,
         deadline: Option<Deadline>,
         mut done: impl FnMut(Published),
     ) -> Result {
+        loop {
+            // Made without the lock: that takes time, or waits for a page of a program's memory.
+            let mut some = [const { None }; AT_ONCE];
+            let (mut bytes, mut failed) = (0, Ok(()));
+            for place in &mut some {
+                match messages.next() {
+                    Some(Ok(outgoing)) => {
+                        bytes += outgoing.0.bytes();
+                        *place = Some(outgoing);
+                    }
+                    Some(Err(e)) => failed = Err(e),
+                    None => (),
+                }
+                if place.is_none() || bytes >= FEW {
+                    break;
+                }
+            }
+            let mut some = some.iter_mut().map_while(Option::take).peekable();
+            if some.peek().is_none() {
+                return failed;
+            }
+            while some.peek().is_some() {
+                self.publish_some(name, &mut some, deadline, &mut done)?;
+            }
+            failed?;
+        }
+    }
+
+    /// As many of `messages` as can be published under one hold of the lock, one at least.
+    fn publish_some(
+        &self,
+        name: &[u8],
+        messages: impl Iterator<Item = Outgoing>,
+        deadline: Option<Deadline>,
+        mut done: impl FnMut(Published),
+    ) -> Result {
+        // Dropped after the lock is let go: it may be the last who knows a channel, whose task ends then.
+        let named;
         let mut table = self.table.read();
-        let named = table.find(name).cloned();
-        for outgoing in messages {
-            let (message, how) = outgoing?;
-            let published;
-            (table, published) =
+        named = table.find(name).cloned();
+        if named.is_none() && !subject::is_name(name) {
+            return Err(EINVAL);
+        }
+        for (message, how) in messages {
+            let (held, published) =
                 self.publish_one(table, named.as_ref(), &message, how, deadline)?;
             done(published);
+            match held {
+                Some(held) => table = held,
+                None => break,
+            }
         }
         Ok(())
     }
 
-    /// Nothing may be locked while one waits, for room or for the disk, so the lock is let go then.
+    /// Nothing may be locked while one waits, for room or for the disk. Returns the lock if it was
+    /// held all the time.
     fn publish_one<'a>(
         &'a self,
         mut table: ReadGuard<'a, Table>,
@@ -118,9 +168,10 @@ impl Queues {
         message: &Arc<Message>,
         how: How,
         deadline: Option<Deadline>,
-    ) -> Result<(ReadGuard<'a, Table>, Published)> {
+    ) -> Result<(Option<ReadGuard<'a, Table>>, Published)> {
         let name = message.subject();
         let mut published = Published::default();
+        let mut held = true;
         if let Some(named) = named {
             let put = match named.kind {
                 Kind::Topic => Channel::record(named, message),
@@ -132,13 +183,13 @@ impl Queues {
                     drop(table);
                     let (position, place) = self.push_durable(named, message, how, deadline)?;
                     published.place = place;
-                    table = self.table.read();
+                    (table, held) = (self.table.read(), false);
                     position
                 }
                 (Err(EAGAIN), Some(deadline)) => {
                     drop(table);
                     let position = Channel::push_wait(named, message, how, deadline)?;
-                    table = self.table.read();
+                    (table, held) = (self.table.read(), false);
                     position
                 }
                 (put, _) => put?,
@@ -161,23 +212,26 @@ impl Queues {
                 }
             }
         }
-        if let Some(durable) = durable {
-            drop(table);
-            for bound in durable {
-                match self.push_durable(&bound, message, how, None) {
-                    Ok((_, place)) => {
-                        published.place = published.place.max(place);
-                        published.channels += 1;
+        let held = match durable {
+            None => held.then_some(table),
+            Some(durable) => {
+                drop(table);
+                for bound in durable {
+                    match self.push_durable(&bound, message, how, None) {
+                        Ok((_, place)) => {
+                            published.place = published.place.max(place);
+                            published.channels += 1;
+                        }
+                        Err(_) => published.lost += 1,
                     }
-                    Err(_) => published.lost += 1,
                 }
+                None
             }
-            table = self.table.read();
-        }
+        };
         match (published.channels, published.lost) {
             (0, 0) => Err(ENOENT),
             (0, _) => Err(ENOBUFS),
-            _ => Ok((table, published)),
+            _ => Ok((held, published)),
         }
     }
 

@@ -9,7 +9,10 @@ use crate::{
         How, //
     },
     log::Log,
-    message::Budget,
+    message::{
+        Budget,
+        Message, //
+    },
     pending::Pending, //
 };
 use kernel::{
@@ -305,9 +308,13 @@ impl Queues {
         options: &Options<'_>,
         from: Option<u64>,
     ) -> Result<Shared> {
-        let name = self.subscription_name(pattern, group)?;
         loop {
-            if let Ok(channel) = self.find(&name) {
+            let name = self.subscription_name(pattern, group)?;
+            if let (Ok(channel), false) = (self.find(&name), group.is_empty()) {
+                // Two patterns may have one name, as what stands for a wildcard may be meant.
+                if channel.bound.as_slice() != pattern {
+                    return Err(EEXIST);
+                }
                 channel.users.fetch_add(1, Relaxed);
                 return Ok(channel);
             }
@@ -323,8 +330,8 @@ impl Queues {
                     None => Ok(()),
                 }
             });
-            // Another one of the group was faster.
-            if !matches!(created, Err(EEXIST)) || group.is_empty() {
+            // Another one of the group was faster, or somebody has made a queue of this name.
+            if !matches!(created, Err(EEXIST)) {
                 return created;
             }
         }
@@ -337,7 +344,9 @@ impl Queues {
             name.extend_from_slice(number.to_bytes(), GFP_KERNEL)?;
             return Ok(name);
         }
-        for part in [b"_group.", group, b"."] {
+        // With its length, so that it is clear where the group's name ends.
+        let length = CString::try_from_fmt(fmt!("_group.{}.", group.len()))?;
+        for part in [length.to_bytes(), group, b"."] {
             name.extend_from_slice(part, GFP_KERNEL)?;
         }
         // A pattern is no name.
@@ -406,31 +415,34 @@ fn fill(channel: &Shared, table: &Table, pattern: &[u8], from: u64) -> Result {
 /// Brings dead letters to where they belong.
 pub(crate) struct Undertaker(pub(crate) Arc<Queues>);
 
+impl Undertaker {
+    /// A durable letter is on disk there before it is gone here.
+    fn bring(&self, letter: &Arc<Message>, to: &[u8]) -> Result {
+        let to = self.0.find(to)?;
+        if !to.is_durable() {
+            return Channel::push(&to, letter, How::PLAIN).map(drop);
+        }
+        let (_, place) = self.0.push_durable(&to, letter, How::PLAIN, None)?;
+        self.0.commit(place)
+    }
+}
+
 impl Run for Undertaker {
     fn run(task: &Task<Self>) {
-        let queues = &task.0;
         loop {
             let mut found = None;
-            queues.for_each(|channel| {
-                let dead = channel.take_dead();
-                found = dead.map(|(seq, letter)| (channel.clone(), seq, letter));
+            task.0.for_each(|channel| {
+                found = channel.has_dead().then(|| channel.clone());
                 found.is_none()
             });
-            let Some((channel, seq, letter)) = found else {
+            let Some(channel) = found else {
                 return;
             };
-            let put = match channel.dead.as_slice() {
-                b"" => Err(ENOENT),
-                name => queues.find(name).and_then(|dead| match dead.is_durable() {
-                    true => queues
-                        .push_durable(&dead, &letter, How::PLAIN, None)
-                        .map(drop),
-                    false => Channel::push(&dead, &letter, How::PLAIN).map(drop),
-                }),
-            };
-            channel.done(seq);
-            if put.is_err() {
-                channel.count_lost();
+            while let Some(letter) = channel.first_dead() {
+                if channel.dead.is_empty() || task.bring(&letter, &channel.dead).is_err() {
+                    channel.count_lost();
+                }
+                channel.drop_dead();
             }
         }
     }

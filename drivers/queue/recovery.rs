@@ -121,7 +121,7 @@ impl<'a> All<'a> {
             reply: None,
             from: record.from.into(),
         };
-        let message = Message::new(&queues.budget, &parts, GFP_KERNEL)?;
+        let message = Message::restored(&queues.budget, &parts)?;
         message.position.store(record.seq, Relaxed);
         let push = Push {
             bytes: message.bytes(),
@@ -145,7 +145,7 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`], which leaves the log as it was; those of files.
+    /// [`ENOMEM`], which leaves the log as it was.
     pub(crate) fn recover(&self, log: &Arc<Log>, contents: &Contents) -> Result {
         let mut all = All(KVVec::new());
         for found in Scan::new(&contents.bytes, crc32c) {
@@ -180,7 +180,10 @@ impl Queues {
         if messages > 0 {
             pr_info!("durable queues: {messages} messages\n");
         }
-        self.rewrite(log, &mut log.lock())
+        if let Err(e) = self.rewrite(log, &mut log.lock()) {
+            pr_warn!("durable queues: the log goes on as it is: {e:?}\n");
+        }
+        Ok(())
     }
 
     /// Begins the next file of the log with what there is now. May sleep.

@@ -185,16 +185,20 @@ impl QueueService {
                     deadline,
                 )
             });
-            match sent {
+            let reply = sent.and_then(|_| {
+                let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
+                Ok((batch.remove(reply.published.get())?, reply.errno.get()))
+            });
+            match reply {
                 Err(e) if published == 0 => return Err(e),
                 Err(_) => break,
-                Ok(_) => (),
-            }
-            let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
-            published += batch.remove(reply.published.get())?;
-            // The next one may wait for room.
-            if !matches!(reply.errno.get(), 0 | WAITS) {
-                break;
+                Ok((count, errno)) => {
+                    published += count;
+                    // The next one may wait for room.
+                    if !matches!(errno, 0 | WAITS) {
+                        break;
+                    }
+                }
             }
         }
         Ok(published)
@@ -301,6 +305,10 @@ impl QueueService {
             let (mut given, mut failed) = (0, None);
             while !rest.is_empty() {
                 let (entry, subject, data) = next_entry(&mut rest).ok_or(EPROTO)?;
+                if given == count as usize {
+                    // There is no room for more than were asked for.
+                    return Err(EPROTO);
+                }
                 let got = Got {
                     id: entry.seq.get(),
                     position: entry.position.get(),

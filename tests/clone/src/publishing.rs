@@ -39,9 +39,11 @@ fn assert_arrive(queue: &Queue, messages: &[Vec<u8>]) {
 
 fn many_messages_arrive_in_order() {
     let count = u32::try_from(abi::MAX_MESSAGES).expect("few");
-    for queue in here_and_there("c.many", "") {
-        let messages: Vec<_> = (0..count).map(|i| i.to_le_bytes().to_vec()).collect();
-        assert_arrive(&queue, &messages);
+    let messages: Vec<_> = (0..count).map(|i| i.to_le_bytes().to_vec()).collect();
+    for options in ["", "durable"] {
+        for queue in here_and_there("c.many", options) {
+            assert_arrive(&queue, &messages);
+        }
     }
 }
 

@@ -20,6 +20,8 @@ crate::tests! {
     closing_gives_back_what_was_taken,
     requests_by_descriptor,
     large_messages_and_small_rooms,
+    dead_letters_make_room,
+    kept_messages_make_room,
     bad_arguments,
     bad_descriptors,
     bad_addresses_lose_nothing,
@@ -169,7 +171,50 @@ pub(crate) fn named(op: u32, name: &str) -> QueueArgs {
     }
 }
 
+/// Publishes to a queue without room while a message leaves it; that may not take long.
+fn assert_makes_room(queue: &Queue, leave: impl FnOnce()) {
+    let waiting = queue.clone().within(Duration::from_secs(20));
+    let start = Instant::now();
+    let publisher = thread::spawn(move || waiting.publish(b"late"));
+    thread::sleep(Duration::from_millis(100));
+    leave();
+    publisher.join().expect("thread").expect("publish");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    queue.delete().expect("delete");
+}
+
+fn dead_letters_make_room() {
+    let letters = fresh("c.letters", "");
+    let queue = fresh(
+        "c.dying",
+        "messages=1 policy=block ack=500 deliveries=1 dead=c.letters",
+    );
+    queue.publish(b"dies").expect("publish");
+    queue.take(1).expect("take");
+    assert_makes_room(&queue, || {
+        let dead = letters.take(1).expect("take");
+        assert_eq!(dead[0].data, b"dies");
+    });
+    letters.delete().expect("delete");
+}
+
+fn kept_messages_make_room() {
+    for options in ["", "durable"] {
+        // Room for two, with what is counted beside their data.
+        let options = format!("{options} bytes=700 policy=block keep=10");
+        let queue = fresh("c.kept", &options);
+        queue.publish(b"one").expect("publish");
+        queue.publish(b"two").expect("publish");
+        assert_makes_room(&queue, || {
+            let taken = queue.take(1).expect("take");
+            queue.ack(taken[0].id).expect("ack");
+        });
+    }
+}
+
 fn bad_arguments() {
+    let nothing = abi::Message::default();
     let args = named(op::DELETE, "c.nothing");
     let cases = [
         (QueueArgs { op: 0, ..args }, libc::EINVAL),
@@ -208,6 +253,14 @@ fn bad_arguments() {
         (args, libc::ENOENT),
         (named(op::PUBLISH, "c.nothing"), libc::EINVAL),
         (named(op::CREATE, "no name"), libc::EINVAL),
+        (
+            QueueArgs {
+                count: 1,
+                messages: (&raw const nothing).expose_provenance() as u64,
+                ..named(op::PUBLISH, "no name")
+            },
+            libc::EINVAL,
+        ),
         (named(op::OPEN, "a.>.b"), libc::EINVAL),
         (
             QueueArgs {

@@ -26,6 +26,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_keeps_what_it_acknowledged_over_kills", kills),
     ("queue_log_torn_and_flipped_is_noticed", damage),
     ("queue_on_a_full_disk_loses_nothing", full_disk),
+    (
+        "queue_log_with_more_than_there_may_be_is_read",
+        more_than_before,
+    ),
     ("queue_delays_survive_a_clock_set_back", clock_back),
 ];
 
@@ -565,8 +569,11 @@ fn full_disk(cluster: &Cluster) -> Result<()> {
         &node,
         "virgo queue create t.memory; virgo queue pub t.memory x; virgo queue delete t.memory",
     );
+    // Without room for a new file it goes on in the old one.
+    let again = sh(&node, &format!("rmmod virgo_queue; insmod {MODULE}"));
     let first = sh(&node, "virgo queue take t.disk");
     sh(&node, "rm /run/disk/fill")?;
+    again?;
     let said = said?;
     ensure!(said.contains("ENOSPC"), "{said}");
     alive?;
@@ -583,6 +590,35 @@ fn full_disk(cluster: &Cluster) -> Result<()> {
     )?;
     ensure!(last == "second", "{last}");
     Ok(())
+}
+
+/// A message in several queues counts once, but is in the log for each of them.
+fn more_than_before(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(3);
+    with(&node, "max_bytes=1048576", || {
+        sh(
+            &node,
+            &format!(
+                "for i in 1 2 3; do virgo queue create t.sum$i durable 'bind=t.one.>'; done
+                for i in $(seq 12); do head -c 60000 /dev/zero | virgo queue pub t.one.x || exit 1; done
+                rmmod virgo_queue && insmod {MODULE} max_bytes=1048576"
+            ),
+        )?;
+        let (said, _) = fails(&node, "virgo queue pub t.one.x y")?;
+        ensure!(
+            said.contains("ENOBUFS") || said.contains("ENOMEM"),
+            "{said}"
+        );
+        for i in 1..=3 {
+            let taken = sh(
+                &node,
+                &format!("virgo queue take --count 20 t.sum{i} | wc -c"),
+            )?;
+            ensure!(taken == "720012", "{taken} bytes in queue {i}");
+            sh(&node, &format!("virgo queue delete t.sum{i}"))?;
+        }
+        Ok(())
+    })
 }
 
 fn clock_back(cluster: &Cluster) -> Result<()> {

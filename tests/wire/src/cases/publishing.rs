@@ -26,6 +26,7 @@ pub(super) const SUITE: Suite = suite![
     one_that_may_wait_says_so,
     a_repeated_request_publishes_once,
     what_is_torn_publishes_nothing,
+    what_is_no_name_is_refused,
     as_many_as_a_frame_holds,
 ];
 
@@ -33,11 +34,15 @@ const NAME: &str = "t.publishing";
 
 /// A Publish of these data.
 fn publish<D: AsRef<[u8]>>(messages: &[D]) -> Vec<u8> {
+    publish_to(NAME, messages)
+}
+
+fn publish_to<D: AsRef<[u8]>>(name: &str, messages: &[D]) -> Vec<u8> {
     let named = Named {
-        name_len: (NAME.len() as u16).into(),
+        name_len: (name.len() as u16).into(),
         reserved: 0.into(),
     };
-    let mut body = [named.as_bytes(), NAME.as_bytes()].concat();
+    let mut body = [named.as_bytes(), name.as_bytes()].concat();
     for data in messages.iter().map(AsRef::as_ref) {
         let item = Item {
             data_len: (data.len() as u32).into(),
@@ -125,6 +130,22 @@ fn what_is_torn_publishes_nothing(node: &Node) -> io::Result<()> {
         }
         let answer = peer.ask(op::PUBLISH, &whole[..len])?;
         assert_eq!(answer, Err(Errno::EINVAL), "{len} bytes");
+    }
+    assert_there(node, &mut text, &[])
+}
+
+fn what_is_no_name_is_refused(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = with_queue(node, "bind=>")?;
+    for name in [
+        "",
+        ".",
+        "two words",
+        "t.*",
+        &"n".repeat(129),
+        &"n".repeat(40_000),
+    ] {
+        let answer = peer.ask(op::PUBLISH, &publish_to(name, &["x"]))?;
+        assert_eq!(answer, Err(Errno::EINVAL), "{name:.20}");
     }
     assert_there(node, &mut text, &[])
 }

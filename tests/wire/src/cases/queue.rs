@@ -18,6 +18,7 @@ pub(super) const SUITE: Suite = suite![
     messages_go_to_those_who_take_them,
     subscribers_to_a_topic_all_get_it,
     a_group_shares,
+    groups_and_names_are_told_apart,
     priorities_and_delays,
     what_is_not_acknowledged_comes_again,
     what_a_session_leaves_others_get,
@@ -170,6 +171,41 @@ fn a_group_shares(node: &Node) -> io::Result<()> {
     }
     got.sort_unstable();
     assert_eq!(got, (0..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+fn groups_and_names_are_told_apart(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, QUEUE)?;
+    let mut first = subscriber(node, "t.eu.new group=t.a")?;
+    let mut second = subscriber(node, "eu.new group=t.a.t")?;
+    for name in ["t.eu.new", "eu.new"] {
+        assert_eq!(
+            text.ask(format!("pub {name} {name}"))?,
+            "position=0 channels=1"
+        );
+    }
+    assert_eq!(field(&pushed(&mut first)?, "data"), "t.eu.new");
+    assert_eq!(field(&pushed(&mut second)?, "data"), "eu.new");
+    // What stands for a wildcard in the name of a group's queue may be meant as such.
+    let _first = subscriber(node, "t.* group=t.plus")?;
+    let refused = Text::open(node, QUEUE)?.ask("sub t.+ group=t.plus")?;
+    assert!(refused.starts_with("ERR EEXIST"), "{refused}");
+    // Queues that have the names of the next subscriptions.
+    let list = text.ask("queues")?;
+    let last = list
+        .split(' ')
+        .filter_map(|queue| queue.strip_prefix("_sub.")?.split(':').next()?.parse().ok())
+        .max()
+        .unwrap_or(0u64);
+    for number in last..last + 50 {
+        text.ask(format!("create _sub.{number}"))?;
+    }
+    let mut third = subscriber(node, "t.third")?;
+    text.ask("pub t.third x")?;
+    assert_eq!(field(&pushed(&mut third)?, "data"), "x");
+    for number in last..last + 50 {
+        text.ask(format!("delete _sub.{number}"))?;
+    }
     Ok(())
 }
 
