@@ -15,7 +15,8 @@ pub const BENCH: Bench = Bench {
 };
 
 const NATS: &str = "NATS request";
-const NATS_PUBLISH: &str = "NATS publish";
+const NATS_PUBLISH: &str = "NATS, nobody takes";
+const NATS_DELIVER: &str = "NATS, one who takes";
 const XADD: &str = "Redis XADD";
 
 /// Messages in flight when publishing.
@@ -26,6 +27,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     start_nats(node)?;
     let nats = measure(node, "nats 127.0.0.1")?["nats"];
     let nats_publish = measure(node, "nats_publish 127.0.0.1")?["nats64"] / BATCH;
+    let nats_deliver = measure(node, "nats_deliver 127.0.0.1")?["nats_deliver64"] / BATCH;
     stop(node, "nats-server")?;
     start_redis(node, "--appendonly no")?;
     let redis = measure(node, "redis_publish 127.0.0.1")?["redis64"] / BATCH;
@@ -36,6 +38,7 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     reload(node, "queue", "loopback=1")?;
     let remote = measure(node, "request 1")?["request"];
     let remote_publish = measure(node, "publish 1")?["publish64"] / BATCH;
+    let deliver = measure(node, "publish_deliver 1")?["deliver64"] / BATCH;
     reload(node, "queue", "")?;
     Ok(vec![
         Row::new(
@@ -54,6 +57,13 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
         )
         .ratio_goal(0.5),
         Row::new("the same", unit, remote_publish, (XADD, redis)).ratio_goal(0.15),
+        Row::new(
+            "the same, with one who takes them",
+            unit,
+            deliver,
+            (NATS_DELIVER, nats_deliver),
+        )
+        .ratio_goal(0.5),
         Row::new(
             "publish on this node, 16 bytes, 64 at once",
             unit,

@@ -23,7 +23,9 @@ pub const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("publish", publish),
     ("publish_slow", publish_slow),
     ("publish_durable", publish_durable),
+    ("publish_deliver", publish_deliver),
     ("nats_publish", nats_publish),
+    ("nats_deliver", nats_deliver),
     ("redis_publish", redis_publish),
     ("redis_durable", redis_durable),
 ];
@@ -78,6 +80,18 @@ fn publish_to(name: &str, queue: &Queue, options: &str) -> Result<()> {
 fn publish(node: &str) -> Result<()> {
     let queue = Queue::new("bench.publish").on(node.parse()?);
     publish_to("publish64", &queue, "policy=drop-oldest messages=1000")
+}
+
+/// Publishing to a topic of this node, as the node of a number, with a subscriber that takes.
+fn publish_deliver(node: &str) -> Result<()> {
+    let topic = Queue::new("bench.deliver").on(node.parse()?);
+    let subscription = Subscription::open("bench.deliver", "messages=10000")?;
+    thread::spawn(move || while subscription.take(BATCH, None).is_ok() {});
+    let messages = [&[b'p'; 16][..]; BATCH];
+    measure("deliver64", || {
+        ensure!(topic.publish_all(&messages, How::default())? == BATCH);
+        Ok(())
+    })
 }
 
 fn publish_durable(_: &str) -> Result<()> {
@@ -152,11 +166,14 @@ fn redis_batch(address: &str) -> Result<impl FnMut() -> Result<()>> {
     })
 }
 
-/// 64 messages of 16 bytes to NATS, and a PING behind them whose answer says that all have arrived.
+/// 64 messages of 16 bytes to NATS, which throws them away, and a PING behind them whose answer says
+/// that all have arrived.
 fn nats_publish(address: &str) -> Result<()> {
-    let (mut client, mut replies) = nats_session(address)?;
-    let messages = "PUB subject 16\r\npppppppppppppppp\r\n".repeat(BATCH) + "PING\r\n";
-    // Somebody who takes them, as otherwise the server throws them away.
+    nats_publish_as("nats64", address)
+}
+
+/// The same, with somebody who takes them.
+fn nats_deliver(address: &str) -> Result<()> {
     let (mut service, mut taken) = nats_session(address)?;
     write!(service, "SUB subject 1\r\nPING\r\n")?;
     expect(&mut taken, "PONG")?;
@@ -164,7 +181,13 @@ fn nats_publish(address: &str) -> Result<()> {
         let mut line = String::new();
         while next_line(&mut taken, &mut line).is_ok() {}
     });
-    measure("nats64", || {
+    nats_publish_as("nats_deliver64", address)
+}
+
+fn nats_publish_as(name: &str, address: &str) -> Result<()> {
+    let (mut client, mut replies) = nats_session(address)?;
+    let messages = "PUB subject 16\r\npppppppppppppppp\r\n".repeat(BATCH) + "PING\r\n";
+    measure(name, || {
         client.write_all(messages.as_bytes())?;
         expect(&mut replies, "PONG")
     })
