@@ -192,15 +192,17 @@ impl Queues {
     ///
     /// Those of files, [`ENOMEM`]: then all goes on in the old one.
     pub(crate) fn rewrite(&self, log: &Log, writer: &mut Writer) -> Result {
+        // The table is not locked while the disk works. No durable queue comes or goes meanwhile, as the
+        // writer is locked, so there is room for them here.
+        let mut durable = KVVec::with_capacity(self.len(), GFP_KERNEL)?;
+        self.for_each(|channel| {
+            if channel.is_durable() {
+                let _ = durable.push_within_capacity(channel.clone());
+            }
+            true
+        });
         log.begin_next(writer, |put| {
-            let mut result = Ok(());
-            self.for_each(|channel| {
-                if channel.is_durable() {
-                    result = channel.write(put);
-                }
-                result.is_ok()
-            });
-            result
+            durable.iter().try_for_each(|channel| channel.write(put))
         })
     }
 }
