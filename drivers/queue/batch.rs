@@ -58,7 +58,7 @@ impl Batch {
     }
 
     /// Whether a message of so many bytes fits in.
-    pub(crate) fn has_room(&self, data_len: usize) -> bool {
+    fn has_room(&self, data_len: usize) -> bool {
         let used = self.items().len() + size_of::<Item>();
         data_len <= MAX_ITEMS.saturating_sub(used)
     }
@@ -101,12 +101,12 @@ impl Batch {
     ///
     /// [`EPROTO`] if it cannot have so many, or none.
     pub(crate) fn remove(&mut self, count: u32) -> Result<usize> {
+        if count == 0 {
+            return Err(EPROTO);
+        }
         let mut rest = self.items();
         for _ in 0..count {
             next_item(&mut rest).ok_or(EPROTO)?;
-        }
-        if count == 0 {
-            return Err(EPROTO);
         }
         let (name_len, left) = (self.name_len(), rest.len());
         let from = self.bytes.len() - left;

@@ -275,33 +275,31 @@ impl Call<'_> {
         let all = self.all()?;
         let mut published = 0;
         while published < all.end {
-            let mut batch = Batch::new(&self.name)?;
-            let sent = self
-                .fill(&mut batch, published..all.end)
-                .and_then(|filled| Ok((filled, self.service().send(node, batch, self.deadline)?)));
-            match sent {
-                Err(e) if published == 0 => return Err(e),
-                Err(_) => break,
-                Ok((filled, sent)) => {
-                    published += sent;
-                    if sent < filled {
-                        break;
-                    }
-                }
+            let (sent, refused) = match self.batch(published..all.end) {
+                // A number would say that those behind are not there: not if nobody knows.
+                Ok(batch) => self.service().send(node, batch, self.deadline)?,
+                Err(e) => (0, Some(e)),
+            };
+            published += sent;
+            match refused {
+                Some(e) if published == 0 => return Err(e),
+                Some(_) => break,
+                None => (),
             }
         }
         Ok(published)
     }
 
-    /// Puts as many of these messages into `batch` as have room. Returns how many, as
-    /// [`Self::each`] does.
-    fn fill(&self, batch: &mut Batch, messages: Range<usize>) -> Result<usize> {
+    /// As many of these messages as go in one request, one at least.
+    fn batch(&self, messages: Range<usize>) -> Result<Batch> {
+        let mut batch = Batch::new(&self.name)?;
         self.each(messages, |message| {
             let how = how(message)?;
             batch.put(how, message.len as usize, |bytes| {
                 append_data(message, bytes)
             })
-        })
+        })?;
+        Ok(batch)
     }
 
     fn open(&self) -> Result<usize> {

@@ -121,6 +121,7 @@ fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
 fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (subject, items) = named(request)?;
     let mut rest = items;
+    // What is torn publishes nothing.
     while !rest.is_empty() {
         next_item(&mut rest).ok_or(EINVAL)?;
     }

@@ -160,48 +160,57 @@ impl QueueService {
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
-        self.send(node, batch, deadline)?;
-        Ok(0)
+        match self.send(node, batch, deadline)? {
+            (_, Some(refused)) => Err(refused),
+            _ => Ok(0),
+        }
     }
 
     /// Publishes messages on another node, in order; waits for room if that is the queue's way.
-    /// Returns how many went well before the first that did not. Sleeps, killably.
+    /// Returns how many went well and, if these are not all, why the others did not. Sleeps,
+    /// killably.
     ///
     /// # Errors
     ///
-    /// As for [`Self::publish_on`], if not even the first one went well.
-    pub(crate) fn send(&self, node: NodeId, mut batch: Batch, deadline: Deadline) -> Result<usize> {
+    /// Those after which nobody knows which of them are there: [`ETIMEDOUT`], [`ECONNRESET`],
+    /// [`EIO`] if the other node's disk has failed, [`EPROTO`].
+    pub(crate) fn send(
+        &self,
+        node: NodeId,
+        mut batch: Batch,
+        deadline: Deadline,
+    ) -> Result<(usize, Option<Error>)> {
         let mut published = 0;
         while !batch.is_empty() {
             let mut answer = [0; size_of::<PublishReply>()];
             let (head, data) = batch.request();
+            let mut full = false;
             let sent = until_ready(deadline, || {
-                self.call(
+                let sent = self.call(
                     node,
                     op::PUBLISH,
                     head.as_bytes(),
                     data,
                     &mut answer,
                     deadline,
-                )
+                );
+                full = matches!(sent, Err(EAGAIN));
+                sent
             });
-            let reply = sent.and_then(|_| {
-                let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
-                Ok((batch.remove(reply.published.get())?, reply.errno.get()))
-            });
-            match reply {
-                Err(e) if published == 0 => return Err(e),
-                Err(_) => break,
-                Ok((count, errno)) => {
-                    published += count;
-                    // The next one may wait for room.
-                    if !matches!(errno, 0 | WAITS) {
-                        break;
-                    }
-                }
+            match sent {
+                Err(e @ (ETIMEDOUT | ECONNRESET | EIO)) if !full => return Err(e),
+                Err(e) => return Ok((published, Some(e))),
+                Ok(_) => (),
+            }
+            let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
+            published += batch.remove(reply.published.get())?;
+            match reply.errno.get() {
+                // The next one may wait for room.
+                0 | WAITS => (),
+                errno => return Ok((published, Some(from_wire(errno)))),
             }
         }
-        Ok(published)
+        Ok((published, None))
     }
 
     /// Publishes a request and waits for its reply. Sleeps, killably.

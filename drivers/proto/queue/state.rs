@@ -13,8 +13,9 @@
 //! ```
 //!
 //! Messages that are ready go out by priority: those that have come back first, in the order of
-//! their numbers, then the others in the order in which they became ready. Times are milliseconds of a clock that never goes
-//! back. Nothing here is done by itself: who uses a queue calls [`Queue::tick`].
+//! their numbers, then the others in the order in which they became ready. Times are milliseconds
+//! of a clock that never goes back. Nothing here is done by itself: who uses a queue calls
+//! [`Queue::tick`].
 
 use super::{
     heap,

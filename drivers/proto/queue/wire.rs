@@ -12,7 +12,8 @@
 //! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
 //!
 //! What is pulled is the puller's node's until it is acknowledged, or until its time is over. The
-//! reply of a Pull is deferred while there is no message and it may wait. Ask publishes a request; its reply is deferred until somebody there has replied.
+//! reply of a Pull is deferred while there is no message and it may wait. Ask publishes a request;
+//! its reply is deferred until somebody there has replied.
 
 use crate::queue::MAX_MESSAGE;
 use zerocopy::{

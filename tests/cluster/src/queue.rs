@@ -13,6 +13,7 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("queue_is_used_from_every_node", everywhere),
     ("queue_lines_are_messages", lines),
+    ("queue_lines_of_unknown_fate_are_an_error", unknown_fate),
     ("queue_service_answers_other_nodes", service),
     ("queue_gives_again_what_a_restarted_node_had", restarted),
     ("queue_takes_once_on_a_bad_network", bad_network),
@@ -103,6 +104,38 @@ fn lines(cluster: &Cluster) -> Result<()> {
             &format!("rm /run/taken; virgo queue delete --node {to} t.lines"),
         )?;
     }
+    Ok(())
+}
+
+/// The time is over while some are on their way: a number would have them sent again.
+fn unknown_fate(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "virgo queue create t.slow")?;
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem rate 8mbit",
+    )?;
+    let failed = fails(
+        &node1,
+        "line=$(head -c 6000 /dev/zero | tr '\\0' x)
+         for i in $(seq 1024); do echo $i$line; done |
+             virgo queue pub --node 2 --timeout 3s --lines t.slow",
+    );
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    let there = sh(
+        &node2,
+        "virgo queue take --count 1024 t.slow | tr -d x >/run/there
+         n=$(wc -l </run/there)
+         seq $n | cmp - /run/there && echo $n
+         rm /run/there; virgo queue delete t.slow",
+    )?;
+    let (said, _) = failed?;
+    ensure!(
+        said.contains("published 0 or more of 1024: cannot publish") && said.contains("ETIMEDOUT"),
+        "{said}"
+    );
+    let there: u32 = there.trim().parse()?;
+    ensure!((1..1024).contains(&there), "{there} are there");
     Ok(())
 }
 

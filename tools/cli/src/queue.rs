@@ -6,6 +6,7 @@ use crate::{
     output::{Output, bytes, json_bytes, table},
 };
 use anyhow::Result;
+use libc::{ECONNRESET, EIO, ETIMEDOUT};
 use serde_json::{Map, Value, json};
 use std::{
     ffi::{OsStr, OsString},
@@ -109,10 +110,13 @@ fn publish(
     while !rest.is_empty() {
         let some = &rest[..rest.len().min(virgo::abi::MAX_MESSAGES)];
         let accepted = to.publish_all(some, how).map_err(|error| {
+            let unknown = [ETIMEDOUT, ECONNRESET, EIO].contains(&error.errno());
             let error = anyhow::Error::from(error);
-            match messages.len() - rest.len() {
-                0 => error,
-                count => error.context(format!("published {count} of {}", messages.len())),
+            let (count, all) = (messages.len() - rest.len(), messages.len());
+            match (all, count, unknown) {
+                (1, ..) | (_, 0, false) => error,
+                (.., false) => error.context(format!("published {count} of {all}")),
+                (.., true) => error.context(format!("published {count} or more of {all}")),
             }
         })?;
         rest = &rest[accepted..];

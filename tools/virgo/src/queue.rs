@@ -135,11 +135,13 @@ impl Queue {
     }
 
     /// Publishes messages, up to [`abi::MAX_MESSAGES`], in order, and returns how many were
-    /// accepted.
+    /// accepted: those behind are not there.
     ///
     /// # Errors
     ///
-    /// As for [`Self::publish`], if not even the first one was accepted.
+    /// As for [`Self::publish`], if not even the first one was accepted. `ETIMEDOUT` or
+    /// `ECONNRESET` from another node, and `EIO`, if nobody knows how many, from the first on,
+    /// are there.
     pub fn publish_all(&self, messages: &[&[u8]], how: How) -> Result<usize> {
         let mut call = self.call();
         for data in messages {
