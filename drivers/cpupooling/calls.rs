@@ -199,12 +199,7 @@ impl Array {
             return Err(EINVAL);
         }
         let at = UserPtr::from_addr(at as usize);
-        let count = count as usize;
-        let mut calls = KVVec::with_capacity(count, GFP_KERNEL)?;
-        let mut reader = UserSlice::new(at, count * size_of::<user::Call>()).reader();
-        for _ in 0..count {
-            calls.push(reader.read()?, GFP_KERNEL)?;
-        }
+        let calls = user::read_array(at, count as usize)?;
         Ok(Array { at, calls })
     }
 

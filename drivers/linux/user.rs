@@ -24,9 +24,13 @@ pub use crate::helpers::{
     virgo_unlink_args as UnlinkArgs,
     virgo_wait_args as WaitArgs, //
 };
-use core::mem::{
-    offset_of,
-    size_of, //
+use core::{
+    mem::{
+        offset_of,
+        size_of,
+        size_of_val, //
+    },
+    slice, //
 };
 use kernel::{
     bindings,
@@ -138,6 +142,25 @@ pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
         }
     }
     UserSlice::new(args, size_of::<T>()).reader().read::<T>()
+}
+
+/// Reads `count` values that lie one behind the other. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`], [`ENOMEM`].
+pub fn read_array<T: FromBytes>(at: UserPtr, count: usize) -> Result<KVVec<T>> {
+    let mut values = KVVec::<T>::with_capacity(count, GFP_KERNEL)?;
+    let room = values.spare_capacity_mut().get_mut(..count).ok_or(ENOMEM)?;
+    let len = size_of_val(room);
+    // SAFETY: This is the memory of `room`, borrowed as long; bytes that may be uninitialised need
+    // no alignment.
+    let bytes = unsafe { slice::from_raw_parts_mut(room.as_mut_ptr().cast(), len) };
+    UserSlice::new(at, len).reader().read_raw(bytes)?;
+    // SAFETY: There is room for `count` values; all their bytes were just written, and any bytes are
+    // a value, by `T: FromBytes`.
+    unsafe { values.inc_len(count) };
+    Ok(values)
 }
 
 /// Tells the caller of `virgo_malloc2` the id. May sleep.

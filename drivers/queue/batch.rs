@@ -27,16 +27,20 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// None yet for the queue `name`.
+    /// None yet for the queue `name`; with memory for messages of these lengths, as far as they fit
+    /// in.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] for a name that is too long, [`ENOMEM`].
-    pub(crate) fn new(name: &[u8]) -> Result<Self> {
+    pub(crate) fn new(name: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self> {
         if name.len() > MAX_NAME {
             return Err(EINVAL);
         }
-        let mut bytes = KVVec::new();
+        let items = lengths.fold(0usize, |all, len| {
+            all.saturating_add(size_of::<Item>()).saturating_add(len)
+        });
+        let mut bytes = KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL)?;
         bytes.put_bytes(name, GFP_KERNEL)?;
         let head = Named {
             name_len: (name.len() as u16).into(),

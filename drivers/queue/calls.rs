@@ -11,9 +11,11 @@ use crate::{
     commands::Wish,
     handle::Handle,
     message::{
+        self,
         Parts,
         ReplyTo, //
     },
+    publish::Published,
     remote::{
         take_here,
         Got, //
@@ -113,6 +115,12 @@ fn read_bytes(at: u64, len: usize, most: usize) -> Result<KVVec<u8>> {
     Ok(bytes)
 }
 
+/// Reads as many bytes of the program as there is room for.
+fn read_slice(at: u64, to: &mut [u8]) -> Result {
+    let at = UserPtr::from_addr(at as usize);
+    UserSlice::new(at, to.len()).reader().read_slice(to)
+}
+
 /// Appends bytes of the program.
 fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
     if len > most {
@@ -121,6 +129,27 @@ fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
     UserSlice::new(UserPtr::from_addr(at as usize), len)
         .reader()
         .read_all(bytes, GFP_KERNEL)
+}
+
+fn check(message: &Message) -> Result<&Message> {
+    match message.flags {
+        0 => Ok(message),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Does something with each of these messages. Returns with how many it went well before the first
+/// with which it did not; the error if that was the first of all.
+fn each(messages: &[Message], mut act: impl FnMut(&Message) -> Result) -> Result<usize> {
+    let mut done = 0;
+    for message in messages {
+        match (check(message).and_then(&mut act), done) {
+            (Err(e), 0) => return Err(e),
+            (Err(_), _) => break,
+            _ => done += 1,
+        }
+    }
+    Ok(done)
 }
 
 fn how(message: &Message) -> Result<How> {
@@ -172,8 +201,8 @@ impl Call<'_> {
                 Some(node) => self.publish_on(node),
             },
             queue_op::TAKE => self.take(),
-            queue_op::ACK => self.each(self.all()?, |message| self.done(message.id, None)),
-            queue_op::NACK => self.each(self.all()?, |message| {
+            queue_op::ACK => each(&self.messages()?, |message| self.done(message.id, None)),
+            queue_op::NACK => each(&self.messages()?, |message| {
                 self.done(message.id, Some(message.delay_ms))
             }),
             _ => Err(EINVAL),
@@ -202,11 +231,9 @@ impl Call<'_> {
 
     fn message(&self, index: usize) -> Result<Message> {
         let at = self.message_at(index);
-        let message: Message = UserSlice::new(at, size_of::<Message>()).reader().read()?;
-        match message.flags {
-            0 => Ok(message),
-            _ => Err(EINVAL),
-        }
+        let message = UserSlice::new(at, size_of::<Message>()).reader().read()?;
+        check(&message)?;
+        Ok(message)
     }
 
     fn count(&self) -> Result<usize> {
@@ -216,27 +243,8 @@ impl Call<'_> {
         }
     }
 
-    fn all(&self) -> Result<Range<usize>> {
-        Ok(0..self.count()?)
-    }
-
-    /// Does something with each of these messages. Returns with how many it went well before the
-    /// first with which it did not; the error if that was the first of all.
-    fn each(
-        &self,
-        messages: Range<usize>,
-        mut act: impl FnMut(&Message) -> Result,
-    ) -> Result<usize> {
-        let mut done = 0;
-        for index in messages {
-            let acted = self.message(index).and_then(|message| act(&message));
-            match (acted, done) {
-                (Err(e), 0) => return Err(e),
-                (Err(_), _) => break,
-                _ => done += 1,
-            }
-        }
-        Ok(done)
+    fn messages(&self) -> Result<KVVec<Message>> {
+        user::read_array(self.message_at(0), self.count()?)
     }
 
     fn parts<'a>(&'a self, data: &'a [u8], from: Ipv4Addr) -> Parts<'a> {
@@ -250,37 +258,38 @@ impl Call<'_> {
 
     fn publish_here(&self) -> Result<usize> {
         let queues = &self.service().queues;
-        let from = self.service().own_address();
-        let mut data = KVVec::new();
-        let messages = self.all()?.map(|index| {
-            let message = self.message(index)?;
-            let how = how(&message)?;
-            data.clear();
-            append_data(&message, &mut data)?;
-            Ok((queues.make(&self.parts(&data, from))?, how))
+        let parts = self.parts(&[], self.service().own_address());
+        let all = self.messages()?;
+        let messages = all.iter().map(|from| {
+            let how = how(check(from)?)?;
+            let message =
+                message::Message::read(&queues.budget, &parts, from.len as usize, |to| {
+                    read_slice(from.data, to)
+                })?;
+            Ok((message, how))
         });
-        let (mut count, mut place) = (0, 0);
-        let result = queues.publish_all(&self.name, messages, Some(self.deadline), |published| {
-            count += 1;
-            place = place.max(published.place);
-        });
-        match result {
-            Err(e) if count == 0 => return Err(e),
-            _ => queues.commit(place)?,
+        let mut published = Published::default();
+        let deadline = Some(self.deadline);
+        match queues.publish_all(&self.name, messages, deadline, &mut published) {
+            Err(e) if published.count == 0 => Err(e),
+            _ => {
+                queues.commit(published.place)?;
+                Ok(published.count as usize)
+            }
         }
-        Ok(count)
     }
 
     fn publish_on(&self, node: NodeId) -> Result<usize> {
-        let all = self.all()?;
-        let mut published = 0;
-        while published < all.end {
-            let (sent, refused) = match self.batch(published..all.end) {
+        let all = self.messages()?;
+        let (mut rest, mut published) = (all.as_slice(), 0);
+        while !rest.is_empty() {
+            let (sent, refused) = match self.batch(rest) {
                 // A number would say that those behind are not there: not if nobody knows.
                 Ok(batch) => self.service().send(node, batch, self.deadline)?,
                 Err(e) => (0, Some(e)),
             };
             published += sent;
+            rest = rest.get(sent..).unwrap_or_default();
             match refused {
                 Some(e) if published == 0 => return Err(e),
                 Some(_) => break,
@@ -291,11 +300,11 @@ impl Call<'_> {
     }
 
     /// As many of these messages as go in one request, one at least.
-    fn batch(&self, messages: Range<usize>) -> Result<Batch> {
-        let mut batch = Batch::new(&self.name)?;
-        self.each(messages, |message| {
-            let how = how(message)?;
-            batch.put(how, message.len as usize, |bytes| {
+    fn batch(&self, messages: &[Message]) -> Result<Batch> {
+        let lengths = messages.iter().map(|message| message.len as usize);
+        let mut batch = Batch::new(&self.name, lengths)?;
+        each(messages, |message| {
+            batch.put(how(message)?, message.len as usize, |bytes| {
                 append_data(message, bytes)
             })
         })?;

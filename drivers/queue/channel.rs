@@ -16,10 +16,14 @@ use crate::{
     },
     message::Message, //
 };
+use core::slice;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SpinLockIrq, //
     }, //
@@ -119,6 +123,30 @@ impl How {
     };
 }
 
+/// A message that is made, and how it goes into channels.
+pub(crate) type Outgoing = (Arc<Message>, How);
+
+/// Does something with each message, up to the first for which that fails. Each is told the number
+/// that it gets. Returns with how many it went well.
+fn each(
+    messages: &[Outgoing],
+    mut put: impl FnMut(&Arc<Message>, How) -> Result<u64>,
+) -> (usize, Result) {
+    let mut count = 0;
+    let result = messages.iter().try_for_each(|(message, how)| {
+        let seq = put(message, *how)?;
+        message.position.store(seq, Relaxed);
+        count += 1;
+        Ok(())
+    });
+    (count, result)
+}
+
+/// When a message that is delayed is ready.
+fn due(now: u64, how: How) -> Option<u64> {
+    (how.delay_ms > 0).then(|| now + u64::from(how.delay_ms))
+}
+
 /// Numbers of a channel, at one moment.
 pub(crate) struct Figures {
     pub(crate) counts: Counts,
@@ -177,54 +205,42 @@ impl Channel {
     /// [`EAGAIN`] if there is no room and the sender may wait for some; [`ENOBUFS`] if it is refused;
     /// [`ENOENT`] if the channel is deleted; [`ENOMEM`].
     pub(crate) fn push(task: &Task<Self>, message: &Arc<Message>, how: How) -> Result<u64> {
-        let (now, bytes) = (now_ms(), message.bytes());
+        let now = now_ms();
         let mut state = task.state.lock();
-        if state.over {
-            return Err(ENOENT);
-        }
-        loop {
-            match state.queue.room(bytes) {
-                Room::Yes => break,
-                // Some hundred at most, as many as a message can be larger than others.
-                Room::Dropped(old) | Room::Forgotten(old) => drop(old),
-                Room::Later => return Err(EAGAIN),
-                Room::No => return Err(ENOBUFS),
-            }
-        }
-        let push = Push {
-            item: message.clone(),
-            bytes,
-            priority: how.priority,
-            delay_ms: how.delay_ms.into(),
-        };
-        // The caller has the message, so this is not its end.
-        let seq = state.queue.push(now, push).map_err(|_| ENOMEM)?;
-        if how.delay_ms == 0 {
-            state.tell_waiters();
-        }
-        task.set_clock(state, now + u64::from(how.delay_ms), how.delay_ms > 0);
-        task.ready.wake_all();
+        let seq = state.push(now, message, how)?;
+        task.pushed(state, due(now, how));
         Ok(seq)
     }
 
-    /// Puts a message in, and waits for room until `deadline` if that is this channel's way. Sleeps.
+    /// Puts messages in that were published to this channel's name, in order, up to the first for
+    /// which that fails, as [`Self::push`] does. Returns how many went in. Any context.
+    pub(crate) fn push_all(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+        let now = now_ms();
+        let mut first = None;
+        let mut state = task.state.lock();
+        let pushed = each(messages, |message, how| {
+            let seq = state.push(now, message, how)?;
+            first = [first, due(now, how)].into_iter().flatten().min();
+            Ok(seq)
+        });
+        task.pushed(state, first);
+        pushed
+    }
+
+    /// Puts a message in that was published to this channel's name, and waits for room until
+    /// `deadline`. Sleeps.
     ///
     /// # Errors
     ///
     /// As for [`Self::push`], but [`ETIMEDOUT`] at the deadline; [`EINTR`] if the task is being
     /// killed.
-    pub(crate) fn push_wait(
-        task: &Task<Self>,
-        message: &Arc<Message>,
-        how: How,
-        deadline: Deadline,
-    ) -> Result<u64> {
-        let pushed = task
-            .room
-            .wait(deadline, || match Self::push(task, message, how) {
-                Err(EAGAIN) => None,
-                result => Some(result),
-            })?;
+    pub(crate) fn push_wait(task: &Task<Self>, message: &Outgoing, deadline: Deadline) -> Result {
+        let pushed = task.room.wait(deadline, || {
+            match Self::push_all(task, slice::from_ref(message)) {
+                (_, Err(EAGAIN)) => None,
+                (_, result) => Some(result),
+            }
+        })?;
         pushed.unwrap_or_else(|| {
             task.state.lock().queue.count_refused();
             Err(ETIMEDOUT)
@@ -282,7 +298,7 @@ impl Channel {
             (false, Some(_)) => state.queue.tick(now),
             _ => due,
         };
-        task.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        task.set_clock(state, due);
         if let (true, Some(taken)) = (acked, &taken) {
             task.done(taken.seq);
             task.left();
@@ -364,17 +380,19 @@ impl Channel {
         state.waiters.retain(|known| !known.is(waker));
     }
 
-    /// Keeps a message for replay without handing it out: what a topic does. Returns its number.
+    /// Keeps messages that were published to this channel's name for replay, without handing them
+    /// out, up to the first for which that fails: what a topic does. Returns how many.
     ///
     /// # Errors
     ///
     /// [`ENOBUFS`] if it is larger than all that may be kept; [`ENOENT`], [`ENOMEM`].
-    pub(crate) fn record(task: &Task<Self>, message: &Arc<Message>) -> Result<u64> {
-        let seq = Self::push(task, message, How::PLAIN)?;
-        let taken = task.state.lock().queue.take_acked();
-        drop(taken);
+    pub(crate) fn record(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        let recorded = each(messages, |message, _| state.record(now, message));
+        drop(state);
         task.left();
-        Ok(seq)
+        recorded
     }
 
     /// Has messages that were kept, from number `from` on, handed out once more. Returns how many.
@@ -468,8 +486,8 @@ impl Channel {
         }
     }
 
-    /// Puts a message in and writes it to the log. Returns its number, and the place of the log
-    /// that has to be committed before anybody is told. May sleep.
+    /// Puts a message in and writes it to the log. Returns the place of the log that has to be
+    /// committed before anybody is told. May sleep.
     ///
     /// # Errors
     ///
@@ -479,7 +497,7 @@ impl Channel {
         writer: &mut Writer,
         message: &Arc<Message>,
         how: How,
-    ) -> Result<(u64, u64)> {
+    ) -> Result<u64> {
         let durable = task.log.as_ref().ok_or(EINVAL)?;
         // Nobody else puts anything in while we may write, so the room and the number stay.
         let seq = task.reserve(message)?;
@@ -495,8 +513,11 @@ impl Channel {
             ..Record::new(RecordKind::Publish)
         };
         let place = durable.log.append(writer, &record)?;
+        if message.subject() == task.name.as_slice() {
+            message.position.store(seq, Relaxed);
+        }
         match Self::push(task, message, how) {
-            Ok(seq) => Ok((seq, place)),
+            Ok(_) => Ok(place),
             Err(e) => {
                 // Deleted meanwhile. Not under our lock, which `done` takes.
                 let undo = Record {
@@ -555,7 +576,7 @@ impl Channel {
         let mut state = task.state.lock();
         let restored = state.queue.restore(now, seq, push);
         let due = state.queue.tick(now);
-        task.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        task.set_clock(state, due);
         restored.map_err(|_| ENOMEM)
     }
 
@@ -634,20 +655,30 @@ impl Channel {
 
 /// What a channel's task is needed for.
 trait Clock {
-    fn set_clock(&self, state: Guard<'_>, due: u64, wanted: bool);
+    fn set_clock(&self, state: Guard<'_>, due: Option<u64>);
+    fn pushed(&self, state: Guard<'_>, due: Option<u64>);
     fn came_back(&self, state: Guard<'_>, now: u64);
 }
 
 impl Clock for Task<Channel> {
-    /// Sees to it that the task runs at `due`, if that is `wanted`.
-    fn set_clock(&self, mut state: Guard<'_>, due: u64, wanted: bool) {
-        if !wanted || due >= state.clock {
+    /// Sees to it that the task runs at `due`.
+    fn set_clock(&self, mut state: Guard<'_>, due: Option<u64>) {
+        let Some(due) = due.filter(|&due| due < state.clock) else {
             return;
-        }
+        };
         state.clock = due;
         let wait = due.saturating_sub(now_ms());
         // Under the lock, so that the last one to set it is the one that is earliest.
         self.reschedule_after_ms(u32::try_from(wait).unwrap_or(u32::MAX / 2));
+    }
+
+    /// Messages have come, the first of those that are delayed for `due`.
+    fn pushed(&self, mut state: Guard<'_>, due: Option<u64>) {
+        if state.queue.has_next() {
+            state.tell_waiters();
+        }
+        self.set_clock(state, due);
+        self.ready.wake_all();
     }
 
     /// Messages have come back.
@@ -657,7 +688,7 @@ impl Clock for Task<Channel> {
         if state.queue.has_next() {
             state.tell_waiters();
         }
-        self.set_clock(state, due.unwrap_or(u64::MAX), due.is_some());
+        self.set_clock(state, due);
         self.ready.wake_all();
         if dead {
             self.undertaker.wake();
@@ -666,6 +697,42 @@ impl Clock for Task<Channel> {
 }
 
 impl State {
+    /// See [`Channel::push`].
+    fn push(&mut self, now: u64, message: &Arc<Message>, how: How) -> Result<u64> {
+        if self.over {
+            return Err(ENOENT);
+        }
+        let bytes = message.bytes();
+        loop {
+            match self.queue.room(bytes) {
+                Room::Yes => break,
+                // Some hundred at most, as many as a message can be larger than others.
+                Room::Dropped(old) | Room::Forgotten(old) => drop(old),
+                Room::Later => return Err(EAGAIN),
+                Room::No => return Err(ENOBUFS),
+            }
+        }
+        let push = Push {
+            item: message.clone(),
+            bytes,
+            priority: how.priority,
+            delay_ms: how.delay_ms.into(),
+        };
+        // The caller has the message, so this is not its end.
+        self.queue.push(now, push).map_err(|_| ENOMEM)
+    }
+
+    /// See [`Channel::record`].
+    fn record(&mut self, now: u64, message: &Arc<Message>) -> Result<u64> {
+        if self.queue.limits().keep == 0 && !self.over {
+            return Ok(self.queue.pass());
+        }
+        let seq = self.push(now, message, How::PLAIN)?;
+        // The caller has it, too.
+        drop(self.queue.take_acked());
+        Ok(seq)
+    }
+
     fn tell_waiters(&mut self) {
         while let Some(waker) = self.waiters.pop() {
             waker.wake();

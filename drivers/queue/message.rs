@@ -11,7 +11,8 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        UniqueArc, //
     }, //
 };
 use linux::bytes::Fill;
@@ -84,6 +85,13 @@ pub(crate) struct Parts<'a> {
     pub(crate) from: Ipv4Addr,
 }
 
+fn copy_of(data: &[u8]) -> impl FnOnce(&mut [u8]) -> Result + '_ {
+    |to| {
+        to.copy_from_slice(data);
+        Ok(())
+    }
+}
+
 impl Message {
     /// Takes memory by `flags`.
     ///
@@ -91,7 +99,22 @@ impl Message {
     ///
     /// [`EMSGSIZE`] beyond [`MAX_MESSAGE`], [`ENOMEM`].
     pub(crate) fn new(budget: &Arc<Budget>, parts: &Parts<'_>, flags: Flags) -> Result<Arc<Self>> {
-        Self::build(budget, parts, flags, Budget::take)
+        let (len, read) = (parts.data.len(), copy_of(parts.data));
+        Self::build(budget, parts, len, flags, Budget::take, read)
+    }
+
+    /// A message of `len` bytes, which `read` writes, instead of the data of `parts`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`]; those of `read`.
+    pub(crate) fn read(
+        budget: &Arc<Budget>,
+        parts: &Parts<'_>,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> Result,
+    ) -> Result<Arc<Self>> {
+        Self::build(budget, parts, len, GFP_KERNEL, Budget::take, read)
     }
 
     /// A message from the log. It counts, but is not refused: what was kept is not to be lost because
@@ -101,50 +124,53 @@ impl Message {
     ///
     /// As for [`Self::new`].
     pub(crate) fn restored(budget: &Arc<Budget>, parts: &Parts<'_>) -> Result<Arc<Self>> {
-        Self::build(budget, parts, GFP_KERNEL, |budget, bytes| {
+        let count = |budget: &Budget, bytes| {
             budget.used.fetch_add(bytes, Relaxed);
             Ok(())
-        })
+        };
+        let (len, read) = (parts.data.len(), copy_of(parts.data));
+        Self::build(budget, parts, len, GFP_KERNEL, count, read)
     }
 
     fn build(
         budget: &Arc<Budget>,
         parts: &Parts<'_>,
+        data_len: usize,
         flags: Flags,
         take: fn(&Budget, u64) -> Result,
+        read: impl FnOnce(&mut [u8]) -> Result,
     ) -> Result<Arc<Self>> {
-        if parts.data.len() > MAX_MESSAGE {
+        if data_len > MAX_MESSAGE {
             return Err(EMSGSIZE);
         }
-        let len = parts.subject.len() + parts.data.len();
-        let mut short = [0; SHORT];
-        let text = match short.split_at_mut_checked(parts.subject.len()) {
-            Some((subject, rest)) if parts.data.len() <= rest.len() => {
-                subject.copy_from_slice(parts.subject);
-                let data = rest.get_mut(..parts.data.len()).unwrap_or_default();
-                data.copy_from_slice(parts.data);
-                Text::Short(short)
-            }
-            _ => {
-                let mut long = KVec::with_capacity(len, flags)?;
-                long.put_bytes(parts.subject, flags)?;
-                long.put_bytes(parts.data, flags)?;
-                Text::Long(long)
-            }
-        };
+        let len = parts.subject.len() + data_len;
+        let place = UniqueArc::new_uninit(flags)?;
         take(budget, Self::counted(len))?;
-        let message = Message {
-            text,
+        let mut message = place.write(Message {
+            text: Text::Short([0; SHORT]),
             // At most MAX_NAME and MAX_MESSAGE.
             subject_len: parts.subject.len() as u32,
-            data_len: parts.data.len() as u32,
+            data_len: data_len as u32,
             reply: parts.reply,
             from: parts.from,
             position: Atomic::new(0),
             budget: budget.clone(),
+        });
+        if len > SHORT {
+            let mut long = KVec::new();
+            long.put_zeros(len, flags)?;
+            message.text = Text::Long(long);
+        }
+        let text = match &mut message.text {
+            Text::Short(short) => short.as_mut_slice(),
+            Text::Long(long) => long.as_mut_slice(),
         };
-        // Dropped without memory, which gives back what it was counted for.
-        Ok(Arc::new(message, flags)?)
+        let to = text.get_mut(..len).ok_or(EINVAL)?;
+        let (subject, data) = to.split_at_mut_checked(parts.subject.len()).ok_or(EINVAL)?;
+        subject.copy_from_slice(parts.subject);
+        // Without its data it is dropped, which gives back what it was counted for.
+        read(data)?;
+        Ok(message.into())
     }
 
     fn counted(len: usize) -> u64 {

@@ -7,7 +7,11 @@ use crate::{
         Channel,
         How, //
     },
-    message::Parts,
+    message::{
+        Message,
+        Parts, //
+    },
+    publish::Published,
     pulls::{
         Pull,
         Pulls, //
@@ -127,6 +131,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     }
     rest = items;
     let from = address(this, peer.node);
+    let queues = &this.queues;
     let messages = iter::from_fn(|| {
         let (item, data) = next_item(&mut rest)?;
         let parts = Parts {
@@ -139,20 +144,18 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
             priority: item.priority,
             delay_ms: item.delay_ms.get(),
         };
-        Some(this.queues.make(&parts).map(|message| (message, how)))
+        let message = Message::new(&queues.budget, &parts, GFP_KERNEL);
+        Some(message.map(|message| (message, how)))
     });
-    let (mut published, mut place) = (0u32, 0);
+    let mut published = Published::default();
     // Nothing may wait here: who asks tries again.
-    let result = this.queues.publish_all(subject, messages, None, |message| {
-        published += 1;
-        place = place.max(message.place);
-    });
+    let result = queues.publish_all(subject, messages, None, &mut published);
     match result {
-        Err(e) if published == 0 => return Err(e),
-        _ => this.queues.commit(place)?,
+        Err(e) if published.count == 0 => return Err(e),
+        _ => queues.commit(published.place)?,
     }
     let answer = PublishReply {
-        published: published.into(),
+        published: published.count.into(),
         errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
     };
     reply.put(answer.as_bytes())

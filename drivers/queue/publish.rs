@@ -6,7 +6,8 @@
 use crate::{
     channel::{
         Channel,
-        How, //
+        How,
+        Outgoing, //
     },
     log::{
         Log,
@@ -22,7 +23,6 @@ use crate::{
         Table, //
     }, //
 };
-use core::iter;
 use kernel::{
     prelude::*,
     sync::{
@@ -39,9 +39,12 @@ use virgo_proto::queue::{
     subject, //
 };
 
-/// What has become of a published message.
+/// What has become of messages that were published; position, channels and lost are those of one
+/// that went with the last.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Published {
+    /// How many went well.
+    pub(crate) count: u32,
     /// Its number in the queue or topic of that name; 0 if there is none.
     pub(crate) position: u64,
     /// Channels that it went to.
@@ -58,77 +61,68 @@ const AT_ONCE: usize = 8;
 /// Bytes after which no more are made before these are published: they may wait, and count as long.
 const FEW: u32 = 4096;
 
-/// A message that is made, and how it is published.
-pub(crate) type Outgoing = (Arc<Message>, How);
-
 impl Queues {
-    /// Makes a message to be published. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Message::new`].
-    pub(crate) fn make(&self, parts: &Parts<'_>) -> Result<Arc<Message>> {
-        Message::new(&self.budget, parts, GFP_KERNEL)
-    }
-
     /// Publishes a message. Waits until `deadline` for room in the queue of that name, if there is
     /// one and that is its way. May sleep.
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if it went nowhere; those of [`Channel::push_wait`] for the queue of that name,
-    /// and then nobody else has it.
+    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`ENOENT`] if it went nowhere;
+    /// those of [`Channel::push_wait`] for the queue of that name, and then nobody else has it.
     pub(crate) fn publish(
         &self,
         parts: &Parts<'_>,
         how: How,
         deadline: Option<Deadline>,
     ) -> Result<Published> {
-        let message = self.make(parts)?;
+        let message = Message::new(&self.budget, parts, GFP_KERNEL)?;
         let mut published = Published::default();
-        let one = iter::once(Ok((message, how)));
-        self.publish_all(parts.subject, one, deadline, |done| published = done)?;
+        let one = [(message, how)];
+        self.publish_some(parts.subject, &one, deadline, &mut published)?;
         Ok(published)
     }
 
-    /// The same with messages of one name, in order, up to the first that does not go well. Tells
-    /// `done` of each. `messages` may sleep.
+    /// The same with messages of one name, in order, up to the first that does not go well. Says in
+    /// `published` what did. `messages` may sleep.
     ///
     /// # Errors
     ///
-    /// As for [`Self::publish`]; those of `messages`; [`EINVAL`] for what is no name.
+    /// As for [`Self::publish`]; those of `messages`.
     pub(crate) fn publish_all(
         &self,
         name: &[u8],
         mut messages: impl Iterator<Item = Result<Outgoing>>,
         deadline: Option<Deadline>,
-        mut done: impl FnMut(Published),
+        published: &mut Published,
     ) -> Result {
+        let mut some = KVec::with_capacity(AT_ONCE, GFP_KERNEL)?;
         loop {
             // Made without the lock: that takes time, or waits for a page of a program's memory.
-            let mut some = [const { None }; AT_ONCE];
-            let (mut bytes, mut failed) = (0, Ok(()));
-            for place in &mut some {
+            let mut bytes = 0;
+            let ended = loop {
                 match messages.next() {
+                    None => break Some(Ok(())),
+                    Some(Err(e)) => break Some(Err(e)),
                     Some(Ok(outgoing)) => {
                         bytes += outgoing.0.bytes();
-                        *place = Some(outgoing);
+                        some.push(outgoing, GFP_KERNEL)?;
                     }
-                    Some(Err(e)) => failed = Err(e),
-                    None => (),
                 }
-                if place.is_none() || bytes >= FEW {
-                    break;
+                if some.len() == AT_ONCE || bytes >= FEW {
+                    break None;
                 }
+            };
+            let mut rest = some.as_slice();
+            while !rest.is_empty() {
+                let before = published.count;
+                self.publish_some(name, rest, deadline, published)?;
+                let gone = published.count - before;
+                rest = rest.get(gone as usize..).unwrap_or_default();
             }
-            let mut some = some.iter_mut().map_while(Option::take).peekable();
-            if some.peek().is_none() {
-                return failed;
+            if let Some(ended) = ended {
+                return ended;
             }
-            while some.peek().is_some() {
-                self.publish_some(name, &mut some, deadline, &mut done)?;
-            }
-            failed?;
+            some.clear();
         }
     }
 
@@ -136,22 +130,25 @@ impl Queues {
     fn publish_some(
         &self,
         name: &[u8],
-        messages: impl Iterator<Item = Outgoing>,
+        messages: &[Outgoing],
         deadline: Option<Deadline>,
-        mut done: impl FnMut(Published),
+        published: &mut Published,
     ) -> Result {
-        // Dropped after the lock is let go: it may be the last who knows a channel, whose task ends then.
+        // Dropped after the lock is let go: it may be the last who knows a channel, whose task ends
+        // then.
         let named;
         let mut table = self.table.read();
         named = table.find(name).cloned();
         if named.is_none() && !subject::is_name(name) {
             return Err(EINVAL);
         }
-        for (message, how) in messages {
-            let (held, published) =
-                self.publish_one(table, named.as_ref(), &message, how, deadline)?;
-            done(published);
-            match held {
+        // With others each goes to all before the next: the first that goes nowhere is the end.
+        let at_once = match table.bound_to(name).next() {
+            None => AT_ONCE,
+            Some(_) => 1,
+        };
+        for group in messages.chunks(at_once) {
+            match self.publish_group(table, named.as_ref(), group, deadline, published)? {
                 Some(held) => table = held,
                 None => break,
             }
@@ -159,91 +156,119 @@ impl Queues {
         Ok(())
     }
 
+    /// Publishes messages of which only the first may go to more than one channel; perhaps not all.
     /// Nothing may be locked while one waits, for room or for the disk. Returns the lock if it was
-    /// held all the time.
-    fn publish_one<'a>(
+    /// held all the time and there may be more.
+    fn publish_group<'a>(
         &'a self,
         mut table: ReadGuard<'a, Table>,
         named: Option<&Shared>,
-        message: &Arc<Message>,
-        how: How,
+        group: &[Outgoing],
         deadline: Option<Deadline>,
-    ) -> Result<(Option<ReadGuard<'a, Table>>, Published)> {
-        let name = message.subject();
-        let mut published = Published::default();
-        let mut held = true;
-        if let Some(named) = named {
-            let put = match named.kind {
-                Kind::Topic => Channel::record(named, message),
-                _ if named.is_durable() => Err(EAGAIN),
-                _ => Channel::push(named, message, how),
-            };
-            let position = match (put, deadline) {
-                (Err(EAGAIN), deadline) if named.is_durable() => {
-                    drop(table);
-                    let (position, place) = self.push_durable(named, message, how, deadline)?;
-                    published.place = place;
-                    (table, held) = (self.table.read(), false);
-                    position
-                }
-                (Err(EAGAIN), Some(deadline)) => {
-                    drop(table);
-                    let position = Channel::push_wait(named, message, how, deadline)?;
-                    (table, held) = (self.table.read(), false);
-                    position
-                }
-                (put, _) => put?,
-            };
-            message.position.store(position, Relaxed);
-            published.position = position;
-            published.channels = 1;
-        }
-        let mut durable: Option<KVec<Shared>> = None;
-        for bound in &table.bound {
-            if subject::matches(&bound.bound, name) && bound.name != *name {
-                if bound.is_durable() {
-                    let durable = durable.get_or_insert_default();
-                    durable.push(bound.clone(), GFP_KERNEL)?;
-                    continue;
-                }
-                match Channel::push(bound, message, how) {
-                    Ok(_) => published.channels += 1,
-                    Err(_) => published.lost += 1,
-                }
-            }
-        }
-        let held = match durable {
-            None => held.then_some(table),
-            Some(durable) => {
-                drop(table);
-                for bound in durable {
-                    match self.push_durable(&bound, message, how, None) {
-                        Ok((_, place)) => {
-                            published.place = published.place.max(place);
-                            published.channels += 1;
-                        }
-                        Err(_) => published.lost += 1,
-                    }
-                }
-                None
-            }
+        published: &mut Published,
+    ) -> Result<Option<ReadGuard<'a, Table>>> {
+        let Some(first) = group.first() else {
+            return Ok(Some(table));
         };
+        let (mut held, mut count) = (true, group.len());
+        if let Some(named) = named {
+            let put;
+            (count, put) = match named.kind {
+                Kind::Topic => Channel::record(named, group),
+                _ if named.is_durable() => (0, Err(EAGAIN)),
+                _ => Channel::push_all(named, group),
+            };
+            match put {
+                Ok(()) => (),
+                Err(EAGAIN) if count > 0 => held = false,
+                Err(EAGAIN) if named.is_durable() || deadline.is_some() => {
+                    drop(table);
+                    let place = self.push_slowly(named, first, deadline)?;
+                    published.place = published.place.max(place);
+                    (table, held, count) = (self.table.read(), false, 1);
+                }
+                Err(e) => {
+                    published.count += count as u32;
+                    return Err(e);
+                }
+            }
+        }
+        published.channels = named.is_some().into();
+        published.lost = 0;
+        let table = self.push_bound(table, first, published);
         match (published.channels, published.lost) {
-            (0, 0) => Err(ENOENT),
-            (0, _) => Err(ENOBUFS),
-            _ => Ok((held, published)),
+            (0, 0) => return Err(ENOENT),
+            (0, _) => return Err(ENOBUFS),
+            _ => (),
+        }
+        published.count += count as u32;
+        published.position = first.0.position.load(Relaxed);
+        Ok(table.filter(|_| held))
+    }
+
+    /// Puts a message into the channels that are bound to its name. Returns the lock if it was held
+    /// all the time.
+    fn push_bound<'a>(
+        &self,
+        table: ReadGuard<'a, Table>,
+        (message, how): &Outgoing,
+        published: &mut Published,
+    ) -> Option<ReadGuard<'a, Table>> {
+        let mut durable = KVec::new();
+        for bound in table.bound_to(message.subject()) {
+            let put = match bound.is_durable() {
+                true => durable.push(bound.clone(), GFP_KERNEL).is_ok(),
+                false => {
+                    let put = Channel::push(bound, message, *how).is_ok();
+                    published.channels += u32::from(put);
+                    put
+                }
+            };
+            published.lost += u32::from(!put);
+        }
+        if durable.is_empty() {
+            return Some(table);
+        }
+        drop(table);
+        for bound in durable {
+            match self.push_durable(&bound, message, *how, None) {
+                Ok(place) => {
+                    published.place = published.place.max(place);
+                    published.channels += 1;
+                }
+                Err(_) => published.lost += 1,
+            }
+        }
+        None
+    }
+
+    /// Puts a message into the queue of its name where that takes time. Returns what has to be
+    /// [committed](Self::commit).
+    fn push_slowly(
+        &self,
+        named: &Shared,
+        outgoing: &Outgoing,
+        deadline: Option<Deadline>,
+    ) -> Result<u64> {
+        let (message, how) = outgoing;
+        match deadline {
+            Some(deadline) if !named.is_durable() => {
+                Channel::push_wait(named, outgoing, deadline)?;
+                Ok(0)
+            }
+            deadline => self.push_durable(named, message, *how, deadline),
         }
     }
 
     /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
-    /// its way. Returns its number and what has to be [committed](Self::commit). May sleep.
+    /// its way. Returns what has to be [committed](Self::commit). May sleep.
     pub(crate) fn push_durable(
         &self,
         channel: &Shared,
         message: &Arc<Message>,
         how: How,
         deadline: Option<Deadline>,
-    ) -> Result<(u64, u64)> {
+    ) -> Result<u64> {
         let log = self.log()?;
         loop {
             let mut writer = log.lock();
@@ -275,7 +300,7 @@ impl Queues {
         channel: &Shared,
         message: &Arc<Message>,
         how: How,
-    ) -> Result<(u64, u64)> {
+    ) -> Result<u64> {
         self.rewrite(log, writer)?;
         Channel::push_logged(channel, writer, message, how)
     }

@@ -96,6 +96,12 @@ impl Table {
     pub(crate) fn find(&self, name: &[u8]) -> Option<&Shared> {
         self.all.get(self.search(name).ok()?)
     }
+
+    /// The others that get what is published as `name`.
+    pub(crate) fn bound_to<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
+        let all = self.bound.iter();
+        all.filter(|bound| subject::matches(&bound.bound, name) && bound.name != *name)
+    }
 }
 
 impl Queues {
@@ -422,7 +428,7 @@ impl Undertaker {
         if !to.is_durable() {
             return Channel::push(&to, letter, How::PLAIN).map(drop);
         }
-        let (_, place) = self.0.push_durable(&to, letter, How::PLAIN, None)?;
+        let place = self.0.push_durable(&to, letter, How::PLAIN, None)?;
         self.0.commit(place)
     }
 }

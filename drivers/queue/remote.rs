@@ -14,7 +14,10 @@ use crate::{
     },
     service::QueueService, //
 };
-use core::mem::size_of;
+use core::{
+    iter,
+    mem::size_of, //
+};
 use kernel::{
     prelude::*,
     sync::atomic::Relaxed, //
@@ -156,7 +159,7 @@ impl QueueService {
         let Some(node) = self.other(node) else {
             return Ok(self.queues.publish(parts, how, Some(deadline))?.place);
         };
-        let mut batch = Batch::new(parts.subject)?;
+        let mut batch = Batch::new(parts.subject, iter::once(parts.data.len()))?;
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;

@@ -209,6 +209,18 @@ fn each_message_is_shown_once() {
 }
 
 #[test]
+fn what_passes_is_counted_as_if_it_had_been_there() {
+    let (mut passed, mut there) = (queue(SMALL), queue(SMALL));
+    for item in 1..=5 {
+        let seq = push(&mut there, item);
+        there.take_acked().unwrap();
+        assert_eq!(passed.pass(), seq);
+    }
+    assert_eq!(passed.counts(), there.counts());
+    assert_eq!(push(&mut passed, 6), push(&mut there, 6));
+}
+
+#[test]
 fn acknowledged_messages_are_kept_and_replayed() {
     let mut q = queue(Limits {
         keep: 3,
