@@ -533,21 +533,11 @@ impl Channel {
 
     /// Makes sure that there is room for a message. Returns the number that the next one gets.
     fn reserve(&self, message: &Message) -> Result<u64> {
-        loop {
-            let mut state = self.state.lock();
-            if state.over {
-                return Err(ENOENT);
-            }
-            match state.queue.room(message.bytes()) {
-                Room::Yes if state.queue.reserve() => return Ok(state.queue.next_seq()),
-                Room::Yes => return Err(ENOMEM),
-                Room::Dropped(old) | Room::Forgotten(old) => {
-                    drop(state);
-                    drop(old);
-                }
-                Room::Later => return Err(EAGAIN),
-                Room::No => return Err(ENOBUFS),
-            }
+        let mut state = self.state.lock();
+        state.make_room(message.bytes())?;
+        match state.queue.reserve() {
+            true => Ok(state.queue.next_seq()),
+            false => Err(ENOMEM),
         }
     }
 
@@ -560,8 +550,7 @@ impl Channel {
         let room = || {
             let mut state = self.state.lock();
             // A queue that blocks drops nothing but what it has kept.
-            let room = state.over || !matches!(state.queue.room(bytes), Room::Later);
-            room.then_some(())
+            (state.make_room(bytes) != Err(EAGAIN)).then_some(())
         };
         Ok(self.room.wait(deadline, room)?.is_some())
     }
@@ -699,19 +688,8 @@ impl Clock for Task<Channel> {
 impl State {
     /// See [`Channel::push`].
     fn push(&mut self, now: u64, message: &Arc<Message>, how: How) -> Result<u64> {
-        if self.over {
-            return Err(ENOENT);
-        }
         let bytes = message.bytes();
-        loop {
-            match self.queue.room(bytes) {
-                Room::Yes => break,
-                // Some hundred at most, as many as a message can be larger than others.
-                Room::Dropped(old) | Room::Forgotten(old) => drop(old),
-                Room::Later => return Err(EAGAIN),
-                Room::No => return Err(ENOBUFS),
-            }
-        }
+        self.make_room(bytes)?;
         let push = Push {
             item: message.clone(),
             bytes,
@@ -720,6 +698,18 @@ impl State {
         };
         // The caller has the message, so this is not its end.
         self.queue.push(now, push).map_err(|_| ENOMEM)
+    }
+
+    /// Drops some hundred messages at most, as many as one can be larger than others.
+    fn make_room(&mut self, bytes: u32) -> Result {
+        if self.over {
+            return Err(ENOENT);
+        }
+        match self.queue.make_room(bytes, drop) {
+            Room::Yes => Ok(()),
+            Room::Later => Err(EAGAIN),
+            Room::No => Err(ENOBUFS),
+        }
     }
 
     /// See [`Channel::record`].

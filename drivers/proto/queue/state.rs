@@ -118,14 +118,10 @@ pub struct Counts {
 }
 
 /// Whether there is room for a message.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Room<T> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
     /// There is.
     Yes,
-    /// This one has made room; ask again.
-    Dropped(T),
-    /// This one was only kept for replay; ask again.
-    Forgotten(T),
     /// Not now, but its sender may wait.
     Later,
     /// No.
@@ -188,12 +184,19 @@ impl Ready {
     }
 }
 
+/// In [`Queue::some`].
+fn bit(priority: u8) -> u16 {
+    1u16.wrapping_shl(priority.into())
+}
+
 /// A queue of messages in memory of `P`.
 pub struct Queue<P> {
     places: P,
     /// The first free place; each names the next.
     free: u32,
     ready: [Ready; PRIORITIES],
+    /// A bit for each priority of which some are ready.
+    some: u16,
     ready_len: u32,
     /// Top of the heap of those that are delayed.
     later: u32,
@@ -215,6 +218,7 @@ impl<P: Places> Queue<P> {
             places,
             free: NONE,
             ready: [Ready::NONE; PRIORITIES],
+            some: 0,
             ready_len: 0,
             later: NONE,
             delayed_len: 0,
@@ -290,40 +294,31 @@ impl<P: Places> Queue<P> {
         self.ready_len > 0 && self.leased.len() < self.limits.leased
     }
 
-    /// Whether there is room for a message of so many bytes. After [`Room::Yes`] there is, until
-    /// something else is pushed.
-    pub fn room(&mut self, bytes: u32) -> Room<P::Item> {
+    /// Makes room for a message of so many bytes, if that can be; gives `gone` those that go for it.
+    /// After [`Room::Yes`] there is room until something else is pushed.
+    pub fn make_room(&mut self, bytes: u32, mut gone: impl FnMut(P::Item)) -> Room {
         let bytes = u64::from(bytes);
-        let fits = self.bytes.saturating_add(bytes) <= self.limits.bytes;
-        if fits && self.len() < self.limits.messages {
-            return Room::Yes;
-        }
-        if !fits {
-            if let Some(at) = self.kept.pop_front(&mut self.places) {
-                if let Some(item) = self.release_place(at) {
-                    return Room::Forgotten(item);
-                }
+        loop {
+            let fits = self.bytes.saturating_add(bytes) <= self.limits.bytes;
+            if fits && self.len() < self.limits.messages {
+                return Room::Yes;
             }
-        }
-        if bytes > self.limits.bytes {
-            return self.refuse();
-        }
-        match self.limits.policy {
-            Policy::Block => Room::Later,
-            Policy::Reject => self.refuse(),
-            Policy::DropOldest => match self.drop_oldest() {
-                Some(item) => Room::Dropped(item),
-                None => self.refuse(),
-            },
+            let old = match self.limits.policy {
+                _ if !fits && !self.kept.is_empty() => self.forget_oldest(),
+                _ if bytes > self.limits.bytes => None,
+                Policy::Block => return Room::Later,
+                Policy::Reject => None,
+                Policy::DropOldest => self.drop_oldest(),
+            };
+            let Some(old) = old else {
+                self.count_refused();
+                return Room::No;
+            };
+            gone(old);
         }
     }
 
-    fn refuse(&mut self) -> Room<P::Item> {
-        self.counts.refused = self.counts.refused.saturating_add(1);
-        Room::No
-    }
-
-    /// Counts a message that was refused for another reason.
+    /// Counts a message that was refused.
     pub fn count_refused(&mut self) {
         self.counts.refused = self.counts.refused.saturating_add(1);
     }
@@ -490,6 +485,10 @@ impl<P: Places> Queue<P> {
         if self.kept.len() <= self.limits.keep {
             return None;
         }
+        self.forget_oldest()
+    }
+
+    fn forget_oldest(&mut self) -> Option<P::Item> {
         let at = self.kept.pop_front(&mut self.places)?;
         self.release_place(at)
     }
@@ -649,12 +648,14 @@ impl<P: Places> Queue<P> {
     }
 
     fn next_ready(&self) -> Option<u32> {
-        self.ready.iter().rev().find_map(Ready::first)
+        let highest = self.some.checked_ilog2()?;
+        self.ready.get(highest as usize)?.first()
     }
 
     /// Takes the oldest of the least important messages that are ready.
     fn drop_oldest(&mut self) -> Option<P::Item> {
-        let at = self.ready.iter().find_map(Ready::first)?;
+        let lowest = self.some.trailing_zeros();
+        let at = self.ready.get(lowest as usize)?.first()?;
         self.unready(at);
         self.counts.dropped = self.counts.dropped.saturating_add(1);
         self.release_place(at)
@@ -664,10 +665,13 @@ impl<P: Places> Queue<P> {
         let Some(slot) = self.places.get(at) else {
             return;
         };
-        let deliveries = slot.deliveries;
-        if let Some(ready) = self.ready.get_mut(usize::from(slot.priority)) {
+        let (deliveries, priority) = (slot.deliveries, slot.priority);
+        if let Some(ready) = self.ready.get_mut(usize::from(priority)) {
             ready.list(deliveries).remove(&mut self.places, at);
             self.ready_len = self.ready_len.saturating_sub(1);
+            if ready.first().is_none() {
+                self.some &= !bit(priority);
+            }
         }
     }
 
@@ -676,8 +680,8 @@ impl<P: Places> Queue<P> {
         let Some(slot) = self.places.get(at) else {
             return;
         };
-        let (seq, deliveries) = (slot.seq, slot.deliveries);
-        let Some(ready) = self.ready.get_mut(usize::from(slot.priority)) else {
+        let (seq, deliveries, priority) = (slot.seq, slot.deliveries, slot.priority);
+        let Some(ready) = self.ready.get_mut(usize::from(priority)) else {
             return;
         };
         let list = ready.list(deliveries);
@@ -704,6 +708,7 @@ impl<P: Places> Queue<P> {
         }
         list.insert_before(&mut self.places, next, at);
         self.ready_len = self.ready_len.saturating_add(1);
+        self.some |= bit(priority);
     }
 
     /// Place `at` is leased and comes back.

@@ -28,7 +28,7 @@ fn plain(item: u32) -> Push<u32> {
 }
 
 fn push(queue: &mut Plain, item: u32) -> u64 {
-    assert_eq!(queue.room(10), Room::Yes);
+    assert_eq!(queue.make_room(10, |_| ()), Room::Yes);
     queue.push(0, plain(item)).unwrap()
 }
 
@@ -152,19 +152,26 @@ fn policies_at_the_bound() {
     for item in 1..=3 {
         push(&mut q, item);
     }
-    assert_eq!(q.room(10), Room::No);
+    let room = |q: &mut Plain, bytes| {
+        let mut gone = vec![];
+        (q.make_room(bytes, |item| gone.push(item)), gone)
+    };
+    assert_eq!(room(&mut q, 10), (Room::No, vec![]));
     q.limits.policy = Policy::Block;
-    assert_eq!(q.room(10), Room::Later);
-    assert_eq!(q.room(101), Room::No, "will never fit");
+    assert_eq!(room(&mut q, 10), (Room::Later, vec![]));
+    assert_eq!(room(&mut q, 101), (Room::No, vec![]), "will never fit");
     q.limits.policy = Policy::DropOldest;
     q.take(0, 7).unwrap();
-    assert_eq!(q.room(10), Room::Dropped(2));
-    assert_eq!(q.room(10), Room::Yes);
+    assert_eq!(room(&mut q, 10), (Room::Yes, vec![2]));
+    assert_eq!(room(&mut q, 10), (Room::Yes, vec![]));
     assert_eq!((q.counts().dropped, q.counts().refused), (1, 2));
     q.take(0, 7).unwrap();
     q.push(0, plain(4)).unwrap();
-    assert_eq!(q.room(90), Room::Dropped(4));
-    assert_eq!(q.room(90), Room::No, "what is out cannot be dropped");
+    assert_eq!(
+        room(&mut q, 90),
+        (Room::No, vec![4]),
+        "what is out cannot be dropped"
+    );
 }
 
 #[test]
@@ -242,11 +249,9 @@ fn acknowledged_messages_are_kept_and_replayed() {
     assert_eq!((q.kept(), q.ready(), q.next_seq()), (1, 2, 6));
     let again = q.take_acked().unwrap();
     assert_eq!((again.item, again.deliveries), (4, 2));
-    assert_eq!(
-        q.room(30),
-        Room::Forgotten(3),
-        "new ones go before old ones"
-    );
+    let mut forgotten = vec![];
+    q.make_room(30, |item| forgotten.push(item));
+    assert_eq!(forgotten, [3], "new ones go before old ones");
 }
 
 #[test]
@@ -356,12 +361,24 @@ impl Model {
         self.all.insert(place, entry);
     }
 
-    fn next(&self) -> Option<usize> {
-        let ready = |e: &&Entry| e.at == At::Ready;
-        let best = self.all.iter().filter(ready).map(|e| e.priority).max()?;
+    fn priorities(&self) -> impl Iterator<Item = u8> + '_ {
+        let ready = self.all.iter().filter(|e| e.at == At::Ready);
+        ready.map(|e| e.priority)
+    }
+
+    fn first_of(&self, priority: u8) -> Option<usize> {
         self.all
             .iter()
-            .position(|e| e.at == At::Ready && e.priority == best)
+            .position(|e| e.at == At::Ready && e.priority == priority)
+    }
+
+    fn next(&self) -> Option<usize> {
+        self.first_of(self.priorities().max()?)
+    }
+
+    fn drop_oldest(&mut self) -> Option<u32> {
+        let index = self.first_of(self.priorities().min()?)?;
+        Some(self.all.remove(index).seq as u32)
     }
 
     fn back(&mut self, index: usize, now: u64, delay: u64) {
@@ -427,12 +444,15 @@ impl Model {
 
 proptest! {
     #[test]
-    fn does_what_the_model_does(steps in prop::collection::vec(step(), 0..200)) {
+    fn does_what_the_model_does(
+        steps in prop::collection::vec(step(), 0..200),
+        policy in prop::sample::select(&[Policy::Reject, Policy::DropOldest]),
+    ) {
         let limits = Limits {
             messages: 12,
             bytes: 1 << 20,
             leased: 4,
-            policy: Policy::Reject,
+            policy,
             ack_ms: 10,
             deliveries: 3,
             keep: 4,
@@ -443,8 +463,14 @@ proptest! {
         for step in steps {
             match step {
                 Step::Push { priority, delay } => {
-                    let room = m.live() < limits.messages as usize;
-                    prop_assert_eq!(q.room(10) == Room::Yes, room);
+                    let mut gone = None;
+                    let room = q.make_room(10, |item| gone = Some(item)) == Room::Yes;
+                    let full = m.live() >= limits.messages as usize;
+                    let expected = match (full, policy) {
+                        (true, Policy::DropOldest) => m.drop_oldest(),
+                        _ => None,
+                    };
+                    prop_assert_eq!((gone, room), (expected, !full || expected.is_some()));
                     if room {
                         let push = Push { priority, delay_ms: delay, ..plain(m.next as u32) };
                         prop_assert_eq!(q.push(now, push), Ok(m.next));
