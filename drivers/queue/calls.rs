@@ -24,8 +24,7 @@ use crate::{
 };
 use core::{
     mem::size_of,
-    net::Ipv4Addr,
-    ops::Range, //
+    net::Ipv4Addr, //
 };
 use kernel::{
     prelude::*,
