@@ -128,7 +128,7 @@ pub(crate) type Outgoing = (Arc<Message>, How);
 
 /// Does something with each message, up to the first for which that fails. Each is told the number
 /// that it gets. Returns with how many it went well.
-fn each(
+fn put_each(
     messages: &[Outgoing],
     mut put: impl FnMut(&Arc<Message>, How) -> Result<u64>,
 ) -> (usize, Result) {
@@ -218,12 +218,14 @@ impl Channel {
         let now = now_ms();
         let mut first = None;
         let mut state = task.state.lock();
-        let pushed = each(messages, |message, how| {
+        let pushed = put_each(messages, |message, how| {
             let seq = state.push(now, message, how)?;
             first = [first, due(now, how)].into_iter().flatten().min();
             Ok(seq)
         });
-        task.pushed(state, first);
+        if pushed.0 > 0 {
+            task.pushed(state, first);
+        }
         pushed
     }
 
@@ -385,11 +387,12 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// [`ENOBUFS`] if it is larger than all that may be kept; [`ENOENT`], [`ENOMEM`].
+    /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
+    /// [`ENOMEM`].
     pub(crate) fn record(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
         let now = now_ms();
         let mut state = task.state.lock();
-        let recorded = each(messages, |message, _| state.record(now, message));
+        let recorded = put_each(messages, |message, _| state.record(now, message));
         drop(state);
         task.left();
         recorded
@@ -513,7 +516,8 @@ impl Channel {
             ..Record::new(RecordKind::Publish)
         };
         let place = durable.log.append(writer, &record)?;
-        if message.subject() == task.name.as_slice() {
+        // A dead letter has been published already.
+        if message.position.load(Relaxed) == 0 && message.subject() == task.name.as_slice() {
             message.position.store(seq, Relaxed);
         }
         match Self::push(task, message, how) {
@@ -663,7 +667,8 @@ impl Clock for Task<Channel> {
 
     /// Messages have come, the first of those that are delayed for `due`.
     fn pushed(&self, mut state: Guard<'_>, due: Option<u64>) {
-        if state.queue.has_next() {
+        // Who takes for good may also if too many are out.
+        if state.queue.ready() > 0 {
             state.tell_waiters();
         }
         self.set_clock(state, due);
@@ -674,7 +679,7 @@ impl Clock for Task<Channel> {
     fn came_back(&self, mut state: Guard<'_>, now: u64) {
         let due = state.queue.tick(now);
         let dead = state.queue.has_dead();
-        if state.queue.has_next() {
+        if state.queue.ready() > 0 {
             state.tell_waiters();
         }
         self.set_clock(state, due);

@@ -148,7 +148,8 @@ impl Message {
         take(budget, Self::counted(len))?;
         let mut message = place.write(Message {
             text: Text::Short([0; SHORT]),
-            // At most MAX_NAME and MAX_MESSAGE.
+            // At most MAX_MESSAGE; a name that nobody has looked at yet is no longer than a line or
+            // a request.
             subject_len: parts.subject.len() as u32,
             data_len: data_len as u32,
             reply: parts.reply,

@@ -143,9 +143,10 @@ impl Queues {
             return Err(EINVAL);
         }
         // With others each goes to all before the next: the first that goes nowhere is the end.
-        let at_once = match table.bound_to(name).next() {
-            None => AT_ONCE,
-            Some(_) => 1,
+        let at_once = match messages {
+            [_] => 1,
+            _ if table.bound_to(name).next().is_some() => 1,
+            _ => AT_ONCE,
         };
         for group in messages.chunks(at_once) {
             match self.publish_group(table, named.as_ref(), group, deadline, published)? {
@@ -156,7 +157,7 @@ impl Queues {
         Ok(())
     }
 
-    /// Publishes messages of which only the first may go to more than one channel; perhaps not all.
+    /// Publishes one message, or several if nothing is bound to their name; of these perhaps not all.
     /// Nothing may be locked while one waits, for room or for the disk. Returns the lock if it was
     /// held all the time and there may be more.
     fn publish_group<'a>(
@@ -195,7 +196,10 @@ impl Queues {
         }
         published.channels = named.is_some().into();
         published.lost = 0;
-        let table = self.push_bound(table, first, published);
+        let table = match count {
+            1 => self.push_bound(table, first, published),
+            _ => Some(table),
+        };
         match (published.channels, published.lost) {
             (0, 0) => return Err(ENOENT),
             (0, _) => return Err(ENOBUFS),

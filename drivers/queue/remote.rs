@@ -176,7 +176,7 @@ impl QueueService {
     /// # Errors
     ///
     /// Those after which nobody knows which of them are there: [`ETIMEDOUT`], [`ECONNRESET`],
-    /// [`EIO`] if the other node's disk has failed, [`EPROTO`].
+    /// [`ESHUTDOWN`], [`EIO`] if the other node's disk has failed, [`EPROTO`] if it answers nonsense.
     pub(crate) fn send(
         &self,
         node: NodeId,
@@ -201,7 +201,7 @@ impl QueueService {
                 sent
             });
             match sent {
-                Err(e @ (ETIMEDOUT | ECONNRESET | EIO)) if !full => return Err(e),
+                Err(e @ (ETIMEDOUT | ECONNRESET | ESHUTDOWN | EIO)) if !full => return Err(e),
                 Err(e) => return Ok((published, Some(e))),
                 Ok(_) => (),
             }

@@ -162,10 +162,9 @@ impl Link {
             let connection = match turn.take() {
                 Some(connection) => connection,
                 None => match self.turn(deadline) {
+                    Err(e @ (EINTR | ETIMEDOUT | ESHUTDOWN)) => return Err(e),
                     // It was sent before: so it is not true that nothing was done.
-                    Err(EHOSTDOWN | EKEYREJECTED | EPERM) if ticket.sent_to.is_some() => {
-                        return Err(ECONNRESET);
-                    }
+                    Err(_) if ticket.sent_to.is_some() => return Err(ECONNRESET),
                     turn => turn?,
                 },
             };

@@ -509,8 +509,8 @@ struct virgo_message {
  * any of them may acknowledge what one has taken. The descriptor is readable
  * (poll, epoll) when TAKE would return a message at once. Publish returns how
  * many messages were accepted, an error if not even the first one was; those
- * behind are not there. After ETIMEDOUT or ECONNRESET from another node, or EIO,
- * some of the messages, from the first on, may be there.
+ * behind are not there. After ETIMEDOUT, ECONNRESET, ESHUTDOWN or EPROTO from
+ * another node, or EIO, some of the messages, from the first on, may be there.
  */
 struct virgo_queue_args {
 	__u32 op;

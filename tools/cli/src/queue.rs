@@ -6,7 +6,7 @@ use crate::{
     output::{Output, bytes, json_bytes, table},
 };
 use anyhow::Result;
-use libc::{ECONNRESET, EIO, ETIMEDOUT};
+use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
 use serde_json::{Map, Value, json};
 use std::{
     ffi::{OsStr, OsString},
@@ -110,7 +110,11 @@ fn publish(
     while !rest.is_empty() {
         let some = &rest[..rest.len().min(virgo::abi::MAX_MESSAGES)];
         let accepted = to.publish_all(some, how).map_err(|error| {
-            let unknown = [ETIMEDOUT, ECONNRESET, EIO].contains(&error.errno());
+            let unknown = match error.errno() {
+                EIO => true,
+                ETIMEDOUT | ECONNRESET | ESHUTDOWN | EPROTO => queue.node.is_some(),
+                _ => false,
+            };
             let error = anyhow::Error::from(error);
             let (count, all) = (messages.len() - rest.len(), messages.len());
             match (all, count, unknown) {

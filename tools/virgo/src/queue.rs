@@ -139,9 +139,9 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As for [`Self::publish`], if not even the first one was accepted. `ETIMEDOUT` or
-    /// `ECONNRESET` from another node, and `EIO`, if nobody knows how many, from the first on,
-    /// are there.
+    /// As for [`Self::publish`], if not even the first one was accepted. `ETIMEDOUT`,
+    /// `ECONNRESET`, `ESHUTDOWN` or `EPROTO` from another node, and `EIO`, if nobody knows how
+    /// many, from the first on, are there.
     pub fn publish_all(&self, messages: &[&[u8]], how: How) -> Result<usize> {
         let mut call = self.call();
         for data in messages {

@@ -22,6 +22,7 @@ pub(super) const SUITE: Suite = suite![
     priorities_and_delays,
     what_is_not_acknowledged_comes_again,
     what_a_session_leaves_others_get,
+    who_takes_for_good_does_not_wait_for_acknowledgements,
     too_many_deliveries_make_a_dead_letter,
     policies_at_the_bound,
     durable_queues_keep_what_a_queue_can,
@@ -276,6 +277,21 @@ fn what_a_session_leaves_others_get(node: &Node) -> io::Result<()> {
         assert_eq!((number(&line, "data"), number(&line, "deliveries")), (n, 2));
     }
     text.ask("delete t.left").map(drop)
+}
+
+/// One has as many as may be out; the other gets what comes all the same, at once and when it is due.
+fn who_takes_for_good_does_not_wait_for_acknowledgements(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.both", "unacked=1 ack=0")?;
+    let mut slow = subscriber(node, "t.both ack")?;
+    text.ask("pub t.both first")?;
+    assert!(pushed(&mut slow)?.ends_with("data=\"first\""));
+    let mut quick = subscriber(node, "t.both")?;
+    for publish in ["pub t.both second", "publish(t.both,4,200,third)"] {
+        text.ask(publish)?;
+        let line = pushed(&mut quick)?;
+        assert_eq!(field(&line, "subject"), "t.both", "{line}");
+    }
+    Ok(())
 }
 
 fn too_many_deliveries_make_a_dead_letter(node: &Node) -> io::Result<()> {
