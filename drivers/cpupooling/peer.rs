@@ -137,12 +137,12 @@ fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Re
 }
 
 fn cancel(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (keys, rest) = request.as_chunks();
-    if !rest.is_empty() {
+    let keys = request.chunks_exact(8);
+    if !keys.remainder().is_empty() {
         return Err(EINVAL);
     }
     for key in keys {
-        let key = u64::from_le_bytes(*key);
+        let key = u64::from_le_bytes(key.try_into().unwrap_or_default());
         this.executor.cancel(Origin::Peer(peer), key);
     }
     Ok(())

@@ -23,9 +23,11 @@ pub fn hmac_sha256(key: &[u8], data: &[u8]) -> [u8; 32] {
 
 /// Compares secrets in a time that depends on their lengths only.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
-    // SAFETY: Both pointers are valid for `a.len()` bytes when the second call is made.
-    a.len() == b.len()
-        && unsafe { helpers::virgo_bytes_equal(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
+    if a.len() != b.len() {
+        return false;
+    }
+    // SAFETY: Both pointers are valid for `a.len()` bytes.
+    unsafe { helpers::virgo_bytes_equal(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
 }
 
 /// CRC-32C of `bytes`, going on from `seed`. Begins and ends with all bits inverted, which is the

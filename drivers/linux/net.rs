@@ -370,6 +370,10 @@ impl Listener {
 }
 
 mod private {
+    #[expect(
+        unreachable_pub,
+        reason = "the trait is sealed: other crates must not name it"
+    )]
     pub trait Sealed {
         fn socket(&self) -> &super::Socket;
     }

@@ -348,12 +348,12 @@ impl File {
             return Err(EINVAL);
         }
         // Some file systems use all 64 bits.
-        let mut at = from.cast_signed();
+        let mut at = from as i64;
         // SAFETY: The file is open; `to` is valid for writes of its length, `at` for writes.
         let n = unsafe {
             helpers::virgo_dir_read(self.as_ptr(), &mut at, to.as_mut_ptr().cast(), to.len())
         };
-        Ok((moved(n, to.len())?, at.cast_unsigned()))
+        Ok((moved(n, to.len())?, at as u64))
     }
 }
 

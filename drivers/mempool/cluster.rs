@@ -121,12 +121,15 @@ impl Mempool {
             map.size = answer.size.get();
             map.chunk = answer.chunk.get();
             let pieces = map.size.div_ceil(map.chunk.max(1));
-            let (ids, _) = ids.as_chunks();
-            if ids.is_empty() || pieces > MAX_PIECES {
+            let ids = ids.chunks_exact(8);
+            if ids.len() == 0 || pieces > MAX_PIECES {
                 return Err(EPROTO);
             }
             for id in ids {
-                map.ids.push(u64::from_le_bytes(*id), GFP_KERNEL)?;
+                map.ids.push(
+                    u64::from_le_bytes(id.try_into().unwrap_or_default()),
+                    GFP_KERNEL,
+                )?;
             }
             if map.ids.len() as u64 >= pieces {
                 return Ok(map);

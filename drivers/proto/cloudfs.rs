@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(at("2:/a"), Ok(At::Node(2)));
         assert_eq!(at("node2:/a:b"), Ok(At::Node(2)));
         assert_eq!(at("1,node3:/a"), Ok(At::Copies(0b101)));
-        assert_eq!(at("64,1:/a"), Ok(At::Copies(1 << 63 | 1)));
+        assert_eq!(at("64,1:/a"), Ok(At::Copies((1 << 63) | 1)));
         assert_eq!(at("least-used:/a"), Ok(At::Policy(Policy::LeastUsed)));
         assert_eq!(Name::parse(b"7:/a:b").unwrap().path, b"/a:b");
     }
@@ -427,7 +427,7 @@ mod tests {
         #[test]
         fn sets_have_exactly_the_nodes_named(nodes in prop::collection::vec(1..=64u8, 2..6)) {
             let list: vec::Vec<String> = nodes.iter().map(|node| format!("{node}")).collect();
-            let set = nodes.iter().fold(0, |set, node| set | 1u64 << (node - 1));
+            let set = nodes.iter().fold(0, |set, node| set | (1u64 << (node - 1)));
             prop_assert_eq!(at(&format!("{}:/", list.join(","))), Ok(At::Copies(set)));
         }
     }

@@ -33,7 +33,7 @@ pub(crate) fn number(digits: &[u8]) -> Option<u64> {
     for &digit in digits {
         let value = VALUES.get(usize::from(digit)).copied().unwrap_or(0xff);
         seen |= value;
-        number = number << 4 | u64::from(value & 0xf);
+        number = (number << 4) | u64::from(value & 0xf);
     }
     (seen <= 0xf).then_some(number)
 }

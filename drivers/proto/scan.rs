@@ -10,9 +10,9 @@ const HIGHS: u64 = 0x8080_8080_8080_8080;
 /// Looks at a word at a time (Mycroft's test for a zero byte, 1987): the lowest bit that it sets
 /// belongs to the first zero byte, what it sets above that does not count.
 pub fn find<const N: usize>(bytes: &[u8], needles: [u8; N]) -> Option<usize> {
-    let (words, rest) = bytes.as_chunks();
-    for (at, word) in (0usize..).step_by(8).zip(words) {
-        let word = u64::from_le_bytes(*word);
+    let mut words = bytes.chunks_exact(8);
+    for (at, word) in (0usize..).step_by(8).zip(&mut words) {
+        let word = u64::from_le_bytes(word.try_into().unwrap_or_default());
         let hits = needles.iter().fold(0, |hits, &needle| {
             let zero_if_equal = word ^ ONES.wrapping_mul(needle.into());
             hits | (zero_if_equal.wrapping_sub(ONES) & !zero_if_equal & HIGHS)
@@ -21,6 +21,7 @@ pub fn find<const N: usize>(bytes: &[u8], needles: [u8; N]) -> Option<usize> {
             return Some(at.saturating_add(hits.trailing_zeros() as usize / 8));
         }
     }
+    let rest = words.remainder();
     let at = rest.iter().position(|byte| needles.contains(byte))?;
     Some(bytes.len().saturating_sub(rest.len()).saturating_add(at))
 }

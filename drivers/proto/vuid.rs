@@ -80,7 +80,7 @@ impl Vuid {
     fn name(self) -> u64 {
         let slot = u64::from(self.slot & 0xf_ffff);
         let generation = u64::from(self.generation & 0xf_ffff);
-        u64::from(self.node) << 56 | slot << 36 | generation << 16
+        (u64::from(self.node) << 56) | (slot << 36) | (generation << 16)
     }
 }
 
@@ -213,8 +213,8 @@ mod tests {
         fn one_changed_bit_is_noticed(id in any::<u64>(), bit in 0..64u32) {
             let name = id & !0xffff;
             let sealed = name | u64::from(check(&KEY, name));
-            prop_assert!(Vuid::open(sealed ^ 1 << bit, &KEY).is_none_or(|_| bit >= 16));
-            prop_assert!(bit >= 16 || Vuid::open(sealed ^ 1 << bit, &KEY).is_none());
+            prop_assert!(Vuid::open(sealed ^ (1 << bit), &KEY).is_none_or(|_| bit >= 16));
+            prop_assert!(bit >= 16 || Vuid::open(sealed ^ (1 << bit), &KEY).is_none());
         }
 
         #[test]

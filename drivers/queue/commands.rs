@@ -511,8 +511,9 @@ fn list(
 fn put_entry(channel: &Channel, counts: [u32; 3], mut put: impl FnMut(&[u8]) -> Result) -> Result {
     let [ready, delayed, leased] = counts;
     put(&channel.name)?;
-    let rest = fmt!(":{}:{ready}:{delayed}:{leased} ", kind(channel));
-    put(kernel::str::CString::try_from_fmt(rest)?.to_bytes())
+    let rest =
+        kernel::str::CString::try_from_fmt(fmt!(":{}:{ready}:{delayed}:{leased} ", kind(channel)))?;
+    put(rest.to_bytes())
 }
 
 fn show_one(

@@ -16,10 +16,22 @@ use kernel::{
 };
 use linux::waker::Waker;
 
+/// What lets an [`Attachment`] be asked for by its type.
+pub trait AsAny: Any {
+    /// Itself.
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<T: Any> AsAny for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
 /// What a service attaches to a text session. It is dropped with the session, in process context.
 ///
 /// The methods are called by the session's work, never two at once, and may sleep.
-pub trait Attachment: Any + Send + Sync {
+pub trait Attachment: AsAny + Send + Sync {
     /// Writes the next line that the session gets without having asked for it. False if there is
     /// none; the session's waker is to be called then, when there may be one.
     ///
@@ -60,8 +72,7 @@ impl Attached {
 
     /// What the session has, if it has it.
     pub fn get<T: Attachment>(&self) -> Option<&T> {
-        let attachment: &dyn Any = self.any()?;
-        attachment.downcast_ref()
+        self.any()?.as_any().downcast_ref()
     }
 
     /// What the session has; if it has nothing, what `make` makes. It stays for the session's

@@ -54,11 +54,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One after the other: all look at what runs.
     arguments.test_threads = Some(1);
-    if !arguments.list
-        && let Err(reason) = prepared()
-    {
-        eprintln!("virgo-clone-tests: {reason}");
-        return ExitCode::FAILURE;
+    if !arguments.list {
+        if let Err(reason) = prepared() {
+            eprintln!("virgo-clone-tests: {reason}");
+            return ExitCode::FAILURE;
+        }
     }
     let trials = TESTS.iter().copied().flatten().map(trial).collect();
     libtest_mimic::run(&arguments, trials).exit_code()

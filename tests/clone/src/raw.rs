@@ -103,7 +103,7 @@ impl One {
         let state = self.region.bytes(std::mem::offset_of!(abi::Call, state), 4);
         let value = self.region.number(std::mem::offset_of!(abi::Call, value));
         let state = u32::from_ne_bytes(state.try_into().unwrap_or_default());
-        (state, value.cast_signed())
+        (state, value as i64)
     }
 
     /// The job that the kernel has filled in.

@@ -56,11 +56,11 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One after the other: all look at what is left.
     arguments.test_threads = Some(1);
-    if !arguments.list
-        && let Err(reason) = prepared()
-    {
-        eprintln!("virgo-file-tests: {reason}");
-        return ExitCode::FAILURE;
+    if !arguments.list {
+        if let Err(reason) = prepared() {
+            eprintln!("virgo-file-tests: {reason}");
+            return ExitCode::FAILURE;
+        }
     }
     let mut trials: Vec<_> = TESTS.iter().copied().flatten().map(trial).collect();
     // Those that a cluster test asks for by name, after it has spoilt something.

@@ -27,19 +27,19 @@ pub(crate) fn open_name(name: &str) -> Outcome {
 
 /// `virgo_close`, the call of 2017.
 pub(crate) fn close(fd: i64) -> Outcome {
-    invoke(nr::CLOSE, fd.cast_unsigned(), 0)
+    invoke(nr::CLOSE, fd as u64, 0)
 }
 
 /// `virgo_read`, the call of 2017.
 pub(crate) fn read(fd: i64, data: Address, size: i32, pos: i32) -> Outcome {
-    let [size, pos] = [size, pos].map(|number| i64::from(number).cast_unsigned());
-    invoke4(nr::READ, fd.cast_unsigned(), data.number(), size, pos)
+    let [size, pos] = [size, pos].map(|number| i64::from(number) as u64);
+    invoke4(nr::READ, fd as u64, data.number(), size, pos)
 }
 
 /// `virgo_write`, the call of 2017.
 pub(crate) fn write(fd: i64, data: Address, size: i32, pos: i32) -> Outcome {
-    let [size, pos] = [size, pos].map(|number| i64::from(number).cast_unsigned());
-    invoke4(nr::WRITE, fd.cast_unsigned(), data.number(), size, pos)
+    let [size, pos] = [size, pos].map(|number| i64::from(number) as u64);
+    invoke4(nr::WRITE, fd as u64, data.number(), size, pos)
 }
 
 /// A call that takes a structure: its number, the size of that, and where its flags are and which

@@ -13,8 +13,10 @@ use virgo_proto::{
 pub(crate) fn check(data: &[u8]) {
     let mut replies = Replies::new();
     let mut slots: HashMap<u8, Slot> = HashMap::new();
-    for arrival in data.as_chunks().0 {
-        let [slot, seq, taken, fate] = *arrival;
+    for arrival in data.chunks_exact(4) {
+        let &[slot, seq, taken, fate] = arrival else {
+            unreachable!()
+        };
         let id = RequestId {
             slot,
             seq: seq.into(),

@@ -61,7 +61,7 @@ fn every_byte_survives() {
     for size in SIZES {
         let id = new(size);
         // Every value in every place of 256, with zeros among them.
-        let data: Vec<_> = (0..size).map(|at| (at ^ at >> 8) as u8).collect();
+        let data: Vec<_> = (0..size).map(|at| (at ^ (at >> 8)) as u8).collect();
         virgo::set(id, 0, &data).expect("set");
         assert!(content(id, size) == data, "{size} bytes came back changed");
         virgo::free(id).expect("free");

@@ -105,7 +105,7 @@ fn forged_ids() {
         let id = new(size);
         let mut passed = 0;
         for bit in 0..64 {
-            for (call, outcome) in every_call(id ^ 1 << bit) {
+            for (call, outcome) in every_call(id ^ (1 << bit)) {
                 match outcome {
                     Err(Errno::INVAL) => (),
                     Err(Errno::STALE | Errno::NODEV) if bit >= 16 => passed += 1,

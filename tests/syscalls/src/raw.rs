@@ -25,7 +25,7 @@ pub(crate) fn bare(number: c_long) -> Outcome {
 }
 
 pub(crate) fn malloc(size: i64, id: Address) -> Outcome {
-    invoke(nr::MALLOC, size.cast_unsigned(), id.number())
+    invoke(nr::MALLOC, size as u64, id.number())
 }
 
 pub(crate) fn set(id: u64, data: Address) -> Outcome {

@@ -6,7 +6,7 @@ use crate::{
     node::{MEMPOOL, Node},
     wire::Wire,
 };
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use std::io;
 use virgo_proto::{

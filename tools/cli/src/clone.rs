@@ -90,7 +90,7 @@ pub(crate) fn clone(output: Output, options: &Clone) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let outcomes = within.run_all(&calls)?;
-    let what = target.display().to_string();
+    let what = target.to_string_lossy().into_owned();
     let shown: Vec<_> = outcomes
         .iter()
         .map(|outcome| json_outcome(outcome, None))

@@ -161,11 +161,12 @@ fn check_together(
         });
     }
     // Without a file that is bad it is not known what the others mean.
-    if findings.iter().all(|finding| finding.ok)
-        && let Err((file, fault)) = draft.complete(is_local)
-        && let Some(at) = sources.iter().position(|source| source.file == file)
-    {
-        findings[at] = Finding::fault(&sources[at].path, fault);
+    if findings.iter().all(|finding| finding.ok) {
+        if let Err((file, fault)) = draft.complete(is_local) {
+            if let Some(at) = sources.iter().position(|source| source.file == file) {
+                findings[at] = Finding::fault(&sources[at].path, fault);
+            }
+        }
     }
     (draft, findings)
 }

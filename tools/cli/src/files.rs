@@ -128,7 +128,7 @@ fn mode(mode: u32) -> String {
         _ => '?',
     };
     let bits = (0..9).rev().zip("rwxrwxrwx".chars());
-    let shown = bits.map(|(bit, letter)| if mode >> bit & 1 == 1 { letter } else { '-' });
+    let shown = bits.map(|(bit, letter)| if (mode >> bit) & 1 == 1 { letter } else { '-' });
     std::iter::once(kind).chain(shown).collect()
 }
 

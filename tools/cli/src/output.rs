@@ -38,7 +38,7 @@ pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
 
 /// Bytes as a member of a JSON object: text if they are UTF-8, otherwise hexadecimal digits.
 pub(crate) fn json_bytes(data: &[u8]) -> (&'static str, Value) {
-    match str::from_utf8(data) {
+    match std::str::from_utf8(data) {
         Ok(text) => ("text", text.into()),
         Err(_) => {
             let hex: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -50,7 +50,7 @@ pub(crate) fn json_bytes(data: &[u8]) -> (&'static str, Value) {
 /// Lines up `rows` under `header`. Columns from `numbers` on are aligned to the right.
 pub(crate) fn table(header: Vec<String>, numbers: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    table.load_preset(presets::NOTHING);
     table.set_header(header);
     table.add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {

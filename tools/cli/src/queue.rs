@@ -198,7 +198,7 @@ pub(crate) fn answer_with(command: &[OsString]) -> impl Fn(&Message) -> Vec<u8> 
     };
     move |request| {
         answer(request).unwrap_or_else(|error| {
-            eprintln!("virgo: {}: {error}", command[0].display());
+            eprintln!("virgo: {}: {error}", command[0].to_string_lossy());
             Vec::new()
         })
     }

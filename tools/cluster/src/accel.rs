@@ -79,9 +79,7 @@ impl Accel {
             qemu: Version::of(&images.root.join("usr/bin/qemu-system-x86_64"))?,
             kernel: Version::of(&images.kernel)?,
         };
-        if let Some(verdict) = read(&path)
-            && verdict.setting == setting
-        {
+        if let Some(verdict) = read(&path).filter(|verdict| verdict.setting == setting) {
             return Ok(verdict.accel);
         }
         let accel = if kvm_boots(images, dir)? {

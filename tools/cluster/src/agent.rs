@@ -32,7 +32,7 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// Bytes of a file that go into one message.
 const CHUNK: usize = 1 << 20;
 
-const NONBLOCK: i32 = OFlags::NONBLOCK.bits().cast_signed();
+const NONBLOCK: i32 = OFlags::NONBLOCK.bits() as i32;
 
 /// Marks the begin of the answer to `guest-sync-delimited`; in no other place of the protocol.
 const DELIMITER: u8 = 0xff;
@@ -92,7 +92,7 @@ impl Agent {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let id = i64::from(now.subsec_nanos()) << 32 | i64::from(process::id());
+        let id = (i64::from(now.subsec_nanos()) << 32) | i64::from(process::id());
         // Makes the agent forget half a command.
         self.qga.inner_mut().write_all(&[DELIMITER])?;
         self.qga.write_command(&guest_sync_delimited { id })?;

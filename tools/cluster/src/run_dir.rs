@@ -3,10 +3,14 @@
 
 use crate::{failure::Failure, images, network, pid_file};
 use anyhow::{Context, Result, bail, ensure};
-use rustix::process::getuid;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+    process::getuid,
+};
 use std::{
     env,
-    fs::{self, DirBuilder, File, TryLockError},
+    fs::{self, DirBuilder, File},
     io::ErrorKind,
     os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
@@ -105,7 +109,7 @@ impl RunDir {
             ErrorKind::NotFound => Failure::NotUp(self.0.clone()).into(),
             _ => anyhow::Error::new(e).context(format!("cannot open {}", self.0.display())),
         })?;
-        file.lock()
+        flock(&file, FlockOperation::LockExclusive)
             .with_context(|| format!("cannot lock {}", self.0.display()))?;
         ensure!(self.state_file().exists(), Failure::NotUp(self.0.clone()));
         Ok(file)
@@ -126,12 +130,10 @@ impl RunDir {
             owner == getuid().as_raw(),
             "the run directory {path} belongs to user {owner}: name another one in VIRGO_RUN_DIR"
         );
-        match file.try_lock() {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => (),
-            Err(TryLockError::WouldBlock) => {
-                bail!("another command is at work on the cluster in {path}")
-            }
-            Err(TryLockError::Error(e)) => return Err(e).context(format!("cannot lock {path}")),
+            Err(Errno::WOULDBLOCK) => bail!("another command is at work on the cluster in {path}"),
+            Err(e) => return Err(e).context(format!("cannot lock {path}")),
         }
         if self.state_file().exists() {
             for node in self.node_dirs() {
@@ -207,7 +209,10 @@ impl NodeDir {
     /// returned file is open.
     pub(crate) fn lock(&self) -> Result<File> {
         File::open(&self.0)
-            .and_then(|dir| dir.lock().map(|()| dir))
+            .and_then(|dir| {
+                flock(&dir, FlockOperation::LockExclusive)?;
+                Ok(dir)
+            })
             .with_context(|| format!("cannot lock {}", self.0.display()))
     }
 

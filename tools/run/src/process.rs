@@ -49,10 +49,7 @@ pub(crate) fn duplicate(file: &OwnedFd, target: RawFd) -> nix::Result<()> {
 
 /// Keeps the descriptors from `first` on from a program that is executed.
 pub(crate) fn hide_descriptors(first: RawFd) -> nix::Result<()> {
-    let (first, flags) = (
-        first.cast_unsigned(),
-        libc::CLOSE_RANGE_CLOEXEC.cast_signed(),
-    );
+    let (first, flags) = (first as u32, libc::CLOSE_RANGE_CLOEXEC as i32);
     // SAFETY: They stay open in this process.
     Errno::result(unsafe { libc::close_range(first, u32::MAX, flags) }).map(drop)
 }

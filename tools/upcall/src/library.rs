@@ -67,7 +67,7 @@ impl Library {
 
     fn find(&self, symbol: &str) -> Option<Function> {
         // SAFETY: This is the type of all functions that the library was allowed for.
-        let found = unsafe { self.library.get::<Option<Pointer>>(symbol) };
+        let found = unsafe { self.library.get::<Option<Pointer>>(symbol.as_bytes()) };
         let pointer = (*found.ok()?)?;
         // The libraries that it needs are searched, too; but nobody has allowed to call `system`.
         self.has(pointer).then_some(Function(pointer))
@@ -102,6 +102,6 @@ impl Function {
         let value = thread.map_err(cannot)?.join();
         // Nothing above panics, and what the function throws ends the program.
         let value = value.map_err(|_| Failure::unusable("the function was unwound"))?;
-        Ok(value.cast_signed() as i64)
+        Ok(value as i64)
     }
 }

@@ -64,11 +64,11 @@ impl Call {
     }
 
     fn out(&self) -> &str {
-        str::from_utf8(&self.output.stdout).unwrap()
+        std::str::from_utf8(&self.output.stdout).unwrap()
     }
 
     fn err(&self) -> &str {
-        str::from_utf8(&self.output.stderr).unwrap()
+        std::str::from_utf8(&self.output.stderr).unwrap()
     }
 }
 

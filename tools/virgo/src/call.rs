@@ -156,7 +156,7 @@ pub(crate) fn open2(
 ) -> Result<OwnedFd, c_int> {
     let args = OpenArgs {
         path: path(name),
-        flags: flags.cast_unsigned(),
+        flags: flags as u32,
         mode,
         timeout_ms,
         reserved: 0,
@@ -299,8 +299,8 @@ pub(crate) fn readdir(name: &CStr, next: &mut u64, data: &mut [u8], timeout_ms: 
     };
     // SAFETY: The call reads `args` and the path, and writes `args` and at most `len` bytes to
     // `data`, which is borrowed exclusively and may hold any bytes.
-    let n =
-        outcome(unsafe { libc::syscall(nr::READDIR, &raw mut args, size_of::<ReaddirArgs>()) })?;
+    let ret = unsafe { libc::syscall(nr::READDIR, &raw mut args, size_of::<ReaddirArgs>()) };
+    let n = outcome(ret)?;
     *next = args.next;
     Ok(n)
 }

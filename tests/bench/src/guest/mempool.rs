@@ -65,7 +65,7 @@ fn text(address: &str) -> Result<()> {
         format!("virgo_cloud_malloc({VALUE})\n").as_bytes(),
         &mut reply,
     )?;
-    let id = str::from_utf8(&reply)?.trim().to_owned();
+    let id = std::str::from_utf8(&reply)?.trim().to_owned();
     let value = "v".repeat(VALUE);
     let stored = format!("{id}\n");
     session.check(

@@ -232,10 +232,10 @@ fn ids_in_frames(mut replies: &[u8]) -> Vec<String> {
         let Some(body) = replies.get(HEADER_LEN..end) else {
             break;
         };
-        if header.op == op::ALLOC
-            && let Ok(reply) = AllocReply::read_from_bytes(body)
-        {
-            ids.push(format!("{:016x}", reply.id.get()));
+        if header.op == op::ALLOC {
+            if let Ok(reply) = AllocReply::read_from_bytes(body) {
+                ids.push(format!("{:016x}", reply.id.get()));
+            }
         }
         replies = &replies[end..];
     }

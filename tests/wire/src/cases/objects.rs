@@ -191,7 +191,7 @@ fn every_forged_bit_is_noticed(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open(node)?;
     let id = peer.alloc(10, PIECE)?;
     for bit in 0..64 {
-        for answer in all_with(&mut peer, id ^ 1 << bit)? {
+        for answer in all_with(&mut peer, id ^ (1 << bit))? {
             // One changed name in 65536 has the same check value.
             let lucky = bit >= 16 && answer == Err(Errno::ESTALE);
             assert!(

@@ -159,7 +159,7 @@ pub struct Running {
 impl Running {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+        kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
     /// What comes of it.
