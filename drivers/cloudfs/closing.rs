@@ -91,7 +91,7 @@ impl Chore for Closing {
         let config = self.node.config();
         let there = There {
             client: &self.client,
-            user: &User::of_text(&config),
+            user: &User::of_node(&config),
             node,
         };
         let mut handles = [Handle::ZERO; MAX_CLOSE];

@@ -43,7 +43,7 @@ macro_rules! command {
             usage: $usage,
             run: |this, caller, command, reply| {
                 let usage = Failure::new(Errno::EINVAL, concat!("expected ", $cloud, $usage));
-                let user = User::of_text(caller.config);
+                let user = User::of_text(caller);
                 let request = Request {
                     this,
                     caller,

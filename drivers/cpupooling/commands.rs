@@ -158,7 +158,7 @@ fn make(
 ) -> Reported {
     let user = User {
         deadline: Deadline::after_ms(options.timeout_ms),
-        ..User::of_text(caller.config)
+        ..User::of_text(caller)
     };
     if caller.config.use_as_kingcobra_service {
         return diversion::divert(caller, line, reply);
@@ -229,7 +229,7 @@ fn wait(
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    let job = this.jobs.find(job_id(command)?, caller.config.text_uid)?;
+    let job = this.jobs.find(job_id(command)?, caller.uid)?;
     let deadline = Deadline::after_ms(caller.config.deadline_ms);
     if !this.jobs.wait_any(&[Some(job.clone())], deadline)? {
         return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
@@ -245,7 +245,7 @@ fn cancel(
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    let job = this.jobs.find(job_id(command)?, caller.config.text_uid)?;
+    let job = this.jobs.find(job_id(command)?, caller.uid)?;
     this.give_up(&job, ECANCELED);
     reply.text(b"cancelled")
 }
@@ -260,10 +260,10 @@ fn jobs(
     let mut list = KVVec::new();
     let mut result = Ok(());
     this.jobs.for_each(|job| {
-        if job.uid == caller.config.text_uid && result.is_ok() && list.len() < MAX_ARGV {
+        if job.uid == caller.uid && result.is_ok() && list.len() < MAX_ARGV {
             let state = job.with_outcome(|outcome| outcome.map_or(state::RUNNING, |o| o.state));
-            let text = fmt!("{}:{}:{} ", job.id, job.node(), state_name(state));
-            result = kernel::str::CString::try_from_fmt(text)
+            let (id, node, state) = (job.id, job.node(), state_name(state));
+            result = kernel::str::CString::try_from_fmt(fmt!("{id}:{node}:{state} "))
                 .and_then(|text| Ok(list.extend_from_slice(text.to_bytes(), GFP_KERNEL)?));
         }
     });

@@ -68,7 +68,7 @@ fn malloc(
         Errno::EINVAL,
         "the size is a number of bytes, at least 1",
     ))?;
-    let user = User::of_text(caller.config);
+    let user = User::of_text(caller);
     let target = Target::Policy(user.config.place);
     let id = this.malloc(&user, size, false, target)?;
     reply.text(&Hex(id).digits())
@@ -82,7 +82,7 @@ fn set(
 ) -> Outcome {
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
     let id = parse_id(id)?;
-    this.write(&User::of_text(caller.config), id, 0, data, true)?;
+    this.write(&User::of_text(caller), id, 0, data, true)?;
     reply.text(&Hex(id).digits())
 }
 
@@ -94,7 +94,7 @@ fn get(
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
     let id = parse_id(id)?;
-    let user = User::of_text(caller.config);
+    let user = User::of_text(caller);
     // Most strings are short: only the others need memory for the longest one.
     for len in [SMALL, MAX_DATA] {
         let mut buffer = Buffer::new(len)?;
@@ -119,7 +119,7 @@ fn free(
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
-    this.free(&User::of_text(caller.config), parse_id(id)?)?;
+    this.free(&User::of_text(caller), parse_id(id)?)?;
     reply.text(b"kernel memory freed")
 }
 

@@ -35,7 +35,7 @@ pub fn divert(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Result
         Errno::ENODEV,
         "use_as_kingcobra_service is on, but no queue is loaded",
     ))?;
-    let user = User::of_text(caller.config);
+    let user = User::of_text(caller);
     queue.run(&mut Call {
         uid: user.uid,
         deadline: user.deadline,

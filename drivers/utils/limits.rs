@@ -25,6 +25,11 @@ pub(crate) fn max_line() -> usize {
     module_parameters::max_line.value().clamp(512, 1 << 20) as usize
 }
 
+/// The most of a budget that one user other than root may have, in percent.
+pub(crate) fn user_share() -> u32 {
+    module_parameters::user_share.value().clamp(1, 100)
+}
+
 /// Log lines in 5 s that the peers of one service can cause.
 pub(crate) fn log_burst() -> u32 {
     module_parameters::log_burst.value()

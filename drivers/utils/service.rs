@@ -93,8 +93,10 @@ pub struct Command<S> {
 
 /// What holds for who has typed a command.
 pub struct Caller<'a> {
-    /// The configuration in force: also says the uid, and how long commands may wait.
+    /// The configuration in force: also says how long commands may wait.
     pub config: &'a Config,
+    /// The uid that the session acts as, in the initial user name space.
+    pub uid: u32,
     /// Where it comes from.
     pub from: Ipv4Addr,
     /// What the session has of its own.

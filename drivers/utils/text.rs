@@ -170,6 +170,7 @@ impl Text {
         }
         let caller = Caller {
             config,
+            uid: config.text_uid,
             from: session.from,
             attached: &self.attached,
         };

@@ -2,6 +2,7 @@
 
 //! For whom something is done.
 
+use crate::service::Caller;
 use kernel::prelude::*;
 use linux::{
     deadline::Deadline,
@@ -40,12 +41,21 @@ impl<'a> User<'a> {
         })
     }
 
-    /// Whom text sessions act as, with the configured deadline.
-    pub fn of_text(config: &'a Config) -> Self {
+    /// This node itself, with the configured deadline.
+    pub fn of_node(config: &'a Config) -> Self {
         User {
-            uid: config.text_uid,
+            uid: 0,
             deadline: Deadline::after_ms(config.deadline_ms),
             config,
+        }
+    }
+
+    /// Whom a text session acts as, with the configured deadline.
+    pub fn of_text(caller: &Caller<'a>) -> Self {
+        User {
+            uid: caller.uid,
+            deadline: Deadline::after_ms(caller.config.deadline_ms),
+            config: caller.config,
         }
     }
 }

@@ -10,6 +10,7 @@
 
 mod attached;
 mod backlog;
+pub mod budget;
 pub mod buffer;
 mod client;
 mod deferred;
@@ -97,6 +98,10 @@ module! {
         log_burst: u32 {
             default: 10,
             description: "Log lines in 5 s that the peers of one service can cause",
+        },
+        user_share: u32 {
+            default: 50,
+            description: "Most of each budget that one user other than root may have (1 to 100 %)",
         },
     },
 }

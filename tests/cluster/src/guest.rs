@@ -32,7 +32,9 @@ fn kunit(cluster: &Cluster) -> Result<()> {
     let results = sh(&node, "cat /sys/kernel/debug/kunit/virgo_*/results")?;
     sh(&node, "rmmod virgo_test_kunit")?;
     ensure!(
-        results.contains("ok 1 virgo_linux") && results.contains("ok 1 virgo_table"),
+        ["linux", "table", "budget"]
+            .iter()
+            .all(|suite| results.contains(&format!("ok 1 virgo_{suite}"))),
         "{results}"
     );
     ensure!(!results.contains("not ok"), "{results}");
