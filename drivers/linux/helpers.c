@@ -149,7 +149,8 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 		return true;
 	switch (event) {
 	case VIRGO_SOCK_CONNECTED:
-		return inet_sk_state_load(sk) == TCP_ESTABLISHED;
+		/* The peer may have closed since. */
+		return !((1 << inet_sk_state_load(sk)) & (TCPF_SYN_SENT | TCPF_SYN_RECV));
 	case VIRGO_SOCK_USABLE:
 		return virgo_sock_happened(sock, VIRGO_SOCK_READABLE) ||
 		       virgo_sock_happened(sock, VIRGO_SOCK_WRITABLE);
@@ -171,8 +172,12 @@ static int virgo_sock_wake(struct wait_queue_entry *entry, unsigned int mode, in
 	return default_wake_function(entry, TASK_NORMAL, flags, key);
 }
 
-/* Waits killably. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed. */
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout)
+/*
+ * Waits killably, also until *@also, if that is given and virgo_sock_poke() comes
+ * after it. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed.
+ */
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
+		     long timeout)
 {
 	wait_queue_head_t *head = sk_sleep(sock->sk);
 	DEFINE_WAIT_FUNC(wait, virgo_sock_wake);
@@ -185,7 +190,7 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	}
 	for (;;) {
 		prepare_to_wait(head, &wait, TASK_KILLABLE);
-		if (virgo_sock_happened(sock, event)) {
+		if (virgo_sock_happened(sock, event) || (also && READ_ONCE(*also))) {
 			timeout = max(timeout, 1);
 			break;
 		}
@@ -199,6 +204,18 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	}
 	finish_wait(head, &wait);
 	return timeout;
+}
+
+/* Has those that wait for the socket look again. */
+void virgo_sock_poke(struct socket *sock)
+{
+	virgo_wake_all(sk_sleep(sock->sk));
+}
+
+/* Bytes that the peer has acknowledged so far. */
+u64 virgo_sock_acked(struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->bytes_acked);
 }
 
 static void virgo_hook_run(struct sock *sk)

@@ -12,6 +12,7 @@
 
 #include "pages.h"
 #include "vfs.h"
+#include "waiters.h"
 
 struct file;
 struct file_operations;
@@ -66,7 +67,10 @@ int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len);
 void virgo_fault_in(void __user *data, size_t len);
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout);
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
+		     long timeout);
+void virgo_sock_poke(struct socket *sock);
+u64 virgo_sock_acked(struct socket *sock);
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
 void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);
 void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks);

@@ -47,6 +47,7 @@ pub mod rwlock;
 pub mod user;
 pub mod vfs;
 pub mod wait;
+pub mod waiters;
 pub mod waker;
 pub mod work;
 

@@ -126,6 +126,16 @@ ssize_t virgo_pages_send(const struct virgo_pages *pages, struct socket *sock, s
 	return sock_sendmsg(sock, &msg);
 }
 
+/* Copies the bytes from @from on, at most @len. Returns how many. */
+size_t virgo_pages_copy(const struct virgo_pages *pages, size_t from, void *to, size_t len)
+{
+	struct iov_iter iter;
+
+	iov_iter_bvec(&iter, ITER_SOURCE, pages->vecs, pages->count, pages->len);
+	iov_iter_advance(&iter, from);
+	return copy_from_iter(to, len, &iter);
+}
+
 void virgo_pages_free(struct virgo_pages *pages)
 {
 	while (pages->count)

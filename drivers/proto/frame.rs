@@ -28,6 +28,10 @@ pub const MAX_BODY: usize = 64 * 1024 + 256;
 /// Largest body before the peer is authenticated, in bytes.
 pub const MAX_BODY_UNAUTHENTICATED: usize = 64;
 
+/// Number of an operation that no service has. A request for it is answered by `EOPNOTSUPP`: so a
+/// client learns whether a connection on which nothing was heard for some time is still good.
+pub const NO_OPERATION: u16 = 0;
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -71,7 +75,7 @@ impl Kind {
 /// every new request in that slot. See [`crate::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// Slot, below [`crate::slots::SLOTS`].
+    /// Slot: one of [`crate::slots::SLOTS`].
     pub slot: u8,
     /// Sequence number within the slot, from 1, below 2^56.
     pub seq: u64,

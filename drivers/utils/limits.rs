@@ -3,6 +3,7 @@
 //! Bounds that hold for all services, most of them module parameters.
 
 use crate::module_parameters;
+use virgo_proto::slots::SLOTS;
 
 /// Bytes of input kept for a peer that has not proven who it is.
 pub(crate) const STRANGER_INPUT: usize = 256;
@@ -23,6 +24,13 @@ pub(crate) fn max_strangers() -> usize {
 /// Bytes of a text line.
 pub(crate) fn max_line() -> usize {
     module_parameters::max_line.value().clamp(512, 1 << 20) as usize
+}
+
+/// Requests that may be under way at one service of one node.
+pub(crate) fn client_slots() -> usize {
+    module_parameters::client_slots
+        .value()
+        .clamp(4, SLOTS as u32) as usize
 }
 
 /// The most of a budget that one user other than root may have, in percent.

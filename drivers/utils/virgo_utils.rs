@@ -24,12 +24,14 @@ mod input;
 mod limit;
 mod limits;
 mod link;
+mod outbound;
 mod output;
 mod peers;
 pub mod pieces;
 mod reply;
 pub mod requests;
 pub mod retry;
+mod send;
 mod server;
 mod service;
 mod session;
@@ -94,6 +96,10 @@ module! {
         max_line: u32 {
             default: 66048,
             description: "Bytes of a text line (512 to 1048576)",
+        },
+        client_slots: u32 {
+            default: 256,
+            description: "Requests under way at one service of one node (4 to 256)",
         },
         log_burst: u32 {
             default: 10,

@@ -186,7 +186,7 @@ fn only_so_many_are_owed(node: &Node) -> io::Result<()> {
     let short = Duration::from_secs(4);
     let body = ask(NAME, "x", short.as_millis() as u32);
     for _ in 0..2 {
-        for slot in 0..SLOTS as u8 {
+        for slot in 0..=u8::MAX {
             let number = peer.number(slot);
             peer.wire.send(&request(number, op::ASK, &body))?;
         }
