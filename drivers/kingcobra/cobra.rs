@@ -238,6 +238,7 @@ impl Job {
                 return Err(EINVAL);
             }
             function.run(&mut Call {
+                state: None,
                 uid: 0,
                 deadline: self.deadline(),
                 cancelled: &Atomic::new(false),
