@@ -28,6 +28,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("callers_out_of_reach_block_nobody", callers_gone),
     ("jobs_are_their_users_and_roots", owners),
     ("callers_are_listed", callers),
+    ("arguments_count_for_the_callers_memory_cgroup", memory_cgroup),
     ("a_registry_chooses_for_others", registry),
     ("a_slow_node_gets_fewer_calls", balance),
 ];
@@ -398,6 +399,38 @@ fn owners(cluster: &Cluster) -> Result<()> {
         ensure!(said.contains("ECANCELED"), "{said}");
     }
     wait_until_here(&cluster.node(2), 0)
+}
+
+/// What a program makes the kernel keep counts for its memory cgroup, too.
+fn memory_cgroup(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let used = "cat /sys/fs/cgroup/callers/memory.current";
+    // The workers are busy, so the other calls wait with their arguments.
+    let script = format!(
+        "mount | grep -q cgroup2 || mount -t cgroup2 none /sys/fs/cgroup
+         echo +memory >/sys/fs/cgroup/cgroup.subtree_control; mkdir -p /sys/fs/cgroup/callers
+         for i in $(seq 32); do
+             virgo clone --async --on 1 --timeout 200s sleep 200000 || exit
+         done
+         text=$(head -c 30000 /dev/zero | tr '\\0' x)
+         (echo 0 >/sys/fs/cgroup/callers/cgroup.procs; {used} >/tmp/before
+          for i in $(seq 40); do
+              virgo clone --async --on 1 --timeout 200s {program} args $text || exit
+          done)"
+    );
+    let jobs = sh(&node, &script)?;
+    let before: u64 = sh(&node, "cat /tmp/before")?.parse()?;
+    let after: u64 = sh(&node, used)?.parse()?;
+    for job in jobs.lines() {
+        sh(&node, &format!("virgo cancel {job}"))?;
+        fails(&node, &format!("virgo wait {job}"))?;
+    }
+    wait_until_here(&node, 0)?;
+    sh(&node, "rmdir /sys/fs/cgroup/callers; umount /sys/fs/cgroup; :")?;
+    println!("{before} bytes became {after}");
+    ensure!(after > before + 40 * 30_000, "{before} bytes became {after}");
+    Ok(())
 }
 
 /// What has `callers` lines is called by those and by root; the node that is called decides.

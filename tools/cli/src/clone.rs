@@ -150,6 +150,10 @@ fn show(
         }
         match outcome.ended {
             Ended::Failed(errno) => {
+                if !output.json {
+                    // What it has printed until then, for instance until its deadline.
+                    output::bytes(&outcome.stdout)?;
+                }
                 failure::report(output, &Failed::new(what, errno, outcome).into());
             }
             _ if output.json => (),
