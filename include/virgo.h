@@ -210,7 +210,8 @@ static inline int virgo_clone(const char *func)
 static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, unsigned int flags,
 				unsigned int timeout_ms)
 {
-	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms, 0 };
+	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms,
+					 sizeof(*calls) };
 
 	return syscall(__NR_virgo_clone2, &args, sizeof(args));
 }
@@ -226,7 +227,8 @@ static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, un
 static inline long virgo_wait(struct virgo_call *calls, unsigned int count,
 			      unsigned int timeout_ms)
 {
-	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms, 0 };
+	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms,
+					sizeof(*calls) };
 
 	return syscall(__NR_virgo_wait, &args, sizeof(args));
 }

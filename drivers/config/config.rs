@@ -126,6 +126,24 @@ impl Config {
         });
     }
 
+    /// Whether `uid` may call `target`, a function or the path of a program or library, which may be
+    /// called as such: not if there are `callers` lines for it and none has the uid. Root may.
+    pub fn may_call(&self, target: &str, uid: u32) -> bool {
+        if uid == 0 || !self.callers {
+            return true;
+        }
+        let (mut named, mut listed) = (false, false);
+        self.for_each(|item| {
+            if let Item::Callers { target: of, uids } = item {
+                if of == target {
+                    named = true;
+                    listed |= config::lists_uid(uids, uid);
+                }
+            }
+        });
+        listed || !named
+    }
+
     /// Says in the log what holds from now on.
     pub(crate) fn announce(&self) {
         pr_info!("node {} of {}\n", self.me, self.nodes.len());

@@ -20,6 +20,7 @@
 //! | `run_as`     | uid that programs and libraries run as, not 0 | 65534 |
 //! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
+//! | `callers`    | function, program or library, then the uids that may call it, comma-separated, beside root (repeatable) | all |
 //! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue, and for the memory pool what is no command | `no` |
 //! | `export`     | directory, then `ro` or `rw`, then perhaps whom other nodes' users act as there: `UID` or `UID:GID`, not 0, 65534 if there is none (repeatable) | none |
 
@@ -109,6 +110,13 @@ pub enum Item<'a> {
     },
     /// A library that other nodes may call: absolute path.
     Library(&'a str),
+    /// Who may call something that may be called.
+    Callers {
+        /// Name of a function, or path of a program or library.
+        target: &'a str,
+        /// Their uids, with commas between them; root may call everything.
+        uids: &'a str,
+    },
 }
 
 /// A user and a group.
@@ -156,7 +164,7 @@ impl Fault {
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
     text_uid, deadline_ms, place, balance, registry, run_as, executable, library, \
-    use_as_kingcobra_service, export";
+    callers, use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
 ///
@@ -242,6 +250,7 @@ fn statement<'a>(
             }
         }
         "library" => Item::Library(direct(path(value)?)?),
+        "callers" => callers(value)?,
         _ => return Err(UNKNOWN_KEY),
     };
     visit(item)
@@ -281,6 +290,28 @@ fn export(value: &str) -> Result<Item<'_>, &'static str> {
         writable,
         owner,
     })
+}
+
+/// `TARGET UID[,UID]...`.
+fn callers(value: &str) -> Result<Item<'_>, &'static str> {
+    const EXPECTED: &str =
+        "callers: expected a function, program or library, then uids with commas between them";
+    let (target, uids) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
+    let uids = uids.trim_start();
+    match uid_list(uids).all(|uid| uid.is_some()) {
+        true => Ok(Item::Callers { target, uids }),
+        false => Err(EXPECTED),
+    }
+}
+
+fn uid_list(uids: &str) -> impl Iterator<Item = Option<u32>> + '_ {
+    let uid = |text: &str| text.trim().parse().ok().filter(|&uid| uid != u32::MAX);
+    uids.split(',').map(uid)
+}
+
+/// Whether `uid` is among `uids`, as [`Item::Callers`] has them.
+pub fn lists_uid(uids: &str, uid: u32) -> bool {
+    uid_list(uids).any(|listed| listed == Some(uid))
 }
 
 fn address(text: &str) -> Option<Ipv4Addr> {
@@ -443,6 +474,23 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
     #[test]
+    fn callers_are_uids() {
+        let mut seen = None;
+        let text = b"callers = /usr/bin/du  0, 1000,1001";
+        let parsed = parse(text, |_, item| {
+            seen = Some(item);
+            Ok(())
+        });
+        assert_eq!(parsed, Ok(()));
+        let Some(Item::Callers { target, uids }) = seen else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(target, "/usr/bin/du");
+        let listed = |uid| lists_uid(uids, uid);
+        assert!(listed(0) && listed(1000) && listed(1001) && !listed(100) && !listed(10));
+    }
+
+    #[test]
     fn the_original_single_line_is_read() {
         assert_eq!(
             items("10.9.0.1,10.9.0.2\n"),
@@ -522,6 +570,10 @@ mod tests {
             ("export = /a rx 7", 1, "export: expected a directory, then"),
             ("export = /a ro 7:", 1, "export: expected a directory, then"),
             ("export = a ro", 1, "expected an absolute path"),
+            ("callers = noop", 1, "callers: expected"),
+            ("callers = noop 1,x", 1, "callers: expected"),
+            ("callers = noop 4294967295", 1, "callers: expected"),
+            ("callers = noop 1,", 1, "callers: expected"),
             ("executable = bin/sh", 1, "expected an absolute path"),
             ("library =", 1, "expected an absolute path"),
         ] {

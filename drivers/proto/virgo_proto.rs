@@ -38,6 +38,7 @@ pub mod histogram;
 pub mod json;
 pub mod kingcobra;
 pub mod line;
+pub mod load_view;
 pub mod mempool;
 pub mod pieces;
 pub mod queue;

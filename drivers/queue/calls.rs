@@ -252,6 +252,7 @@ impl Call<'_> {
             data,
             reply: None,
             from,
+            uid: user::current_uid(),
         }
     }
 

@@ -174,6 +174,7 @@ fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a
         data,
         reply: None,
         from: caller.from,
+        uid: caller.uid,
     }
 }
 
@@ -553,6 +554,7 @@ pub(crate) fn bare(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> R
     let request = Request {
         data: line.trim_ascii(),
         from: caller.from,
+        uid: caller.uid,
         reply: None,
     };
     push_request(&request).map_err(explain)?;

@@ -71,6 +71,8 @@ pub(crate) struct Message {
     pub(crate) reply: Option<ReplyTo>,
     /// Where it comes from.
     pub(crate) from: Ipv4Addr,
+    /// Whose it is there.
+    pub(crate) uid: u32,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub(crate) position: Atomic<u64>,
     budget: Arc<Budget>,
@@ -83,6 +85,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) reply: Option<ReplyTo>,
     pub(crate) from: Ipv4Addr,
+    pub(crate) uid: u32,
 }
 
 fn copy_of(data: &[u8]) -> impl FnOnce(&mut [u8]) -> Result + '_ {
@@ -154,6 +157,7 @@ impl Message {
             data_len: data_len as u32,
             reply: parts.reply,
             from: parts.from,
+            uid: parts.uid,
             position: Atomic::new(0),
             budget: budget.clone(),
         });

@@ -93,6 +93,9 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
 /// is less: so that nothing is taken for a puller that has given up.
 const AHEAD_MS: u32 = 100;
 
+/// The uid of messages of other nodes, which do not say whose they are.
+const NOBODY: u32 = 65534;
+
 /// Who has what a node has pulled.
 pub(crate) fn holder(peer: Peer) -> u64 {
     // Not a number that anybody here gets.
@@ -139,6 +142,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
             data,
             reply: None,
             from,
+            uid: NOBODY,
         };
         let how = How {
             priority: item.priority,
@@ -176,6 +180,7 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
         data,
         reply: Some(reply_to),
         from: address(this, peer.node),
+        uid: NOBODY,
     };
     // Nothing may wait here: who asks tries again.
     queues

@@ -120,6 +120,8 @@ impl<'a> All<'a> {
             data: record.data,
             reply: None,
             from: record.from.into(),
+            // Whose it was is not in the log.
+            uid: 65534,
         };
         let message = Message::restored(&queues.budget, &parts)?;
         message.position.store(record.seq, Relaxed);

@@ -175,6 +175,7 @@ fn parts<'a>(subject: &'a [u8], request: &Request<'a>) -> Parts<'a> {
         data: request.data,
         reply: request.reply,
         from: request.from,
+        uid: request.uid,
     }
 }
 
@@ -182,6 +183,7 @@ fn handle(message: &Message) -> Option<Result> {
     requests::handle(&Request {
         data: message.data(),
         from: message.from,
+        uid: message.uid,
         reply: message.reply,
     })
 }

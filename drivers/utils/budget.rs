@@ -76,6 +76,8 @@ impl Budget {
         // At most 100 percent, so nothing overflows.
         let percent = u64::from(limits::user_share());
         let share = limit / 100 * percent + limit % 100 * percent / 100;
+        // Whoever may have a share may have one unit.
+        let share = share.max(limit.min(1));
         let totals = Totals {
             limit,
             share,

@@ -49,6 +49,7 @@ pub struct Draft<'a> {
     /// With the place where it was said.
     registry: Option<(NodeId, File, u32)>,
     run_as: u32,
+    callers: bool,
     use_as_kingcobra_service: bool,
 }
 
@@ -75,6 +76,8 @@ pub struct Settings {
     pub registry: Option<NodeId>,
     /// The uid that programs run as.
     pub run_as: u32,
+    /// Whether something may be called by some users only.
+    pub callers: bool,
     /// Whether text for the processor pool goes to the queue.
     pub use_as_kingcobra_service: bool,
 }
@@ -94,6 +97,7 @@ impl Default for Draft<'_> {
             balance: Policy::LeastUsed,
             registry: None,
             run_as: 65534,
+            callers: false,
             use_as_kingcobra_service: false,
         }
     }
@@ -130,6 +134,7 @@ impl<'a> Draft<'a> {
             (Item::RemoteText(yes), _) => self.remote_text = yes,
             (Item::TextUid(uid), _) => self.text_uid = uid,
             (Item::RunAs(uid), _) => self.run_as = uid,
+            (Item::Callers { .. }, _) => self.callers = true,
             (Item::UseAsKingcobraService(yes), _) => self.use_as_kingcobra_service = yes,
             // For the services that serve them; checked here, so that a bad line is found early.
             (Item::Export { .. } | Item::Executable { .. } | Item::Library(_), _) => (),
@@ -201,6 +206,7 @@ impl<'a> Draft<'a> {
             balance: self.balance,
             registry: self.registry.map(|(node, _, _)| node),
             run_as: self.run_as,
+            callers: self.callers,
             use_as_kingcobra_service: self.use_as_kingcobra_service,
         })
     }

@@ -131,8 +131,9 @@ struct virgo_free_args {
  *              NUL byte. A name is a kernel function, an absolute path a
  *              program, `PATH:SYMBOL` a function of a library
  * @argv_len:   bytes there, with the NULs
- * @output:     user address for the output: standard output, then standard error
- * @output_len: room there
+ * @output:     user address for the output: standard output, then standard error;
+ *              up to 64 KiB of each are kept
+ * @output_len: room there; if it is too small, standard error gets up to a quarter
  * @place:      VIRGO_RUN_*
  * @node:       number of the node for VIRGO_RUN_NODE, otherwise 0; set to the
  *              node that it went to
@@ -168,7 +169,7 @@ struct virgo_call {
  * @count:      how many: 1 to VIRGO_MAX_CALLS
  * @flags:      VIRGO_CLONE_*
  * @timeout_ms: deadline of each call; 0 means the configured one
- * @reserved:   must be 0
+ * @call_size:  sizeof(struct virgo_call)
  *
  * Returns how many calls were started or, without VIRGO_CLONE_ASYNC, have
  * ended, well or not: @state of each says which.
@@ -178,29 +179,30 @@ struct virgo_clone_args {
 	__u32 count;
 	__u32 flags;
 	__u32 timeout_ms;
-	__u32 reserved;
+	__u32 call_size;
 };
 #define VIRGO_CLONE_ARGS_SIZE_VER0	24
 
 /**
  * struct virgo_wait_args - wait for calls made with VIRGO_CLONE_ASYNC
  * @calls:      user address of an array of struct virgo_call, of which @job,
- *              @output and @output_len are read
+ *              @state, @output and @output_len are read, and @flags must be 0
  * @count:      how many: 1 to VIRGO_MAX_CALLS
  * @flags:      must be 0
  * @timeout_ms: longest wait; 0 means the configured deadline
- * @reserved:   must be 0
+ * @call_size:  sizeof(struct virgo_call)
  *
  * Waits until one of the calls whose @state is VIRGO_CALL_RUNNING has ended,
  * and fills in all those that have. Their jobs are gone then. Returns how many;
- * ETIMEDOUT if there were none. Only the uid that made a call can wait for it.
+ * ETIMEDOUT if there were none. Only the uid that made a call, and root, can wait
+ * for it. A job that is named twice is EINVAL.
  */
 struct virgo_wait_args {
 	__aligned_u64 calls;
 	__u32 count;
 	__u32 flags;
 	__u32 timeout_ms;
-	__u32 reserved;
+	__u32 call_size;
 };
 #define VIRGO_WAIT_ARGS_SIZE_VER0	24
 

@@ -15,10 +15,7 @@ use std::{
     process::ExitCode,
     time::Duration,
 };
-use virgo::{
-    Call, Ended, Job, On, Outcome, Reason, Within,
-    status::{Made, Status},
-};
+use virgo::{Call, Ended, Job, On, Outcome, Reason, Within, status::Status};
 
 /// A call that did not run, or of which nobody knows.
 #[derive(Debug)]
@@ -134,24 +131,6 @@ pub(crate) fn cancel(output: Output, jobs: &[u64]) -> Result<ExitCode> {
     })
 }
 
-pub(crate) fn jobs(output: Output) -> Result<()> {
-    let made = Status::default().cpupool()?.made;
-    output.print(&made, || table(&made))
-}
-
-fn table(made: &[Made]) -> String {
-    let header = ["JOB", "NODE", "UID", "STATE"].map(str::to_owned).to_vec();
-    let rows = made.iter().map(|made| {
-        vec![
-            made.job.to_string(),
-            made.node.to_string(),
-            made.uid.to_string(),
-            made.state.clone(),
-        ]
-    });
-    output::table(header, usize::MAX, rows.collect())
-}
-
 /// Prints what came of calls: their output to where it belongs, and returned values. Returns the
 /// first status that is not 0.
 fn show(
@@ -171,6 +150,10 @@ fn show(
         }
         match outcome.ended {
             Ended::Failed(errno) => {
+                if !output.json {
+                    // What it has printed until then, for instance until its deadline.
+                    output::bytes(&outcome.stdout)?;
+                }
                 failure::report(output, &Failed::new(what, errno, outcome).into());
             }
             _ if output.json => (),
@@ -297,19 +280,5 @@ mod tests {
         assert_eq!(json_outcome(&outcome(Ended::Exited(3)), None), expected);
         let json = json_outcome(&outcome(Ended::Returned(1)), Some(1 << 60));
         assert_eq!(json["job"], "1152921504606846976");
-    }
-
-    #[test]
-    fn jobs_are_lined_up() {
-        let made = Made {
-            job: 12,
-            node: 3,
-            uid: 0,
-            state: "running".to_owned(),
-        };
-        assert_eq!(
-            table(&[made]),
-            "JOB  NODE  UID  STATE\n12   3     0    running"
-        );
     }
 }

@@ -9,6 +9,7 @@ mod ends;
 mod failure;
 mod files;
 mod functions;
+mod jobs;
 mod kingcobra;
 mod memory;
 mod nodes;
@@ -42,9 +43,12 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Free { ids } => return memory::free(output, &ids),
         Command::Clone(options) => return clone::clone(output, &options),
         Command::Functions { on } => functions::show(output, on)?,
-        Command::Jobs => clone::jobs(output)?,
+        Command::Jobs { uid, node } => jobs::list(output, uid, node)?,
         Command::Wait(options) => return clone::wait(output, &options),
-        Command::Cancel { jobs } => return clone::cancel(output, &jobs),
+        Command::Cancel { node, jobs } => match node {
+            None => return clone::cancel(output, &jobs),
+            Some(node) => jobs::cancel_on(node, &jobs)?,
+        },
         Command::Queue(command) => queue::run(output, &command)?,
         Command::Kingcobra(command) => kingcobra::run(output, &command)?,
         Command::Lb(command) => balance::run(output, &command)?,

@@ -65,14 +65,24 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
         on: Option<u32>,
     },
-    /// List the calls made here whose results were not taken (as root)
-    Jobs,
+    /// List your calls made here whose results were not taken, or as root everybody's
+    Jobs {
+        /// Those of this uid only
+        #[arg(long, value_name = "UID")]
+        uid: Option<u32>,
+        /// Those made on this node instead of here
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
+    },
     /// Wait for a job and take its result
     Wait(Wait),
     /// End jobs, wherever they run
     ///
-    /// Their results are ECANCELED then, unless they had ended before.
+    /// Their results are ECANCELED then, unless they had ended before. Root may end everybody's.
     Cancel {
+        /// They were made on this node, not here
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
         /// Jobs, as clone --async prints them
         #[arg(required = true, value_name = "JOB")]
         jobs: Vec<u64>,

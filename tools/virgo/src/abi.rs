@@ -180,8 +180,8 @@ pub struct CloneArgs {
     pub flags: u32,
     /// Deadline of each call, or longest wait; 0 means the configured one.
     pub timeout_ms: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// Size of a [`Call`].
+    pub call_size: u32,
 }
 
 /// Arguments of `virgo_wait`.
@@ -636,7 +636,7 @@ mod tests {
         for structure in ["virgo_clone_args", "virgo_wait_args"] {
             assert_eq!(
                 members(structure),
-                ["calls", "count", "flags", "timeout_ms", "reserved"]
+                ["calls", "count", "flags", "timeout_ms", "call_size"]
             );
         }
         assert_members!(

@@ -126,7 +126,8 @@ impl<'a> Calls<'a> {
             count: u32::try_from(self.array.len()).unwrap_or(u32::MAX),
             flags: 0,
             timeout_ms,
-            reserved: 0,
+            // 64 bytes.
+            call_size: size_of::<abi::Call>() as u32,
         }
     }
 }
