@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Telling people what went wrong and what to do.
 
-use crate::{clone::Failed, output::Output};
+use crate::{
+    call_error::CallError,
+    output::{Output, StdoutError, note, printable},
+};
 use serde_json::json;
 use std::io::ErrorKind;
 use virgo::status;
 
-/// Prints an error to standard error.
+/// Prints an error to standard error. That the reader of standard output has enough is none.
 pub(crate) fn report(output: Output, error: &anyhow::Error) {
-    let errno = match error.downcast_ref::<Failed>() {
+    if error
+        .downcast_ref()
+        .is_some_and(StdoutError::is_closed_pipe)
+    {
+        return;
+    }
+    let errno = match error.downcast_ref::<CallError>() {
         Some(failed) => Some(failed.errno),
         None => error.downcast_ref().map(virgo::Error::errno),
     };
@@ -16,18 +25,19 @@ pub(crate) fn report(output: Output, error: &anyhow::Error) {
     if output.json {
         let error = format!("{error:#}");
         let report = json!({ "error": error, "errno": errno, "advice": advice });
-        eprintln!("{report}");
+        note(format_args!("{report}"));
         return;
     }
-    eprintln!("virgo: {error:#}");
+    let error = printable(&format!("{error:#}"));
+    note(format_args!("virgo: {error}"));
     if let Some(advice) = advice {
-        eprintln!("virgo: {advice}");
+        note(format_args!("virgo: {advice}"));
     }
 }
 
 /// What can be done about an error.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
-    if let Some(failed) = error.downcast_ref::<Failed>() {
+    if let Some(failed) = error.downcast_ref::<CallError>() {
         return failed_advice(failed.errno);
     }
     if let Some(error) = error.downcast_ref::<virgo::Error>() {

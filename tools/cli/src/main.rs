@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo`: uses and watches a VIRGO cluster from the command line.
 
+// They panic if the output does not take what they print; see `output`.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod balance;
+mod call_error;
 mod clone;
 mod config;
 mod copy;
@@ -19,11 +23,14 @@ mod stats;
 
 use clap::Parser;
 use options::{Arguments, Command, ConfigCommand};
-use output::Output;
+use output::{Output, StdoutError};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let Arguments { json, command } = Arguments::parse();
+    let Arguments { json, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(unusual) => return explain(&unusual),
+    };
     let output = Output { json };
     match run(output, command) {
         Ok(status) => status,
@@ -31,6 +38,21 @@ fn main() -> ExitCode {
             failure::report(output, &error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Prints what is wrong with the command line; or the help or version that it asks for.
+fn explain(unusual: &clap::Error) -> ExitCode {
+    let printed = unusual.print();
+    match u8::try_from(unusual.exit_code()) {
+        Ok(0) => match printed {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                failure::report(Output { json: false }, &StdoutError::from(error).into());
+                ExitCode::FAILURE
+            }
+        },
+        status => status.map_or(ExitCode::FAILURE, ExitCode::from),
     }
 }
 

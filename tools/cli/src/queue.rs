@@ -3,7 +3,7 @@
 
 use crate::{
     options::{Named, QueueCommand},
-    output::{Output, bytes, json_bytes, table},
+    output::{Output, bytes, json_bytes, note, table},
 };
 use anyhow::Result;
 use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
@@ -198,7 +198,10 @@ pub(crate) fn answer_with(command: &[OsString]) -> impl Fn(&Message) -> Vec<u8> 
     };
     move |request| {
         answer(request).unwrap_or_else(|error| {
-            eprintln!("virgo: {}: {error}", command[0].to_string_lossy());
+            note(format_args!(
+                "virgo: {}: {error}",
+                command[0].to_string_lossy()
+            ));
             Vec::new()
         })
     }
