@@ -74,7 +74,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Put(options) => return copy::put(output, &options),
         Command::Cat { files } => return files::cat(output, &files),
         Command::Ls(options) => return files::ls(output, &options),
-        Command::Nodes { ping } => nodes::show(output, ping)?,
+        Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,

@@ -108,7 +108,7 @@ pub(crate) enum Command {
     /// A service is connected to a node from the first use on: 'up', 'down', or '-' if it was not
     /// used yet.
     Nodes {
-        /// Ask the memory pool of every node whether it answers
+        /// Ask the memory pool of every node whether it answers; status 1 if one does not
         #[arg(long)]
         ping: bool,
     },
@@ -167,7 +167,8 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Clone {
     /// Where: least (loaded), random, two (the less loaded of two random nodes), the number of a
-    /// node, or all [default: as configured]
+    /// node, or all [default: as configured]. What all nodes print comes as they answer (with
+    /// --json at the end), and the status is that of the first node, by number, with another than 0
     #[arg(long, value_name = "NODE|least|random|two|all", value_parser = place)]
     pub(crate) on: Option<Where>,
     /// When it is ended at the latest, such as 2s [default: as configured]
