@@ -27,6 +27,41 @@ impl CallError {
     }
 }
 
+impl CallError {
+    /// What can be done about it.
+    pub(crate) fn advice(&self) -> Option<&'static str> {
+        Some(match self.errno {
+            // A function that fails so by itself gives no reason.
+            libc::ENOENT | libc::EINVAL if !self.said.is_empty() => {
+                "'virgo functions --on NODE' lists the functions of a node and what arguments they \
+                 take"
+            }
+            // The file itself, or what the program does, may be forbidden, too.
+            libc::EACCES if self.said.contains("virgo_cloud.conf") => {
+                "add it to /etc/virgo_cloud.conf of that node, 'executable = PATH' or 'library = \
+                 PATH', and say 'virgo config reload' there"
+            }
+            libc::ENODEV => "'virgo nodes' shows the nodes",
+            libc::ETIMEDOUT => "it was ended at its deadline; --timeout gives it another one",
+            libc::EHOSTDOWN => {
+                "is the node up and virgo_cpupooling loaded there? 'virgo nodes --ping' shows \
+                 which nodes answer"
+            }
+            libc::ECONNRESET => "the node has restarted; nobody knows whether the call had run",
+            libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
+            libc::EAGAIN => {
+                "the node has too many calls waiting; see max_waiting of virgo_cpupooling"
+            }
+            libc::EDQUOT => "you have your share of that node's calls: wait for some of them",
+            libc::ESHUTDOWN => {
+                "somebody has stopped the service: write 'start' to \
+                 /sys/kernel/debug/virgo/cpupooling/peers"
+            }
+            _ => return None,
+        })
+    }
+}
+
 impl Display for CallError {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.what)?;
@@ -46,6 +81,28 @@ impl std::error::Error for CallError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn advice_fits_the_cause() {
+        let advice = |errno, said: &str| {
+            let error = CallError {
+                what: String::new(),
+                node: 2,
+                errno,
+                said: said.to_owned(),
+            };
+            error.advice()
+        };
+        let not_listed = "not allowed: /etc/virgo_cloud.conf of this node has no line for it";
+        assert!(
+            advice(libc::EACCES, not_listed)
+                .unwrap()
+                .contains("executable")
+        );
+        assert_eq!(advice(libc::EACCES, "permission denied"), None);
+        assert!(advice(libc::ENOENT, "no such function").is_some());
+        assert_eq!(advice(libc::ENOENT, ""), None);
+    }
 
     #[test]
     fn says_what_where_and_why() {

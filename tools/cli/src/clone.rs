@@ -83,8 +83,8 @@ fn each<T: Send + 'static>(
     results.into_iter()
 }
 
-/// Prints the numbers of jobs. Without them nobody can wait for the jobs, so if they cannot be
-/// printed the jobs are cancelled.
+/// Prints the numbers of jobs. Without them nobody can take the results, so if they cannot be
+/// printed the jobs are cancelled, and their results taken.
 fn print_jobs(output: Output, jobs: &[Job], is_list: bool) -> Result<()> {
     let json = jobs
         .iter()
@@ -97,7 +97,9 @@ fn print_jobs(output: Output, jobs: &[Job], is_list: bool) -> Result<()> {
     };
     printed.inspect_err(|_| {
         for job in jobs {
-            if let Err(error) = virgo::cancel(job) {
+            let mut cancelled = [job.clone()];
+            let gone = virgo::cancel(job).and_then(|()| virgo::wait_any(&mut cancelled));
+            if let Err(error) = gone {
                 failure::report(output, &error.into());
             }
         }

@@ -19,6 +19,7 @@ mod nodes;
 mod options;
 mod output;
 mod queue;
+mod serve;
 mod stats;
 
 use clap::Parser;
@@ -67,8 +68,8 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Jobs => clone::jobs(output)?,
         Command::Wait(options) => return clone::wait(output, &options),
         Command::Cancel { jobs } => return clone::cancel(output, &jobs),
-        Command::Queue(command) => queue::run(output, &command)?,
-        Command::Kingcobra(command) => kingcobra::run(output, &command)?,
+        Command::Queue(command) => return queue::run(output, &command),
+        Command::Kingcobra(command) => return kingcobra::run(output, &command),
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Cp(options) => return copy::cp(output, &options),
         Command::Put(options) => return copy::put(output, &options),

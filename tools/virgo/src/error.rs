@@ -113,6 +113,14 @@ impl Error {
         self.reason
     }
 
+    /// The file that was to be used; `None` if it was none, or one that is open.
+    pub fn file(&self) -> Option<&str> {
+        match &self.tried {
+            Tried::File { name, .. } => Some(name),
+            _ => None,
+        }
+    }
+
     /// The error number, as in `<errno.h>`.
     pub fn errno(&self) -> c_int {
         self.errno
