@@ -19,6 +19,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cli_publishes_what_there_is", inputs),
     ("cli_does_all_that_can_be_done", partly),
     ("cli_services_outlive_what_they_cannot_answer", services),
+    ("cli_puts_what_comes_by_a_pipe", from_pipe),
+    ("cli_reads_from_any_node_and_writes_to_one", places),
     ("cli_is_silent_when_nobody_reads_on", closed_pipes),
 ];
 
@@ -300,5 +302,70 @@ fn closed_pipes(cluster: &Cluster) -> Result<()> {
     sh(&node2, &format!("rm {file}"))?;
     ensure!(said? == "1");
     ensure!(queue? == "xxx");
+    Ok(())
+}
+
+fn from_pipe(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let dir = "/var/log/virgo_fs";
+    sh(
+        &node2,
+        &format!("mkdir -p {dir}; touch {dir}/piped; ls {dir} | sort >/run/before"),
+    )?;
+    let sum = sh(&node1, "seq 200000 | md5sum")?;
+    let copied = sh(
+        &node1,
+        &format!("seq 200000 | virgo put - 2:{dir}/piped && virgo cat 2:{dir}/piped | md5sum"),
+    );
+    let into = fails(&node1, &format!("virgo put - 2:{dir} </dev/null"));
+    // Empty, and not there.
+    let nowhere = fails(&node1, &format!("virgo put - 2:{dir}/none/x </dev/null"));
+    let left = sh(
+        &node2,
+        &format!("ls {dir} | sort | cmp - /run/before; rm {dir}/piped"),
+    );
+    ensure!(copied? == sum, "another file came");
+    let (said, _) = into?;
+    ensure!(said.contains("is a directory"), "{said}");
+    let (said, _) = nowhere?;
+    ensure!(said.contains("ENOENT"), "{said}");
+    left?;
+    Ok(())
+}
+
+/// Names that leave open which node are for reading, everywhere; errors say so.
+fn places(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    let dir = "/var/log/virgo_fs";
+    for node in cluster.nodes().skip(1) {
+        sh(&node, &format!("mkdir -p {dir}/d; echo copy >{dir}/d/f"))?;
+    }
+    let read = sh(
+        &node1,
+        &format!(
+            "virgo cat 2,3:{dir}/d/f; virgo ls 2,3:{dir}/d; virgo ls -l 2,3:{dir}/d/f | grep -c rw
+             virgo cp 2,3:{dir}/d/f /run/f && cat /run/f; virgo cp -r 3,2:{dir}/d /run/d && cat /run/d/f
+             rm -r /run/f /run/d"
+        ),
+    );
+    let written = fails(
+        &node1,
+        &format!("echo x >/run/x; virgo put /run/x 2,3:{dir}/x"),
+    );
+    let chosen = fails(
+        &node1,
+        &format!("virgo put /run/x random:{dir}/x; s=$?; rm /run/x; exit $s"),
+    );
+    let none = fails(&node1, &format!("virgo ls 2,3:{dir}/none 2:{dir}/d"));
+    for node in cluster.nodes().skip(1) {
+        sh(&node, &format!("rm -r {dir}/d"))?;
+    }
+    ensure!(read? == "copy\nf\n1\ncopy\ncopy");
+    for refused in [written, chosen] {
+        let (said, _) = refused?;
+        ensure!(said.contains("say one, NODE:/PATH"), "{said}");
+    }
+    let (said, _) = none?;
+    ensure!(said.contains("ENOENT") && said.ends_with("f\n"), "{said}");
     Ok(())
 }

@@ -18,12 +18,14 @@ mod memory;
 mod nodes;
 mod options;
 mod output;
+mod places;
 mod queue;
 mod serve;
 mod stats;
+mod stdin;
 
 use clap::Parser;
-use options::{Arguments, Command, ConfigCommand};
+use options::{Arguments, Command, ConfigCommand, Copy, List};
 use output::{Output, StdoutError};
 use std::process::ExitCode;
 
@@ -57,6 +59,34 @@ fn explain(unusual: &clap::Error) -> ExitCode {
     }
 }
 
+/// Copies by `copy`, or from standard input, when it is clear which node each file is on.
+fn copy_files(
+    output: Output,
+    mut options: Copy,
+    copy: fn(Output, &Copy) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let Some(target) = options.files.pop() else {
+        return Ok(ExitCode::FAILURE);
+    };
+    places::ensure_one(&target)?;
+    let all = places::choose(output, &mut options.files);
+    let some = !options.files.is_empty();
+    options.files.push(target);
+    let status = match some {
+        true if stdin::is_source(&options) => stdin::copy(output, &options)?,
+        true => copy(output, &options)?,
+        false => ExitCode::FAILURE,
+    };
+    Ok(if all { status } else { ExitCode::FAILURE })
+}
+
+/// Lists files when it is clear which node each is on.
+fn list_files(output: Output, mut options: List) -> anyhow::Result<ExitCode> {
+    let all = places::choose(output, &mut options.files);
+    let status = files::ls(output, &options)?;
+    Ok(if all { status } else { ExitCode::FAILURE })
+}
+
 fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Malloc(malloc) => memory::malloc(output, &malloc)?,
@@ -71,10 +101,10 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => return queue::run(output, &command),
         Command::Kingcobra(command) => return kingcobra::run(output, &command),
         Command::Lb(command) => balance::run(output, &command)?,
-        Command::Cp(options) => return copy::cp(output, &options),
-        Command::Put(options) => return copy::put(output, &options),
+        Command::Cp(options) => return copy_files(output, options, copy::cp),
+        Command::Put(options) => return copy_files(output, options, copy::put),
         Command::Cat { files } => return files::cat(output, &files),
-        Command::Ls(options) => return files::ls(output, &options),
+        Command::Ls(options) => return list_files(output, options),
         Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),

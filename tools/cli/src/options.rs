@@ -89,8 +89,10 @@ pub(crate) enum Command {
     Lb(Balance),
     /// Copy files from node to node
     ///
-    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. NODE,NODE:/PATH
-    /// is a copy on either, POLICY:/PATH on a node that least-used, random or two-choices chooses.
+    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. As a source,
+    /// NODE,NODE:/PATH is a copy on either, POLICY:/PATH on a node that least-used, random or
+    /// two-choices chooses; the target is on one node.
+    /// As SOURCE, - is standard input (a file of that name is ./-).
     /// Nodes have only what their configuration exports. A file comes to be under its name when
     /// it is whole, and on the disk; until then it is NAME.virgo-part.
     Cp(Copy),
@@ -103,6 +105,9 @@ pub(crate) enum Command {
         files: Vec<String>,
     },
     /// List files and directories of nodes
+    ///
+    /// Of NODE,NODE:/PATH what one of the nodes has, of POLICY:/PATH what the node has that least-used,
+    /// random or two-choices chooses.
     Ls(List),
     /// Show the nodes, and how the services of this one reach them (as root)
     ///
