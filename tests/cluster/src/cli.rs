@@ -211,8 +211,8 @@ fn partly(cluster: &Cluster) -> Result<()> {
     )?;
     let taken = sh(&node, "virgo queue take --keep --json --count 2 t.partly")?;
     let ids = taken.lines().filter_map(|line| {
-        let (_, rest) = line.split_once("\"id\":")?;
-        rest.split(',').next()
+        let (_, rest) = line.split_once("\"id\":\"")?;
+        rest.split('"').next()
     });
     let ids: Vec<_> = ids.collect();
     ensure!(ids.len() == 2, "{taken}");

@@ -7,7 +7,7 @@ use crate::{
 };
 use anyhow::Result;
 use libc::ETIMEDOUT;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     process::ExitCode,
     time::{Duration, Instant},
@@ -83,17 +83,44 @@ pub(crate) fn subscribe(
 }
 
 fn show(output: Output, message: &Message) -> Result<()> {
-    if !output.json {
-        return bytes(&[&message.data[..], b"\n"].concat());
+    match output.json {
+        true => output.print(&to_json(message), String::new),
+        false => bytes(&[&message.data[..], b"\n"].concat()),
     }
+}
+
+fn to_json(message: &Message) -> Value {
     let (kind, data) = json_bytes(&message.data);
     let mut value = json!({
-        "id": message.id,
+        // As text: JSON's numbers lose digits of 64 bits.
+        "id": message.id.to_string(),
         "subject": message.subject,
         "position": message.position,
         "deliveries": message.deliveries,
         "request": message.is_request,
     });
     value[kind] = data;
-    output.print(&value, String::new)
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_keep_their_digits() {
+        let message = Message {
+            id: u64::MAX,
+            position: 1,
+            subject: "a".to_owned(),
+            data: b"x".to_vec(),
+            deliveries: 2,
+            is_request: false,
+        };
+        let expected = json!({
+            "id": "18446744073709551615", "subject": "a", "position": 1, "deliveries": 2,
+            "request": false, "text": "x",
+        });
+        assert_eq!(to_json(&message), expected);
+    }
 }
