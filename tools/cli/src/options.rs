@@ -3,7 +3,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
-use virgo::{Id, On, Place, abi::MAX_CALLS};
+use virgo::{Id, On, Place, abi::MAX_CALLS, queue::Queue};
 use virgo_proto::config::MAX_DEADLINE_MS;
 
 /// Use and watch a VIRGO cluster
@@ -249,6 +249,17 @@ pub(crate) struct Named {
     /// How long to wait, such as 2s [default: as configured]
     #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Named {
+    /// It, for the library.
+    pub(crate) fn open(&self) -> Queue {
+        let queue = Queue::new(&self.name).on(self.node.unwrap_or(0));
+        match self.timeout {
+            Some(timeout) => queue.within(timeout),
+            None => queue,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

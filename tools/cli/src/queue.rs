@@ -6,7 +6,7 @@ mod take;
 
 use crate::{
     failure,
-    options::{Named, QueueCommand},
+    options::QueueCommand,
     output::{Output, bytes, json_bytes, table},
     serve::answer_with,
 };
@@ -21,11 +21,11 @@ use virgo::{
 pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
     match command {
         QueueCommand::Create { queue, options } => {
-            open(queue).create(&options.join(" "))?;
+            queue.open().create(&options.join(" "))?;
             output.print(&json!({ "created": queue.name }), String::new)?;
         }
         QueueCommand::Delete { queue } => {
-            open(queue).delete()?;
+            queue.open().delete()?;
             output.print(&json!({ "deleted": queue.name }), String::new)?;
         }
         QueueCommand::Pub {
@@ -42,10 +42,10 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
             publish::publish(output, queue, data.as_deref(), how, *lines)?;
         }
         QueueCommand::Take { queue, count, keep } => {
-            return take::take(output, &open(queue), *count as usize, *keep);
+            return take::take(output, &queue.open(), *count as usize, *keep);
         }
         QueueCommand::Ack { queue, messages } => {
-            return ack(output, &open(queue), messages);
+            return ack(output, &queue.open(), messages);
         }
         QueueCommand::Sub {
             pattern,
@@ -54,7 +54,7 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
             timeout,
         } => return take::subscribe(output, pattern, options, *count, *timeout),
         QueueCommand::Req { queue, data } => {
-            let reply = open(queue).request(data.as_bytes())?;
+            let reply = queue.open().request(data.as_bytes())?;
             show_reply(output, &reply)?;
             return Ok(status_of(&reply));
         }
@@ -64,14 +64,6 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
         QueueCommand::List => list(output)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn open(named: &Named) -> Queue {
-    let queue = Queue::new(&named.name).on(named.node.unwrap_or(0));
-    match named.timeout {
-        Some(timeout) => queue.within(timeout),
-        None => queue,
-    }
 }
 
 fn show_reply(output: Output, reply: &[u8]) -> Result<()> {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo queue pub`.
 
-use super::open;
 use crate::{options::Named, output::Output};
 use anyhow::{Context, Result, bail};
 use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
@@ -29,7 +28,7 @@ pub(crate) fn publish(
         Some(data) => Box::new(data.as_bytes()),
         None => Box::new(stdin()),
     };
-    let to = open(queue);
+    let to = queue.open();
     let published = match lines {
         true => {
             let from = BufReader::new(from);
