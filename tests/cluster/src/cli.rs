@@ -290,13 +290,17 @@ fn closed_pipes(cluster: &Cluster) -> Result<()> {
         &node2,
         &format!("mkdir -p /var/log/virgo_fs; seq 100000 >{file}"),
     )?;
-    let said = sh(&node1, &format!("virgo cat 2:{file} 2>&1 | head -1"));
+    let said = sh(
+        &node1,
+        &format!("virgo cat 2:{file} 2>/run/errors | head -1; cat /run/errors"),
+    );
     let long = "head -c 60000 /dev/zero | tr '\\0' x; echo";
     let queue = sh(
         &node1,
         &format!(
             "virgo queue create t.pipe; for i in 1 2 3; do {long}; done | virgo queue pub --lines t.pipe
-             virgo queue take --count 3 t.pipe 2>&1 | head -c 3; virgo queue delete t.pipe"
+             virgo queue take --count 3 t.pipe 2>/run/errors | head -c 3; cat /run/errors
+             rm /run/errors; virgo queue delete t.pipe"
         ),
     );
     sh(&node2, &format!("rm {file}"))?;
