@@ -14,8 +14,8 @@ use virgo_proto::config::MAX_DEADLINE_MS;
 #[command(
     name = "virgo",
     version,
-    after_help = "Exit status: 0 if all went well, 1 if something failed, 2 if the command line \
-                  is wrong; clone and wait have that of the program they ran, 128 and the \
+    after_help = "Exit status: 0 if all was done and printed, 1 if something failed, 2 if the \
+                  command line is wrong; clone and wait have that of the program they ran, 128 and the \
                   signal's number if one killed it.\n\
                   Sizes take K, M and G for 1024, 1024² and 1024³; times are like 200ms or 2s."
 )]
