@@ -120,11 +120,11 @@ static inline int virgo_malloc2(unsigned long long size, unsigned int flags,
 	struct virgo_malloc_args args = {
 		size, 0, flags, place, node, timeout_ms
 	};
-	long result = syscall(__NR_virgo_malloc2, &args, sizeof(args));
 
-	if (result == 0)
-		*id = args.id;
-	return (int)result;
+	if (syscall(__NR_virgo_malloc2, &args, sizeof(args)) != 0)
+		return -1;
+	*id = args.id;
+	return 0;
 }
 
 /**

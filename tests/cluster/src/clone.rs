@@ -66,7 +66,7 @@ fn everywhere(cluster: &Cluster) -> Result<()> {
         }
         let said = sh(
             &from,
-            "virgo clone --on all node | grep -v processors | xargs",
+            "virgo clone --on all node | grep -v processors | sort | xargs",
         )?;
         ensure!(said == "1 2 3", "{said}");
         let said = sh(&from, "virgo clone --json --on 2 echo x")?;

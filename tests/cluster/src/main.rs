@@ -6,6 +6,7 @@
 //! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
+mod cli;
 mod clone;
 mod console;
 mod faults;
@@ -45,6 +46,7 @@ fn main() -> Result<ExitCode> {
         guest::TESTS,
         pool::TESTS,
         clone::TESTS,
+        cli::TESTS,
         files::TESTS,
         functions::TESTS,
         programs::TESTS,

@@ -4,7 +4,8 @@
 use crate::memory_list::MemoryList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
-use virgo::{Id, On, Place, abi::MAX_CALLS};
+use virgo::{Id, On, Place, abi::MAX_CALLS, queue::Queue};
+use virgo_proto::config::MAX_DEADLINE_MS;
 
 /// Use and watch a VIRGO cluster
 ///
@@ -14,8 +15,8 @@ use virgo::{Id, On, Place, abi::MAX_CALLS};
 #[command(
     name = "virgo",
     version,
-    after_help = "Exit status: 0 if all went well, 1 if something failed, 2 if the command line \
-                  is wrong; clone and wait have that of the program they ran, 128 and the \
+    after_help = "Exit status: 0 if all was done and printed, 1 if something failed, 2 if the \
+                  command line is wrong; clone and wait have that of the program they ran, 128 and the \
                   signal's number if one killed it.\n\
                   Sizes take K, M and G for 1024, 1024² and 1024³; times are like 200ms or 2s."
 )]
@@ -102,8 +103,10 @@ pub(crate) enum Command {
     Lb(Balance),
     /// Copy files from node to node
     ///
-    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. NODE,NODE:/PATH
-    /// is a copy on either, POLICY:/PATH on a node that least-used, random or two-choices chooses.
+    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. As a source,
+    /// NODE,NODE:/PATH is a copy on either, POLICY:/PATH on a node that least-used, random or
+    /// two-choices chooses; the target is on one node.
+    /// As SOURCE, - is standard input (a file of that name is ./-).
     /// Nodes have only what their configuration exports. A file comes to be under its name when
     /// it is whole, and on the disk; until then it is NAME.virgo-part.
     Cp(Copy),
@@ -116,13 +119,16 @@ pub(crate) enum Command {
         files: Vec<String>,
     },
     /// List files and directories of nodes
+    ///
+    /// Of NODE,NODE:/PATH what one of the nodes has, of POLICY:/PATH what the node has that least-used,
+    /// random or two-choices chooses.
     Ls(List),
     /// Show the nodes, and how the services of this one reach them (as root)
     ///
     /// A service is connected to a node from the first use on: 'up', 'down', or '-' if it was not
     /// used yet.
     Nodes {
-        /// Ask the memory pool of every node whether it answers
+        /// Ask the memory pool of every node whether it answers; status 1 if one does not
         #[arg(long)]
         ping: bool,
     },
@@ -160,7 +166,7 @@ pub(crate) struct Malloc {
     #[arg(long)]
     pub(crate) place: Option<Place>,
     /// How long it may take, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -190,11 +196,12 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Clone {
     /// Where: least (loaded), random, two (the less loaded of two random nodes), the number of a
-    /// node, or all [default: as configured]
+    /// node, or all [default: as configured]. What all nodes print comes as they answer (with
+    /// --json at the end), and the status is that of the first node, by number, with another than 0
     #[arg(long, value_name = "NODE|least|random|two|all", value_parser = place)]
     pub(crate) on: Option<Where>,
     /// When it is ended at the latest, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
     /// Do not wait: print the job, for wait and cancel
     #[arg(long = "async")]
@@ -221,7 +228,7 @@ pub(crate) struct Wait {
     /// The job, as clone --async prints it
     pub(crate) job: u64,
     /// How long to wait, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
     /// Say on standard error which node it ran on, and how it ended
     #[arg(long, short)]
@@ -260,11 +267,22 @@ pub(crate) struct Named {
     /// Its name, such as orders.eu
     pub(crate) name: String,
     /// The number of the node that has it [default: this node]
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) node: Option<u32>,
     /// How long to wait, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Named {
+    /// It, for the library.
+    pub(crate) fn open(&self) -> Queue {
+        let queue = Queue::new(&self.name).on(self.node.unwrap_or(0));
+        match self.timeout {
+            Some(timeout) => queue.within(timeout),
+            None => queue,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -289,19 +307,21 @@ pub(crate) enum QueueCommand {
     Pub {
         #[command(flatten)]
         queue: Named,
-        /// The message [default: standard input]
+        /// The message, of 65536 bytes at most [default: standard input]
         data: Option<OsString>,
         /// 0 to 9, larger is sooner
         #[arg(long, default_value = "4", value_parser = clap::value_parser!(u8).range(..10))]
         priority: u8,
         /// When it can be taken, such as 2s from now
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = delay)]
         delay: Option<Duration>,
-        /// Each line is a message
+        /// Each line is a message; up to 1024 of them are published at a time
         #[arg(long)]
         lines: bool,
     },
     /// Take messages and print them, a line each
+    ///
+    /// What was printed is acknowledged; what cannot be printed others get.
     Take {
         #[command(flatten)]
         queue: Named,
@@ -332,11 +352,13 @@ pub(crate) enum QueueCommand {
         /// End after so many messages
         #[arg(long)]
         count: Option<usize>,
-        /// End after so long
+        /// End after so long, with status 0
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
     /// Publish a request, wait for the reply, and print it
+    ///
+    /// A reply that begins with 'ERR' and the name of an error is one: the status is 1.
     Req {
         #[command(flatten)]
         queue: Named,
@@ -345,7 +367,8 @@ pub(crate) enum QueueCommand {
     },
     /// Answer the requests that come to a queue of this node with what a command prints
     ///
-    /// The request is the command's input.
+    /// The request is the command's input. If the command fails, or prints more than 65536 bytes,
+    /// who has asked is told so.
     Serve {
         /// The queue; it is made if it is not there
         name: String,
@@ -366,20 +389,22 @@ pub(crate) enum KingcobraCommand {
     },
     /// Send a request, wait for the reply, and print it
     ///
-    /// A request that begins with 'problem:' or 'suggestion:' is of that type.
+    /// A request that begins with 'problem:' or 'suggestion:' is of that type. If what was replied
+    /// begins with 'ERR' and the name of an error the status is 1.
     Ask {
         /// The number of the node that is to do it [default: this node]
-        #[arg(long, value_name = "NODE")]
+        #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
         node: Option<u32>,
         /// How long to wait, such as 2s [default: as configured]
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = deadline)]
         timeout: Option<Duration>,
         /// The request
         request: OsString,
     },
     /// Answer the requests of this node's KingCobra with what a command prints
     ///
-    /// The request is the command's input.
+    /// The request is the command's input. If the command fails, or prints more than 65536 bytes,
+    /// who has asked is told so.
     Serve {
         /// Requests of which type
         #[arg(long = "type", value_enum, default_value = "service")]
@@ -472,6 +497,24 @@ fn place(text: &str) -> Result<Where, &'static str> {
     }
 }
 
+/// How long a system call may take.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match u32::try_from(time.as_millis()) {
+        Ok(0..=MAX_DEADLINE_MS) => Ok(time),
+        _ => Err("at most 300s".to_owned()),
+    }
+}
+
+/// How long a message may be delayed.
+fn delay(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match u32::try_from(time.as_millis()) {
+        Ok(_) => Ok(time),
+        _ => Err(format!("at most {}ms", u32::MAX)),
+    }
+}
+
 fn batch(text: &str) -> Result<usize, &'static str> {
     match text.parse() {
         Ok(count @ 1..=MAX_CALLS) => Ok(count),
@@ -549,6 +592,12 @@ mod tests {
             "virgo functions --on 0",
             "virgo wait",
             "virgo cancel x",
+            "virgo malloc 1 --timeout 301s",
+            "virgo queue take q --timeout 1h",
+            "virgo queue take q --node 0",
+            "virgo queue pub q x --delay 50days",
+            "virgo queue pub q x --priority 10",
+            "virgo kingcobra ask x --timeout 301s",
             "virgo lb model 0 1",
             "virgo lb model 3 1 --measure 1 --batch 1001",
         ] {

@@ -11,6 +11,7 @@ use crate::{
     owned::{self, Owned},
     run_dir::RunDir,
     state::{Launch, State},
+    trial,
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -69,7 +70,7 @@ impl Cluster {
             (lock, registry.add(&run_dir))
         };
         if !options.icount {
-            state.launch.accel = Accel::find(&state.launch.images, &run_dir)?;
+            state.launch.accel = trial::accel(&state.launch.images, &run_dir)?;
             state.save(&run_dir)?;
         }
         let cluster = Self {

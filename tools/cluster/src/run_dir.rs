@@ -83,7 +83,7 @@ impl RunDir {
         NodeDir(self.0.join(network::name(number)))
     }
 
-    /// Where the trial boot of [`accel`](crate::accel) happens.
+    /// Where the trial boot of [`trial`](crate::trial) happens.
     pub(crate) fn trial(&self) -> NodeDir {
         NodeDir(self.0.join("trial"))
     }
