@@ -22,6 +22,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     calls::CpupoolCalls,
+    device,
     user::{
         self,
         run,
@@ -77,6 +78,7 @@ impl CpupoolCalls for Calls {
             text_to_argv(text.to_bytes(), |bytes| {
                 argv.extend_from_slice(bytes, GFP_KERNEL)
             })?;
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, 0)?;
             let call = Call {
@@ -101,6 +103,7 @@ impl CpupoolCalls for Calls {
             if a.flags & !CLONE_ASYNC != 0 || a.reserved != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count)?;
@@ -139,6 +142,7 @@ impl CpupoolCalls for Calls {
             if a.flags != 0 || a.reserved != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count)?;

@@ -47,7 +47,7 @@ impl Chore for Orphans {
     /// An error is of one orphan only.
     const AT_ONCE: usize = 1;
 
-    fn node(orphan: Orphan) -> NodeId {
+    fn node(orphan: &Orphan) -> NodeId {
         Vuid::node_of(orphan.id)
     }
 

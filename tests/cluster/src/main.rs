@@ -8,6 +8,8 @@
 
 mod clone;
 mod console;
+mod copies;
+mod exports;
 mod faults;
 mod files;
 mod functions;
@@ -46,6 +48,8 @@ fn main() -> Result<ExitCode> {
         pool::TESTS,
         clone::TESTS,
         files::TESTS,
+        exports::TESTS,
+        copies::TESTS,
         functions::TESTS,
         programs::TESTS,
         queue::TESTS,
