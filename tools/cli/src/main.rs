@@ -14,6 +14,7 @@ mod memory;
 mod nodes;
 mod options;
 mod output;
+mod part;
 mod queue;
 mod stats;
 
