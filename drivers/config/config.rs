@@ -9,11 +9,13 @@ use crate::{
 use core::ops::Deref;
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::Arc, //
 };
 use linux::{
     file,
-    net, //
+    net,
+    vfs::Directories, //
 };
 use virgo_proto::config::{
     self,
@@ -75,7 +77,7 @@ impl Config {
     }
 
     fn read_exports(&self) -> Result<KVec<Export>> {
-        let mut exports = KVec::new();
+        let (mut dirs, mut found) = (Directories::default(), KVec::new());
         let mut result = Ok(());
         self.for_each(|item| {
             if let (
@@ -87,11 +89,19 @@ impl Config {
                 Ok(()),
             ) = (item, &result)
             {
-                let export = Export::new(path, writable, owner);
-                result = export.and_then(|export| Ok(exports.push(export, GFP_KERNEL)?));
+                let path = CString::try_from_fmt(fmt!("{path}"));
+                let index = path.map_err(Error::from).and_then(|path| dirs.add(path));
+                result =
+                    index.and_then(|index| Ok(found.push((index, writable, owner), GFP_KERNEL)?));
             }
         });
         result?;
+        let dirs = Arc::new(dirs, GFP_KERNEL)?;
+        let mut exports = KVec::with_capacity(found.len(), GFP_KERNEL)?;
+        for (index, writable, owner) in found {
+            let export = Export::new(dirs.clone(), index, writable, owner)?;
+            exports.push(export, GFP_KERNEL)?;
+        }
         Ok(exports)
     }
 

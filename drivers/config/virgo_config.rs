@@ -24,6 +24,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+use linux::device::Device;
 
 module! {
     type: ConfigModule,
@@ -33,11 +34,13 @@ module! {
     license: "GPL",
 }
 
-/// Fields are dropped in order: first nobody can ask for a reload, then the node goes.
+/// Fields are dropped in order: first nobody can ask for a reload or for the right to use VIRGO, then
+/// the node goes.
 #[pin_data]
 struct ConfigModule {
     #[pin]
     _control: debugfs::File<Arc<Node>>,
+    _device: Device,
     _published: node::Published,
 }
 
@@ -48,6 +51,7 @@ impl kernel::InPlaceModule for ConfigModule {
             let published = node::Published::new(node.clone());
             Ok(try_pin_init!(Self {
                 _control <- control::file(&node),
+                _device: Device::register()?,
                 _published: published,
             }? Error))
         })

@@ -26,6 +26,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     calls::CpupoolCalls,
+    device,
     user::{
         self,
         run,
@@ -82,6 +83,7 @@ impl CpupoolCalls for Calls {
             text_to_argv(text.to_bytes(), |bytes| {
                 argv.extend_from_slice(bytes, GFP_KERNEL)
             })?;
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, 0)?;
             let call = Call {
@@ -106,6 +108,7 @@ impl CpupoolCalls for Calls {
             if a.flags & !CLONE_ASYNC != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count, a.call_size)?;
@@ -144,6 +147,7 @@ impl CpupoolCalls for Calls {
             if a.flags != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count, a.call_size)?;

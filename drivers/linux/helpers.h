@@ -10,6 +10,7 @@
 #include <linux/virgo_calls.h>
 #include <uapi/linux/virgo.h>
 
+#include "device.h"
 #include "pages.h"
 #include "vfs.h"
 #include "waiters.h"

@@ -37,6 +37,7 @@ pub mod calls;
 pub mod crypto;
 pub mod deadline;
 pub mod descriptor;
+pub mod device;
 pub mod file;
 pub mod load;
 pub mod module;

@@ -232,6 +232,8 @@ pub mod files {
     pub const FSYNC_DATA: u32 = helpers::VIRGO_FSYNC_DATA;
     /// Of `virgo_stat`: of a symbolic link itself.
     pub const STAT_NO_FOLLOW: u32 = helpers::VIRGO_STAT_NO_FOLLOW;
+    /// Of `virgo_readdir`: what is known of each entry comes before it.
+    pub const READDIR_STAT: u32 = helpers::VIRGO_READDIR_STAT;
     /// Of `virgo_unlink`: an empty directory.
     pub const UNLINK_DIRECTORY: u32 = helpers::VIRGO_UNLINK_DIRECTORY;
     /// Of `virgo_rename`: the new name must not be there.

@@ -49,7 +49,7 @@ impl Chore for Orphans {
 
     const AT_ONCE: usize = MAX_MANY;
 
-    fn node(orphan: Orphan) -> NodeId {
+    fn node(orphan: &Orphan) -> NodeId {
         Vuid::node_of(orphan.id)
     }
 

@@ -428,12 +428,27 @@ struct virgo_dirent {
 } __attribute__((packed));
 
 /**
+ * struct virgo_dirent_stat - the same with VIRGO_READDIR_STAT
+ * @stat: what is known of it, of a symbolic link itself; @stat.mode is 0 if nothing is
+ * @type: DT_* of readdir(3)
+ * @len:  bytes of the name
+ */
+struct virgo_dirent_stat {
+	struct virgo_stat stat;
+	__u8 type;
+	__u8 len;
+} __attribute__((packed));
+
+/* virgo_readdir: flags. */
+#define VIRGO_READDIR_STAT	(1U << 0) /* entries are struct virgo_dirent_stat */
+
+/**
  * struct virgo_readdir_args - names in a directory
  * @path:       user address of the path, ended by NUL
  * @data:       user address for the entries
  * @next:       0 at first; set to where the next call goes on
  * @len:        bytes at @data: at least 512; at most 65536 are used
- * @flags:      must be 0
+ * @flags:      VIRGO_READDIR_*
  * @timeout_ms: deadline of this call; 0 means the configured one
  * @reserved:   must be 0
  *

@@ -9,6 +9,8 @@
 mod cli;
 mod clone;
 mod console;
+mod copies;
+mod exports;
 mod faults;
 mod files;
 mod functions;
@@ -48,6 +50,8 @@ fn main() -> Result<ExitCode> {
         clone::TESTS,
         cli::TESTS,
         files::TESTS,
+        exports::TESTS,
+        copies::TESTS,
         functions::TESTS,
         programs::TESTS,
         queue::TESTS,

@@ -11,6 +11,7 @@ use virgo::{File, Open};
 tests![
     flags_do_what_open_does,
     permissions_are_the_callers,
+    opening_is_the_check,
     directories_are_not_files,
     read_only_exports_stay_as_they_are,
     copies_and_policies,
@@ -48,6 +49,24 @@ fn flags_do_what_open_does() {
         let cut = Open::new().write().truncate().open(&name).expect("open");
         assert_eq!(cut.metadata().expect("stat").len(), 0);
         assert_eq!(file.read_at(0, &mut data).expect("read"), 0);
+    });
+}
+
+/// Who has a file open for writing may write and cut it, whatever its permissions are now.
+fn opening_is_the_check() {
+    everywhere(|dir| {
+        let name = dir.at("a");
+        let open = Open::new().read().write().create_new().mode(0o444);
+        let file = open.open(&name).expect("create");
+        file.write_at(0, b"0123456789").expect("write");
+        file.set_len(4).expect("truncate");
+        assert_eq!(file.metadata().expect("stat").len(), 4);
+        file.set_len(8).expect("truncate");
+        let mut data = [1; 8];
+        assert_eq!(file.read_at(0, &mut data).expect("read"), 8);
+        assert_eq!(&data, b"0123\0\0\0\0");
+        // Nobody else may open it for that.
+        assert_eq!(errno(Open::new().write().open(&name)), libc::EACCES);
     });
 }
 

@@ -20,6 +20,7 @@ mod memory_list;
 mod nodes;
 mod options;
 mod output;
+mod part;
 mod places;
 mod queue;
 mod serve;

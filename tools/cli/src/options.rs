@@ -108,7 +108,7 @@ pub(crate) enum Command {
     /// two-choices chooses; the target is on one node.
     /// As SOURCE, - is standard input (a file of that name is ./-).
     /// Nodes have only what their configuration exports. A file comes to be under its name when
-    /// it is whole, and on the disk; until then it is NAME.virgo-part.
+    /// it is whole, and on the disk; until then it is .virgo-part-… beside it.
     Cp(Copy),
     /// Copy files of this machine to a node: like cp, but they must be here, and the target there
     Put(Copy),
@@ -116,7 +116,7 @@ pub(crate) enum Command {
     Cat {
         /// NODE:/PATH, or /PATH in an export of this node
         #[arg(required = true, value_name = "FILE")]
-        files: Vec<String>,
+        files: Vec<OsString>,
     },
     /// List files and directories of nodes
     ///
@@ -239,11 +239,11 @@ pub(crate) struct Wait {
 pub(crate) struct Copy {
     /// What to copy, and last where to: a file, or a directory for any number of files
     #[arg(required = true, num_args = 2.., value_name = "SOURCE... TARGET")]
-    pub(crate) files: Vec<String>,
+    pub(crate) files: Vec<OsString>,
     /// Directories and what is in them, too
     #[arg(long, short)]
     pub(crate) recursive: bool,
-    /// Go on with what an earlier copy has left in NAME.virgo-part
+    /// Go on with what an earlier copy of the same, unchanged source has left
     #[arg(long)]
     pub(crate) resume: bool,
     /// Read both files again afterwards and compare their SHA-256
@@ -258,7 +258,7 @@ pub(crate) struct List {
     pub(crate) long: bool,
     /// NODE:/PATH, or /PATH in an export of this node
     #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<String>,
+    pub(crate) files: Vec<OsString>,
 }
 
 /// A queue or topic.

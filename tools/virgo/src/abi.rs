@@ -366,6 +366,12 @@ pub struct MkdirArgs {
 /// Bytes of an entry of `virgo_readdir` before its name: inode (8), type (1), length (1).
 pub const DIRENT_SIZE: usize = 10;
 
+/// The same with [`READDIR_STAT`]: a [`Stat`], type (1), length (1).
+pub const DIRENT_STAT_SIZE: usize = size_of::<Stat>() + 2;
+
+/// Flag of [`ReaddirArgs`]: entries begin with what is known of them.
+pub const READDIR_STAT: u32 = 1 << 0;
+
 /// Arguments of `virgo_readdir`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -378,7 +384,7 @@ pub struct ReaddirArgs {
     pub next: u64,
     /// Bytes at `data`: at least 512; at most 65536 are used.
     pub len: u32,
-    /// Must be 0.
+    /// [`READDIR_STAT`].
     pub flags: u32,
     /// Deadline of this call; 0 means the configured one.
     pub timeout_ms: u32,
@@ -539,6 +545,7 @@ mod tests {
         for (name, flag) in [
             ("VIRGO_FSYNC_DATA", FSYNC_DATA),
             ("VIRGO_STAT_NO_FOLLOW", STAT_NO_FOLLOW),
+            ("VIRGO_READDIR_STAT", READDIR_STAT),
             ("VIRGO_UNLINK_DIRECTORY", UNLINK_DIRECTORY),
             ("VIRGO_RENAME_NO_REPLACE", RENAME_NO_REPLACE),
         ] {

@@ -289,12 +289,19 @@ pub(crate) fn mkdir(name: &CStr, mode: u32, timeout_ms: u32) -> Outcome {
 }
 
 /// `virgo_readdir` into `data`, from `next` on, which is set to where to go on.
-pub(crate) fn readdir(name: &CStr, next: &mut u64, data: &mut [u8], timeout_ms: u32) -> Outcome {
+pub(crate) fn readdir(
+    name: &CStr,
+    next: &mut u64,
+    data: &mut [u8],
+    flags: u32,
+    timeout_ms: u32,
+) -> Outcome {
     let mut args = ReaddirArgs {
         path: path(name),
         data: data.as_mut_ptr().expose_provenance() as u64,
         next: *next,
         len: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        flags,
         timeout_ms,
         ..Default::default()
     };
