@@ -134,7 +134,7 @@ impl kernel::InPlaceModule for Module {
             };
             Ok(try_pin_init!(Self {
                 _functions: functions::Registration::new(module, builtins::FUNCTIONS)?,
-                _server <- Server::new(pool, stats),
+                _server <- Server::new(module, pool, stats),
                 _calls <- CpupoolRegistration::new(module, calls),
             }? Error))
         })

@@ -135,7 +135,7 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _server <- Server::new(mempool, stats),
+                _server <- Server::new(module, mempool, stats),
                 _calls <- MempoolRegistration::new(module, calls),
             }? Error))
         })

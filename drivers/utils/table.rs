@@ -33,7 +33,7 @@ pub struct Table<T> {
 
 struct Slots<T> {
     /// All have [`PAGE`] slots. Never moved, so that growing takes little time.
-    pages: KVec<KVec<Slot<T>>>,
+    pages: KVVec<KVec<Slot<T>>>,
     /// First of the chain of free slots.
     free: Option<u32>,
     live: usize,
@@ -57,7 +57,7 @@ impl<T> Table<T> {
     /// An empty table. `first` is a random number: see [`Slots::first`].
     pub fn new(first: u32) -> impl PinInit<Self> {
         let slots = Slots {
-            pages: KVec::new(),
+            pages: KVVec::new(),
             free: None,
             live: 0,
             first: first % GENERATIONS,

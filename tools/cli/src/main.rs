@@ -15,6 +15,7 @@ mod nodes;
 mod options;
 mod output;
 mod queue;
+mod sessions;
 mod stats;
 
 use clap::Parser;
@@ -53,6 +54,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Cat { files } => return files::cat(output, &files),
         Command::Ls(options) => return files::ls(output, &options),
         Command::Nodes { ping } => nodes::show(output, ping)?,
+        Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,

@@ -120,9 +120,23 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// Show who is connected to the services of this node, or end a session (as root)
+    ///
+    /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for
+    /// the first seconds.
+    Sessions(Sessions),
     /// Check or reload the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// One service, such as mempool [default: all]
+    pub(crate) service: Option<String>,
+    /// End the session with this number
+    #[arg(long, value_name = "NUMBER", requires = "service")]
+    pub(crate) end: Option<u64>,
 }
 
 #[derive(Debug, Args)]
