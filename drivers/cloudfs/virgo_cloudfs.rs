@@ -112,7 +112,7 @@ impl kernel::InPlaceModule for Module {
                 files: KBox::pin_init(Kind::new(module, c"[virgo]"), GFP_KERNEL)?,
             };
             Ok(try_pin_init!(Self {
-                _server <- Server::new(cloudfs, stats),
+                _server <- Server::new(module, cloudfs, stats),
                 _calls <- CloudfsRegistration::new(module, calls),
             }? Error))
         })

@@ -4,16 +4,19 @@
 
 use crate::{
     export::Export,
+    key::{
+        read_file,
+        Key,
+        TextKey, //
+    },
     node::Failure, //
 };
 use core::ops::Deref;
 use kernel::{
     prelude::*,
-    str::CString,
     sync::Arc, //
 };
 use linux::{
-    file,
     net,
     vfs::Directories, //
 };
@@ -23,7 +26,6 @@ use virgo_proto::config::{
     Fault,
     File,
     Item,
-    Limit,
     Settings, //
 };
 
@@ -31,7 +33,9 @@ use virgo_proto::config::{
 pub struct Config {
     settings: Settings,
     /// The shared key; `None` in a laboratory (`auth none`).
-    pub key: Option<KVec<u8>>,
+    pub key: Option<Key>,
+    /// Keys that open text sessions.
+    pub(crate) text_keys: KVVec<TextKey>,
     /// Directories for other nodes.
     exports: KVec<Export>,
     /// The cloud file, which is free of faults.
@@ -47,12 +51,13 @@ impl Deref for Config {
 }
 
 impl Config {
-    /// Reads the files. What they mean is [`Draft`]'s affair. May sleep.
+    /// Reads the files. What they mean is [`Draft`]'s affair. `former` is the configuration in force, if
+    /// there is one. May sleep.
     ///
     /// # Errors
     ///
     /// Which file was bad, where and why; or [`ENOMEM`].
-    pub(crate) fn read() -> Result<Self, Failure> {
+    pub(crate) fn read(former: Option<&Config>) -> Result<Self, Failure> {
         let rejected = |(file, fault): (File, _)| Failure::rejected(file.path(), fault);
         // They outlive the draft, which refers to them.
         let cloud = read_file(File::Cloud.path(), config::FILE_LIMIT)?;
@@ -65,15 +70,50 @@ impl Config {
             }
         }
         let settings = draft.complete(net::is_local).map_err(rejected)?;
-        let key = draft.key_file().map(read_key).transpose()?;
+        let key = draft.key_file().map(|path| {
+            let former = former.and_then(|former| former.key.as_ref());
+            Key::read(path, config::KEY_MISSING, former.into_iter())
+        });
+        let key = key.transpose()?;
         let mut config = Config {
             settings,
             key,
+            text_keys: KVVec::new(),
             exports: KVec::new(),
             cloud: cloud.map(|contents| contents.bytes).unwrap_or_default(),
         };
         config.exports = config.read_exports()?;
+        config.text_keys = config.read_text_keys(former)?;
         Ok(config)
+    }
+
+    fn read_text_keys(&self, former: Option<&Config>) -> Result<KVVec<TextKey>, Failure> {
+        let mut keys: KVVec<TextKey> = KVVec::new();
+        let mut result = Ok(());
+        self.for_each(|item| {
+            if let (Item::TextKey { uid, path }, Ok(())) = (item, &result) {
+                result = self.add_text_key(&mut keys, uid, path, former);
+            }
+        });
+        result?;
+        Ok(keys)
+    }
+
+    fn add_text_key(
+        &self,
+        keys: &mut KVVec<TextKey>,
+        uid: u32,
+        path: &str,
+        former: Option<&Config>,
+    ) -> Result<(), Failure> {
+        let former = former.iter().flat_map(|former| &former.text_keys);
+        let former = former.map(|former| &former.key);
+        let key = Key::read(path, config::TEXT_KEY_MISSING, former)?;
+        let others = Iterator::chain(self.key.iter(), keys.iter().map(|other| &other.key));
+        config::distinct(&key, others.map(|other| &**other))
+            .map_err(|reason| Failure::rejected(path, Fault::of_file(reason)))?;
+        let key = TextKey { uid, key };
+        Ok(keys.push(key, GFP_KERNEL).map_err(Error::from)?)
     }
 
     fn read_exports(&self) -> Result<KVec<Export>> {
@@ -149,29 +189,4 @@ impl Config {
             pr_warn!("auth none: everybody who reaches the ports may do everything\n");
         }
     }
-}
-
-/// `None` for a file that does not exist.
-fn read_file(path: &str, limit: Limit) -> Result<Option<file::Contents>, Failure> {
-    let name = CString::try_from_fmt(fmt!("{path}"))?;
-    let reason = match file::read(&name, limit.bytes) {
-        Ok(contents) => return Ok(Some(contents)),
-        Err(ENOENT) => return Ok(None),
-        Err(ENOMEM) => return Err(ENOMEM.into()),
-        Err(EFBIG) => limit.exceeded,
-        Err(EINVAL) => config::NOT_REGULAR,
-        Err(_) => "cannot be read",
-    };
-    Err(Failure::rejected(path, Fault::of_file(reason)))
-}
-
-fn read_key(path: &str) -> Result<KVec<u8>, Failure> {
-    let rejected = |reason| Failure::rejected(path, Fault::of_file(reason));
-    let contents = read_file(path, config::KEY_LIMIT)?;
-    let contents = contents.ok_or_else(|| rejected(config::KEY_MISSING))?;
-    let found = config::key(&contents.bytes, contents.uid, contents.mode.into());
-    let mut key = KVec::new();
-    key.extend_from_slice(found.map_err(rejected)?, GFP_KERNEL)
-        .map_err(Error::from)?;
-    Ok(key)
 }

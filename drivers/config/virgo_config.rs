@@ -7,24 +7,36 @@
 
 #![deny(missing_docs)]
 
+mod admission;
 mod config;
 mod control;
 mod export;
+mod key;
 mod node;
 
+pub use admission::{
+    Identity,
+    Party, //
+};
 pub use config::Config;
 pub use export::Export;
+pub use key::{
+    Key,
+    KeyId, //
+};
 pub use node::{
     node,
-    Node, //
+    Node,
+    Reloaded,
+    Subscription, //
 };
 
-use kernel::{
-    debugfs,
-    prelude::*,
-    sync::Arc, //
+use control::Control;
+use kernel::prelude::*;
+use linux::{
+    debugfs::File,
+    device::Device, //
 };
-use linux::device::Device;
 
 module! {
     type: ConfigModule,
@@ -39,20 +51,20 @@ module! {
 #[pin_data]
 struct ConfigModule {
     #[pin]
-    _control: debugfs::File<Arc<Node>>,
+    _control: File<Control>,
     _device: Device,
     _published: node::Published,
 }
 
 impl kernel::InPlaceModule for ConfigModule {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = Node::load()?;
             let published = node::Published::new(node.clone());
             Ok(try_pin_init!(Self {
-                _control <- control::file(&node),
                 _device: Device::register()?,
                 _published: published,
+                _control <- File::new(module, node.debugfs(), c"config", Control(node.clone())),
             }? Error))
         })
     }

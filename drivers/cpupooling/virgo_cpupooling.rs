@@ -151,7 +151,7 @@ impl kernel::InPlaceModule for Module {
                     builtins::FUNCTIONS,
                     functions_state,
                 )?,
-                _server <- Server::new(pool, stats),
+                _server <- Server::new(module, pool, stats),
                 _calls <- CpupoolRegistration::new(module, calls),
             }? Error))
         })

@@ -141,6 +141,12 @@ bool virgo_copy_if_present(void __user *data, const void *from, size_t len)
 	return !copy_to_user_nofault(data, from, len);
 }
 
+/* Bytes sent that the peer's kernel has acknowledged; no more than fit into its buffer. */
+u64 virgo_sock_acked(struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->bytes_acked);
+}
+
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 {
 	struct sock *sk = sock->sk;
@@ -375,6 +381,12 @@ void virgo_module_unpin(struct module *module)
 	module_put(module);
 }
 
+/* Whether its initialisation has succeeded, and it does not go. */
+bool virgo_module_is_live(const struct module *module)
+{
+	return READ_ONCE(module->state) == MODULE_STATE_LIVE;
+}
+
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 		     struct poll_table_struct *table)
 {
@@ -384,6 +396,11 @@ void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 bool virgo_addr_is_local(__be32 addr)
 {
 	return inet_addr_type(&init_net, addr) == RTN_LOCAL;
+}
+
+void virgo_wipe(void *bytes, size_t len)
+{
+	memzero_explicit(bytes, len);
 }
 
 bool virgo_bytes_equal(const void *a, const void *b, size_t len)

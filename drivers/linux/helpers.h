@@ -67,6 +67,7 @@ void virgo_sock_tune(struct socket *sock);
 int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len);
 void virgo_fault_in(void __user *data, size_t len);
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
+u64 virgo_sock_acked(struct socket *sock);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
 long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
 		     long timeout);
@@ -113,11 +114,13 @@ void virgo_yield(void);
 
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);
+bool virgo_module_is_live(const struct module *module);
 
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 		     struct poll_table_struct *table);
 
 bool virgo_addr_is_local(__be32 addr);
+void virgo_wipe(void *bytes, size_t len);
 bool virgo_bytes_equal(const void *a, const void *b, size_t len);
 struct file *virgo_file_open(const char *path, int flags, umode_t mode);
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);

@@ -281,6 +281,13 @@ impl Stream {
         self.0.happened(helpers::virgo_sock_event_VIRGO_SOCK_OVER)
     }
 
+    /// How many bytes that were sent the other end has taken. It takes no more than fit into its buffer,
+    /// so that this grows for as long as somebody reads there. Any context.
+    pub fn acked(&self) -> u64 {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_acked(self.0.as_ptr()) }
+    }
+
     /// Sleeps until there is something to receive (bytes, the end, an error). False at the
     /// deadline.
     ///

@@ -179,7 +179,7 @@ impl kernel::InPlaceModule for Module {
             };
             Ok(try_pin_init!(Self {
                 _stop: Stop(mempool.client.clone()),
-                _server <- Server::new(mempool, stats),
+                _server <- Server::new(module, mempool, stats),
                 _calls <- MempoolRegistration::new(module, calls),
             }? Error))
         })

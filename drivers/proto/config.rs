@@ -12,7 +12,8 @@
 //! | `auth`       | `key`, or `none` for a laboratory            | `key` |
 //! | `key_file`   | path of the shared key                       | `/etc/virgo.key` |
 //! | `remote_text`| `yes`: text commands from other machines too | `no` |
-//! | `text_uid`   | uid that text sessions act as                | 65534 |
+//! | `text_uid`   | uid that text sessions act as which know the shared key | 65534 |
+//! | `text_key`   | uid, then path of a key that opens text sessions as that uid (repeatable) | none |
 //! | `deadline_ms`| longest wait for another node                | 5000 |
 //! | `place`      | where memory goes: `random`, `least-used`, `two-choices` | `random` |
 //! | `balance`    | where calls run, likewise                    | `least-used` |
@@ -26,7 +27,7 @@
 
 mod settings;
 
-pub use settings::{key, Draft, File, Settings};
+pub use settings::{distinct, key, Draft, File, Settings};
 
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
@@ -55,12 +56,18 @@ pub const KEY_LIMIT: Limit = Limit {
     exceeded: "longer than 4096 bytes",
 };
 
+/// Most keys of text sessions.
+pub const MAX_TEXT_KEYS: usize = 256;
+
 /// What is wrong with a directory, a device or a pipe in a file's place.
 pub const NOT_REGULAR: &str = "not a regular file";
 
 /// What is wrong with a key file that is not there. Configuration files need not be.
 pub const KEY_MISSING: &str =
     "does not exist; put the cluster's key there, or say 'auth = none' for a laboratory";
+
+/// What is wrong with the file of a text session's key that is not there.
+pub const TEXT_KEY_MISSING: &str = "does not exist; a text_key line names it";
 
 /// Longest deadline that can be configured or asked for, in milliseconds.
 pub const MAX_DEADLINE_MS: u32 = 300_000;
@@ -78,8 +85,15 @@ pub enum Item<'a> {
     KeyFile(&'a str),
     /// Whether text sessions may come from other machines.
     RemoteText(bool),
-    /// The uid that text sessions act as.
+    /// The uid that text sessions act as which know the shared key.
     TextUid(u32),
+    /// A key that opens text sessions.
+    TextKey {
+        /// The uid that they act as.
+        uid: u32,
+        /// Where the key is: absolute path.
+        path: &'a str,
+    },
     /// Longest wait for another node, in milliseconds.
     DeadlineMs(u32),
     /// Where allocations go.
@@ -163,7 +177,7 @@ impl Fault {
 }
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
-    text_uid, deadline_ms, place, balance, registry, run_as, executable, library, \
+    text_uid, text_key, deadline_ms, place, balance, registry, run_as, executable, library, \
     callers, use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
@@ -219,11 +233,8 @@ fn statement<'a>(
         "use_as_kingcobra_service" => Item::UseAsKingcobraService(
             yes(value).ok_or("use_as_kingcobra_service: expected 'yes' or 'no'")?,
         ),
-        "text_uid" => match value.parse() {
-            // The last number is no user's: to the kernel it means "none".
-            Ok(uid) if uid != u32::MAX => Item::TextUid(uid),
-            _ => return Err("text_uid: expected 0 to 4294967294"),
-        },
+        "text_uid" => Item::TextUid(uid(value).ok_or("text_uid: expected 0 to 4294967294")?),
+        "text_key" => text_key(value)?,
         "deadline_ms" => match value.parse() {
             Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
             _ => return Err("deadline_ms: expected 1 to 300000"),
@@ -305,13 +316,28 @@ fn callers(value: &str) -> Result<Item<'_>, &'static str> {
 }
 
 fn uid_list(uids: &str) -> impl Iterator<Item = Option<u32>> + '_ {
-    let uid = |text: &str| text.trim().parse().ok().filter(|&uid| uid != u32::MAX);
-    uids.split(',').map(uid)
+    uids.split(',').map(|text| uid(text.trim()))
 }
 
 /// Whether `uid` is among `uids`, as [`Item::Callers`] has them.
 pub fn lists_uid(uids: &str, uid: u32) -> bool {
     uid_list(uids).any(|listed| listed == Some(uid))
+}
+
+/// `UID FILE`.
+fn text_key(value: &str) -> Result<Item<'_>, &'static str> {
+    const EXPECTED: &str =
+        "text_key: expected a uid from 0 to 4294967294, then the absolute path of a key";
+    let (number, file) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
+    Ok(Item::TextKey {
+        uid: uid(number).ok_or(EXPECTED)?,
+        path: path(file.trim_start()).map_err(|_| EXPECTED)?,
+    })
+}
+
+fn uid(text: &str) -> Option<u32> {
+    // The last number is no user's: to the kernel it means "none".
+    text.parse().ok().filter(|&uid| uid != u32::MAX)
 }
 
 fn address(text: &str) -> Option<Ipv4Addr> {
@@ -502,6 +528,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "# a comment\n\nnodes = 10.9.0.1, 10.9.0.2 # two\nself=10.9.0.2\nauth = none\n\
             key_file = /etc/k\nremote_text = yes\ntext_uid = 7\ndeadline_ms = 100\n\
+            text_key = 0 /etc/a b\ntext_key=1000\t/c\n\
             place = least-used\nexport = /a b rw\nexport = /c ro 7:8\nexecutable = /x\nlibrary = /y\n";
         let expected = vec![
             Item::Node(A),
@@ -512,6 +539,14 @@ mod tests {
             Item::RemoteText(true),
             Item::TextUid(7),
             Item::DeadlineMs(100),
+            Item::TextKey {
+                uid: 0,
+                path: "/etc/a b",
+            },
+            Item::TextKey {
+                uid: 1000,
+                path: "/c",
+            },
             Item::Place(Policy::LeastUsed),
             Item::Export {
                 path: "/a b",
@@ -554,6 +589,14 @@ mod tests {
             ("remote_text = 1", 1, "remote_text: expected 'yes' or 'no'"),
             ("text_uid = -1", 1, "text_uid: expected 0 to"),
             ("text_uid = 4294967295", 1, "text_uid: expected 0 to"),
+            ("text_key = /k", 1, "text_key: expected a uid from 0"),
+            ("text_key = 7 k", 1, "text_key: expected a uid from 0"),
+            ("text_key = -1 /k", 1, "text_key: expected a uid from 0"),
+            (
+                "text_key = 4294967295 /k",
+                1,
+                "text_key: expected a uid from 0",
+            ),
             ("deadline_ms = 0", 1, "deadline_ms: expected 1 to 300000"),
             (
                 "deadline_ms = 300001",

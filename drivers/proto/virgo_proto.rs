@@ -25,6 +25,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod balance;
 pub mod clone;
 pub mod cloudfs;

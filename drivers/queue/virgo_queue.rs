@@ -159,7 +159,10 @@ impl kernel::InPlaceModule for Module {
             };
             let server = match module_parameters::reactor.value() {
                 0 => None,
-                _ => Some(KBox::pin_init(Server::new(service, stats), GFP_KERNEL)?),
+                _ => Some(KBox::pin_init(
+                    Server::new(module, service, stats),
+                    GFP_KERNEL,
+                )?),
             };
             Ok(try_pin_init!(Self {
                 _server: server,

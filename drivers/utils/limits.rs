@@ -11,14 +11,15 @@ pub(crate) const STRANGER_INPUT: usize = 256;
 /// How often the janitor looks at sessions that have a time limit, in milliseconds.
 pub(crate) const SWEEP_MS: u32 = 1000;
 
-/// Sessions of one service.
+/// Sessions of one service of those who type.
 pub(crate) fn max_sessions() -> usize {
-    module_parameters::max_sessions.value().clamp(1, 4096) as usize
+    module_parameters::max_sessions.value().clamp(2, 2000) as usize
 }
 
-/// Sessions of one service that have not proven who they are.
+/// Sessions of one service from addresses that the configuration does not name, which have not proven
+/// who they are.
 pub(crate) fn max_strangers() -> usize {
-    module_parameters::max_strangers.value().clamp(1, 4096) as usize
+    module_parameters::max_strangers.value().clamp(1, 1024) as usize
 }
 
 /// Bytes of a text line.

@@ -6,6 +6,7 @@
 //! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
+mod admission;
 mod cli;
 mod clone;
 mod console;
@@ -57,6 +58,7 @@ fn main() -> Result<ExitCode> {
         queue::TESTS,
         kingcobra::TESTS,
         modules::TESTS,
+        admission::TESTS,
         faults::TESTS,
     ]
     .concat();

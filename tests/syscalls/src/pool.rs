@@ -14,7 +14,7 @@ use virgo::{
 };
 
 const PORT: u16 = 30000;
-const KEY: &str = "/etc/virgo.key";
+const KEY: &str = "/etc/virgo_text.key";
 
 /// Most requests to a node that a test has under way at once.
 const AT_ONCE: usize = 8;

@@ -24,6 +24,7 @@ mod part;
 mod places;
 mod queue;
 mod serve;
+mod sessions;
 mod stats;
 mod stdin;
 
@@ -115,6 +116,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Cat { files } => return files::cat(output, &files),
         Command::Ls(options) => return list_files(output, options),
         Command::Nodes { ping } => return nodes::show(output, ping),
+        Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,

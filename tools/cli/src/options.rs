@@ -140,6 +140,11 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// Show who is connected to the services of this node, or end a session (as root)
+    ///
+    /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for
+    /// the first seconds.
+    Sessions(Sessions),
     /// Check or reload the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -152,6 +157,15 @@ pub(crate) enum MemoryCommand {
     /// KIND is 'whole', 'split' for an allocation in pieces, of which SIZE is the sum, or 'piece' for
     /// such a piece. Root can free each with 'virgo free'.
     List(MemoryList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// One service, such as mempool [default: all]
+    pub(crate) service: Option<String>,
+    /// End the session with this number
+    #[arg(long, value_name = "NUMBER", requires = "service")]
+    pub(crate) end: Option<u64>,
 }
 
 #[derive(Debug, Args)]

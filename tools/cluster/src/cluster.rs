@@ -66,7 +66,9 @@ impl Cluster {
             registry.watch()?;
             let lock = run_dir.claim()?;
             state.save(&run_dir)?;
-            fs::write(run_dir.key_file(), new_key()?).context("cannot make a key")?;
+            for file in [run_dir.key_file(), run_dir.text_key_file()] {
+                fs::write(file, new_key()?).context("cannot make a key")?;
+            }
             (lock, registry.add(&run_dir))
         };
         if !options.icount {

@@ -102,6 +102,11 @@ impl RunDir {
         self.0.join("key")
     }
 
+    /// The key of text sessions.
+    pub(crate) fn text_key_file(&self) -> PathBuf {
+        self.0.join("text-key")
+    }
+
     /// Waits until no other program changes the cluster, and keeps others from it while the
     /// returned file is open.
     pub(crate) fn lock(&self) -> Result<File> {
@@ -188,7 +193,12 @@ impl RunDir {
     /// Removes what is in the directory; last the state, by which it is known to be ours.
     fn empty(&self) -> Result<()> {
         self.node_dirs().try_for_each(|node| node.remove())?;
-        for file in [self.key_file(), self.new_state_file(), self.state_file()] {
+        for file in [
+            self.key_file(),
+            self.text_key_file(),
+            self.new_state_file(),
+            self.state_file(),
+        ] {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => {
                     return Err(e).context(format!("cannot remove {}", file.display()));

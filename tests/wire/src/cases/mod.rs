@@ -63,3 +63,9 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         tests.iter().map(named)
     })
 }
+
+/// What is no test, but done to a node by name: `--ignored NAME`.
+pub(crate) fn others() -> impl Iterator<Item = (String, Test)> {
+    let flood: Test = crowd::flood_of_strangers;
+    [("crowd::flood_of_strangers".to_owned(), flood)].into_iter()
+}
