@@ -7,11 +7,13 @@
 //! - [`options`]: what a queue is to be like;
 //! - [`subject`]: names, and the wildcards of those who subscribe;
 //! - [`wire`]: what nodes say to each other;
-//! - [`record`]: what durable queues write to disk.
+//! - [`record`]: what durable queues write to disk;
+//! - [`rewrite`]: how one file of that follows another.
 
 pub mod heap;
 pub mod options;
 pub mod record;
+pub mod rewrite;
 pub mod slab;
 pub mod state;
 pub mod subject;

@@ -8,6 +8,7 @@ use crate::{
         Figures,
         How, //
     },
+    log_status,
     message::{
         Parts,
         ReplyTo, //
@@ -119,6 +120,11 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
         usage: " NAME",
         run: show_one,
     },
+    Command {
+        names: &["status"],
+        usage: "",
+        run: status,
+    },
 ];
 
 type Reported = Result<(), Failure>;
@@ -161,7 +167,11 @@ fn explain(e: Error) -> Failure {
         Errno::ESTALE => "this session does not have the message, or no longer",
         Errno::EALREADY => "subscribed already",
         Errno::ESRCH => "nobody waits for the reply any more",
-        Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
+        Errno::EROFS => "there are no durable queues here; status says why",
+        Errno::EIO => "the disk of the durable queues has failed; status says more",
+        Errno::ENOSPC => {
+            "the disk of the durable queues is full, or their log as long as it may be"
+        }
         Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
         errno => errno.text(),
     };
@@ -546,6 +556,16 @@ fn show_one(
         reply.field(name, value)?;
     }
     Ok(())
+}
+
+/// What there is to say of the log of durable queues.
+fn status(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    log_status::reply(this.queues.log()?, reply)
 }
 
 /// A line that is no command is a request, as with the original.

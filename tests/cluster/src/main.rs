@@ -8,6 +8,7 @@
 
 mod clone;
 mod console;
+mod durable;
 mod faults;
 mod files;
 mod functions;
@@ -49,6 +50,7 @@ fn main() -> Result<ExitCode> {
         functions::TESTS,
         programs::TESTS,
         queue::TESTS,
+        durable::TESTS,
         kingcobra::TESTS,
         modules::TESTS,
         faults::TESTS,

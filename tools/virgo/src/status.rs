@@ -24,7 +24,7 @@ mod stats;
 pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use peers::{Peer, Peers};
-pub use queues::{Queue, Queues};
+pub use queues::{Log, Queue, Queues};
 pub use stats::{Operation, Stats};
 
 use std::{
