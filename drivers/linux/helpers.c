@@ -5,6 +5,7 @@
 #include <crypto/utils.h>
 #include <linux/crc32.h>
 #include <linux/cred.h>
+#include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
@@ -434,6 +435,25 @@ int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)
 	*mode = inode->i_mode & 07777;
 	*size = i_size_read(inode);
 	return 0;
+}
+
+/* Takes room on the disk for bytes that will be written; the size of the file stays. */
+int virgo_file_reserve(struct file *file, loff_t at, loff_t len)
+{
+	return vfs_fallocate(file, FALLOC_FL_KEEP_SIZE, at, len);
+}
+
+/* As the current task, in a directory as the first process sees it; replaces nothing. */
+int virgo_file_rename(const char *dir, const char *from, const char *to)
+{
+	return virgo_beneath_rename(dir, from, to, false, current_cred());
+}
+
+int virgo_file_exists(const char *dir, const char *name)
+{
+	struct virgo_file_stat stat;
+
+	return virgo_beneath_stat(dir, name, false, current_cred(), &stat);
 }
 
 uid_t virgo_current_uid(void)

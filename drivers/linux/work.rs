@@ -284,6 +284,10 @@ impl<T: Run> Task<T> {
         Ok(Waker::new(target.clone()))
     }
 
+    pub(crate) fn delayed_work_ptr(&self) -> *mut bindings::delayed_work {
+        self.work.get()
+    }
+
     pub(crate) fn work_ptr(&self) -> *mut bindings::work_struct {
         // SAFETY: `work` points at a live delayed_work; only the address of a field is taken.
         unsafe { &raw mut (*self.work.get()).work }

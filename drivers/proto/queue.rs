@@ -9,12 +9,14 @@
 //! - [`subject`]: names, and the wildcards of those who subscribe;
 //! - [`subscribe`]: what somebody wants to subscribe to;
 //! - [`wire`]: what nodes say to each other;
-//! - [`record`]: what durable queues write to disk.
+//! - [`record`]: what durable queues write to disk;
+//! - [`rewrite`]: how one file of that follows another.
 
 pub mod heap;
 pub mod options;
 pub mod reasons;
 pub mod record;
+pub mod rewrite;
 pub mod slab;
 pub mod state;
 pub mod subject;

@@ -578,7 +578,8 @@ impl Channel {
         self.state.lock().queue.skip_to(seq);
     }
 
-    /// Shows what it is and has as records. Nothing is put in meanwhile. May sleep.
+    /// Shows what it is and has as records. It is used meanwhile; what is there all the time is shown.
+    /// May sleep.
     ///
     /// # Errors
     ///
@@ -594,10 +595,17 @@ impl Channel {
             ..record(RecordKind::Create)
         })?;
         let (now, time) = (now_ms(), log::now());
-        // There may be fewer when they are looked at.
-        let mut all = KVVec::with_capacity(self.len() as usize, GFP_KERNEL)?;
-        let state = self.state.lock();
-        let next = state.queue.next_seq();
+        let mut all = KVVec::new();
+        let (state, next) = loop {
+            // There may be more when they are looked at.
+            all.reserve(self.len() as usize + 64, GFP_KERNEL)?;
+            let state = self.state.lock();
+            let queue = &state.queue;
+            if queue.len().saturating_add(queue.dead()) as usize <= all.capacity() {
+                let next = queue.next_seq();
+                break (state, next);
+            }
+        };
         state.queue.for_each(now, |seq, priority, delay, message| {
             let _ = all.push_within_capacity((seq, priority, delay, message.clone()));
         });

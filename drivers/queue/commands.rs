@@ -8,6 +8,7 @@ use crate::{
         Figures,
         How, //
     },
+    log_status,
     message::{
         Parts,
         ReplyTo, //
@@ -115,6 +116,11 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
         names: &["queue"],
         usage: " NAME",
         run: show_one,
+    },
+    Command {
+        names: &["status"],
+        usage: "",
+        run: status,
     },
 ];
 
@@ -473,6 +479,16 @@ fn show_one(
         reply.field(name, value)?;
     }
     Ok(())
+}
+
+/// What there is to say of the log of durable queues.
+fn status(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    log_status::reply(this.queues.log()?, reply)
 }
 
 /// A line that is no command is a request, as with the original.

@@ -9,10 +9,6 @@ use crate::{
         How,
         Outgoing, //
     },
-    log::{
-        Log,
-        Writer, //
-    },
     message::{
         Message,
         Parts, //
@@ -36,7 +32,8 @@ use linux::{
 };
 use virgo_proto::queue::{
     options::Kind,
-    subject, //
+    subject,
+    MAX_NAME, //
 };
 
 /// What has become of messages that were published; position, channels and lost are those of one
@@ -274,16 +271,11 @@ impl Queues {
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         let log = self.log()?;
+        // Its record is no longer than this.
+        let bytes = MAX_NAME + message.bytes() as usize;
         loop {
-            let mut writer = log.lock();
-            if log.is_long(&writer) {
-                // If there is no room for both files all goes on in the one.
-                let _ = self.rewrite(log, &mut writer);
-            }
-            let pushed = match Channel::push_logged(channel, &mut writer, message, how) {
-                Err(ENOSPC) => self.push_again(log, &mut writer, channel, message, how),
-                pushed => pushed,
-            };
+            let mut writer = log.lock_for(bytes)?;
+            let pushed = Channel::push_logged(channel, &mut writer, message, how);
             drop(writer);
             match (pushed, deadline) {
                 (Err(EAGAIN), Some(deadline)) => {
@@ -294,18 +286,5 @@ impl Queues {
                 (pushed, _) => return pushed,
             }
         }
-    }
-
-    /// The disk is full; perhaps not of what still counts.
-    fn push_again(
-        &self,
-        log: &Log,
-        writer: &mut Writer,
-        channel: &Shared,
-        message: &Arc<Message>,
-        how: How,
-    ) -> Result<u64> {
-        self.rewrite(log, writer)?;
-        Channel::push_logged(channel, writer, message, how)
     }
 }

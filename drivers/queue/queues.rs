@@ -189,17 +189,23 @@ impl Queues {
         text: &[u8],
     ) -> Result<Shared> {
         let log = self.log()?;
-        let mut writer = log.lock();
-        let channel = self.create_logged(name, options, text, log.clone())?;
         let record = Record {
             queue: name,
             data: text,
             ..Record::new(record::Kind::Create)
         };
-        let place = log.append(&mut writer, &record);
-        drop(writer);
-        if let Err(e) = place.and_then(|place| log.commit(place)) {
+        let mut writer = log.lock_for(record.size())?;
+        let channel = self.create_logged(name, options, text, log.clone())?;
+        let place = log.append(&mut writer, &record).inspect_err(|_| {
             let _ = self.take_out(&channel);
+        })?;
+        drop(writer);
+        if let Err(e) = log.commit(place) {
+            // That it was made may be on disk, or get there: it is made undone, or the log is written
+            // anew from the table.
+            if self.remove_logged(&channel).is_err() {
+                let _ = self.take_out(&channel);
+            }
             return Err(e);
         }
         Ok(channel)
@@ -262,6 +268,21 @@ impl Queues {
         if !channel.is_durable() {
             return self.take_out(channel);
         }
+        let place = match self.remove_logged(channel) {
+            Err(ENOSPC) => {
+                // Waits for room.
+                let log = self.log()?;
+                drop(log.lock_for(record::HEAD + channel.name.len())?);
+                self.remove_logged(channel)?
+            }
+            removed => removed?,
+        };
+        self.commit(place)
+    }
+
+    /// Takes a durable channel out of the table, and says so in the log. Returns what has to be
+    /// [committed](Self::commit).
+    fn remove_logged(&self, channel: &Shared) -> Result<u64> {
         let log = self.log()?;
         let mut writer = log.lock();
         let record = Record {
@@ -275,14 +296,12 @@ impl Queues {
             return Err(ENOENT);
         }
         let place = log.append(&mut writer, &record)?;
-        let taken_out = self.take_out(channel);
-        drop(writer);
-        log.commit(place)?;
-        taken_out
+        self.take_out(channel)?;
+        Ok(place)
     }
 
     /// Takes the channel out of the table. What the log says of it stays.
-    fn take_out(&self, channel: &Shared) -> Result {
+    pub(crate) fn take_out(&self, channel: &Shared) -> Result {
         let mut table = self.table.write();
         let at = table.search(&channel.name).map_err(|_| ENOENT)?;
         if !table

@@ -6,6 +6,7 @@ use crate::{
     calls,
     channel::Channel,
     commands,
+    log_status,
     peer,
     pulls::Pulls,
     queues::Queues, //
@@ -60,6 +61,9 @@ impl Service for QueueService {
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(log) = self.queues.log() {
+            log_status::show(log, f)?;
+        }
         let mut result = writeln!(
             f,
             "# name ready delayed leased kept bytes dropped refused dead"

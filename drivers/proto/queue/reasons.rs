@@ -37,7 +37,11 @@ pub const fn explain(errno: Errno) -> &'static str {
         Errno::ESTALE => "the message is not (or no longer) with whoever says this of it",
         Errno::EALREADY => "subscribed already",
         Errno::ESRCH => "nobody waits for the reply any more",
-        Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
+        Errno::EROFS => "there are no durable queues here; 'virgo queue status' says why",
+        Errno::EIO => "the disk of the durable queues has failed; 'virgo queue status' says more",
+        Errno::ENOSPC => {
+            "the disk of the durable queues is full, or their log as long as it may be"
+        }
         Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
         errno => errno.text(),
     }

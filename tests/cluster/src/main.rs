@@ -11,6 +11,7 @@ mod cli;
 mod clone;
 mod console;
 mod copies;
+mod durable;
 mod exports;
 mod faults;
 mod files;
@@ -56,6 +57,7 @@ fn main() -> Result<ExitCode> {
         functions::TESTS,
         programs::TESTS,
         queue::TESTS,
+        durable::TESTS,
         kingcobra::TESTS,
         modules::TESTS,
         admission::TESTS,

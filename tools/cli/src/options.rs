@@ -392,6 +392,11 @@ pub(crate) enum QueueCommand {
     },
     /// List the queues, topics and subscriptions of this node (as root)
     List,
+    /// Show how the log of the durable queues is (as root)
+    ///
+    /// Says whether the disk works, what was found damaged when the log was read, and which files
+    /// were moved aside since they were not understood whole.
+    Status,
 }
 
 #[derive(Debug, Subcommand)]

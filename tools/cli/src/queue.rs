@@ -62,6 +62,7 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
             virgo::queue::serve(name, answer_with(command))?;
         }
         QueueCommand::List => list(output)?,
+        QueueCommand::Status => status(output)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -96,6 +97,32 @@ fn ack(output: Output, queue: &Queue, messages: &[u64]) -> Result<ExitCode> {
     Ok(match acknowledged.len() == messages.len() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    })
+}
+
+fn status(output: Output) -> Result<()> {
+    let log = Status::default().queues()?.log;
+    output.print(&log, || {
+        let number = |n: u64| n.to_string();
+        let rows = [
+            ("durable queues", log.state.clone()),
+            ("error", log.error.clone().unwrap_or_default()),
+            ("reason", log.reason.clone().unwrap_or_default()),
+            ("log", log.log.clone()),
+            ("bytes", number(log.bytes)),
+            ("at most", number(log.max_bytes)),
+            ("generation", number(log.generation)),
+            ("disk failures", number(log.failures)),
+            ("bytes torn", number(log.torn)),
+            ("bytes damaged", number(log.damaged)),
+            ("records unknown", number(log.unknown)),
+            ("messages without their queue's record", number(log.orphans)),
+            ("moved aside", log.kept.join(" ")),
+        ];
+        let shown = rows.iter().filter(|(_, value)| !value.is_empty());
+        shown
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect()
     })
 }
 

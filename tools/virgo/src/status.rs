@@ -27,7 +27,7 @@ pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
-pub use queues::{Queue, Queues};
+pub use queues::{Log, Queue, Queues};
 pub use sessions::{Session, Sessions};
 pub use stats::{Operation, Stats};
 
