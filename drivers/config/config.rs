@@ -14,6 +14,7 @@ use crate::{
 use core::ops::Deref;
 use kernel::{
     prelude::*,
+    str::CString,
     sync::Arc, //
 };
 use linux::{

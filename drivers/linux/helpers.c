@@ -219,12 +219,6 @@ void virgo_sock_poke(struct socket *sock)
 	virgo_wake_all(sk_sleep(sock->sk));
 }
 
-/* Bytes that the peer has acknowledged so far. */
-u64 virgo_sock_acked(struct socket *sock)
-{
-	return READ_ONCE(tcp_sk(sock->sk)->bytes_acked);
-}
-
 static void virgo_hook_run(struct sock *sk)
 {
 	struct virgo_hook *hook;
@@ -441,19 +435,6 @@ int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)
 int virgo_file_reserve(struct file *file, loff_t at, loff_t len)
 {
 	return vfs_fallocate(file, FALLOC_FL_KEEP_SIZE, at, len);
-}
-
-/* As the current task, in a directory as the first process sees it; replaces nothing. */
-int virgo_file_rename(const char *dir, const char *from, const char *to)
-{
-	return virgo_beneath_rename(dir, from, to, false, current_cred());
-}
-
-int virgo_file_exists(const char *dir, const char *name)
-{
-	struct virgo_file_stat stat;
-
-	return virgo_beneath_stat(dir, name, false, current_cred(), &stat);
 }
 
 uid_t virgo_current_uid(void)

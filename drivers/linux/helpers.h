@@ -72,7 +72,6 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
 long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
 		     long timeout);
 void virgo_sock_poke(struct socket *sock);
-u64 virgo_sock_acked(struct socket *sock);
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
 void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);
 void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks);

@@ -323,12 +323,6 @@ impl Stream {
         unsafe { helpers::virgo_sock_poke(self.0.as_ptr()) };
     }
 
-    /// Bytes that the other end has acknowledged so far. Any context.
-    pub fn acked(&self) -> u64 {
-        // SAFETY: The socket is live.
-        unsafe { helpers::virgo_sock_acked(self.0.as_ptr()) }
-    }
-
     /// Sleeps until there is room to send, or an error. False at the deadline.
     ///
     /// # Errors

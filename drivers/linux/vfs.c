@@ -497,6 +497,22 @@ int virgo_export_rename(const struct virgo_export *export, const char *from, con
 	return err;
 }
 
+/* As the current task, in a directory as the first process sees it; replaces nothing. */
+int virgo_file_rename(const char *dir, const char *from, const char *to)
+{
+	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+
+	return virgo_export_rename(&here, from, to, false);
+}
+
+int virgo_file_exists(const char *dir, const char *name)
+{
+	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+	struct virgo_file_stat stat;
+
+	return virgo_export_stat(&here, name, false, &stat);
+}
+
 static int virgo_mkdir(const struct virgo_zone *zone, const char *name, umode_t mode)
 {
 	CLASS(filename_kernel, filename)(name);
