@@ -27,6 +27,7 @@ enum virgo_woken {
  * @list: those that were not woken yet
  */
 struct virgo_waiters {
+	/* Guards the list and its elements. */
 	spinlock_t lock;
 	struct list_head list;
 };
