@@ -28,7 +28,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("callers_out_of_reach_block_nobody", callers_gone),
     ("jobs_are_their_users_and_roots", owners),
     ("callers_are_listed", callers),
-    ("arguments_count_for_the_callers_memory_cgroup", memory_cgroup),
+    (
+        "arguments_count_for_the_callers_memory_cgroup",
+        memory_cgroup,
+    ),
     ("a_registry_chooses_for_others", registry),
     ("a_slow_node_gets_fewer_calls", balance),
 ];
@@ -331,9 +334,12 @@ fn callers_gone(cluster: &Cluster) -> Result<()> {
     let checks = || -> Result<()> {
         // All of the first 32 have ended by then, and cannot say so.
         sleep(Duration::from_secs(25));
-        let (said, start) = (sh(&node3, "virgo clone --on 2 echo there"), Instant::now());
-        ensure!(said? == "there\n5");
-        println!("a call took {:?}", start.elapsed());
+        let start = Instant::now();
+        let said = sh(&node3, "virgo clone --on 2 echo there")?;
+        let took = start.elapsed();
+        ensure!(said == "there\n5", "{said}");
+        println!("a call took {took:?}");
+        ensure!(took < DEADLINE, "a call took {took:?}");
         wait_until_here(&node2, 0)
     };
     let result = checks();
@@ -364,7 +370,7 @@ fn owners(cluster: &Cluster) -> Result<()> {
     let of_root = sh(&node1, sleep)?;
     let of_user = sh(&node1, &format!("su user -c '{sleep}'"))?;
     let uid = sh(&node1, "id -u user")?;
-    let seen = sh(&node1, "su user -c 'virgo jobs'")?;
+    let seen = sh(&node1, "su user -c 'virgo jobs --node 1'")?;
     ensure!(
         seen.contains(&of_user) && !seen.contains(&of_root),
         "{seen}"
@@ -423,13 +429,20 @@ fn memory_cgroup(cluster: &Cluster) -> Result<()> {
     let before: u64 = sh(&node, "cat /tmp/before")?.parse()?;
     let after: u64 = sh(&node, used)?.parse()?;
     for job in jobs.lines() {
-        sh(&node, &format!("virgo cancel {job}"))?;
-        fails(&node, &format!("virgo wait {job}"))?;
+        // Some have ended since those before them were cancelled.
+        let end = format!("virgo cancel {job}; virgo wait {job} >/dev/null 2>&1; :");
+        sh(&node, &end)?;
     }
     wait_until_here(&node, 0)?;
-    sh(&node, "rmdir /sys/fs/cgroup/callers; umount /sys/fs/cgroup; :")?;
+    sh(
+        &node,
+        "rmdir /sys/fs/cgroup/callers; umount /sys/fs/cgroup; :",
+    )?;
     println!("{before} bytes became {after}");
-    ensure!(after > before + 40 * 30_000, "{before} bytes became {after}");
+    ensure!(
+        after > before + 40 * 30_000,
+        "{before} bytes became {after}"
+    );
     Ok(())
 }
 

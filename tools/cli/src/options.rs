@@ -75,7 +75,7 @@ pub(crate) enum Command {
         /// Those of this uid only
         #[arg(long, value_name = "UID")]
         uid: Option<u32>,
-        /// Those made on this node instead of here
+        /// Those made on this node instead of here; only root may leave it out
         #[arg(long, value_name = "NODE")]
         node: Option<u32>,
     },
