@@ -12,6 +12,7 @@
  *
  *   EINVAL        no node has issued this id, or an argument makes no sense
  *   ESTALE        the allocation was freed, or its node has restarted
+ *   EDQUOT        the caller's uid has all of the pools that one user may have
  *   EPERM         it belongs to another uid and is not shared
  *   EFAULT        an address is not the caller's
  *   EFBIG         the data goes beyond the end of the allocation

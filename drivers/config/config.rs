@@ -12,21 +12,17 @@ use kernel::{
     str::CString, //
 };
 use linux::{
-    crypto,
     file,
     net, //
 };
-use virgo_proto::{
-    config::{
-        self,
-        Draft,
-        Fault,
-        File,
-        Item,
-        Limit,
-        Settings, //
-    },
-    vuid::CheckKey, //
+use virgo_proto::config::{
+    self,
+    Draft,
+    Fault,
+    File,
+    Item,
+    Limit,
+    Settings, //
 };
 
 /// A configuration: [`Settings`] and secrets. Never changes; a reload makes another one.
@@ -34,8 +30,6 @@ pub struct Config {
     settings: Settings,
     /// The shared key; `None` in a laboratory (`auth none`).
     pub key: Option<KVec<u8>>,
-    /// Key of the check value in VUIDs.
-    pub check: CheckKey,
     /// Directories for other nodes.
     exports: KVec<Export>,
     /// The cloud file, which is free of faults.
@@ -70,17 +64,11 @@ impl Config {
         }
         let settings = draft.complete(net::is_local).map_err(rejected)?;
         let key = draft.key_file().map(read_key).transpose()?;
-        let mac = crypto::hmac_sha256(key.as_deref().unwrap_or(b"auth none"), b"virgo 1 vuid");
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = mac;
         let mut config = Config {
             settings,
             key,
             exports: KVec::new(),
             cloud: cloud.map(|contents| contents.bytes).unwrap_or_default(),
-            check: CheckKey([
-                u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-                u64::from_le_bytes([i, j, k, l, m, n, o, p]),
-            ]),
         };
         config.exports = config.read_exports()?;
         Ok(config)

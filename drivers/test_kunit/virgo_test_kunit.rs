@@ -250,11 +250,34 @@ mod table_tests {
         let table = table()?;
         let old = table.insert(Arc::new(1, GFP_KERNEL)?)?;
         table.remove(old);
-        let new = table.insert(Arc::new(2, GFP_KERNEL)?)?;
-        assert_eq!(old.slot, new.slot);
+        let new = loop {
+            let place = table.insert(Arc::new(2, GFP_KERNEL)?)?;
+            if place.slot == old.slot {
+                break place;
+            }
+            table.remove(place);
+        };
         assert!(old.generation != new.generation);
         assert!(table.get(old).is_none());
         assert_eq!(table.get(new).map(|v| *v), Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn all_free_places_are_used_before_one_is_used_again() -> Result {
+        let table = table()?;
+        let first = table.insert(Arc::new(0, GFP_KERNEL)?)?;
+        table.remove(first);
+        let mut others = 0;
+        loop {
+            let place = table.insert(Arc::new(1, GFP_KERNEL)?)?;
+            table.remove(place);
+            if place.slot == first.slot {
+                break;
+            }
+            others += 1;
+        }
+        assert_eq!(others, 127);
         Ok(())
     }
 

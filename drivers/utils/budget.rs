@@ -221,6 +221,16 @@ impl Account {
         self.0.used.load(Relaxed)
     }
 
+    /// Units that this user may still charge, if nobody else does before.
+    pub fn free(&self) -> u64 {
+        let Totals { limit, share, used } = &*self.0.totals;
+        let free = limit.saturating_sub(used.load(Relaxed));
+        match self.0.uid {
+            0 => free,
+            _ => free.min(share.saturating_sub(self.used())),
+        }
+    }
+
     /// Charges `amount` units. Any context.
     ///
     /// # Errors

@@ -29,6 +29,22 @@ pub(crate) fn room() -> u64 {
     all("limit") - all("used")
 }
 
+/// Bytes taken of this node's pool.
+pub(crate) fn used_here() -> u64 {
+    here("used")
+}
+
+/// Bytes that this node's pool may take.
+pub(crate) fn limit() -> u64 {
+    here("limit")
+}
+
+fn here(name: &str) -> u64 {
+    let Config { me, nodes, .. } = config();
+    let this = nodes.iter().find(|node| node.number == me);
+    shown_at(this.expect("this node is one of them").address, name)
+}
+
 /// The sum of what all pools show under this name.
 fn all(name: &str) -> u64 {
     let nodes = config().nodes;

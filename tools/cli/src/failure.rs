@@ -128,6 +128,10 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         }
         libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
         libc::ESTALE => "its node has restarted; open it again",
+        libc::EDQUOT => {
+            "one user has a share of each pool only: free allocations, spread them over more nodes, \
+             or have virgo_utils loaded with a larger user_share"
+        }
         libc::ENODEV => "'virgo nodes' shows the nodes",
         libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {
             "'virgo nodes --ping' shows which nodes answer; 'virgo cp --resume' goes on"

@@ -5,7 +5,7 @@
 
 use super::{Suite, suite};
 use crate::{
-    memory::{TEXT, allocated, used},
+    memory::{TEXT, all_allocated, allocated, used},
     node::{Node, PATIENCE},
     peer::{Number, Peer, request},
 };
@@ -29,6 +29,7 @@ pub(super) const SUITE: Suite = suite![
     slots_count_for_themselves,
     a_malloc_given_up_is_undone,
     a_malloc_given_up_is_undone_across_connections,
+    a_malloc_of_many_is_done_once_and_undone,
     a_malloc_that_was_taken_stays,
     a_failed_malloc_given_up_undoes_nothing,
     a_new_life_has_no_memory_of_numbers,
@@ -291,6 +292,25 @@ fn a_malloc_that_was_taken_stays(node: &Node) -> io::Result<()> {
         assert_eq!(answer, Ok(vec![0]));
     }
     assert_objects(node, before, 1)
+}
+
+fn a_malloc_of_many_is_done_once_and_undone(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    let body = TEXT.alloc_many(SIZE, 3, PIECE);
+    let first = peer.ask_numbered(number, op::ALLOC_MANY, &body)?;
+    assert_eq!(peer.ask_numbered(number, op::ALLOC_MANY, &body)?, first);
+    let (_, ids) = all_allocated(first);
+    assert_objects(node, before, 3)?;
+    // The next request in the slot does not say that the reply was taken.
+    let next = Number {
+        taken: number.taken,
+        ..number.next()
+    };
+    let answer = peer.ask_numbered(next, op::GET, &TEXT.get(ids[2], 0, 1))?;
+    assert_eq!(answer, Err(Errno::ESTALE), "what was given up");
+    assert_objects(node, before, 0)
 }
 
 fn a_failed_malloc_given_up_undoes_nothing(node: &Node) -> io::Result<()> {
