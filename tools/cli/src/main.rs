@@ -11,6 +11,7 @@ mod files;
 mod functions;
 mod kingcobra;
 mod memory;
+mod memory_list;
 mod nodes;
 mod options;
 mod output;
@@ -18,7 +19,7 @@ mod queue;
 mod stats;
 
 use clap::Parser;
-use options::{Arguments, Command, ConfigCommand};
+use options::{Arguments, Command, ConfigCommand, MemoryCommand};
 use output::Output;
 use std::process::ExitCode;
 
@@ -40,6 +41,9 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Set(set) => memory::set(output, &set)?,
         Command::Get(get) => memory::get(output, &get)?,
         Command::Free { ids } => return memory::free(output, &ids),
+        Command::Memory(MemoryCommand::List(options)) => {
+            return memory_list::list(output, &options);
+        }
         Command::Clone(options) => return clone::clone(output, &options),
         Command::Functions { on } => functions::show(output, on)?,
         Command::Jobs => clone::jobs(output)?,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line.
 
+use crate::memory_list::MemoryList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 use virgo::{Id, On, Place, abi::MAX_CALLS};
@@ -50,6 +51,9 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
     },
+    /// See what the memory pools hold
+    #[command(subcommand)]
+    Memory(MemoryCommand),
     /// Run a function or a program on some node
     ///
     /// COMMAND is TARGET [ARG...]. TARGET is the name of a kernel function, the absolute path of a program, or PATH:SYMBOL for
@@ -123,6 +127,15 @@ pub(crate) enum Command {
     /// Check or reload the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemoryCommand {
+    /// List the allocations of all users on all nodes (as root)
+    ///
+    /// KIND is 'whole', 'split' for an allocation in pieces, of which SIZE is the sum, or 'piece' for
+    /// such a piece. Root can free each with 'virgo free'.
+    List(MemoryList),
 }
 
 #[derive(Debug, Args)]

@@ -17,12 +17,14 @@
 
 mod config;
 mod cpupool;
+mod memory;
 mod peers;
 mod queues;
 mod stats;
 
 pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
+pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
 pub use queues::{Queue, Queues};
 pub use stats::{Operation, Stats};
@@ -127,6 +129,16 @@ impl Status {
     /// See [`Error`].
     pub fn cpupool(&self) -> Result<Cpupool, Error> {
         read(&self.root.join("cpupooling").join("state"))
+    }
+
+    /// What the memory pools of all nodes hold. Asks them, and waits for their answers as long as is
+    /// configured.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn memory(&self) -> Result<Memory, Error> {
+        read(&self.root.join("mempool").join("state"))
     }
 
     /// The queues and topics of this node.
