@@ -108,7 +108,7 @@ fn alloc(this: &Mempool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let id = this.pool.alloc(me, owner, args.size.get(), piece_of)?;
     let answer = AllocReply {
         id: id.into(),
-        free: this.pool.budget().free().into(),
+        free: this.pool.room().into(),
     };
     reply.put(answer.as_bytes())
 }
@@ -125,8 +125,8 @@ fn alloc_many(this: &Mempool, peer: Peer, request: &[u8], reply: &mut Body<'_>) 
     let room = ids.get_mut(..count).ok_or(EINVAL)?;
     let done = this.pool.alloc_many(me, owner, size, piece_of, room)?;
     let answer = AllocManyReply {
-        free: this.pool.budget().free().into(),
-        own: this.pool.free_for(owner.uid).into(),
+        free: this.pool.room().into(),
+        own: this.pool.room_for(owner.uid).into(),
     };
     reply.put(answer.as_bytes())?;
     let mut ids = ids.iter().take(done);

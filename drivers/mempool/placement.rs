@@ -93,7 +93,7 @@ impl Mempool {
     /// Bytes that node `node` is taken to have left.
     pub(crate) fn room(&self, user: &User<'_>, node: NodeId) -> u64 {
         match node == user.config.me {
-            true => self.pool.budget().free(),
+            true => self.pool.room(),
             false => self.rooms.of(node),
         }
     }

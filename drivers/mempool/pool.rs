@@ -35,6 +35,9 @@ use virgo_utils::{
     Peer, //
 };
 
+/// This part of a pool is for maps: one in so many bytes.
+const RESERVE: u64 = 64;
+
 /// Who allocates, and for whom.
 #[derive(Clone, Copy)]
 pub(crate) struct Owner {
@@ -48,6 +51,9 @@ pub(crate) struct Owner {
 pub(crate) struct Pool {
     /// Bytes of objects, maps, and what keeps them.
     budget: Pin<KBox<Budget>>,
+    /// Bytes that only maps may take, so that a node whose pool is full can still allocate what lies
+    /// on others.
+    reserve: u64,
     /// What ids are made with. Made when the module is loaded, so ids outlive the cluster's key, and
     /// those of an earlier load are told from new ones.
     key: MixKey,
@@ -59,6 +65,7 @@ impl Pool {
     pub(crate) fn new(limit: u64) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             budget: Budget::new(limit)?,
+            reserve: limit / RESERVE,
             key: MixKey(array::from_fn(|_| crypto::random_u64())),
             table <- Table::new(crypto::random_u32()),
         }? Error)
@@ -115,6 +122,9 @@ impl Pool {
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<u64> {
+        if size > self.room() {
+            return Err(ENOMEM);
+        }
         let object = Object::bytes(account, owner.shared, size, piece_of)?;
         self.insert(me, object)
     }
@@ -212,9 +222,15 @@ impl Pool {
         &self.budget
     }
 
-    /// Bytes that user `uid` may still take here.
-    pub(crate) fn free_for(&self, uid: u32) -> u64 {
-        self.budget.account(uid).map_or(0, |account| account.free())
+    /// Bytes that are left for objects.
+    pub(crate) fn room(&self) -> u64 {
+        self.budget.free().saturating_sub(self.reserve)
+    }
+
+    /// Those of them that user `uid` may take.
+    pub(crate) fn room_for(&self, uid: u32) -> u64 {
+        let account = self.budget.account(uid);
+        account.map_or(0, |account| account.free().min(self.room()))
     }
 
     /// Shows `see` objects of this node, `me`, that belong to user `of`, or to anybody, from slot `from`

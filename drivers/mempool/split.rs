@@ -267,8 +267,8 @@ impl Splitting<'_> {
                 .pool
                 .alloc_many(user.config.me, owner, size, None, ids)?;
             let told = Told {
-                free: pool.pool.budget().free(),
-                own: pool.pool.free_for(owner.uid),
+                free: pool.pool.room(),
+                own: pool.pool.room_for(owner.uid),
             };
             return Ok(Done { count, told });
         }
