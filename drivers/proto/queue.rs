@@ -5,16 +5,20 @@
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
 //! - [`heap`]: messages that are due later;
 //! - [`options`]: what a queue is to be like;
+//! - [`reasons`]: what is wrong, for people;
 //! - [`subject`]: names, and the wildcards of those who subscribe;
+//! - [`subscribe`]: what somebody wants to subscribe to;
 //! - [`wire`]: what nodes say to each other;
 //! - [`record`]: what durable queues write to disk.
 
 pub mod heap;
 pub mod options;
+pub mod reasons;
 pub mod record;
 pub mod slab;
 pub mod state;
 pub mod subject;
+pub mod subscribe;
 pub mod wire;
 
 /// Most bytes of one message.

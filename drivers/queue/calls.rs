@@ -8,7 +8,7 @@ use crate::{
         Channel,
         How, //
     },
-    commands::Wish,
+    commands::channel_for,
     handle::Handle,
     message::{
         self,
@@ -52,6 +52,8 @@ use linux::{
 };
 use virgo_proto::{
     queue::{
+        reasons::MAX_OPTIONS,
+        subscribe::SubscribeArgs,
         MAX_MESSAGE,
         MAX_NAME, //
     },
@@ -61,9 +63,6 @@ use virgo_utils::{
     Stats,
     User, //
 };
-
-/// Most bytes of options.
-const MAX_OPTIONS: usize = 1024;
 
 /// Names of the operations, in the order of their numbers, from 1 on.
 pub(crate) const NAMES: &[&str] = &[
@@ -315,10 +314,10 @@ impl Call<'_> {
             return Err(EOPNOTSUPP);
         }
         let options = self.options()?;
-        let wish = Wish::parse(&self.name, &options).map_err(|_| EINVAL)?;
+        let args = SubscribeArgs::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
-        let channel = wish.channel(queues)?;
-        let handle = Handle::new(queues.clone(), channel, wish.acked);
+        let channel = channel_for(&args, queues)?;
+        let handle = Handle::new(queues.clone(), channel, args.acked);
         Ok(self.this.handles.install(handle, true)? as usize)
     }
 

@@ -34,11 +34,8 @@ use virgo_proto::{
             Kind,
             Options, //
         },
-        state::{
-            Limits,
-            Policy, //
-        },
-        subject, //
+        reasons,
+        subscribe::SubscribeArgs, //
     }, //
 };
 use virgo_utils::{
@@ -138,34 +135,16 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn name(text: &[u8]) -> Result<&[u8], Failure> {
-    match subject::is_name(text) {
-        true => Ok(text),
-        false => Err(expected(
-            "expected a name: words of letters, digits and the like with dots between them",
-        )),
+    match reasons::of_name(text) {
+        None => Ok(text),
+        Some(reason) => Err(expected(reason)),
     }
 }
 
 /// What went wrong, in words that fit queues.
 fn explain(e: Error) -> Failure {
     let failure = Failure::from(e);
-    let reason = match failure.errno {
-        Errno::ENOENT => {
-            "no queue or topic of this name, and nobody has subscribed to it; create makes one"
-        }
-        Errno::EEXIST => "there is a queue or topic of this name",
-        Errno::ENOBUFS => "the queue is full",
-        Errno::ETIMEDOUT => "no room in the queue, or no answer, in time",
-        Errno::EUSERS => "too many; the limits are parameters of virgo_queue",
-        Errno::EMSGSIZE => "a message has at most 65536 bytes",
-        Errno::ESTALE => "this session does not have the message, or no longer",
-        Errno::EALREADY => "subscribed already",
-        Errno::ESRCH => "nobody waits for the reply any more",
-        Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
-        Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
-        errno => errno.text(),
-    };
-    Failure::new(failure.errno, reason)
+    Failure::new(failure.errno, reasons::explain(failure.errno))
 }
 
 fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
@@ -250,73 +229,20 @@ fn subscriber_or_new<'a>(
     Ok(caller.attached.get_or(new)?)
 }
 
-/// What somebody wants to subscribe to.
-pub(crate) struct Wish<'a> {
-    pattern: &'a [u8],
-    options: Options<'a>,
-    group: &'a [u8],
-    from: Option<u64>,
-    /// Messages are acknowledged by being handed out.
-    pub(crate) acked: bool,
-}
-
-impl<'a> Wish<'a> {
-    /// Reads options for a subscription to `pattern`.
-    ///
-    /// # Errors
-    ///
-    /// What was expected.
-    pub(crate) fn parse(pattern: &'a [u8], options: &'a [u8]) -> Result<Self, Failure> {
-        if !subject::is_pattern(pattern) {
-            return Err(expected(
-                "expected a name or a pattern such as orders.*.new or orders.>",
-            ));
-        }
-        let limits = Limits {
-            policy: Policy::DropOldest,
-            ..Limits::DEFAULT
-        };
-        let mut wish = Wish {
-            pattern,
-            options: Options {
-                limits,
-                ..Options::DEFAULT
-            },
-            group: b"",
-            from: None,
-            acked: true,
-        };
-        let words = options.split(u8::is_ascii_whitespace);
-        for word in words.filter(|word| !word.is_empty()) {
-            if word == b"ack" {
-                wish.acked = false;
-            } else if let Some(value) = word.strip_prefix(b"group=") {
-                wish.group = name(value)?;
-            } else if let Some(value) = word.strip_prefix(b"from=") {
-                let from = parse_u64(value).ok_or(expected("from: expected a position"))?;
-                wish.from = Some(from);
-            } else {
-                wish.options.set(word).map_err(expected)?;
+/// The queue of that name, or a subscription, which has one more user now. May sleep.
+///
+/// # Errors
+///
+/// Those of [`Queues::subscribe`].
+pub(crate) fn channel_for(args: &SubscribeArgs<'_>, queues: &Queues) -> Result<Shared> {
+    match queues.find(args.pattern) {
+        Ok(queue) if queue.kind == Kind::Queue => {
+            if let Some(from) = args.from {
+                Channel::replay(&queue, from);
             }
+            Ok(queue)
         }
-        Ok(wish)
-    }
-
-    /// The queue of that name, or a subscription, which has one more user now. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Queues::subscribe`].
-    pub(crate) fn channel(&self, queues: &Queues) -> Result<Shared> {
-        match queues.find(self.pattern) {
-            Ok(queue) if queue.kind == Kind::Queue => {
-                if let Some(from) = self.from {
-                    Channel::replay(&queue, from);
-                }
-                Ok(queue)
-            }
-            _ => queues.subscribe(self.pattern, self.group, &self.options, self.from),
-        }
+        _ => queues.subscribe(args.pattern, args.group, &args.options, args.from),
     }
 }
 
@@ -327,11 +253,11 @@ fn subscribe(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (pattern, rest) = word(command.body);
-    let wish = Wish::parse(pattern, rest)?;
+    let args = SubscribeArgs::parse(pattern, rest).map_err(expected)?;
     let queues = &this.queues;
     let subscriber = subscriber_or_new(this, caller)?;
-    let channel = wish.channel(queues).map_err(explain)?;
-    if let Err(e) = subscriber.add(channel.clone(), pattern, wish.acked) {
+    let channel = channel_for(&args, queues).map_err(explain)?;
+    if let Err(e) = subscriber.add(channel.clone(), pattern, args.acked) {
         queues.leave(&channel);
         return Err(explain(e));
     }
