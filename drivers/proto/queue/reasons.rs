@@ -43,6 +43,10 @@ pub const fn explain(errno: Errno) -> &'static str {
             "the disk of the durable queues is full, or their log as long as it may be"
         }
         Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
+        Errno::EDQUOT => {
+            "you have your share of messages, queues or requests; see user_share of virgo_utils"
+        }
+        Errno::EACCES => "the mode of the queue or topic does not allow it to you",
         errno => errno.text(),
     }
 }
