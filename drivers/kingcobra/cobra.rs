@@ -249,6 +249,7 @@ impl Job {
         let request = Request {
             data: about,
             from: self.from,
+            uid: 0,
             reply: None,
         };
         match requests::ask(kind.queue().as_bytes(), &request, self.deadline()) {
@@ -282,6 +283,7 @@ impl Job {
         let request = Request {
             data: &text,
             from: self.from,
+            uid: 0,
             reply: None,
         };
         // That nobody wants it is no error.

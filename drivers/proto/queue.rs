@@ -3,14 +3,17 @@
 //! Queues and topics: what is delivered when, without I/O.
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
+//! - [`slab`]: places for messages, in memory that goes back;
 //! - [`heap`]: messages that are due later;
 //! - [`options`]: what a queue is to be like;
+//! - [`access`]: who may use it;
 //! - [`reasons`]: what is wrong, for people;
 //! - [`subject`]: names, and the wildcards of those who subscribe;
 //! - [`subscribe`]: what somebody wants to subscribe to;
 //! - [`wire`]: what nodes say to each other;
 //! - [`record`]: what durable queues write to disk.
 
+pub mod access;
 pub mod heap;
 pub mod options;
 pub mod reasons;

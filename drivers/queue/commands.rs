@@ -30,6 +30,7 @@ use virgo_proto::{
     },
     errno::Errno,
     queue::{
+        access::Right,
         options::{
             Kind,
             Options, //
@@ -39,6 +40,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    budget::Account,
     requests::{
         push_request,
         Request, //
@@ -93,7 +95,8 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
     Command {
         names: &["create"],
         usage: " NAME [topic] [durable] [messages=N] [bytes=N] [policy=block|reject|drop-oldest] \
-            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN]",
+            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN] [mode=OO] \
+            [owner=UID]",
         run: create,
     },
     Command {
@@ -156,6 +159,10 @@ fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a
     }
 }
 
+fn account(this: &QueueService, caller: &Caller<'_>) -> Result<Account, Failure> {
+    this.queues.budget.account(caller.uid).map_err(explain)
+}
+
 fn deadline(caller: &Caller<'_>) -> Deadline {
     Deadline::after_ms(caller.config.deadline_ms)
 }
@@ -186,9 +193,10 @@ fn publish(
 ) -> Reported {
     let (to, data) = word(command.body);
     let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
     let published = this
         .queues
-        .publish(&parts, How::PLAIN, Some(deadline(caller)));
+        .publish(&account, &parts, How::PLAIN, Some(deadline(caller)));
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -208,7 +216,10 @@ fn publish_how(
             .ok_or(expected("expected a delay in milliseconds"))? as u32,
     };
     let parts = parts(caller, name(to)?, data);
-    let published = this.queues.publish(&parts, how, Some(deadline(caller)));
+    let account = account(this, caller)?;
+    let published = this
+        .queues
+        .publish(&account, &parts, how, Some(deadline(caller)));
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -225,25 +236,27 @@ fn subscriber_or_new<'a>(
     this: &QueueService,
     caller: &'a Caller<'_>,
 ) -> Result<&'a Subscriber, Failure> {
-    let new = |waker| Subscriber::new(this.queues.clone(), waker);
+    let account = account(this, caller)?;
+    let new = |waker| Subscriber::new(this.queues.clone(), &account, waker);
     Ok(caller.attached.get_or(new)?)
 }
 
-/// The queue of that name, or a subscription, which has one more user now. May sleep.
+/// The queue of that name, or a subscription of `uid`, which has one more user now. May sleep.
 ///
 /// # Errors
 ///
-/// Those of [`Queues::subscribe`].
-pub(crate) fn channel_for(args: &SubscribeArgs<'_>, queues: &Queues) -> Result<Shared> {
-    match queues.find(args.pattern) {
-        Ok(queue) if queue.kind == Kind::Queue => {
+/// Those of [`Queues::subscribe`]; [`EACCES`] for a queue or topic that `uid` may not take from.
+pub(crate) fn channel_for(args: &SubscribeArgs<'_>, queues: &Queues, uid: u32) -> Result<Shared> {
+    if let Ok(named) = queues.find(args.pattern) {
+        named.check(uid, Right::Take)?;
+        if named.kind == Kind::Queue {
             if let Some(from) = args.from {
-                Channel::replay(&queue, from);
+                Channel::replay(&named, from);
             }
-            Ok(queue)
+            return Ok(named);
         }
-        _ => queues.subscribe(args.pattern, args.group, &args.options, args.from),
     }
+    queues.subscribe(uid, args.pattern, args.group, &args.options, args.from)
 }
 
 fn subscribe(
@@ -256,7 +269,7 @@ fn subscribe(
     let args = SubscribeArgs::parse(pattern, rest).map_err(expected)?;
     let queues = &this.queues;
     let subscriber = subscriber_or_new(this, caller)?;
-    let channel = channel_for(&args, queues).map_err(explain)?;
+    let channel = channel_for(&args, queues, caller.uid).map_err(explain)?;
     if let Err(e) = subscriber.add(channel.clone(), pattern, args.acked) {
         queues.leave(&channel);
         return Err(explain(e));
@@ -316,8 +329,9 @@ fn request(
 ) -> Reported {
     let (to, data) = word(command.body);
     let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
     let answer = this
-        .request_on(0, &parts, deadline(caller))
+        .request_on(0, account, &parts, deadline(caller))
         .map_err(explain)?;
     out.text(&answer)
 }
@@ -340,40 +354,65 @@ fn reply(
 
 fn create(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (new, options) = word(command.body);
-    this.create(name(new)?, options)?;
+    this.create(caller.uid, name(new)?, options)?;
     reply.text(b"OK")
 }
 
 fn delete(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    this.delete(command.body)?;
+    this.delete(caller.uid, command.body)?;
     reply.text(b"OK")
 }
 
+/// Whether only root makes queues and topics of this name: others take part in what goes on there
+/// on behalf of all users, or it is how subscriptions are called.
+fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(b"_") || name.starts_with(b"kingcobra.")
+}
+
 impl QueueService {
-    /// Makes a queue or topic by words. May sleep.
-    pub(crate) fn create(&self, name: &[u8], options: &[u8]) -> Reported {
-        let text = options;
-        let options = Options::DEFAULT.parse(text).map_err(expected)?;
-        let created = match options.durable {
-            true => self.queues.create_durable(name, &options, text),
-            false => self.queues.create(name, &options),
-        };
+    /// Makes a queue or topic of `uid` by words. May sleep.
+    pub(crate) fn create(&self, uid: u32, name: &[u8], words: &[u8]) -> Reported {
+        let mut options = Options::DEFAULT.parse(words).map_err(expected)?;
+        if uid != 0 && is_reserved(name) {
+            return Err(Failure::new(
+                Errno::EACCES,
+                "names that begin with _ or kingcobra. are root's",
+            ));
+        }
+        let owner = options.owner.unwrap_or(uid);
+        if uid != 0 && owner != uid {
+            return Err(Failure::new(
+                Errno::EPERM,
+                "only root makes queues that others own",
+            ));
+        }
+        options.owner = Some(owner);
+        if !options.durable {
+            self.queues.create(name, &options).map_err(explain)?;
+            return Ok(());
+        }
+        // The last word counts.
+        let mut text = KVec::new();
+        text.extend_from_slice(words, GFP_KERNEL)?;
+        let said = kernel::str::CString::try_from_fmt(fmt!(" owner={owner}"))?;
+        text.extend_from_slice(said.to_bytes(), GFP_KERNEL)?;
+        let created = self.queues.create_durable(name, &options, &text);
         created.map_err(explain)?;
         Ok(())
     }
 
-    /// Deletes a queue or topic. May sleep.
-    pub(crate) fn delete(&self, name: &[u8]) -> Reported {
+    /// Deletes a queue or topic on behalf of `uid`. May sleep.
+    pub(crate) fn delete(&self, uid: u32, name: &[u8]) -> Reported {
         let channel = self.queues.find(name).map_err(explain)?;
         if channel.kind == Kind::Subscription || name == requests::NAME {
             return Err(Failure::new(
@@ -381,13 +420,14 @@ impl QueueService {
                 "subscriptions go with those who have them, and the queue of requests stays",
             ));
         }
+        channel.check(uid, Right::Delete).map_err(explain)?;
         self.queues.remove(&channel).map_err(explain)
     }
 }
 
 fn replay(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
@@ -399,6 +439,7 @@ fn replay(
             "only queues are replayed; subscribe to a topic with from=",
         ));
     }
+    channel.check(caller.uid, Right::Take).map_err(explain)?;
     reply.field("replayed", Channel::replay(&channel, from).into())
 }
 
@@ -452,11 +493,15 @@ fn show_one(
     let f = channel.figures();
     reply.bytes("kind", kind(&channel).as_bytes())?;
     reply.bytes("policy", f.limits.policy.name().as_bytes())?;
+    let (owner, others) = channel.access.mode.digits();
+    reply.field("owner", channel.access.owner.into())?;
+    reply.bytes("mode", &[b'0' + owner, b'0' + others])?;
     for (name, value) in [
         ("ready", f.ready.into()),
         ("delayed", f.delayed.into()),
         ("leased", f.leased.into()),
         ("kept", f.kept.into()),
+        ("dead_waiting", f.dead.into()),
         ("bytes", f.bytes),
         ("next", f.next),
         ("pushed", f.counts.pushed),
@@ -475,12 +520,27 @@ fn show_one(
 }
 
 /// A line that is no command is a request, as with the original.
-pub(crate) fn bare(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
-    let request = Request {
-        data: line.trim_ascii(),
-        from: caller.from,
-        reply: None,
-    };
-    push_request(&request).map_err(explain)?;
+pub(crate) fn bare(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    line: &[u8],
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let data = line.trim_ascii();
+    if this.pushes_work {
+        let request = Request {
+            data,
+            from: caller.from,
+            uid: caller.uid,
+            reply: None,
+        };
+        push_request(&request).map_err(explain)?;
+    } else {
+        // The same as a push, but charged to who asks.
+        let account = account(this, caller)?;
+        let parts = parts(caller, requests::NAME, data);
+        let published = this.queues.publish(&account, &parts, How::PLAIN, None);
+        published.map_err(explain)?;
+    }
     reply.text(b"queued")
 }

@@ -39,7 +39,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    }, //
 };
 use linux::{
     calls::QueueRegistration as CallsRegistration,
@@ -146,6 +149,8 @@ impl kernel::InPlaceModule for Module {
                 queues,
                 client,
                 loopback: module_parameters::loopback.value() != 0,
+                pushes_work: work.is_some(),
+                last_pull: Atomic::new(0),
             };
             let service = Arc::new(service, GFP_KERNEL)?;
             let (requests, drain) = Requests::new(service.clone(), work.clone())?;

@@ -104,6 +104,7 @@ fn requests() -> Result<i64> {
     let request = Request {
         data: b"sixteen bytes...",
         from: Ipv4Addr::LOCALHOST,
+        uid: 0,
         reply: None,
     };
     let guard = LOCK.lock();

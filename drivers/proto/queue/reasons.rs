@@ -39,6 +39,10 @@ pub const fn explain(errno: Errno) -> &'static str {
         Errno::ESRCH => "nobody waits for the reply any more",
         Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
         Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
+        Errno::EDQUOT => {
+            "you have your share of messages, queues or requests; see user_share of virgo_utils"
+        }
+        Errno::EACCES => "the mode of the queue or topic does not allow it to you",
         errno => errno.text(),
     }
 }

@@ -59,6 +59,8 @@ impl<'a> SubscribeArgs<'a> {
                 args.group = value;
             } else if let Some(value) = word.strip_prefix(b"from=") {
                 args.from = Some(parse_u64(value).ok_or("from: expected a position")?);
+            } else if word.starts_with(b"owner=") || word.starts_with(b"mode=") {
+                return Err("a subscription is its subscriber's: it has no owner= and mode=");
             } else {
                 args.options.set(word)?;
             }

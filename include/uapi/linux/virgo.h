@@ -464,7 +464,8 @@ struct virgo_readdir_args {
 
 /**
  * struct virgo_message - a message that is published or taken
- * @id:          take: set; ack, nack, reply: of which message
+ * @id:          take: set, another one each time that the message is taken;
+ *               ack, nack, reply: of which delivery
  * @position:    set: number in the queue or topic that it was published to
  * @data:        user address of the bytes
  * @subject:     take: user address for the name that it was published to
@@ -504,9 +505,13 @@ struct virgo_message {
  * @data:       user address of options, or for the reply of a request
  * @count:      messages there, at most VIRGO_MAX_MESSAGES
  * @len:        bytes at @data
+ * @lost:       set by PUBLISH: copies of the accepted messages that some queue
+ *              or subscription had no room for; by TAKE from @fd: messages
+ *              that the subscription has lost since this was last told
  *
- * A queue that is named is taken from for all programs of this node together:
- * any of them may acknowledge what one has taken. The descriptor is readable
+ * A queue that is named is taken from for all programs of this node and user
+ * together: any of them may acknowledge what one has taken, by the id of that
+ * delivery. The descriptor is readable
  * (poll, epoll) when TAKE would return a message at once. Publish returns how
  * many messages were accepted, an error if not even the first one was; those
  * behind are not there. After ETIMEDOUT, ECONNRESET, ESHUTDOWN or EPROTO from
@@ -524,7 +529,9 @@ struct virgo_queue_args {
 	__aligned_u64 data;
 	__u32 count;
 	__u32 len;
+	__aligned_u64 lost;
 };
-#define VIRGO_QUEUE_ARGS_SIZE_VER0	56
+#define VIRGO_QUEUE_ARGS_SIZE_VER0	56 /* without @lost */
+#define VIRGO_QUEUE_ARGS_SIZE_VER1	64
 
 #endif /* _UAPI_LINUX_VIRGO_H */

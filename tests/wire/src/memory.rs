@@ -17,7 +17,7 @@ use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Who a request speaks for; makes the bodies of requests.
 #[derive(Clone, Copy)]
-pub(crate) struct User(u32);
+pub(crate) struct User(pub(crate) u32);
 
 /// Who text sessions act as, unless the node's configuration says otherwise.
 pub(crate) const TEXT: User = User(65534);

@@ -104,10 +104,12 @@ fn list(output: Output) -> Result<()> {
     output.print(&queues, || {
         let header = [
             "NAME", "READY", "DELAYED", "LEASED", "KEPT", "BYTES", "DROPPED", "REFUSED", "DEAD",
+            "OWNER", "MODE",
         ];
         let rows = queues.iter().map(|queue| {
             let mut row = vec![queue.name.clone()];
             row.extend(queue.figures().iter().map(u64::to_string));
+            row.extend([queue.owner.to_string(), queue.mode.clone()]);
             row
         });
         table(header.map(str::to_owned).to_vec(), 1, rows.collect())

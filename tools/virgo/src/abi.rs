@@ -458,10 +458,13 @@ pub struct QueueArgs {
     pub count: u32,
     /// Bytes at `data`.
     pub len: u32,
+    /// Set by publish: copies of messages for which there was no room somewhere. Set by a take from
+    /// a descriptor: messages that its subscription has lost.
+    pub lost: u64,
 }
 
 const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
-const _: () = assert!(size_of::<QueueArgs>() == 56 && align_of::<QueueArgs>() == 8);
+const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);

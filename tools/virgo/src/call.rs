@@ -381,18 +381,27 @@ impl<'a> Queue<'a> {
         self.messages
     }
 
+    /// How much the last call has said that was lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.args.lost
+    }
+
     /// `virgo_queue`.
     pub(crate) fn call(&mut self, op: u32) -> Outcome {
-        let args = QueueArgs {
+        let mut args = QueueArgs {
+            lost: 0,
             op,
             messages: self.messages.as_mut_ptr().expose_provenance() as u64,
             count: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             ..self.args
         };
-        // SAFETY: The call reads `args`, and reads and writes the `count` messages there. By the
+        // SAFETY: The call reads and writes `args`, and the `count` messages there. By the
         // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
         // operations that write to a message's or the call's data are made with room for it only.
-        outcome(unsafe { libc::syscall(nr::QUEUE, &raw const args, size_of::<QueueArgs>()) })
+        let outcome =
+            outcome(unsafe { libc::syscall(nr::QUEUE, &raw mut args, size_of::<QueueArgs>()) });
+        self.args.lost = args.lost;
+        outcome
     }
 }
 

@@ -24,6 +24,7 @@ use libc::{EINVAL, EMSGSIZE, ETIMEDOUT, c_int};
 use std::{
     cell::RefCell,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 use virgo_proto::{
@@ -38,7 +39,7 @@ pub const MAX_MESSAGE: usize = virgo_proto::queue::MAX_MESSAGE;
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// By what it is acknowledged.
+    /// By what it is acknowledged: another one each time that the message is taken.
     pub id: u64,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub position: u64,
@@ -68,6 +69,15 @@ impl Default for How {
             delay: Duration::ZERO,
         }
     }
+}
+
+/// What has become of messages that were published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// So many were accepted, from the first on.
+    pub accepted: usize,
+    /// Copies of these for which a queue or subscription had no room.
+    pub lost: u64,
 }
 
 /// A queue or topic, by its name.
@@ -169,6 +179,16 @@ impl Queue {
     /// `ECONNRESET`, `ESHUTDOWN` or `EPROTO` from another node, and `EIO`, if nobody knows how
     /// many, from the first on, are there.
     pub fn publish_all(&self, messages: &[&[u8]], how: How) -> Result<usize> {
+        Ok(self.publish_counted(messages, how)?.accepted)
+    }
+
+    /// The same; also says how many copies of what was accepted were lost: queues and subscriptions
+    /// that get it, too, had no room.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish_all`].
+    pub fn publish_counted(&self, messages: &[&[u8]], how: How) -> Result<Published> {
         let mut call = self.call();
         for data in messages {
             let message = abi::Message {
@@ -178,12 +198,14 @@ impl Queue {
             };
             call.push(message, data);
         }
-        call.call(op::PUBLISH).map_err(|errno| {
+        let accepted = call.call(op::PUBLISH).map_err(|errno| {
             self.error("publish", errno, || match how.priority {
                 0..=9 => messages.iter().find_map(|data| reasons::of_message(data)),
                 _ => Some("a priority is 0 to 9"),
             })
-        })
+        })?;
+        let lost = call.lost();
+        Ok(Published { accepted, lost })
     }
 
     /// Takes up to `count` messages; waits for the first. Each has to be acknowledged, or others
@@ -194,7 +216,7 @@ impl Queue {
     /// `ETIMEDOUT` if there is none in time; `ENOENT`.
     pub fn take(&self, count: usize) -> Result<Vec<Message>> {
         let error = |errno| self.error(TAKE, errno, || None);
-        take(self.call(), count).map_err(error)
+        take(self.call(), count, |_| ()).map_err(error)
     }
 
     /// Message `id` is done.
@@ -255,6 +277,8 @@ impl Queue {
 #[derive(Debug)]
 pub struct Subscription {
     descriptor: OwnedFd,
+    /// Messages that were lost, as far as nobody has asked.
+    lost: AtomicU64,
 }
 
 impl Subscription {
@@ -281,7 +305,16 @@ impl Subscription {
         })?;
         // SAFETY: The kernel has just made it for this program, and nobody else knows it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { descriptor })
+        Ok(Self {
+            descriptor,
+            lost: AtomicU64::new(0),
+        })
+    }
+
+    /// How many messages this subscription had no room for since this was asked last, as far as
+    /// [`Self::take`] has been told.
+    pub fn lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
     }
 
     fn call(&self, timeout: Option<Duration>) -> call::Queue<'_> {
@@ -300,7 +333,10 @@ impl Subscription {
     /// `ETIMEDOUT` if there is none in time; `ENOENT` if the queue is deleted.
     pub fn take(&self, count: usize, timeout: Option<Duration>) -> Result<Vec<Message>> {
         let wrong = || wrong_timeout(timeout.map_or(0, milliseconds));
-        take(self.call(timeout), count).map_err(|errno| explained(TAKE, errno, wrong))
+        let lost = |lost| {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        };
+        take(self.call(timeout), count, lost).map_err(|errno| explained(TAKE, errno, wrong))
     }
 
     /// Message `id` is done.
@@ -404,13 +440,20 @@ fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T {
     })
 }
 
-fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>, c_int> {
+/// Takes messages, and says how many were lost.
+fn take(
+    call: call::Queue<'_>,
+    count: usize,
+    lost: impl FnOnce(u64),
+) -> Result<Vec<Message>, c_int> {
     with_rooms(count.clamp(1, abi::MAX_MESSAGES), |rooms| {
         let mut call = call;
         for Room { data, subject } in rooms.iter_mut() {
             call.push_room(data, subject);
         }
-        let taken = call.call(op::TAKE)?;
+        let taken = call.call(op::TAKE);
+        lost(call.lost());
+        let taken = taken?;
         let messages = call.into_messages();
         let message = |(message, room): (&abi::Message, &Room)| {
             let len = |len: u32, room: &[u8]| (len as usize).min(room.len());

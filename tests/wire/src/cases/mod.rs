@@ -8,6 +8,7 @@ mod calls;
 mod clone;
 mod crowd;
 mod deferred;
+mod deliveries;
 mod files;
 mod handshake;
 mod json;
@@ -17,6 +18,7 @@ mod objects;
 mod pool;
 mod publishing;
 mod queue;
+mod queue_owners;
 mod requests;
 mod stalled;
 
@@ -52,6 +54,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("queue", queue::SUITE),
         ("publishing", publishing::SUITE),
         ("deferred", deferred::SUITE),
+        ("deliveries", deliveries::SUITE),
+        ("queue_owners", queue_owners::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("crowd", crowd::SUITE),

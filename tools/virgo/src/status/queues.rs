@@ -34,6 +34,10 @@ pub struct Queue {
     pub refused: u64,
     /// Messages that became dead letters.
     pub dead: u64,
+    /// The uid that owns it.
+    pub owner: u64,
+    /// Who may do what with it: a digit for the owner, and one for others.
+    pub mode: String,
 }
 
 impl Queue {
@@ -59,7 +63,7 @@ impl FromStr for Queues {
         let mut queues = Vec::new();
         lines(text, |words| {
             let [name, ref figures @ ..] = *words else {
-                return Err("expected nine fields");
+                return Err("expected eleven fields");
             };
             let figures: Vec<u64> = figures
                 .iter()
@@ -74,10 +78,11 @@ impl FromStr for Queues {
                 dropped,
                 refused,
                 dead,
+                owner,
                 ..,
             ] = figures[..]
             else {
-                return Err("expected nine fields");
+                return Err("expected eleven fields");
             };
             queues.push(Queue {
                 name: name.to_owned(),
@@ -89,6 +94,8 @@ impl FromStr for Queues {
                 dropped,
                 refused,
                 dead,
+                owner,
+                mode: words.get(10).copied().unwrap_or_default().to_owned(),
             });
             Ok(())
         })?;
@@ -102,11 +109,12 @@ mod tests {
 
     #[test]
     fn are_read_as_the_module_writes_them() {
-        let text =
-            "# name ready delayed leased kept bytes dropped refused dead\na.b 1 2 3 4 5 6 7 8\n";
+        let text = "# name ready delayed leased kept bytes dropped refused dead owner mode\n\
+            a.b 1 2 3 4 5 6 7 8 1000 72\n";
         let queues = text.parse::<Queues>().unwrap().queues;
         assert_eq!(queues[0].name, "a.b");
         assert_eq!(queues[0].figures(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!((queues[0].owner, queues[0].mode.as_str()), (1000, "72"));
         assert!("a 1 2".parse::<Queues>().is_err());
     }
 }
