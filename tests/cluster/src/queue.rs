@@ -19,7 +19,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_takes_once_on_a_bad_network", bad_network),
     ("queue_asks_once_on_a_bad_network", bad_network_requests),
     ("queue_takers_have_their_turn", many_takers),
-    ("queue_message_of_a_killed_taker_goes_to_the_next", killed_taker),
+    (
+        "queue_message_of_a_killed_taker_goes_to_the_next",
+        killed_taker,
+    ),
     ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
     ("queue_of_requests_by_the_kernels_workqueue", work_queue),
     ("queue_without_reactor_serves_modules_only", without_reactor),
@@ -82,7 +85,10 @@ fn id(said: &str) -> Result<u64> {
     let (_, rest) = said.split_once("\"id\":").context("an id")?;
     let rest = rest.trim_start_matches('"');
     let end = rest.find(|c: char| !c.is_ascii_digit());
-    Ok(rest.get(..end.unwrap_or(rest.len())).unwrap_or("").parse()?)
+    Ok(rest
+        .get(..end.unwrap_or(rest.len()))
+        .unwrap_or("")
+        .parse()?)
 }
 
 /// What is taken for a program that was killed while it waited goes to the next one, at once.
