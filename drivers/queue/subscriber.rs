@@ -42,6 +42,9 @@ const MAX_SUBSCRIPTIONS: usize = 64;
 /// Messages that a session has got and has not acknowledged or answered.
 const MAX_OPEN: usize = 4096;
 
+/// So many are noted in memory that is not given back when none are left.
+const FEW: usize = 16;
+
 struct Subscription {
     channel: Shared,
     /// As it was asked for.
@@ -183,7 +186,7 @@ impl Subscriber {
             .position(|open| open.id == id)
             .ok_or(ESTALE)?;
         let open = inner.open.remove(at).map_err(|_| ESTALE)?;
-        if inner.open.is_empty() {
+        if inner.open.is_empty() && inner.open.capacity() > FEW {
             inner.open = KVec::new();
             let _ = inner.charge.resize(size_of::<Self>() as u64);
         }

@@ -29,7 +29,7 @@ impl Mode {
     pub fn parse(text: &[u8]) -> Option<Mode> {
         let digit = |digit: u8| matches!(digit, b'0'..=b'7').then(|| digit & 7);
         match text {
-            &[owner, others] => Some(Mode(digit(owner)? << 3 | digit(others)?)),
+            &[owner, others] => Some(Mode((digit(owner)? << 3) | digit(others)?)),
             _ => None,
         }
     }

@@ -440,7 +440,7 @@ impl<P: Places> Queue<P> {
         slot.delivery = self.delivery;
         slot.stage = Stage::Leased;
         let taken = Taken {
-            id: u64::from(self.delivery) << PLACE_BITS | u64::from(at),
+            id: (u64::from(self.delivery) << PLACE_BITS) | u64::from(at),
             seq: slot.seq,
             deliveries: slot.deliveries,
             item: slot.item.clone()?,

@@ -398,10 +398,9 @@ impl<'a> Queue<'a> {
         // SAFETY: The call reads and writes `args`, and the `count` messages there. By the
         // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
         // operations that write to a message's or the call's data are made with room for it only.
-        let outcome =
-            outcome(unsafe { libc::syscall(nr::QUEUE, &raw mut args, size_of::<QueueArgs>()) });
+        let returned = unsafe { libc::syscall(nr::QUEUE, &raw mut args, size_of::<QueueArgs>()) };
         self.args.lost = args.lost;
-        outcome
+        outcome(returned)
     }
 }
 
