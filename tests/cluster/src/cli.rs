@@ -5,7 +5,7 @@ use crate::{
     Test,
     support::{DEADLINE, SLACK, fails, sh, used, wait_until_whole, within},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use virgo_cluster::Cluster;
 
@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cli_services_outlive_what_they_cannot_answer", services),
     ("cli_puts_what_comes_by_a_pipe", from_pipe),
     ("cli_reads_from_any_node_and_writes_to_one", places),
+    ("cli_tells_who_is_slow_what_was_lost", slow),
     ("cli_is_silent_when_nobody_reads_on", closed_pipes),
 ];
 
@@ -371,5 +372,57 @@ fn places(cluster: &Cluster) -> Result<()> {
     }
     let (said, _) = none?;
     ensure!(said.contains("ENOENT") && said.ends_with("f\n"), "{said}");
+    Ok(())
+}
+
+/// A subscriber that is too slow, and who publishes, are told how much was lost; who acknowledges
+/// too late is told, too, and does not take the message from whoever has it then.
+fn slow(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let slow = node.spawn([
+        "sh",
+        "-c",
+        "mkfifo /run/slow; exec 3<>/run/slow
+         virgo queue sub t.slow messages=2 --timeout 20s >/run/slow 2>/run/told",
+    ])?;
+    within(Duration::from_secs(10), || {
+        ensure!(sh(&node, "virgo queue list")?.contains("_sub."));
+        Ok(())
+    })?;
+    // More than the pipe holds, so that the subscriber waits for whoever reads that.
+    let lines = "for i in $(seq 20); do head -c 60000 /dev/zero | tr '\\0' x; echo; done";
+    let publish = format!("({lines}) | virgo queue pub --lines t.slow");
+    let said = sh(&node, &format!("{publish} 2>&1; {publish} --json"));
+    let told = sh(&node, "timeout 5 cat /run/slow >/dev/null; cat /run/told");
+    slow.kill()?;
+    slow.wait()?;
+    sh(&node, "rm /run/slow /run/told")?;
+    let said = said?;
+    ensure!(
+        said.starts_with("lost=") && said.contains("\"published\":20"),
+        "{said}"
+    );
+    let told = told?;
+    ensure!(told.starts_with("lost="), "{told}");
+    for number in [1, 2] {
+        let to = format!("--node {number} t.late");
+        sh(
+            &node,
+            &format!("virgo queue create {to} ack=300; virgo queue pub {to} x"),
+        )?;
+        let take = || {
+            let said = sh(&node, &format!("virgo queue take --keep --json {to}"))?;
+            let id = said
+                .split_once("\"id\":\"")
+                .and_then(|(_, id)| id.split('"').next());
+            Ok(id.context("no id")?.to_owned())
+        };
+        let (first, second): (Result<String>, Result<String>) = (take(), take());
+        let (first, second) = (first?, second?);
+        ensure!(first != second, "{first} twice");
+        let (said, _) = fails(&node, &format!("virgo queue ack {to} {first}"))?;
+        ensure!(said.contains("ESTALE"), "{said}");
+        sh(&node, &format!("virgo queue delete {to}"))?;
+    }
     Ok(())
 }

@@ -154,6 +154,9 @@ fn queue_advice(errno: i32) -> Option<&'static str> {
         libc::ENOENT => {
             "'virgo queue create' makes a queue; 'virgo queue list' shows those of this node"
         }
+        libc::EACCES => {
+            "its owner can let others take, publish or delete: 'mode=' of 'virgo queue create'"
+        }
         libc::ENOBUFS => "take messages out, or create it with a larger messages= or bytes=",
         libc::ESTALE => "it was acknowledged already, or its time was over and others may have it",
         libc::EUSERS => "load virgo_queue with a larger max_queues",

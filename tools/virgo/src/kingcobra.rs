@@ -111,7 +111,8 @@ pub fn ask(node: u32, request: &[u8], timeout: Option<Duration>) -> Result<Vec<u
 ///
 /// As for [`queue::serve`].
 pub fn serve(kind: Type, answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
-    queue::serve(kind.queue(), answer)
+    // Only KingCobra puts requests there, which are on record then.
+    queue::serve_queue(kind.queue(), "", answer)
 }
 
 #[cfg(test)]

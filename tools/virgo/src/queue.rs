@@ -11,6 +11,7 @@
 
 mod serve;
 
+pub(crate) use serve::serve_queue;
 pub use serve::{refusal, serve, told_error};
 
 use crate::{

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo queue pub`.
 
-use crate::{options::Named, output::Output};
+use crate::{
+    options::Named,
+    output::{Output, note},
+};
 use anyhow::{Context, Result, bail};
 use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
 use serde_json::json;
@@ -13,7 +16,7 @@ use std::{
 use virgo::{
     Error,
     abi::MAX_MESSAGES,
-    queue::{How, MAX_MESSAGE},
+    queue::{How, MAX_MESSAGE, Published},
 };
 
 /// Publishes `data`, or standard input if there is none: as one message, or as one for each line.
@@ -32,11 +35,19 @@ pub(crate) fn publish(
     let published = match lines {
         true => {
             let from = BufReader::new(from);
-            publish_lines(from, queue.node.is_some(), |some| to.publish_all(some, how))?
+            publish_lines(from, queue.node.is_some(), |some| {
+                to.publish_counted(some, how)
+            })?
         }
-        false => to.publish_all(&[&read_message(from)?], how)?,
+        false => to.publish_counted(&[&read_message(from)?], how)?,
     };
-    output.print(&json!({ "published": published }), String::new)
+    let Published { accepted, lost } = published;
+    if lost > 0 && !output.json {
+        note(format_args!(
+            "lost={lost}: copies for which a queue or subscription had no room"
+        ));
+    }
+    output.print(&json!({ "published": accepted, "lost": lost }), String::new)
 }
 
 /// Reads a message, but no more than one may have: the input may be endless.
@@ -52,27 +63,29 @@ fn read_message(from: impl Read) -> Result<Vec<u8>> {
 }
 
 /// Publishes each line of `from`, as many in one call as there may be, here or to another node.
-/// Returns how many there were.
+/// Returns how many there were, and how many copies of them found no room.
 fn publish_lines(
     mut from: impl BufRead,
     is_other: bool,
-    mut publish: impl FnMut(&[&[u8]]) -> virgo::Result<usize>,
-) -> Result<usize> {
-    let mut published = 0;
+    mut publish: impl FnMut(&[&[u8]]) -> virgo::Result<Published>,
+) -> Result<Published> {
+    let mut total = Published::default();
     loop {
         let (lines, end) = read_lines(&mut from, MAX_MESSAGES);
         let lines_as_slices: Vec<&[u8]> = lines.iter().map(Vec::as_slice).collect();
         let mut rest = &lines_as_slices[..];
         while !rest.is_empty() {
-            let accepted =
-                publish(rest).map_err(|error| failed_after(published, is_other, error))?;
-            published += accepted;
-            rest = rest.get(accepted..).unwrap_or_default();
+            let some =
+                publish(rest).map_err(|error| failed_after(total.accepted, is_other, error))?;
+            total.accepted += some.accepted;
+            total.lost += some.lost;
+            rest = rest.get(some.accepted..).unwrap_or_default();
         }
         match end {
             Ok(false) => (),
-            Ok(true) => return Ok(published),
+            Ok(true) => return Ok(total),
             Err(error) => {
+                let published = total.accepted;
                 let line = published + 1;
                 return Err(error.context(format!("published {published} lines, not line {line}")));
             }
@@ -127,13 +140,16 @@ mod tests {
     use super::*;
 
     /// Publishes lines; each call accepts `at_a_time` of them.
-    fn published(input: &[u8], at_a_time: usize) -> (Vec<Vec<u8>>, Result<usize>) {
+    fn published(input: &[u8], at_a_time: usize) -> (Vec<Vec<u8>>, Result<Published>) {
         let mut there = Vec::new();
         let result = publish_lines(input, false, |lines| {
             assert!((1..=MAX_MESSAGES).contains(&lines.len()));
             let some = &lines[..lines.len().min(at_a_time)];
             there.extend(some.iter().map(|line| line.to_vec()));
-            Ok(some.len())
+            Ok(Published {
+                accepted: some.len(),
+                lost: 1,
+            })
         });
         (there, result)
     }
@@ -149,7 +165,7 @@ mod tests {
         ] {
             let (there, result) = published(input, 1);
             assert_eq!(there, expected, "{}", input.escape_ascii());
-            assert_eq!(result.unwrap(), expected.len());
+            assert_eq!(result.unwrap().accepted, expected.len());
         }
     }
 
@@ -158,7 +174,9 @@ mod tests {
         let count = 2 * MAX_MESSAGES + 3;
         let input: String = (0..count).map(|i| format!("{i}\n")).collect();
         let (there, result) = published(input.as_bytes(), 1000);
-        assert_eq!(result.unwrap(), count);
+        let result = result.unwrap();
+        // In five calls: of 1000 and 24 lines, of as many again, and of the last three.
+        assert_eq!((result.accepted, result.lost), (count, 5));
         assert_eq!(there.last().unwrap(), (count - 1).to_string().as_bytes());
     }
 
@@ -167,7 +185,7 @@ mod tests {
         let mut input = b"first\n".to_vec();
         input.extend([b'x'; MAX_MESSAGE]);
         let (there, result) = published(&input, MAX_MESSAGES);
-        assert_eq!((there.len(), result.unwrap()), (2, 2));
+        assert_eq!((there.len(), result.unwrap().accepted), (2, 2));
         input.extend(b"y\nlast\n");
         let (there, result) = published(&input, MAX_MESSAGES);
         assert_eq!(there.len(), 1);

@@ -3,7 +3,7 @@
 
 use crate::{
     failure,
-    output::{Output, bytes, json_bytes},
+    output::{Output, bytes, json_bytes, note},
 };
 use anyhow::Result;
 use libc::ETIMEDOUT;
@@ -67,6 +67,7 @@ pub(crate) fn subscribe(
             }
             messages => messages?,
         };
+        show_lost(output, subscription.lost())?;
         left -= messages.len();
         for message in messages {
             show(output, &message)?;
@@ -80,6 +81,18 @@ pub(crate) fn subscribe(
         }
     }
     Ok(status)
+}
+
+/// Tells how many messages found no room, because they were not taken as fast as they came.
+fn show_lost(output: Output, lost: u64) -> Result<()> {
+    match (lost, output.json) {
+        (0, _) => Ok(()),
+        (_, true) => output.print(&json!({ "lost": lost }), String::new),
+        (_, false) => {
+            note(format_args!("lost={lost}"));
+            Ok(())
+        }
+    }
 }
 
 fn show(output: Output, message: &Message) -> Result<()> {

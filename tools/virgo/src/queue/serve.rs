@@ -22,7 +22,7 @@ pub fn told_error(reply: &[u8]) -> Option<c_int> {
 }
 
 /// Answers requests to the queue `name` of this node with what `answer` makes of them, for ever.
-/// The queue is made if it is not there. Several programs that serve the same queue share the work.
+/// The queue is made if it is not there, and then all users may publish to it. Several programs that serve the same queue share the work.
 ///
 /// A reply of more than [`MAX_MESSAGE`] bytes is not sent; who has asked gets a [`refusal`] that
 /// says so. What goes wrong with one request does not end the service.
@@ -30,8 +30,17 @@ pub fn told_error(reply: &[u8]) -> Option<c_int> {
 /// # Errors
 ///
 /// What ends it: `ENOENT` if the queue is deleted, `ENOSYS` if virgo_queue is not loaded.
-pub fn serve(name: &str, mut answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
-    match Queue::new(name).create("") {
+pub fn serve(name: &str, answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
+    serve_queue(name, "mode=72", answer)
+}
+
+/// The same, with a queue that is made with these options.
+pub(crate) fn serve_queue(
+    name: &str,
+    options: &str,
+    mut answer: impl FnMut(&Message) -> Vec<u8>,
+) -> Result<()> {
+    match Queue::new(name).create(options) {
         Err(error) if error.errno() != EEXIST => return Err(error),
         _ => (),
     }
