@@ -189,7 +189,7 @@ fn permissions_of_the_device_count() {
         fs::metadata(DEVICE).expect("stat").permissions().mode() & 0o777,
         0o666
     );
-    set(0o660);
+    set(0o600);
     let of_others = std::panic::catch_unwind(|| raw::as_uid(1000, || assert_refused(nodes)));
     let of_root = std::panic::catch_unwind(|| assert_served(nodes));
     set(0o666);
