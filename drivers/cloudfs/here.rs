@@ -107,7 +107,7 @@ pub(crate) fn mkdir(config: &Config, path: &[u8], mode: u16) -> Result {
 
 /// Most bytes of entries with what is known of them that are found out at a time: each may take a
 /// turn of the disk, and other requests wait meanwhile.
-const MAX_STAT: usize = 16 * 1024;
+const MAX_STAT: usize = 32 * 1024;
 
 /// Entries of the directory at `path`, see [`File::read_dir`]; with `with_stat` they are
 /// [`StatEntry`]s.

@@ -131,7 +131,7 @@ impl Config {
             ) = (item, &result)
             {
                 let path = CString::try_from_fmt(fmt!("{path}"));
-                let index = path.map_err(Error::from).and_then(|path| dirs.add(path));
+                let index = path.and_then(|path| dirs.add(path));
                 result =
                     index.and_then(|index| Ok(found.push((index, writable, owner), GFP_KERNEL)?));
             }

@@ -500,7 +500,7 @@ mod tests {
         ] {
             assert!(are_valid(flags), "{flags:#x}");
         }
-        for flags in [0, CREATE, READ | CREATE | DIRECTORY, READ | 1 << 9] {
+        for flags in [0, CREATE, READ | CREATE | DIRECTORY, READ | (1 << 9)] {
             assert!(!are_valid(flags), "{flags:#x}");
         }
     }

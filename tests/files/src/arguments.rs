@@ -147,7 +147,7 @@ fn bad_addresses_are_efault() {
         .read()
         .write()
         .create()
-        .open(&dir.at("a"))
+        .open(dir.at("a"))
         .expect("open");
     file.write_at(0, &[7; 3 * PAGE]).expect("write");
     let fd = raw::open_name(&format!("{}\0", dir.at("a"))).expect("open");

@@ -32,9 +32,14 @@ fn in_thread<T: Send>(confined: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// This node and another: who is confined cannot find out.
+fn nodes() -> [u8; 2] {
+    [this_node(), other_node()]
+}
+
 /// No call that names a file gets anywhere, on this node or another.
-fn assert_refused() {
-    for node in [this_node(), other_node()] {
+fn assert_refused(nodes: [u8; 2]) {
+    for node in nodes {
         let at = |name: &str| format!("{node}:{EXPORT}/{name}");
         let root = at("");
         for (what, found) in [
@@ -50,12 +55,12 @@ fn assert_refused() {
         }
     }
     // The call of 2017.
-    let name = format!("{}:/srv/ro/readme\0", this_node());
+    let name = format!("{}:/srv/ro/readme\0", nodes[0]);
     assert_eq!(raw::open_name(&name), Err(rustix::io::Errno::PERM));
 }
 
-fn assert_served() {
-    for node in [this_node(), other_node()] {
+fn assert_served(nodes: [u8; 2]) {
+    for node in nodes {
         let opened = File::open(format!("{node}:/srv/ro/readme"));
         drop(opened.unwrap_or_else(|error| panic!("{error}")));
     }
@@ -109,12 +114,12 @@ fn landlock(allowed: &[&str]) {
 }
 
 fn a_landlock_domain_needs_the_device() {
-    let node = other_node();
+    let nodes = nodes();
     in_thread(|| {
-        let before = File::open(format!("{node}:/srv/ro/readme")).expect("open");
+        let before = File::open(format!("{}:/srv/ro/readme", nodes[1])).expect("open");
         landlock(&["/tmp", "/srv/ro"]);
         assert!(fs::read("/etc/hosts").is_err(), "Landlock is not in force");
-        assert_refused();
+        assert_refused(nodes);
         // What it had is its own, as with every descriptor.
         let mut data = [0; 4];
         assert_eq!(before.read_at(0, &mut data).expect("read"), 4);
@@ -122,11 +127,12 @@ fn a_landlock_domain_needs_the_device() {
     in_thread(|| {
         landlock(&[DEVICE]);
         assert!(fs::read("/etc/hosts").is_err(), "Landlock is not in force");
-        assert_served();
+        assert_served(nodes);
     });
 }
 
 fn a_container_needs_the_device() {
+    let nodes = nodes();
     in_thread(|| {
         let dir = format!("/tmp/container-{}", std::process::id());
         fs::create_dir(&dir).expect("mkdir");
@@ -134,13 +140,13 @@ fn a_container_needs_the_device() {
         let unshared = unsafe { libc::unshare(libc::CLONE_FS) };
         assert_eq!(unshared, 0, "unshare");
         std::os::unix::fs::chroot(&dir).expect("chroot");
-        assert_refused();
-        // It is a file like others: a container may be given it. Its number is in sysfs.
+        assert_refused(nodes);
     });
     fs::remove_dir(format!("/tmp/container-{}", std::process::id())).expect("rmdir");
 }
 
 fn something_else_of_that_name_is_no_right() {
+    let nodes = nodes();
     in_thread(|| {
         // SAFETY: The thread alone has other mounts then.
         let unshared = unsafe { libc::unshare(libc::CLONE_NEWNS) };
@@ -153,11 +159,11 @@ fn something_else_of_that_name_is_no_right() {
             assert_eq!(mounted, 0, "mount: {}", std::io::Error::last_os_error());
         };
         mount(c"", c"/", libc::MS_REC | libc::MS_PRIVATE);
-        assert_served();
+        assert_served(nodes);
         mount(c"tmpfs", c"/dev", 0);
-        assert_refused();
+        assert_refused(nodes);
         fs::write(DEVICE, "").expect("write");
-        assert_refused();
+        assert_refused(nodes);
         // SAFETY: The string ends with NUL.
         let made = unsafe {
             libc::unlink(c"/dev/virgo".as_ptr());
@@ -169,11 +175,12 @@ fn something_else_of_that_name_is_no_right() {
             )
         };
         assert_eq!(made, 0, "mknod");
-        assert_refused();
+        assert_refused(nodes);
     });
 }
 
 fn permissions_of_the_device_count() {
+    let nodes = nodes();
     let set = |mode| {
         let permissions = fs::Permissions::from_mode(mode);
         fs::set_permissions(DEVICE, permissions).expect("chmod");
@@ -182,11 +189,11 @@ fn permissions_of_the_device_count() {
         fs::metadata(DEVICE).expect("stat").permissions().mode() & 0o777,
         0o666
     );
-    set(0o660);
-    let of_others = std::panic::catch_unwind(|| raw::as_uid(1000, assert_refused));
-    let of_root = std::panic::catch_unwind(assert_served);
+    set(0o600);
+    let of_others = std::panic::catch_unwind(|| raw::as_uid(1000, || assert_refused(nodes)));
+    let of_root = std::panic::catch_unwind(|| assert_served(nodes));
     set(0o666);
-    raw::as_uid(1000, assert_served);
+    raw::as_uid(1000, || assert_served(nodes));
     assert!(of_others.is_ok() && of_root.is_ok());
 }
 

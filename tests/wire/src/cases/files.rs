@@ -49,7 +49,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
         (open::CREATE, 0o644),
         (open::READ, 0o644),
         (open::READ | open::CREATE | open::DIRECTORY, 0o755),
-        (open::READ | 1 << 9, 0),
+        (open::READ | (1 << 9), 0),
         (open::READ | open::CREATE, 0o10_000),
     ];
     for (flags, mode) in opens {
