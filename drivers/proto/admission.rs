@@ -11,6 +11,8 @@
 //! - if the new session's own address has used its room up, one from there gives way;
 //! - otherwise one of the unknown address that has most.
 //!
+//! Whoever is on this machine has all of 127.0.0.0/8: that counts as one address.
+//!
 //! Of several, those that were refused already give way first, then those that have said nothing
 //! useful yet, then those that have been challenged; the oldest first.
 
@@ -63,9 +65,12 @@ pub fn gives_way(
         let least = candidates.min_by_key(|&(index, session)| (session.stage, index));
         least.map(|(index, _)| index)
     };
+    let is_from = |session: &Unproven, from: Ipv4Addr| {
+        session.from == from || session.from.is_loopback() && from.is_loopback()
+    };
     let count_from = |from| {
         let all = unproven.clone();
-        all.filter(|session| session.from == from).count()
+        all.filter(|session| is_from(session, from)).count()
     };
     let room = if known {
         limits.per_known
@@ -73,7 +78,7 @@ pub fn gives_way(
         limits.per_unknown
     };
     if count_from(from) >= room {
-        return least(&|session| session.from == from);
+        return least(&|session| is_from(session, from));
     }
     let unknown = unproven.clone().filter(|session| !session.known);
     if known || unknown.clone().count() < limits.unknown {
@@ -113,6 +118,25 @@ mod tests {
         let others = [session(2, false, Stage::New), new, new, new];
         assert_eq!(gives(new, &others[..3]), None);
         assert_eq!(gives(new, &others), Some(1));
+    }
+
+    #[test]
+    fn this_machine_is_one_address() {
+        let local = |host| Unproven {
+            from: Ipv4Addr::new(127, 0, host, 1),
+            known: true,
+            stage: Stage::New,
+        };
+        let others = [local(1), session(2, true, Stage::New), local(2), local(3)];
+        assert_eq!(gives(local(4), &others), None);
+        let others = [
+            session(2, true, Stage::New),
+            local(1),
+            local(2),
+            local(3),
+            local(4),
+        ];
+        assert_eq!(gives(local(5), &others), Some(1));
     }
 
     #[test]

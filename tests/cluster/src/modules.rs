@@ -115,10 +115,9 @@ fn unload_while_a_session_ends(cluster: &Cluster) -> Result<()> {
     let unloaded = sh(
         &node1,
         &format!(
-            "mkfifo /tmp/silent; exec 3<>/tmp/silent
-             (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_get({id})'; cat /tmp/silent) |
-                nc 127.0.0.1 30000 >/tmp/said &
-             until grep -q OK /tmp/said; do sleep 0.1; done; sleep 0.5; rm /tmp/silent
+            "(echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_get({id})'; sleep 30) 2>&1 |
+                nc 127.0.0.1 30000 >/tmp/said 2>&1 &
+             until grep -q OK /tmp/said; do sleep 0.1; done; sleep 0.5
              virgo sessions mempool --end $(virgo sessions mempool | awk '$3 == \"text\" {{ print $2 }}')
              sleep 0.2; rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko"
         ),

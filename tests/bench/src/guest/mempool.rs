@@ -72,7 +72,7 @@ fn get(node: &str) -> Result<()> {
 
 /// By text session with the address.
 fn text(address: &str) -> Result<()> {
-    let key = fs::read_to_string("/etc/virgo.key").context("/etc/virgo.key")?;
+    let key = fs::read_to_string("/etc/virgo_text.key").context("/etc/virgo_text.key")?;
     let mut session = Session::new(address, 30000)?;
     session.check(format!("auth {}\n", key.trim()).as_bytes(), b"OK\n")?;
     let mut reply = [0; 17];
