@@ -114,6 +114,8 @@ pub(crate) struct Disk {
     pub(crate) keep: [bool; 2],
     /// Bytes of the active file that there is room for.
     reserved: u64,
+    /// The same of the other file, when it is about to follow.
+    next_reserved: u64,
     /// All up to this LSN is in the active file.
     written: u64,
     /// The active file is followed by the next one when it has so many bytes.
@@ -138,6 +140,7 @@ impl Disk {
             handles,
             keep,
             reserved: files.size(),
+            next_reserved: 0,
             written: 0,
             // As soon as it is opened it is written anew.
             limit: 0,
@@ -253,8 +256,12 @@ impl Snapshot<'_> {
             self.disk.handle(self.file)?.sync()?;
             self.unsynced = 0;
         }
-        // Others wait meanwhile.
-        self.worker.flush(self.disk)
+        // Others wait meanwhile: for the disk, and for room.
+        self.worker.flush(self.disk)?;
+        if self.worker.extend(self.disk).is_ok() {
+            self.worker.log.end_round();
+        }
+        Ok(())
     }
 }
 
@@ -351,28 +358,39 @@ impl LogWorker {
         matches!(self.log.lock().state, State::Failed(_))
     }
 
-    /// Takes room for what somebody wants to append.
+    /// Takes room for what somebody wants to append. If there is none the log is written anew, which
+    /// may make some; whoever waits is told.
     fn make_room(&self, disk: &mut Disk) {
-        let writer = self.log.lock();
-        let (asked, pending) = (writer.asked, writer.pending.len() as u64);
-        drop(writer);
-        if asked == 0 || self.has_failed() {
-            return;
-        }
-        let mut made = self.reserve(disk, pending + asked);
+        let mut made = self.extend(disk);
         // Perhaps the disk is not full of what still counts.
         if made.is_err() && disk.files.size() > disk.base && disk.retry.at.passed() {
             match self.rewrite(disk) {
-                Ok(()) => made = self.reserve(disk, pending + asked),
+                Ok(()) => made = self.extend(disk),
                 Err(_) => disk.retry.later(),
             }
         }
+        if let Err(e) = made {
+            self.log.lock().refuse(e);
+        }
+    }
+
+    /// Takes room for what somebody wants to append.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`] and other errors of files: nobody is told.
+    fn extend(&self, disk: &mut Disk) -> Result {
+        let writer = self.log.lock();
+        let (asked, pending) = (writer.asked, writer.pending.len() as u64);
+        drop(writer);
+        if asked == 0 {
+            return Ok(());
+        }
+        self.reserve(disk, pending + asked)?;
         let mut writer = self.log.lock();
         self.set_room(disk, &mut writer);
-        match made {
-            Ok(()) => writer.asked = 0,
-            Err(e) => writer.refuse(e),
-        }
+        writer.asked = 0;
+        Ok(())
     }
 
     /// Takes room for `bytes` more bytes of the active file, and some beyond.
@@ -465,31 +483,13 @@ impl LogWorker {
                     disk.handle(to.0)?.write_at(&bytes, to.1)?;
                 }
                 Step::Sync(file) => disk.handle(file)?.sync()?,
-                Step::Whole(file, at) => {
-                    // What is pending was promised room.
-                    let pending = self.log.lock().pending.len() as u64;
-                    let reserved = (at + pending + 2 * MARGIN).min(disk.max_bytes);
-                    if at + HEAD as u64 + pending > reserved {
-                        return Err(ENOSPC);
-                    }
-                    match disk.handle(file)?.reserve(at, reserved - at) {
-                        Ok(()) | Err(EOPNOTSUPP) => (),
-                        Err(e) => return Err(e),
-                    }
-                    let whole = Record {
-                        seq: disk.files.next_generation(),
-                        time: log::now(),
-                        ..Record::new(Kind::Whole)
-                    };
-                    put(disk.handle(file)?, at, &whole)?;
-                    disk.files.done();
+                Step::Whole(file, at) => self.seal(disk, file, at)?,
+                Step::Seal(file) => {
                     disk.handle(file)?.sync()?;
                     disk.files.done();
-                    self.switched(disk, reserved);
+                    self.switched(disk);
                     continue;
                 }
-                // Done with Whole.
-                Step::Seal(_) => return Err(EIO),
                 // If that fails it is tried when the file is begun again.
                 Step::Empty(file) => {
                     let _ = self.empty(disk, file);
@@ -499,6 +499,27 @@ impl LogWorker {
         }
     }
 
+    /// Writes the last record of a snapshot, when there is room for what is pending.
+    fn seal(&self, disk: &mut Disk, file: File, at: u64) -> Result {
+        // What is pending was promised room, and will be written to this file.
+        let pending = self.log.lock().pending.len() as u64;
+        let reserved = (at + pending + 2 * MARGIN).min(disk.max_bytes);
+        if at + HEAD as u64 + pending > reserved {
+            return Err(ENOSPC);
+        }
+        match disk.handle(file)?.reserve(at, reserved - at) {
+            Ok(()) | Err(EOPNOTSUPP) => (),
+            Err(e) => return Err(e),
+        }
+        disk.next_reserved = reserved;
+        let whole = Record {
+            seq: disk.files.next_generation(),
+            time: log::now(),
+            ..Record::new(Kind::Whole)
+        };
+        put(disk.handle(file)?, at, &whole)
+    }
+
     fn empty(&self, disk: &mut Disk, file: File) -> Result {
         if let Some(number) = disk.empty(file)? {
             self.log.numbers().kept |= 1u64.wrapping_shl(number - 1);
@@ -506,10 +527,10 @@ impl LogWorker {
         Ok(())
     }
 
-    /// The other file is the active one now; there is room for it up to byte `reserved`.
-    fn switched(&self, disk: &mut Disk, reserved: u64) {
+    /// The other file is the active one now.
+    fn switched(&self, disk: &mut Disk) {
         let size = disk.files.size();
-        disk.reserved = reserved.max(size);
+        disk.reserved = disk.next_reserved.max(size);
         disk.base = size;
         disk.limit = ROTATE_MIN.max(size.saturating_mul(2)).min(disk.max_bytes);
         disk.retry = Retry::new();
