@@ -439,8 +439,9 @@ fn memory_cgroup(cluster: &Cluster) -> Result<()> {
         "rmdir /sys/fs/cgroup/callers; umount /sys/fs/cgroup; :",
     )?;
     println!("{before} bytes became {after}");
+    // The shell that was in the group before is gone, with some memory of its own.
     ensure!(
-        after > before + 40 * 30_000,
+        after > before + 40 * 30_000 * 3 / 4,
         "{before} bytes became {after}"
     );
     Ok(())
