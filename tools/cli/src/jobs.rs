@@ -3,7 +3,7 @@
 //! them there. The node's function `jobs` lists them, and says who may see what.
 
 use crate::{
-    clone::Failed,
+    call_error::CallError,
     output::{self, Output},
 };
 use anyhow::{Context, Result};
@@ -47,7 +47,7 @@ pub(crate) fn cancel_on(node: u32, jobs: &[u64]) -> Result<()> {
 fn run(name: &str, call: Call, node: u32) -> Result<Outcome> {
     let outcome = virgo::run(&call.on(On::Node(node)))?;
     match outcome.ended {
-        Ended::Failed(errno) => Err(Failed::new(name, errno, &outcome).into()),
+        Ended::Failed(errno) => Err(CallError::new(name, errno, &outcome).into()),
         _ => Ok(outcome),
     }
 }

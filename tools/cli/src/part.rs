@@ -37,6 +37,18 @@ impl Part {
         })
     }
 
+    /// A new one, for a copy of what can be read only once: nobody can go on with it.
+    pub(crate) fn create_once(mode: u32, target: &End) -> Result<Self> {
+        let replaced = target.look()?;
+        let name = target.beside(&format!(".virgo-part-{:08x}", random()))?;
+        Ok(Self {
+            file: name.create(mode)?,
+            name,
+            target: target.clone(),
+            replaced,
+        })
+    }
+
     /// One that an earlier copy of the same source to the same target has left, if there is one.
     ///
     /// Taking it over gives it another name: of several who want to go on with it one does, and who
@@ -114,8 +126,11 @@ impl Part {
 
 /// A name that nobody else uses.
 fn name(source: &Known, target: &End) -> Result<End> {
-    let random = RandomState::new().hash_one(std::process::id()) as u32;
-    target.beside(&format!("{}{random:08x}", prefix(source, target)?))
+    target.beside(&format!("{}{:08x}", prefix(source, target)?, random()))
+}
+
+fn random() -> u32 {
+    RandomState::new().hash_one(std::process::id()) as u32
 }
 
 /// How names of copies of this source to this target begin: sources that differ have different ones.

@@ -5,11 +5,11 @@ use crate::{
     ends::{End, Opened},
     options::Copy,
     output::Output,
+    part::Part,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::{
-    fs,
     io::{self, Read},
     process::ExitCode,
 };
@@ -35,20 +35,19 @@ pub(crate) fn copy(output: Output, options: &Copy) -> Result<ExitCode> {
         !options.resume && !options.verify && !options.recursive,
         "standard input can be read once only: without --resume, --verify and --recursive"
     );
-    let bytes = copy_from(io::stdin().lock(), &End::parse(target))?;
+    let bytes = copy_from(io::stdin().lock(), &End::parse(target)?)?;
     output.print(&json!({ "files": 1, "bytes": bytes }), String::new)?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn copy_from(from: impl Read, target: &End) -> Result<u64> {
     ensure!(
-        !target.look()?.is_some_and(|known| known.is_dir),
+        !target.look()?.is_some_and(|known| known.is_dir()),
         "{target} is a directory: say the name that the file is to have there"
     );
-    let part = target.part();
-    let to = part.create(MODE)?;
-    let copied = write(from, &to).and_then(|bytes| {
-        part.rename(target)?;
+    let part = Part::create_once(MODE, target)?;
+    let copied = write(from, &part.file).and_then(|bytes| {
+        part.finish()?;
         Ok(bytes)
     });
     match copied {
@@ -57,9 +56,9 @@ fn copy_from(from: impl Read, target: &End) -> Result<u64> {
             Ok(bytes)
         }
         // Nothing can go on with it.
-        Err(error) => match remove(&part) {
+        Err(error) => match part.name.remove() {
             Ok(()) => Err(error),
-            Err(left) => Err(error.context(format!("{part} is left: {left:#}"))),
+            Err(left) => Err(error.context(format!("{} is left: {left:#}", part.name))),
         },
     }
 }
@@ -84,16 +83,10 @@ fn write(mut from: impl Read, to: &Opened) -> Result<u64> {
     }
 }
 
-fn remove(part: &End) -> Result<()> {
-    match part {
-        End::Local(path) => Ok(fs::remove_file(path)?),
-        End::Cluster(name) => Ok(virgo::remove_file(name)?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     /// Fails when some bytes are read.
     struct Broken(u64);
