@@ -265,9 +265,9 @@ fn accepts_and_closes(cluster: &Cluster) -> Result<()> {
     sh(&node2, "rmmod virgo_mempool")?;
     let closer = node2.spawn(["virgo_close_accepted", "30000"])?;
     // So that the one who waits runs late.
-    let script = "for i in $(seq 8); do while :; do :; done & busy=\"$busy $!\"; done
+    let script = "for i in $(seq 4); do while :; do :; done & busy=\"$busy $!\"; done
         for i in $(seq 6); do
-            sh -c 'renice -n 19 -p $$; exec virgo malloc 100 --place 2' 2>&1; sleep 5
+            sh -c 'renice -n 10 -p $$; exec virgo malloc 100 --place 2' 2>&1; sleep 5
         done
         kill $busy";
     let said = sh(&node1, script);
