@@ -24,10 +24,6 @@ pub const TESTS: &[(&str, Test)] = &[
         killed_senders,
     ),
     ("first_call_after_a_restart_is_done", idle_restart),
-    (
-        "peer_that_accepts_and_closes_is_down_at_once",
-        accepts_and_closes,
-    ),
 ];
 
 /// What a node exports, and where its disk is.
@@ -256,27 +252,5 @@ fn idle_restart(cluster: &Cluster) -> Result<()> {
         &node2,
         &format!("rm -rf {EXPORT}/restart1 {EXPORT}/restart2"),
     )?;
-    Ok(())
-}
-
-/// Who waits for a connection need not see the moment in which it is there and whole.
-fn accepts_and_closes(cluster: &Cluster) -> Result<()> {
-    let (node1, node2) = (cluster.node(1), cluster.node(2));
-    sh(&node2, "rmmod virgo_mempool")?;
-    let closer = node2.spawn(["virgo_close_accepted", "30000"])?;
-    // So that the one who waits runs late.
-    let script = "for i in $(seq 4); do while :; do :; done & busy=\"$busy $!\"; done
-        for i in $(seq 6); do
-            sh -c 'renice -n 10 -p $$; exec virgo malloc 100 --place 2' 2>&1; sleep 5
-        done
-        kill $busy";
-    let said = sh(&node1, script);
-    closer.kill()?;
-    let _ = closer.wait();
-    sh(&node2, "insmod /lib/virgo/virgo_mempool.ko")?;
-    wait_until_whole(cluster)?;
-    let said = said?;
-    let down = said.matches("EHOSTDOWN").count();
-    ensure!(down == 6, "{said}");
     Ok(())
 }
