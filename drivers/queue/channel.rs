@@ -252,7 +252,7 @@ impl Channel {
             true => account.charge_unbounded(bytes as u64),
             false => account.charge(bytes as u64)?,
         };
-        let places = Slab::new(Chunks::new(account.clone())?);
+        let places = Slab::new(Chunks::new(account.clone()));
         let state = State {
             queue: Queue::new(places, options.limits, crypto::random_u32()),
             waiters: KVec::new(),

@@ -71,19 +71,16 @@ fn split(number: u32) -> Option<(usize, usize)> {
 
 impl Chunks {
     /// None yet; all will be charged to `account`.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Account::charge`].
-    pub(crate) fn new(account: Account) -> Result<Self> {
-        Ok(Chunks {
+    pub(crate) fn new(account: Account) -> Self {
+        Chunks {
             first: None,
             groups: KVec::new(),
             open: 0,
-            charge: account.charge(0)?,
+            // Nothing; also if there is more already than there may be.
+            charge: account.charge_unbounded(0),
             account,
             is_restoring: false,
-        })
+        }
     }
 
     /// Whether what is taken from now on was there before, and is counted but not refused.

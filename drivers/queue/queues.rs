@@ -207,6 +207,15 @@ impl Queues {
         self.create_with(name, options, None, false, |_, _| Ok(()))
     }
 
+    /// Makes a channel of the module's own, whatever there is already. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EEXIST`], [`ENOMEM`].
+    pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+        self.create_with(name, options, None, true, |_, _| Ok(()))
+    }
+
     /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
     ///
     /// # Errors

@@ -101,7 +101,8 @@ impl Requests {
             mode: Mode::DROP_BOX,
             ..Options::DEFAULT
         };
-        let channel = queues.create(NAME, &options)?;
+        // The log may have brought more than there may be.
+        let channel = queues.create_own(NAME, &options)?;
         let drain = Arc::pin_init(
             linux::new_task!(
                 queues.work.clone(),
