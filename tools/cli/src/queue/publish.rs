@@ -57,7 +57,9 @@ fn read_message(from: impl Read) -> Result<Vec<u8>> {
         .read_to_end(&mut message)
         .context("cannot read standard input")?;
     if message.len() > MAX_MESSAGE {
-        bail!("a message has at most {MAX_MESSAGE} bytes; with --lines each line is one");
+        bail!(
+            "a message has at most {MAX_MESSAGE} bytes (EMSGSIZE); with --lines each line is one"
+        );
     }
     Ok(message)
 }
@@ -105,7 +107,7 @@ fn read_lines(mut from: impl BufRead, most: usize) -> (Vec<Vec<u8>>, Result<bool
             Ok(0) => return (lines, Ok(true)),
             Ok(_) if line.last() == Some(&b'\n') => drop(line.pop()),
             Ok(n) if n > MAX_MESSAGE => {
-                let reason = format!("a message has at most {MAX_MESSAGE} bytes");
+                let reason = format!("a message has at most {MAX_MESSAGE} bytes (EMSGSIZE)");
                 return (lines, Err(anyhow::Error::msg(reason)));
             }
             Ok(_) => (),
@@ -191,7 +193,7 @@ mod tests {
         assert_eq!(there.len(), 1);
         assert_eq!(
             format!("{:#}", result.unwrap_err()),
-            "published 1 lines, not line 2: a message has at most 65536 bytes"
+            "published 1 lines, not line 2: a message has at most 65536 bytes (EMSGSIZE)"
         );
     }
 
