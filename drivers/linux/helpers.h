@@ -125,8 +125,6 @@ struct file *virgo_file_open(const char *path, int flags, umode_t mode);
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
 int virgo_file_reserve(struct file *file, loff_t at, loff_t len);
-int virgo_file_rename(const char *dir, const char *from, const char *to);
-int virgo_file_exists(const char *dir, const char *name);
 uid_t virgo_current_uid(void);
 
 #endif /* VIRGO_LINUX_HELPERS_H */

@@ -86,7 +86,14 @@ impl Message {
     /// As for [`Self::new`].
     pub(crate) fn atomic(budget: &Budget, parts: &Parts<'_>) -> Result<Arc<Self>> {
         let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(&budget.root(), parts, len, GFP_ATOMIC, Account::charge, read)
+        Self::build(
+            &budget.root(),
+            parts,
+            len,
+            GFP_ATOMIC,
+            Account::charge,
+            read,
+        )
     }
 
     /// A message of `len` bytes, which `read` writes, instead of the data of `parts`. May sleep.
@@ -127,7 +134,6 @@ impl Message {
     /// have it, too.
     pub(crate) fn charged_to(message: Arc<Self>, account: &Account) -> Option<Arc<Self>> {
         let mut message = Pin::into_inner(Arc::into_unique_or_drop(message)?);
-        message.uid = account.uid();
         message.charge = account.charge_unbounded(message.charge.amount());
         Some(message.into())
     }
@@ -140,17 +146,6 @@ impl Message {
         take: impl FnOnce(&Account, u64) -> Result<Charge>,
         read: impl FnOnce(&mut [u8]) -> Result,
     ) -> Result<Arc<Self>> {
-        Ok(Self::build_unique(account, parts, data_len, flags, take, read)?.into())
-    }
-
-    fn build_unique(
-        account: &Account,
-        parts: &Parts<'_>,
-        data_len: usize,
-        flags: Flags,
-        take: impl FnOnce(&Account, u64) -> Result<Charge>,
-        read: impl FnOnce(&mut [u8]) -> Result,
-    ) -> Result<UniqueArc<Self>> {
         if data_len > MAX_MESSAGE {
             return Err(EMSGSIZE);
         }
@@ -183,7 +178,7 @@ impl Message {
         subject.copy_from_slice(parts.subject);
         // Without its data it is dropped, which gives back what it was counted for.
         read(data)?;
-        Ok(message)
+        Ok(message.into())
     }
 
     fn counted(len: usize) -> u64 {

@@ -124,9 +124,10 @@ impl Requests {
 }
 
 impl Requests {
-    /// That of who wants something. May sleep.
-    fn account(&self, request: &Request<'_>) -> Result<Account> {
-        self.service.queues.budget.account(request.uid)
+    /// That of modules, which ask on behalf of others: they may use every queue, and bound themselves
+    /// what users can have them ask for. Whose the request is goes with it.
+    fn account(&self) -> Account {
+        self.service.queues.budget.root()
     }
 }
 
@@ -139,7 +140,7 @@ impl RequestQueue for Requests {
         deadline: Deadline,
     ) -> Result {
         let parts = parts(subject, request);
-        let account = self.account(request)?;
+        let account = self.account();
         let place = self
             .service
             .publish_on(node, &account, &parts, How::PLAIN, deadline)?;
@@ -147,9 +148,8 @@ impl RequestQueue for Requests {
     }
 
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
-        let account = self.account(request)?;
         self.service
-            .request_on(0, account, &parts(name, request), deadline)
+            .request_on(0, self.account(), &parts(name, request), deadline)
     }
 
     fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {

@@ -28,7 +28,10 @@ pub(crate) fn list(output: Output, options: &MemoryList) -> Result<ExitCode> {
     output.print(&memory, || table(&memory.objects))?;
     for lost in &memory.lost {
         if !output.json {
-            eprintln!("virgo: node {} does not answer ({})", lost.node, lost.error);
+            output::note(format_args!(
+                "virgo: node {} does not answer ({})",
+                lost.node, lost.error
+            ));
         }
     }
     Ok(if memory.lost.is_empty() {
