@@ -17,7 +17,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 
 /// Version of the frame layout that this crate speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes of a [`Header`].
 pub const HEADER_LEN: usize = 32;
@@ -260,7 +260,7 @@ mod tests {
             taken: 5,
         };
         let expected = [
-            0xf6, b'V', b'G', b'O', 1, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
+            0xf6, b'V', b'G', b'O', 2, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
             0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(h.to_bytes(), expected);
@@ -284,7 +284,7 @@ mod tests {
         };
         assert_eq!(Header::parse(&good[..31], MAX_BODY), None);
         assert_eq!(with(0, b'v'), Some(Err(Bad::Magic)));
-        assert_eq!(with(4, 2), Some(Err(Bad::Version(2))));
+        assert_eq!(with(4, 1), Some(Err(Bad::Version(1))));
         assert_eq!(with(5, 7), Some(Err(Bad::Kind(7))));
         assert_eq!(with(11, 0xff), Some(Err(Bad::Length(0xff00_000a))));
         assert_eq!(Header::parse(&good, 9), Some(Err(Bad::Length(10))));

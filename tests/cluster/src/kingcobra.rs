@@ -265,7 +265,7 @@ fn uids(cluster: &Cluster) -> Result<()> {
             on_record(&node2, "a090002", "suggestion: by text", "uid=65534")
         })?;
         with_config(&node2, "callers = kingcobra_suggestion 7", || {
-            let said = sh(&node2, &format!("su user -c \"{ask}\""))?;
+            let (said, _) = fails(&node2, &format!("su user -c \"{ask}\""))?;
             ensure!(said.contains("#ERR EACCES "), "{said}");
             let said = sh(&node2, ask)?;
             ensure!(said.ends_with("#uid=0"), "{said}");
@@ -295,7 +295,7 @@ fn long_reply(cluster: &Cluster) -> Result<()> {
         Ok(())
     })
     .and_then(|()| {
-        let said = sh(&node, "virgo kingcobra ask --timeout 20s 65530")?;
+        let (said, _) = fails(&node, "virgo kingcobra ask --timeout 20s 65530")?;
         ensure!(said.contains("#ERR EMSGSIZE "), "{} bytes", said.len());
         let said = sh(&node, "virgo kingcobra ask 10")?;
         ensure!(said.ends_with("#xxxxxxxxxx"), "{said}");

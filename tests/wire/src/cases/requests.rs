@@ -11,7 +11,7 @@ use crate::{
 use std::{io, iter};
 use virgo_proto::{
     errno::Errno,
-    frame::{Kind, MAX_BODY},
+    frame::{Kind, MAX_BODY, VERSION},
     handshake::HELLO_LEN,
     mempool::{PIECE, op},
 };
@@ -46,7 +46,7 @@ fn bad_headers_end_the_session(node: &Node) -> io::Result<()> {
         (0, b"e", Errno::EPROTO),
         (1, b"v", Errno::EPROTO),
         (3, b"\0", Errno::EPROTO),
-        (4, &[2], Errno::EPROTONOSUPPORT),
+        (4, &[VERSION + 1], Errno::EPROTONOSUPPORT),
         (5, &[7], Errno::EPROTO),
         (5, &[255], Errno::EPROTO),
         (8, &too_long.to_le_bytes(), Errno::EMSGSIZE),
