@@ -295,6 +295,27 @@ static void virgo_parent_put(struct path *parent)
 	path_put(parent);
 }
 
+/*
+ * Creates and opens @child, which is negative; its directory is locked. A file
+ * system with an atomic open of its own may open what somebody else has made
+ * meanwhile, which O_EXCL forbids, or only look it up: then it is opened here if it
+ * was created, and is there already otherwise.
+ */
+static struct file *virgo_create(struct path *child, int flags, umode_t mode)
+{
+	struct file *file;
+	bool created;
+
+	file = dentry_create(child, (flags & ~O_TRUNC) | O_CREAT | O_EXCL, mode, current_cred());
+	if (IS_ERR(file) || file->f_mode & FMODE_OPENED)
+		return file;
+	created = file->f_mode & FMODE_CREATED && d_is_reg(child->dentry);
+	fput(file);
+	if (!created)
+		return ERR_PTR(-EEXIST);
+	return dentry_open(child, flags & ~(O_TRUNC | O_CREAT | O_EXCL), current_cred());
+}
+
 /* -EEXIST if there is something of that name. */
 static struct file *virgo_open_new(const struct virgo_zone *zone, const char *name, int flags,
 				   umode_t mode)
@@ -322,7 +343,7 @@ static struct file *virgo_open_new(const struct virgo_zone *zone, const char *na
 		if (d_is_positive(dentry))
 			file = ERR_PTR(-EEXIST);
 		else
-			file = dentry_create(&child, flags & ~O_TRUNC, mode, current_cred());
+			file = virgo_create(&child, flags, mode);
 		end_creating(child.dentry);
 	}
 	virgo_parent_put(&parent);

@@ -165,14 +165,18 @@ impl Long {
             };
         };
         let stat = found.stat();
-        let modified = humantime::format_rfc3339_seconds(found.modified());
+        // Only times from 1970 to 9999 have this form.
+        let modified = match stat.mtime_s {
+            0..=253_402_300_799 => humantime::format_rfc3339_seconds(found.modified()).to_string(),
+            seconds => format!("@{seconds}"),
+        };
         Self {
             mode: mode(stat.mode),
             links: stat.nlink,
             uid: stat.uid,
             gid: stat.gid,
             size: stat.size,
-            modified: modified.to_string(),
+            modified,
         }
     }
 }

@@ -310,7 +310,9 @@ impl Metadata {
             _ => SystemTime::UNIX_EPOCH.checked_sub(seconds),
         };
         let nanoseconds = Duration::from_nanos(self.0.mtime_ns.into());
-        since.unwrap_or(SystemTime::UNIX_EPOCH) + nanoseconds
+        let exact = since.and_then(|since| since.checked_add(nanoseconds));
+        // Another node may say what this machine's clock cannot show.
+        exact.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -468,7 +470,7 @@ fn take_entries(mut data: &[u8], entries: &mut Vec<DirEntry>) -> Option<()> {
         let [ino @ .., kind, len] = head;
         let (name, rest) = rest.split_at_checked(usize::from(*len))?;
         entries.push(DirEntry {
-            name: OsString::from_vec(name.to_vec()),
+            name: entry_name(name)?,
             ino: u64::from_ne_bytes(*ino),
             kind: *kind,
         });
@@ -485,7 +487,7 @@ fn take_stats(mut data: &[u8], entries: &mut Vec<(DirEntry, Option<Metadata>)>) 
         let stat = take_stat(stat);
         let (name, rest) = rest.split_at_checked(usize::from(*len))?;
         let entry = DirEntry {
-            name: OsString::from_vec(name.to_vec()),
+            name: entry_name(name)?,
             ino: stat.ino,
             kind: *kind,
         };
@@ -493,6 +495,13 @@ fn take_stats(mut data: &[u8], entries: &mut Vec<(DirEntry, Option<Metadata>)>) 
         data = rest;
     }
     Some(())
+}
+
+/// The name of an entry. It comes from another node, and is put behind that of a directory: `None` if
+/// that would lead out of the directory.
+fn entry_name(name: &[u8]) -> Option<OsString> {
+    let is_one = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, b'/' | 0));
+    is_one.then(|| OsString::from_vec(name.to_vec()))
 }
 
 /// A structure as the kernel has written it, anywhere in memory.
@@ -560,6 +569,28 @@ mod tests {
         assert_eq!(entries[0].name, "ab");
         for cut in [data.len() - 1, 13, 9] {
             assert_eq!(take_entries(&data[..cut], &mut Vec::new()), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn names_that_lead_out_of_a_directory_are_refused() {
+        for name in [&b""[..], b".", b"..", b"/etc/passwd", b"a/b", b"a\0b"] {
+            let mut data = 7u64.to_ne_bytes().to_vec();
+            data.extend([libc::DT_REG, name.len() as u8]);
+            data.extend(name);
+            assert_eq!(take_entries(&data, &mut Vec::new()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_no_panic() {
+        for (mtime_s, mtime_ns) in [(i64::MAX, u32::MAX), (i64::MIN, 0), (-1, 5)] {
+            let _ = Metadata(abi::Stat {
+                mtime_s,
+                mtime_ns,
+                ..Default::default()
+            })
+            .modified();
         }
     }
 
