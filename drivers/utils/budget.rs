@@ -124,16 +124,25 @@ impl Budget {
         if uid == 0 {
             return Ok(self.root());
         }
-        let mut table = self.table.lock();
         let search = |table: &KVVec<Arc<Entry>>| table.binary_search_by(|e| e.uid.cmp(&uid));
-        if let Ok(at) = search(&table) {
-            let entry = table.get(at).ok_or(ENOMEM)?.clone();
-            return Ok(Account::of(entry));
+        let known = |table: &KVVec<Arc<Entry>>| {
+            let entry = table.get(search(table).ok()?)?;
+            Some(Account::of(entry.clone()))
+        };
+        let table = self.table.lock();
+        if let Some(account) = known(&table) {
+            return Ok(account);
+        }
+        drop(table);
+        // Without the lock: in a memory cgroup that is full this waits, and others need not.
+        let entry = Entry::new(&self.totals, uid)?;
+        let mut table = self.table.lock();
+        if let Some(account) = known(&table) {
+            return Ok(account);
         }
         // Accounts are made seldom: a good time to remove those that nobody uses any more.
         table.retain(|entry| entry.handles.load(Relaxed) != 0);
-        let entry = Entry::new(&self.totals, uid)?;
-        table.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        table.reserve(1, GFP_KERNEL)?;
         if let Err(at) = search(&table) {
             // Cannot fail: there is room.
             let _ = table.insert_within_capacity(at, entry.clone());
