@@ -7,10 +7,6 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::work::{
-    Queue,
-    Task, //
-};
 use virgo_config::Node;
 use virgo_proto::{
     cloudfs::{
@@ -24,6 +20,7 @@ use virgo_utils::{
     Backlog,
     Chore,
     Client,
+    Reservation,
     User, //
 };
 
@@ -40,21 +37,17 @@ pub(crate) struct Remote {
 /// The file services of other nodes: those who have files there hold it.
 pub(crate) struct Others {
     pub(crate) client: Arc<Client>,
-    closing: Pin<KBox<Task<Backlog<Closing>>>>,
+    closing: Pin<KBox<Backlog<Closing>>>,
 }
 
 impl Others {
     pub(crate) fn new(node: Arc<Node>, port: u16) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
-        let closing = Backlog::new(Closing {
+        let closing = Closing {
             node,
             client: client.clone(),
-        });
-        let queue = Queue::new(c"virgo_closing", 1)?;
-        let closing = KBox::pin_init(
-            linux::new_task!(queue, closing, "virgo_closing"),
-            GFP_KERNEL,
-        )?;
+        };
+        let closing = Backlog::new(c"virgo_closing", closing)?;
         Ok(Arc::new(Others { client, closing }, GFP_KERNEL)?)
     }
 
@@ -67,18 +60,27 @@ impl Others {
         }
     }
 
+    /// Sees to it that a file of `node` can be closed, before it is opened. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn prepare(&self, node: NodeId) -> Result {
+        self.closing.prepare(node)
+    }
+
     /// Has a file closed, without waiting for it; until it is, `charge` is kept.
-    pub(crate) fn close(&self, remote: Remote, charge: Charge) {
+    pub(crate) fn close(&self, room: Reservation<Closed>, remote: Remote, charge: Charge) {
         let closed = Closed {
             remote,
             _charge: charge,
         };
-        Backlog::add(&self.closing, closed);
+        self.closing.add_at(room, closed);
     }
 }
 
 /// A file that nobody here uses any more, and who has to pay until its node knows that.
-struct Closed {
+pub(crate) struct Closed {
     remote: Remote,
     _charge: Charge,
 }
@@ -92,8 +94,8 @@ struct Closing {
 impl Chore for Closing {
     type Item = Closed;
 
-    /// No bound of its own: they are charged as when they were open, see [`MAX_FILES`].
-    const MAX: usize = MAX_FILES as usize;
+    /// All have places of their own.
+    const MAX: usize = 0;
 
     const AT_ONCE: usize = MAX_CLOSE;
 

@@ -12,6 +12,7 @@ use crate::{
     },
     file::{
         File,
+        OpenCost,
         Place, //
     },
     here,
@@ -53,6 +54,8 @@ use virgo_proto::{
 use virgo_utils::{
     budget::Budget,
     retry::until_ready,
+    LogLimit,
+    Reservation,
     User, //
 };
 
@@ -70,6 +73,8 @@ pub(crate) struct Cloudfs {
     pub(crate) opened: Pin<KBox<OpenedFiles>>,
     /// Where files of this node are brought to the disk for others.
     pub(crate) syncing: Arc<Queue>,
+    /// Of lines that peers cause.
+    pub(crate) log: Pin<KBox<LogLimit>>,
     /// Whether this node's own files are reached like another's.
     loopback: bool,
     /// How many files were open on each node when it last said so.
@@ -90,6 +95,7 @@ impl Cloudfs {
             files: Budget::new(max_files.into())?,
             opened: KBox::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
             syncing: Queue::unbound(c"virgo_syncing", SYNCING)?,
+            log: LogLimit::new()?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
         };
@@ -135,6 +141,8 @@ impl Cloudfs {
             ENOMEM => ENFILE,
             e => e,
         })?;
+        let room = Reservation::new(GFP_KERNEL_ACCOUNT)?;
+        let cost = OpenCost { charge, room };
         let mut error = ENODEV;
         loop {
             let Some(node) = self.choose(user, nodes, policy) else {
@@ -145,7 +153,7 @@ impl Cloudfs {
                 Ok(at) => {
                     let append = flags & open::APPEND != 0;
                     let others = self.others.clone();
-                    return Ok(File::new(others, at, charge, append, timeout_ms));
+                    return Ok(File::new(others, at, cost, append, timeout_ms));
                 }
                 Err(e) => e,
             };
@@ -187,6 +195,7 @@ impl Cloudfs {
             let open = || here::open(user.config, path, flags, mode);
             return Ok(Place::Here(until_ready(user.deadline, open)?));
         }
+        self.others.prepare(node)?;
         let there = self.there(user, node);
         let (handle, load) = until_ready(user.deadline, || there.open(path, flags, mode))?;
         if let Some(known) = self.load_of(node) {

@@ -4,6 +4,7 @@
 
 use crate::{
     closing::{
+        Closed,
         Others,
         Remote, //
     },
@@ -41,6 +42,7 @@ use virgo_utils::{
     from_wire,
     pieces::in_flight,
     Data,
+    Reservation,
     User, //
 };
 
@@ -51,9 +53,8 @@ const SMALL: usize = 1024;
 pub(crate) struct File {
     others: Arc<Others>,
     at: Place,
-    /// Whoever has opened it pays for it, until it is closed there as well. `None` while it is
-    /// dropped.
-    charge: Option<Charge>,
+    /// `None` while it is dropped.
+    cost: Option<OpenCost>,
     /// Everything is written to the end.
     append: bool,
     /// Time for calls with it that do not say their own, in milliseconds; 0 for the configured
@@ -62,6 +63,14 @@ pub(crate) struct File {
     /// Of a file of another node: how many failures to bring it to the disk its users here were
     /// told.
     told: Atomic<u64>,
+}
+
+/// What an open file has, until it is closed where it is as well.
+pub(crate) struct OpenCost {
+    /// Whoever has opened it pays for it.
+    pub(crate) charge: Charge,
+    /// Room to have it closed there.
+    pub(crate) room: Reservation<Closed>,
 }
 
 /// Where it is.
@@ -74,14 +83,14 @@ impl File {
     pub(crate) fn new(
         others: Arc<Others>,
         at: Place,
-        charge: Charge,
+        cost: OpenCost,
         append: bool,
         timeout_ms: u32,
     ) -> Self {
         File {
             others,
             at,
-            charge: Some(charge),
+            cost: Some(cost),
             append,
             timeout_ms,
             told: Atomic::new(0),
@@ -263,8 +272,8 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        if let (Place::There(remote), Some(charge)) = (&self.at, self.charge.take()) {
-            self.others.close(*remote, charge);
+        if let (Place::There(remote), Some(cost)) = (&self.at, self.cost.take()) {
+            self.others.close(cost.room, *remote, cost.charge);
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) struct There<'a> {
 impl There<'_> {
     /// Asks for something that may be done twice.
     fn ask(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
-        let request = again(op, args, Data::Bytes(data));
+        let request = again(self.user, op, args, Data::Bytes(data));
         self.client
             .call(self.node, &request, reply, self.user.deadline)
     }
@@ -58,7 +58,7 @@ impl There<'_> {
     fn once(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
         let request = Request {
             again: false,
-            ..again(op, args, Data::Bytes(data))
+            ..again(self.user, op, args, Data::Bytes(data))
         };
         self.client
             .call(self.node, &request, reply, self.user.deadline)
@@ -105,7 +105,7 @@ impl There<'_> {
     ) -> Result<usize> {
         let len = len.min(MAX_DATA);
         let args = read_args(handle, offset, len);
-        let request = again(op::READ, args.as_bytes(), Data::Bytes(b""));
+        let request = again(self.user, op::READ, args.as_bytes(), Data::Bytes(b""));
         let deadline = self.user.deadline;
         self.client
             .call_to_user(self.node, under_way, &request, to, len, deadline)
@@ -114,7 +114,7 @@ impl There<'_> {
     /// Has [`Self::read_user`] under way, if that is possible now.
     pub(crate) fn begin_read(&self, handle: u64, offset: u64, len: usize) -> Option<Flight<'_>> {
         let args = read_args(handle, offset, len.min(MAX_DATA));
-        let request = again(op::READ, args.as_bytes(), Data::Bytes(b""));
+        let request = again(self.user, op::READ, args.as_bytes(), Data::Bytes(b""));
         self.client.begin(self.node, &request, self.user.deadline)
     }
 
@@ -127,7 +127,7 @@ impl There<'_> {
         from: Data<'_>,
     ) -> Result<usize> {
         let args = write_args(handle, offset);
-        let request = again(op::WRITE, args.as_bytes(), from);
+        let request = again(self.user, op::WRITE, args.as_bytes(), from);
         let mut reply = [0; size_of::<WriteReply>()];
         let deadline = self.user.deadline;
         self.client
@@ -144,7 +144,7 @@ impl There<'_> {
         from: Data<'_>,
     ) -> Option<Flight<'_>> {
         let args = write_args(handle, offset);
-        let request = again(op::WRITE, args.as_bytes(), from);
+        let request = again(self.user, op::WRITE, args.as_bytes(), from);
         self.client.begin(self.node, &request, self.user.deadline)
     }
 
@@ -154,7 +154,7 @@ impl There<'_> {
         let args = handle_args(handle, flags);
         let request = Request {
             expect: Expect::Sometime,
-            ..again(op::SYNC, args.as_bytes(), Data::Bytes(b""))
+            ..again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""))
         };
         let mut reply = [0; size_of::<SyncReply>()];
         let deadline = self.user.deadline;
@@ -247,11 +247,12 @@ fn handle_args(handle: u64, flags: u32) -> HandleArgs {
 
 /// A request that may be done twice, or cannot be because a node that has restarted knows no handles
 /// of before.
-fn again<'a>(op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
+fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
     Request {
         op,
         args,
         data,
+        uid: user.uid,
         again: true,
         expect: Expect::Soon,
     }

@@ -81,7 +81,7 @@ impl Service for Cloudfs {
 
     fn peer_restarted(&self, peer: Peer) {
         let closed = self.opened.close_former(peer);
-        if closed > 0 {
+        if closed > 0 && self.log.pass() {
             pr_info!("node {} has restarted: {closed} files closed\n", peer.node);
         }
     }

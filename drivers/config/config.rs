@@ -111,7 +111,7 @@ impl Config {
         let former = former.map(|former| &former.key);
         let key = Key::read(path, config::TEXT_KEY_MISSING, former)?;
         let others = Iterator::chain(self.key.iter(), keys.iter().map(|other| &other.key));
-        config::distinct(&key, others.map(|other| &**other))
+        config::check_text_key(&key, others.map(|other| &**other))
             .map_err(|reason| Failure::rejected(path, Fault::of_file(reason)))?;
         let key = TextKey { uid, key };
         Ok(keys.push(key, GFP_KERNEL).map_err(Error::from)?)

@@ -185,7 +185,7 @@ fn make(
         reply.field("job", job.id)?;
         return reply.field("node", job.node().into());
     }
-    started.wait(user.deadline)?;
+    started.wait_for_text(caller, user.deadline)?;
     let outcome = job.take().ok_or(Errno::EIO)?;
     show(job.node(), &outcome, reply)
 }
@@ -228,7 +228,8 @@ fn wait(
 ) -> Reported {
     let job = this.jobs.find(job_id(command)?, caller.uid)?;
     let deadline = Deadline::after_ms(caller.config.deadline_ms);
-    if !this.jobs.wait_any(&[Some(job.clone())], deadline)? {
+    let jobs = [Some(job.clone())];
+    if !caller.wait(deadline, |until| this.jobs.wait_any(&jobs, until))? {
         return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
     }
     let outcome = job.take().ok_or(Errno::ESRCH)?;

@@ -119,6 +119,7 @@ impl Run for Heart {
                 op: op::TELL,
                 args: load.as_bytes(),
                 data: Data::Bytes(b""),
+                uid: 0,
                 again: true,
                 expect: Expect::Soon,
             };

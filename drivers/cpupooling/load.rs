@@ -23,6 +23,8 @@ pub(crate) struct OwnLoad {
 }
 
 struct Last {
+    /// A task is at it; others use what there is.
+    is_measuring: bool,
     at: Option<Instant<Monotonic>>,
     idle_us: u64,
     load: Load,
@@ -31,6 +33,7 @@ struct Last {
 impl OwnLoad {
     pub(crate) fn new() -> impl PinInit<Self> {
         let last = Last {
+            is_measuring: false,
             at: None,
             idle_us: 0,
             load: Load {
@@ -50,15 +53,24 @@ impl OwnLoad {
     pub(crate) fn get(&self, calls: usize) -> Load {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let mut last = self.last.lock();
-        let passed_us = last.at.map(|at| at.elapsed().as_micros_ceil());
-        if passed_us.is_none_or(|us| us >= FRESH_MS * 1000) {
+        let is_old = |last: &Last| {
+            let age = last.at.map(|at| at.elapsed().as_micros_ceil());
+            age.is_none_or(|us| us >= FRESH_MS * 1000)
+        };
+        if is_old(&last) && !last.is_measuring {
+            last.is_measuring = true;
+            drop(last);
+            // Without the lock: it looks at each task.
             let now = linux::load::load();
+            last = self.last.lock();
+            let passed_us = last.at.map(|at| at.elapsed().as_micros_ceil());
             let all_us = u64::try_from(passed_us.unwrap_or(0))
                 .unwrap_or(0)
                 .saturating_mul(now.online.into());
             let idle_us = now.idle_us.saturating_sub(last.idle_us).min(all_us);
             let busy = (all_us - idle_us).saturating_mul(100).checked_div(all_us);
             *last = Last {
+                is_measuring: false,
                 at: Some(Instant::now()),
                 idle_us: now.idle_us,
                 load: Load {

@@ -297,6 +297,7 @@ impl Outbox {
             op,
             args: b"",
             data: Data::Bytes(data),
+            uid: 0,
             again: true,
             expect: Expect::Soon,
         };

@@ -194,6 +194,7 @@ impl Shared {
             op: op::RUN,
             args: args.as_bytes(),
             data: Data::Bytes(&frame.calls),
+            uid: user.uid,
             again: false,
             expect: Expect::Soon,
         };

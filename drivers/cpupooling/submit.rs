@@ -34,6 +34,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    Caller,
     Data,
     Expect,
     Request,
@@ -77,12 +78,27 @@ impl Started<'_> {
     ///
     /// [`EINTR`].
     pub(crate) fn wait(&self, deadline: Deadline) -> Result {
-        if !self.batch.wait(deadline.later(GRACE_MS))? {
+        self.waited(self.batch.wait(deadline.later(GRACE_MS))?);
+        Ok(())
+    }
+
+    /// As [`Self::wait`], for a text session, and not beyond its end.
+    ///
+    /// # Errors
+    ///
+    /// [`ECANCELED`] when the session is over.
+    pub(crate) fn wait_for_text(&self, caller: &Caller<'_>, deadline: Deadline) -> Result {
+        let until = deadline.later(GRACE_MS);
+        self.waited(caller.wait(until, |until| self.batch.wait(until))?);
+        Ok(())
+    }
+
+    fn waited(&self, all_have_ended: bool) {
+        if !all_have_ended {
             for job in &self.jobs {
                 self.pool.give_up(job, ETIMEDOUT);
             }
         }
-        Ok(())
     }
 
     /// Keeps them for who asks for the results later.
@@ -254,6 +270,7 @@ impl Shared {
             op: op::PICK,
             args: args.as_bytes(),
             data: Data::Bytes(b""),
+            uid: user.uid,
             again: true,
             expect: Expect::Soon,
         };

@@ -146,12 +146,12 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
+                _server <- Server::new(module, pool, stats),
                 _functions: functions::Registration::with_state(
                     module,
                     builtins::FUNCTIONS,
                     functions_state,
                 )?,
-                _server <- Server::new(module, pool, stats),
                 _calls <- CpupoolRegistration::new(module, calls),
             }? Error))
         })

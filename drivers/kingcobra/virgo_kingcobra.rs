@@ -50,9 +50,12 @@ impl kernel::Module for Module {
         let work = Queue::unbound(c"virgo_kingcobra", running as c_int)?;
         let cobra = Cobra::new(module_parameters::persist.value() != 0)?;
         let front = Front::handler(cobra.clone(), work.clone())?;
+        let stop = Stop(cobra);
+        // Last: whoever finds it may use it.
+        let handler = HandlerRegistration::new(module, front)?;
         Ok(Module {
-            _handler: HandlerRegistration::new(module, front)?,
-            _stop: Stop(cobra),
+            _handler: handler,
+            _stop: stop,
             _work: work,
         })
     }

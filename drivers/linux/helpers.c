@@ -180,11 +180,12 @@ static int virgo_sock_wake(struct wait_queue_entry *entry, unsigned int mode, in
 }
 
 /*
- * Waits killably, also until *@also, if that is given and virgo_sock_poke() comes
- * after it. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed.
+ * Waits killably, also until *@counter is not @before any more, if a counter is given
+ * and virgo_sock_poke() comes after that. Returns the jiffies left, 0 at the timeout,
+ * -ERESTARTSYS when killed, also if there is always something to receive.
  */
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
-		     long timeout)
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const u32 *counter,
+		     u32 before, long timeout)
 {
 	wait_queue_head_t *head = sk_sleep(sock->sk);
 	DEFINE_WAIT_FUNC(wait, virgo_sock_wake);
@@ -197,12 +198,13 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const boo
 	}
 	for (;;) {
 		prepare_to_wait(head, &wait, TASK_KILLABLE);
-		if (virgo_sock_happened(sock, event) || (also && READ_ONCE(*also))) {
-			timeout = max(timeout, 1);
-			break;
-		}
 		if (fatal_signal_pending(current)) {
 			timeout = -ERESTARTSYS;
+			break;
+		}
+		if (virgo_sock_happened(sock, event) ||
+		    (counter && READ_ONCE(*counter) != before)) {
+			timeout = max(timeout, 1);
 			break;
 		}
 		if (!timeout)
@@ -366,20 +368,24 @@ void virgo_yield(void)
 	cond_resched();
 }
 
+/* Whether its initialisation has succeeded, and it does not go. */
+bool virgo_module_is_live(const struct module *module)
+{
+	return READ_ONCE(module->state) == MODULE_STATE_LIVE;
+}
+
+/*
+ * Not while it is being initialised: if that fails its memory goes, whoever has
+ * pinned it.
+ */
 bool virgo_module_pin(struct module *module)
 {
-	return try_module_get(module);
+	return virgo_module_is_live(module) && try_module_get(module);
 }
 
 void virgo_module_unpin(struct module *module)
 {
 	module_put(module);
-}
-
-/* Whether its initialisation has succeeded, and it does not go. */
-bool virgo_module_is_live(const struct module *module)
-{
-	return READ_ONCE(module->state) == MODULE_STATE_LIVE;
 }
 
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,

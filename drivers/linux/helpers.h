@@ -69,8 +69,8 @@ void virgo_fault_in(void __user *data, size_t len);
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
 u64 virgo_sock_acked(struct socket *sock);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
-		     long timeout);
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const u32 *counter,
+		     u32 before, long timeout);
 void virgo_sock_poke(struct socket *sock);
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
 void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);

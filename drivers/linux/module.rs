@@ -9,7 +9,8 @@ use kernel::prelude::*;
 pub struct Pinned(&'static ThisModule);
 
 impl Pinned {
-    /// Pins `module`; `None` if it is being unloaded. Any context.
+    /// Pins `module`; `None` if it is being unloaded, or its initialisation has not succeeded yet. Any
+    /// context.
     pub fn new(module: &'static ThisModule) -> Option<Self> {
         // SAFETY: The pointer is that of a module, by the type's promise.
         let pinned = unsafe { helpers::virgo_module_pin(module.as_ptr()) };

@@ -109,10 +109,25 @@ impl Socket {
     }
 
     fn wait(&self, event: helpers::virgo_sock_event, deadline: Deadline) -> Result<bool> {
-        let also = core::ptr::null();
+        let left = deadline.left_jiffies();
         // SAFETY: The socket is live.
         wait_result(unsafe {
-            helpers::virgo_sock_wait(self.as_ptr(), event, also, deadline.left_jiffies())
+            helpers::virgo_sock_wait(self.as_ptr(), event, core::ptr::null(), 0, left)
+        })
+    }
+
+    /// As [`Self::wait`], but also until `counter` is not `before`, if [`Stream::poke`] comes after that.
+    fn wait_or(
+        &self,
+        event: helpers::virgo_sock_event,
+        counter: &Atomic<u32>,
+        before: u32,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let (counter, left) = (counter.as_ptr(), deadline.left_jiffies());
+        // SAFETY: The socket is live; `counter` is valid for atomic reads.
+        wait_result(unsafe {
+            helpers::virgo_sock_wait(self.as_ptr(), event, counter, before, left)
         })
     }
 }
@@ -276,6 +291,12 @@ impl Stream {
             .happened(helpers::virgo_sock_event_VIRGO_SOCK_READABLE)
     }
 
+    /// Whether there is room to send, or an error. Any context.
+    pub fn is_writable(&self) -> bool {
+        self.0
+            .happened(helpers::virgo_sock_event_VIRGO_SOCK_WRITABLE)
+    }
+
     /// Whether the peer has ended the connection, or an error has. Any context.
     pub fn is_over(&self) -> bool {
         self.0.happened(helpers::virgo_sock_event_VIRGO_SOCK_OVER)
@@ -299,22 +320,35 @@ impl Stream {
             .wait(helpers::virgo_sock_event_VIRGO_SOCK_READABLE, deadline)
     }
 
-    /// As [`Self::wait_readable`], but also until `also` is set, if [`Self::poke`] comes after that.
+    /// As [`Self::wait_readable`], but also until `counter` is not `before` any more, if [`Self::poke`]
+    /// comes after that.
     ///
     /// # Errors
     ///
     /// As there.
-    pub fn wait_readable_or(&self, also: &Atomic<bool>, deadline: Deadline) -> Result<bool> {
+    pub fn wait_readable_or(
+        &self,
+        counter: &Atomic<u32>,
+        before: u32,
+        deadline: Deadline,
+    ) -> Result<bool> {
         let event = helpers::virgo_sock_event_VIRGO_SOCK_READABLE;
-        // SAFETY: The socket is live; `also` is valid for atomic reads.
-        wait_result(unsafe {
-            helpers::virgo_sock_wait(
-                self.0.as_ptr(),
-                event,
-                also.as_ptr(),
-                deadline.left_jiffies(),
-            )
-        })
+        self.0.wait_or(event, counter, before, deadline)
+    }
+
+    /// As [`Self::wait_readable_or`], but also until there is room to send.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_usable_or(
+        &self,
+        counter: &Atomic<u32>,
+        before: u32,
+        deadline: Deadline,
+    ) -> Result<bool> {
+        let event = helpers::virgo_sock_event_VIRGO_SOCK_USABLE;
+        self.0.wait_or(event, counter, before, deadline)
     }
 
     /// Has tasks that wait for this socket look again. Any context.

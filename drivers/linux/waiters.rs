@@ -45,7 +45,12 @@ pub enum Woken {
     Expelled,
     /// The deadline has passed.
     TooLate,
+    /// The task has looked, and need not wait any more. See [`Waiters::wait_looking`].
+    Looked,
 }
+
+/// The longest time between two looks, in milliseconds.
+const MAX_LOOK_MS: u32 = 1000;
 
 impl Waiters {
     /// Nobody waits.
@@ -72,15 +77,46 @@ impl Waiters {
     where
         T: Unpin,
     {
+        self.wait_looking(guard, deadline, u32::MAX, leave, |_| false)
+    }
+
+    /// As [`Self::wait`], but has `look` say under the lock whether to wait on: after `look_ms`
+    /// milliseconds, and again each time twice as long after that, up to a second. The task keeps its
+    /// place meanwhile. If it says true the task waits no more, and `leave` is told so.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_looking<T>(
+        &self,
+        guard: Guard<'_, T, SpinLockBackend>,
+        deadline: Deadline,
+        mut look_ms: u32,
+        leave: impl FnOnce(&mut T),
+        mut look: impl FnMut(&mut T) -> bool,
+    ) -> Result<Woken>
+    where
+        T: Unpin,
+    {
         let lock = guard.lock_ref();
         let waiter = Opaque::<helpers::virgo_waiter>::uninit();
         // SAFETY: The list is initialised and `waiter` valid for writes; it stays in place until
         // `virgo_waiter_leave` below.
         unsafe { helpers::virgo_waiter_join(self.inner.get(), waiter.get()) };
         drop(guard);
-        // SAFETY: `waiter` is the current task's, and was initialised above.
-        let slept = unsafe { helpers::virgo_waiter_sleep(waiter.get(), deadline.left_jiffies()) };
-        let mut guard = lock.lock();
+        let (slept, has_looked, mut guard) = loop {
+            let until = Deadline::after_ms(look_ms).min(deadline);
+            // SAFETY: `waiter` is the current task's, and was initialised above.
+            let slept = unsafe { helpers::virgo_waiter_sleep(waiter.get(), until.left_jiffies()) };
+            let mut guard = lock.lock();
+            if slept != 0 || deadline.passed() {
+                break (slept, false, guard);
+            }
+            if look(&mut guard) {
+                break (slept, true, guard);
+            }
+            look_ms = look_ms.saturating_mul(2).min(MAX_LOOK_MS);
+        };
         // SAFETY: The waiter was put on this list above. After this nobody knows it.
         let woken = unsafe { helpers::virgo_waiter_leave(self.inner.get(), waiter.get()) };
         match woken {
@@ -89,7 +125,10 @@ impl Waiters {
             _ => {
                 leave(&mut guard);
                 wait_result(slept)?;
-                Ok(Woken::TooLate)
+                Ok(match has_looked {
+                    true => Woken::Looked,
+                    false => Woken::TooLate,
+                })
             }
         }
     }

@@ -27,6 +27,7 @@ use virgo_utils::{
 pub(crate) fn ask(
     client: &Client,
     node: NodeId,
+    uid: u32,
     op: u16,
     args: &[u8],
     data: &[u8],
@@ -37,6 +38,7 @@ pub(crate) fn ask(
         op,
         args,
         data: Data::Bytes(data),
+        uid,
         // A node that has restarted has nothing left of what was done before.
         again: true,
         expect: Expect::Soon,
@@ -61,6 +63,7 @@ pub(crate) fn free_remote(
     ask(
         client,
         node,
+        uid,
         op::FREE,
         args.as_bytes(),
         b"",
@@ -95,7 +98,7 @@ pub(crate) fn free_many(
         if batch.is_empty() {
             return result;
         }
-        match ask(client, node, op::FREE_MANY, args, &batch, &mut [], deadline) {
+        match ask(client, node, uid, op::FREE_MANY, args, &batch, &mut [], deadline) {
             Ok(_) => (),
             Err(e @ (EINVAL | EPERM | EXDEV)) => result = result.and(Err(e)),
             Err(e) => return Err(e),

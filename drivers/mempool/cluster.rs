@@ -22,13 +22,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::{
-    bytes::Fill,
-    work::{
-        Queue,
-        Task, //
-    }, //
-};
+use linux::bytes::Fill;
 use virgo_config::Node;
 use virgo_proto::{
     mempool::{
@@ -43,6 +37,7 @@ use virgo_proto::{
 use virgo_utils::{
     Backlog,
     Client,
+    LogLimit,
     User, //
 };
 
@@ -51,8 +46,10 @@ pub(crate) struct Mempool {
     pub(crate) node: Arc<Node>,
     pub(crate) pool: Arc<Pool>,
     pub(crate) client: Arc<Client>,
+    /// Of lines that peers cause.
+    pub(crate) log: Pin<KBox<LogLimit>>,
     /// Work that frees what failed allocations have left behind. It does not refer back to this.
-    pub(crate) orphans: Pin<KBox<Task<Backlog<Orphans>>>>,
+    pub(crate) orphans: Pin<KBox<Backlog<Orphans>>>,
     /// Bytes of a piece.
     pub(crate) chunk: u64,
     /// Whether this node's own memory is reached like another's.
@@ -73,19 +70,17 @@ impl Mempool {
     ) -> Result<Arc<Self>> {
         let pool = Arc::pin_init(Pool::new(limit), GFP_KERNEL)?;
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
-        let orphans = Backlog::new(Orphans {
+        let orphans = Orphans {
             node: node.clone(),
             pool: pool.clone(),
             client: client.clone(),
-        });
-        let orphans = KBox::pin_init(
-            linux::new_task!(Queue::new(c"virgo_orphans", 1)?, orphans, "virgo_orphans"),
-            GFP_KERNEL,
-        )?;
+        };
+        let orphans = Backlog::new(c"virgo_orphans", orphans)?;
         let this = Mempool {
             node,
             pool,
             client,
+            log: LogLimit::new()?,
             orphans,
             chunk,
             loopback,
@@ -217,7 +212,8 @@ impl Mempool {
     ) -> Result<usize> {
         // No such node: an id that nobody issued.
         user.config.nodes.address(node).ok_or(EINVAL)?;
-        ask::ask(&self.client, node, op, args, data, reply, user.deadline)
+        let (client, deadline) = (&self.client, user.deadline);
+        ask::ask(client, node, user.uid, op, args, data, reply, deadline)
     }
 }
 

@@ -22,6 +22,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    is_unanswered,
     Chore,
     Client, //
 };
@@ -67,7 +68,7 @@ impl Chore for Orphans {
                 let deadline = Deadline::after_ms(config.deadline_ms);
                 match free_many(&self.client, node, uid, deadline, ids) {
                     // The others are tried again, too: those that are gone by then do no harm.
-                    Err(e @ (EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM)) => return Err(e),
+                    Err(e) if is_unanswered(e) => return Err(e),
                     _ => (),
                 }
             }

@@ -178,6 +178,7 @@ impl Mempool {
                 op: op::GET_MANY,
                 args: args.as_bytes(),
                 data: Data::Bytes(&asked),
+                uid: user.uid,
                 again: true,
                 expect: Expect::Soon,
             };

@@ -33,10 +33,7 @@ use virgo_proto::{
         Vuid, //
     }, //
 };
-use virgo_utils::{
-    Backlog,
-    User, //
-};
+use virgo_utils::User;
 
 /// An allocation that is being spread over nodes.
 struct Splitting<'a> {
@@ -344,7 +341,7 @@ impl Drop for Splitting<'_> {
     fn drop(&mut self) {
         let uid = self.owner.uid;
         for &id in &self.pieces {
-            Backlog::add(&self.pool.orphans, Orphan { id, uid });
+            self.pool.orphans.add(Orphan { id, uid });
         }
     }
 }

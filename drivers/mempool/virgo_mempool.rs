@@ -115,7 +115,7 @@ impl Service for Mempool {
 
     fn peer_restarted(&self, peer: Peer) {
         let freed = self.pool.free_orphans(peer);
-        if freed > 0 {
+        if freed > 0 && self.log.pass() {
             pr_info!("node {} has restarted: {freed} pieces freed\n", peer.node);
         }
     }

@@ -51,41 +51,80 @@ pub struct Limits {
     pub per_known: usize,
 }
 
-/// The index of the session that makes room for a new one from address `from`, which is `known` or not;
-/// `None` if there is room. `unproven` are the others, the oldest first.
-pub fn gives_way(
+/// The session that makes room for a new one from address `from`, which is `known` or not; `None` if
+/// there is room. `unproven` are the others, each with an age: the larger the younger. They are
+/// sorted.
+pub fn gives_way<T: Copy + Ord>(
     from: Ipv4Addr,
     known: bool,
-    unproven: impl Iterator<Item = Unproven> + Clone,
+    unproven: &mut [(Unproven, T)],
     limits: &Limits,
-) -> Option<usize> {
-    let least = |wanted: &dyn Fn(&Unproven) -> bool| {
-        let all = unproven.clone().enumerate();
-        let candidates = all.filter(|(_, session)| wanted(session));
-        let least = candidates.min_by_key(|&(index, session)| (session.stage, index));
-        least.map(|(index, _)| index)
-    };
-    let is_from = |session: &Unproven, from: Ipv4Addr| {
-        session.from == from || session.from.is_loopback() && from.is_loopback()
-    };
-    let count_from = |from| {
-        let all = unproven.clone();
-        all.filter(|session| is_from(session, from)).count()
-    };
+) -> Option<T> {
+    // The sessions of one address are a run, of which the first gives way first.
+    sort_by_key(unproven, |(session, age)| {
+        (source(session.from), session.stage, *age)
+    });
+    let own = source(from);
+    let runs = || unproven.chunk_by(|(one, _), (other, _)| source(one.from) == source(other.from));
+    let source_of = |run: &[(Unproven, T)]| run.first().map(|(session, _)| source(session.from));
     let room = if known {
         limits.per_known
     } else {
         limits.per_unknown
     };
-    if count_from(from) >= room {
-        return least(&|session| is_from(session, from));
+    let from_there = runs().find(|run| source_of(run) == Some(own));
+    if let Some(run) = from_there.filter(|run| run.len() >= room) {
+        return run.first().map(|&(_, age)| age);
     }
-    let unknown = unproven.clone().filter(|session| !session.known);
-    if known || unknown.clone().count() < limits.unknown {
+    let unknown = || runs().filter(|run| run.iter().any(|(session, _)| !session.known));
+    let count = unknown().map(<[_]>::len).fold(0, usize::saturating_add);
+    if known || count < limits.unknown {
         return None;
     }
-    let most = unknown.map(|session| count_from(session.from)).max()?;
-    least(&|session| !session.known && count_from(session.from) == most)
+    let most = unknown().map(<[_]>::len).max()?;
+    let firsts = unknown().filter(|run| run.len() == most);
+    let least = firsts.filter_map(<[_]>::first);
+    let least = least.min_by_key(|(session, age)| (session.stage, *age));
+    least.map(|&(_, age)| age)
+}
+
+/// Heap sort. That of `core` panics if the order is none, so there would be a panic in each module.
+fn sort_by_key<E, K: Ord>(elements: &mut [E], key: impl Fn(&E) -> K) {
+    let half = elements.len() / 2;
+    for root in (0..half).rev() {
+        sift_down(elements, root, &key);
+    }
+    for end in (1..elements.len()).rev() {
+        elements.swap(0, end);
+        sift_down(elements.get_mut(..end).unwrap_or_default(), 0, &key);
+    }
+}
+
+/// Moves the element at `root` down until its children are not larger.
+fn sift_down<E, K: Ord>(elements: &mut [E], mut root: usize, key: &impl Fn(&E) -> K) {
+    let at = |elements: &[E], index: usize| elements.get(index).map(key);
+    loop {
+        let left = root.saturating_mul(2).saturating_add(1);
+        let right = left.saturating_add(1);
+        // A missing child is `None`, which is less than all.
+        let child = match at(elements, right) > at(elements, left) {
+            true => right,
+            false => left,
+        };
+        if at(elements, child) <= at(elements, root) {
+            return;
+        }
+        elements.swap(root, child);
+        root = child;
+    }
+}
+
+/// What counts as one address: whoever is on this machine has all of 127.0.0.0/8.
+fn source(from: Ipv4Addr) -> Ipv4Addr {
+    match from.is_loopback() {
+        true => Ipv4Addr::LOCALHOST,
+        false => from,
+    }
 }
 
 #[cfg(test)]
@@ -109,7 +148,8 @@ mod tests {
     }
 
     fn gives(new: Unproven, others: &[Unproven]) -> Option<usize> {
-        gives_way(new.from, new.known, others.iter().copied(), &LIMITS)
+        let mut others: Vec<_> = others.iter().copied().zip(0..).collect();
+        gives_way(new.from, new.known, &mut others, &LIMITS)
     }
 
     #[test]
@@ -154,6 +194,16 @@ mod tests {
         assert_eq!(gives(new, &others), Some(2));
         assert_eq!(gives(new, &[challenged, challenged, new, new]), Some(2));
         assert_eq!(gives(new, &[challenged; 4]), Some(0));
+    }
+
+    proptest! {
+        #[test]
+        fn sorting_sorts(mut numbers in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut sorted = numbers.clone();
+            sorted.sort_unstable();
+            sort_by_key(&mut numbers, |&number| number);
+            prop_assert_eq!(numbers, sorted);
+        }
     }
 
     fn stage() -> impl Strategy<Value = Stage> {

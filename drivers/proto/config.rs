@@ -27,7 +27,7 @@
 
 mod settings;
 
-pub use settings::{distinct, key, Draft, File, Settings};
+pub use settings::{check_text_key, key, Draft, File, Settings};
 
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;

@@ -19,11 +19,13 @@
 
 mod client;
 mod list;
+mod round_robin;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Class, ClientSlot, Entry, Line, Restarted, SlotTable, LINES};
+pub use round_robin::{RoundRobin, QUEUES};
 pub use server::{Arrival, Replies, ServerSlot};
 
 /// Requests that one client may have under way at one service: as many slots as a request's id can

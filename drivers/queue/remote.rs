@@ -115,6 +115,7 @@ impl QueueService {
     fn call(
         &self,
         node: NodeId,
+        uid: u32,
         op: u16,
         args: &[u8],
         data: &[u8],
@@ -125,6 +126,7 @@ impl QueueService {
             op,
             args,
             data: Data::Bytes(data),
+            uid,
             again: false,
             expect: Expect::Soon,
         };
@@ -179,7 +181,7 @@ impl QueueService {
             uid: uid.into(),
         };
         let data = join(name, rest)?;
-        self.call(node, op, head.as_bytes(), &data, &mut [], deadline)?;
+        self.call(node, uid, op, head.as_bytes(), &data, &mut [], deadline)?;
         Ok(())
     }
 
@@ -228,6 +230,7 @@ impl QueueService {
             let sent = until_ready(deadline, || {
                 let sent = self.call(
                     node,
+                    head.uid.get(),
                     op::PUBLISH,
                     head.as_bytes(),
                     data,
@@ -309,6 +312,7 @@ impl QueueService {
                 op: op::ASK,
                 args: args.as_bytes(),
                 data: Data::Bytes(&data),
+                uid,
                 again: false,
                 expect: Expect::Sometime,
             };
@@ -362,6 +366,7 @@ impl QueueService {
                 op: op::PULL,
                 args: args.as_bytes(),
                 data: Data::Bytes(name),
+                uid,
                 again: false,
                 expect: Expect::Within(wait_ms),
             };
@@ -428,6 +433,7 @@ impl QueueService {
                 op: op::FORGET,
                 args: args.as_bytes(),
                 data: Data::Bytes(&copy),
+                uid,
                 again: true,
                 expect: Expect::Soon,
             };
@@ -467,7 +473,7 @@ impl QueueService {
             reserved: 0.into(),
             uid: uid.into(),
         };
-        self.call(node, op::ACK, args.as_bytes(), name, &mut [], deadline)?;
+        self.call(node, uid, op::ACK, args.as_bytes(), name, &mut [], deadline)?;
         Ok(())
     }
 

@@ -171,31 +171,33 @@ impl kernel::InPlaceModule for Module {
             };
             let service = Arc::new(service, GFP_KERNEL)?;
             let (requests, drain) = Requests::new(service.clone(), work.clone())?;
-            let registration = QueueRegistration::new(module, requests)?;
-            let functions = functions::Registration::new(module, push::FUNCTIONS)?;
             let stats = Stats::new::<QueueService>()?;
             let calls = Calls {
                 service: service.clone(),
                 stats: stats.clone(),
                 handles: KBox::pin_init(Kind::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
             };
-            let server = match module_parameters::reactor.value() {
-                0 => None,
-                _ => Some(KBox::pin_init(
-                    Server::new(module, service, stats),
-                    GFP_KERNEL,
-                )?),
+            let server = move || {
+                Ok::<_, Error>(match module_parameters::reactor.value() {
+                    0 => None,
+                    _ => Some(KBox::pin_init(
+                        Server::new(module, service, stats),
+                        GFP_KERNEL,
+                    )?),
+                })
             };
+            // In the reverse order of the fields, so that they are dropped in theirs if one fails; others
+            // find this module through the last ones.
             Ok(try_pin_init!(Self {
-                _server: server,
-                _functions: functions,
-                _registration: registration,
-                _work: work,
-                _drain: drain,
-                _undertaker: undertaker,
-                _log: OpenLog(log),
-                _log_worker: log_worker,
                 _contents: contents,
+                _log_worker: log_worker,
+                _log: OpenLog(log),
+                _undertaker: undertaker,
+                _drain: drain,
+                _work: work,
+                _registration: QueueRegistration::new(module, requests)?,
+                _functions: functions::Registration::new(module, push::FUNCTIONS)?,
+                _server: server()?,
                 _calls <- CallsRegistration::new(module, calls),
             }? Error))
         })

@@ -1,30 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What has to be said to other nodes some time, though nobody waits for it and they may be out of
-//! reach: work of our own does it, as often as it takes.
+//! reach. Each node has work of its own, which tries again as often as it takes: one that does not
+//! answer delays nothing that others are to be told.
+//!
+//! # Locking
+//!
+//! The items of a node have a mutex, which is not held while the node is asked.
 
 use kernel::{
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
 };
 use linux::work::{
+    Queue,
     Run,
     Task, //
 };
-use virgo_proto::vuid::{
-    bit,
-    NodeId, //
+use virgo_proto::{
+    config::MAX_NODES,
+    vuid::NodeId, //
 };
 
-/// Time between attempts, in milliseconds.
+/// Time until a node is tried again, in milliseconds: doubled with each failure in a row, up to the
+/// second.
 const RETRY_MS: u32 = 5000;
+const MAX_RETRY_MS: u32 = 300_000;
 
 /// What is to be done with each item.
 pub trait Chore: Send + Sync + 'static {
     /// What it is done with.
-    type Item: Send;
+    type Item: Send + 'static;
 
-    /// Most items that wait; more are forgotten.
+    /// Most items that wait without a [`Reservation`] of their own; more are forgotten.
     const MAX: usize;
 
     /// Most items of one attempt.
@@ -37,87 +53,288 @@ pub trait Chore: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`EHOSTDOWN`], [`ETIMEDOUT`], [`ECONNRESET`] and [`ENOMEM`] have the node tried again later,
-    /// with all of these items; others mean that there is nothing to be done.
+    /// If the node was not reached or has not answered, it is tried again later with all of these
+    /// items: see [`is_unanswered`]. Its answer, whatever it is, is the end of them.
     fn attempt(&self, node: NodeId, items: &[Self::Item]) -> Result;
 }
 
-/// Items that wait. Its user holds it as a `Task<Backlog<_>>`; dropping that ends the work.
+/// Whether an attempt has failed before the other node could say what it thinks of it: it was not
+/// reached, is not configured now, has another key, or this node's client is stopped.
+pub fn is_unanswered(e: Error) -> bool {
+    matches!(
+        e,
+        EHOSTDOWN
+            | ETIMEDOUT
+            | ECONNRESET
+            | ENOMEM
+            | EINTR
+            | EKEYREJECTED
+            | EPERM
+            | ENODEV
+            | EPROTO
+            | ESHUTDOWN
+    )
+}
+
+/// Room for an item: who has it can always leave one.
+pub struct Reservation<T>(KBox<Entry<T>>);
+
+struct Entry<T> {
+    item: Option<T>,
+    next: Option<KBox<Entry<T>>>,
+    /// It has no place of its own, and counts for [`Chore::MAX`].
+    is_counted: bool,
+}
+
+impl<T> Reservation<T> {
+    /// Takes memory for an item. With `GFP_KERNEL_ACCOUNT` it is the running program's. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new(flags: kernel::alloc::Flags) -> Result<Self> {
+        let entry = Entry {
+            item: None,
+            next: None,
+            is_counted: false,
+        };
+        Ok(Reservation(KBox::new(entry, flags)?))
+    }
+}
+
+/// Items that wait, the one that has come last first.
+struct Stack<T> {
+    first: Option<KBox<Entry<T>>>,
+    len: usize,
+}
+
+impl<T> Stack<T> {
+    const fn new() -> Self {
+        Stack {
+            first: None,
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, mut entry: KBox<Entry<T>>) {
+        entry.next = self.first.take();
+        self.first = Some(entry);
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Option<KBox<Entry<T>>> {
+        let mut entry = self.first.take()?;
+        self.first = entry.next.take();
+        self.len -= 1;
+        Some(entry)
+    }
+}
+
+/// Not by recursion, which a long list has too many steps for.
+impl<T> Drop for Stack<T> {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
+    }
+}
+
+/// Items that wait. Dropping it ends the work.
 #[pin_data]
 pub struct Backlog<C: Chore> {
-    chore: C,
+    queue: Arc<Queue>,
+    shared: Arc<Shared<C>>,
+    /// Made when they are needed.
+    nodes: [SetOnce<Pin<KBox<Task<OfNode<C>>>>>; MAX_NODES],
+    /// Held while one is made.
     #[pin]
-    waiting: Mutex<KVVec<C::Item>>,
+    making: Mutex<()>,
+}
+
+struct Shared<C: Chore> {
+    chore: C,
+    /// Items without a place of their own.
+    counted: Atomic<u64>,
+}
+
+/// The items of one node.
+#[pin_data]
+struct OfNode<C: Chore> {
+    node: NodeId,
+    shared: Arc<Shared<C>>,
+    #[pin]
+    state: Mutex<State<C::Item>>,
+    /// Room for the items of an attempt, which only the work uses.
+    #[pin]
+    batch: Mutex<KVVec<C::Item>>,
+}
+
+struct State<T> {
+    waiting: Stack<T>,
+    /// The node did not answer, and is not tried before the timer runs the work.
+    is_paused: bool,
+    /// Until then, the next time.
+    retry_ms: u32,
 }
 
 impl<C: Chore> Backlog<C> {
-    /// Nothing to do yet.
-    pub fn new(chore: C) -> impl PinInit<Self> {
-        pin_init!(Self {
+    /// Nothing to do yet. The work of all nodes runs on a queue of this name. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new(name: &CStr, chore: C) -> Result<Pin<KBox<Self>>> {
+        let shared = Shared {
             chore,
-            waiting <- linux::new_mutex!(KVVec::new(), "virgo_backlog"),
-        })
+            counted: Atomic::new(0),
+        };
+        let queue = Queue::unbound(name, MAX_NODES as c_int)?;
+        let shared = Arc::new(shared, GFP_KERNEL)?;
+        KBox::pin_init(
+            pin_init!(Self {
+                queue,
+                shared,
+                nodes: [const { SetOnce::new() }; MAX_NODES],
+                making <- linux::new_mutex!((), "virgo_backlog_making"),
+            }),
+            GFP_KERNEL,
+        )
     }
 
-    /// Takes `item` over. Without memory it is forgotten. May sleep, but not for a node.
-    pub fn add(task: &Task<Self>, item: C::Item) {
-        let mut waiting = task.waiting.lock();
-        if waiting.len() < C::MAX && waiting.push(item, GFP_KERNEL).is_ok() {
-            drop(waiting);
-            task.schedule_now();
-        }
-    }
-}
-
-impl<C: Chore> Run for Backlog<C> {
-    fn run(task: &Task<Self>) {
-        // Taken out, so that those that come meanwhile find the list unlocked.
-        let mut items = core::mem::take(&mut *task.waiting.lock());
-        let (mut from, mut kept, mut lost) = (0, 0, 0);
-        while let Some((node, batch)) = items.get_mut(from..).and_then(of_one_node::<C>) {
-            let count = batch.len();
-            // None for the rest of a node that does not answer.
-            let attempt = match lost & bit(node) {
-                0 => task.chore.attempt(node, batch),
-                _ => Err(EHOSTDOWN),
-            };
-            if let Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM) = attempt {
-                lost |= bit(node);
-                for at in from..from + count {
-                    items.swap(kept, at);
-                    kept += 1;
-                }
+    /// Takes `item` over. Without memory, or if too many wait, it is forgotten. May sleep, but not for
+    /// a node.
+    pub fn add(&self, item: C::Item) {
+        let counted = &self.shared.counted;
+        if counted.fetch_add(1, Relaxed) < C::MAX as u64 {
+            if let Ok(mut place) = Reservation::new(GFP_KERNEL) {
+                place.0.is_counted = true;
+                return self.add_at(place, item);
             }
-            from += count;
         }
-        items.truncate(kept);
-        if items.is_empty() {
+        counted.fetch_sub(1, Relaxed);
+    }
+
+    /// Takes `item` over, for which there is a place. May sleep, but not for a node.
+    pub fn add_at(&self, Reservation(mut entry): Reservation<C::Item>, item: C::Item) {
+        let node = C::node(&item);
+        entry.item = Some(item);
+        // Without memory for the node's own state it is forgotten: that is made with its first item,
+        // once.
+        let Ok(task) = self.of_node(node) else {
+            self.shared.forget(&entry);
             return;
+        };
+        let mut state = task.state.lock();
+        state.waiting.push(entry);
+        let is_paused = state.is_paused;
+        drop(state);
+        if !is_paused {
+            task.schedule();
         }
-        let mut waiting = task.waiting.lock();
-        for item in core::mem::take(&mut *waiting) {
-            if items.len() >= C::MAX || items.push(item, GFP_KERNEL).is_err() {
-                break;
-            }
+    }
+
+    /// Makes sure that items of this node can be left. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`ENODEV`] if there can be no such node.
+    pub fn prepare(&self, node: NodeId) -> Result {
+        self.of_node(node).map(drop)
+    }
+
+    fn of_node(&self, node: NodeId) -> Result<&Task<OfNode<C>>> {
+        let index = usize::from(node).checked_sub(1).ok_or(ENODEV)?;
+        let place = self.nodes.get(index).ok_or(ENODEV)?;
+        if let Some(task) = place.as_ref() {
+            return Ok(task);
         }
-        *waiting = items;
-        drop(waiting);
-        task.schedule_after_ms(RETRY_MS);
+        let making = self.making.lock();
+        if place.as_ref().is_none() {
+            let of_node = OfNode::new(node, self.shared.clone())?;
+            let task = linux::new_task!(self.queue.clone(), of_node, "virgo_backlog");
+            place.populate(KBox::pin_init(task, GFP_KERNEL)?);
+        }
+        drop(making);
+        Ok(place.as_ref().ok_or(ENODEV)?)
     }
 }
 
-/// Brings items of one node to the front, as many as go into one attempt.
-fn of_one_node<C: Chore>(items: &mut [C::Item]) -> Option<(NodeId, &[C::Item])> {
-    let node = C::node(items.first()?);
-    let mut count = 1;
-    for at in 1..items.len() {
-        if count == C::AT_ONCE {
-            break;
-        }
-        if items.get(at).is_some_and(|item| C::node(item) == node) {
-            items.swap(count, at);
-            count += 1;
+impl<C: Chore> Shared<C> {
+    /// An item is done, or given up.
+    fn forget(&self, entry: &Entry<C::Item>) {
+        if entry.is_counted {
+            self.counted.fetch_sub(1, Relaxed);
         }
     }
-    Some((node, items.get(..count)?))
+}
+
+impl<C: Chore> OfNode<C> {
+    fn new(node: NodeId, shared: Arc<Shared<C>>) -> Result<impl PinInit<Self>> {
+        let batch = KVVec::with_capacity(C::AT_ONCE, GFP_KERNEL)?;
+        let state = State {
+            waiting: Stack::new(),
+            is_paused: false,
+            retry_ms: RETRY_MS,
+        };
+        Ok(pin_init!(Self {
+            node,
+            shared,
+            state <- linux::new_mutex!(state, "virgo_backlog"),
+            batch <- linux::new_mutex!(batch, "virgo_backlog_batch"),
+        }))
+    }
+
+    /// Moves items into `batch`, and their empty places into what it returns.
+    fn take(&self, batch: &mut KVVec<C::Item>) -> Stack<C::Item> {
+        let mut places = Stack::new();
+        let mut state = self.state.lock();
+        while batch.len() < C::AT_ONCE {
+            let Some(mut entry) = state.waiting.pop() else {
+                break;
+            };
+            if let Some(item) = entry.item.take() {
+                // There is room.
+                let _ = batch.push_within_capacity(item);
+            }
+            places.push(entry);
+        }
+        places
+    }
+
+    /// Puts the items of an attempt back into their places. Returns when to try again.
+    fn put_back(&self, batch: &mut KVVec<C::Item>, mut places: Stack<C::Item>) -> u32 {
+        let mut state = self.state.lock();
+        while let (Some(item), Some(mut entry)) = (batch.pop(), places.pop()) {
+            entry.item = Some(item);
+            state.waiting.push(entry);
+        }
+        state.is_paused = true;
+        let retry_ms = state.retry_ms;
+        state.retry_ms = (2 * retry_ms).min(MAX_RETRY_MS);
+        retry_ms
+    }
+}
+
+impl<C: Chore> Run for OfNode<C> {
+    fn run(task: &Task<Self>) {
+        task.state.lock().is_paused = false;
+        let mut batch = task.batch.lock();
+        loop {
+            let mut places = task.take(&mut batch);
+            if batch.is_empty() {
+                return;
+            }
+            match task.shared.chore.attempt(task.node, &batch) {
+                Err(e) if is_unanswered(e) => {
+                    let retry_ms = task.put_back(&mut batch, places);
+                    task.schedule_after_ms(retry_ms);
+                    return;
+                }
+                _ => (),
+            }
+            task.state.lock().retry_ms = RETRY_MS;
+            batch.clear();
+            while let Some(place) = places.pop() {
+                task.shared.forget(&place);
+            }
+        }
+    }
 }

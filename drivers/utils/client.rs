@@ -23,9 +23,15 @@ use kernel::{
 use linux::{
     crypto,
     deadline::Deadline,
-    pages::Pages, //
+    pages::Pages,
+    work::Queue, //
 };
-use virgo_config::Node;
+use virgo_config::{
+    Config,
+    Node,
+    Reloaded,
+    Subscription, //
+};
 use virgo_proto::{
     config::MAX_NODES,
     vuid::NodeId, //
@@ -39,6 +45,9 @@ pub struct Request<'a> {
     pub args: &'a [u8],
     /// What follows the arguments.
     pub data: Data<'a>,
+    /// The user for whom it is made, whose share of the slots it takes and who waits for the send lock
+    /// in turn with others; 0 for the node itself.
+    pub uid: u32,
     /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
     /// When to expect the reply.
@@ -89,12 +98,23 @@ impl Expect {
 /// Reaches one service on all nodes: one connection to each, made when it is needed.
 ///
 /// All methods may be called from any task.
+///
+/// Fields are dropped in order: first reloads do not reach the links any more.
 #[pin_data]
 pub struct Client {
+    _subscription: Subscription,
+    links: Arc<Links>,
+}
+
+/// The links of a client. A reload reaches them without the client.
+#[pin_data]
+struct Links {
     node: Arc<Node>,
     port: u16,
     /// Random number of this client's life: with another one servers begin to count anew.
     boot: u64,
+    /// Where connections are made. Most of that time is waiting for other nodes.
+    queue: Arc<Queue>,
     /// Once there a link stays, so that finding it takes no lock.
     links: [SetOnce<Arc<Link>>; MAX_NODES],
     /// Whether calls are refused. Held while a link is made, and while all are told.
@@ -102,15 +122,25 @@ pub struct Client {
     stopped: Mutex<bool>,
 }
 
+impl Reloaded for Links {
+    fn reloaded(&self, config: &Config) {
+        self.for_each(|_, link| link.reloaded(config));
+    }
+}
+
 impl Client {
-    /// A client of the service on `port`.
-    pub fn new(node: Arc<Node>, port: u16) -> impl PinInit<Self> {
-        pin_init!(Self {
-            node,
-            port,
-            boot: crypto::random_u64(),
-            links: [const { SetOnce::new() }; MAX_NODES],
-            stopped <- linux::new_mutex!(false, "virgo_links"),
+    /// A client of the service on `port`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new(node: Arc<Node>, port: u16) -> impl PinInit<Self, Error> {
+        pin_init::pin_init_scope(move || {
+            let links = Arc::pin_init(Links::new(node.clone(), port)?, GFP_KERNEL)?;
+            Ok(try_pin_init!(Self {
+                _subscription: node.subscribe(links.clone())?,
+                links,
+            }? Error))
         })
     }
 
@@ -226,15 +256,15 @@ impl Client {
     }
 
     fn set_stopped(&self, now: bool) {
-        let mut stopped = self.stopped.lock();
+        let mut stopped = self.links.stopped.lock();
         *stopped = now;
-        self.for_each(|_, link| link.set_stopped(now));
+        self.links.for_each(|_, link| link.set_stopped(now));
     }
 
     /// One line a node that was used: number, state, connections made, calls under way.
     pub fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut result = writeln!(f, "# node state connections calls");
-        self.for_each(|peer, link| {
+        self.links.for_each(|peer, link| {
             let state = link.state();
             result = result.and_then(|()| {
                 let up = if state.up { "up" } else { "down" };
@@ -245,6 +275,25 @@ impl Client {
     }
 
     fn link(&self, peer: NodeId) -> Result<&Link> {
+        self.links.get(peer)
+    }
+}
+
+impl Links {
+    fn new(node: Arc<Node>, port: u16) -> Result<impl PinInit<Self>> {
+        let queue = Queue::unbound(c"virgo_connect", MAX_NODES as c_int)?;
+        Ok(pin_init!(Self {
+            node,
+            port,
+            boot: crypto::random_u64(),
+            queue,
+            links: [const { SetOnce::new() }; MAX_NODES],
+            stopped <- linux::new_mutex!(false, "virgo_links"),
+        }))
+    }
+
+    /// The link to node `peer`.
+    fn get(&self, peer: NodeId) -> Result<&Link> {
         let index = usize::from(peer).checked_sub(1).ok_or(ENODEV)?;
         let place = self.links.get(index).ok_or(ENODEV)?;
         if let Some(link) = place.as_ref() {
@@ -252,7 +301,8 @@ impl Client {
         }
         let stopped = self.stopped.lock();
         if place.as_ref().is_none() {
-            let link = Link::new(self.node.clone(), peer, self.port, self.boot, *stopped)?;
+            let (node, queue) = (self.node.clone(), self.queue.clone());
+            let link = Link::new(node, queue, peer, self.port, self.boot, *stopped)?;
             place.populate(link);
         }
         drop(stopped);

@@ -131,7 +131,10 @@ pub(crate) struct Outbox {
 }
 
 struct State {
+    /// Those that are there, in the order in which they have come.
     frames: KVVec<(RequestId, KVVec<u8>)>,
+    /// How many at the start of `frames` were taken.
+    taken: usize,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
     /// The session that has last received a request whose reply is owed.
@@ -142,6 +145,7 @@ impl Outbox {
     pub(crate) fn new() -> impl PinInit<Self> {
         let state = State {
             frames: KVVec::new(),
+            taken: 0,
             owed: 0,
             session: None,
         };
@@ -162,9 +166,10 @@ impl Outbox {
         state.attach(session);
         let owed = state.owed + 1;
         // Those that are there are sent before the next request is received.
-        if owed > MAX || owed + state.frames.len() > 2 * MAX {
+        if owed > MAX || owed + state.frames.len() - state.taken > 2 * MAX {
             return Err(EUSERS);
         }
+        state.compact();
         state.frames.reserve(owed, GFP_KERNEL)?;
         state.owed = owed;
         Ok(())
@@ -173,6 +178,7 @@ impl Outbox {
     fn put(&self, id: RequestId, frame: KVVec<u8>) {
         let mut state = self.state.lock();
         state.owed -= 1;
+        // There is room.
         let full = state.frames.push_within_capacity((id, frame));
         self.filled.store(true, Relaxed);
         if let Some(session) = &state.session {
@@ -193,15 +199,43 @@ impl Outbox {
         if !state.is_sent_by(session) {
             return None;
         }
-        let next = state.frames.pop();
+        let next = state.take();
         if next.is_none() {
             self.filled.store(false, Relaxed);
         }
         next
     }
+
+    /// Runs the work of the present session.
+    pub(crate) fn wake(&self) {
+        if let Some(session) = &self.state.lock().session {
+            session.wake();
+        }
+    }
 }
 
 impl State {
+    /// Takes the reply that has come first.
+    fn take(&mut self) -> Option<(RequestId, KVVec<u8>)> {
+        let Some((id, frame)) = self.frames.get_mut(self.taken) else {
+            self.frames.clear();
+            self.taken = 0;
+            return None;
+        };
+        self.taken += 1;
+        Some((*id, core::mem::take(frame)))
+    }
+
+    /// Makes room of the places of those that were taken, if these are most.
+    fn compact(&mut self) {
+        let left = self.frames.len() - self.taken;
+        if self.taken > left {
+            self.frames.rotate_left(self.taken);
+            self.frames.truncate(left);
+            self.taken = 0;
+        }
+    }
+
     fn is_sent_by(&self, session: &Waker) -> bool {
         let present = self.session.as_ref();
         present.is_some_and(|present| present.is(session))

@@ -8,6 +8,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -118,44 +122,56 @@ impl Room {
     }
 
     /// Takes a body of `len` bytes, of which `input` has those that have arrived and no others. If
-    /// this fails, `input` passes over the rest of it.
+    /// this fails, `input` passes over the rest of it. `progress` grows with each piece.
     ///
     /// # Errors
     ///
-    /// [`EINTR`], [`ETIMEDOUT`]; everything else means that the connection is useless.
+    /// [`EINTR`], [`ETIMEDOUT`], [`ENOMEM`]; everything else means that the connection is useless.
     pub(crate) fn fill(
         &mut self,
         stream: &Stream,
         input: &mut Input,
         len: usize,
+        progress: &Atomic<u32>,
         deadline: Deadline,
     ) -> Result {
         self.clear(len)?;
+        let result = self.fill_piecewise(stream, input, len, progress, deadline);
+        if result.is_err() {
+            input.skip(self.missing(len));
+        }
+        result
+    }
+
+    fn fill_piecewise(
+        &mut self,
+        stream: &Stream,
+        input: &mut Input,
+        len: usize,
+        progress: &Atomic<u32>,
+        deadline: Deadline,
+    ) -> Result {
         let here = input.bytes().len().min(len);
         self.put(input.bytes().get(..here).unwrap_or_default())?;
         input.consume(here);
         loop {
-            let missing = len.saturating_sub(self.filled + self.late.len());
+            let missing = self.missing(len);
             if missing == 0 {
                 return Ok(());
             }
+            progress.fetch_add(1, Relaxed);
             match self.receive(stream, missing)? {
                 Some(0) => return Err(ECONNRESET),
-                Some(_) => continue,
-                None => (),
-            }
-            match stream.wait_readable(deadline) {
-                Ok(true) => (),
-                Ok(false) => {
-                    input.skip(missing);
-                    return Err(ETIMEDOUT);
-                }
-                Err(e) => {
-                    input.skip(missing);
-                    return Err(e);
-                }
+                Some(_) => (),
+                None if stream.wait_readable(deadline)? => (),
+                None => return Err(ETIMEDOUT),
             }
         }
+    }
+
+    /// How many of `len` bytes have not come yet.
+    fn missing(&self, len: usize) -> usize {
+        len.saturating_sub(self.filled + self.late.len())
     }
 
     /// Takes up to `max` bytes that are here.

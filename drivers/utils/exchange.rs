@@ -2,11 +2,12 @@
 
 //! Requests and replies on a [`Link`].
 //!
-//! There is no thread: of the tasks that wait for replies one holds the receiver and hands out
-//! what arrives; when it has its own reply it leaves the receiver to another, which it wakes: to
+//! There is no thread: of the tasks that wait for replies one is the receiver and hands out
+//! what arrives; when it has its own reply it leaves that to another, which it wakes: to
 //! the one that has sent last, since that has to wait for longest. So a task that is alone sends, sleeps
 //! on the socket and takes its reply without another task in between, and of many each is woken once,
-//! when it has its reply.
+//! when it has its reply. While the receiver sleeps what it has received lies in the link, so that another
+//! can take over if it does not run: see [`crate::link`].
 //!
 //! A request occupies a slot (see [`virgo_proto::slots`]). When the connection breaks, the tasks
 //! concerned connect again and repeat their requests under the same numbers; the server knows
@@ -22,15 +23,26 @@ use crate::{
         Request, //
     },
     destination::Destination,
+    incoming::{
+        find,
+        whole,
+        Incoming, //
+    },
     input::Input,
     link::{
         Answer,
         Connection,
         Link,
-        State, //
+        Receiver,
+        StallWatch,
+        State,
+        LOOK_MS, //
     },
-    send::MAX_ARGS,
-    ticket::Ticket, //
+    send::{
+        Sender,
+        MAX_ARGS, //
+    },
+    slot_guard::SlotGuard, //
 };
 use kernel::{
     prelude::*,
@@ -44,7 +56,6 @@ use linux::{
 use virgo_proto::{
     frame::{
         Header,
-        Kind,
         HEADER_LEN,
         MAX_BODY,
         NO_OPERATION, //
@@ -59,9 +70,15 @@ const PIECE: usize = 4096;
 /// that one may be gone.
 const LOOK_AGAIN_MS: u32 = 50;
 
+/// How often the receiver takes what has arrived before others can take over.
+const RECEIVES: usize = 16;
+
+/// Time between attempts to get memory for what was received, in milliseconds.
+const MEMORY_MS: u32 = 10;
+
 /// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
 pub struct Flight<'a> {
-    ticket: Ticket<'a>,
+    guard: SlotGuard<'a>,
     connection: Connection,
 }
 
@@ -84,49 +101,24 @@ const PROBE: Request<'_> = Request {
     op: NO_OPERATION,
     args: &[],
     data: Data::Bytes(&[]),
+    uid: 0,
     again: true,
     expect: Expect::Soon,
 };
 
-/// What is at the start of the input.
-enum Found<'a> {
-    /// A reply.
-    Whole(Header, &'a [u8]),
-    /// The start of one.
-    Begun(Header),
-    /// Less than that.
-    Nothing,
-}
-
-fn find(bytes: &[u8]) -> Result<Found<'_>> {
-    let header = match Header::parse(bytes, MAX_BODY) {
-        None => return Ok(Found::Nothing),
-        Some(Ok(header)) if header.kind == Kind::Reply => header,
-        Some(_) => return Err(EPROTO),
-    };
-    Ok(match bytes.get(HEADER_LEN..whole(&header)) {
-        Some(body) => Found::Whole(header, body),
-        None => Found::Begun(header),
-    })
-}
-
-/// Bytes of a frame with this header, which was found good: so it is not too long.
-fn whole(header: &Header) -> usize {
-    HEADER_LEN + header.len as usize
-}
-
 impl Link {
-    /// Sends a request without waiting for the reply, if a slot and the turn to send are there now.
+    /// Sends a request without waiting for the reply, if a slot and the send lock are there now.
     /// `None` if they are not, or if that fails.
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
-        let (mut ticket, turn) = self.enter_now()?;
-        let sent = self.send(&mut ticket, Some(turn), request, deadline);
-        let (connection, receiver) = sent.ok()?;
-        if let Some(input) = receiver {
-            self.leave(&connection, input, None);
+        let (mut guard, sender) = self.enter_now(request.uid)?;
+        let sent = self.send(&mut guard, Some(sender), request, deadline);
+        let connection = sent.ok()?;
+        if guard.receiver.take().is_some() {
+            // Whoever waits receives; this task may do so much later.
+            self.end_receiver(guard.id.slot);
         }
-        Some(Flight { ticket, connection })
+        Some(Flight { guard, connection })
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
@@ -138,19 +130,19 @@ impl Link {
         deadline: Deadline,
     ) -> Result {
         check(request)?;
-        let (mut ticket, mut connection, mut receiver) = match under_way {
-            Some(flight) => (flight.ticket, flight.connection, None),
+        let (mut guard, mut connection) = match under_way {
+            Some(flight) => (flight.guard, flight.connection),
             None => {
                 if !request.again && self.is_stale() {
-                    self.probe(deadline)?;
+                    self.probe(request.uid, deadline)?;
                 }
-                let (mut ticket, turn) = self.enter(class(request), deadline)?;
-                let (connection, receiver) = self.send(&mut ticket, turn, request, deadline)?;
-                (ticket, connection, receiver)
+                let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
+                let connection = self.send(&mut guard, sender, request, deadline)?;
+                (guard, connection)
             }
         };
         loop {
-            match self.answer(&connection, &mut ticket, receiver, to, deadline) {
+            match self.answer(&connection, &mut guard, to, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
@@ -161,18 +153,19 @@ impl Link {
                     return Err(e);
                 }
             }
-            (connection, receiver) = self.send(&mut ticket, None, request, deadline)?;
+            connection = self.send(&mut guard, None, request, deadline)?;
         }
     }
 
     /// Finds out whether a connection on which nothing was heard for some time is still good, before a
     /// request is sent that may be done once only: if the other node has restarted, the request would
     /// go to nobody, but nobody would know.
-    fn probe(&self, deadline: Deadline) -> Result {
+    fn probe(&self, uid: u32, deadline: Deadline) -> Result {
+        let request = Request { uid, ..PROBE };
         let mut nothing = |_: &[u8]| ();
         match self.call(
             None,
-            &PROBE,
+            &request,
             &mut Destination::Function(&mut nothing),
             deadline,
         ) {
@@ -184,132 +177,180 @@ impl Link {
     }
 
     /// Sleeps until there may be room to send. The other end takes no further request before its
-    /// replies are gone: if nobody else receives, this does, for all.
-    pub(crate) fn wait_for_room(&self, connection: &Connection, deadline: Deadline) -> Result {
+    /// replies are gone: if nobody else receives, the task of `slot` does, for all.
+    pub(crate) fn wait_for_room(
+        &self,
+        connection: &Connection,
+        slot: u8,
+        deadline: Deadline,
+    ) -> Result {
+        self.progress.fetch_add(1, Relaxed);
         let mut state = self.state.lock();
         state.expect(connection, 0);
-        let receiver = state.receiver(connection.serial, None);
+        let receiver = state.claim_receiver(connection.serial, slot);
         drop(state);
-        let Some(mut input) = receiver else {
+        let Some(receiver) = receiver else {
             let soon = deadline.min(Deadline::after_ms(LOOK_AGAIN_MS));
             return match connection.stream.wait_writable(soon)? || !deadline.passed() {
                 true => Ok(()),
                 false => Err(ETIMEDOUT),
             };
         };
-        let result = self.hand_out_until_writable(connection, &mut input, deadline);
-        self.leave(connection, input, None);
+        let result = self.hand_out_until_writable(connection, slot, receiver, deadline);
+        self.end_receiver(slot);
         result
     }
 
     fn hand_out_until_writable(
         &self,
         connection: &Connection,
-        input: &mut Input,
+        slot: u8,
+        mut receiver: Receiver,
         deadline: Deadline,
     ) -> Result {
         loop {
-            // Also what was here before: nobody else can take it meanwhile.
-            let size = loop {
-                match find(input.bytes())? {
-                    Found::Whole(header, body) => {
-                        self.deliver(&header, body)?;
-                        input.consume(whole(&header));
-                    }
-                    Found::Begun(header) => break whole(&header).max(PIECE),
-                    Found::Nothing => break PIECE,
+            if !core::mem::take(&mut receiver.has_input) {
+                if !connection.stream.wait_usable(deadline)? {
+                    return Err(ETIMEDOUT);
                 }
-            };
-            if !connection.stream.wait_usable(deadline)? {
-                return Err(ETIMEDOUT);
+                if !connection.stream.is_readable() {
+                    return Ok(());
+                }
             }
-            if !connection.stream.is_readable() {
+            let taken = self.state.lock().take_input(connection.serial, slot);
+            // Others receive, or the connection is lost, which the caller finds out.
+            let Some(mut input) = taken else {
                 return Ok(());
-            }
-            if input.receive(&connection.stream, size)? == Some(0) {
-                return Err(ECONNRESET);
+            };
+            let result = self.hand_out(connection, &mut input, None, deadline);
+            self.put_input(connection, input);
+            match result {
+                Ok(_) => (),
+                Err(ENOMEM) => {
+                    pause(deadline)?;
+                    receiver.has_input = true;
+                }
+                Err(e) => return Err(e),
             }
         }
     }
 
-    /// Waits for the reply to the request of `ticket`. `None` if the connection was lost before.
+    /// Waits for the reply to the request of `guard`. `None` if the connection was lost before.
     fn answer(
         &self,
         connection: &Connection,
-        ticket: &mut Ticket<'_>,
-        receiver: Option<Input>,
+        guard: &mut SlotGuard<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result<Option<Result>> {
-        let woken = match receiver {
-            Some(receiver) => Woken::Receive(receiver),
-            None => self.sleep(connection, ticket, deadline)?,
-        };
-        let mut input = match woken {
-            Woken::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
-            Woken::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
-            Woken::Lost => return Ok(None),
-            Woken::Receive(input) => input,
-        };
-        match self.receive(connection, ticket, &mut input, to, deadline) {
-            Ok(result) => {
-                self.leave(connection, input, Some(ticket));
-                Ok(Some(result))
-            }
-            Err(e @ (EINTR | ETIMEDOUT)) => {
-                self.leave(connection, input, None);
-                Err(e)
-            }
-            Err(_) => {
-                self.broken(connection.serial);
-                Ok(None)
+        loop {
+            let woken = match guard.receiver.take() {
+                Some(receiver) => Woken::Receive(receiver),
+                None => self.sleep(connection, guard, deadline)?,
+            };
+            let receiver = match woken {
+                Woken::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
+                Woken::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
+                Woken::Lost => return Ok(None),
+                Woken::Receive(receiver) => receiver,
+            };
+            match self.receive(connection, guard, receiver, to, deadline) {
+                Ok(Some(result)) => return Ok(Some(result)),
+                // Another task has taken over.
+                Ok(None) => (),
+                Err(e @ (EINTR | ETIMEDOUT)) => {
+                    self.end_receiver(guard.id.slot);
+                    return Err(e);
+                }
+                Err(_) => self.broken(connection.serial),
             }
         }
     }
 
-    /// Sleeps until the reply to the request of `ticket` is there, or the connection is lost, or this task
+    /// Sleeps until the reply to the request of `guard` is there, or the connection is lost, or this task
     /// is to receive.
     fn sleep(
         &self,
         connection: &Connection,
-        ticket: &Ticket<'_>,
+        guard: &SlotGuard<'_>,
         deadline: Deadline,
     ) -> Result<Woken> {
-        let slot = ticket.id.slot;
+        let slot = guard.id.slot;
+        let mut state = self.state.lock();
         let sleeper = self.sleepers.get(usize::from(slot)).ok_or(EINVAL)?;
+        let mut watch = StallWatch::new();
         loop {
-            let mut state = self.state.lock();
-            if let Some(answer) = state.slots.take(ticket.id) {
+            if let Some(answer) = state.slots.take(guard.id) {
                 return Ok(Woken::Answer(answer));
             }
             if !state.is_up(connection.serial) {
                 return Ok(Woken::Lost);
             }
-            if let Some(input) = state.receiver(connection.serial, Some(slot)) {
-                return Ok(Woken::Receive(input));
+            if let Some(receiver) = state.claim_receiver(connection.serial, slot) {
+                return Ok(Woken::Receive(receiver));
             }
-            state.slots.sleep(ticket.id);
+            state.slots.sleep(guard.id);
             let leave = |state: &mut State| {
                 state.slots.wake(slot);
             };
-            if sleeper.wait(state, deadline, leave)? == waiters::Woken::TooLate {
-                return Err(ETIMEDOUT);
+            let look = |state: &mut State| {
+                self.may_receive_for_others(state)
+                    || state.send_lock.is_offered()
+                    || self.is_stalled(state, &mut watch)
+            };
+            let looked = sleeper.wait_looking(state, deadline, LOOK_MS, leave, look)?;
+            state = self.state.lock();
+            match looked {
+                waiters::Woken::TooLate => return Err(ETIMEDOUT),
+                waiters::Woken::Looked => (),
+                _ => continue,
             }
+            if !state.is_up(connection.serial) {
+                continue;
+            }
+            if let Some(turn) = state.send_lock.take_offer() {
+                drop(state);
+                let connection = connection.clone();
+                self.flush_last(&Sender { connection, turn });
+            } else if self.may_receive_for_others(&state) {
+                let receiver = state.set_receiver(slot);
+                drop(state);
+                self.interrupt_receiver(&connection.stream);
+                return Ok(Woken::Receive(receiver));
+            } else if self.is_stalled(&state, &mut watch) {
+                drop(state);
+                self.end_stalled(&watch);
+            } else {
+                continue;
+            }
+            state = self.state.lock();
         }
     }
 
-    /// Leaves the right to receive to another task; with the ticket of a call that is done its slot, too.
-    fn leave(&self, connection: &Connection, input: Input, done: Option<&mut Ticket<'_>>) {
+    /// The task of `slot` does not receive any more: another one may.
+    fn end_receiver(&self, slot: u8) {
         let mut state = self.state.lock();
-        let useless = state.put_receiver(connection.serial, input);
-        self.offer_receiver(&mut state);
-        let mut twice = None;
-        if let Some(ticket) = done {
-            state.heard();
-            // By an earlier connection it may have come, too.
-            twice = state.slots.acknowledge(ticket.id);
-            self.free(&mut state, ticket);
+        if state.end_receiver(slot) {
+            self.offer_receiver(&mut state);
         }
+    }
+
+    /// Puts the input back that a task has worked with.
+    fn put_input(&self, connection: &Connection, input: Input) {
+        let useless = self.state.lock().put_input(connection.serial, input);
+        drop(useless);
+    }
+
+    /// Ends a call whose reply has come: leaves the right to receive to another task, and frees the slot.
+    fn finish(&self, connection: &Connection, input: Input, guard: &mut SlotGuard<'_>) {
+        let mut state = self.state.lock();
+        let useless = state.put_input(connection.serial, input);
+        state.heard();
+        // By an earlier connection it may have come, too.
+        let twice = state.slots.acknowledge(guard.id);
+        state.end_receiver(guard.id.slot);
+        self.free(&mut state, guard);
+        self.offer_receiver(&mut state);
         drop(state);
         // Memory is not given back under the lock.
         drop((useless, twice));
@@ -317,16 +358,13 @@ impl Link {
 
     /// Wakes a task to receive, if one sleeps and nobody receives. Under the lock of the state.
     pub(crate) fn offer_receiver(&self, state: &mut State) {
-        if state.has_receiver() && state.receiver_for.is_none() {
-            state.receiver_for = state.slots.wake_latest();
-            if let Some(slot) = state.receiver_for {
-                self.select_sleeper(slot);
-            }
+        if let Some(slot) = state.next_receiver() {
+            self.select_sleeper(slot);
         }
     }
 
-    /// Receives and hands out replies until the one to `ticket` is there, and those that are here with
-    /// it.
+    /// Receives and hands out replies until the one to `guard` is there, and those that are here with
+    /// it. Then the slot is free. `None` if another task has taken over, or the connection is lost.
     ///
     /// # Errors
     ///
@@ -334,78 +372,151 @@ impl Link {
     fn receive(
         &self,
         connection: &Connection,
-        ticket: &Ticket<'_>,
-        input: &mut Input,
+        guard: &mut SlotGuard<'_>,
+        mut receiver: Receiver,
         to: &mut Destination<'_>,
         deadline: Deadline,
-    ) -> Result<Result> {
-        let mut own = None;
+    ) -> Result<Option<Result>> {
         loop {
-            let found = match find(input.bytes()) {
-                Ok(Found::Begun(_) | Found::Nothing) if own.is_some() => break,
-                Ok(found) => found,
-                Err(e) => return self.own_or(own, connection, e),
+            if !core::mem::take(&mut receiver.has_input) {
+                self.wait_for_input(connection, deadline)?;
+            }
+            let taken = self
+                .state
+                .lock()
+                .take_input(connection.serial, guard.id.slot);
+            let Some(mut input) = taken else {
+                return Ok(None);
             };
-            let size = match found {
-                Found::Nothing if input.unwanted() > 0 => PIECE,
-                Found::Nothing => to.first_piece(HEADER_LEN, PIECE),
-                Found::Begun(header) => {
-                    if header.id == ticket.id && header.word == 0 {
-                        let filled = self.take_rest(connection, &header, input, to, deadline);
-                        if let Some(filled) = filled {
-                            return filled.map(Ok);
-                        }
-                    }
-                    whole(&header).max(PIECE)
+            let own = Some((&*guard, &mut *to));
+            let result = self.hand_out(connection, &mut input, own, deadline);
+            match result {
+                Ok(Some(own)) => {
+                    self.finish(connection, input, guard);
+                    return Ok(Some(own));
                 }
-                Found::Whole(header, body) if header.id == ticket.id => {
-                    own = Some(to.take(header.word, body));
-                    input.consume(whole(&header));
-                    continue;
+                Ok(None) => self.put_input(connection, input),
+                // What has arrived stays there.
+                Err(ENOMEM) => {
+                    self.put_input(connection, input);
+                    pause(deadline)?;
+                    receiver.has_input = true;
                 }
-                Found::Whole(header, body) => {
-                    if let Err(e) = self.deliver(&header, body) {
-                        return self.own_or(own, connection, e);
-                    }
-                    input.consume(whole(&header));
-                    continue;
+                Err(e) => {
+                    self.put_input(connection, input);
+                    return Err(e);
                 }
-            };
-            self.wait_for_input(connection, deadline)?;
-            if input.receive(&connection.stream, size)? == Some(0) {
-                return Err(ECONNRESET);
             }
         }
-        own.ok_or(EPROTO)
+    }
+
+    /// Hands out the replies that have arrived, without waiting for others. Returns the one to the
+    /// request of `own`, if it was among them.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]: nothing is lost; [`ETIMEDOUT`] if it takes too long; [`EINTR`]; everything else
+    /// means that the connection is useless.
+    fn hand_out(
+        &self,
+        connection: &Connection,
+        input: &mut Input,
+        mut own: Option<(&SlotGuard<'_>, &mut Destination<'_>)>,
+        deadline: Deadline,
+    ) -> Result<Option<Result>> {
+        let id = own.as_ref().map(|(guard, _)| guard.id);
+        let mut result = None;
+        let mut receives = 0;
+        loop {
+            let found = match find(input.bytes()) {
+                Ok(Incoming::Begun(_) | Incoming::Nothing) if result.is_some() => {
+                    return Ok(result);
+                }
+                Ok(found) => found,
+                Err(e) => return self.own_or(result, connection, e),
+            };
+            let size = match (found, &mut own) {
+                (Incoming::Whole(header, body), Some((_, to))) if Some(header.id) == id => {
+                    result = Some(to.take(header.word, body));
+                    input.consume(whole(&header));
+                    continue;
+                }
+                (Incoming::Whole(header, body), _) => {
+                    match self.deliver(&header, body) {
+                        Ok(()) => input.consume(whole(&header)),
+                        // Whoever receives next delivers it.
+                        Err(ENOMEM) if result.is_some() => return Ok(result),
+                        Err(ENOMEM) => return Err(ENOMEM),
+                        Err(e) => return self.own_or(result, connection, e),
+                    }
+                    continue;
+                }
+                (Incoming::Nothing, Some((_, to))) if input.unwanted() == 0 => {
+                    to.first_piece(HEADER_LEN, PIECE)
+                }
+                (Incoming::Nothing, _) => PIECE,
+                (Incoming::Begun(header), Some((_, to)))
+                    if Some(header.id) == id && header.word == 0 =>
+                {
+                    match self.take_rest(connection, &header, input, to, deadline) {
+                        Some(filled) => return filled.map(Some),
+                        None => whole(&header).max(PIECE),
+                    }
+                }
+                (Incoming::Begun(header), _) => whole(&header).max(PIECE),
+            };
+            // The other node may send more and more.
+            if receives > 0 && deadline.passed() {
+                return Err(ETIMEDOUT);
+            }
+            if receives == RECEIVES {
+                return Ok(None);
+            }
+            receives += 1;
+            match input.receive(&connection.stream, size)? {
+                Some(0) => return Err(ECONNRESET),
+                Some(_) => self.progress.fetch_add(1, Relaxed),
+                None => return Ok(None),
+            };
+        }
     }
 
     /// The reply that a task has received for itself, if it has, though the connection is useless after
     /// it.
-    fn own_or(&self, own: Option<Result>, connection: &Connection, e: Error) -> Result<Result> {
-        let own = own.ok_or(e)?;
-        self.broken(connection.serial);
-        Ok(own)
+    fn own_or(
+        &self,
+        own: Option<Result>,
+        connection: &Connection,
+        e: Error,
+    ) -> Result<Option<Result>> {
+        if own.is_some() {
+            self.broken(connection.serial);
+        }
+        own.ok_or(e).map(Some)
     }
 
-    /// Sleeps until there is something to receive. Sends meanwhile what waits for room.
+    /// Sleeps until there is something to receive, or this task may not be the receiver any more. Sends
+    /// meanwhile what waits for room.
     fn wait_for_input(&self, connection: &Connection, deadline: Deadline) -> Result {
+        let stream = &connection.stream;
         loop {
-            let stream = &connection.stream;
+            let before = self.interrupts.load(Relaxed);
             let is_in_time = match self.flush_for_others(connection) {
-                true => stream.wait_usable(deadline)?,
-                false => stream.wait_readable_or(&self.is_blocked, deadline)?,
+                true => stream.wait_usable_or(&self.interrupts, before, deadline)?,
+                false => stream.wait_readable_or(&self.interrupts, before, deadline)?,
             };
             if !is_in_time {
                 return Err(ETIMEDOUT);
             }
-            // Otherwise there is room, or something to send.
-            if !self.is_blocked.load(Relaxed) || stream.is_readable() {
+            // Otherwise there is room to send.
+            if stream.is_readable() || self.interrupts.load(Relaxed) != before {
                 return Ok(());
             }
         }
     }
 
-    /// Has the body that follows `header` go past `input`, if that is what its receiver wants.
+    /// Has the body that follows `header` go past `input`, if that is what its receiver wants. Returns the
+    /// result of the call.
     fn take_rest(
         &self,
         connection: &Connection,
@@ -413,16 +524,26 @@ impl Link {
         input: &mut Input,
         to: &mut Destination<'_>,
         deadline: Deadline,
-    ) -> Option<Result> {
+    ) -> Option<Result<Result>> {
         let room = match to {
             Destination::Function(_) => return None,
             Destination::User(room) => room,
         };
         input.consume(HEADER_LEN);
-        Some(room.fill(&connection.stream, input, header.len as usize, deadline))
+        let len = header.len as usize;
+        let filled = room.fill(&connection.stream, input, len, &self.progress, deadline);
+        Some(match filled {
+            // That concerns this task alone.
+            Err(ENOMEM) => Ok(Err(ENOMEM)),
+            filled => filled.map(Ok),
+        })
     }
 
     /// Leaves a reply for the task that waits for it. Nobody may: it has given up.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], and then nothing has happened; [`EPROTO`] if there are too many replies.
     fn deliver(&self, header: &Header, body: &[u8]) -> Result {
         let mut copy = KVVec::new();
         copy.put_bytes(body, GFP_KERNEL)?;
@@ -432,6 +553,7 @@ impl Link {
         };
         let mut state = self.state.lock();
         state.heard();
+        state.check_replies()?;
         let unwanted = match state.slots.deliver(header.id, answer) {
             Ok(true) => {
                 self.select_sleeper(header.id.slot);
@@ -452,5 +574,14 @@ enum Woken {
     /// The connection was lost.
     Lost,
     /// It is to receive, for all.
-    Receive(Input),
+    Receive(Receiver),
+}
+
+/// Waits for memory to become free.
+fn pause(deadline: Deadline) -> Result {
+    Deadline::after_ms(MEMORY_MS).min(deadline).sleep()?;
+    match deadline.passed() {
+        true => Err(ETIMEDOUT),
+        false => Ok(()),
+    }
 }

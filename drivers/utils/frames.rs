@@ -8,7 +8,8 @@ use crate::{
     output::Output,
     peers::{
         Life,
-        Served, //
+        Served,
+        StoredReplies, //
     },
     reply::to_wire,
     service::{
@@ -58,6 +59,9 @@ use virgo_proto::{
 
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
+
+/// Bytes that a stored reply may occupy without need.
+const SPARE: usize = 64;
 
 /// A frame at the start of the input.
 enum Frame<'a> {
@@ -248,7 +252,10 @@ impl Frames {
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let mut replies = self.life.replies.lock();
+        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+            return Ok(());
+        };
+        let replies = replies.get()?;
         while output.len() < PIECE {
             let Some((id, reply)) = self.life.outbox.next(&self.waker) else {
                 break;
@@ -273,7 +280,9 @@ impl Frames {
             }
             let used = match frame(input.bytes(), MAX_BODY) {
                 Frame::Whole(header, body) if header.kind == Kind::Request => {
-                    self.request(session, &header, body, output)?;
+                    if !self.request(session, &header, body, output)? {
+                        return Ok(Next::Blocked);
+                    }
                     HEADER_LEN + body.len()
                 }
                 Frame::Partial(size) => return Ok(Next::Receive(size.max(PIECE))),
@@ -302,19 +311,50 @@ impl Frames {
         Ok(Next::Finish)
     }
 
-    /// Carries out one request, or finds what came of it before, and appends the reply.
+    /// Carries out one request, or finds what came of it before, and appends the reply. False if a
+    /// request that has come by an earlier session is still being carried out.
     fn request<S: Service>(
         &self,
         session: &Session<S>,
         header: &Header,
         body: &[u8],
         output: &mut Output,
+    ) -> Result<bool> {
+        self.check()?;
+        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+            return Ok(false);
+        };
+        // Another session may have been served since.
+        self.check()?;
+        let result = self.carry_out(session, header, body, output, replies.get()?);
+        drop(replies);
+        if self.life.over.load(Relaxed) {
+            // Others have not waited for this. What it has made belongs to nobody.
+            self.life.forget_replies();
+            if let Some(present) = session.hub.peers.present(self.life.peer.node) {
+                session.hub.service.peer_restarted(present);
+            }
+        }
+        result.map(|()| true)
+    }
+
+    /// Whether this is the session that is served.
+    fn check(&self) -> Result {
+        match self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
+            true => Err(ESTALE),
+            false => Ok(()),
+        }
+    }
+
+    fn carry_out<S: Service>(
+        &self,
+        session: &Session<S>,
+        header: &Header,
+        body: &[u8],
+        output: &mut Output,
+        replies: &mut StoredReplies,
     ) -> Result {
         let service = &session.hub.service;
-        let mut replies = self.life.replies.lock();
-        if self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
-            return Err(ESTALE);
-        }
         let abandoned = match replies.arrive(header.id, header.taken) {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {
@@ -366,6 +406,10 @@ impl Frames {
         if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
             // Fits unless the operation writes more than it has declared.
             if reply.len() <= kept.capacity() {
+                if kept.capacity() > 2 * reply.len() + SPARE {
+                    // It stays for as long as the peer lives.
+                    kept = KVVec::with_capacity(reply.len(), GFP_KERNEL).unwrap_or(kept);
+                }
                 kept.put_bytes(reply, GFP_KERNEL)?;
                 replies.finish(header.id, kept);
             }

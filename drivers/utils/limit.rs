@@ -2,6 +2,7 @@
 
 //! A bound on log lines that others can cause.
 
+use crate::limits;
 use kernel::{
     prelude::*,
     sync::SpinLock, //
@@ -13,7 +14,7 @@ const PERIOD_MS: u32 = 5000;
 
 /// Lets a number of log lines pass in each period of 5 s.
 #[pin_data]
-pub(crate) struct LogLimit {
+pub struct LogLimit {
     #[pin]
     state: SpinLock<State>,
     burst: u32,
@@ -25,16 +26,25 @@ struct State {
 }
 
 impl LogLimit {
-    pub(crate) fn new(burst: u32) -> impl PinInit<Self> {
+    /// As many lines as the module parameter `log_burst` of virgo_utils says. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn new() -> Result<Pin<KBox<Self>>> {
+        let burst = limits::log_burst();
         let period = Deadline::after_ms(PERIOD_MS);
-        pin_init!(Self {
-            state <- linux::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
-            burst,
-        })
+        KBox::pin_init(
+            pin_init!(Self {
+                state <- linux::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
+                burst,
+            }),
+            GFP_KERNEL,
+        )
     }
 
-    /// Whether one more line may be written.
-    pub(crate) fn pass(&self) -> bool {
+    /// Whether one more line may be written. Any context but interrupts.
+    pub fn pass(&self) -> bool {
         let mut state = self.state.lock();
         if state.period.passed() {
             state.period = Deadline::after_ms(PERIOD_MS);

@@ -11,25 +11,36 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
+        },
+        barrier::smp_mb,
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
         },
         Arc,
         Mutex, //
     }, //
 };
+use linux::waker::Waker;
 use virgo_proto::{
     config::MAX_NODES,
     slots::{
         Replies,
         ServerSlot,
         SLOTS, //
-    }, //
+    },
+    vuid::NodeId, //
 };
 
 /// One life of a peer. The lock is held while a request is carried out, so that requests of one
 /// peer follow each other, also when it has connected anew in the middle of one. What comes late by
 /// the old connection is not done any more: it may have been given up, and others have been answered
 /// since.
+///
+/// A request may be stuck, on a disk that does not answer. Nobody waits for the lock therefore: a
+/// session that does not get it goes on when it is told so.
 #[pin_data]
 pub(crate) struct Life {
     pub(crate) peer: Peer,
@@ -38,10 +49,67 @@ pub(crate) struct Life {
     /// Number of the session that is served.
     pub(crate) session: Atomic<u64>,
     #[pin]
-    pub(crate) replies: Mutex<Replies<KVVec<ServerSlot<KVVec<u8>>>>>,
+    replies: Mutex<StoredReplies>,
+    /// The session that is served could not lock `replies`, and is to be told when it can.
+    is_awaited: Atomic<bool>,
     /// Locked after `replies`.
     #[pin]
     pub(crate) outbox: Outbox,
+}
+
+/// The replies that a server keeps for a peer.
+pub(crate) type StoredReplies = Replies<KVVec<ServerSlot<KVVec<u8>>>>;
+
+/// The lock of [`Life::replies`].
+pub(crate) struct RepliesGuard<'a> {
+    life: &'a Life,
+    /// `None` while this is dropped.
+    replies: Option<Guard<'a, StoredReplies, MutexBackend>>,
+}
+
+impl Life {
+    /// Locks the replies, if nobody has. Otherwise the work of `session`, which is the one that is
+    /// served, is run when that may succeed.
+    pub(crate) fn try_replies(&self, session: &Waker) -> Option<RepliesGuard<'_>> {
+        let lock = || {
+            let replies = self.replies.try_lock()?;
+            Some(RepliesGuard {
+                life: self,
+                replies: Some(replies),
+            })
+        };
+        lock().or_else(|| {
+            self.outbox.attach(session);
+            // Fully ordered, as is the guard's end: one of the two sees what the other has done.
+            self.is_awaited.xchg(true, Full);
+            lock()
+        })
+    }
+
+    /// Gives the memory of the replies back, which nobody asks for any more, unless a request is being
+    /// carried out.
+    pub(crate) fn forget_replies(&self) {
+        if let Some(mut replies) = self.replies.try_lock() {
+            *replies = Replies::new(KVVec::new());
+        }
+    }
+}
+
+impl RepliesGuard<'_> {
+    /// The replies; none only while this is dropped.
+    pub(crate) fn get(&mut self) -> Result<&mut StoredReplies> {
+        self.replies.as_deref_mut().ok_or(EIO)
+    }
+}
+
+impl Drop for RepliesGuard<'_> {
+    fn drop(&mut self) {
+        self.replies = None;
+        smp_mb(Full);
+        if self.life.is_awaited.load(Relaxed) && self.life.is_awaited.xchg(false, Relaxed) {
+            self.life.outbox.wake();
+        }
+    }
 }
 
 /// A session of a life.
@@ -103,6 +171,7 @@ impl Peers {
                 over: Atomic::new(false),
                 session: Atomic::new(session),
                 replies <- linux::new_mutex!(Replies::new(slots), "virgo_replies"),
+                is_awaited: Atomic::new(false),
                 outbox <- Outbox::new(),
             }),
             GFP_KERNEL,
@@ -110,11 +179,19 @@ impl Peers {
         let old = place.replace(new.clone());
         drop(lives);
         if let Some(old) = old {
-            old.over.store(true, Relaxed);
-            // A request that did not see this holds the lock; wait for its end.
-            drop(old.replies.lock());
+            // Fully ordered: a request of that life that does not see this holds the lock, and looks
+            // when it has let go of it.
+            old.over.xchg(true, Full);
+            old.forget_replies();
             restarted();
         }
         Ok(Served { life: new, session })
+    }
+
+    /// The present life of the node. May sleep.
+    pub(crate) fn present(&self, node: NodeId) -> Option<Peer> {
+        let index = usize::from(node).checked_sub(1)?;
+        let lives = self.lives.lock();
+        Some(lives.get(index)?.as_ref()?.peer)
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sending requests on a [`Link`]: whose turn it is, and what happens if the connection has no room.
+//! Sending requests on a [`Link`]: who does, and what happens if the connection has no room.
 //!
-//! One task at a time has the turn. The others wait for it in the order in which they have come; the
-//! turn is handed over, so nobody overtakes. A short request does not wait: it is left with whoever has
-//! the turn, see [`crate::outbound`].
+//! One task at a time has the [send lock](crate::send_lock). A short request does not wait for it: it is
+//! left with whoever has the lock, see [`crate::outbound`].
 //!
-//! If the connection has no room, a task that has a long request waits for it with the turn, for no
-//! longer than its own deadline. If no byte has gone by then, it only gives up its turn. If some have, it
+//! If the connection has no room, a task that has a long request waits for it with the lock, for no
+//! longer than its own deadline. If no byte has gone by then, it only gives back the lock. If some have, it
 //! leaves the rest behind, which is sent before anything else. Either way the connection stays as it
 //! is, for all others. What waits without a task of its own is sent by the task that receives.
 
@@ -16,22 +15,30 @@ use crate::{
         Data,
         Request, //
     },
-    dial::send_all,
-    input::Input,
+    connect::send_all,
     link::{
         Connection,
         Link,
-        State, //
+        StallWatch,
+        State,
+        LOOK_MS, //
     },
     outbound::{
         Batch,
         Outbound, //
     },
-    ticket::Ticket, //
+    send_lock::Turn,
+    slot_guard::SlotGuard, //
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::{
+        atomic::Relaxed,
+        lock::{
+            spinlock::SpinLockBackend,
+            Guard, //
+        }, //
+    }, //
 };
 use linux::{
     bytes::Fill,
@@ -57,7 +64,7 @@ struct Head {
 }
 
 impl Head {
-    fn new(ticket: &Ticket<'_>, request: &Request<'_>, deadline: Deadline) -> Self {
+    fn new(guard: &SlotGuard<'_>, request: &Request<'_>, deadline: Deadline) -> Self {
         let mut head = Head {
             bytes: [0; HEADER_LEN + MAX_ARGS],
             len: HEADER_LEN + request.args.len(),
@@ -67,8 +74,8 @@ impl Head {
             op: request.op,
             len: (request.args.len() + request.data.size()) as u32,
             word: deadline.left_ms(),
-            id: ticket.id,
-            taken: ticket.taken,
+            id: guard.id,
+            taken: guard.taken,
         };
         let (start, rest) = head.bytes.split_at_mut(HEADER_LEN);
         start.copy_from_slice(&header.to_bytes());
@@ -83,146 +90,209 @@ impl Head {
     }
 }
 
+/// The right to send on a connection: who has it gives it back by [`Link::end_turn`].
+pub(crate) struct Sender {
+    pub(crate) connection: Connection,
+    pub(crate) turn: Turn,
+}
+
 /// What a task that wants to send gets.
-enum Turn {
-    /// Its turn, on this connection.
-    Own(Connection),
-    /// Others send its request. This is the connection, and perhaps the right to receive on it.
-    Left(Connection, Option<Input>),
-    /// None: the connection was lost meanwhile.
+enum Outcome {
+    /// The send lock.
+    Sender(Sender),
+    /// Others send its request on this connection.
+    Left(Connection),
+    /// Nothing: the connection was lost meanwhile.
     Lost,
 }
 
 /// What came of sending what waited.
 #[derive(PartialEq, Eq)]
-enum Flushed {
+pub(crate) enum Flushed {
     All,
     /// There is no room for the rest.
     Blocked,
 }
 
 impl Link {
-    /// Sends a request, on a new connection if it has to be; `turn` says that it is this task's
-    /// turn to send, and that nothing else waits. Returns the right to receive, if nobody has it.
+    /// Sends a request, on a new connection if it has to be; `sender` says that this task has the send
+    /// lock, and that nothing else waits. The task may be the receiver then: see
+    /// [`SlotGuard::receiver`].
     pub(crate) fn send(
         &self,
-        ticket: &mut Ticket<'_>,
-        mut turn: Option<Connection>,
+        guard: &mut SlotGuard<'_>,
+        mut sender: Option<Sender>,
         request: &Request<'_>,
         deadline: Deadline,
-    ) -> Result<(Connection, Option<Input>)> {
+    ) -> Result<Connection> {
         loop {
-            let connection = match turn.take() {
-                Some(connection) => connection,
-                None => match self.turn(ticket, request, deadline) {
-                    Ok(Turn::Own(connection)) => connection,
-                    Ok(Turn::Left(connection, receiver)) => return Ok((connection, receiver)),
-                    Ok(Turn::Lost) => continue,
+            let sender = match sender.take() {
+                Some(sender) => sender,
+                None => match self.wait_to_send(guard, request, deadline) {
+                    Ok(Outcome::Sender(sender)) => sender,
+                    Ok(Outcome::Left(connection)) => return Ok(connection),
+                    Ok(Outcome::Lost) => continue,
                     Err(e @ (EINTR | ETIMEDOUT | ESHUTDOWN)) => return Err(e),
                     // It was sent before: so it is not true that nothing was done.
-                    Err(_) if self.was_sent(ticket) => return Err(ECONNRESET),
+                    Err(_) if self.was_sent(guard) => return Err(ECONNRESET),
                     Err(e) => return Err(e),
                 },
             };
-            if connection.stream.is_over() {
+            if sender.connection.stream.is_over() {
                 // Found out before anything was sent, so nobody has to wonder what came of it.
-                self.broken(connection.serial);
-                self.end_turn(&mut self.state.lock());
+                self.broken(sender.connection.serial);
+                self.end_turn(&mut self.state.lock(), sender.turn);
                 continue;
             }
-            match self.transmit(&connection, ticket, request, deadline) {
-                Ok(receiver) => return Ok((connection, receiver)),
+            match self.transmit(&sender, guard, request, deadline) {
+                Ok(()) => return Ok(sender.connection),
                 Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
                 Err(_) => (),
             }
         }
     }
 
-    fn was_sent(&self, ticket: &Ticket<'_>) -> bool {
-        self.state.lock().slots.sent_to(ticket.id).is_some()
+    fn was_sent(&self, guard: &SlotGuard<'_>) -> bool {
+        self.state.lock().slots.sent_to(guard.id).is_some()
     }
 
-    /// Waits for the turn to send, and makes a connection if there is none; or leaves the request with
+    /// Waits for the send lock, and makes a connection if there is none; or leaves the request with
     /// others.
-    fn turn(
+    fn wait_to_send(
         &self,
-        ticket: &mut Ticket<'_>,
+        guard: &mut SlotGuard<'_>,
         request: &Request<'_>,
         deadline: Deadline,
-    ) -> Result<Turn> {
-        let head = Head::new(ticket, request, deadline);
+    ) -> Result<Outcome> {
+        let head = Head::new(guard, request, deadline);
         let mut state = self.state.lock();
-        state.settle(ticket);
+        state.settle(guard);
         let mut had_to_wait = false;
-        if state.sending || !state.outbound.is_empty() {
-            if let Some((connection, receiver)) = state.leave(ticket, &head, request)? {
-                return Ok(Turn::Left(connection, receiver));
+        let turn = loop {
+            if state.stopped {
+                return Err(ESHUTDOWN);
             }
-            had_to_wait = true;
-        }
-        if state.sending {
-            match self.senders.wait(state, deadline, |_| ())? {
-                // The turn was handed over.
-                Woken::Selected => (),
-                Woken::Expelled => return Err(ESHUTDOWN),
-                Woken::TooLate => return Err(ETIMEDOUT),
+            if !state.send_lock.is_free() || !state.outbound.is_empty() {
+                if let Some(connection) = state.leave(guard, &head, request)? {
+                    return Ok(Outcome::Left(connection));
+                }
+                had_to_wait = true;
             }
+            if let Some(turn) = state.send_lock.take() {
+                break turn;
+            }
+            self.wait_for_send_lock(state, guard, deadline)?;
             state = self.state.lock();
-        }
-        state.sending = true;
+            if let Some(turn) = state.send_lock.take_offer() {
+                break turn;
+            }
+        };
         let connection = match state.connection() {
             Ok(None) if deadline.passed() => Err(ETIMEDOUT),
             Ok(None) => {
                 drop(state);
-                let connection = self.dial(deadline)?;
+                let connection = self.connect(deadline);
                 state = self.state.lock();
-                Ok(connection)
+                connection
             }
             Ok(Some(connection)) => Ok(connection),
             Err(e) => Err(e),
         };
-        let connection = match connection {
-            Ok(connection) => state
-                .check(ticket, &connection, request)
-                .map(|()| connection),
-            Err(e) => Err(e),
-        };
+        let checked = connection.and_then(|connection| {
+            state.check(guard, &connection, request)?;
+            Ok(connection)
+        });
         let needs_room = had_to_wait && !state.outbound.has_room();
         let is_blocked = !state.outbound.is_empty();
-        let connection = connection.inspect_err(|_| self.end_turn(&mut state))?;
+        let connection = checked.inspect_err(|_| self.end_turn(&mut state, turn))?;
         drop(state);
+        let sender = Sender { connection, turn };
         if needs_room {
             // For those that come later. Without memory they wait, too.
             if let Ok(room) = Outbound::room() {
                 self.state.lock().outbound.set_room(room);
             }
         }
-        if is_blocked && !self.flush_first(&connection, deadline)? {
-            return Ok(Turn::Lost);
+        if is_blocked && !self.flush_first(&sender, guard.id.slot, deadline)? {
+            return Ok(Outcome::Lost);
         }
-        Ok(Turn::Own(connection))
+        Ok(Outcome::Sender(sender))
     }
 
-    /// Ends the turn: hands it to the next task that waits for it. Under the lock of the state.
-    pub(crate) fn end_turn(&self, state: &mut State) {
-        state.sending = self.senders.select();
+    /// Waits until the send lock may be offered to this task, or to one that does not come for it.
+    fn wait_for_send_lock(
+        &self,
+        mut state: Guard<'_, State, SpinLockBackend>,
+        guard: &SlotGuard<'_>,
+        deadline: Deadline,
+    ) -> Result {
+        let user = usize::from(state.slots.user_of(guard.id));
+        let waiters = self.senders.get(user).ok_or(EINVAL)?;
+        state.send_lock.enter(user);
+        let mut watch = StallWatch::new();
+        let leave = |state: &mut State| state.send_lock.leave(user);
+        let look = |state: &mut State| {
+            state.send_lock.is_offered() || self.is_stalled(state, &mut watch)
+        };
+        match waiters.wait_looking(state, deadline, LOOK_MS, leave, look)? {
+            Woken::Selected => Ok(()),
+            Woken::Expelled => Err(ESHUTDOWN),
+            Woken::TooLate => Err(ETIMEDOUT),
+            Woken::Looked => {
+                let state = self.state.lock();
+                let is_stalled = self.is_stalled(&state, &mut watch);
+                drop(state);
+                if is_stalled {
+                    self.end_stalled(&watch);
+                }
+                Ok(())
+            }
+        }
     }
 
-    /// Sends a request on this connection and ends the turn.
+    /// Gives the send lock back: the next task that waits for it may have it. Under the lock of the
+    /// state.
+    pub(crate) fn end_turn(&self, state: &mut State, turn: Turn) {
+        if state.send_lock.release(turn) {
+            self.offer_send_lock(state);
+        }
+    }
+
+    /// Wakes the next task that waits for the send lock, which nobody has. Under the lock of the state.
+    pub(crate) fn offer_send_lock(&self, state: &mut State) {
+        while let Some(user) = state.send_lock.next() {
+            let waiters = self.senders.get(user);
+            if waiters.is_some_and(|waiters| waiters.select()) {
+                state.send_lock.offer();
+                return;
+            }
+        }
+    }
+
+    /// Sends a request on this connection and gives the send lock back.
     ///
     /// # Errors
     ///
     /// [`ETIMEDOUT`], [`EINTR`], or what broke the connection.
     fn transmit(
         &self,
-        connection: &Connection,
-        ticket: &Ticket<'_>,
+        sender: &Sender,
+        guard: &mut SlotGuard<'_>,
         request: &Request<'_>,
         deadline: Deadline,
-    ) -> Result<Option<Input>> {
-        let head = Head::new(ticket, request, deadline);
+    ) -> Result {
+        let connection = &sender.connection;
+        let head = Head::new(guard, request, deadline);
         let mut sent = 0;
-        let wait = || self.wait_for_room(connection, deadline);
+        // For what is left if this task gives up in the middle.
+        let mut rest = KVVec::new();
+        let wait = || {
+            if rest.capacity() == 0 {
+                // Without memory now it is tried again then.
+                let _ = rest.reserve(head.len + request.data.size(), GFP_KERNEL);
+            }
+            self.wait_for_room(connection, guard.id.slot, deadline)
+        };
         let mut result = send_all(
             &connection.stream,
             head.bytes(),
@@ -232,8 +302,8 @@ impl Link {
         );
         if let (Err(ETIMEDOUT | EINTR), 1..) = (result, sent) {
             // Nothing else can be sent before the rest is.
-            result = match rest(head.bytes(), request.data, sent) {
-                Ok(rest) => {
+            result = match put_rest(&mut rest, head.bytes(), request.data, sent) {
+                Ok(()) => {
                     self.state.lock().push_rest(connection.serial, rest);
                     result
                 }
@@ -244,31 +314,28 @@ impl Link {
             self.failed(connection, e);
             let mut state = self.state.lock();
             if sent > 0 {
-                state.slots.sent(ticket.id, connection.boot);
+                state.slots.sent(guard.id, connection.boot);
             }
             drop(state);
-            let _ = self.flush_last(connection);
+            let _ = self.flush_last(sender);
             return Err(e);
         }
         let mut state = self.state.lock();
-        state.slots.sent(ticket.id, connection.boot);
-        // Somebody else may have received the reply by now; then there is nothing to wait for.
-        let receiver = match state.slots.has_reply(ticket.id) {
-            true => None,
-            false => state.sent(connection, request.expect.within_ms()),
-        };
+        state.slots.sent(guard.id, connection.boot);
+        guard.receiver = state.sent(connection, request.expect.within_ms(), guard.id);
         if state.outbound.is_empty() {
-            self.end_turn(&mut state);
-            return Ok(receiver);
+            self.end_turn(&mut state, sender.turn);
+            return Ok(());
         }
         drop(state);
-        let _ = self.flush_last(connection);
-        Ok(receiver)
+        let _ = self.flush_last(sender);
+        Ok(())
     }
 
-    /// Sends what waits, with the turn, before a request of this task. False if the connection was lost.
-    /// Ends the turn unless it returns true.
-    fn flush_first(&self, connection: &Connection, deadline: Deadline) -> Result<bool> {
+    /// Sends what waits, with the send lock, before a request of this task, which has `slot`. False if
+    /// the connection was lost. Gives the lock back unless it returns true.
+    fn flush_first(&self, sender: &Sender, slot: u8, deadline: Deadline) -> Result<bool> {
+        let connection = &sender.connection;
         loop {
             let mut state = self.state.lock();
             let Some(batch) = state.take_outbound(connection.serial) else {
@@ -277,12 +344,12 @@ impl Link {
             drop(state);
             let result = match self.send_batch(connection, batch) {
                 Ok(Flushed::All) => continue,
-                Ok(Flushed::Blocked) => self.wait_for_room(connection, deadline),
+                Ok(Flushed::Blocked) => self.wait_for_room(connection, slot, deadline),
                 Err(e) => Err(e),
             };
             if let Err(e) = result {
                 self.failed(connection, e);
-                let _ = self.flush_last(connection);
+                let _ = self.flush_last(sender);
                 return match e {
                     ETIMEDOUT | EINTR => Err(e),
                     _ => Ok(false),
@@ -303,9 +370,10 @@ impl Link {
         }
     }
 
-    /// Sends what waits as far as there is room, and ends the turn. If something is left the task that
-    /// receives is told.
-    fn flush_last(&self, connection: &Connection) -> Flushed {
+    /// Sends what waits as far as there is room, and gives the send lock back. If something is left the
+    /// task that receives is told.
+    pub(crate) fn flush_last(&self, sender: &Sender) -> Flushed {
+        let connection = &sender.connection;
         let mut is_blocked = false;
         for round in 0.. {
             let mut state = self.state.lock();
@@ -314,14 +382,14 @@ impl Link {
                 false => state.take_outbound(connection.serial),
             };
             let Some(batch) = batch else {
-                // Whoever has the turn next sends it, or the task that receives.
+                // Whoever has the lock next sends it, or the task that receives.
                 let is_left = !state.outbound.is_empty();
-                self.end_turn(&mut state);
-                let is_left = is_left && !state.sending;
+                self.end_turn(&mut state, sender.turn);
+                let is_left = is_left && state.send_lock.is_free();
                 self.is_blocked.store(is_left, Relaxed);
                 drop(state);
                 if is_left {
-                    connection.stream.poke();
+                    self.interrupt_receiver(&connection.stream);
                     return Flushed::Blocked;
                 }
                 break;
@@ -343,13 +411,14 @@ impl Link {
             return false;
         }
         let mut state = self.state.lock();
-        if state.sending || state.outbound.is_empty() || !state.is_up(connection.serial) {
+        let is_needed = !state.outbound.is_empty() && state.is_up(connection.serial);
+        let Some(turn) = is_needed.then(|| state.send_lock.take()).flatten() else {
             self.is_blocked.store(false, Relaxed);
             return false;
-        }
-        state.sending = true;
+        };
         drop(state);
-        self.flush_last(connection) == Flushed::Blocked
+        let connection = connection.clone();
+        self.flush_last(&Sender { connection, turn }) == Flushed::Blocked
     }
 
     fn send_batch(&self, connection: &Connection, batch: Batch) -> Result<Flushed> {
@@ -377,52 +446,57 @@ impl Link {
 }
 
 impl State {
-    /// The turn to send, if there is a connection and nobody has anything to send.
-    pub(crate) fn turn(&mut self) -> Option<Connection> {
-        if self.sending || !self.outbound.is_empty() {
+    /// The send lock, if there is a connection and nobody has anything to send.
+    pub(crate) fn sender(&mut self) -> Option<Sender> {
+        if !self.send_lock.is_free() || !self.outbound.is_empty() {
             return None;
         }
         let connection = self.connection().ok()??;
-        self.sending = true;
-        Some(connection)
+        let turn = self.send_lock.take()?;
+        Some(Sender { connection, turn })
     }
 
     /// Whether a request that was left with others was sent can be known now: its connection is lost.
-    fn settle(&mut self, ticket: &mut Ticket<'_>) {
-        if let Some((connection, position)) = ticket.left_with.take() {
+    fn settle(&mut self, guard: &mut SlotGuard<'_>) {
+        if let Some((connection, position)) = guard.left_with.take() {
             if self.outbound.was_sent(connection.serial, position) {
-                self.slots.sent(ticket.id, connection.boot);
+                self.slots.sent(guard.id, connection.boot);
             }
         }
     }
 
     /// Refuses to send a request to a server that has restarted since it was sent, unless that may be.
-    fn check(&self, ticket: &Ticket<'_>, connection: &Connection, request: &Request<'_>) -> Result {
+    fn check(
+        &self,
+        guard: &SlotGuard<'_>,
+        connection: &Connection,
+        request: &Request<'_>,
+    ) -> Result {
         self.slots
-            .may_send(ticket.id, connection.boot, request.again)
+            .may_send(guard.id, connection.boot, request.again)
             .map_err(|_| ECONNRESET)
     }
 
     /// Leaves a request with others, if it is short, there is a connection, and room for it.
     fn leave(
         &mut self,
-        ticket: &mut Ticket<'_>,
+        guard: &mut SlotGuard<'_>,
         head: &Head,
         request: &Request<'_>,
-    ) -> Result<Option<(Connection, Option<Input>)>> {
+    ) -> Result<Option<Connection>> {
         if !Outbound::takes(head.len + request.data.size()) {
             return Ok(None);
         }
         let Ok(Some(connection)) = self.connection() else {
             return Ok(None);
         };
-        self.check(ticket, &connection, request)?;
+        self.check(guard, &connection, request)?;
         let Some(position) = self.outbound.push(head.bytes(), request.data) else {
             return Ok(None);
         };
-        ticket.left_with = Some((connection.clone(), position));
-        let receiver = self.sent(&connection, request.expect.within_ms());
-        Ok(Some((connection, receiver)))
+        guard.left_with = Some((connection.clone(), position));
+        guard.receiver = self.sent(&connection, request.expect.within_ms(), guard.id);
+        Ok(Some(connection))
     }
 
     /// What waits to be sent on connection `serial`.
@@ -441,16 +515,15 @@ impl State {
     }
 }
 
-/// What is left of a request of which `sent` bytes are gone.
-fn rest(head: &[u8], data: Data<'_>, sent: usize) -> Result<KVVec<u8>> {
-    let mut rest = KVVec::new();
+/// Puts into `rest` what is left of a request of which `sent` bytes are gone.
+fn put_rest(rest: &mut KVVec<u8>, head: &[u8], data: Data<'_>, sent: usize) -> Result {
     rest.put_bytes(head.get(sent..).unwrap_or_default(), GFP_KERNEL)?;
     let data_sent = sent.saturating_sub(head.len());
     match data {
         Data::Bytes(bytes) => {
             rest.put_bytes(bytes.get(data_sent..).unwrap_or_default(), GFP_KERNEL)?;
         }
-        Data::Pages(pages) => pages.copy(data_sent, &mut rest)?,
+        Data::Pages(pages) => pages.copy(data_sent, rest)?,
     }
-    Ok(rest)
+    Ok(())
 }

@@ -82,7 +82,7 @@ pub struct Server<S: Service> {
     _dir: Dir,
 }
 
-/// What the sessions of a server share; its work is the janitor's.
+/// What the sessions of a server share; its work is the reaper's.
 pub(crate) type Hub<S> = Task<Shared<S>>;
 
 #[pin_data]
@@ -125,7 +125,7 @@ impl<S: Service> Server<S> {
             let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + OTHERS)?;
             let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
             let hub = Arc::pin_init(
-                linux::new_task!(queue.clone(), shared, "virgo_janitor"),
+                linux::new_task!(queue.clone(), shared, "virgo_reaper"),
                 GFP_KERNEL,
             )?;
             let listener = Listener::bind(S::PORT, BACKLOG)
@@ -133,6 +133,9 @@ impl<S: Service> Server<S> {
             let revocation = Arc::new(Revocation(hub.clone()), GFP_KERNEL)?;
             let dir = node.debugfs().subdir(S::NAME)?;
             Ok(try_pin_init!(Self {
+                // First, so that it ends what the others begin if one of them fails.
+                _sessions: Ending(hub.clone()),
+                _revocation: node.subscribe(revocation)?,
                 _stats <- File::new(module, &dir, c"stats", StatsFile(hub.clone())),
                 _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
                 _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
@@ -140,11 +143,9 @@ impl<S: Service> Server<S> {
                 _listener <- linux::new_watched!(
                     queue,
                     listener,
-                    Acceptor(hub.clone()),
+                    Acceptor(hub),
                     "virgo_listener"
                 ),
-                _revocation: node.subscribe(revocation)?,
-                _sessions: Ending(hub),
                 _dir: dir,
             }? Error))
         })
@@ -159,7 +160,7 @@ impl<S: Service> Shared<S> {
         queue: Arc<Queue>,
     ) -> Result<impl PinInit<Self, Error>> {
         let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
-        let log = KBox::pin_init(LogLimit::new(limits::log_burst()), GFP_KERNEL)?;
+        let log = LogLimit::new()?;
         Ok(try_pin_init!(Self {
             service,
             node,
@@ -178,7 +179,7 @@ impl<S: Service> Shared<S> {
 }
 
 impl<S: Service> Run for Shared<S> {
-    /// The janitor: ends sessions whose time is over and frees those that have ended.
+    /// The reaper: ends sessions whose time is over and frees those that have ended and are idle.
     fn run(hub: &Hub<S>) {
         hub.runs.fetch_add(1, Relaxed);
         let (ended, limited) = hub.sessions.ended();
@@ -195,7 +196,7 @@ struct Ending<S: Service>(Arc<Hub<S>>);
 impl<S: Service> Drop for Ending<S> {
     fn drop(&mut self) {
         // The sessions that it is about to free refer to the hub: the last of them would have the
-        // janitor wait for its own end.
+        // reaper wait for its own end.
         self.0.stop();
         self.0.sessions.clear();
     }

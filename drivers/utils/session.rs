@@ -3,8 +3,8 @@
 //! A session: one connection to a service, from its first byte to its end.
 //!
 //! The session's work is the only one to touch its state, and the only one to read and write the
-//! socket. Whoever wants to end a session marks it and shuts the socket down; the janitor drops
-//! it.
+//! socket. Whoever wants to end a session marks it and shuts the socket down; the reaper drops
+//! it as soon as its work is idle: dropping waits for the work, which may wait for a disk or a call.
 
 use crate::{
     budget::Charge,
@@ -93,6 +93,8 @@ pub(crate) enum Next {
     Receive(usize),
     /// There are more requests at hand.
     Work,
+    /// There are, but they cannot be carried out yet; the session is woken when they can.
+    Blocked,
     /// Send the replies, then end the session.
     Finish,
 }
@@ -108,7 +110,7 @@ struct State {
     next: Next,
 }
 
-/// When the janitor has to look at the session.
+/// When the reaper has to look at the session.
 enum Limit {
     None,
     /// The peer has to prove who it is, or to read its last replies.
@@ -203,21 +205,29 @@ impl<S: Service> Session<S> {
         now_ms().saturating_sub(self.began_ms) / 1000
     }
 
-    /// Whether it can be dropped now. A peer that has read something gets time for more.
-    pub(crate) fn expired(&self, stream: &Stream) -> bool {
-        match &mut self.inner.standing.lock().limit {
-            Limit::None => false,
+    /// Ends it if its time is over. A peer that has read something gets time for more.
+    pub(crate) fn end_if_due(&self, stream: &Stream) {
+        let mut standing = self.inner.standing.lock();
+        let is_due = match &mut standing.limit {
+            Limit::None | Limit::Ended => false,
             Limit::Until(deadline) => deadline.passed(),
-            Limit::Stalled { until, acked } => {
-                if !until.passed() {
-                    return false;
-                }
+            Limit::Stalled { until, acked } if until.passed() => {
                 let now = stream.acked();
                 *until = Deadline::after_ms(STALL_MS);
                 core::mem::replace(acked, now) == now
             }
-            Limit::Ended => true,
+            Limit::Stalled { .. } => false,
+        };
+        drop(standing);
+        if is_due {
+            self.end(stream);
         }
+    }
+
+    /// Whether it can be dropped without waiting: it is ended, and its work is not at it and will not
+    /// be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.is_over() && self.inner.state.try_lock().is_some()
     }
 
     /// Whether time matters to it.
@@ -327,6 +337,11 @@ impl<S: Service> Session<S> {
         self.hub.schedule_now();
     }
 
+    /// Says whether it is ended, also to those who cannot name the service.
+    pub(crate) fn over(&self) -> &Atomic<bool> {
+        &self.over
+    }
+
     /// Whether it is ended. Any context.
     pub(crate) fn is_over(&self) -> bool {
         self.over.load(Relaxed)
@@ -388,7 +403,7 @@ impl<S: Service> Session<S> {
                 continue;
             }
             state.next = match state.next {
-                Next::Work => self.work(state, watch)?,
+                Next::Work | Next::Blocked => self.work(state, watch)?,
                 Next::Finish => {
                     state.mode = Mode::Draining;
                     stream.finish();
@@ -407,6 +422,9 @@ impl<S: Service> Session<S> {
                     Some(_) => self.work(state, watch)?,
                 },
             };
+            if state.next == Next::Blocked && state.output.is_empty() {
+                return Ok(Progress::Waiting);
+            }
         }
         Ok(Progress::More)
     }
@@ -492,11 +510,21 @@ impl<S: Service> Watcher for Session<S> {
             return;
         }
         let mut state = watch.inner.state.lock();
-        match watch.advance(&mut state, watch) {
+        // Once more: the reaper takes a session whose state is not locked for idle.
+        if watch.is_over() {
+            return;
+        }
+        let progress = watch.advance(&mut state, watch);
+        drop(state);
+        match progress {
             Ok(Progress::Waiting) => (),
             Ok(Progress::More) => watch.schedule(),
             // An error is the connection's end; both are logged by who cares for them.
             Ok(Progress::Over) | Err(_) => watch.end(&watch.socket),
+        }
+        if watch.is_over() {
+            // It may have been ended meanwhile, and the reaper have found it busy.
+            watch.hub.schedule_now();
         }
     }
 }

@@ -11,7 +11,8 @@
 //! # Locking
 //!
 //! The table has a mutex. It is taken by the work of sessions, which hold their own state's then;
-//! sessions are dropped, which waits for that work, without it.
+//! sessions are dropped, which waits for that work, without it. While a session's work is busy it stays
+//! in the table, and its user is charged for it: nobody gets rid of the work by ending the session.
 
 use crate::{
     limits,
@@ -61,7 +62,7 @@ pub(crate) struct Sessions<S: Service> {
     table: Mutex<Table<S>>,
     /// Memory to look at the unproven sessions in. Locked after the table.
     #[pin]
-    unproven: Mutex<KVVec<(usize, Unproven)>>,
+    unproven: Mutex<KVVec<(Unproven, usize)>>,
 }
 
 impl<S: Service> Sessions<S> {
@@ -81,7 +82,8 @@ impl<S: Service> Sessions<S> {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone.
+    /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone; [`EUSERS`] if too many sessions have ended whose
+    /// work is still busy.
     pub(crate) fn admit(&self, hub: &Arc<Hub<S>>, stream: Stream) -> Result {
         let session = Session::new(hub.clone(), &stream)?;
         let from = session.from;
@@ -91,6 +93,9 @@ impl<S: Service> Sessions<S> {
         )?;
         let config = hub.node.config();
         let mut table = self.table.lock();
+        if table.iter().filter(|session| session.is_over()).count() >= limits::max_sessions() {
+            return Err(EUSERS);
+        }
         table.reserve(1, GFP_KERNEL)?;
         if let Some(session) = self.gives_way(&table, from, &config)? {
             session.give_way(&session.socket);
@@ -130,33 +135,31 @@ impl<S: Service> Sessions<S> {
                     known: is_known(session.from),
                     stage,
                 };
-                unproven.push((at, session), GFP_KERNEL)?;
+                unproven.push((session, at), GFP_KERNEL)?;
             }
         }
-        let present = unproven.iter().map(|&(_, session)| session);
-        let index = gives_way(from, is_known(from), present, &limits);
-        let (at, _) = match index.and_then(|index| unproven.get(index)) {
-            Some(found) => *found,
-            None => return Ok(None),
-        };
-        Ok(table.get(at).map(|session| &**session))
+        let at = gives_way(from, is_known(from), &mut unproven, &limits);
+        Ok(at.and_then(|at| table.get(at)).map(|session| &**session))
     }
 
-    /// Takes the sessions that have ended out of the table, so that they can be dropped without
-    /// its lock. The second value says whether one of the others has a time limit. May sleep.
+    /// Ends the sessions whose time is over, and takes those that have ended and are idle out of the
+    /// table, so that they can be dropped without its lock. The second value says whether one of the
+    /// others is to be looked at again. May sleep.
     pub(crate) fn ended(&self) -> (Table<S>, bool) {
         let (mut ended, mut limited) = (KVVec::new(), false);
         let mut table = self.table.lock();
         let mut at = 0;
         while let Some(session) = table.get(at) {
-            limited |= session.limited();
+            session.end_if_due(&session.socket);
+            let is_limited = session.limited();
             // Without memory it stays until the next sweep.
-            if session.expired(&session.socket) && ended.reserve(1, GFP_KERNEL).is_ok() {
+            if session.is_idle() && ended.reserve(1, GFP_KERNEL).is_ok() {
                 if let Ok(session) = table.remove(at) {
                     let _ = ended.push_within_capacity(session);
                     continue;
                 }
             }
+            limited |= is_limited;
             at += 1;
         }
         (ended, limited)

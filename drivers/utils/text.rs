@@ -192,6 +192,7 @@ impl Text {
             uid,
             from: session.from,
             attached: &self.attached,
+            over: session.over(),
         };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {
@@ -228,7 +229,7 @@ impl Text {
         let mut reply = Reply::new(output, false);
         if command.name != b"auth" {
             reply.end(Err(Failure::new(Errno::EACCES, "begin with: auth KEY")))?;
-            return Ok(After::Go);
+            return Ok(After::Quit);
         }
         let Some(party) = config.text_party(session.from, command.body) else {
             if session.hub.log.pass() {

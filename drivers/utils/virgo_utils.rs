@@ -13,14 +13,16 @@ mod backlog;
 pub mod budget;
 pub mod buffer;
 mod client;
+mod connect;
+mod connector;
 mod debug_files;
 mod deferred;
 mod destination;
-mod dial;
 pub mod diversion;
 mod exchange;
 mod frames;
 pub mod functions;
+mod incoming;
 mod input;
 mod limit;
 mod limits;
@@ -33,14 +35,15 @@ mod reply;
 pub mod requests;
 pub mod retry;
 mod send;
+mod send_lock;
 mod server;
 mod service;
 mod session;
 mod sessions;
+mod slot_guard;
 mod stats;
 pub mod table;
 mod text;
-mod ticket;
 mod user;
 
 pub use attached::{
@@ -48,8 +51,10 @@ pub use attached::{
     Attachment, //
 };
 pub use backlog::{
+    is_unanswered,
     Backlog,
-    Chore, //
+    Chore,
+    Reservation, //
 };
 pub use client::{
     Client,
@@ -59,6 +64,7 @@ pub use client::{
 };
 pub use deferred::Deferred;
 pub use exchange::Flight;
+pub use limit::LogLimit;
 pub use reply::{
     from_wire,
     to_wire,

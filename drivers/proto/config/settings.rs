@@ -12,6 +12,9 @@ use core::net::Ipv4Addr;
 /// Shortest key, in bytes.
 const MIN_KEY: usize = 16;
 
+/// Longest key of a text session, in bytes: `auth KEY` and the end of the line have 256.
+const MAX_TEXT_KEY: usize = 250;
+
 /// A configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
@@ -240,16 +243,23 @@ pub fn key(contents: &[u8], uid: u32, mode: u32) -> Result<&[u8], &'static str> 
     Ok(key)
 }
 
-/// Whether the key of a text session is none of `others`: the shared key, which must not cross a wire,
-/// and the keys of other text sessions, which act as other users.
+/// Judges the key of a text session, as it lies in its file. It has to fit into the line by which it is
+/// given, and to be none of `others`: the shared key, which must not cross a wire, and the keys of other
+/// text sessions, which act as other users.
 ///
 /// # Errors
 ///
 /// What is wrong with the file.
-pub fn distinct<'a>(
+pub fn check_text_key<'a>(
     key: &[u8],
     others: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<(), &'static str> {
+    if key.len() > MAX_TEXT_KEY {
+        return Err("longer than 250 bytes: auth KEY has to fit into a line of 256");
+    }
+    if key.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        return Err("more than one line, or with NUL: auth KEY has to be a line");
+    }
     match others.into_iter().any(|other| other == key) {
         true => Err("the same key as another file's; each needs its own"),
         false => Ok(()),
@@ -261,6 +271,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::{string::String, vec::Vec};
+
+    #[test]
+    fn a_text_key_fits_into_a_line() {
+        let others: [&[u8]; 1] = [b"the cluster's key"];
+        assert_eq!(check_text_key(&[b'x'; 250], others), Ok(()));
+        for bad in [&[b'x'; 251][..], b"two\nlines of a key", b"ends with\rsomething", b"a\0nul in a key"] {
+            assert!(check_text_key(bad, others).is_err(), "{}", bad.escape_ascii());
+        }
+        assert!(check_text_key(others[0], others).is_err());
+    }
 
     /// Completes what both files say on a machine with address 10.9.0.2.
     fn settings(cloud: &str, client: &str) -> Result<Settings, (File, Fault)> {
@@ -438,8 +458,8 @@ mod tests {
     #[test]
     fn each_file_has_a_key_of_its_own() {
         let [one, other] = [b"0123456789abcdef", b"0123456789abcdeg"];
-        assert_eq!(distinct(one, [&other[..]]), Ok(()));
-        assert!(distinct(one, [&other[..], &one[..]]).is_err());
+        assert_eq!(check_text_key(one, [&other[..]]), Ok(()));
+        assert!(check_text_key(one, [&other[..], &one[..]]).is_err());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::frame::RequestId;
 use core::ops::DerefMut;
 
 /// Users whose requests are told apart at a time. More than these share what one of them has.
-const USERS: usize = 32;
+pub(super) const USERS: usize = 32;
 
 /// Lines in which tasks wait for slots.
 pub const LINES: usize = USERS * 2;
@@ -306,6 +306,12 @@ where
     /// The life of the server that request `id` was sent to last.
     pub fn sent_to(&self, id: RequestId) -> Option<u64> {
         self.slots.get(usize::from(id.slot))?.sent_to
+    }
+
+    /// The user whose request `id` is, as told apart here: below [`super::QUEUES`].
+    pub fn user_of(&self, id: RequestId) -> u8 {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.map_or(0, |slot| slot.user)
     }
 
     /// Leaves the reply of request `id` for its task. Returns whether that sleeps: then it is to be

@@ -18,6 +18,7 @@ mod files;
 mod functions;
 mod guest;
 mod kingcobra;
+mod links;
 mod modules;
 mod pool;
 mod programs;
@@ -61,6 +62,7 @@ fn main() -> Result<ExitCode> {
         kingcobra::TESTS,
         modules::TESTS,
         admission::TESTS,
+        links::TESTS,
         faults::TESTS,
     ]
     .concat();

@@ -16,6 +16,7 @@ mod raw;
 mod region;
 #[path = "../../rounds.rs"]
 mod rounds;
+mod starved;
 mod strings;
 mod threads;
 
@@ -42,6 +43,7 @@ const TESTS: &[&[Test]] = &[
     full::TESTS,
     ids::TESTS,
     pointers::TESTS,
+    starved::TESTS,
     strings::TESTS,
     threads::TESTS,
 ];

@@ -16,7 +16,7 @@ use std::{
 use virgo::status::Status;
 use virgo_proto::config::{
     Draft, FILE_LIMIT, Fault, File, Item, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR,
-    TEXT_KEY_MISSING, distinct, key, parse,
+    TEXT_KEY_MISSING, check_text_key, key, parse,
 };
 
 /// What was found out about a file.
@@ -201,7 +201,7 @@ fn check_key(path: &str, missing: &str, keys: &mut Vec<Vec<u8>>) -> Finding {
         Ok((contents, about)) => {
             let found = key(&contents, about.uid(), about.mode());
             let others = keys.iter().map(Vec::as_slice);
-            match found.and_then(|key| distinct(key, others).map(|()| key)) {
+            match found.and_then(|key| check_text_key(key, others).map(|()| key)) {
                 Ok(key) => {
                     keys.push(key.to_vec());
                     return Finding::good(path, "ok".to_owned());

@@ -4,7 +4,8 @@
 
 use super::{Suite, suite};
 use crate::{
-    node::{MEMPOOL, Node},
+    calls::assert_here,
+    node::{CPUPOOLING, MEMPOOL, Node},
     peer::Peer,
     rounds::Rounds,
     text::Text,
@@ -22,6 +23,7 @@ pub(super) const SUITE: Suite = suite![
     many_who_are_refused_keep_nobody_waiting,
     a_node_has_few_connections,
     sessions_are_limited_and_those_that_are_go_on,
+    an_ended_session_that_waits_delays_no_other,
 ];
 
 /// Connections that nobody needs: more than a service keeps.
@@ -135,6 +137,23 @@ fn sessions_are_limited_and_those_that_are_go_on(node: &Node) -> io::Result<()> 
         assert!(start.elapsed() < Duration::from_secs(3), "'{reply}'");
         thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A session is ended in the middle of a command that waits; others of its service are ended in
+/// their time, and the command is given up.
+fn an_ended_session_that_waits_delays_no_other(node: &Node) -> io::Result<()> {
+    let mut waits = Text::open(node, CPUPOOLING)?;
+    waits
+        .wire
+        .send(b"clone timeout=60000 sleep(60000)\n")?;
+    let mut root = Text::open(node, CPUPOOLING)?;
+    let sessions = root.ask("sessions")?;
+    let first = sessions.split(':').next().unwrap_or_default();
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(root.ask(format!("end_session({first})"))?, "ended");
+    let time = Wire(node.connect(CPUPOOLING)?).end_within(Duration::from_secs(9))?;
+    assert!(time > Duration::from_secs(4), "cut off after {time:?}");
+    assert_here(node, 0)
 }
 
 /// Connections of one node in one life: the oldest is ended, however many there are.

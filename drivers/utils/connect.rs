@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reaching another node: connecting, and the client's side of the handshake.
+//! A connection to another node: TCP, and the client's side of the handshake.
 
-use core::net::SocketAddrV4;
+use core::net::{
+    Ipv4Addr,
+    SocketAddrV4, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -12,7 +15,11 @@ use linux::{
     deadline::Deadline,
     net::Stream, //
 };
-use virgo_config::Node;
+use virgo_config::{
+    Config,
+    Node,
+    Party, //
+};
 use virgo_proto::{
     frame::{
         Header,
@@ -41,17 +48,34 @@ pub(crate) struct Reached {
     pub(crate) stream: Arc<Stream>,
     /// Random number of the server's present life.
     pub(crate) boot: u64,
+    pub(crate) origin: Origin,
 }
 
-/// Connects to the service on `port` of node `peer`; `boot` names the client's life. Sleeps,
-/// killably.
+/// What a connection was made with: a reload that changes it ends the connection.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// The address of the other node.
+    address: Ipv4Addr,
+    /// Its number, and the key that both have proven.
+    party: Party,
+}
+
+impl Origin {
+    /// Whether `config` would make the same connection.
+    pub(crate) fn is_admitted_by(&self, config: &Config) -> bool {
+        config.admits(self.address, &self.party)
+    }
+}
+
+/// Connects to the service on `port` of node `peer`; `boot` names the client's life. Sleeps, at most
+/// until `deadline`. The socket belongs to the current task: its credentials and cgroups.
 ///
 /// # Errors
 ///
 /// [`ENODEV`] if no such node is configured; [`EHOSTDOWN`] if there is no such service at its
 /// address, [`ETIMEDOUT`], [`EKEYREJECTED`] if one of the two does not know the key, [`EPERM`]
-/// if the other does not know this node or is another one, [`EINTR`].
-pub(crate) fn dial(
+/// if the other does not know this node or is another one, [`ENOMEM`].
+pub(crate) fn connect(
     node: &Node,
     peer: NodeId,
     port: u16,
@@ -68,8 +92,8 @@ pub(crate) fn dial(
         boot: boot.into(),
         nonce: crypto::random(),
     };
-    tell(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
-    let challenge: [u8; core::mem::size_of::<Hello>()] = hear(&stream, Kind::Challenge, deadline)?;
+    send_frame(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
+    let challenge: [u8; core::mem::size_of::<Hello>()] = receive_frame(&stream, Kind::Challenge, deadline)?;
     let challenge = Hello::parse(&challenge).ok_or(EPROTO)?;
     if challenge.node.get() != u16::from(peer) || challenge.port.get() != port {
         pr_warn!(
@@ -87,8 +111,8 @@ pub(crate) fn dial(
         Some(key) => crypto::hmac_sha256(key, &transcript(side, &hello, &challenge)),
         None => [0; MAC_LEN],
     };
-    tell(&stream, Kind::Proof, &mac(Side::Client), deadline)?;
-    let theirs: [u8; MAC_LEN] = hear(&stream, Kind::Ready, deadline)?;
+    send_frame(&stream, Kind::Proof, &mac(Side::Client), deadline)?;
+    let theirs: [u8; MAC_LEN] = receive_frame(&stream, Kind::Ready, deadline)?;
     if config.key.is_some() && !crypto::equal(&theirs, &mac(Side::Server)) {
         pr_warn!("node {peer} at {address:?} does not know the key\n");
         return Err(EKEYREJECTED);
@@ -96,18 +120,22 @@ pub(crate) fn dial(
     Ok(Reached {
         stream: Arc::new(stream, GFP_KERNEL)?,
         boot: challenge.boot.get(),
+        origin: Origin {
+            address,
+            party: config.node_party(peer),
+        },
     })
 }
 
-/// What it means if the network fails before a request was sent.
+/// The error of a call whose connection could not be made for reason `e`.
 fn not_there(e: Error) -> Error {
     match e {
-        EINTR | ETIMEDOUT | ENOMEM => e,
+        ETIMEDOUT | ENOMEM => e,
         _ => EHOSTDOWN,
     }
 }
 
-fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result {
+fn send_frame(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result {
     let header = Header {
         kind,
         op: 0,
@@ -130,7 +158,7 @@ fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result 
 }
 
 /// Receives a frame that must be of this kind and size.
-fn hear<const N: usize>(stream: &Stream, kind: Kind, deadline: Deadline) -> Result<[u8; N]> {
+fn receive_frame<const N: usize>(stream: &Stream, kind: Kind, deadline: Deadline) -> Result<[u8; N]> {
     let header = receive_all::<HEADER_LEN>(stream, deadline)?;
     let header = match Header::parse(&header, MAX_BODY_UNAUTHENTICATED) {
         Some(Ok(header)) => header,

@@ -2,16 +2,19 @@
 
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
 
-use crate::link::{
-    Answer,
-    Connection,
-    Link,
-    State, //
+use crate::{
+    link::{
+        Answer,
+        Connection,
+        Link,
+        Receiver,
+        State, //
+    },
+    send::Sender, //
 };
 use kernel::prelude::*;
 use linux::{
     deadline::Deadline,
-    user::current_uid,
     waiters::Woken, //
 };
 use virgo_proto::{
@@ -24,7 +27,7 @@ use virgo_proto::{
 };
 
 /// An occupied slot; free again when dropped.
-pub(crate) struct Ticket<'a> {
+pub(crate) struct SlotGuard<'a> {
     link: &'a Link,
     /// Of the request.
     pub(crate) id: RequestId,
@@ -33,19 +36,21 @@ pub(crate) struct Ticket<'a> {
     /// The request was left for others to send: by which life of the server's, by which connection, and
     /// where it waited.
     pub(crate) left_with: Option<(Connection, u64)>,
+    /// Its task is the receiver since the request was sent.
+    pub(crate) receiver: Option<Receiver>,
     /// The slot is free already.
     is_free: bool,
 }
 
 impl Link {
-    /// Waits for a free slot and occupies it; also takes the turn to send, if there is a connection and
+    /// Waits for a free slot and occupies it for user `uid`; also takes the send lock, if there is a connection and
     /// nobody has anything to send.
     pub(crate) fn enter(
         &self,
+        uid: u32,
         class: Class,
         deadline: Deadline,
-    ) -> Result<(Ticket<'_>, Option<Connection>)> {
-        let uid = current_uid();
+    ) -> Result<(SlotGuard<'_>, Option<Sender>)> {
         let mut state = self.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
@@ -58,41 +63,39 @@ impl Link {
                 match waiters.wait(state, deadline, leave)? {
                     Woken::Selected => (),
                     Woken::Expelled => return Err(ESHUTDOWN),
-                    Woken::TooLate => return Err(ETIMEDOUT),
+                    Woken::TooLate | Woken::Looked => return Err(ETIMEDOUT),
                 }
                 state = self.state.lock();
                 state.slots.claim(line).ok_or(EINVAL)?
             }
         };
-        let ticket = Ticket::new(self, &state, id);
-        let turn = state.turn();
+        let guard = SlotGuard::new(self, &state, id);
+        let sender = state.sender();
         drop(state);
-        Ok((ticket, turn))
+        Ok((guard, sender))
     }
 
-    /// As [`Self::enter`], if slot, connection and turn are all there now.
-    pub(crate) fn enter_now(&self) -> Option<(Ticket<'_>, Connection)> {
-        let uid = current_uid();
+    /// As [`Self::enter`], if slot, connection and send lock are all there now.
+    pub(crate) fn enter_now(&self, uid: u32) -> Option<(SlotGuard<'_>, Sender)> {
         let mut state = self.state.lock();
         if state.stopped {
             return None;
         }
-        let connection = state.turn()?;
+        let sender = state.sender()?;
         let Some(id) = state.slots.enter_now(uid, Class::Ahead) else {
-            self.end_turn(&mut state);
+            self.end_turn(&mut state, sender.turn);
             return None;
         };
-        Some((Ticket::new(self, &state, id), connection))
+        Some((SlotGuard::new(self, &state, id), sender))
     }
 
-    /// Frees the slot of `ticket`. Under the lock of the state. Returns a reply that came too late.
-    pub(crate) fn free(&self, state: &mut State, ticket: &mut Ticket<'_>) -> Option<Answer> {
-        ticket.is_free = true;
-        let (late, given) = state.slots.release(ticket.id);
+    /// Frees the slot of `guard`. Under the lock of the state. Returns a reply that came too late.
+    pub(crate) fn free(&self, state: &mut State, guard: &mut SlotGuard<'_>) -> Option<Answer> {
+        guard.is_free = true;
+        let (late, given) = state.slots.release(guard.id);
         self.give(state, given);
-        if state.receiver_for == Some(ticket.id.slot) {
+        if state.end_receiver(guard.id.slot) {
             // It was woken to receive, but does not want to any more.
-            state.receiver_for = None;
             self.offer_receiver(state);
         }
         late
@@ -112,19 +115,20 @@ impl Link {
     }
 }
 
-impl<'a> Ticket<'a> {
+impl<'a> SlotGuard<'a> {
     fn new(link: &'a Link, state: &State, id: RequestId) -> Self {
-        Ticket {
+        SlotGuard {
             link,
             id,
             taken: state.slots.taken(id),
             left_with: None,
+            receiver: None,
             is_free: false,
         }
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         if self.is_free {
             return;

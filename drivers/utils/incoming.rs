@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Replies in what a client has received.
+
+use kernel::prelude::*;
+use virgo_proto::frame::{
+    Header,
+    Kind,
+    HEADER_LEN,
+    MAX_BODY, //
+};
+
+/// What is at the start of the input.
+pub(crate) enum Incoming<'a> {
+    /// A reply.
+    Whole(Header, &'a [u8]),
+    /// The start of one.
+    Begun(Header),
+    /// Less than that.
+    Nothing,
+}
+
+/// Looks at the start of the input.
+///
+/// # Errors
+///
+/// [`EPROTO`] if that is no reply.
+pub(crate) fn find(bytes: &[u8]) -> Result<Incoming<'_>> {
+    let header = match Header::parse(bytes, MAX_BODY) {
+        None => return Ok(Incoming::Nothing),
+        Some(Ok(header)) if header.kind == Kind::Reply => header,
+        Some(_) => return Err(EPROTO),
+    };
+    Ok(match bytes.get(HEADER_LEN..whole(&header)) {
+        Some(body) => Incoming::Whole(header, body),
+        None => Incoming::Begun(header),
+    })
+}
+
+/// Bytes of a frame with this header, which was found good: so it is not too long.
+pub(crate) fn whole(header: &Header) -> usize {
+    HEADER_LEN + header.len as usize
+}
+
+/// Whether there is a whole reply at the start of the input.
+pub(crate) fn has_reply(bytes: &[u8]) -> bool {
+    matches!(find(bytes), Ok(Incoming::Whole(..)))
+}
