@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod attached;
+mod attempt;
 mod backlog;
 pub mod budget;
 pub mod buffer;
@@ -47,6 +48,7 @@ pub use attached::{
     Attached,
     Attachment, //
 };
+pub use attempt::Attempt;
 pub use backlog::{
     Backlog,
     Chore, //
