@@ -2,7 +2,6 @@
 
 //! What users may make this node keep for their calls.
 
-use crate::pool::Limits;
 use kernel::prelude::*;
 use virgo_utils::budget::{
     Account,
@@ -11,6 +10,22 @@ use virgo_utils::budget::{
 
 /// Bytes that a call counts for beside its arguments and output.
 pub(crate) const OVERHEAD: usize = 512;
+
+/// Bytes that a result counts for, with output of up to [`MAX_SHORT`](virgo_proto::clone::MAX_SHORT)
+/// bytes, as long as the node that wants it has not got it.
+pub(crate) const RESULT: usize = 512;
+
+/// How much there may be at a time.
+pub(crate) struct Limits {
+    /// Calls that run here.
+    pub(crate) running: usize,
+    /// Calls that wait to run here.
+    pub(crate) waiting: usize,
+    /// Calls made here whose results were not taken.
+    pub(crate) jobs: usize,
+    /// Bytes of arguments and output.
+    pub(crate) bytes: u64,
+}
 
 /// The budgets of the module.
 pub(crate) struct Budgets {

@@ -3,7 +3,7 @@
 //! The functions that every node has.
 
 use crate::{
-    jobs::state_name,
+    outcome::state_name,
     pool::Shared, //
 };
 use kernel::{
@@ -115,13 +115,15 @@ fn echo(call: &mut Call<'_>) -> Result<i64> {
 }
 
 fn node(call: &mut Call<'_>) -> Result<i64> {
-    let number = virgo_config::node()?.config().me;
-    let load = linux::load::load();
+    let shared = call.state::<Shared>()?;
+    let number = shared.node.config().me;
+    // As it was measured lately: to look at all tasks is too much for each call.
+    let load = shared.load();
     let text = CString::try_from_fmt(fmt!(
         "processors={} runnable={} free_mib={}",
-        load.online,
-        load.runnable,
-        load.free_mib
+        load.processors.get(),
+        load.runnable.get(),
+        load.free_mib.get()
     ))?;
     call.output.print(text.to_bytes())?;
     Ok(number.into())

@@ -3,13 +3,15 @@
 //! The processor pool's text commands.
 
 use crate::{
-    jobs::state_name,
-    outcome::Outcome,
-    pool::Cpupool,
-    submit::{
+    call::{
         Call,
         Place, //
-    }, //
+    },
+    outcome::{
+        state_name,
+        Outcome, //
+    },
+    pool::Cpupool, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;
@@ -186,8 +188,8 @@ fn make(
         return reply.field("node", job.node().into());
     }
     started.wait_for_text(caller, user.deadline)?;
-    let outcome = job.take().ok_or(Errno::EIO)?;
-    show(job.node(), &outcome, reply)
+    let outcome = job.outcome().ok_or(Errno::EIO)?;
+    show(job.node(), outcome, reply)
 }
 
 /// What came of a call. One that did not run is a failed command.
@@ -232,9 +234,12 @@ fn wait(
     if !caller.wait(deadline, |until| this.jobs.wait_any(&jobs, until))? {
         return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
     }
-    let outcome = job.take().ok_or(Errno::ESRCH)?;
-    this.jobs.remove(job.id);
-    show(job.node(), &outcome, reply)
+    let outcome = job.outcome().ok_or(Errno::ESRCH)?;
+    // Of several who wait one has it.
+    if !this.jobs.remove(job.id) {
+        return Err(Errno::ESRCH.into());
+    }
+    show(job.node(), outcome, reply)
 }
 
 fn cancel(

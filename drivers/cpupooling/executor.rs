@@ -3,21 +3,23 @@
 //! Running calls on this node: at most so many at a time, the others wait.
 
 use crate::{
-    budgets::{
-        refusal,
-        RunAccounts,
-        OVERHEAD, //
-    },
+    args::Args,
+    budgets::RunAccounts,
+    function,
     jobs::Jobs,
     outbox::Outboxes,
     outcome::Outcome,
+    program,
+    run::{
+        Key,
+        NewRun,
+        Origin,
+        Run, //
+    },
     schedule::{
         Entry,
-        Key,
-        Schedule,
-        Turn, //
-    },
-    target::Target, //
+        Schedule, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -30,119 +32,22 @@ use kernel::{
         SpinLock, //
     }, //
 };
-use linux::{
-    deadline::Deadline,
-    program::Program,
-    work::{
-        Queue,
-        Task, //
-    }, //
+use linux::work::{
+    Queue,
+    Task, //
 };
-use virgo_config::Node;
-use virgo_proto::vuid::NodeId;
+use virgo_config::{
+    Config,
+    Node, //
+};
+use virgo_proto::{
+    clone::MAX_OUTPUT,
+    vuid::NodeId, //
+};
 use virgo_utils::{
     budget::Charge,
     Peer, //
 };
-
-/// Who waits for the result of a call.
-#[derive(Clone, Copy)]
-pub(crate) enum Origin {
-    /// A program of this node.
-    Here,
-    /// Another node.
-    Peer(Peer),
-}
-
-impl Origin {
-    /// How the executor calls the caller's call `key`. A peer's calls are its own, whatever
-    /// connection or life of it speaks.
-    fn key(self, key: u64) -> Key {
-        match self {
-            Origin::Here => (0, key),
-            Origin::Peer(peer) => (peer.node, key),
-        }
-    }
-}
-
-/// A call that runs or waits to run.
-#[pin_data]
-pub(crate) struct Run {
-    pub(crate) origin: Origin,
-    /// The caller's name for it.
-    pub(crate) name: u64,
-    pub(crate) uid: u32,
-    pub(crate) deadline: Deadline,
-    pub(crate) target: Target,
-    pub(crate) cancelled: Atomic<bool>,
-    pub(crate) accounts: RunAccounts,
-    /// Number among all calls.
-    number: u64,
-    _charges: (Charge, Charge),
-    /// The program, while it runs.
-    #[pin]
-    program: SpinLock<Option<Arc<Program>>>,
-}
-
-/// What a [`Run`] is made of.
-pub(crate) struct NewRun {
-    pub(crate) origin: Origin,
-    pub(crate) name: u64,
-    pub(crate) uid: u32,
-    pub(crate) deadline: Deadline,
-    pub(crate) target: Target,
-}
-
-impl Run {
-    fn new(new: NewRun, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
-        let bytes = (OVERHEAD + new.target.size()) as u64;
-        let charges = (
-            accounts.calls.charge(1).map_err(refusal)?,
-            accounts.bytes.charge(bytes).map_err(refusal)?,
-        );
-        Arc::pin_init(
-            pin_init!(Self {
-                origin: new.origin,
-                name: new.name,
-                uid: new.uid,
-                deadline: new.deadline,
-                target: new.target,
-                cancelled: Atomic::new(false),
-                accounts,
-                number,
-                _charges: charges,
-                program <- kernel::new_spinlock!(None, "virgo_run"),
-            }),
-            GFP_KERNEL_ACCOUNT,
-        )
-    }
-
-    pub(crate) fn key(&self) -> Key {
-        self.origin.key(self.name)
-    }
-
-    pub(crate) fn turn(&self) -> Turn {
-        (self.uid, self.number)
-    }
-
-    /// A program was started for it, or has ended.
-    pub(crate) fn set_program(&self, program: Option<Arc<Program>>) {
-        let old = core::mem::replace(&mut *self.program.lock(), program);
-        drop(old);
-        if self.cancelled.load(Relaxed) {
-            self.cancel();
-        }
-    }
-
-    /// Makes it end soon.
-    fn cancel(&self) {
-        self.cancelled.store(true, Relaxed);
-        let program = self.program.lock().clone();
-        if let Some(program) = program {
-            program.end();
-        }
-    }
-}
 
 /// Runs calls. Dropping it cancels all and waits for them.
 pub(crate) struct Executor {
@@ -377,10 +282,33 @@ impl linux::work::Run for Worker {
             } else if run.deadline.passed() {
                 Outcome::failed(ETIMEDOUT)
             } else {
-                run.target.run(&run, &task.pool.node.config())
+                call(&run, &task.pool.node.config())
             };
             task.pool.finish(&run, outcome);
             drop(running);
         }
+    }
+}
+
+/// Calls what `run` names, if that is still allowed. Sleeps until it ends, or shortly after the
+/// deadline.
+fn call(run: &Run, config: &Config) -> Outcome {
+    let mut args = Args::new();
+    let target = match run.target.open(config, run.uid, &mut args) {
+        Ok(target) => target,
+        Err(refused) => return refused,
+    };
+    match &run.target.function {
+        Some(function) => {
+            let how = function::How {
+                args: args.slice(),
+                uid: run.uid,
+                deadline: run.deadline,
+                cancelled: &run.cancelled,
+                max_output: MAX_OUTPUT,
+            };
+            function::call(function, &how)
+        }
+        None => program::run(target, args.slice(), run, config).unwrap_or_else(Outcome::failed),
     }
 }

@@ -133,3 +133,14 @@ impl Outcome {
         }
     }
 }
+
+/// What `virgo jobs` shows of a state.
+pub(crate) fn state_name(state: u32) -> &'static str {
+    match state {
+        state::RUNNING => "running",
+        state::RETURNED => "returned",
+        state::EXITED => "exited",
+        state::KILLED => "killed",
+        _ => "failed",
+    }
+}

@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The processor pool as its users see it: calls that are made here and run anywhere.
+//! The state of the module: of calls that are made here, and of those that run here.
 
 use crate::{
-    budgets::Budgets,
-    executor::{
-        Executor,
-        NewRun,
-        Origin, //
+    budgets::{
+        Budgets,
+        Limits, //
     },
-    heart::Heart,
-    jobs::{
-        Job,
-        Jobs, //
-    },
+    executor::Executor,
+    job::Job,
+    jobs::Jobs,
     load::OwnLoad,
+    load_reporter::LoadReporter,
     outbox::Outboxes,
     outcome::Outcome,
-    target::{
-        Args,
-        Opened, //
-    },
+    run::Origin,
     view::View,
     watch::{
         Watch,
@@ -45,17 +39,14 @@ use virgo_proto::{
     config::MAX_NODES,
     vuid::NodeId, //
 };
-use virgo_utils::{
-    Client,
-    User, //
-};
+use virgo_utils::Client;
 
 /// All state of the module. What works by itself is dropped before what it uses.
 pub(crate) struct Cpupool {
     /// Sends calls to several nodes at a time. Its work holds `shared`, and has ended when it is
     /// dropped.
     pub(crate) senders: Arc<Queue>,
-    pub(crate) heart: Pin<KBox<Task<Heart>>>,
+    pub(crate) reporter: Pin<KBox<Task<LoadReporter>>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -72,18 +63,6 @@ pub(crate) struct Shared {
     own: Arc<OwnLoad>,
     /// Whether this node is reached like another.
     loopback: bool,
-}
-
-/// How much there may be at a time.
-pub(crate) struct Limits {
-    /// Calls that run here.
-    pub(crate) running: usize,
-    /// Calls that wait to run here.
-    pub(crate) waiting: usize,
-    /// Calls made here whose results were not taken.
-    pub(crate) jobs: usize,
-    /// Bytes of arguments and output.
-    pub(crate) bytes: u64,
 }
 
 impl Deref for Cpupool {
@@ -114,13 +93,18 @@ impl Cpupool {
         let executor = Executor::new(node.clone(), jobs.clone(), outboxes.clone(), limits.running)?;
         let executor = Arc::new(executor, GFP_KERNEL)?;
         let queue = Queue::new(c"virgo_clone", 2)?;
-        let heart = Heart::new(node.clone(), client.clone(), executor.clone(), own.clone());
-        let watch = Watch {
-            jobs: jobs.clone(),
-            view: view.clone(),
-            outboxes: outboxes.clone(),
-            executor: executor.clone(),
-        };
+        let reporter = LoadReporter::new(
+            node.clone(),
+            executor.clone(),
+            outboxes.clone(),
+            own.clone(),
+        );
+        let watch = Watch::new(
+            jobs.clone(),
+            view.clone(),
+            outboxes.clone(),
+            executor.clone(),
+        );
         let shared = Shared {
             watch: KBox::pin_init(
                 linux::new_task!(queue.clone(), watch, "virgo_watch"),
@@ -139,7 +123,10 @@ impl Cpupool {
         let this = Cpupool {
             // Of sending most is waiting.
             senders: Queue::unbound(c"virgo_send", MAX_NODES as c_int)?,
-            heart: KBox::pin_init(linux::new_task!(queue, heart, "virgo_heart"), GFP_KERNEL)?,
+            reporter: KBox::pin_init(
+                linux::new_task!(queue, reporter, "virgo_load_reporter"),
+                GFP_KERNEL,
+            )?,
             shared: Arc::new(shared, GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
@@ -157,36 +144,6 @@ impl Shared {
         self.own.get(self.executor.len())
     }
 
-    /// Runs a call here: at once if it is quick, then the outcome is returned; otherwise soon, and
-    /// whoever `origin` means is told. May sleep.
-    pub(crate) fn accept(
-        &self,
-        user: &User<'_>,
-        origin: Origin,
-        key: u64,
-        argv: &[u8],
-    ) -> Option<Outcome> {
-        let mut args = Args::new();
-        let opened = match Opened::new(user.config, user.uid, argv, &mut args) {
-            Ok(opened) => opened,
-            Err(refused) => return Some(refused),
-        };
-        if opened.is_quick() {
-            return Some(opened.run(user.uid, user.deadline));
-        }
-        let start = || {
-            let new = NewRun {
-                origin,
-                name: key,
-                uid: user.uid,
-                deadline: user.deadline,
-                target: opened.keep()?,
-            };
-            self.executor.start(new, self.budgets.of_runs(user.uid)?)
-        };
-        start().err().map(Outcome::failed)
-    }
-
     /// Looks after the calls that have not ended, from now on.
     pub(crate) fn watch(&self) {
         self.watch.schedule_after_ms(LOOK_MS);
@@ -197,12 +154,26 @@ impl Shared {
         if job.has_ended() {
             return;
         }
-        self.jobs.end_job(job, Outcome::failed(e));
+        job.end(Outcome::failed(e));
         match job.node() {
             0 => (),
             _ if job.is_here() => self.executor.cancel(Origin::Here, job.id),
             node => self.outboxes.cancel(node, job.id, job.deadline),
         }
+    }
+
+    /// Ends all calls that were made here, wherever they run, and what waits for other nodes; takes no
+    /// more until [`Self::resume`].
+    pub(crate) fn stop(&self) {
+        self.jobs.set_stopped(true);
+        self.client.stop();
+        self.jobs.for_each(|job| self.give_up(job, ESHUTDOWN));
+    }
+
+    /// Takes calls again.
+    pub(crate) fn resume(&self) {
+        self.client.start();
+        self.jobs.set_stopped(false);
     }
 }
 

@@ -4,9 +4,8 @@
 //! rights, keeps them within limits, and ends all that they leave behind.
 
 use crate::{
-    executor::Run,
     outcome::Outcome,
-    target::Args, //
+    run::Run, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -18,6 +17,7 @@ use linux::program::Program;
 use virgo_config::Config;
 use virgo_proto::clone::{
     next_outcome,
+    state,
     Target,
     MAX_OUTPUT, //
 };
@@ -28,17 +28,17 @@ const RUNNER: &CStr = c"/usr/lib/virgo/virgo-run";
 /// Calls a function of a library.
 const PLUGIN: &str = "/usr/lib/virgo/virgo_kernelupcall_plugin";
 
-/// Runs the program or library function that `argv` names. It was checked that it may be.
+/// Runs `target`, a program or library function, for `run`. It was checked that it may be.
 ///
 /// # Errors
 ///
 /// [`ENOMEM`], and what starting programs fails with.
-pub(crate) fn run(argv: &[u8], run: &Run, config: &Config) -> Result<Outcome> {
-    let mut args = Args::new();
-    let name = match args.split(argv) {
-        Ok(name) => name,
-        Err(refused) => return Ok(refused),
-    };
+pub(crate) fn run(
+    target: Target<'_>,
+    args: &[&[u8]],
+    run: &Run,
+    config: &Config,
+) -> Result<Outcome> {
     let mut command = Words(KVec::new());
     command.add(fmt!("virgo-run"))?;
     for (option, value) in [
@@ -50,21 +50,21 @@ pub(crate) fn run(argv: &[u8], run: &Run, config: &Config) -> Result<Outcome> {
         command.add(fmt!("{option}"))?;
         command.add(fmt!("{value}"))?;
     }
-    match Target::parse(name) {
-        Some(Target::Executable(path)) => {
+    match target {
+        Target::Executable(path) => {
             command.add(fmt!("--"))?;
             command.add(fmt!("{path}"))?;
         }
-        Some(Target::Symbol { library, symbol }) => {
+        Target::Symbol { library, symbol } => {
             command.add(fmt!("--returns"))?;
             command.add(fmt!("--"))?;
             command.add(fmt!("{PLUGIN}"))?;
             command.add(fmt!("{library}"))?;
             command.add(fmt!("{symbol}"))?;
         }
-        _ => return Err(EINVAL),
+        Target::Function(_) => return Err(EINVAL),
     }
-    for arg in args.slice() {
+    for arg in args {
         command.bytes(arg)?;
     }
     let program = Arc::new(Program::new()?, GFP_KERNEL)?;
@@ -83,6 +83,9 @@ pub(crate) fn run(argv: &[u8], run: &Run, config: &Config) -> Result<Outcome> {
     }
     let written = program.output(size_of::<virgo_proto::clone::Outcome>() + 2 * MAX_OUTPUT)?;
     let (header, output) = next_outcome(&mut written.as_slice()).ok_or(EPROTO)?;
+    if header.state.get() == state::RUNNING {
+        return Err(EPROTO);
+    }
     Ok(Outcome::with_output(&header, output))
 }
 

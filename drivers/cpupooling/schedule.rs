@@ -6,7 +6,11 @@
 //! Nothing here takes longer with more calls than a search in a balanced tree; a user who may not
 //! run more calls now is passed over, and there are at most as many of those as calls that run.
 
-use crate::executor::Run;
+use crate::run::{
+    Key,
+    Run,
+    Turn, //
+};
 use kernel::{
     prelude::*,
     rbtree::{
@@ -15,14 +19,7 @@ use kernel::{
     },
     sync::Arc, //
 };
-use virgo_proto::vuid::NodeId;
 use virgo_utils::budget::Charge;
-
-/// Where a call waits: its user, and its number among all calls.
-pub(crate) type Turn = (u32, u64);
-
-/// The node that made a call, 0 for this one, and its name for it.
-pub(crate) type Key = (NodeId, u64);
 
 /// The calls that run or wait to run.
 pub(crate) struct Schedule {

@@ -3,9 +3,9 @@
 //! What `/sys/kernel/debug/virgo/cpupooling/state` shows.
 
 use crate::{
-    executor::Origin,
-    jobs::state_name,
-    pool::Cpupool, //
+    outcome::state_name,
+    pool::Cpupool,
+    run::Origin, //
 };
 use kernel::{
     fmt,

@@ -1,65 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Making calls: choosing nodes, and waiting for the results.
+//! Making calls, and waiting for the results.
 
 use crate::{
-    jobs::{
+    call::Call,
+    job::{
         Batch,
-        Job,
-        GRACE_MS, //
+        Job, //
     },
-    outcome::Outcome,
-    pool::{
-        Cpupool,
-        Shared, //
-    }, //
+    jobs::GRACE_MS,
+    pool::Cpupool, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::{
-    bytes::Fill,
-    deadline::Deadline, //
-};
-use virgo_proto::{
-    balance::Policy,
-    clone::{
-        op,
-        PickArgs, //
-    },
-    vuid::{
-        bit,
-        NodeId, //
-    }, //
-};
+use linux::deadline::Deadline;
 use virgo_utils::{
     Caller,
-    Data,
-    Expect,
-    Request,
     User, //
 };
-
-/// Longest time to ask the registry, in milliseconds.
-const PICK_MS: u32 = 500;
-
-/// Where a call is to run.
-#[derive(Clone, Copy)]
-pub(crate) enum Place {
-    /// Where the policy says.
-    Policy(Policy),
-    /// On this node.
-    Node(NodeId),
-}
-
-/// A call to be made.
-#[derive(Clone, Copy)]
-pub(crate) struct Call<'a> {
-    /// Name and arguments, a NUL after each.
-    pub(crate) argv: &'a [u8],
-    pub(crate) place: Place,
-}
 
 /// Calls that were made together. When dropped, those that have not ended are ended and all are
 /// forgotten, unless they are kept.
@@ -127,8 +87,8 @@ impl Cpupool {
     ///
     /// # Errors
     ///
-    /// [`EDQUOT`] if the user has too many calls, [`EAGAIN`] if there are too many; [`ENOMEM`]. What
-    /// goes wrong with one call is its outcome.
+    /// [`EDQUOT`] if the user has too many calls, [`EAGAIN`] if there are too many; [`ESHUTDOWN`];
+    /// [`ENOMEM`]. What goes wrong with one call is its outcome.
     pub(crate) fn start(&self, user: &User<'_>, calls: &[Call<'_>]) -> Result<Started<'_>> {
         let mut started = Started {
             pool: self,
@@ -150,143 +110,5 @@ impl Cpupool {
             false => self.send_all(user, calls, &started.jobs, targets)?,
         }
         Ok(started)
-    }
-}
-
-impl Shared {
-    /// Sends `calls` to `targets`, the nodes that are chosen for them, and as long as some of these turn
-    /// out not to be reachable on to others of `nodes`.
-    pub(crate) fn place(
-        &self,
-        user: &User<'_>,
-        calls: &[Call<'_>],
-        jobs: &[Arc<Job>],
-        mut nodes: u64,
-        mut targets: u64,
-    ) -> Result {
-        while targets != 0 {
-            while targets != 0 {
-                let node = targets.trailing_zeros() as NodeId + 1;
-                targets &= targets - 1;
-                let Err(e) = self.send_to(user, node, calls, jobs) else {
-                    continue;
-                };
-                let unreached = matches!(e, EHOSTDOWN | EKEYREJECTED | EPERM);
-                if unreached {
-                    self.view.lost(node);
-                    nodes &= !bit(node);
-                }
-                let elsewhere = unreached && nodes != 0 && !user.deadline.passed();
-                for (call, job) in calls.iter().zip(jobs) {
-                    if job.node() != node || !job.is_unsent() {
-                        continue;
-                    }
-                    match call.place {
-                        Place::Policy(_) if elsewhere => job.goes_to(0),
-                        _ => self.jobs.end_job(job, Outcome::failed(e)),
-                    }
-                }
-            }
-            targets = self.choose(user, calls, jobs, nodes)?;
-        }
-        Ok(())
-    }
-
-    /// Chooses a node for each job that has none. Returns the nodes that jobs are to be sent to.
-    pub(crate) fn choose(
-        &self,
-        user: &User<'_>,
-        calls: &[Call<'_>],
-        jobs: &[Arc<Job>],
-        nodes: u64,
-    ) -> Result<u64> {
-        let mut targets = 0;
-        let picked = self.ask_registry(user, calls, jobs, nodes)?;
-        let mut picked = picked.iter().flatten().copied();
-        if calls
-            .iter()
-            .any(|call| matches!(call.place, Place::Policy(_)))
-        {
-            // Nobody else says how loaded this node is.
-            self.view.heard(user.config.me, self.load());
-        }
-        for (call, job) in calls.iter().zip(jobs) {
-            if !job.is_unsent() {
-                continue;
-            }
-            if job.node() != 0 {
-                targets |= bit(job.node());
-                continue;
-            }
-            let chosen = match call.place {
-                Place::Node(node) => user.config.nodes.address(node).map(|_| node),
-                Place::Policy(policy) => match picked.next() {
-                    Some(node) if nodes & bit(node) != 0 => Some(node),
-                    _ => self.view.choose(policy, nodes),
-                },
-            };
-            match chosen {
-                Some(node) => {
-                    job.goes_to(node);
-                    targets |= bit(node);
-                }
-                None => self.jobs.end_job(job, Outcome::failed(ENODEV)),
-            }
-        }
-        Ok(targets)
-    }
-
-    /// What the registry says about the calls that are placed by a policy; nothing if there is
-    /// no registry, or if it does not answer: then this node chooses for itself.
-    fn ask_registry(
-        &self,
-        user: &User<'_>,
-        calls: &[Call<'_>],
-        jobs: &[Arc<Job>],
-        nodes: u64,
-    ) -> Result<Option<KVec<NodeId>>> {
-        let registry = match user.config.registry {
-            Some(node) if node != user.config.me => node,
-            _ => return Ok(None),
-        };
-        let mut policies =
-            calls
-                .iter()
-                .zip(jobs)
-                .filter_map(|(call, job)| match (call.place, job.node()) {
-                    (Place::Policy(policy), 0) => Some(policy),
-                    _ => None,
-                });
-        let Some(policy) = policies.next() else {
-            return Ok(None);
-        };
-        let count = 1 + policies.count();
-        let args = PickArgs {
-            nodes: nodes.into(),
-            count: (count as u32).into(),
-            policy: policy.to_wire().into(),
-        };
-        let request = Request {
-            op: op::PICK,
-            args: args.as_bytes(),
-            data: Data::Bytes(b""),
-            uid: user.uid,
-            again: true,
-            expect: Expect::Soon,
-        };
-        let mut answer = KVec::new();
-        answer.put_zeros(count, GFP_KERNEL)?;
-        let deadline = user.deadline.min(Deadline::after_ms(PICK_MS));
-        match self.client.call(registry, &request, &mut answer, deadline) {
-            Ok(n) => {
-                answer.truncate(n);
-                Ok(Some(answer))
-            }
-            Err(EINTR) => Err(EINTR),
-            Err(_) => {
-                self.view.lost(registry);
-                Ok(None)
-            }
-        }
     }
 }

@@ -1,25 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a call names, and running it.
+//! What a call names, and who may call it.
 
 use crate::{
-    executor::Run,
-    outcome::Outcome,
-    program, //
+    args::Args,
+    outcome::Outcome, //
 };
-use kernel::{
-    prelude::*,
-    sync::atomic::Atomic, //
-};
-use linux::deadline::Deadline;
+use kernel::prelude::*;
 use virgo_config::Config;
 use virgo_proto::{
-    clone::{
-        self,
-        state,
-        MAX_OUTPUT,
-        MAX_SHORT, //
-    },
+    clone,
     config::{
         args_match,
         Item, //
@@ -27,23 +17,21 @@ use virgo_proto::{
 };
 use virgo_utils::functions::{
     self,
-    Call,
-    Found,
-    Output,
-    MAX_ARGS, //
+    Found, //
 };
 
 /// Something that may be called, as its caller has named it, with its arguments.
 pub(crate) struct Opened<'a> {
     /// `None` for a program.
-    function: Option<Found>,
+    pub(crate) function: Option<Found>,
     argv: &'a [u8],
-    args: &'a [&'a [u8]],
+    pub(crate) args: &'a [&'a [u8]],
 }
 
 /// The same, for later.
 pub(crate) struct Target {
-    function: Option<Found>,
+    /// `None` for a program.
+    pub(crate) function: Option<Found>,
     argv: KVVec<u8>,
 }
 
@@ -61,60 +49,29 @@ impl<'a> Opened<'a> {
         args: &'a mut Args<'a>,
     ) -> Result<Self, Outcome> {
         let name = args.split(argv)?;
-        let (function, called) = match clone::Target::parse(name) {
-            None => return Err(Outcome::refused(EINVAL, "not a name")),
-            Some(clone::Target::Function(called)) => {
+        let args = args.slice();
+        let target = parse(name)?;
+        let function = match target {
+            clone::Target::Function(_) => {
                 let found = functions::find(name)
                     .ok_or_else(|| Outcome::refused(ENOENT, "no such function on this node"))?;
-                let checked = found.check(args.slice());
+                let checked = found.check(args);
                 checked.map_err(|reason| Outcome::refused(EINVAL, reason))?;
-                (Some(found), called)
+                Some(found)
             }
-            Some(clone::Target::Executable(path)) => {
-                let listed = is_listed(config, |item| {
-                    matches!(item, Item::Executable { path: listed, patterns }
-                        if listed == path && args_match(patterns, args.slice().iter().copied()))
-                });
-                if !listed {
-                    let reason = "not allowed: /etc/virgo_cloud.conf of this node has no \
-                        'executable' line for this path and these arguments";
-                    return Err(Outcome::refused(EACCES, reason));
-                }
-                (None, path)
-            }
-            Some(clone::Target::Symbol { library, .. }) => {
-                if !is_listed(config, |item| item == Item::Library(library)) {
-                    let reason = "not allowed: /etc/virgo_cloud.conf of this node has no \
-                        'library' line for this path";
-                    return Err(Outcome::refused(EACCES, reason));
-                }
-                (None, library)
-            }
+            _ => None,
         };
-        if !config.may_call(called, uid) {
-            let reason = "not allowed: /etc/virgo_cloud.conf of this node has 'callers' lines for \
-                this, and none names this uid";
-            return Err(Outcome::refused(EACCES, reason));
-        }
+        permit(config, uid, target, args)?;
         Ok(Opened {
             function,
             argv,
-            args: args.slice(),
+            args,
         })
     }
 
-    /// Whether it is to be run at once.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.function.as_ref().is_some_and(Found::is_quick)
-    }
-
-    /// Runs a quick one.
-    pub(crate) fn run(&self, uid: u32, deadline: Deadline) -> Outcome {
-        let cancelled = Atomic::new(false);
-        match &self.function {
-            Some(function) => call(function, self.args, uid, deadline, &cancelled, MAX_SHORT),
-            None => Outcome::failed(EINVAL),
-        }
+    /// The function, if it is one that is to be run at once.
+    pub(crate) fn quick(&self) -> Option<&Found> {
+        self.function.as_ref().filter(|function| function.is_quick())
     }
 
     /// Keeps it for later.
@@ -133,19 +90,21 @@ impl<'a> Opened<'a> {
 }
 
 impl Target {
-    /// Runs it. Sleeps until it ends, or shortly after the deadline of `run`.
-    pub(crate) fn run(&self, run: &Run, config: &Config) -> Outcome {
-        match &self.function {
-            Some(function) => {
-                let mut args = Args::new();
-                if let Err(refused) = args.split(&self.argv) {
-                    return refused;
-                }
-                let (args, cancelled) = (args.slice(), &run.cancelled);
-                call(function, args, run.uid, run.deadline, cancelled, MAX_OUTPUT)
-            }
-            None => program::run(&self.argv, run, config).unwrap_or_else(Outcome::failed),
-        }
+    /// Takes name and arguments apart, and looks again whether `uid` may call this: the configuration
+    /// may have changed while the call has waited. Returns what the name stands for. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// The outcome of a call that is refused.
+    pub(crate) fn open<'a>(
+        &'a self,
+        config: &Config,
+        uid: u32,
+        args: &mut Args<'a>,
+    ) -> Result<clone::Target<'a>, Outcome> {
+        let target = parse(args.split(&self.argv)?)?;
+        permit(config, uid, target, args.slice())?;
+        Ok(target)
     }
 
     /// Bytes of name and arguments.
@@ -160,35 +119,47 @@ impl Target {
     }
 }
 
-/// Arguments of a call.
-pub(crate) struct Args<'a> {
-    args: [&'a [u8]; MAX_ARGS],
-    count: usize,
+fn parse(name: &[u8]) -> Result<clone::Target<'_>, Outcome> {
+    clone::Target::parse(name).ok_or_else(|| Outcome::refused(EINVAL, "not a name"))
 }
 
-impl<'a> Args<'a> {
-    pub(crate) const fn new() -> Self {
-        Args {
-            args: [b""; MAX_ARGS],
-            count: 0,
+/// Whether the configuration has `uid` call `target` with these arguments.
+fn permit(
+    config: &Config,
+    uid: u32,
+    target: clone::Target<'_>,
+    args: &[&[u8]],
+) -> Result<(), Outcome> {
+    let called = match target {
+        clone::Target::Function(name) => name,
+        clone::Target::Executable(path) => {
+            let listed = is_listed(config, |item| {
+                matches!(item, Item::Executable { path: listed, patterns }
+                    if listed == path && args_match(patterns, args.iter().copied()))
+            });
+            if !listed {
+                let reason = "not allowed: /etc/virgo_cloud.conf of this node has no \
+                    'executable' line for this path and these arguments";
+                return Err(Outcome::refused(EACCES, reason));
+            }
+            path
         }
-    }
-
-    /// Takes the arguments of `argv`. Returns the name.
-    pub(crate) fn split(&mut self, argv: &'a [u8]) -> Result<&'a [u8], Outcome> {
-        let bad = |reason| Outcome::refused(EINVAL, reason);
-        let mut words = clone::words(argv).ok_or_else(|| bad("a name, and a NUL at the end"))?;
-        let name = words.next().unwrap_or_default();
-        for word in words {
-            let place = self.args.get_mut(self.count);
-            *place.ok_or_else(|| bad("more than 16 arguments"))? = word;
-            self.count += 1;
+        clone::Target::Symbol { library, .. } => {
+            if !is_listed(config, |item| item == Item::Library(library)) {
+                let reason = "not allowed: /etc/virgo_cloud.conf of this node has no \
+                    'library' line for this path";
+                return Err(Outcome::refused(EACCES, reason));
+            }
+            library
         }
-        Ok(name)
-    }
-
-    pub(crate) fn slice(&self) -> &[&'a [u8]] {
-        self.args.get(..self.count).unwrap_or_default()
+    };
+    match config.may_call(called, uid) {
+        true => Ok(()),
+        false => Err(Outcome::refused(
+            EACCES,
+            "not allowed: /etc/virgo_cloud.conf of this node has 'callers' lines for this, and none \
+             names this uid",
+        )),
     }
 }
 
@@ -196,30 +167,4 @@ fn is_listed(config: &Config, wanted: impl Fn(Item<'_>) -> bool) -> bool {
     let mut listed = false;
     config.for_each(|item| listed |= wanted(item));
     listed
-}
-
-fn call(
-    function: &Found,
-    args: &[&[u8]],
-    uid: u32,
-    deadline: Deadline,
-    cancelled: &Atomic<bool>,
-    max_output: usize,
-) -> Outcome {
-    let mut output = Output::new(max_output);
-    let result = function.run(&mut Call {
-        state: None,
-        uid,
-        deadline,
-        cancelled,
-        args,
-        output: &mut output,
-    });
-    let (state, value) = match result {
-        Ok(value) => (state::RETURNED, value),
-        Err(e) => (state::FAILED, e.to_errno().unsigned_abs().into()),
-    };
-    let mut outcome = Outcome::new(state, value, output.bytes);
-    outcome.truncated = output.truncated;
-    outcome
 }

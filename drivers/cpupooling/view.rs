@@ -40,7 +40,7 @@ impl View {
         self.with(node, |seen| seen.heard(load, now_ms()));
     }
 
-    /// Node `node` could not be reached.
+    /// Node `node` could not be reached, or does not answer.
     pub(crate) fn lost(&self, node: NodeId) {
         self.with(node, |seen| seen.lost(now_ms()));
     }
@@ -49,6 +49,11 @@ impl View {
     pub(crate) fn is_heard(&self, node: NodeId) -> bool {
         self.seen(node)
             .is_some_and(|seen| seen.fresh(now_ms()).is_some())
+    }
+
+    /// Whether node `node` could not be reached lately.
+    pub(crate) fn is_down(&self, node: NodeId) -> bool {
+        self.seen(node).is_some_and(|seen| seen.is_down(now_ms()))
     }
 
     /// What is known of node `node`.

@@ -2,37 +2,46 @@
 
 //! virgo_cpupooling: functions, programs and library functions, run on any node.
 
+mod args;
 mod budgets;
 mod builtins;
-mod calls;
+mod call;
+mod choose;
 mod commands;
 mod executor;
-mod heart;
+mod function;
+mod job;
 mod jobs;
 mod load;
+mod load_reporter;
+mod local;
+mod ops;
 mod outbox;
 mod outcome;
-mod peer;
+mod parcel;
+mod place;
 mod pool;
 mod program;
+mod remote;
+mod run;
 mod schedule;
-mod send;
 mod show;
 mod submit;
+mod syscalls;
 mod target;
+mod untold;
 mod view;
 mod watch;
 
 use crate::{
-    calls::Calls,
-    pool::{
-        Cpupool,
-        Limits, //
-    }, //
+    budgets::Limits,
+    pool::Cpupool,
+    syscalls::Calls, //
 };
 use kernel::{
     fmt,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 use linux::calls::CpupoolRegistration;
 use virgo_utils::{
@@ -83,8 +92,8 @@ impl Service for Cpupool {
     const NAME: &'static CStr = c"cpupooling";
     const PORT: u16 = 10000;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
-    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
-    const CALLS: &'static [&'static str] = calls::NAMES;
+    const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
+    const CALLS: &'static [&'static str] = syscalls::NAMES;
 
     fn other(
         &self,
@@ -110,16 +119,34 @@ impl Service for Cpupool {
         Some(&self.client)
     }
 
+    fn set_stopped(&self, stopped: bool) {
+        match stopped {
+            true => self.stop(),
+            false => self.resume(),
+        }
+    }
+
     fn peer_restarted(&self, peer: Peer) {
         self.executor.cancel_former(peer);
         self.outboxes.forget_former(peer);
     }
 }
 
-/// Fields are dropped in order: first no program and no peer can call, then the state goes, and
-/// with it all calls, which may be of functions of this module.
+/// Ends the calls that were made here when it is dropped.
+struct Stop(Arc<Cpupool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Fields are dropped in order: first nobody waits for calls any more; then no program and no peer can
+/// call; then the state goes, and with it all calls that run here, which may be of functions of this
+/// module.
 #[pin_data]
 struct Module {
+    _stop: Stop,
     #[pin]
     _calls: CpupoolRegistration<Calls>,
     #[pin]
@@ -146,6 +173,7 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
+                _stop: Stop(pool.clone()),
                 _server <- Server::new(module, pool, stats),
                 _functions: functions::Registration::with_state(
                     module,

@@ -153,7 +153,7 @@ pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
         return UserSlice::new(args, size_of::<T>()).reader().read::<T>();
     }
     // Of an earlier version: what it does not have is zero.
-    let mut bytes = KVec::zeroed(size_of::<T>(), GFP_KERNEL)?;
+    let mut bytes = KVec::zeroed(size_of::<T>(), GFP_KERNEL_ACCOUNT)?;
     let known = bytes.get_mut(..size).ok_or(EINVAL)?;
     UserSlice::new(args, size).reader().read_slice(known)?;
     T::from_bytes_copy(&bytes).ok_or(EINVAL)
@@ -165,7 +165,7 @@ pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
 ///
 /// [`EFAULT`], [`ENOMEM`].
 pub fn read_array<T: FromBytes>(at: UserPtr, count: usize) -> Result<KVVec<T>> {
-    let mut values = KVVec::<T>::with_capacity(count, GFP_KERNEL)?;
+    let mut values = KVVec::<T>::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
     let room = values.spare_capacity_mut().get_mut(..count).ok_or(ENOMEM)?;
     let len = size_of_val(room);
     // SAFETY: This is the memory of `room`, borrowed as long; bytes that may be uninitialised need

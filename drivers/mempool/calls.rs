@@ -217,7 +217,7 @@ impl Calls {
         match tell(id) {
             Ok(()) => Ok(0),
             Err(e) => {
-                let _ = self.mempool.free(user, id);
+                self.mempool.abandon(user, id);
                 Err(e)
             }
         }

@@ -16,12 +16,18 @@ use virgo_proto::{
     config::MAX_NODES,
     vuid::{
         bit,
-        NodeId, //
+        NodeId,
+        Nodes, //
     }, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    Attempt,
+    User, //
+};
 
 /// The nodes that are left for an allocation, and what is known of them.
+///
+/// Those that could not be reached lately are tried when all others have failed.
 pub(crate) struct Candidates {
     policy: Policy,
     nodes: [NodeId; MAX_NODES],
@@ -29,8 +35,10 @@ pub(crate) struct Candidates {
     room: [u64; MAX_NODES],
     /// So many of them are left.
     count: usize,
+    /// Nodes that are passed over as long as there are others.
+    down: u64,
     /// Why those that are not left any more could not take it.
-    error: Error,
+    error: Option<Error>,
 }
 
 impl Candidates {
@@ -45,30 +53,50 @@ impl Candidates {
             nodes: [0; MAX_NODES],
             room: [0; MAX_NODES],
             count: 0,
-            error: ENOMEM,
+            down: 0,
+            error: None,
         };
         match target {
             Target::Node(node) => {
                 user.config.nodes.address(node).ok_or(ENODEV)?;
-                this.add(pool, user, node);
+                this.add(node, u64::MAX);
             }
             Target::Policy(policy) => {
                 this.policy = policy;
                 let nodes = user.config.nodes.iter().map(|(node, _)| node);
-                nodes
-                    .filter(|&node| user.config.used & bit(node) != 0)
-                    .for_each(|node| this.add(pool, user, node));
+                let nodes = nodes.filter(|&node| user.config.used & bit(node) != 0);
+                let mut up = 0;
+                for node in nodes {
+                    match pool.is_down(user, node) {
+                        true => this.down |= bit(node),
+                        false => up |= bit(node),
+                    }
+                }
+                let known_rooms = Nodes(up).filter_map(|node| pool.room(user, node));
+                let unknown = balance::unknown_room(known_rooms);
+                for node in Nodes(up) {
+                    this.add(node, pool.room(user, node).unwrap_or(unknown));
+                }
+                this.use_down();
             }
         }
         Ok(this)
     }
 
-    fn add(&mut self, pool: &Mempool, user: &User<'_>, node: NodeId) {
+    fn add(&mut self, node: NodeId, free: u64) {
         let at = self.count;
         if let (Some(to), Some(room)) = (self.nodes.get_mut(at), self.room.get_mut(at)) {
             *to = node;
-            *room = pool.room(user, node);
+            *room = free;
             self.count += 1;
+        }
+    }
+
+    /// If no other nodes are left, those that could not be reached lately are candidates, too.
+    fn use_down(&mut self) {
+        if self.count == 0 {
+            let down = core::mem::take(&mut self.down);
+            Nodes(down).for_each(|node| self.add(node, u64::MAX));
         }
     }
 
@@ -79,7 +107,8 @@ impl Candidates {
     /// Why all those that were left have failed.
     pub(crate) fn choose(&self) -> Result<usize> {
         let room = self.room.get(..self.count).unwrap_or_default();
-        balance::choose(self.policy, room, crypto::random_u32()).ok_or(self.error)
+        balance::choose(self.policy, room, crypto::random_u32())
+            .ok_or(self.error.unwrap_or(ENOMEM))
     }
 
     /// How many are left.
@@ -111,17 +140,29 @@ impl Candidates {
         }
     }
 
+    /// A request to one of them for `user`: it leaves time for the others, if there are any.
+    pub(crate) fn attempt<'a>(&self, user: &User<'a>) -> Attempt<'a> {
+        match self.count > 1 || self.down != 0 {
+            true => Attempt::before_others(user),
+            false => Attempt::last(user),
+        }
+    }
+
     /// The node with this index cannot take it: the last one takes its index.
     ///
-    /// That a user has used up a share is said before what else is wrong: it is the user's to mend.
+    /// That a user has used up a share is said before what else is wrong: it is the user's to mend. That
+    /// pools are full comes before what is wrong with nodes that are out of reach.
     pub(crate) fn remove(&mut self, at: usize, error: Error) {
-        if self.error != EDQUOT {
-            self.error = error;
-        }
+        self.error = match (self.error, error) {
+            (Some(first @ EDQUOT), _) => Some(first),
+            (Some(first @ ENOMEM), e) if e != EDQUOT => Some(first),
+            (_, e) => Some(e),
+        };
         if let Some(last) = self.count.checked_sub(1).filter(|&last| at <= last) {
             self.nodes.swap(at, last);
             self.room.swap(at, last);
             self.count = last;
         }
+        self.use_down();
     }
 }

@@ -96,7 +96,7 @@ impl Object {
     }
 
     /// The map of a split allocation.
-    pub(crate) fn map(owner: &Account, shared: bool, map: Map) -> Result<Arc<Self>> {
+    pub(crate) fn new_map(owner: &Account, shared: bool, map: Map) -> Result<Arc<Self>> {
         let charge = owner.charge(8 * map.ids.len() as u64 + OVERHEAD)?;
         let bytes = Bytes(KVVec::new());
         Self::new(charge, shared, None, bytes, Some(map))
@@ -126,6 +126,11 @@ impl Object {
     /// The user that it belongs to.
     pub(crate) fn owner(&self) -> u32 {
         self.charge.uid()
+    }
+
+    /// Where its pieces are, if it is a map.
+    pub(crate) fn map(&self) -> Option<&Map> {
+        self.content.map.as_ref()
     }
 
     /// As it is listed, under `id`.

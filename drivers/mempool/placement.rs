@@ -22,7 +22,10 @@ use virgo_proto::{
         Vuid, //
     }, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    Attempt,
+    User, //
+};
 
 /// Where an allocation is to go.
 #[derive(Clone, Copy)]
@@ -62,7 +65,8 @@ impl Mempool {
         loop {
             let at = candidates.choose()?;
             let node = candidates.node(at);
-            match self.malloc_on(user, owner, size, node) {
+            let attempt = candidates.attempt(user);
+            match self.malloc_on(&attempt, owner, size, node) {
                 Err(e) if Self::another_may(user, e) => candidates.remove(at, e),
                 result => return result,
             }
@@ -70,7 +74,14 @@ impl Mempool {
     }
 
     /// Allocates on one node.
-    fn malloc_on(&self, user: &User<'_>, owner: Owner, size: u64, node: NodeId) -> Result<u64> {
+    fn malloc_on(
+        &self,
+        attempt: &Attempt<'_>,
+        owner: Owner,
+        size: u64,
+        node: NodeId,
+    ) -> Result<u64> {
+        let user = &attempt.user;
         if self.is_here(user, node) {
             return self.pool.alloc(user.config.me, owner, size, None);
         }
@@ -81,7 +92,7 @@ impl Mempool {
         };
         let mut reply = [0; size_of::<AllocReply>()];
         self.ask(user, node, op::ALLOC, args.as_bytes(), b"", &mut reply)
-            .inspect_err(|&e| self.note_failure(user, node, size, e))?;
+            .inspect_err(|&e| self.note_failure(attempt, node, size, e))?;
         let reply = AllocReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
         self.rooms.told(node, reply.free.get());
         match Vuid::node_of(reply.id.get()) == node {
@@ -90,11 +101,16 @@ impl Mempool {
         }
     }
 
-    /// Bytes that node `node` is taken to have left.
-    pub(crate) fn room(&self, user: &User<'_>, node: NodeId) -> u64 {
+    /// Bytes that node `node` has left, if that is known.
+    pub(crate) fn room(&self, user: &User<'_>, node: NodeId) -> Option<u64> {
         match node == user.config.me {
-            true => self.pool.room(),
+            true => Some(self.pool.room()),
             false => self.rooms.of(node),
         }
+    }
+
+    /// Whether node `node` could not be reached lately.
+    pub(crate) fn is_down(&self, user: &User<'_>, node: NodeId) -> bool {
+        node != user.config.me && self.rooms.is_down(node)
     }
 }

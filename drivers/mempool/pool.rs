@@ -136,7 +136,7 @@ impl Pool {
     /// As for [`Self::alloc`].
     pub(crate) fn keep_map(&self, me: NodeId, owner: Owner, map: Map) -> Result<u64> {
         let account = self.budget.account(owner.uid)?;
-        self.insert(me, Object::map(&account, owner.shared, map)?)
+        self.insert(me, Object::new_map(&account, owner.shared, map)?)
     }
 
     fn insert(&self, me: NodeId, object: Arc<Object>) -> Result<u64> {
@@ -183,9 +183,16 @@ impl Pool {
     ///
     /// [`ESTALE`] if it was freed before.
     pub(crate) fn free(&self, place: Place) -> Result {
-        let object = self.table.remove(place).ok_or(ESTALE)?;
-        drop(object);
-        Ok(())
+        self.take(place).map(drop)
+    }
+
+    /// As [`Self::free`]; returns the object.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::free`].
+    pub(crate) fn take(&self, place: Place) -> Result<Arc<Object>> {
+        self.table.remove(place).ok_or(ESTALE)
     }
 
     /// Frees the object `id` of this node, which is not a map, for user `uid`.

@@ -4,7 +4,8 @@
 
 use crate::{
     ask,
-    cluster::Mempool, //
+    cluster::Mempool,
+    orphans::Orphan, //
 };
 use kernel::prelude::*;
 use virgo_proto::{
@@ -12,10 +13,15 @@ use virgo_proto::{
     vuid::{
         bit,
         NodeId,
+        Nodes,
         Vuid, //
     }, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    Attempt,
+    Backlog,
+    User, //
+};
 
 impl Mempool {
     /// Frees allocation `id`. May sleep, killably.
@@ -50,27 +56,37 @@ impl Mempool {
         ask::free_remote(&self.client, node, id, user.uid, flags, user.deadline)
     }
 
-    /// Frees the pieces of an allocation. Those that are gone already do not count as an error: their
-    /// node has restarted, or an earlier attempt got that far.
+    /// Frees the pieces of an allocation, on as many nodes as possible. Those that are gone already do
+    /// not count as an error: their node has restarted, or an earlier attempt got that far; nor do those of
+    /// a node that was taken out of the configuration: there is nobody to be asked.
     ///
     /// A map from another node may name anything: each has to be the user's to free.
     fn free_pieces(&self, user: &User<'_>, ids: &[u64]) -> Result {
-        let mut result = Ok(());
-        let mut seen = 0;
-        for &id in ids {
+        let of_node = |node| {
+            let ids = ids.iter().copied();
+            ids.filter(move |&id| Vuid::node_of(id) == node)
+        };
+        let mut nodes = ids.iter().fold(0, |nodes, &id| {
             let node = Vuid::node_of(id);
-            // Pieces of a node lie anywhere among the others: the first one stands for all.
-            if seen & bit(node) != 0 {
-                continue;
-            }
-            user.config.nodes.address(node).ok_or(EINVAL)?;
-            seen |= bit(node);
-            let of_node = ids.iter().copied();
-            let of_node = of_node.filter(|&id| Vuid::node_of(id) == node);
-            let freed = match self.is_here(user, node) {
-                true => self.free_pieces_here(user, of_node),
-                false => ask::free_many(&self.client, node, user.uid, user.deadline, of_node),
+            let known = user.config.nodes.address(node).is_some();
+            nodes | if known { bit(node) } else { 0 }
+        });
+        let mut result = Ok(());
+        let me = user.config.me;
+        // Before anybody has to be waited for.
+        if nodes & bit(me) != 0 && self.is_here(user, me) {
+            nodes &= !bit(me);
+            result = self.free_pieces_here(user, of_node(me));
+        }
+        for node in Nodes(nodes) {
+            nodes &= !bit(node);
+            // One that does not answer leaves time for the others.
+            let attempt = match nodes {
+                0 => Attempt::last(user),
+                _ => Attempt::before_others(user),
             };
+            let deadline = attempt.user.deadline;
+            let freed = ask::free_many(&self.client, node, user.uid, deadline, of_node(node));
             result = result.and(freed);
         }
         result
@@ -85,5 +101,32 @@ impl Mempool {
             }
         }
         result
+    }
+
+    /// Frees allocation `id`, of whose id nobody has heard: what is not here by work of its own, since
+    /// the caller may have no time. May sleep, but not for another node.
+    pub(crate) fn abandon(&self, user: &User<'_>, id: u64) {
+        if !self.is_here(user, Vuid::node_of(id)) {
+            return self.abandon_pieces(user, user.uid, &[id]);
+        }
+        let object = self.pool.open(user.config.me, id);
+        let Ok(object) = object.and_then(|place| self.pool.take(place)) else {
+            return;
+        };
+        if let Some(map) = object.map() {
+            self.abandon_pieces(user, user.uid, &map.ids);
+        }
+    }
+
+    /// As [`Self::abandon`], of objects of user `uid` that are no maps.
+    pub(crate) fn abandon_pieces(&self, user: &User<'_>, uid: u32, ids: &[u64]) {
+        for &id in ids {
+            match self.is_here(user, Vuid::node_of(id)) {
+                true => {
+                    let _ = self.pool.free_bytes(user.config.me, id, uid);
+                }
+                false => self.orphans.add(Orphan { id, uid }),
+            }
+        }
     }
 }

@@ -18,7 +18,7 @@ use virgo_proto::{
 /// How long what a node has said of its pool is used, in milliseconds.
 const TOLD_MS: u32 = 30_000;
 
-/// How long a node that could not be reached is passed over, in milliseconds.
+/// How long a node that could not be reached, or did not answer, is passed over, in milliseconds.
 const DOWN_MS: u32 = 2000;
 
 /// What is known of all nodes' pools.
@@ -60,17 +60,18 @@ impl Rooms {
         })
     }
 
-    /// Bytes that node `node` is taken to have left: as much as can be if nothing is known, none if
-    /// it is passed over.
-    pub(crate) fn of(&self, node: NodeId) -> u64 {
-        let mut room = 0;
-        self.with(node, |known| {
-            room = match known.is_down() {
-                true => 0,
-                false => known.told().unwrap_or(u64::MAX),
-            };
-        });
+    /// Bytes that node `node` has left, as it has said lately.
+    pub(crate) fn of(&self, node: NodeId) -> Option<u64> {
+        let mut room = None;
+        self.with(node, |known| room = known.told());
         room
+    }
+
+    /// Whether node `node` is passed over, since it could not be reached lately.
+    pub(crate) fn is_down(&self, node: NodeId) -> bool {
+        let mut down = false;
+        self.with(node, |known| down = known.is_down());
+        down
     }
 
     /// Node `node` has said that it has `free` bytes left.
@@ -94,7 +95,7 @@ impl Rooms {
         });
     }
 
-    /// Node `node` could not be reached.
+    /// Node `node` could not be reached, or does not answer.
     pub(crate) fn lost(&self, node: NodeId) {
         self.with(node, |known| {
             known.down = Some(Deadline::after_ms(DOWN_MS));

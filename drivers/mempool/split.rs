@@ -6,7 +6,6 @@ use crate::{
     candidates::Candidates,
     cluster::Mempool,
     object::Map,
-    orphans::Orphan,
     placement::Target,
     pool::Owner, //
 };
@@ -33,7 +32,10 @@ use virgo_proto::{
         Vuid, //
     }, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    Attempt,
+    User, //
+};
 
 /// An allocation that is being spread over nodes.
 struct Splitting<'a> {
@@ -166,12 +168,10 @@ impl Mempool {
 
     /// Notes that node `node` has answered a request to allocate `size` bytes by error `e`, or not at
     /// all.
-    pub(crate) fn note_failure(&self, user: &User<'_>, node: NodeId, size: u64, e: Error) {
+    pub(crate) fn note_failure(&self, attempt: &Attempt<'_>, node: NodeId, size: u64, e: Error) {
         match e {
             ENOMEM => self.rooms.full(node, size),
-            EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET => self.rooms.lost(node),
-            // Who had little time has found out nothing about the node.
-            ETIMEDOUT if !user.deadline.passed() => self.rooms.lost(node),
+            e if attempt.is_nodes_fault(e) => self.rooms.lost(node),
             _ => (),
         }
     }
@@ -253,9 +253,9 @@ impl Splitting<'_> {
     /// Allocates `wanted` pieces on the candidate with index `at`; their ids go to the batch, from
     /// `start` on.
     fn allocate(&mut self, at: usize, size: u64, start: usize, wanted: usize) -> Result<Done> {
-        let Splitting {
-            pool, user, owner, ..
-        } = *self;
+        let Splitting { pool, owner, .. } = *self;
+        let attempt = self.candidates.attempt(self.user);
+        let user = &attempt.user;
         let node = self.candidates.node(at);
         let ids = self.batch.ids.get_mut(start..start + wanted);
         let ids = ids.ok_or(EINVAL)?;
@@ -279,7 +279,7 @@ impl Splitting<'_> {
         let args = args.as_bytes();
         let n = pool
             .ask(user, node, op::ALLOC_MANY, args, b"", &mut self.reply)
-            .inspect_err(|&e| pool.note_failure(user, node, size, e))?;
+            .inspect_err(|&e| pool.note_failure(&attempt, node, size, e))?;
         let reply = self.reply.get(..n).ok_or(EPROTO)?;
         let (answer, new) = AllocManyReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
         let new = new.chunks_exact(8);
@@ -339,9 +339,7 @@ impl Splitting<'_> {
 /// The pieces of an allocation that is not complete become orphans.
 impl Drop for Splitting<'_> {
     fn drop(&mut self) {
-        let uid = self.owner.uid;
-        for &id in &self.pieces {
-            self.pool.orphans.add(Orphan { id, uid });
-        }
+        self.pool
+            .abandon_pieces(self.user, self.owner.uid, &self.pieces);
     }
 }

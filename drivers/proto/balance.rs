@@ -74,6 +74,13 @@ pub fn choose(policy: Policy, free: &[u64], random: u32) -> Option<usize> {
     }
 }
 
+/// The room that a candidate is taken to have of which nothing is known, where `known` are those of the
+/// others: as much as the best of them. So it has its turn and becomes known, but one that never answers
+/// is not preferred to those that do.
+pub fn unknown_room(known: impl Iterator<Item = u64>) -> u64 {
+    known.max().unwrap_or(u64::MAX)
+}
+
 /// A number below `count` out of a random one, and what is left of that; `None` if there is none.
 ///
 /// Multiply-shift instead of a remainder (Lemire, 2019): without division, and the bias of at most
@@ -92,6 +99,7 @@ fn below(random: u32, count: u32) -> Option<(usize, u32)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::vec::Vec;
 
     proptest! {
         #[test]
@@ -118,6 +126,22 @@ mod tests {
             let i = choose(Policy::LeastUsed, &free, random).unwrap();
             prop_assert_eq!(free[i], *free.iter().max().unwrap());
         }
+    }
+
+    /// A node that took requests and answered none stayed unknown, and all went there.
+    #[test]
+    fn an_unknown_candidate_is_not_above_the_best_known() {
+        let rooms = |known: &[u64]| [known, &[unknown_room(known.iter().copied())]].concat();
+        let chosen = |room: &[u64], random| choose(Policy::LeastUsed, room, random);
+        for known in [&[7, 3][..], &[0, 0], &[u64::MAX]] {
+            let room = rooms(known);
+            let all: Vec<_> = [0, u32::MAX / 2, u32::MAX]
+                .map(|random| chosen(&room, random).unwrap())
+                .into();
+            assert!(all.iter().any(|&at| at < known.len()), "{known:?}: {all:?}");
+            assert!(all.contains(&known.len()), "{known:?}: {all:?}");
+        }
+        assert_eq!(chosen(&rooms(&[]), 0), Some(0));
     }
 
     #[test]

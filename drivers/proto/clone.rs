@@ -180,7 +180,8 @@ pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     (argv.len() <= MAX_ARGV && call.reserved.get() == 0).then_some((call.key.get(), argv))
 }
 
-/// Takes the next result off `results`: its output is standard output, then standard error.
+/// Takes the next result off `results`: its output is standard output, then standard error. `None` at
+/// the end and for what is none, with a state or flag that nobody knows, too.
 pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     use zerocopy::FromBytes as _;
     let (outcome, rest) = Outcome::read_from_prefix(results).ok()?;
@@ -189,7 +190,8 @@ pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     *results = rest;
     let longest = usize::try_from(out_len.max(err_len)).ok()?;
-    (longest <= MAX_OUTPUT).then_some((outcome, output))
+    let known = outcome.state.get() <= state::FAILED && outcome.flags.get() & !(TRUNCATED | PART) == 0;
+    (longest <= MAX_OUTPUT && known).then_some((outcome, output))
 }
 
 /// The keys of a Cancel or Probe; `None` if the request is none.
@@ -362,6 +364,27 @@ mod tests {
         assert_eq!(outcome(MAX_OUTPUT, MAX_OUTPUT), Some(2 * MAX_OUTPUT));
         assert_eq!(outcome(MAX_OUTPUT + 1, 0), None);
         assert_eq!(outcome(0, MAX_OUTPUT + 1), None);
+    }
+
+    #[test]
+    fn a_result_has_a_known_state_and_known_flags() {
+        let taken = |state: u32, flags: u32| {
+            let outcome = Outcome {
+                key: 7.into(),
+                value: 0.into(),
+                state: state.into(),
+                out_len: 0.into(),
+                err_len: 0.into(),
+                flags: flags.into(),
+            };
+            next_outcome(&mut outcome.as_bytes()).is_some()
+        };
+        for state in state::RUNNING..=state::FAILED {
+            assert!(taken(state, TRUNCATED | PART), "{state}");
+        }
+        for (state, flags) in [(state::FAILED + 1, 0), (u32::MAX, 0), (state::EXITED, 4)] {
+            assert!(!taken(state, flags), "{state} {flags}");
+        }
     }
 
     #[test]

@@ -33,6 +33,22 @@ pub const fn bit(node: NodeId) -> u64 {
     }
 }
 
+/// The nodes of a set, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Nodes(pub u64);
+
+impl Iterator for Nodes {
+    type Item = NodeId;
+
+    fn next(&mut self) -> Option<NodeId> {
+        // None for the empty set, as no node has the number 65.
+        let node = NodeId::try_from(self.0.trailing_zeros()).ok()?.checked_add(1)?;
+        let first = bit(node);
+        self.0 &= !first;
+        (first != 0).then_some(node)
+    }
+}
+
 /// Bits of the number of a slot, and of a generation.
 const BITS: u32 = 20;
 
@@ -236,6 +252,15 @@ mod tests {
         for bad in [&b""[..], b"0x", b"g", b"-1", b"10000000000000000", b"1 2"] {
             assert_eq!(parse_hex(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_set_has_its_nodes_once_and_in_order() {
+        let all = |set| Nodes(set).collect::<std::vec::Vec<_>>();
+        assert_eq!(all(0), []);
+        assert_eq!(all(bit(1) | bit(3) | bit(64)), [1, 3, 64]);
+        assert_eq!(all(u64::MAX), (1..=64).collect::<std::vec::Vec<_>>());
+        assert_eq!((bit(0), bit(65)), (0, 0));
     }
 
     proptest! {

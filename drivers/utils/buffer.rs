@@ -27,7 +27,7 @@ impl Buffer {
             return Ok(Buffer::Small([0; SMALL], len));
         }
         let mut bytes = KVVec::new();
-        bytes.put_zeros(len, GFP_KERNEL)?;
+        bytes.put_zeros(len, GFP_KERNEL_ACCOUNT)?;
         Ok(Buffer::Large(bytes))
     }
 

@@ -54,13 +54,13 @@ impl<S: Service> Content for PeersFile<S> {
     }
 
     fn write(&self, text: &mut UserSliceReader) -> Result {
-        let client = self.0.client().ok_or(EOPNOTSUPP)?;
+        self.0.client().ok_or(EOPNOTSUPP)?;
         let mut word = [0; 16];
         let word = word.get_mut(..text.len()).ok_or(EINVAL)?;
         text.read_slice(word)?;
         match word.trim_ascii() {
-            b"stop" => client.stop(),
-            b"start" => client.start(),
+            b"stop" => self.0.set_stopped(true),
+            b"start" => self.0.set_stopped(false),
             _ => return Err(EINVAL),
         }
         Ok(())

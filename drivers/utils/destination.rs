@@ -118,7 +118,7 @@ impl Room {
             return Ok(());
         }
         self.is_late = true;
-        Ok(self.late.put_bytes(bytes, GFP_KERNEL)?)
+        Ok(self.late.put_bytes(bytes, GFP_KERNEL_ACCOUNT)?)
     }
 
     /// Takes a body of `len` bytes, of which `input` has those that have arrived and no others. If

@@ -23,19 +23,27 @@ use kernel::{
 use virgo_proto::errno::Errno;
 
 /// The function of the queue's module that takes text.
-const FUNCTION: &[u8] = b"kingcobra_push";
+const FUNCTION: &str = "kingcobra_push";
 
 /// Hands `line` to the queue. May sleep.
 ///
 /// # Errors
 ///
-/// `ENODEV` if there is no queue; those of the queue.
+/// `ENODEV` if there is no queue, `EACCES` if the configuration keeps the session's user from its
+/// function; those of the queue.
 pub fn divert(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Result<(), Failure> {
-    let queue = functions::find(FUNCTION).ok_or(Failure::new(
+    let queue = functions::find(FUNCTION.as_bytes()).ok_or(Failure::new(
         Errno::ENODEV,
         "use_as_kingcobra_service is on, but no queue is loaded",
     ))?;
     let user = User::of_text(caller);
+    if !caller.config.may_call(FUNCTION, user.uid) {
+        return Err(Failure::new(
+            Errno::EACCES,
+            "not allowed: /etc/virgo_cloud.conf of this node has 'callers' lines for kingcobra_push, \
+             and none names this uid",
+        ));
+    }
     queue.run(&mut Call {
         state: None,
         uid: user.uid,

@@ -80,6 +80,16 @@ pub trait Service: Send + Sync + Sized + 'static {
         None
     }
 
+    /// Ends all that waits for other nodes, and refuses more as long as `stopped`. May sleep.
+    fn set_stopped(&self, stopped: bool) {
+        if let Some(client) = self.client() {
+            match stopped {
+                true => client.stop(),
+                false => client.start(),
+            }
+        }
+    }
+
     /// A peer has given up waiting for the reply of this operation before it could know what it
     /// says; nobody else will ever know. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}

@@ -9,6 +9,7 @@
 #![deny(missing_docs)]
 
 mod attached;
+mod attempt;
 mod backlog;
 pub mod budget;
 pub mod buffer;
@@ -50,6 +51,7 @@ pub use attached::{
     Attached,
     Attachment, //
 };
+pub use attempt::Attempt;
 pub use backlog::{
     is_unanswered,
     Backlog,

@@ -6,7 +6,9 @@ use crate::{
     raw::{self, One, Sized},
     region::{Address, KERNEL, NULL, PAGE, Region},
 };
+use crate::rounds::Rounds;
 use rustix::io::Errno;
+use std::thread;
 use virgo::abi::{self, CancelArgs, CloneArgs};
 
 crate::tests![
@@ -26,6 +28,7 @@ crate::tests![
     output_at_bad_addresses,
     a_result_that_cannot_be_given_is_kept,
     a_result_whose_call_cannot_be_written_is_kept,
+    a_result_that_cannot_be_given_is_others_to_take,
     the_call_of_2017_with_bad_strings,
 ];
 
@@ -318,6 +321,51 @@ fn a_result_whose_call_cannot_be_written_is_kept() {
 
 fn wait(one: &One) -> raw::Outcome {
     Sized::Wait.with(one.args())
+}
+
+/// While one waits in vain, since he has no memory to put the result into, another gets it.
+fn a_result_that_cannot_be_given_is_others_to_take() {
+    let rounds = Rounds {
+        debug: 50,
+        slim: 500,
+        soak: 5000,
+    };
+    for _ in 0..rounds.count() {
+        let one = One::new("echo\0x\0");
+        let args = CloneArgs {
+            flags: abi::CLONE_ASYNC,
+            ..one.args()
+        };
+        assert_eq!(Sized::Clone.with(args), Ok(1));
+        let call = abi::Call {
+            job: one.job(),
+            state: abi::CALL_RUNNING,
+            ..one.call
+        };
+        let wait = one.args();
+        thread::scope(|scope| {
+            let in_vain = scope.spawn(move || {
+                let region = Region::new(PAGE);
+                let output = abi::Call {
+                    output: NULL.number(),
+                    ..call
+                };
+                let args = CloneArgs {
+                    calls: region.put(0, output).number(),
+                    ..wait
+                };
+                (0..20).map(|_| Sized::Wait.with(args)).last()
+            });
+            let region = Region::new(PAGE);
+            let args = CloneArgs {
+                calls: region.put(0, call).number(),
+                ..wait
+            };
+            assert_eq!(Sized::Wait.with(args), Ok(1));
+            let in_vain = in_vain.join().expect("no panic");
+            assert!(matches!(in_vain, Some(Err(Errno::FAULT | Errno::SRCH))));
+        });
+    }
 }
 
 fn the_call_of_2017_with_bad_strings() {

@@ -4,19 +4,22 @@
 use crate::{
     pool::{self, eventually, running},
     raw::{self, One, Sized},
+    region::Region,
 };
 use rustix::{
     io::Errno,
     process::{self, Signal},
 };
 use std::{
+    fs,
     os::unix::process::CommandExt,
     process::Command,
+    thread,
     time::{Duration, Instant},
 };
 use virgo::{
     Call, Ended, Job, On,
-    abi::{self, CloneArgs},
+    abi::{self, CloneArgs, WaitArgs},
 };
 
 crate::tests![
@@ -32,6 +35,7 @@ crate::tests![
     a_user_has_a_share_of_the_jobs,
     a_user_runs_a_share_of_the_calls,
     output_is_charged,
+    what_waits_is_charged_to_the_memory_cgroup,
     both_streams_are_kept,
     output_so_far_is_kept_at_the_deadline,
     jobs_are_shown,
@@ -296,6 +300,73 @@ fn output_is_charged() {
     }
     assert!(refused > 0, "{kept} bytes were kept");
     assert!(kept <= SHARE && kept > SHARE / 2, "{kept} bytes were kept");
+}
+
+/// The memory cgroup of this process, for a test.
+struct Group;
+
+impl Group {
+    const PATH: &str = "/sys/fs/cgroup/virgo_waits";
+
+    fn enter() -> Self {
+        fs::create_dir(Self::PATH).expect("a cgroup");
+        fs::write(format!("{}/cgroup.procs", Self::PATH), "0").expect("enter");
+        Group
+    }
+
+    fn charged(&self) -> usize {
+        let said = fs::read_to_string(format!("{}/memory.current", Self::PATH)).expect("read");
+        said.trim().parse().expect("a number")
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        fs::write("/sys/fs/cgroup/cgroup.procs", "0").expect("leave");
+        fs::remove_dir(Self::PATH).expect("no cgroup");
+    }
+}
+
+/// What the kernel keeps of the arguments of a call that waits is its program's.
+fn what_waits_is_charged_to_the_memory_cgroup() {
+    const WAITS: usize = 48;
+    const SIZE: usize = size_of::<abi::Call>();
+    let job = start_long(pool::this_node());
+    let region = Region::new(abi::MAX_CALLS * SIZE);
+    for at in 0..abi::MAX_CALLS {
+        let state = if at == 0 { abi::CALL_RUNNING } else { abi::CALL_RETURNED };
+        let call = abi::Call {
+            job: job.id(),
+            state,
+            ..abi::Call::default()
+        };
+        region.put(at * SIZE, call);
+    }
+    let group = Group::enter();
+    let charged = |count: usize| {
+        let args = WaitArgs {
+            calls: region.at(0).number(),
+            count: count as u32,
+            call_size: SIZE as u32,
+            timeout_ms: 6000,
+            ..WaitArgs::default()
+        };
+        thread::scope(|scope| {
+            for _ in 0..WAITS {
+                let wait = move || assert_eq!(Sized::Wait.with(args), Err(Errno::TIMEDOUT));
+                let thread = thread::Builder::new().stack_size(64 << 10);
+                thread.spawn_scoped(scope, wait).expect("a thread");
+            }
+            thread::sleep(Duration::from_secs(3));
+            group.charged()
+        })
+    };
+    let (few, many) = (charged(1), charged(abi::MAX_CALLS));
+    drop(group);
+    virgo::cancel(&job).expect("cancel");
+    assert_eq!(end(job), Ended::Failed(libc::ECANCELED));
+    let more = many.saturating_sub(few);
+    assert!(more > WAITS * abi::MAX_CALLS * SIZE * 3 / 4, "{few} became {many}");
 }
 
 const PROGRAM: &str = "/usr/lib/virgo/test/virgo_cloud_test_main";

@@ -25,6 +25,14 @@ pub const TESTS: &[(&str, Test)] = &[
     ("calls_end_when_their_node_dies", node_dies),
     ("a_call_that_its_node_has_lost_ends", lost),
     ("a_node_that_does_not_answer_delays_no_other", no_answer),
+    (
+        "a_lost_call_is_noticed_while_its_node_is_busy",
+        lost_of_busy,
+    ),
+    ("waiting_calls_end_when_the_module_goes", unload),
+    ("stop_ends_those_who_wait_for_calls", stop),
+    ("waiting_calls_obey_the_new_configuration", reconfigured),
+    ("a_user_in_a_hurry_marks_no_node", hurry),
     ("callers_out_of_reach_block_nobody", callers_gone),
     ("jobs_are_their_users_and_roots", owners),
     ("callers_are_listed", callers),
@@ -284,6 +292,152 @@ fn lost(cluster: &Cluster) -> Result<()> {
     let (said, took) = fails(&node1, &format!("virgo wait --timeout 60s {job}"))?;
     ensure!(said.contains("ECONNRESET"), "{said}");
     ensure!(took < Duration::from_secs(30), "it took {took:?}");
+    Ok(())
+}
+
+/// A node that has lost a call is heard of all the time, since it runs others. The call ends all the same.
+fn lost_of_busy(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let job = sh(
+        &node1,
+        &format!("virgo clone --async --on 2 --timeout 290s {program} hang"),
+    )?;
+    wait_until_here(&node2, 1)?;
+    // The module itself is not in use by a program.
+    let reload = "rmmod virgo_cpupooling && insmod /lib/virgo/virgo_cpupooling.ko";
+    let busy = "while ! [ -e /tmp/enough ]; do virgo clone --on 2 --timeout 2s noop; sleep 0.3; done";
+    let busy = node1.spawn(["sh", "-c", busy])?;
+    sh(&node2, reload)?;
+    let waited = fails(&node1, &format!("virgo wait --timeout 40s {job}"));
+    sh(&node1, "touch /tmp/enough")?;
+    busy.wait()?;
+    sh(&node1, &format!("rm /tmp/enough; virgo cancel {job}; :"))?;
+    wait_until_whole(cluster)?;
+    let (said, took) = waited?;
+    println!("the call ended after {took:?}");
+    ensure!(said.contains("ECONNRESET"), "{said}");
+    Ok(())
+}
+
+/// Text sessions that wait for calls end when the module is unloaded, not when the calls do.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    let mut sessions = Vec::new();
+    for command in [
+        "clone on=2 timeout=40000 sleep 40000",
+        "clone on=1 timeout=40000 /usr/lib/virgo/test/virgo_cloud_test_main hang",
+    ] {
+        let script = format!(
+            "(echo \"auth $(cat /etc/virgo.key)\"; echo '{command}'; sleep 60) |
+                nc 127.0.0.1 10000"
+        );
+        sessions.push(node1.spawn(["sh", "-c", &script])?);
+    }
+    wait_until_here(&cluster.node(2), 1)?;
+    wait_until_here(&node1, 1)?;
+    let start = Instant::now();
+    let unloaded = node1.run_with_timeout(["rmmod", "virgo_cpupooling"], Duration::from_secs(90));
+    let took = start.elapsed();
+    sh(&node1, "insmod /lib/virgo/virgo_cpupooling.ko")?;
+    for session in sessions {
+        session.kill()?;
+        session.wait()?;
+    }
+    unloaded?.text()?;
+    println!("rmmod took {took:?}");
+    ensure!(took < SLACK, "rmmod took {took:?}");
+    wait_until_whole(cluster)?;
+    sh(&node1, "virgo clone --on 2 noop")?;
+    wait_until_here(&cluster.node(2), 0)
+}
+
+/// `stop` in `peers` ends waits for calls, so that the module can be unloaded; until `start` there are no
+/// new ones.
+fn stop(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let peers = "/sys/kernel/debug/virgo/cpupooling/peers";
+    let job = sh(
+        &node1,
+        "virgo clone --async --on 2 --timeout 60s sleep 60000",
+    )?;
+    let waiting = node1.spawn(["virgo", "wait", "--timeout", "50s", &job])?;
+    let inside = ["virgo", "clone", "--on", "2", "--timeout", "60s", "sleep", "60000"];
+    let inside = node1.spawn(inside)?;
+    wait_until_here(&node2, 2)?;
+    sh(&node1, &format!("echo stop >{peers}"))?;
+    let start = Instant::now();
+    let ended = [
+        waiting.wait_timeout(Duration::from_secs(100))?,
+        inside.wait_timeout(Duration::from_secs(100))?,
+    ];
+    let took = start.elapsed();
+    let refused = fails(&node1, "virgo clone --on 2 noop");
+    sh(&node1, &format!("echo start >{peers}"))?;
+    for ended in ended {
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        ensure!(said.contains("ESHUTDOWN"), "{said}");
+    }
+    let (said, _) = refused?;
+    ensure!(said.contains("ESHUTDOWN"), "{said}");
+    ensure!(took < DEADLINE, "it took {took:?}");
+    wait_until_whole(cluster)?;
+    sh(&node1, "virgo clone --on 2 noop")?;
+    wait_until_here(&node2, 0)
+}
+
+/// What is not allowed any more when its turn comes does not run.
+fn reconfigured(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let start = |call: &str| sh(&node, &format!("virgo clone --async --on 1 --timeout 100s {call}"));
+    let mut busy = Vec::new();
+    let calls = ["/usr/bin/virgo help", "echo waited"];
+    let lines = "executable = /usr/bin/virgo";
+    let as_user = |call: &str| {
+        let call = format!("virgo clone --async --on 1 --timeout 100s {call}");
+        sh(&node, &format!("su user -c '{call}'"))
+    };
+    for _ in 0..32 {
+        busy.push(start("sleep 100000")?);
+    }
+    let waiting = with_config(&node, lines, || calls.iter().map(|call| as_user(call)).collect());
+    let waiting: Vec<String> = waiting?;
+    let ended = with_config(&node, "callers = echo 7", || {
+        for job in busy {
+            sh(&node, &format!("virgo cancel {job}; virgo wait {job}; :"))?;
+        }
+        wait_until_here(&node, 0)?;
+        let ended = waiting.iter().map(|job| fails(&node, &format!("virgo wait {job}")));
+        ended.collect::<Result<Vec<_>>>()
+    });
+    for ((said, _), reason) in ended?.iter().zip(["'executable' line", "'callers' lines"]) {
+        ensure!(said.contains("EACCES") && said.contains(reason), "{said}");
+    }
+    Ok(())
+}
+
+/// A user who gives a node no time to answer says nothing about it: calls of others go there as before.
+fn hurry(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    for node in cluster.nodes() {
+        sh(&node1, &format!("virgo clone --on {} noop", node.number()))?;
+    }
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem delay 60ms",
+    )?;
+    let checks = || -> Result<Vec<usize>> {
+        let hurry = "virgo clone --on 2 --timeout 1ms noop";
+        let (said, _) = fails(&node1, &format!("su user -c '{hurry}'"))?;
+        ensure!(said.contains("ETIMEDOUT"), "{said}");
+        Ok(spread(&node1, "random", 24)?.0)
+    };
+    let calls = checks();
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    wait_until_whole(cluster)?;
+    let calls = calls?;
+    // By chance one in 15 000 runs has none.
+    ensure!(calls[1] > 0, "node 2 is passed over: {calls:?}");
     Ok(())
 }
 

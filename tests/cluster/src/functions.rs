@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("modules_stay_while_their_functions_run", unload_inside),
     ("diverted_text_needs_a_queue", no_queue),
     ("diverted_text_arrives_and_is_not_run", diversion),
+    ("diverted_text_comes_from_callers", diverted_callers),
 ];
 
 fn list(cluster: &Cluster) -> Result<()> {
@@ -205,5 +206,24 @@ fn diversion(cluster: &Cluster) -> Result<()> {
     ensure!(console.contains("virgo_test_push: uid 0 pushed 'called'"));
     called?;
     ensure!(runs(&node)? == before, "it has run all the same");
+    Ok(())
+}
+
+/// Who may not call the function that takes diverted text has none diverted.
+fn diverted_callers(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let typed = |uids: &str| {
+        let lines = format!("use_as_kingcobra_service = yes\ncallers = kingcobra_push {uids}");
+        with_config(&node, &lines, || text(&node, &node, 10000, &["hello"]))
+    };
+    let (refused, taken) = without_queue(&node, || {
+        sh(&node, "insmod /lib/virgo/tests/virgo_test_push.ko")?;
+        let said = (typed("7"), typed("7,65534"));
+        sh(&node, "rmmod virgo_test_push")?;
+        Ok(said)
+    })?;
+    let (refused, taken) = (refused?, taken?);
+    ensure!(refused[0].starts_with("ERR EACCES "), "{refused:?}");
+    ensure!(taken == ["queued"], "{taken:?}");
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     Test,
-    support::{fails, field, sh, text, used, wait_until_whole, within},
+    support::{DEADLINE, fails, field, sh, text, used, wait_until_whole, within},
 };
 use anyhow::{Result, ensure};
 use std::{
@@ -21,6 +21,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("full_pool_gives_enomem", full),
     ("allocations_are_charged_to_the_memory_cgroup", cgroup),
     ("node_that_failed_gets_memory_again", again),
+    ("a_silent_node_fails_no_allocation", silent),
+    ("pieces_are_freed_though_a_node_is_gone", gone_node),
     ("ids_outlive_the_key", new_key),
     ("unloading_does_not_wait_for_dead_nodes", unload),
     ("split_allocations_are_used_by_few_requests", few_requests),
@@ -190,6 +192,69 @@ fn again(cluster: &Cluster) -> Result<()> {
     });
     sh(&node1, &format!("virgo free {}", ids.join(" ")))?;
     found
+}
+
+/// A node that takes requests and answers none costs an allocation some of its time, and the next ones
+/// none.
+fn silent(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    // There is a connection to send requests by.
+    sh(&node1, "virgo free $(virgo malloc 100 --place 2)")?;
+    node2.pause()?;
+    let start = Instant::now();
+    // Of 32 pieces at random places one belongs on node 2, but for one run in 10^5.
+    let first = sh(&node1, "virgo malloc 2M --place random");
+    let took = start.elapsed();
+    let later: Vec<_> = ["2M --place random", "2M --place least-used", "100"]
+        .iter()
+        .map(|how| sh(&node1, &format!("virgo malloc {how}")))
+        .collect();
+    let all = start.elapsed();
+    node2.resume()?;
+    wait_until_whole(cluster)?;
+    println!("the first took {took:?}, all {all:?}");
+    let later: Vec<_> = later.into_iter().collect::<Result<_>>()?;
+    sh(
+        &node1,
+        &format!("virgo free {} {}", first?, later.join(" ")),
+    )?;
+    ensure!(took < DEADLINE, "the first took {took:?}");
+    Ok(())
+}
+
+/// What an allocation has on other nodes is freed though one of its nodes is not configured any more.
+fn gone_node(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let before: Vec<u64> = cluster.nodes().map(|n| used(&n)).collect::<Result<_>>()?;
+    let id = sh(&node1, "virgo malloc 2M --place random")?;
+    let files = "/etc/virgo_cloud.conf /etc/virgo_client.conf";
+    sh(
+        &node1,
+        &format!(
+            "for f in {files}; do cp $f $f.good; done; sed -i 's/, 10.9.0.3//' {files}; \
+             virgo config reload"
+        ),
+    )?;
+    let freed = sh(&node1, &format!("virgo free {id}"));
+    sh(
+        &node1,
+        &format!("for f in {files}; do mv $f.good $f; done; virgo config reload"),
+    )?;
+    wait_until_whole(cluster)?;
+    freed?;
+    for (node, before) in [&node1, &node2].iter().zip(&before) {
+        let left = used(node)?.saturating_sub(*before);
+        ensure!(left == 0, "{left} bytes are left on {}", node.name());
+    }
+    // Node 3 frees its own when node 1 has restarted.
+    sh(
+        &node1,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    wait_until_whole(cluster)?;
+    let left = used(&cluster.node(3))?.saturating_sub(before[2]);
+    ensure!(left == 0, "{left} bytes are left on node3");
+    Ok(())
 }
 
 /// Memory stays usable, and its ids good, when the cluster gets another key.

@@ -16,6 +16,7 @@ use virgo_cluster::{Cluster, Node, Output, Running};
 pub const TESTS: &[(&str, Test)] = &[
     ("program_runs_on_another_node", program),
     ("program_has_no_rights_there", rights),
+    ("program_does_not_use_the_cluster", no_device),
     ("arguments_match_their_patterns", patterns),
     ("only_what_is_listed_runs", listed),
     ("listed_paths_are_taken_to_the_letter", paths),
@@ -113,6 +114,15 @@ fn rights(cluster: &Cluster) -> Result<()> {
     check(cluster, &ids, 0, "65534 65534 0\n", "")?;
     with_config(&cluster.node(2), "run_as = 1000", || {
         check(cluster, &ids, 0, "1000 1000 0\n", "")
+    })
+}
+
+/// What runs for another node does not call on.
+fn no_device(cluster: &Cluster) -> Result<()> {
+    let list = "executable = /usr/bin/virgo";
+    with_config(&cluster.node(2), list, || {
+        sh(&cluster.node(1), "virgo clone --on 2 /usr/bin/virgo help")?;
+        refused(cluster, "/usr/bin/virgo clone noop", "EPERM")
     })
 }
 

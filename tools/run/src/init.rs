@@ -3,16 +3,20 @@
 
 use crate::{options::Options, outcome, output::Ends, process, target};
 use nix::{
+    errno::Errno,
     mount::{MsFlags, mount},
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{prctl, signal::Signal},
-    unistd::ForkResult,
+    unistd::{ForkResult, chdir, chroot},
 };
 use std::{
     os::fd::{AsFd as _, OwnedFd},
     process::exit,
 };
 use virgo_proto::clone::Outcome;
+
+/// Who can open this may use the cluster.
+const DEVICE: &str = "/dev/virgo";
 
 /// Runs the target, reports what came of it, and ends, which ends all others in the namespace.
 pub(crate) fn run(options: &Options, file: &OwnedFd, ends: Ends, report: &OwnedFd) -> ! {
@@ -28,7 +32,7 @@ fn run_target(
     report: &OwnedFd,
 ) -> nix::Result<Outcome> {
     die_with_parent(report)?;
-    mount_proc()?;
+    enclose()?;
     let target = match process::fork()? {
         ForkResult::Child => {
             let Err(errno) = target::become_it(options, file, &ends);
@@ -59,10 +63,24 @@ fn die_with_parent(report: &OwnedFd) -> nix::Result<()> {
     Ok(())
 }
 
-/// Shows this namespace's processes in `/proc`, here and not elsewhere.
-fn mount_proc() -> nix::Result<()> {
+/// Makes what is mounted here this namespace's own, and changes it so that the target cannot get out:
+///
+/// - All is shown at a second place, which becomes the root. The kernel lets no process make a user
+///   namespace whose root is not that of its mounts; with one, it could mount a file system that it
+///   serves itself, and have processes wait in there that cannot be killed.
+/// - `/proc` shows this namespace's processes, here and not elsewhere.
+/// - `/dev/virgo` is not there: who runs for another node asks nothing of the cluster.
+fn enclose() -> nix::Result<()> {
     const NONE: Option<&str> = None;
+    let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    mount(Some("/"), "/proc", NONE, bind, NONE)?;
+    chdir("/proc")?;
+    chroot(".")?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("proc"), "/proc", Some("proc"), flags, NONE)
+    mount(Some("proc"), "/proc", Some("proc"), flags, NONE)?;
+    match mount(Some("/dev/null"), DEVICE, NONE, MsFlags::MS_BIND, NONE) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
 }

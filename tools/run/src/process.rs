@@ -7,16 +7,20 @@
 
 use nix::{
     errno::Errno,
+    poll::{PollFd, PollFlags, poll},
     sys::signal::{self, Signal},
     unistd::{self, ForkResult, Pid},
 };
 use std::{
     os::{
-        fd::{AsRawFd as _, OwnedFd, RawFd},
+        fd::{AsFd as _, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd},
         unix::process::ExitStatusExt as _,
     },
     process::ExitStatus,
 };
+
+/// How long killed processes are waited for, in milliseconds.
+const PATIENCE_MS: u16 = 1000;
 
 /// Makes a child that goes on here.
 pub(crate) fn fork() -> nix::Result<ForkResult> {
@@ -35,10 +39,29 @@ pub(crate) fn wait() -> nix::Result<(Pid, ExitStatus)> {
 
 /// Kills the first process of a namespace, our only child. When it is gone, so are all others in
 /// there.
+///
+/// That is waited for for [`PATIENCE_MS`] only: one of them may be stuck in the kernel, or be traced from
+/// outside, and somebody waits for this program. When it has ended, the system's first process reaps
+/// them.
 pub(crate) fn kill(child: Pid) {
+    let descriptor = open(child);
     // It is dead or alive, but not waited for: nobody else can have its number.
     let _ = signal::kill(child, Signal::SIGKILL);
+    if let Ok(descriptor) = descriptor {
+        let mut ended = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ended, PATIENCE_MS) == Ok(0) {
+            return;
+        }
+    }
     let _ = wait();
+}
+
+/// A descriptor of a child, to be waited at.
+fn open(child: Pid) -> nix::Result<OwnedFd> {
+    // SAFETY: Has no preconditions.
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, child.as_raw(), 0) })?;
+    // SAFETY: It was just opened, and is nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
 /// Makes `target` another descriptor of `file`, which a program that is executed has, too.

@@ -8,7 +8,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use nix::{
     errno::Errno,
     sched::{CloneFlags, unshare},
-    sys::signal::Signal,
+    sys::{ptrace, signal::Signal, wait::waitpid},
 };
 use program::{Program, Run, processes, wait_until};
 use std::{
@@ -63,6 +63,14 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("cancelling_kills_all", cancelling_kills_all),
     ("killing_virgo_run_kills_all", killing_virgo_run_kills_all),
+    (
+        "a_target_that_is_traced_holds_nobody",
+        a_target_that_is_traced_holds_nobody,
+    ),
+    (
+        "there_are_no_user_namespaces",
+        there_are_no_user_namespaces,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -256,7 +264,7 @@ fn assert_times_out(program: &Program, what: &[&str], timeout: Duration) {
         "{:?}",
         start.elapsed()
     );
-    assert_eq!(processes(program.path(), what), 0, "{what:?}");
+    assert_eq!(processes(program.path(), what), [], "{what:?}");
 }
 
 fn hang_ends_by_the_deadline(program: &Program) {
@@ -287,25 +295,57 @@ fn what_is_left_behind_is_killed(program: &Program) {
     let result = program.run(&["leave"]);
     assert_eq!((result.end(), result.out()), ((state::EXITED, 0), "left\n"));
     assert!(start.elapsed() < PATIENCE);
-    assert_eq!(processes(program.path(), &["leave"]), 0);
+    assert_eq!(processes(program.path(), &["leave"]), []);
 }
 
 fn cancelling_kills_all(program: &Program) {
     let what = ["hang", "cancelled"];
     let running = program.call(&what).start();
-    wait_until(|| processes(program.path(), &what) == 1);
+    wait_until(|| processes(program.path(), &what).len() == 1);
     running.signal(Signal::SIGTERM);
     assert_eq!(
         running.result().end(),
         (state::FAILED, errno(Errno::ECANCELED))
     );
-    assert_eq!(processes(program.path(), &what), 0);
+    assert_eq!(processes(program.path(), &what), []);
 }
 
 fn killing_virgo_run_kills_all(program: &Program) {
     let what = ["hang", "orphaned"];
     let running = program.call(&what).start();
-    wait_until(|| processes(program.path(), &what) == 1);
+    wait_until(|| processes(program.path(), &what).len() == 1);
     running.signal(Signal::SIGKILL);
-    wait_until(|| processes(program.path(), &what) == 0);
+    wait_until(|| processes(program.path(), &what).is_empty());
+}
+
+/// A dead process stays until whoever traces it looks, which may be never.
+fn a_target_that_is_traced_holds_nobody(program: &Program) {
+    let what = ["hang", "traced"];
+    let running = program.call(&what).start();
+    wait_until(|| processes(program.path(), &what).len() == 1);
+    let target = processes(program.path(), &what)[0];
+    ptrace::seize(target, ptrace::Options::empty()).unwrap();
+    let ended = thread::spawn(move || {
+        running.signal(Signal::SIGTERM);
+        running.result().end()
+    });
+    let start = Instant::now();
+    while !ended.is_finished() && start.elapsed() < Duration::from_secs(10) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let is_in_time = ended.is_finished();
+    waitpid(target, None).unwrap();
+    assert_eq!(
+        ended.join().unwrap(),
+        (state::FAILED, errno(Errno::ECANCELED))
+    );
+    assert!(is_in_time, "it waits for a process that is traced");
+}
+
+/// With one a target could mount what it serves itself, and wait there where nothing can kill it.
+fn there_are_no_user_namespaces(_: &Program) {
+    let unshare = |words: &[&str]| Run::new("/usr/bin/unshare").words(words).result();
+    let result = unshare(&["--user", "/bin/true"]);
+    assert_eq!(result.end(), (state::EXITED, 1), "{}", result.err());
+    assert!(result.err().contains("not permitted"), "{}", result.err());
 }

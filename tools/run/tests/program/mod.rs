@@ -208,13 +208,20 @@ impl Result {
     }
 }
 
-/// How many processes of this machine run `path` with `words`.
-pub fn processes(path: &str, words: &[&str]) -> usize {
+/// The processes of this machine that run `path` with `words`.
+pub fn processes(path: &str, words: &[&str]) -> Vec<Pid> {
     let line = [&[path], words].concat().join("\0") + "\0";
     let all = fs::read_dir("/proc").unwrap().flatten();
-    // Those that have died meanwhile cannot be read.
-    let lines = all.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
-    lines.filter(|seen| seen == line.as_bytes()).count()
+    let runs = |entry: &fs::DirEntry| {
+        // Those that have died meanwhile cannot be read.
+        let seen = fs::read(entry.path().join("cmdline"));
+        seen.is_ok_and(|seen| seen == line.as_bytes())
+    };
+    let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+    all.filter(runs)
+        .filter_map(number)
+        .map(Pid::from_raw)
+        .collect()
 }
 
 /// Waits until `condition` holds.

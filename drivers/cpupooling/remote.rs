@@ -1,26 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sending calls to their nodes, and taking short results.
+//! Sending calls to the node that was chosen for them, and taking short results.
 
 use crate::{
-    executor::Origin,
-    jobs::Job,
+    call::Call,
+    job::Job,
     outcome::Outcome,
-    pool::{
-        Cpupool,
-        Shared, //
-    },
-    submit::{
-        Call,
-        Place, //
-    }, //
+    pool::Shared,
+    run::Origin, //
 };
 use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::deadline::Deadline;
 use virgo_proto::{
     clone::{
         self,
@@ -32,112 +25,15 @@ use virgo_proto::{
         MAX_CALLS, //
     },
     frame::MAX_BODY,
-    vuid::{
-        bit,
-        NodeId, //
-    }, //
+    vuid::NodeId, //
 };
 use virgo_utils::{
+    Attempt,
     Data,
     Expect,
     Request,
     User, //
 };
-
-/// Calls for one node, to be sent by a worker.
-struct Parcel {
-    shared: Arc<Shared>,
-    uid: u32,
-    deadline: Deadline,
-    /// The node's bit.
-    target: u64,
-    /// Nodes to choose from if it is not reached.
-    nodes: u64,
-    jobs: KVVec<Arc<Job>>,
-    places: KVVec<Place>,
-    /// Names and arguments, one behind the other, and the length of each.
-    argv: KVVec<u8>,
-    lens: KVVec<usize>,
-}
-
-impl Parcel {
-    fn add(&mut self, call: &Call<'_>, job: &Arc<Job>) -> Result {
-        self.argv.extend_from_slice(call.argv, GFP_KERNEL_ACCOUNT)?;
-        self.lens.push(call.argv.len(), GFP_KERNEL_ACCOUNT)?;
-        self.places.push(call.place, GFP_KERNEL_ACCOUNT)?;
-        Ok(self.jobs.push(job.clone(), GFP_KERNEL_ACCOUNT)?)
-    }
-
-    fn send(&self) {
-        if let Err(e) = self.try_send() {
-            for job in self.jobs.iter().filter(|job| job.is_unsent()) {
-                self.shared.jobs.end_job(job, Outcome::failed(e));
-            }
-        }
-    }
-
-    fn try_send(&self) -> Result {
-        let config = self.shared.node.config();
-        let user = User {
-            uid: self.uid,
-            deadline: self.deadline,
-            config: &config,
-        };
-        let mut calls = KVVec::with_capacity(self.lens.len(), GFP_KERNEL)?;
-        let mut rest = self.argv.as_slice();
-        for (&len, &place) in self.lens.iter().zip(&self.places) {
-            let (argv, behind) = rest.split_at_checked(len).ok_or(EIO)?;
-            calls.push(Call { argv, place }, GFP_KERNEL)?;
-            rest = behind;
-        }
-        self.shared
-            .place(&user, &calls, &self.jobs, self.nodes, self.target)
-    }
-}
-
-impl Cpupool {
-    /// Sends `calls` to the nodes that are chosen for them, all at once, and does not wait for those
-    /// of other nodes.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn send_all(
-        &self,
-        user: &User<'_>,
-        calls: &[Call<'_>],
-        jobs: &[Arc<Job>],
-        mut targets: u64,
-    ) -> Result {
-        let here = bit(user.config.me) & targets;
-        while targets != 0 {
-            let node = targets.trailing_zeros() as NodeId + 1;
-            targets &= targets - 1;
-            if self.is_here(user.config, node) {
-                continue;
-            }
-            let mut parcel = Parcel {
-                shared: self.shared.clone(),
-                uid: user.uid,
-                deadline: user.deadline,
-                target: bit(node),
-                nodes: user.config.used,
-                jobs: KVVec::new(),
-                places: KVVec::new(),
-                argv: KVVec::new(),
-                lens: KVVec::new(),
-            };
-            for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
-                parcel.add(call, job)?;
-            }
-            self.senders.spawn(move || parcel.send())?;
-        }
-        match here != 0 && self.is_here(user.config, user.config.me) {
-            true => self.send_to(user, user.config.me, calls, jobs),
-            false => Ok(()),
-        }
-    }
-}
 
 impl Shared {
     /// Sends the calls for `node` there.
@@ -159,7 +55,7 @@ impl Shared {
                 job.runs_here();
                 job.is_delivered();
                 match self.accept(user, Origin::Here, job.id, call.argv) {
-                    Some(outcome) => self.jobs.end_job(job, outcome),
+                    Some(outcome) => job.end(outcome),
                     None => self.watch(),
                 }
             }
@@ -201,10 +97,10 @@ impl Shared {
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);
         // It answers at once, however long the calls take.
-        let soon = Deadline::after_ms(user.config.deadline_ms);
+        let attempt = Attempt::within(user, user.config.deadline_ms);
         let answered = self
             .client
-            .call_with(node, &request, user.deadline.min(soon), &mut take);
+            .call_with(node, &request, attempt.user.deadline, &mut take);
         if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
             return Err(e);
         }
@@ -217,8 +113,8 @@ impl Shared {
         let failed = match answered {
             Ok(()) => taken.is_none().then_some(EPROTO),
             Err(e) => {
-                if e != EINTR {
-                    // Nobody knows about these calls, but later ones have a choice.
+                // Nobody knows about these calls, but later ones have a choice.
+                if attempt.is_nodes_fault(e) {
                     self.view.lost(node);
                 }
                 Some(e)
@@ -226,7 +122,7 @@ impl Shared {
         };
         if let Some(e) = failed {
             for job in sent() {
-                self.jobs.end_job(job, Outcome::failed(e));
+                job.end(Outcome::failed(e));
                 // It may run there.
                 self.outboxes.cancel(node, job.id, job.deadline);
             }
@@ -245,8 +141,7 @@ impl Shared {
             let (header, output) = next_outcome(&mut rest)?;
             let job = jobs.find(|job| job.id == header.key.get())?;
             if header.state.get() != state::RUNNING {
-                let outcome = Outcome::with_output(&header, output);
-                self.jobs.end_job(job, outcome);
+                job.receive(&header, output);
             } else if job.has_ended() {
                 // Given up before it was there.
                 self.outboxes.cancel(node, job.id, job.deadline);
@@ -295,9 +190,9 @@ impl Frame {
         };
         // Once for the first one, which often is the only one.
         let size = size_of::<clone::Call>() + argv.len();
-        self.calls.reserve(size, GFP_KERNEL)?;
-        self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL)?;
-        self.calls.extend_from_slice(argv, GFP_KERNEL)?;
+        self.calls.reserve(size, GFP_KERNEL_ACCOUNT)?;
+        self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL_ACCOUNT)?;
+        self.calls.extend_from_slice(argv, GFP_KERNEL_ACCOUNT)?;
         self.count += 1;
         self.keys = (self.keys.0.min(key), key);
         Ok(())

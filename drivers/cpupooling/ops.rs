@@ -3,9 +3,9 @@
 //! What other nodes may ask of this node's processors. See [`virgo_proto::clone`].
 
 use crate::{
-    executor::Origin,
-    heart::Heart,
-    pool::Cpupool, //
+    load_reporter::LoadReporter,
+    pool::Cpupool,
+    run::Origin, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -104,7 +104,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
         deadline: Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS)),
         config: &config,
     };
-    Heart::interests(&this.heart, &config, peer.node);
+    LoadReporter::subscribe(&this.reporter, &config, peer.node);
     this.outboxes.heard(peer.node);
     reply.put(this.load().as_bytes())?;
     while let Some((key, argv)) = next_call(&mut calls) {
@@ -133,11 +133,14 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
 fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let mut results = request;
     while let Some((header, output)) = next_outcome(&mut results) {
-        match header.flags.get() & clone::PART {
-            0 => this.jobs.receive(peer.node, &header, output),
-            _ => this
-                .jobs
-                .receive_errors(header.key.get(), peer.node, output),
+        let Some(job) = this.jobs.running(header.key.get(), peer.node) else {
+            continue;
+        };
+        match (header.flags.get() & clone::PART, header.state.get()) {
+            (clone::PART, _) => job.receive_errors(output),
+            // That is no result.
+            (_, state::RUNNING) => return Err(EINVAL),
+            _ => job.receive(&header, output),
         }
     }
     match results.is_empty() {

@@ -3,15 +3,15 @@
 //! The processor pool's system calls.
 
 use crate::{
-    jobs::Job,
+    call::{
+        Call,
+        Place, //
+    },
+    job::Job,
     outcome::Outcome,
     pool::{
         Cpupool,
         Shared, //
-    },
-    submit::{
-        Call,
-        Place, //
     }, //
 };
 use core::mem::size_of;
@@ -72,7 +72,7 @@ impl CpupoolCalls for Calls {
         self.stats.count_call::<Cpupool, _>(0, || {
             let mut text = KVVec::new();
             // Room for one byte more: what fills it all was cut.
-            text.put_zeros(MAX_ARGV + 1, GFP_KERNEL)?;
+            text.put_zeros(MAX_ARGV + 1, GFP_KERNEL_ACCOUNT)?;
             let text = UserSlice::new(func, MAX_ARGV + 1)
                 .reader()
                 .strcpy_into_buf(&mut text)?;
@@ -81,7 +81,7 @@ impl CpupoolCalls for Calls {
             }
             let mut argv = KVVec::new();
             text_to_argv(text.to_bytes(), |bytes| {
-                argv.extend_from_slice(bytes, GFP_KERNEL)
+                argv.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)
             })?;
             device::check_caller()?;
             let config = self.pool.node.config();
@@ -93,7 +93,7 @@ impl CpupoolCalls for Calls {
             let started = self.pool.start(&user, &[call])?;
             started.wait(user.deadline)?;
             let job = started.jobs.first().ok_or(EIO)?;
-            let outcome = job.take().ok_or(EIO)?;
+            let outcome = job.outcome().ok_or(EIO)?;
             match (outcome.state, outcome.value) {
                 (state::RETURNED, _) | (state::EXITED, 0) => Ok(0),
                 (state::FAILED, e) => Err(from_wire(u32::try_from(e).unwrap_or(0))),
@@ -113,10 +113,10 @@ impl CpupoolCalls for Calls {
             let user = User::of_call(&config, a.timeout_ms)?;
             let mut array = Array::read(a.calls, a.count, a.call_size)?;
             let words = Argvs::read(&array)?;
-            let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
+            let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL_ACCOUNT)?;
             for (call, argv) in array.calls.iter().zip(words.iter(&array)) {
                 let place = place(call, &config)?;
-                calls.push(Call { argv, place }, GFP_KERNEL)?;
+                calls.push(Call { argv, place }, GFP_KERNEL_ACCOUNT)?;
             }
             let mut started = self.pool.start(&user, &calls)?;
             drop(calls);
@@ -127,7 +127,7 @@ impl CpupoolCalls for Calls {
                 array.change(index, |call| {
                     call.node = job.node().into();
                     if a.flags & CLONE_ASYNC == 0 {
-                        return give(&job.take().ok_or(EIO)?, call);
+                        return give(job.outcome().ok_or(EIO)?, call);
                     }
                     call.job = job.id;
                     call.state = state::RUNNING;
@@ -189,17 +189,20 @@ impl CpupoolCalls for Calls {
 impl Calls {
     /// Gives the caller the result of `job`, which has ended, as the call with this index. It is kept
     /// if he cannot get it.
+    ///
+    /// # Errors
+    ///
+    /// [`EFAULT`]; [`ESRCH`] if somebody else was given it meanwhile.
     fn take(&self, job: &Job, index: usize, array: &mut Array) -> Result {
-        let outcome = job.take().ok_or(ESRCH)?;
-        let given = array.change(index, |call| {
+        let outcome = job.outcome().ok_or(ESRCH)?;
+        array.change(index, |call| {
             call.node = job.node().into();
-            give(&outcome, call)
-        });
-        match given {
-            Ok(()) => self.pool.jobs.remove(job.id),
-            Err(_) => job.put_back(outcome),
+            give(outcome, call)
+        })?;
+        match self.pool.jobs.remove(job.id) {
+            true => Ok(()),
+            false => Err(ESRCH),
         }
-        given
     }
 }
 

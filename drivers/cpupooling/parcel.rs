@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sending calls to several nodes at a time, each by a worker.
+
+use crate::{
+    call::{
+        Call,
+        Place, //
+    },
+    job::Job,
+    outcome::Outcome,
+    pool::{
+        Cpupool,
+        Shared, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::deadline::Deadline;
+use virgo_proto::vuid::{
+    bit,
+    Nodes, //
+};
+use virgo_utils::User;
+
+/// Calls for one node, to be sent by a worker.
+struct Parcel {
+    shared: Arc<Shared>,
+    uid: u32,
+    deadline: Deadline,
+    /// The node's bit.
+    target: u64,
+    /// Nodes to choose from if it is not reached.
+    nodes: u64,
+    jobs: KVVec<Arc<Job>>,
+    places: KVVec<Place>,
+    /// Names and arguments, one behind the other, and the length of each.
+    argv: KVVec<u8>,
+    lens: KVVec<usize>,
+}
+
+impl Parcel {
+    fn add(&mut self, call: &Call<'_>, job: &Arc<Job>) -> Result {
+        self.argv.extend_from_slice(call.argv, GFP_KERNEL_ACCOUNT)?;
+        self.lens.push(call.argv.len(), GFP_KERNEL_ACCOUNT)?;
+        self.places.push(call.place, GFP_KERNEL_ACCOUNT)?;
+        Ok(self.jobs.push(job.clone(), GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn send(&self) {
+        if let Err(e) = self.try_send() {
+            for job in self.jobs.iter().filter(|job| job.is_unsent()) {
+                job.end(Outcome::failed(e));
+            }
+        }
+    }
+
+    fn try_send(&self) -> Result {
+        let config = self.shared.node.config();
+        let user = User {
+            uid: self.uid,
+            deadline: self.deadline,
+            config: &config,
+        };
+        let mut calls = KVVec::with_capacity(self.lens.len(), GFP_KERNEL)?;
+        let mut rest = self.argv.as_slice();
+        for (&len, &place) in self.lens.iter().zip(&self.places) {
+            let (argv, behind) = rest.split_at_checked(len).ok_or(EIO)?;
+            calls.push(Call { argv, place }, GFP_KERNEL)?;
+            rest = behind;
+        }
+        self.shared
+            .place(&user, &calls, &self.jobs, self.nodes, self.target)
+    }
+}
+
+impl Cpupool {
+    /// Sends `calls` to the nodes that are chosen for them, all at once, and does not wait for those
+    /// of other nodes.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn send_all(
+        &self,
+        user: &User<'_>,
+        calls: &[Call<'_>],
+        jobs: &[Arc<Job>],
+        targets: u64,
+    ) -> Result {
+        let here = bit(user.config.me) & targets;
+        for node in Nodes(targets) {
+            if self.is_here(user.config, node) {
+                continue;
+            }
+            let mut parcel = Parcel {
+                shared: self.shared.clone(),
+                uid: user.uid,
+                deadline: user.deadline,
+                target: bit(node),
+                nodes: user.config.used,
+                jobs: KVVec::new(),
+                places: KVVec::new(),
+                argv: KVVec::new(),
+                lens: KVVec::new(),
+            };
+            for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
+                parcel.add(call, job)?;
+            }
+            self.senders.spawn(move || parcel.send())?;
+        }
+        match here != 0 && self.is_here(user.config, user.config.me) {
+            true => self.send_to(user, user.config.me, calls, jobs),
+            false => Ok(()),
+        }
+    }
+}
