@@ -12,14 +12,18 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
 
-/// Bytes before the end of a part that are compared before it is gone on with: of the last block that
-/// was written a part may be missing.
-const COMPARED: u64 = BLOCK as u64 + 64 * 1024;
+/// Bytes after which what was written is brought to the disk: what a machine that stops had not brought
+/// there may be missing, though the file has its length.
+const SYNCED: u64 = 16 << 20;
+
+/// Bytes before the end of a part that are compared before it is gone on with: those that may not be on
+/// the disk, and of the last block that was written a part may be missing.
+const COMPARED: u64 = SYNCED + 2 * BLOCK as u64;
 
 /// Files from this size on have a progress bar.
 const LARGE: u64 = 16 << 20;
@@ -68,10 +72,15 @@ fn run(
         "{target} is not a directory: several files need one"
     );
     let mut total = Total::default();
+    let mut made = HashSet::new();
     for source in sources {
         let copied = End::parse(source).and_then(|source| {
             check(&source, &target)?;
             let target = destination(&source, &target, into)?;
+            ensure!(
+                made.insert(target.file_name()),
+                "{source} is not copied: another of the sources has the same name"
+            );
             begin(output, options, &source, &target, &mut total)
         });
         if let Err(error) = copied {
@@ -166,7 +175,7 @@ struct Tree<'a> {
     /// The directories that lead to what is being copied: a link to one of them has no end.
     above: Vec<Inode>,
     /// The directory that everything is copied to.
-    root: Option<Inode>,
+    root: Option<End>,
 }
 
 impl Tree<'_> {
@@ -186,13 +195,14 @@ impl Tree<'_> {
             "{source} is a directory that leads to itself: it is not copied again"
         );
         ensure!(
-            self.root != Some(known.inode),
+            !self.is_root(source)?,
             "{source} is the copy itself: it is not copied"
         );
-        target.make_dir()?;
-        if self.root.is_none() {
-            self.root = target.look()?.map(|made| made.inode);
+        // What is in it is for nobody else, either; who copies must be able to write to it.
+        if target.make_dir(known.mode | 0o700)? {
+            target.sync_parent()?;
         }
+        self.root.get_or_insert_with(|| target.clone());
         self.above.push(known.inode);
         let names = source.list();
         for name in names.iter().flatten() {
@@ -208,6 +218,18 @@ impl Tree<'_> {
         }
         self.above.pop();
         names.map(drop)
+    }
+
+    /// Whether `source` is the directory that everything is copied to. Inodes of two exports may have
+    /// one number: they are told apart by the time of the last change.
+    fn is_root(&self, source: &End) -> Result<bool> {
+        let Some(root) = &self.root else {
+            return Ok(false);
+        };
+        let [root, source] = [root.look()?, source.look()?];
+        Ok(root.zip(source).is_some_and(|(root, source)| {
+            (root.inode, root.modified) == (source.inode, source.modified)
+        }))
     }
 }
 
@@ -262,6 +284,10 @@ fn fill(options: &Copy, source: &End, from: &Opened, known: &Known, part: &Part)
     };
     to.set_len(at)?;
     let resumed = at > 0;
+    if resumed {
+        to.sync()?;
+    }
+    let mut synced = at;
     let bar = progress(source, known.len, at);
     let mut block = vec![0; BLOCK];
     loop {
@@ -271,6 +297,10 @@ fn fill(options: &Copy, source: &End, from: &Opened, known: &Known, part: &Part)
         bar.set_position(at);
         if n < BLOCK {
             break;
+        }
+        if at - synced >= SYNCED {
+            to.sync()?;
+            synced = at;
         }
     }
     to.sync()?;
@@ -501,19 +531,28 @@ mod tests {
     fn a_part_is_gone_on_with_only_if_it_is_one() {
         let dir = tempfile::tempdir().unwrap();
         let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
-        let whole: Vec<u8> = (0..3 * BLOCK).map(|i| (i / 7) as u8).collect();
+        let (cut, end) = (BLOCK + COMPARED as usize, 2 * BLOCK + COMPARED as usize);
+        let whole: Vec<u8> = (0..end).map(|i| (i / 7) as u8).collect();
         fs::write(&from, &whole).unwrap();
         // The beginning is wrong and is kept: it shows that it was gone on with.
-        let mut part = whole[..2 * BLOCK].to_vec();
+        let mut part = whole[..cut].to_vec();
         part[0] ^= 1;
         leave(&from, &to, &part);
         let said = try_copy(&from, &to, true).0.unwrap_err().to_string();
         assert!(said.contains("SHA-256"), "{said}");
         assert_eq!(names(dir.path()), ["from"]);
-        // One with another end is begun anew, and so are one that is too long and one with a hole.
-        let mut hole = whole[..2 * BLOCK].to_vec();
-        hole[BLOCK + 1000..BLOCK + 70_000].fill(0);
-        for part in [&b"something else"[..], &vec![0; 4 * BLOCK], &hole] {
+        // One with another end is begun anew, and so are one that is too long and those with holes: of
+        // what was not on the disk when a machine stopped.
+        let mut hole = whole[..cut].to_vec();
+        hole[cut - BLOCK + 1000..cut - BLOCK + 70_000].fill(0);
+        let mut unsynced = whole[..cut].to_vec();
+        unsynced[cut - SYNCED as usize..][..BLOCK].fill(0);
+        for part in [
+            &b"something else"[..],
+            &vec![0; end + BLOCK],
+            &hole,
+            &unsynced,
+        ] {
             leave(&from, &to, part);
             copy(&from, &to, true);
             assert_eq!(fs::read(&to).unwrap(), whole);
@@ -526,9 +565,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let [from, other, to] = ["from", "other", "to"].map(|name| dir.path().join(name));
         // They differ only where a part is not compared.
-        let mut content = vec![1; 4 * BLOCK];
+        let mut content = vec![1; 3 * BLOCK + COMPARED as usize];
         fs::write(&from, &content).unwrap();
-        leave(&from, &to, &content[..3 * BLOCK]);
+        leave(&from, &to, &content[..2 * BLOCK + COMPARED as usize]);
         content[0] = 2;
         fs::write(&other, &content).unwrap();
         copy(&other, &to, true);
@@ -538,5 +577,103 @@ mod tests {
         fs::remove_file(&to).unwrap();
         copy(&from, &to, true);
         assert_eq!(fs::read(&to).unwrap(), content);
+    }
+
+    /// Whoever may write to the directory of the target can guess what parts are called.
+    #[test]
+    fn a_link_in_the_place_of_a_part_is_not_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to, victim] = ["from", "to", "victim"].map(|name| dir.path().join(name));
+        fs::write(&from, "new").unwrap();
+        fs::write(&victim, "old").unwrap();
+        let plant: [fn(&Path, &Path) -> std::io::Result<()>; 2] = [
+            |file, link| symlink(file, link),
+            |file, link| fs::hard_link(file, link),
+        ];
+        for plant in plant {
+            leave(&from, &to, b"");
+            let names = names(dir.path());
+            let part = names
+                .iter()
+                .find(|name| name.as_bytes().starts_with(b".virgo-part-"));
+            let part = dir.path().join(part.unwrap());
+            fs::remove_file(&part).unwrap();
+            plant(&victim, &part).unwrap();
+            copy(&from, &to, true);
+            assert_eq!(fs::read(&victim).unwrap(), b"old");
+            assert_eq!(fs::read(&to).unwrap(), b"new");
+            fs::remove_file(&to).unwrap();
+        }
+        assert_eq!(names(dir.path()), ["from", "victim"]);
+    }
+
+    #[test]
+    fn copies_are_for_nobody_who_could_not_read_what_they_are_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let set = |path: &Path, mode| {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        };
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::write(from.join("sub/file"), "").unwrap();
+        set(&from.join("sub"), 0o700);
+        set(&from.join("sub/file"), 0o644);
+        set(&from, 0o500);
+        copy(&from, &to, false);
+        assert_eq!([mode(&to), mode(&to.join("sub"))], [0o700, 0o700]);
+        // What is replaced keeps its permissions.
+        set(&to.join("sub/file"), 0o600);
+        copy(&from.join("sub/file"), &to.join("sub/file"), false);
+        assert_eq!(mode(&to.join("sub/file")), 0o600);
+        set(&from, 0o700);
+    }
+
+    #[test]
+    fn two_sources_of_one_name_do_not_replace_each_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a/x", "b/x", "to"].map(|name| dir.path().join(name));
+        for path in [dir.path().join("a"), dir.path().join("b"), paths[2].clone()] {
+            fs::create_dir(path).unwrap();
+        }
+        fs::write(&paths[0], "first").unwrap();
+        fs::write(&paths[1], "second").unwrap();
+        let options = Copy {
+            files: paths
+                .each_ref()
+                .map(|path| path.as_os_str().to_owned())
+                .into(),
+            ..options(false)
+        };
+        let status = cp(Output { json: true }, &options).unwrap();
+        assert_eq!(status, ExitCode::FAILURE);
+        assert_eq!(fs::read(paths[2].join("x")).unwrap(), b"first");
+    }
+
+    /// Several who copy to one name: one is done, and the others are told.
+    #[test]
+    fn of_several_copies_one_is_done() {
+        let dir = tempfile::tempdir().unwrap();
+        let [from, to] = ["from", "to"].map(|name| dir.path().join(name));
+        fs::write(&from, "new").unwrap();
+        fs::write(&to, "old").unwrap();
+        let [source, target] = [&from, &to].map(|path| End::Local(path.clone()));
+        let known = source.look().unwrap().unwrap();
+        let parts: Vec<_> = (0..4)
+            .map(|_| Part::create(&known, &target).unwrap())
+            .collect();
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = parts
+                .iter()
+                .map(|part| scope.spawn(|| part.finish()))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap().is_ok())
+                .collect()
+        });
+        assert_eq!(done.iter().filter(|done| **done).count(), 1, "{done:?}");
+        // Those that were refused have their own names still.
+        assert_eq!(names(dir.path()).len(), 2 + 3);
     }
 }

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two ends of a copy: files of this machine and of nodes, used alike.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
+    process::geteuid,
+};
 use std::{
     ffi::{OsStr, OsString},
     fmt::{self, Display, Formatter},
@@ -9,7 +14,7 @@ use std::{
     io::ErrorKind,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
-        fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
@@ -33,6 +38,9 @@ pub(crate) struct Known {
     pub(crate) kind: Kind,
     pub(crate) len: u64,
     pub(crate) mode: u32,
+    /// Names.
+    pub(crate) links: u64,
+    pub(crate) uid: u32,
     pub(crate) inode: Inode,
     /// Last change of its content: seconds and nanoseconds.
     pub(crate) modified: (i64, u32),
@@ -74,6 +82,8 @@ impl Known {
             },
             len: stat.size,
             mode: stat.mode & PERMISSIONS,
+            links: stat.nlink.into(),
+            uid: stat.uid,
             inode: Inode {
                 node: stat.node,
                 dev: 0,
@@ -95,6 +105,8 @@ impl Known {
             },
             len: found.len(),
             mode: found.mode() & PERMISSIONS,
+            links: found.nlink(),
+            uid: found.uid(),
             inode: Inode {
                 node: 0,
                 dev: found.dev(),
@@ -250,16 +262,29 @@ impl End {
         }
     }
 
-    /// Makes this directory, if it is not there.
-    pub(crate) fn make_dir(&self) -> Result<()> {
-        match self {
-            Self::Local(path) => fs::create_dir_all(path),
-            Self::Cluster(name) => match virgo::create_dir(name) {
-                Err(error) if error.errno() == libc::EEXIST => Ok(()),
-                made => return Ok(made?),
+    /// Makes this directory with permissions `mode`, if it is not there; with those on the way to it, on
+    /// this machine. Returns whether it was made.
+    pub(crate) fn make_dir(&self, mode: u32) -> Result<bool> {
+        let made = match self {
+            Self::Local(path) => {
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent).with_context(|| format!("cannot make {self}"))?;
+                }
+                match fs::DirBuilder::new().mode(mode).create(path) {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => {
+                        return Ok(false);
+                    }
+                    made => made,
+                }
+            }
+            Self::Cluster(name) => match virgo::create_dir_with_mode(name, mode) {
+                Err(error) if error.errno() == libc::EEXIST => return Ok(false),
+                Err(error) => return Err(error.into()),
+                Ok(()) => Ok(()),
             },
-        }
-        .with_context(|| format!("cannot make {self}"))
+        };
+        made.with_context(|| format!("cannot make {self}"))?;
+        Ok(true)
     }
 
     /// Opens it for reading.
@@ -276,15 +301,36 @@ impl End {
         })
     }
 
-    /// Opens it for writing, and reading.
-    pub(crate) fn open_again(&self) -> Result<Opened> {
-        Ok(match self {
+    /// Opens for writing, and reading, what this program has made before.
+    ///
+    /// # Errors
+    ///
+    /// Also if it is a link, or has other names, or is somebody else's: who may write to its directory
+    /// could have any file written to by that.
+    pub(crate) fn open_own(&self) -> Result<Opened> {
+        let file = match self {
             Self::Local(path) => {
-                let file = fs::OpenOptions::new().read(true).write(true).open(path);
+                let mut options = fs::OpenOptions::new();
+                let options = options.read(true).write(true);
+                let options = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+                let file = options.open(path);
                 Opened::Local(file.with_context(|| format!("cannot open {self}"))?)
             }
-            Self::Cluster(name) => Opened::Cluster(virgo::Open::new().read().write().open(name)?),
-        })
+            Self::Cluster(name) => {
+                let options = virgo::Open::new().read().write().no_follow();
+                Opened::Cluster(options.open(name)?)
+            }
+        };
+        let known = file.known()?;
+        ensure!(
+            known.kind == Kind::File && known.links == 1,
+            "{self} is not a file with one name"
+        );
+        if let Opened::Local(_) = file {
+            // On a node all files are those of the user that the export names.
+            ensure!(known.uid == geteuid().as_raw(), "{self} is somebody else's");
+        }
+        Ok(file)
     }
 
     /// Makes it, with permissions `mode`, and opens it for writing, and reading.
@@ -318,6 +364,27 @@ impl End {
         }
     }
 
+    /// As [`Self::rename`], unless something has that name already: `false` then.
+    pub(crate) fn rename_new(&self, to: &Self) -> Result<bool> {
+        match (self, to) {
+            (Self::Local(from), Self::Local(new)) => match local_rename_new(from, new) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+                renamed => {
+                    renamed.with_context(|| format!("cannot rename {self} to {to}"))?;
+                    Ok(true)
+                }
+            },
+            (Self::Cluster(from), Self::Cluster(to)) => match virgo::rename_new(from, to) {
+                Err(error) if error.errno() == libc::EEXIST => Ok(false),
+                renamed => {
+                    renamed?;
+                    Ok(true)
+                }
+            },
+            _ => bail!("{self} and {to} are at different ends"),
+        }
+    }
+
     /// Removes this file.
     pub(crate) fn remove(&self) -> Result<()> {
         match self {
@@ -326,6 +393,18 @@ impl End {
             }
             Self::Cluster(name) => Ok(virgo::remove_file(name)?),
         }
+    }
+}
+
+/// Gives a file of this machine another name that nothing has.
+fn local_rename_new(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        // Not all file systems can do that in one step.
+        Err(Errno::INVAL | Errno::NOSYS) => match fs::symlink_metadata(to) {
+            Ok(_) => Err(ErrorKind::AlreadyExists.into()),
+            Err(_) => fs::rename(from, to),
+        },
+        renamed => Ok(renamed?),
     }
 }
 

@@ -127,9 +127,14 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         }
         libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
         libc::ESTALE => "its node has restarted; open it again",
+        libc::ENFILE => "close files, or load virgo_cloudfs here with a larger max_files",
         libc::EDQUOT => {
-            "one user has a share of each pool only: free allocations, spread them over more nodes, \
-             or have virgo_utils loaded with a larger user_share"
+            "one user has a share only of the files that may be open, here and there: close some, or \
+             have virgo_utils loaded with a larger user_share; or it is a disk quota"
+        }
+        libc::EPERM => {
+            "a program must be allowed to open /dev/virgo; there, the file or its directory may not be \
+             changed so (chattr, sticky directories)"
         }
         libc::ENODEV => "'virgo nodes' shows the nodes",
         libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {

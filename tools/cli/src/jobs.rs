@@ -6,7 +6,7 @@ use crate::{
     call_error::CallError,
     output::{self, Output},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use virgo::{
     Call, Ended, On, Outcome,
     status::{Made, Status},
@@ -31,6 +31,7 @@ pub(crate) fn list(output: Output, uid: Option<u32>, node: Option<u32>) -> Resul
         if some.is_empty() {
             break;
         }
+        ensure_in_order(behind, &some)?;
         made.extend(some);
     }
     output.print(&made, || table(&made))
@@ -50,6 +51,16 @@ fn run(name: &str, call: Call, node: u32) -> Result<Outcome> {
         Ended::Failed(errno) => Err(CallError::new(name, errno, &outcome).into()),
         _ => Ok(outcome),
     }
+}
+
+/// Jobs come in order. Those of a node that keeps to no order might never end.
+fn ensure_in_order(behind: u64, made: &[Made]) -> Result<()> {
+    let jobs = std::iter::once(behind).chain(made.iter().map(|made| made.job));
+    ensure!(
+        jobs.is_sorted_by(|a, b| a < b),
+        "the node's list of jobs is not in order"
+    );
+    Ok(())
 }
 
 /// Takes lines `JOB NODE UID STATE` apart.
@@ -93,5 +104,14 @@ mod tests {
         );
         assert!(read("12 3 0").is_err() && read("x 3 0 running").is_err());
         assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_list_without_order_might_never_end() {
+        let made = read("12 3 0 running\n15 3 0 running\n").unwrap();
+        assert!(ensure_in_order(0, &made).is_ok());
+        for behind in [12, 15, 20] {
+            assert!(ensure_in_order(behind, &made).is_err());
+        }
     }
 }

@@ -82,12 +82,18 @@ pub(crate) fn json_bytes(data: &[u8]) -> (&'static str, Value) {
     }
 }
 
+/// `text` on one line, as a cell of a table: it may come from another node or user.
+pub(crate) fn cell(text: &str) -> String {
+    printable(text).replace('\n', "\\n").replace('\t', "\\t")
+}
+
 /// Lines up `rows` under `header`. Columns from `numbers` on are aligned to the right.
 pub(crate) fn table(header: Vec<String>, numbers: usize, rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header(header);
-    table.add_rows(rows);
+    let cells = |row: Vec<String>| row.into_iter().map(|text| cell(&text)).collect::<Vec<_>>();
+    table.add_rows(rows.into_iter().map(cells));
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
         if index >= numbers {
@@ -105,6 +111,15 @@ mod tests {
     fn bytes_become_text_or_digits() {
         assert_eq!(json_bytes(b"a\0\n"), ("text", "a\0\n".into()));
         assert_eq!(json_bytes(b"\xff\x01"), ("hex", "ff01".into()));
+    }
+
+    #[test]
+    fn cells_of_a_table_are_on_one_line() {
+        let rows = vec![vec!["a\n\x1b[2J".to_owned(), "1\t".to_owned()]];
+        let header = ["A", "B"].map(str::to_owned).to_vec();
+        let table = table(header, usize::MAX, rows);
+        assert_eq!(table.lines().count(), 2, "{table:?}");
+        assert!(table.ends_with("a\\n\\u{1b}[2J  1\\t"), "{table:?}");
     }
 
     #[test]

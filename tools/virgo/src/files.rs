@@ -102,6 +102,11 @@ impl Open {
         self.with(libc::O_APPEND)
     }
 
+    /// It must not be a symbolic link (`ELOOP`).
+    pub fn no_follow(self) -> Self {
+        self.with(libc::O_NOFOLLOW)
+    }
+
     /// Each write is on the disk when it returns.
     pub fn sync(self) -> Self {
         self.with(libc::O_SYNC)
@@ -405,8 +410,17 @@ fn change_name(from: &OsStr, to: &OsStr, flags: u32) -> Result<()> {
 ///
 /// As mkdir(2), and as for [`Open::open`].
 pub fn create_dir(name: impl AsRef<OsStr>) -> Result<()> {
+    create_dir_with_mode(name, 0o777)
+}
+
+/// Like [`create_dir`], with permissions `mode`, of which the umask takes away.
+///
+/// # Errors
+///
+/// As for [`create_dir`].
+pub fn create_dir_with_mode(name: impl AsRef<OsStr>, mode: u32) -> Result<()> {
     let name = name.as_ref();
-    match call::mkdir(&path("make", name)?, 0o777, 0) {
+    match call::mkdir(&path("make", name)?, mode, 0) {
         Ok(_) => Ok(()),
         Err(errno) => Err(error("make", name, errno)),
     }
@@ -454,10 +468,15 @@ fn list(name: &OsStr, flags: u32, mut take: impl FnMut(&[u8]) -> Option<()>) -> 
     let mut next = 0;
     let mut data = vec![0; ENTRIES];
     loop {
+        let asked = next;
         let n = call::readdir(&path, &mut next, &mut data, flags, 0)
             .map_err(|errno| error("list", name, errno))?;
         if n == 0 {
             return Ok(());
+        }
+        // Another node might never come to an end so.
+        if next == asked {
+            return Err(error("list", name, EPROTO));
         }
         take(&data[..n.min(ENTRIES)]).ok_or_else(|| error("list", name, EPROTO))?;
     }
