@@ -19,7 +19,6 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Attempt,
-    Backlog,
     User, //
 };
 
