@@ -26,11 +26,13 @@
 extern crate std;
 
 pub mod balance;
+pub mod clock;
 pub mod clone;
 pub mod cloudfs;
 pub mod command;
 pub mod config;
 pub mod errno;
+pub mod eventnet;
 pub mod frame;
 pub mod handshake;
 mod hex;

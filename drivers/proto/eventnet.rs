@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! EventNet: a causal graph of events.
+//!
+//! Programs and people tell a node of events by [messages](Message) of the original's text grammar;
+//! the node keeps them as edges and vertices in text files, in the original's [line formats](line).
+
+pub mod line;
+mod message;
+
+pub use message::{Bad, Conversations, Ids, Message};
+
+/// TCP port of the service.
+pub const PORT: u16 = 20000;
