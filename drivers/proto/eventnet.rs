@@ -5,6 +5,7 @@
 //! Programs and people tell a node of events by [messages](Message) of the original's text grammar;
 //! the node keeps them as edges and vertices in text files, in the original's [line formats](line).
 
+pub mod event;
 pub mod line;
 mod message;
 

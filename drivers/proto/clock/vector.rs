@@ -185,9 +185,9 @@ mod tests {
             let mut before = vec![vec![false; events.len()]; events.len()];
             for (at, event) in events.iter().enumerate() {
                 for &cause in &event.2 {
-                    for other in 0..at {
-                        if other == cause || before[other][cause] {
-                            before[other][at] = true;
+                    for (other, row) in before.iter_mut().enumerate().take(at) {
+                        if other == cause || row[cause] {
+                            row[at] = true;
                         }
                     }
                 }
