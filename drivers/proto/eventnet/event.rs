@@ -21,6 +21,7 @@
 //! | 40–47 | hybrid stamp | |
 //! | 48–55 | nanoseconds of the node's monotonic clock | |
 //! | 56–63 | what it is about: an id of the service's own | |
+//! | 64–71 | number of the event on this node whose end this is, 0 if it is no end | |
 //!
 //! then the vector clock (8 bytes a node, from node 1 on), the text, and zeros up to the next multiple
 //! of 8. All numbers are little-endian.
@@ -37,7 +38,7 @@ use zerocopy::{
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// Bytes of a record before clock and text.
-pub const HEAD: usize = 64;
+pub const HEAD: usize = 72;
 
 /// Most bytes of text.
 pub const MAX_TEXT: usize = 256;
@@ -151,6 +152,9 @@ pub struct Event<'a> {
     pub nanos: u64,
     /// What it is about: an id of the service's own, such as that of an allocation or a job.
     pub about: u64,
+    /// The number of the event on this node whose end this is: of a reply its request's arrival, of a
+    /// return its call; 0 if it is no end. The cause of an end is what was waited for last.
+    pub begin: u64,
     /// What happened before it.
     pub clock: Vector,
     /// Nodes in `clock`.
@@ -180,6 +184,7 @@ struct Head {
     stamp: U64,
     nanos: U64,
     about: U64,
+    begin: U64,
 }
 
 const _: () = assert!(core::mem::size_of::<Head>() == HEAD);
@@ -225,6 +230,7 @@ impl<'a> Event<'a> {
             stamp: self.stamp.to_wire().into(),
             nanos: self.nanos.into(),
             about: self.about.into(),
+            begin: self.begin.into(),
         };
         out(head.as_bytes());
         for count in self.clock.to_wire(self.nodes.into()) {
@@ -280,6 +286,7 @@ impl<'a> Event<'a> {
             stamp: Hybrid::from_wire(head.stamp.get()),
             nanos: head.nanos.get(),
             about: head.about.get(),
+            begin: head.begin.get(),
             clock: Vector::from_wire(clock)?,
             nodes: head.nodes,
             text,
@@ -314,6 +321,7 @@ mod tests {
             stamp: Hybrid::from_wire(number),
             nanos: 77,
             about: number << 3,
+            begin: number / 2,
             clock,
             nodes,
             text,
