@@ -12,6 +12,7 @@
  *
  *   EINVAL        no node has issued this id, or an argument makes no sense
  *   ESTALE        the allocation was freed, or its node has restarted
+ *   EDQUOT        the caller's uid has all of the pools that one user may have
  *   EPERM         it belongs to another uid and is not shared
  *   EFAULT        an address is not the caller's
  *   EFBIG         the data goes beyond the end of the allocation
@@ -119,11 +120,11 @@ static inline int virgo_malloc2(unsigned long long size, unsigned int flags,
 	struct virgo_malloc_args args = {
 		size, 0, flags, place, node, timeout_ms
 	};
-	long result = syscall(__NR_virgo_malloc2, &args, sizeof(args));
 
-	if (result == 0)
-		*id = args.id;
-	return (int)result;
+	if (syscall(__NR_virgo_malloc2, &args, sizeof(args)) != 0)
+		return -1;
+	*id = args.id;
+	return 0;
 }
 
 /**
@@ -210,7 +211,8 @@ static inline int virgo_clone(const char *func)
 static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, unsigned int flags,
 				unsigned int timeout_ms)
 {
-	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms, 0 };
+	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms,
+					 sizeof(*calls) };
 
 	return syscall(__NR_virgo_clone2, &args, sizeof(args));
 }
@@ -226,7 +228,8 @@ static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, un
 static inline long virgo_wait(struct virgo_call *calls, unsigned int count,
 			      unsigned int timeout_ms)
 {
-	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms, 0 };
+	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms,
+					sizeof(*calls) };
 
 	return syscall(__NR_virgo_wait, &args, sizeof(args));
 }

@@ -42,7 +42,7 @@ node() {
 # Bytes that a node holds for the pool.
 used() {
 	# shellcheck disable=SC2016 # the guest's shell expands it
-	node "$1" sh -c '(echo "auth $(cat /etc/virgo.key)"; echo stats; echo quit) |
+	node "$1" sh -c '(echo "auth $(cat /etc/virgo_text.key)"; echo stats; echo quit) |
 		nc 127.0.0.1 30000' | sed -n 's/.*used=\([0-9]*\).*/\1/p'
 }
 
@@ -84,7 +84,7 @@ type_on_node3() {
 				n=$((n + 1)); [ $n -lt 200 ] || lost; sleep 0.05; done
 			reply=$(tail -n 1 /tmp/said | tr -d "\r"); }
 		enter() { answer "$1"; echo "> $1"; echo "$reply"; }
-		answer "auth $(cat /etc/virgo.key)"; echo "> auth (the key)"; echo "$reply"
+		answer "auth $(cat /etc/virgo_text.key)"; echo "> auth (the key)"; echo "$reply"
 		'"$2"'
 		echo quit >&3; rm /tmp/typed /tmp/said') || status=$?
 	indent <<<"$said"

@@ -11,6 +11,7 @@ use kernel::{
     fs::file::flags as o,
     prelude::*,
     sync::Arc,
+    transmute::AsBytes as _,
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -23,6 +24,7 @@ use linux::{
         Held,
         Kind, //
     },
+    device,
     user::{
         self,
         files,
@@ -43,6 +45,7 @@ use virgo_config::Config;
 use virgo_proto::{
     cloudfs::{
         open as flags,
+        StatEntry,
         MAX_DATA,
         MIN_ENTRIES, //
     },
@@ -71,7 +74,7 @@ impl CloudfsCalls for Calls {
     fn open(&self, path: UserPtr) -> Result<usize> {
         self.count(0, || {
             let config = self.config();
-            let user = User::of_call(&config, 0)?;
+            let user = user_of_name(&config, 0)?;
             let name = UserName::read(path)?;
             let file = self.cloudfs.open_as_original(&user, &name.parse()?)?;
             self.install(file, false)
@@ -106,12 +109,15 @@ impl CloudfsCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?;
             let name = UserName::read(address(a.path))?;
-            let (flags, close_on_exec) = open_flags(a.flags)?;
+            let (how, close_on_exec) = open_flags(a.flags)?;
             let mode = permissions(a.mode)?;
+            if how & flags::CREATE == 0 && a.mode != 0 {
+                return Err(EINVAL);
+            }
             let cloudfs = &self.cloudfs;
-            let file = cloudfs.open(&user, &name.parse()?, flags, mode, a.timeout_ms)?;
+            let file = cloudfs.open(&user, &name.parse()?, how, mode, a.timeout_ms)?;
             self.install(file, close_on_exec)
         })
     }
@@ -150,11 +156,11 @@ impl CloudfsCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let stat = if a.path == 0 {
+            let stat = if a.path == 0 && a.flags == 0 {
                 let (file, user) = self.file(&config, a.fd, a.timeout_ms)?;
                 to_user(&file.stat(&user)?, file.node(&user))
-            } else if a.fd == 0 {
-                let user = User::of_call(&config, a.timeout_ms)?;
+            } else if a.path != 0 && a.fd == 0 {
+                let user = user_of_name(&config, a.timeout_ms)?;
                 let name = UserName::read(address(a.path))?;
                 let name = name.parse()?;
                 let follow = a.flags & files::STAT_NO_FOLLOW == 0;
@@ -190,7 +196,7 @@ impl CloudfsCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?;
             let name = UserName::read(address(a.path))?;
             let is_dir = a.flags & files::UNLINK_DIRECTORY != 0;
             self.cloudfs.unlink(&user, &name.parse()?, is_dir)?;
@@ -205,7 +211,7 @@ impl CloudfsCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?;
             let from = UserName::read(address(a.from))?;
             let to = UserName::read(address(a.to))?;
             let replace = a.flags & files::RENAME_NO_REPLACE == 0;
@@ -222,7 +228,7 @@ impl CloudfsCalls for Calls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?;
             let name = UserName::read(address(a.path))?;
             let mode = permissions(a.mode)?;
             self.cloudfs.mkdir(&user, &name.parse()?, mode)?;
@@ -234,22 +240,27 @@ impl CloudfsCalls for Calls {
         self.count(13, || {
             let a = user::read_args::<ReaddirArgs>(args, size)?;
             let len = (a.len as usize).min(MAX_DATA);
-            if a.flags != 0 || a.reserved != 0 || len < MIN_ENTRIES {
+            if a.flags & !files::READDIR_STAT != 0 || a.reserved != 0 || len < MIN_ENTRIES {
                 return Err(EINVAL);
             }
+            let with_stat = a.flags & files::READDIR_STAT != 0;
             let config = self.config();
-            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?;
             let name = UserName::read(address(a.path))?;
+            let name = name.parse()?;
             let mut entries = KVVec::new();
-            entries.put_zeros(len, GFP_KERNEL)?;
+            entries.put_zeros(len, GFP_KERNEL_ACCOUNT)?;
             let cloudfs = &self.cloudfs;
-            let (n, next) = cloudfs.read_dir(&user, &name.parse()?, a.next, &mut entries)?;
-            let entries = entries.get(..n).unwrap_or_default();
-            UserSlice::new(address(a.data), n)
+            let (n, next) = cloudfs.read_dir(&user, &name, a.next, with_stat, &mut entries)?;
+            entries.truncate(n);
+            if with_stat {
+                entries = stats_to_user(&entries, cloudfs.node_of(&user, &name)?)?;
+            }
+            UserSlice::new(address(a.data), entries.len())
                 .writer()
-                .write_slice(entries)?;
+                .write_slice(&entries)?;
             user::write_next(args, next)?;
-            Ok(n)
+            Ok(entries.len())
         })
     }
 }
@@ -312,6 +323,13 @@ impl Calls {
         let (file, user) = self.file(&config, fd, timeout_ms)?;
         file.write_user(&user, offset, data, len)
     }
+}
+
+/// Who makes a call that names a file: has to have the right to use VIRGO. Who has an open file had
+/// it.
+fn user_of_name(config: &Config, timeout_ms: u32) -> Result<User<'_>> {
+    device::check_caller()?;
+    User::of_call(config, timeout_ms)
 }
 
 fn address(address: u64) -> UserPtr {
@@ -379,10 +397,25 @@ fn open_flags(asked: u32) -> Result<(u32, bool)> {
             rest &= !flag;
         }
     }
-    match rest {
-        0 => Ok((found, asked & o::O_CLOEXEC != 0)),
-        _ => Err(EINVAL),
+    match rest == 0 && flags::are_valid(found) {
+        true => Ok((found, asked & o::O_CLOEXEC != 0)),
+        false => Err(EINVAL),
     }
+}
+
+/// Entries with what is known of them, as programs get them.
+fn stats_to_user(mut entries: &[u8], node: NodeId) -> Result<KVVec<u8>> {
+    // Each is shorter than on the wire.
+    let mut out = KVVec::with_capacity(entries.len(), GFP_KERNEL_ACCOUNT)?;
+    while !entries.is_empty() {
+        let (entry, rest) = StatEntry::read_from_prefix(entries).map_err(|_| EPROTO)?;
+        let (name, rest) = rest.split_at_checked(entry.len.into()).ok_or(EPROTO)?;
+        out.put_bytes(to_user(&entry.stat, node).as_bytes(), GFP_KERNEL_ACCOUNT)?;
+        out.put_bytes(&[entry.kind, entry.len], GFP_KERNEL_ACCOUNT)?;
+        out.put_bytes(name, GFP_KERNEL_ACCOUNT)?;
+        entries = rest;
+    }
+    Ok(out)
 }
 
 fn to_user(stat: &virgo_proto::cloudfs::Stat, node: NodeId) -> Stat {

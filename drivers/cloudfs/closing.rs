@@ -20,11 +20,15 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
+    budget::Charge,
     Backlog,
     Chore,
     Client,
     User, //
 };
+
+/// The largest value of the parameter `max_files`.
+pub(crate) const MAX_FILES: u32 = 1 << 20;
 
 /// An open file of another node.
 #[derive(Clone, Copy)]
@@ -63,10 +67,20 @@ impl Others {
         }
     }
 
-    /// Has a file closed, without waiting for it.
-    pub(crate) fn close(&self, remote: Remote) {
-        Backlog::add(&self.closing, remote);
+    /// Has a file closed, without waiting for it; until it is, `charge` is kept.
+    pub(crate) fn close(&self, remote: Remote, charge: Charge) {
+        let closed = Closed {
+            remote,
+            _charge: charge,
+        };
+        Backlog::add(&self.closing, closed);
     }
+}
+
+/// A file that nobody here uses any more, and who has to pay until its node knows that.
+struct Closed {
+    remote: Remote,
+    _charge: Charge,
 }
 
 /// Closes them.
@@ -76,18 +90,18 @@ struct Closing {
 }
 
 impl Chore for Closing {
-    type Item = Remote;
+    type Item = Closed;
 
-    /// More than that stay open until this node restarts.
-    const MAX: usize = 1 << 16;
+    /// No bound of its own: they are charged as when they were open, see [`MAX_FILES`].
+    const MAX: usize = MAX_FILES as usize;
 
     const AT_ONCE: usize = MAX_CLOSE;
 
-    fn node(remote: Remote) -> NodeId {
-        remote.node
+    fn node(closed: &Closed) -> NodeId {
+        closed.remote.node
     }
 
-    fn attempt(&self, node: NodeId, remotes: &[Remote]) -> Result {
+    fn attempt(&self, node: NodeId, closed: &[Closed]) -> Result {
         let config = self.node.config();
         let there = There {
             client: &self.client,
@@ -95,9 +109,9 @@ impl Chore for Closing {
             node,
         };
         let mut handles = [Handle::ZERO; MAX_CLOSE];
-        for (handle, remote) in handles.iter_mut().zip(remotes) {
-            *handle = remote.handle.into();
+        for (handle, closed) in handles.iter_mut().zip(closed) {
+            *handle = closed.remote.handle.into();
         }
-        there.close(handles.get(..remotes.len()).unwrap_or(&handles))
+        there.close(handles.get(..closed.len()).unwrap_or(&handles))
     }
 }

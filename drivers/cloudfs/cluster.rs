@@ -51,6 +51,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
+    budget::Budget,
     retry::until_ready,
     User, //
 };
@@ -62,6 +63,9 @@ const SYNCING: c_int = 16;
 pub(crate) struct Cloudfs {
     pub(crate) node: Arc<Node>,
     pub(crate) others: Arc<Others>,
+    /// Files that programs and sessions of this node have open, wherever they are, and those that
+    /// other nodes have yet to close for them.
+    pub(crate) files: Pin<KBox<Budget>>,
     /// Files of this node that others have open.
     pub(crate) opened: Pin<KBox<OpenedFiles>>,
     /// Where files of this node are brought to the disk for others.
@@ -76,13 +80,15 @@ impl Cloudfs {
     pub(crate) fn new(
         node: Arc<Node>,
         port: u16,
+        max_files: u32,
         max_open: u32,
         loopback: bool,
     ) -> Result<Arc<Self>> {
         let this = Cloudfs {
             others: Others::new(node.clone(), port)?,
             node,
-            opened: KBox::pin_init(OpenedFiles::new(max_open), GFP_KERNEL)?,
+            files: Budget::new(max_files.into())?,
+            opened: KBox::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
             syncing: Queue::unbound(c"virgo_syncing", SYNCING)?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
@@ -104,7 +110,8 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As open(2); [`EACCES`] if it is in no export; [`EINVAL`] if copies are to be changed;
-    /// [`ENODEV`] for a node that is not there; what calls to other nodes fail with.
+    /// [`ENODEV`] for a node that is not there; [`EDQUOT`] and [`ENFILE`] if too many files are
+    /// open, of this user or of all; what calls to other nodes fail with.
     pub(crate) fn open(
         &self,
         user: &User<'_>,
@@ -124,6 +131,10 @@ impl Cloudfs {
                 (nodes, Policy::LeastUsed)
             }
         };
+        let charge = self.files.charge(user.uid, 1).map_err(|e| match e {
+            ENOMEM => ENFILE,
+            e => e,
+        })?;
         let mut error = ENODEV;
         loop {
             let Some(node) = self.choose(user, nodes, policy) else {
@@ -133,7 +144,8 @@ impl Cloudfs {
             error = match self.open_on(user, node, name.path, flags, mode) {
                 Ok(at) => {
                     let append = flags & open::APPEND != 0;
-                    return Ok(File::new(self.others.clone(), at, append, timeout_ms));
+                    let others = self.others.clone();
+                    return Ok(File::new(others, at, charge, append, timeout_ms));
                 }
                 Err(e) => e,
             };
@@ -288,7 +300,7 @@ impl Cloudfs {
         })
     }
 
-    /// Entries of a directory, see [`linux::vfs::File::read_dir`]. May sleep, killably.
+    /// Entries of a directory, see [`here::read_dir`]. May sleep, killably.
     ///
     /// # Errors
     ///
@@ -298,12 +310,15 @@ impl Cloudfs {
         user: &User<'_>,
         name: &Name<'_>,
         from: u64,
+        with_stat: bool,
         to: &mut [u8],
     ) -> Result<(usize, u64)> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
-            true => here::read_dir(user.config, name.path, from, to),
-            false => self.there(user, node).read_dir(name.path, from, to),
+            true => here::read_dir(user.config, name.path, from, with_stat, to),
+            false => self
+                .there(user, node)
+                .read_dir(name.path, from, with_stat, to),
         }
     }
 }

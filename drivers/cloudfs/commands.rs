@@ -111,6 +111,7 @@ impl From<Error> for Wrong {
             EXDEV => "leads out of the exported directory",
             ESTALE => "its node has restarted; open it again",
             EBADF => "not open in this session",
+            EDQUOT => "this user has too many files open, here or there",
             ENXIO => "neither a file nor a directory",
             EBUSY => "the exported directory itself",
             EPERM => "not permitted",
@@ -176,10 +177,16 @@ fn open_flags(text: &[u8]) -> Result<u32, Wrong> {
             }
         };
     }
-    Ok(match all & (flags::READ | flags::WRITE) {
-        0 => all | flags::READ,
-        _ => all,
-    })
+    if all & (flags::READ | flags::WRITE) == 0 {
+        all |= flags::READ;
+    }
+    match flags::are_valid(all) {
+        true => Ok(all),
+        false => Err(Wrong::Failure(Failure::new(
+            Errno::EINVAL,
+            "O_CREAT makes files, virgo_cloud_mkdir directories",
+        ))),
+    }
 }
 
 fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -198,7 +205,10 @@ fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
     };
     let this = request.this;
     let file = match asked {
-        Some(flags) => this.open(request.user, &name, flags, 0o644, 0),
+        Some(how) => {
+            let mode = if how & flags::CREATE != 0 { 0o644 } else { 0 };
+            this.open(request.user, &name, how, mode, 0)
+        }
         None => this.open_as_original(request.user, &name),
     }?;
     let files = request.caller.attached.get_or(|_| SessionFiles::new())?;
@@ -323,7 +333,7 @@ fn read_dir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'
     loop {
         let (n, next) = request
             .this
-            .read_dir(request.user, &name, from, &mut entries)?;
+            .read_dir(request.user, &name, from, false, &mut entries)?;
         let mut rest = entries.get(..n).unwrap_or_default();
         if rest.is_empty() {
             return Ok(reply.text(&names)?);

@@ -12,7 +12,13 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -30,7 +36,9 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
+    budget::Charge,
     buffer::Buffer,
+    from_wire,
     pieces::in_flight,
     Data,
     User, //
@@ -43,11 +51,17 @@ const SMALL: usize = 1024;
 pub(crate) struct File {
     others: Arc<Others>,
     at: Place,
+    /// Whoever has opened it pays for it, until it is closed there as well. `None` while it is
+    /// dropped.
+    charge: Option<Charge>,
     /// Everything is written to the end.
     append: bool,
     /// Time for calls with it that do not say their own, in milliseconds; 0 for the configured
     /// one.
     pub(crate) timeout_ms: u32,
+    /// Of a file of another node: how many failures to bring it to the disk its users here were
+    /// told.
+    told: Atomic<u64>,
 }
 
 /// Where it is.
@@ -57,12 +71,20 @@ pub(crate) enum Place {
 }
 
 impl File {
-    pub(crate) fn new(others: Arc<Others>, at: Place, append: bool, timeout_ms: u32) -> Self {
+    pub(crate) fn new(
+        others: Arc<Others>,
+        at: Place,
+        charge: Charge,
+        append: bool,
+        timeout_ms: u32,
+    ) -> Self {
         File {
             others,
             at,
+            charge: Some(charge),
             append,
             timeout_ms,
+            told: Atomic::new(0),
         }
     }
 
@@ -195,12 +217,23 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As for [`Self::read`], and as fsync(2).
+    /// As for [`Self::read`], and as fsync(2): also what earlier calls have met with that had ended
+    /// before they could be told. Each failure is reported once.
     pub(crate) fn sync(&self, user: &User<'_>, data_only: bool) -> Result {
-        match &self.at {
-            Place::Here(file) => file.sync(data_only),
-            Place::There(remote) => self.there(user, remote).sync(remote.handle, data_only),
+        let remote = match &self.at {
+            Place::Here(file) => return file.sync(data_only),
+            Place::There(remote) => remote,
+        };
+        let met = self.there(user, remote).sync(remote.handle, data_only)?;
+        let mut told = self.told.load(Relaxed);
+        while let Some(errno) = met.news(told) {
+            match self.told.cmpxchg(told, met.failures.get(), Relaxed) {
+                Ok(_) => return Err(from_wire(errno.to_wire())),
+                // Another task has reported this or another failure.
+                Err(now) => told = now,
+            }
         }
+        Ok(())
     }
 
     /// Cuts the file, or lengthens it by zeros. May sleep, killably.
@@ -230,8 +263,8 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        if let Place::There(remote) = &self.at {
-            self.others.close(*remote);
+        if let (Place::There(remote), Some(charge)) = (&self.at, self.charge.take()) {
+            self.others.close(*remote, charge);
         }
     }
 }

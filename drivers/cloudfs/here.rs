@@ -3,15 +3,19 @@
 //! Files of this node, for its own programs and for other nodes: only what is exported, and with
 //! the credentials of the export. All functions sleep for the disk.
 
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     str::CString, //
 };
-use linux::vfs::{
-    Beneath,
-    File,
-    FileStat,
-    Open, //
+use linux::{
+    bytes::Fill,
+    vfs::{
+        Beneath,
+        File,
+        FileStat,
+        Open, //
+    }, //
 };
 use virgo_config::{
     Config,
@@ -19,7 +23,9 @@ use virgo_config::{
 };
 use virgo_proto::cloudfs::{
     open,
-    Stat, //
+    Entry,
+    Stat,
+    StatEntry, //
 };
 
 /// The export that `path` is in, and its name there.
@@ -44,7 +50,7 @@ fn find_name<'a>(config: &'a Config, path: &[u8]) -> Result<(Beneath<'a>, CStrin
     let (export, name) = find(config, path, true)?;
     match name.is_empty() {
         true => Err(EBUSY),
-        false => Ok((export.beneath(), name)),
+        false => Ok((export.beneath()?, name)),
     }
 }
 
@@ -64,13 +70,13 @@ pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Resul
         no_follow: is(open::NO_FOLLOW),
         sync: is(open::SYNC),
     };
-    export.beneath().open(&name, how, mode)
+    export.beneath()?.open(&name, how, mode)
 }
 
 /// What is known of the file at `path`.
 pub(crate) fn stat(config: &Config, path: &[u8], follow: bool) -> Result<Stat> {
     let (export, name) = find(config, path, false)?;
-    Ok(to_wire(&export.beneath().stat(&name, follow)?))
+    Ok(to_wire(&export.beneath()?.stat(&name, follow)?))
 }
 
 /// Removes the name at `path`.
@@ -87,7 +93,7 @@ pub(crate) fn unlink(config: &Config, path: &[u8], is_dir: bool) -> Result {
 pub(crate) fn rename(config: &Config, from: &[u8], to: &[u8], replace: bool) -> Result {
     let (beneath, from) = find_name(config, from)?;
     let (other, to) = find_name(config, to)?;
-    match core::ptr::eq(beneath.dir, other.dir) {
+    match beneath.is_same(&other) {
         true => beneath.rename(&from, &to, replace),
         false => Err(EXDEV),
     }
@@ -99,14 +105,68 @@ pub(crate) fn mkdir(config: &Config, path: &[u8], mode: u16) -> Result {
     beneath.mkdir(&name, mode)
 }
 
-/// Entries of the directory at `path`, see [`File::read_dir`].
+/// Most bytes of entries with what is known of them that are found out at a time: each may take a
+/// turn of the disk, and other requests wait meanwhile.
+const MAX_STAT: usize = 32 * 1024;
+
+/// Entries of the directory at `path`, see [`File::read_dir`]; with `with_stat` they are
+/// [`StatEntry`]s.
 pub(crate) fn read_dir(
     config: &Config,
     path: &[u8],
     from: u64,
+    with_stat: bool,
     to: &mut [u8],
 ) -> Result<(usize, u64)> {
-    open(config, path, open::READ | open::DIRECTORY, 0)?.read_dir(from, to)
+    let dir = open(config, path, open::READ | open::DIRECTORY, 0)?;
+    if !with_stat {
+        return dir.read_dir(from, to, 0);
+    }
+    const MORE: usize = size_of::<StatEntry>() - size_of::<Entry>();
+    let mut names = KVVec::new();
+    names.put_zeros(to.len().min(MAX_STAT), GFP_KERNEL_ACCOUNT)?;
+    let mut from = from;
+    loop {
+        let (n, next) = dir.read_dir(from, &mut names, MORE)?;
+        let written = add_stats(&dir, names.get(..n).unwrap_or_default(), to)?;
+        // If all of them were removed meanwhile, that is not the end yet.
+        if n == 0 || written > 0 {
+            return Ok((written, next));
+        }
+        from = next;
+    }
+}
+
+/// Writes the entries of `dir` that `names` has, and what is known of each, to `to`: not those that
+/// are no longer there. Returns how many bytes.
+fn add_stats(dir: &File, names: &[u8], to: &mut [u8]) -> Result<usize> {
+    let (mut names, mut written) = (names, 0);
+    while !names.is_empty() {
+        let (entry, rest) = Entry::read_from_prefix(names).map_err(|_| EIO)?;
+        let (name, rest) = rest.split_at_checked(entry.len.into()).ok_or(EIO)?;
+        names = rest;
+        let stat = match dir.stat_entry(name) {
+            Ok(stat) => to_wire(&stat),
+            Err(ENOENT) => continue,
+            Err(EINTR) => return Err(EINTR),
+            Err(_) => Stat {
+                ino: entry.ino,
+                ..Default::default()
+            },
+        };
+        let head = StatEntry {
+            stat,
+            kind: entry.kind,
+            len: entry.len,
+        };
+        for part in [head.as_bytes(), name] {
+            let end = written + part.len();
+            // The directory was read so that there is room.
+            to.get_mut(written..end).ok_or(EIO)?.copy_from_slice(part);
+            written = end;
+        }
+    }
+    Ok(written)
 }
 
 /// What is known of a file, as it crosses the wire.

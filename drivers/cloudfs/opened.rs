@@ -2,19 +2,18 @@
 
 //! Files of this node that other nodes have open.
 
+use crate::syncing::Syncing;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use linux::vfs::File;
 use virgo_proto::config::MAX_NODES;
 use virgo_utils::{
+    budget::{
+        Budget,
+        Charge, //
+    },
     table::{
         Place,
         Table, //
@@ -23,9 +22,15 @@ use virgo_utils::{
 };
 
 /// An open file and the life of the node that has it.
+#[pin_data]
 pub(crate) struct Opened {
     pub(crate) file: File,
+    /// Each write is on the disk when it returns.
+    pub(crate) synchronous: bool,
+    #[pin]
+    pub(crate) syncing: Syncing,
     peer: Peer,
+    _charge: Charge,
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
@@ -34,49 +39,66 @@ pub(crate) struct Opened {
 pub(crate) struct OpenedFiles {
     #[pin]
     table: Table<Opened>,
-    /// How many each node has.
-    counts: [Atomic<u32>; MAX_NODES],
+    /// How many each node may have, shared between its users.
+    budgets: KVec<Pin<KBox<Budget>>>,
     limit: u32,
 }
 
 impl OpenedFiles {
     /// Each node may have up to `limit` files.
-    pub(crate) fn new(limit: u32) -> impl PinInit<Self> {
-        pin_init!(Self {
-            table <- Table::new(linux::crypto::random_u32()),
-            counts: [const { Atomic::new(0) }; MAX_NODES],
-            limit,
-        })
-    }
-
-    fn count(&self, peer: Peer) -> Result<&Atomic<u32>> {
-        let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
-        self.counts.get(index).ok_or(EINVAL)
-    }
-
-    /// Whether `peer` may open another file. Requests of a node follow each other, so the answer
-    /// holds for the rest of this one.
-    ///
-    /// # Errors
-    ///
-    /// [`EMFILE`].
-    pub(crate) fn check(&self, peer: Peer) -> Result {
-        match self.count(peer)?.load(Relaxed) < self.limit {
-            true => Ok(()),
-            false => Err(EMFILE),
-        }
-    }
-
-    /// Keeps `file` for `peer`. Returns the handle.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn insert(&self, peer: Peer, file: File) -> Result<u64> {
-        let count = self.count(peer)?;
-        let opened = Arc::new(Opened { file, peer }, GFP_KERNEL)?;
+    pub(crate) fn new(limit: u32) -> Result<impl PinInit<Self>> {
+        let mut budgets = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
+        for _ in 0..MAX_NODES {
+            budgets.push(Budget::new(limit.into())?, GFP_KERNEL)?;
+        }
+        Ok(pin_init!(Self {
+            table <- Table::new(linux::crypto::random_u32()),
+            budgets,
+            limit,
+        }))
+    }
+
+    /// Charges another file to user `uid` of `peer`.
+    ///
+    /// # Errors
+    ///
+    /// [`EDQUOT`] if the user has too many open, [`EMFILE`] if the node has.
+    pub(crate) fn charge(&self, peer: Peer, uid: u32) -> Result<Charge> {
+        let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
+        let budget = self.budgets.get(index).ok_or(EINVAL)?;
+        budget.charge(uid, 1).map_err(|e| match e {
+            ENOMEM => EMFILE,
+            e => e,
+        })
+    }
+
+    /// Keeps `file` for `peer`; `synchronous` if it was opened so. Returns the handle.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn insert(
+        &self,
+        peer: Peer,
+        file: File,
+        synchronous: bool,
+        charge: Charge,
+    ) -> Result<u64> {
+        let opened = Arc::pin_init(
+            pin_init!(Opened {
+                file,
+                synchronous,
+                syncing <- Syncing::new(),
+                peer,
+                _charge: charge,
+            }),
+            GFP_KERNEL,
+        )?;
         let place = self.table.insert(opened)?;
-        count.fetch_add(1, Relaxed);
         Ok(u64::from(place.generation) << 32 | u64::from(place.slot))
     }
 
@@ -102,15 +124,7 @@ impl OpenedFiles {
 
     /// Closes the file of a handle that was given out a moment ago.
     pub(crate) fn remove(&self, handle: u64) {
-        if let Some(opened) = self.table.remove(place(handle)) {
-            self.removed(&opened);
-        }
-    }
-
-    fn removed(&self, opened: &Opened) {
-        if let Ok(count) = self.count(opened.peer) {
-            count.fetch_sub(1, Relaxed);
-        }
+        drop(self.table.remove(place(handle)));
     }
 
     /// Closes what former lives of `peer` had open. Returns how many files.
@@ -118,8 +132,7 @@ impl OpenedFiles {
         let former =
             |opened: &Opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot;
         let (mut from, mut closed) = (0, 0);
-        while let Some((opened, next)) = self.table.remove_next(from, former) {
-            self.removed(&opened);
+        while let Some((_, next)) = self.table.remove_next(from, former) {
             from = next;
             closed += 1;
         }

@@ -46,7 +46,7 @@ impl UserName {
     pub(crate) fn read(address: UserPtr) -> Result<Self> {
         let mut bytes = KVec::new();
         // One more than a name may have, to tell one that fits from one that was cut; and the NUL.
-        bytes.put_zeros(MAX_NAME + 2, GFP_KERNEL)?;
+        bytes.put_zeros(MAX_NAME + 2, GFP_KERNEL_ACCOUNT)?;
         let len = UserSlice::new(address, MAX_NAME + 2)
             .reader()
             .strcpy_into_buf(&mut bytes)?

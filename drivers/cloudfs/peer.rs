@@ -101,14 +101,15 @@ fn permissions(mode: u32) -> Result<u16> {
 fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (args, name) = OpenArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let (name, mode) = (path(name)?, permissions(args.mode.get())?);
-    if args.flags.get() & !flags::ALL != 0 {
+    let how = args.flags.get();
+    if !flags::are_valid(how) || (how & flags::CREATE == 0 && mode != 0) {
         return Err(EINVAL);
     }
-    this.opened.check(peer)?;
-    let config = this.node.config();
-    let file = here::open(&config, name, args.flags.get(), mode)?;
+    let charge = this.opened.charge(peer, args.uid.get())?;
+    let file = here::open(&this.node.config(), name, how, mode)?;
+    let synchronous = how & flags::SYNC != 0;
     let answer = OpenReply {
-        handle: this.opened.insert(peer, file)?.into(),
+        handle: this.opened.insert(peer, file, synchronous, charge)?.into(),
         load: (this.opened.len() as u64).into(),
     };
     reply
@@ -160,7 +161,16 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
         return Err(EMSGSIZE);
     }
     let opened = this.opened.get(peer, args.handle.get())?;
-    let written = opened.file.write(args.offset.get(), data)?;
+    let written = opened
+        .file
+        .write(args.offset.get(), data)
+        .inspect_err(|&e| {
+            // The kernel has forgotten it now, and whether the reply arrives is not known: rather
+            // reported twice than never.
+            if opened.synchronous && matches!(e, EIO | ENOSPC | EDQUOT) {
+                opened.syncing.add_failure(e);
+            }
+        })?;
     let answer = WriteReply {
         // At most MAX_DATA.
         written: (written as u32).into(),
@@ -176,14 +186,15 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         _ => return Err(EINVAL),
     };
     let opened = this.opened.get(peer, args.handle.get())?;
-    let reply = reply.defer()?;
+    opened.syncing.add(reply.defer()?, data_only);
     // Other requests do not wait for the disk.
-    this.syncing
-        .spawn(move || match opened.file.sync(data_only) {
-            // Without memory for that, the reply is an error.
-            Ok(()) => drop(reply.answer(b"")),
-            Err(e) => reply.fail(e),
-        })?;
+    let worker = opened.clone();
+    let spawned = this
+        .syncing
+        .spawn(move || worker.syncing.work(&worker.file));
+    if spawned.is_err() {
+        opened.syncing.give_up(ENOMEM);
+    }
     Ok(())
 }
 
@@ -195,8 +206,8 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         _ => return Err(EINVAL),
     };
     let stat = match (args.handle.get(), name) {
-        (handle, []) => here::to_wire(&this.opened.get(peer, handle)?.file.stat()?),
-        (0, name) => here::stat(&this.node.config(), path(name)?, follow)?,
+        (handle, []) if follow => here::to_wire(&this.opened.get(peer, handle)?.file.stat()?),
+        (0, [_, ..]) => here::stat(&this.node.config(), path(name)?, follow)?,
         _ => return Err(EINVAL),
     };
     reply.put(stat.as_bytes())
@@ -208,11 +219,15 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -
     opened.file.truncate(args.size.get())
 }
 
-/// The arguments of a change of names, and the two paths; the second is empty but in a Rename.
-fn change(request: &[u8], flags: u32) -> Result<(PathArgs, &[u8], &[u8])> {
+/// The arguments of a change of names, which has these flags and perhaps a mode, and the two paths;
+/// the second is empty but in a Rename.
+fn change(request: &[u8], flags: u32, has_mode: bool) -> Result<(PathArgs, &[u8], &[u8])> {
     let (args, paths) = PathArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let first = args.first.get().into();
     if args.flags.get() & !flags != 0 || args.reserved.get() != 0 {
+        return Err(EINVAL);
+    }
+    if !has_mode && args.mode.get() != 0 {
         return Err(EINVAL);
     }
     let (first, second) = paths.split_at_checked(first).ok_or(EINVAL)?;
@@ -220,7 +235,7 @@ fn change(request: &[u8], flags: u32) -> Result<(PathArgs, &[u8], &[u8])> {
 }
 
 fn unlink(this: &Cloudfs, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (args, name, []) = change(request, flag::DIRECTORY)? else {
+    let (args, name, []) = change(request, flag::DIRECTORY, false)? else {
         return Err(EINVAL);
     };
     let is_dir = args.flags.get() & flag::DIRECTORY != 0;
@@ -228,13 +243,13 @@ fn unlink(this: &Cloudfs, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) ->
 }
 
 fn rename(this: &Cloudfs, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (args, from, to) = change(request, flag::NO_REPLACE)?;
+    let (args, from, to) = change(request, flag::NO_REPLACE, false)?;
     let replace = args.flags.get() & flag::NO_REPLACE == 0;
     here::rename(&this.node.config(), from, path(to)?, replace)
 }
 
 fn mkdir(this: &Cloudfs, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (args, name, []) = change(request, 0)? else {
+    let (args, name, []) = change(request, 0, true)? else {
         return Err(EINVAL);
     };
     let mode = permissions(args.mode.get())?;
@@ -244,6 +259,11 @@ fn mkdir(this: &Cloudfs, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> 
 fn read_dir(this: &Cloudfs, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (args, name) = ReadDirArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let len = args.len.get() as usize;
+    let with_stat = match args.flags.get() {
+        0 => false,
+        flag::STAT => true,
+        _ => return Err(EINVAL),
+    };
     if !(MIN_ENTRIES..=MAX_DATA).contains(&len) {
         return Err(EINVAL);
     }
@@ -251,7 +271,8 @@ fn read_dir(this: &Cloudfs, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -
     const HEAD: usize = size_of::<ReadDirReply>();
     reply.fill(HEAD + len, |to| {
         let (head, entries) = to.split_first_chunk_mut::<HEAD>().ok_or(EINVAL)?;
-        let (n, next) = here::read_dir(&this.node.config(), name, args.from.get(), entries)?;
+        let config = this.node.config();
+        let (n, next) = here::read_dir(&config, name, args.from.get(), with_stat, entries)?;
         *head = next.to_le_bytes();
         Ok(HEAD + n)
     })?;

@@ -21,6 +21,7 @@ use virgo_proto::{
         ReadDirArgs,
         ReadDirReply,
         Stat,
+        SyncReply,
         TruncateArgs,
         WriteArgs,
         WriteReply,
@@ -68,6 +69,7 @@ impl There<'_> {
         let args = OpenArgs {
             flags: flags.into(),
             mode: u32::from(mode).into(),
+            uid: self.user.uid.into(),
         };
         let mut reply = [0; size_of::<OpenReply>()];
         self.once(op::OPEN, args.as_bytes(), path, &mut reply)?;
@@ -146,16 +148,19 @@ impl There<'_> {
         self.client.begin(self.node, &request, self.user.deadline)
     }
 
-    pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result {
+    /// Returns when what was written is on the disk, and what the open file has met with.
+    pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result<SyncReply> {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
         let args = handle_args(handle, flags);
         let request = Request {
             expect: Expect::Sometime,
             ..again(op::SYNC, args.as_bytes(), Data::Bytes(b""))
         };
+        let mut reply = [0; size_of::<SyncReply>()];
         let deadline = self.user.deadline;
-        self.client.call(self.node, &request, &mut [], deadline)?;
-        Ok(())
+        self.client
+            .call(self.node, &request, &mut reply, deadline)?;
+        SyncReply::read_from_bytes(&reply).map_err(|_| EPROTO)
     }
 
     pub(crate) fn truncate(&self, handle: u64, size: u64) -> Result {
@@ -208,14 +213,21 @@ impl There<'_> {
         Ok(())
     }
 
-    /// Entries of the directory at `path`, as [`linux::vfs::File::read_dir`] writes them.
-    pub(crate) fn read_dir(&self, path: &[u8], from: u64, to: &mut [u8]) -> Result<(usize, u64)> {
+    /// Entries of the directory at `path`, as [`here::read_dir`](crate::here::read_dir) writes them.
+    pub(crate) fn read_dir(
+        &self,
+        path: &[u8],
+        from: u64,
+        with_stat: bool,
+        to: &mut [u8],
+    ) -> Result<(usize, u64)> {
         let args = ReadDirArgs {
             from: from.into(),
             len: (to.len().min(MAX_DATA) as u32).into(),
+            flags: if with_stat { flag::STAT } else { 0 }.into(),
         };
         let mut reply = KVVec::new();
-        reply.put_zeros(size_of::<ReadDirReply>() + to.len(), GFP_KERNEL)?;
+        reply.put_zeros(size_of::<ReadDirReply>() + to.len(), GFP_KERNEL_ACCOUNT)?;
         let n = self.ask(op::READ_DIR, args.as_bytes(), path, &mut reply)?;
         let reply = reply.get(..n).ok_or(EPROTO)?;
         let (head, entries) = ReadDirReply::read_from_prefix(reply).map_err(|_| EPROTO)?;

@@ -12,10 +12,12 @@ mod opened;
 mod paths;
 mod peer;
 mod session_files;
+mod syncing;
 mod there;
 
 use crate::{
     calls::Calls,
+    closing::MAX_FILES,
     cluster::Cloudfs, //
 };
 use kernel::prelude::*;
@@ -42,6 +44,10 @@ module! {
     description: "VIRGO: files of all nodes, used from any of them",
     license: "GPL",
     params: {
+        max_files: u32 {
+            default: 65536,
+            description: "Files of all nodes that this one may have open (1 to 1048576)",
+        },
         max_open: u32 {
             default: 4096,
             description: "Files that one other node may have open here (1 to 65536)",
@@ -95,9 +101,10 @@ impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
+            let max_files = module_parameters::max_files.value().clamp(1, MAX_FILES);
             let max_open = module_parameters::max_open.value().clamp(1, 65536);
             let loopback = module_parameters::loopback.value() != 0;
-            let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_open, loopback)?;
+            let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_files, max_open, loopback)?;
             let stats = Stats::new::<Cloudfs>()?;
             let calls = Calls {
                 cloudfs: cloudfs.clone(),
@@ -105,7 +112,7 @@ impl kernel::InPlaceModule for Module {
                 files: KBox::pin_init(Kind::new(module, c"[virgo]"), GFP_KERNEL)?,
             };
             Ok(try_pin_init!(Self {
-                _server <- Server::new(cloudfs, stats),
+                _server <- Server::new(module, cloudfs, stats),
                 _calls <- CloudfsRegistration::new(module, calls),
             }? Error))
         })

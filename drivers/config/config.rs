@@ -4,38 +4,39 @@
 
 use crate::{
     export::Export,
+    key::{
+        read_file,
+        Key,
+        TextKey, //
+    },
     node::Failure, //
 };
 use core::ops::Deref;
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::Arc, //
 };
 use linux::{
-    crypto,
-    file,
-    net, //
+    net,
+    vfs::Directories, //
 };
-use virgo_proto::{
-    config::{
-        self,
-        Draft,
-        Fault,
-        File,
-        Item,
-        Limit,
-        Settings, //
-    },
-    vuid::CheckKey, //
+use virgo_proto::config::{
+    self,
+    Draft,
+    Fault,
+    File,
+    Item,
+    Settings, //
 };
 
 /// A configuration: [`Settings`] and secrets. Never changes; a reload makes another one.
 pub struct Config {
     settings: Settings,
     /// The shared key; `None` in a laboratory (`auth none`).
-    pub key: Option<KVec<u8>>,
-    /// Key of the check value in VUIDs.
-    pub check: CheckKey,
+    pub key: Option<Key>,
+    /// Keys that open text sessions.
+    pub(crate) text_keys: KVVec<TextKey>,
     /// Directories for other nodes.
     exports: KVec<Export>,
     /// The cloud file, which is free of faults.
@@ -51,12 +52,13 @@ impl Deref for Config {
 }
 
 impl Config {
-    /// Reads the files. What they mean is [`Draft`]'s affair. May sleep.
+    /// Reads the files. What they mean is [`Draft`]'s affair. `former` is the configuration in force, if
+    /// there is one. May sleep.
     ///
     /// # Errors
     ///
     /// Which file was bad, where and why; or [`ENOMEM`].
-    pub(crate) fn read() -> Result<Self, Failure> {
+    pub(crate) fn read(former: Option<&Config>) -> Result<Self, Failure> {
         let rejected = |(file, fault): (File, _)| Failure::rejected(file.path(), fault);
         // They outlive the draft, which refers to them.
         let cloud = read_file(File::Cloud.path(), config::FILE_LIMIT)?;
@@ -69,25 +71,54 @@ impl Config {
             }
         }
         let settings = draft.complete(net::is_local).map_err(rejected)?;
-        let key = draft.key_file().map(read_key).transpose()?;
-        let mac = crypto::hmac_sha256(key.as_deref().unwrap_or(b"auth none"), b"virgo 1 vuid");
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = mac;
+        let key = draft.key_file().map(|path| {
+            let former = former.and_then(|former| former.key.as_ref());
+            Key::read(path, config::KEY_MISSING, former.into_iter())
+        });
+        let key = key.transpose()?;
         let mut config = Config {
             settings,
             key,
+            text_keys: KVVec::new(),
             exports: KVec::new(),
             cloud: cloud.map(|contents| contents.bytes).unwrap_or_default(),
-            check: CheckKey([
-                u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-                u64::from_le_bytes([i, j, k, l, m, n, o, p]),
-            ]),
         };
         config.exports = config.read_exports()?;
+        config.text_keys = config.read_text_keys(former)?;
         Ok(config)
     }
 
+    fn read_text_keys(&self, former: Option<&Config>) -> Result<KVVec<TextKey>, Failure> {
+        let mut keys: KVVec<TextKey> = KVVec::new();
+        let mut result = Ok(());
+        self.for_each(|item| {
+            if let (Item::TextKey { uid, path }, Ok(())) = (item, &result) {
+                result = self.add_text_key(&mut keys, uid, path, former);
+            }
+        });
+        result?;
+        Ok(keys)
+    }
+
+    fn add_text_key(
+        &self,
+        keys: &mut KVVec<TextKey>,
+        uid: u32,
+        path: &str,
+        former: Option<&Config>,
+    ) -> Result<(), Failure> {
+        let former = former.iter().flat_map(|former| &former.text_keys);
+        let former = former.map(|former| &former.key);
+        let key = Key::read(path, config::TEXT_KEY_MISSING, former)?;
+        let others = Iterator::chain(self.key.iter(), keys.iter().map(|other| &other.key));
+        config::distinct(&key, others.map(|other| &**other))
+            .map_err(|reason| Failure::rejected(path, Fault::of_file(reason)))?;
+        let key = TextKey { uid, key };
+        Ok(keys.push(key, GFP_KERNEL).map_err(Error::from)?)
+    }
+
     fn read_exports(&self) -> Result<KVec<Export>> {
-        let mut exports = KVec::new();
+        let (mut dirs, mut found) = (Directories::default(), KVec::new());
         let mut result = Ok(());
         self.for_each(|item| {
             if let (
@@ -99,11 +130,19 @@ impl Config {
                 Ok(()),
             ) = (item, &result)
             {
-                let export = Export::new(path, writable, owner);
-                result = export.and_then(|export| Ok(exports.push(export, GFP_KERNEL)?));
+                let path = CString::try_from_fmt(fmt!("{path}"));
+                let index = path.and_then(|path| dirs.add(path));
+                result =
+                    index.and_then(|index| Ok(found.push((index, writable, owner), GFP_KERNEL)?));
             }
         });
         result?;
+        let dirs = Arc::new(dirs, GFP_KERNEL)?;
+        let mut exports = KVec::with_capacity(found.len(), GFP_KERNEL)?;
+        for (index, writable, owner) in found {
+            let export = Export::new(dirs.clone(), index, writable, owner)?;
+            exports.push(export, GFP_KERNEL)?;
+        }
         Ok(exports)
     }
 
@@ -126,6 +165,24 @@ impl Config {
         });
     }
 
+    /// Whether `uid` may call `target`, a function or the path of a program or library, which may be
+    /// called as such: not if there are `callers` lines for it and none has the uid. Root may.
+    pub fn may_call(&self, target: &str, uid: u32) -> bool {
+        if uid == 0 || !self.callers {
+            return true;
+        }
+        let (mut named, mut listed) = (false, false);
+        self.for_each(|item| {
+            if let Item::Callers { target: of, uids } = item {
+                if of == target {
+                    named = true;
+                    listed |= config::lists_uid(uids, uid);
+                }
+            }
+        });
+        listed || !named
+    }
+
     /// Says in the log what holds from now on.
     pub(crate) fn announce(&self) {
         pr_info!("node {} of {}\n", self.me, self.nodes.len());
@@ -133,29 +190,4 @@ impl Config {
             pr_warn!("auth none: everybody who reaches the ports may do everything\n");
         }
     }
-}
-
-/// `None` for a file that does not exist.
-fn read_file(path: &str, limit: Limit) -> Result<Option<file::Contents>, Failure> {
-    let name = CString::try_from_fmt(fmt!("{path}"))?;
-    let reason = match file::read(&name, limit.bytes) {
-        Ok(contents) => return Ok(Some(contents)),
-        Err(ENOENT) => return Ok(None),
-        Err(ENOMEM) => return Err(ENOMEM.into()),
-        Err(EFBIG) => limit.exceeded,
-        Err(EINVAL) => config::NOT_REGULAR,
-        Err(_) => "cannot be read",
-    };
-    Err(Failure::rejected(path, Fault::of_file(reason)))
-}
-
-fn read_key(path: &str) -> Result<KVec<u8>, Failure> {
-    let rejected = |reason| Failure::rejected(path, Fault::of_file(reason));
-    let contents = read_file(path, config::KEY_LIMIT)?;
-    let contents = contents.ok_or_else(|| rejected(config::KEY_MISSING))?;
-    let found = config::key(&contents.bytes, contents.uid, contents.mode.into());
-    let mut key = KVec::new();
-    key.extend_from_slice(found.map_err(rejected)?, GFP_KERNEL)
-        .map_err(Error::from)?;
-    Ok(key)
 }

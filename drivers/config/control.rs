@@ -4,17 +4,26 @@
 
 use crate::node::Node;
 use kernel::{
-    debugfs,
     fmt,
     prelude::*,
     sync::Arc,
     uaccess::UserSliceReader, //
 };
+use linux::debugfs::Content;
 
-/// The file; it disappears with the value.
-pub(crate) fn file(node: &Arc<Node>) -> impl PinInit<debugfs::File<Arc<Node>>> + '_ {
-    node.debugfs()
-        .read_write_callback_file(c"config", node.clone(), &show, &write)
+/// What the file shows and takes.
+pub(crate) struct Control(pub(crate) Arc<Node>);
+
+impl Content for Control {
+    const WRITABLE: bool = true;
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.0, f)
+    }
+
+    fn write(&self, text: &mut UserSliceReader) -> Result {
+        write(&self.0, text)
+    }
 }
 
 /// `key value` lines; one `node NUMBER ADDRESS` line a node.
@@ -29,6 +38,9 @@ fn show(node: &Arc<Node>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let remote_text = if config.remote_text { "yes" } else { "no" };
     writeln!(f, "remote_text {remote_text}")?;
     writeln!(f, "text_uid {}", config.text_uid)?;
+    for own in &config.text_keys {
+        writeln!(f, "text_key {}", own.uid)?;
+    }
     writeln!(f, "deadline_ms {}", config.deadline_ms)?;
     writeln!(f, "place {}", config.place.name())?;
     writeln!(f, "balance {}", config.balance.name())?;

@@ -4,11 +4,12 @@
 
 use kernel::{
     prelude::*,
-    str::CString, //
+    sync::Arc, //
 };
 use linux::vfs::{
     Beneath,
-    Credentials, //
+    Credentials,
+    Directories, //
 };
 use virgo_proto::{
     cloudfs::below,
@@ -17,16 +18,26 @@ use virgo_proto::{
 
 /// A directory for other nodes, and as whom they use it.
 pub struct Export {
-    dir: CString,
+    /// The directories of all exports of the configuration.
+    dirs: Arc<Directories>,
+    /// Which of them is this one's.
+    index: usize,
     /// Whether they may change anything.
     pub writable: bool,
     cred: Credentials,
 }
 
 impl Export {
-    pub(crate) fn new(path: &str, writable: bool, owner: Owner) -> Result<Self> {
+    /// An export of the directory with this index.
+    pub(crate) fn new(
+        dirs: Arc<Directories>,
+        index: usize,
+        writable: bool,
+        owner: Owner,
+    ) -> Result<Self> {
         Ok(Export {
-            dir: CString::try_from_fmt(fmt!("{path}"))?,
+            dirs,
+            index,
             writable,
             cred: Credentials::new(owner.uid, owner.gid)?,
         })
@@ -34,14 +45,15 @@ impl Export {
 
     /// What is left of `path` in this directory, if it begins with it.
     pub fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
-        below(path, self.dir.to_bytes())
+        below(path, self.dirs.path(self.index)?.to_bytes())
     }
 
     /// The directory, and who uses it.
-    pub fn beneath(&self) -> Beneath<'_> {
-        Beneath {
-            dir: &self.dir,
-            cred: &self.cred,
-        }
+    ///
+    /// # Errors
+    ///
+    /// None: it is among them.
+    pub fn beneath(&self) -> Result<Beneath<'_>> {
+        self.dirs.beneath(self.index, &self.cred).ok_or(EINVAL)
     }
 }

@@ -4,7 +4,6 @@
 
 use crate::config::Config;
 use kernel::{
-    debugfs::Dir,
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -15,6 +14,7 @@ use kernel::{
         SpinLock, //
     }, //
 };
+use linux::debugfs::Dir;
 use virgo_proto::config::Fault;
 
 /// All state that this machine has as a node. Everything else is reached from here.
@@ -25,9 +25,42 @@ pub struct Node {
     /// Swapped whole; the lock is held for copying the reference only.
     #[pin]
     config: SpinLock<Arc<Config>>,
+    /// Who is told of each reload. Locked after `last`.
+    #[pin]
+    subscribers: Mutex<Subscribers>,
     /// One reload at a time; what was wrong with the last file that was not taken.
     #[pin]
     last: Mutex<Option<CString>>,
+}
+
+/// Who wants to know of reloads.
+pub trait Reloaded: Send + Sync {
+    /// Another configuration is in force. Runs in process context, may sleep; must neither subscribe
+    /// nor end a subscription.
+    fn reloaded(&self, config: &Config);
+}
+
+struct Subscribers {
+    all: KVec<(u64, Arc<dyn Reloaded>)>,
+    /// Subscriptions made.
+    made: u64,
+}
+
+/// Has somebody told of reloads; when it has been dropped, they are not told any more.
+pub struct Subscription {
+    node: Arc<Node>,
+    number: u64,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut subscribers = self.node.subscribers.lock();
+        let all = &mut subscribers.all;
+        let at = all.iter().position(|(number, _)| *number == self.number);
+        let gone = at.and_then(|at| all.remove(at).ok());
+        drop(subscribers);
+        drop(gone);
+    }
 }
 
 /// Why there is no new configuration.
@@ -45,34 +78,42 @@ impl Node {
     ///
     /// [`EINVAL`] for a bad file, after saying in the log what is wrong; [`ENOMEM`].
     pub(crate) fn load() -> Result<Arc<Self>> {
-        let config = Config::read().map_err(|failure| failure.log())?;
+        let config = Config::read(None).map_err(|failure| failure.log())?;
         let config = Arc::new(config, GFP_KERNEL)?;
         config.announce();
         Arc::pin_init(
             try_pin_init!(Self {
-                debugfs: Dir::new(c"virgo"),
+                debugfs: Dir::new(c"virgo")?,
                 config <- new_spinlock!(config, "virgo_config"),
+                subscribers <- new_mutex!(
+                    Subscribers { all: KVec::new(), made: 0 },
+                    "virgo_config_subscribers"
+                ),
                 last <- new_mutex!(None, "virgo_config_reload"),
             }? Error),
             GFP_KERNEL,
         )
     }
 
-    /// Reads the configuration again. The running one stays if the files are bad. May sleep.
+    /// Reads the configuration again. The running one stays if the files are bad. When this returns
+    /// the subscribers have acted on the new one. May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Self::load`].
     pub(crate) fn reload(&self) -> Result {
         let mut last = self.last.lock();
-        match Config::read() {
+        match Config::read(Some(&self.config())) {
             Ok(config) => {
                 let config = Arc::new(config, GFP_KERNEL)?;
                 config.announce();
                 *last = None;
-                let old = core::mem::replace(&mut *self.config.lock(), config);
+                let old = core::mem::replace(&mut *self.config.lock(), config.clone());
                 // Freed outside of the spinlock.
                 drop(old);
+                for (_, subscriber) in &self.subscribers.lock().all {
+                    subscriber.reloaded(&config);
+                }
                 Ok(())
             }
             Err(failure) => {
@@ -93,6 +134,22 @@ impl Node {
     /// The configuration in force. Any context but hard interrupts.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().clone()
+    }
+
+    /// Has `subscriber` told of each reload from now on. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn subscribe(self: &Arc<Self>, subscriber: Arc<dyn Reloaded>) -> Result<Subscription> {
+        let mut subscribers = self.subscribers.lock();
+        let number = subscribers.made;
+        subscribers.all.push((number, subscriber), GFP_KERNEL)?;
+        subscribers.made = number.wrapping_add(1);
+        Ok(Subscription {
+            node: self.clone(),
+            number,
+        })
     }
 
     /// Where modules show themselves: `/sys/kernel/debug/virgo`.

@@ -7,22 +7,35 @@
 
 #![deny(missing_docs)]
 
+mod admission;
 mod config;
 mod control;
 mod export;
+mod key;
 mod node;
 
+pub use admission::{
+    Identity,
+    Party, //
+};
 pub use config::Config;
 pub use export::Export;
+pub use key::{
+    Key,
+    KeyId, //
+};
 pub use node::{
     node,
-    Node, //
+    Node,
+    Reloaded,
+    Subscription, //
 };
 
-use kernel::{
-    debugfs,
-    prelude::*,
-    sync::Arc, //
+use control::Control;
+use kernel::prelude::*;
+use linux::{
+    debugfs::File,
+    device::Device, //
 };
 
 module! {
@@ -33,22 +46,25 @@ module! {
     license: "GPL",
 }
 
-/// Fields are dropped in order: first nobody can ask for a reload, then the node goes.
+/// Fields are dropped in order: first nobody can ask for a reload or for the right to use VIRGO, then
+/// the node goes.
 #[pin_data]
 struct ConfigModule {
     #[pin]
-    _control: debugfs::File<Arc<Node>>,
+    _control: File<Control>,
+    _device: Device,
     _published: node::Published,
 }
 
 impl kernel::InPlaceModule for ConfigModule {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = Node::load()?;
             let published = node::Published::new(node.clone());
             Ok(try_pin_init!(Self {
-                _control <- control::file(&node),
+                _device: Device::register()?,
                 _published: published,
+                _control <- File::new(module, node.debugfs(), c"config", Control(node.clone())),
             }? Error))
         })
     }

@@ -2,6 +2,10 @@
 
 //! The functions that every node has.
 
+use crate::{
+    jobs::state_name,
+    pool::Shared, //
+};
 use kernel::{
     prelude::*,
     str::CString,
@@ -13,6 +17,7 @@ use kernel::{
     }, //
 };
 use linux::work::yield_now;
+use virgo_proto::clone::MAX_OUTPUT;
 use virgo_utils::functions::{
     self,
     Arg,
@@ -52,6 +57,32 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         args: &[],
         quick: false,
         run: list,
+    },
+    Function {
+        name: "jobs",
+        about: "lists the caller's jobs, root's call everybody's, of a uid (-1: of any) and behind a job",
+        args: &[
+            Arg {
+                name: "uid",
+                kind: Kind::Number,
+            },
+            Arg {
+                name: "behind",
+                kind: Kind::Number,
+            },
+        ],
+        quick: false,
+        run: jobs,
+    },
+    Function {
+        name: "cancel_job",
+        about: "ends a job of the node",
+        args: &[Arg {
+            name: "job",
+            kind: Kind::Number,
+        }],
+        quick: true,
+        run: cancel_job,
     },
     Function {
         name: "spin",
@@ -116,6 +147,46 @@ fn list(call: &mut Call<'_>) -> Result<i64> {
         print("\n")
     })?;
     Ok(count)
+}
+
+/// Longest line of [`jobs`].
+const LINE: usize = 64;
+
+/// A line each, the oldest first: `JOB NODE UID STATE`. Stops where the output is full; the next call
+/// goes on behind the last line. Returns how many there are.
+fn jobs(call: &mut Call<'_>) -> Result<i64> {
+    let (uid, behind) = (call.number(0)?, call.number(1)?);
+    // Ids are less than 2^63, and 0 is none.
+    let first = u64::try_from(behind).unwrap_or(0).saturating_add(1);
+    let caller = call.uid;
+    let wanted = |of: u32| (uid == -1 || uid == i64::from(of)) && (caller == 0 || caller == of);
+    let mut list = KVVec::new();
+    let (mut count, mut result) = (0, Ok(()));
+    call.state::<Shared>()?.jobs.for_each_from(first, |job| {
+        if !job.is_kept() || !wanted(job.uid) {
+            return true;
+        }
+        if list.len() > MAX_OUTPUT - LINE {
+            return false;
+        }
+        let (id, node, uid) = (job.id, job.node(), job.uid);
+        let state = state_name(job.state());
+        result = CString::try_from_fmt(fmt!("{id} {node} {uid} {state}\n"))
+            .and_then(|line| Ok(list.extend_from_slice(line.to_bytes(), GFP_KERNEL)?));
+        count += 1;
+        result.is_ok()
+    });
+    result?;
+    call.output.print(&list)?;
+    Ok(count)
+}
+
+fn cancel_job(call: &mut Call<'_>) -> Result<i64> {
+    let id = u64::try_from(call.number(0)?).map_err(|_| ESRCH)?;
+    let shared = call.state::<Shared>()?;
+    let job = shared.jobs.find(id, call.uid)?;
+    shared.give_up(&job, ECANCELED);
+    Ok(0)
 }
 
 /// Time that a call is to take: not less, so it is not measured in jiffies.

@@ -4,7 +4,11 @@
 
 use crate::{
     jobs::Job,
-    pool::Cpupool,
+    outcome::Outcome,
+    pool::{
+        Cpupool,
+        Shared, //
+    },
     submit::{
         Call,
         Place, //
@@ -22,6 +26,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     calls::CpupoolCalls,
+    device,
     user::{
         self,
         run,
@@ -35,6 +40,7 @@ use virgo_config::Config;
 use virgo_proto::{
     balance::Policy,
     clone::{
+        share_room,
         state,
         text_to_argv,
         MAX_ARGV, //
@@ -77,6 +83,7 @@ impl CpupoolCalls for Calls {
             text_to_argv(text.to_bytes(), |bytes| {
                 argv.extend_from_slice(bytes, GFP_KERNEL)
             })?;
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, 0)?;
             let call = Call {
@@ -98,12 +105,13 @@ impl CpupoolCalls for Calls {
     fn clone2(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Cpupool, _>(1, || {
             let a = user::read_args::<CloneArgs>(args, size)?;
-            if a.flags & !CLONE_ASYNC != 0 || a.reserved != 0 {
+            if a.flags & !CLONE_ASYNC != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
-            let mut array = Array::read(a.calls, a.count)?;
+            let mut array = Array::read(a.calls, a.count, a.call_size)?;
             let words = Argvs::read(&array)?;
             let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
             for (call, argv) in array.calls.iter().zip(words.iter(&array)) {
@@ -119,7 +127,7 @@ impl CpupoolCalls for Calls {
                 array.change(index, |call| {
                     call.node = job.node().into();
                     if a.flags & CLONE_ASYNC == 0 {
-                        return give(job, call);
+                        return give(&job.take().ok_or(EIO)?, call);
                     }
                     call.job = job.id;
                     call.state = state::RUNNING;
@@ -136,23 +144,14 @@ impl CpupoolCalls for Calls {
     fn wait(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Cpupool, _>(2, || {
             let a = user::read_args::<WaitArgs>(args, size)?;
-            if a.flags != 0 || a.reserved != 0 {
+            if a.flags != 0 {
                 return Err(EINVAL);
             }
+            device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
-            let mut array = Array::read(a.calls, a.count)?;
-            let mut jobs = KVVec::with_capacity(array.calls.len(), GFP_KERNEL)?;
-            for call in &array.calls {
-                let job = match call.state {
-                    state::RUNNING => Some(self.pool.jobs.find(call.job, user.uid)?),
-                    _ => None,
-                };
-                jobs.push(job, GFP_KERNEL)?;
-            }
-            if jobs.iter().flatten().next().is_none() {
-                return Err(EINVAL);
-            }
+            let mut array = Array::read(a.calls, a.count, a.call_size)?;
+            let jobs = self.pool.wanted(&array.calls, user.uid)?;
             if !self.pool.jobs.wait_any(&jobs, user.deadline)? {
                 return Err(ETIMEDOUT);
             }
@@ -161,12 +160,12 @@ impl CpupoolCalls for Calls {
                 let Some(job) = job.as_ref().filter(|job| job.has_ended()) else {
                     continue;
                 };
-                array.change(index, |call| {
-                    call.node = job.node().into();
-                    give(job, call)
-                })?;
-                self.pool.jobs.remove(job.id);
-                ended += 1;
+                match (self.take(job, index, &mut array), ended) {
+                    (Ok(()), _) => ended += 1,
+                    (Err(e), 0) => return Err(e),
+                    // The caller has to know of those that are gone; of this one he hears next time.
+                    (Err(_), _) => break,
+                }
             }
             Ok(ended)
         })
@@ -187,6 +186,54 @@ impl CpupoolCalls for Calls {
     }
 }
 
+impl Calls {
+    /// Gives the caller the result of `job`, which has ended, as the call with this index. It is kept
+    /// if he cannot get it.
+    fn take(&self, job: &Job, index: usize, array: &mut Array) -> Result {
+        let outcome = job.take().ok_or(ESRCH)?;
+        let given = array.change(index, |call| {
+            call.node = job.node().into();
+            give(&outcome, call)
+        });
+        match given {
+            Ok(()) => self.pool.jobs.remove(job.id),
+            Err(_) => job.put_back(outcome),
+        }
+        given
+    }
+}
+
+impl Shared {
+    /// The jobs of `calls` that user `uid` waits for; `None` for those that have ended.
+    fn wanted(&self, calls: &[user::Call], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
+        let wait = self.jobs.next_wait();
+        let mut jobs = KVVec::with_capacity(calls.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut running = 0;
+        for call in calls {
+            let job = match (call.state, call.flags) {
+                (state::RUNNING, 0) => {
+                    running += 1;
+                    Some(self.jobs.find(call.job, uid)?)
+                }
+                (state::RUNNING, _) => return Err(EINVAL),
+                _ => None,
+            };
+            // One that is there twice would be taken once, and be gone.
+            if job
+                .as_ref()
+                .is_some_and(|job| job.is_waited_for_twice(wait))
+            {
+                return Err(EINVAL);
+            }
+            jobs.push(job, GFP_KERNEL_ACCOUNT)?;
+        }
+        match running {
+            0 => Err(EINVAL),
+            _ => Ok(jobs),
+        }
+    }
+}
+
 /// The caller's array of calls.
 struct Array {
     at: UserPtr,
@@ -194,8 +241,10 @@ struct Array {
 }
 
 impl Array {
-    fn read(at: u64, count: u32) -> Result<Self> {
-        if count == 0 || count > user::MAX_CALLS {
+    fn read(at: u64, count: u32, call_size: u32) -> Result<Self> {
+        // A later version may take others.
+        let known = call_size as usize == size_of::<user::Call>();
+        if !known || count == 0 || count > user::MAX_CALLS {
             return Err(EINVAL);
         }
         let at = UserPtr::from_addr(at as usize);
@@ -229,7 +278,7 @@ impl Argvs {
             }
         }
         let mut bytes = KVVec::new();
-        bytes.put_zeros(all, GFP_KERNEL)?;
+        bytes.put_zeros(all, GFP_KERNEL_ACCOUNT)?;
         let mut rest = bytes.as_mut_slice();
         for call in &array.calls {
             let (argv, behind) = rest
@@ -270,27 +319,24 @@ fn place(call: &user::Call, config: &Config) -> Result<Place> {
     })
 }
 
-/// Gives the caller what came of `job`, which has ended.
-fn give(job: &Job, call: &mut user::Call) -> Result {
-    let outcome = job.take().ok_or(ESRCH)?;
-    let room = call.output_len as usize;
-    let shown = outcome.output.get(..room).unwrap_or(&outcome.output);
-    // Most calls have none.
-    if !shown.is_empty() {
-        let written = UserSlice::new(UserPtr::from_addr(call.output as usize), shown.len())
-            .writer()
-            .write_slice(shown);
-        if let Err(e) = written {
-            job.put_back(outcome);
-            return Err(e);
+/// Gives the caller what came of a call.
+fn give(outcome: &Outcome, call: &mut user::Call) -> Result {
+    let (out, err) = outcome.streams();
+    let (out_len, err_len) = share_room(call.output_len as usize, out.len(), err.len());
+    let mut at = UserPtr::from_addr(call.output as usize);
+    for (stream, len) in [(out, out_len), (err, err_len)] {
+        // Most calls have none.
+        if let Some(shown @ [_, ..]) = stream.get(..len) {
+            UserSlice::new(at, len).writer().write_slice(shown)?;
+            at = at.wrapping_byte_add(len);
         }
     }
-    let shown_len = shown.len() as u32;
     call.state = outcome.state;
     call.value = outcome.value;
-    call.out_len = outcome.out_len.min(shown_len);
-    call.err_len = shown_len - call.out_len;
-    let whole = !outcome.truncated && shown.len() == outcome.output.len();
+    // At most the room, which is a number of 32 bits.
+    call.out_len = out_len as u32;
+    call.err_len = err_len as u32;
+    let whole = !outcome.truncated && (out_len, err_len) == (out.len(), err.len());
     call.flags = if whole { 0 } else { TRUNCATED };
     Ok(())
 }

@@ -192,10 +192,7 @@ fn make(
 
 /// What came of a call. One that did not run is a failed command.
 fn show(node: NodeId, outcome: &Outcome, reply: &mut Reply<'_>) -> Reported {
-    let (out, err) = outcome
-        .output
-        .split_at_checked(outcome.out_len as usize)
-        .unwrap_or((&outcome.output, b""));
+    let (out, err) = outcome.streams();
     if outcome.state == state::FAILED {
         let errno = Errno::from_wire(u32::try_from(outcome.value).unwrap_or(0));
         return Err(match node {
@@ -261,8 +258,7 @@ fn jobs(
     let mut result = Ok(());
     this.jobs.for_each(|job| {
         if job.uid == caller.uid && result.is_ok() && list.len() < MAX_ARGV {
-            let state = job.with_outcome(|outcome| outcome.map_or(state::RUNNING, |o| o.state));
-            let (id, node, state) = (job.id, job.node(), state_name(state));
+            let (id, node, state) = (job.id, job.node(), state_name(job.state()));
             result = kernel::str::CString::try_from_fmt(fmt!("{id}:{node}:{state} "))
                 .and_then(|text| Ok(list.extend_from_slice(text.to_bytes(), GFP_KERNEL)?));
         }

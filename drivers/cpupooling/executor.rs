@@ -3,8 +3,20 @@
 //! Running calls on this node: at most so many at a time, the others wait.
 
 use crate::{
+    budgets::{
+        refusal,
+        RunAccounts,
+        OVERHEAD, //
+    },
     jobs::Jobs,
+    outbox::Outboxes,
     outcome::Outcome,
+    schedule::{
+        Entry,
+        Key,
+        Schedule,
+        Turn, //
+    },
     target::Target, //
 };
 use kernel::{
@@ -21,27 +33,17 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     program::Program,
-    wait::WaitQueue,
     work::{
         Queue,
         Task, //
     }, //
 };
 use virgo_config::Node;
-use virgo_proto::clone::op;
+use virgo_proto::vuid::NodeId;
 use virgo_utils::{
-    Client,
-    Data,
-    Expect,
-    Peer,
-    Request, //
+    budget::Charge,
+    Peer, //
 };
-
-/// Time between attempts to tell the caller the result, in milliseconds.
-const RETRY_MS: u32 = 500;
-
-/// Longest time for one attempt, in milliseconds.
-const REPORT_MS: u32 = 5000;
 
 /// Who waits for the result of a call.
 #[derive(Clone, Copy)]
@@ -52,41 +54,75 @@ pub(crate) enum Origin {
     Peer(Peer),
 }
 
+impl Origin {
+    /// How the executor calls the caller's call `key`. A peer's calls are its own, whatever
+    /// connection or life of it speaks.
+    fn key(self, key: u64) -> Key {
+        match self {
+            Origin::Here => (0, key),
+            Origin::Peer(peer) => (peer.node, key),
+        }
+    }
+}
+
 /// A call that runs or waits to run.
 #[pin_data]
 pub(crate) struct Run {
     pub(crate) origin: Origin,
     /// The caller's name for it.
-    pub(crate) key: u64,
+    pub(crate) name: u64,
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
     pub(crate) target: Target,
     pub(crate) cancelled: Atomic<bool>,
+    pub(crate) accounts: RunAccounts,
+    /// Number among all calls.
+    number: u64,
+    _charges: (Charge, Charge),
     /// The program, while it runs.
     #[pin]
     program: SpinLock<Option<Arc<Program>>>,
 }
 
+/// What a [`Run`] is made of.
+pub(crate) struct NewRun {
+    pub(crate) origin: Origin,
+    pub(crate) name: u64,
+    pub(crate) uid: u32,
+    pub(crate) deadline: Deadline,
+    pub(crate) target: Target,
+}
+
 impl Run {
-    pub(crate) fn new(
-        origin: Origin,
-        key: u64,
-        uid: u32,
-        deadline: Deadline,
-        target: Target,
-    ) -> Result<Arc<Self>> {
+    fn new(new: NewRun, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
+        let bytes = (OVERHEAD + new.target.size()) as u64;
+        let charges = (
+            accounts.calls.charge(1).map_err(refusal)?,
+            accounts.bytes.charge(bytes).map_err(refusal)?,
+        );
         Arc::pin_init(
             pin_init!(Self {
-                origin,
-                key,
-                uid,
-                deadline,
-                target,
+                origin: new.origin,
+                name: new.name,
+                uid: new.uid,
+                deadline: new.deadline,
+                target: new.target,
                 cancelled: Atomic::new(false),
+                accounts,
+                number,
+                _charges: charges,
                 program <- kernel::new_spinlock!(None, "virgo_run"),
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        self.origin.key(self.name)
+    }
+
+    pub(crate) fn turn(&self) -> Turn {
+        (self.uid, self.number)
     }
 
     /// A program was started for it, or has ended.
@@ -118,20 +154,15 @@ pub(crate) struct Executor {
 #[pin_data]
 struct Pool {
     node: Arc<Node>,
-    client: Arc<Client>,
     jobs: Arc<Jobs>,
+    outboxes: Arc<Outboxes>,
+    numbers: Atomic<u64>,
     #[pin]
     state: SpinLock<State>,
-    /// Nobody wakes it but the end: for waiting between attempts.
-    #[pin]
-    stop: WaitQueue,
 }
 
 struct State {
-    /// All calls, those that wait last. Never grows.
-    runs: KVVec<Arc<Run>>,
-    /// How many of them run, from the front.
-    running: usize,
+    calls: Schedule,
     /// Numbers of workers that have nothing to do.
     idle: KVec<usize>,
     stopped: bool,
@@ -144,31 +175,29 @@ struct Worker {
 }
 
 impl Executor {
-    /// An executor that runs `workers` calls at a time and lets `max` wait. May sleep.
+    /// An executor that runs `workers` calls at a time. May sleep.
     pub(crate) fn new(
         node: Arc<Node>,
-        client: Arc<Client>,
         jobs: Arc<Jobs>,
+        outboxes: Arc<Outboxes>,
         workers: usize,
-        max: usize,
     ) -> Result<Self> {
         let mut idle = KVec::with_capacity(workers, GFP_KERNEL)?;
         for number in 0..workers {
             idle.push(number, GFP_KERNEL)?;
         }
         let state = State {
-            runs: KVVec::with_capacity(max.saturating_add(workers), GFP_KERNEL)?,
-            running: 0,
+            calls: Schedule::new(),
             idle,
             stopped: false,
         };
         let pool = Arc::pin_init(
             pin_init!(Pool {
                 node,
-                client,
                 jobs,
+                outboxes,
+                numbers: Atomic::new(0),
                 state <- kernel::new_spinlock!(state, "virgo_executor"),
-                stop <- linux::new_wait_queue!("virgo_executor"),
             }),
             GFP_KERNEL,
         )?;
@@ -193,100 +222,127 @@ impl Executor {
 
     /// Calls that run or wait.
     pub(crate) fn len(&self) -> usize {
-        self.pool.state.lock().runs.len()
+        self.pool.state.lock().calls.len()
     }
 
-    /// Runs `run` as soon as a worker is free.
+    /// Runs a call as soon as it is its user's turn and a worker is free. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EAGAIN`] if too many wait, [`ESHUTDOWN`].
-    pub(crate) fn start(&self, run: Arc<Run>) -> Result {
+    /// [`EDQUOT`] if its user has too many calls here, [`EAGAIN`] if all together have; [`EEXIST`] if
+    /// its caller has another one of this name; [`ESHUTDOWN`]; [`ENOMEM`].
+    pub(crate) fn start(&self, new: NewRun, accounts: RunAccounts) -> Result {
+        let number = self.pool.numbers.fetch_add(1, Relaxed);
+        let run = Run::new(new, accounts, number)?;
+        let entry = Entry::new(run.clone())?;
         let mut state = self.pool.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
         }
-        // The capacity is the limit.
-        state.runs.push_within_capacity(run).map_err(|_| EAGAIN)?;
-        let worker = state.idle.pop();
+        let refused = state.calls.add(&run, entry);
+        let worker = match refused {
+            Ok(()) => state.idle.pop(),
+            Err(_) => None,
+        };
         drop(state);
+        refused.map_err(|_| EEXIST)?;
         if let Some(worker) = worker.and_then(|number| self.workers.get(number)) {
             worker.schedule();
         }
         Ok(())
     }
 
-    /// Shows `see` each call that runs or waits.
+    /// Shows `see` each call that runs or waits. The lock is taken for one at a time only.
     pub(crate) fn for_each(&self, mut see: impl FnMut(&Run)) {
-        let mut at = 0;
-        // One at a time, since showing may sleep.
-        while let Some(run) = self.pool.at(at) {
-            see(&run);
-            at += 1;
-        }
+        self.pool.for_each((0, 0), |run| {
+            see(run);
+            true
+        });
     }
 
-    /// Ends the call that its caller calls `key`.
-    pub(crate) fn cancel(&self, origin: Origin, key: u64) {
-        self.pool
-            .cancel(|run| run.key == key && same_caller(run.origin, origin));
+    /// Whether a call that node `node` calls `name` runs or waits here.
+    pub(crate) fn has(&self, node: NodeId, name: u64) -> bool {
+        self.pool.state.lock().calls.get((node, name)).is_some()
+    }
+
+    /// Whether any call of node `node` does.
+    pub(crate) fn has_any(&self, node: NodeId) -> bool {
+        let state = self.pool.state.lock();
+        let first = state.calls.from((node, 0));
+        first.is_some_and(|run| run.key().0 == node)
+    }
+
+    /// Ends the call that its caller calls `name`.
+    pub(crate) fn cancel(&self, origin: Origin, name: u64) {
+        let run = self.pool.state.lock().calls.get(origin.key(name)).cloned();
+        if let Some(run) = run {
+            self.pool.cancel(&run);
+        }
     }
 
     /// Ends the calls of former lives of `peer`.
     pub(crate) fn cancel_former(&self, peer: Peer) {
-        self.pool.cancel(|run| match run.origin {
-            Origin::Peer(of) => of.node == peer.node && of.boot != peer.boot,
-            Origin::Here => false,
+        self.pool.for_each((peer.node, 0), |run| {
+            match run.origin {
+                Origin::Peer(of) if of.node == peer.node => {
+                    if of.boot != peer.boot {
+                        self.pool.cancel(run);
+                    }
+                }
+                _ => return false,
+            }
+            true
         });
-    }
-}
-
-/// A peer's calls are its own, whatever connection or life of it speaks.
-fn same_caller(a: Origin, b: Origin) -> bool {
-    match (a, b) {
-        (Origin::Here, Origin::Here) => true,
-        (Origin::Peer(a), Origin::Peer(b)) => a.node == b.node,
-        _ => false,
     }
 }
 
 impl Drop for Executor {
     fn drop(&mut self) {
         self.pool.state.lock().stopped = true;
-        self.pool.stop.wake_all();
-        self.pool.cancel(|_| true);
+        self.pool.for_each((0, 0), |run| {
+            self.pool.cancel(run);
+            true
+        });
         // Dropping the workers waits for them.
     }
 }
 
 impl Pool {
-    /// Cancels the calls that are wanted: one at a time, since ending a program is not done under
-    /// the lock.
-    fn cancel(&self, wanted: impl Fn(&Run) -> bool) {
-        while let Some(run) = self.find(&wanted) {
-            run.cancel();
+    /// Shows `see` each call from `first` on, until it says false.
+    fn for_each(&self, first: Key, mut see: impl FnMut(&Arc<Run>) -> bool) {
+        let mut next = Some(first);
+        while let Some(first) = next {
+            let Some(run) = self.state.lock().calls.from(first).cloned() else {
+                return;
+            };
+            if !see(&run) {
+                return;
+            }
+            let (node, name) = run.key();
+            next = match name.checked_add(1) {
+                Some(name) => Some((node, name)),
+                None => node.checked_add(1).map(|node| (node, 0)),
+            };
         }
     }
 
-    /// The first call that is wanted and not cancelled yet.
-    fn find(&self, wanted: &impl Fn(&Run) -> bool) -> Option<Arc<Run>> {
-        let state = self.state.lock();
-        let mut runs = state.runs.iter();
-        runs.find(|run| !run.cancelled.load(Relaxed) && wanted(run))
-            .cloned()
-    }
-
-    fn at(&self, place: usize) -> Option<Arc<Run>> {
-        self.state.lock().runs.get(place).cloned()
+    /// Ends a call: at once if it does not run yet.
+    fn cancel(&self, run: &Arc<Run>) {
+        run.cancel();
+        let waited = self.state.lock().calls.withdraw(run.turn());
+        if waited.is_some() {
+            self.finish(run, Outcome::failed(ECANCELED));
+        }
     }
 
     /// The next call to run; `None`, and the worker is idle, if there is none.
-    fn next(&self, worker: usize) -> Option<Arc<Run>> {
+    fn next(&self, worker: usize) -> Option<(Arc<Run>, Charge)> {
         let mut state = self.state.lock();
-        match state.runs.get(state.running).cloned() {
-            Some(run) => {
-                state.running += 1;
-                Some(run)
+        match state.calls.next() {
+            Some((node, charge)) => {
+                drop(state);
+                let (_, run) = node.to_key_value();
+                Some((run, charge))
             }
             None => {
                 // Made for all workers.
@@ -296,60 +352,26 @@ impl Pool {
         }
     }
 
-    fn remove(&self, run: &Arc<Run>) {
-        let mut state = self.state.lock();
-        let at = state.runs.iter().position(|known| Arc::ptr_eq(known, run));
-        let removed = at.and_then(|at| state.runs.remove(at).ok());
-        state.running -= usize::from(removed.is_some());
-        drop(state);
-        drop(removed);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.state.lock().stopped
-    }
-
-    /// Tells the caller what came of `run`. Gives up at the call's deadline: nobody waits then.
-    fn report(&self, run: &Run, outcome: Outcome) {
-        let peer = match run.origin {
-            Origin::Here => {
-                let me = self.node.config().me;
-                return self.jobs.end(run.key, me, outcome);
-            }
-            Origin::Peer(peer) => peer,
-        };
-        let header = outcome.to_wire(run.key);
-        let request = Request {
-            op: op::DONE,
-            args: header.as_bytes(),
-            data: Data::Bytes(&outcome.output),
-            again: false,
-            expect: Expect::Soon,
-        };
-        loop {
-            let deadline = Deadline::after_ms(REPORT_MS);
-            match self.client.call(peer.node, &request, &mut [], deadline) {
-                Err(EHOSTDOWN | ETIMEDOUT | ENOMEM)
-                    if !run.deadline.passed() && !self.is_stopped() => {}
-                Ok(_) => return,
-                Err(e) => {
-                    pr_debug!("node {}: result not delivered: {e:?}\n", peer.node);
-                    return;
-                }
-            }
-            let stopped = self.stop.wait(Deadline::after_ms(RETRY_MS), || {
-                self.state.lock().stopped.then_some(())
-            });
-            if !matches!(stopped, Ok(None)) {
-                return;
+    /// Hands the outcome of `run` over to who wants it, and forgets the call. Waits for nobody.
+    fn finish(&self, run: &Run, outcome: Outcome) {
+        match run.origin {
+            Origin::Here => self.jobs.end(run.name, self.node.config().me, outcome),
+            // Who has cancelled it knows already.
+            Origin::Peer(_) if run.cancelled.load(Relaxed) => (),
+            Origin::Peer(peer) => {
+                let outcome = outcome.charged(&run.accounts.bytes);
+                self.outboxes.result(peer, run, outcome);
             }
         }
+        // Not before: at any time either the executor or the outbox knows the call.
+        let removed = self.state.lock().calls.remove(run.key());
+        drop(removed);
     }
 }
 
 impl linux::work::Run for Worker {
     fn run(task: &Task<Self>) {
-        while let Some(run) = task.pool.next(task.number) {
+        while let Some((run, running)) = task.pool.next(task.number) {
             let outcome = if run.cancelled.load(Relaxed) {
                 Outcome::failed(ECANCELED)
             } else if run.deadline.passed() {
@@ -357,8 +379,8 @@ impl linux::work::Run for Worker {
             } else {
                 run.target.run(&run, &task.pool.node.config())
             };
-            task.pool.report(&run, outcome);
-            task.pool.remove(&run);
+            task.pool.finish(&run, outcome);
+            drop(running);
         }
     }
 }

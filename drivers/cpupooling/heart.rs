@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Telling others how loaded this node is: those that have lately had calls run here, and the
-//! registry. When nobody has, nobody is told, so an idle node does nothing.
+//! Telling others how loaded this node is: those that have calls here or have lately had some, and
+//! the registry. When nobody has, nobody is told, so an idle node does nothing. Who is told knows
+//! that this node lives.
 
 use crate::{
     executor::Executor,
@@ -110,7 +111,7 @@ impl Run for Heart {
         let load = task.own.get(task.executor.len());
         let mut again = false;
         for (node, _) in task.node.config().nodes.iter() {
-            if !task.is_interested(node) {
+            if !task.is_interested(node) && !task.executor.has_any(node) {
                 continue;
             }
             again = true;

@@ -9,6 +9,10 @@ use virgo_proto::clone::{
     state,
     MAX_SHORT, //
 };
+use virgo_utils::budget::{
+    Account,
+    Charge, //
+};
 
 /// What came of a call, with its output.
 pub(crate) struct Outcome {
@@ -22,17 +26,29 @@ pub(crate) struct Outcome {
     pub(crate) out_len: u32,
     /// There was more.
     pub(crate) truncated: bool,
+    /// For the output, if it is long: short ones are bounded by the number of calls.
+    charge: Option<Charge>,
 }
 
 impl Outcome {
     /// Of a call that did not run, or of which nobody knows.
     pub(crate) fn failed(e: Error) -> Self {
+        Self::new(
+            state::FAILED,
+            e.to_errno().unsigned_abs().into(),
+            KVVec::new(),
+        )
+    }
+
+    /// With standard output only.
+    pub(crate) fn new(state: u32, value: i64, output: KVVec<u8>) -> Self {
         Outcome {
-            state: state::FAILED,
-            value: e.to_errno().unsigned_abs().into(),
-            output: KVVec::new(),
-            out_len: 0,
+            state,
+            value,
+            out_len: output.len() as u32,
+            output,
             truncated: false,
+            charge: None,
         }
     }
 
@@ -54,7 +70,38 @@ impl Outcome {
             output: copy,
             out_len: if copied { header.out_len.get() } else { 0 },
             truncated: !copied || header.flags.get() & clone::TRUNCATED != 0,
+            charge: None,
         }
+    }
+
+    /// As it came over the wire, with output that is charged to `account`; `errors` is standard error
+    /// that came before.
+    pub(crate) fn received(
+        header: &clone::Outcome,
+        output: &[u8],
+        errors: &[u8],
+        account: &Account,
+    ) -> Self {
+        let mut this = Self::with_output(header, output);
+        if !errors.is_empty() && this.output.put_bytes(errors, GFP_KERNEL).is_err() {
+            this.truncated = true;
+        }
+        this.charged(account)
+    }
+
+    /// Charges the output to `account`. Output for which there is no room is lost. Any context.
+    pub(crate) fn charged(mut self, account: &Account) -> Self {
+        if self.output.len() > MAX_SHORT && self.charge.is_none() {
+            match account.charge(self.output.len() as u64) {
+                Ok(charge) => self.charge = Some(charge),
+                Err(_) => {
+                    self.output = KVVec::new();
+                    self.out_len = 0;
+                    self.truncated = true;
+                }
+            }
+        }
+        self
     }
 
     /// With no more output than fits a reply.
@@ -67,15 +114,21 @@ impl Outcome {
         self
     }
 
+    /// Standard output and standard error.
+    pub(crate) fn streams(&self) -> (&[u8], &[u8]) {
+        let split = self.output.split_at_checked(self.out_len as usize);
+        split.unwrap_or((&self.output, b""))
+    }
+
     /// As it goes over the wire, for the call that the client calls `key`.
     pub(crate) fn to_wire(&self, key: u64) -> clone::Outcome {
-        let all = self.output.len() as u32;
+        let (out, err) = self.streams();
         clone::Outcome {
             key: key.into(),
             value: self.value.into(),
             state: self.state.into(),
-            out_len: self.out_len.into(),
-            err_len: all.saturating_sub(self.out_len).into(),
+            out_len: (out.len() as u32).into(),
+            err_len: (err.len() as u32).into(),
             flags: if self.truncated { clone::TRUNCATED } else { 0 }.into(),
         }
     }

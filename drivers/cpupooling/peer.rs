@@ -5,7 +5,6 @@
 use crate::{
     executor::Origin,
     heart::Heart,
-    outcome::Outcome,
     pool::Cpupool, //
 };
 use core::mem::size_of;
@@ -45,7 +44,7 @@ pub(crate) const OPERATIONS: &[Operation<Cpupool>] = &[
     Operation {
         number: op::DONE,
         name: "done",
-        repeat: Repeat::Stored(|_| 0),
+        repeat: Repeat::Again,
         run: done,
     },
     Operation {
@@ -65,6 +64,12 @@ pub(crate) const OPERATIONS: &[Operation<Cpupool>] = &[
         name: "pick",
         repeat: Repeat::Again,
         run: pick,
+    },
+    Operation {
+        number: op::PROBE,
+        name: "probe",
+        repeat: Repeat::Again,
+        run: probe,
     },
 ];
 
@@ -100,6 +105,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
         config: &config,
     };
     Heart::interests(&this.heart, &config, peer.node);
+    this.outboxes.heard(peer.node);
     reply.put(this.load().as_bytes())?;
     while let Some((key, argv)) = next_call(&mut calls) {
         match this.accept(&user, Origin::Peer(peer), key, argv) {
@@ -127,8 +133,12 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
 fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let mut results = request;
     while let Some((header, output)) = next_outcome(&mut results) {
-        let outcome = Outcome::with_output(&header, output);
-        this.jobs.end(header.key.get(), peer.node, outcome);
+        match header.flags.get() & clone::PART {
+            0 => this.jobs.receive(peer.node, &header, output),
+            _ => this
+                .jobs
+                .receive_errors(header.key.get(), peer.node, output),
+        }
     }
     match results.is_empty() {
         true => Ok(()),
@@ -137,13 +147,20 @@ fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Re
 }
 
 fn cancel(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let keys = request.chunks_exact(8);
-    if !keys.remainder().is_empty() {
-        return Err(EINVAL);
-    }
-    for key in keys {
-        let key = u64::from_le_bytes(key.try_into().unwrap_or_default());
+    for key in clone::keys(request).ok_or(EINVAL)? {
         this.executor.cancel(Origin::Peer(peer), key);
+    }
+    this.outboxes.heard(peer.node);
+    Ok(())
+}
+
+fn probe(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let keys = clone::keys(request).ok_or(EINVAL)?;
+    this.outboxes.heard(peer.node);
+    for key in keys {
+        // In this order: what has ended is in the outbox before it is no call any more.
+        let known = this.executor.has(peer.node, key) || this.outboxes.has(peer.node, key);
+        reply.put(&[known.into()])?;
     }
     Ok(())
 }
@@ -151,6 +168,7 @@ fn cancel(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> 
 fn tell(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let load = Load::read_from_bytes(request).map_err(|_| EINVAL)?;
     this.view.heard(peer.node, load);
+    this.outboxes.heard(peer.node);
     Ok(())
 }
 

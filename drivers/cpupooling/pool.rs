@@ -3,11 +3,11 @@
 //! The processor pool as its users see it: calls that are made here and run anywhere.
 
 use crate::{
-    abandoned::Abandoned,
+    budgets::Budgets,
     executor::{
         Executor,
-        Origin,
-        Run, //
+        NewRun,
+        Origin, //
     },
     heart::Heart,
     jobs::{
@@ -15,13 +15,19 @@ use crate::{
         Jobs, //
     },
     load::OwnLoad,
+    outbox::Outboxes,
     outcome::Outcome,
     target::{
         Args,
         Opened, //
     },
-    view::View, //
+    view::View,
+    watch::{
+        Watch,
+        LOOK_MS, //
+    }, //
 };
+use core::ops::Deref;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -36,6 +42,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::Load,
+    config::MAX_NODES,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -45,13 +52,23 @@ use virgo_utils::{
 
 /// All state of the module. What works by itself is dropped before what it uses.
 pub(crate) struct Cpupool {
+    /// Sends calls to several nodes at a time. Its work holds `shared`, and has ended when it is
+    /// dropped.
+    pub(crate) senders: Arc<Queue>,
     pub(crate) heart: Pin<KBox<Task<Heart>>>,
-    abandoned: Pin<KBox<Task<Abandoned>>>,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// The state that calls on their way need.
+pub(crate) struct Shared {
+    watch: Pin<KBox<Task<Watch>>>,
     pub(crate) executor: Arc<Executor>,
+    pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) node: Arc<Node>,
     pub(crate) client: Arc<Client>,
     pub(crate) jobs: Arc<Jobs>,
-    pub(crate) view: Pin<KBox<View>>,
+    pub(crate) view: Arc<View>,
+    pub(crate) budgets: Budgets,
     own: Arc<OwnLoad>,
     /// Whether this node is reached like another.
     loopback: bool,
@@ -65,6 +82,16 @@ pub(crate) struct Limits {
     pub(crate) waiting: usize,
     /// Calls made here whose results were not taken.
     pub(crate) jobs: usize,
+    /// Bytes of arguments and output.
+    pub(crate) bytes: u64,
+}
+
+impl Deref for Cpupool {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
 }
 
 impl Cpupool {
@@ -80,38 +107,46 @@ impl Cpupool {
         loopback: bool,
     ) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
-        let jobs = Arc::pin_init(Jobs::new(limits.jobs), GFP_KERNEL)?;
+        let jobs = Arc::pin_init(Jobs::new(), GFP_KERNEL)?;
         let own = Arc::pin_init(OwnLoad::new(), GFP_KERNEL)?;
-        let executor = Executor::new(
-            node.clone(),
-            client.clone(),
-            jobs.clone(),
-            limits.running,
-            limits.waiting,
-        )?;
+        let view = Arc::pin_init(View::new(), GFP_KERNEL)?;
+        let outboxes = Outboxes::new(&client, &jobs)?;
+        let executor = Executor::new(node.clone(), jobs.clone(), outboxes.clone(), limits.running)?;
         let executor = Arc::new(executor, GFP_KERNEL)?;
         let queue = Queue::new(c"virgo_clone", 2)?;
         let heart = Heart::new(node.clone(), client.clone(), executor.clone(), own.clone());
-        let this = Cpupool {
-            heart: KBox::pin_init(
-                linux::new_task!(queue.clone(), heart, "virgo_heart"),
-                GFP_KERNEL,
-            )?,
-            abandoned: KBox::pin_init(
-                linux::new_task!(queue, Abandoned::new(client.clone()), "virgo_abandoned"),
+        let watch = Watch {
+            jobs: jobs.clone(),
+            view: view.clone(),
+            outboxes: outboxes.clone(),
+            executor: executor.clone(),
+        };
+        let shared = Shared {
+            watch: KBox::pin_init(
+                linux::new_task!(queue.clone(), watch, "virgo_watch"),
                 GFP_KERNEL,
             )?,
             executor,
+            outboxes,
             node,
             client,
             jobs,
-            view: KBox::pin_init(View::new(), GFP_KERNEL)?,
+            view,
+            budgets: Budgets::new(limits)?,
             own,
             loopback,
         };
+        let this = Cpupool {
+            // Of sending most is waiting.
+            senders: Queue::unbound(c"virgo_send", MAX_NODES as c_int)?,
+            heart: KBox::pin_init(linux::new_task!(queue, heart, "virgo_heart"), GFP_KERNEL)?,
+            shared: Arc::new(shared, GFP_KERNEL)?,
+        };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
+}
 
+impl Shared {
     /// Whether node `node` is reached without a connection.
     pub(crate) fn is_here(&self, config: &Config, node: NodeId) -> bool {
         node == config.me && !self.loopback
@@ -132,18 +167,29 @@ impl Cpupool {
         argv: &[u8],
     ) -> Option<Outcome> {
         let mut args = Args::new();
-        let opened = match Opened::new(user.config, argv, &mut args) {
+        let opened = match Opened::new(user.config, user.uid, argv, &mut args) {
             Ok(opened) => opened,
             Err(refused) => return Some(refused),
         };
         if opened.is_quick() {
             return Some(opened.run(user.uid, user.deadline));
         }
-        let started = opened
-            .keep()
-            .and_then(|target| Run::new(origin, key, user.uid, user.deadline, target))
-            .and_then(|run| self.executor.start(run));
-        started.err().map(Outcome::failed)
+        let start = || {
+            let new = NewRun {
+                origin,
+                name: key,
+                uid: user.uid,
+                deadline: user.deadline,
+                target: opened.keep()?,
+            };
+            self.executor.start(new, self.budgets.of_runs(user.uid)?)
+        };
+        start().err().map(Outcome::failed)
+    }
+
+    /// Looks after the calls that have not ended, from now on.
+    pub(crate) fn watch(&self) {
+        self.watch.schedule_after_ms(LOOK_MS);
     }
 
     /// Nobody waits for `job` any more: it ends with `e`, wherever it runs.
@@ -154,10 +200,8 @@ impl Cpupool {
         self.jobs.end_job(job, Outcome::failed(e));
         match job.node() {
             0 => (),
-            node if self.is_here(&self.node.config(), node) => {
-                self.executor.cancel(Origin::Here, job.id);
-            }
-            node => Abandoned::add(&self.abandoned, node, job.id),
+            _ if job.is_here() => self.executor.cancel(Origin::Here, job.id),
+            node => self.outboxes.cancel(node, job.id, job.deadline),
         }
     }
 }

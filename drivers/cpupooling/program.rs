@@ -81,7 +81,7 @@ pub(crate) fn run(argv: &[u8], run: &Run, config: &Config) -> Result<Outcome> {
         }
         Err(e) => return Err(e),
     }
-    let written = program.output(size_of::<virgo_proto::clone::Outcome>() + MAX_OUTPUT)?;
+    let written = program.output(size_of::<virgo_proto::clone::Outcome>() + 2 * MAX_OUTPUT)?;
     let (header, output) = next_outcome(&mut written.as_slice()).ok_or(EPROTO)?;
     Ok(Outcome::with_output(&header, output))
 }

@@ -12,7 +12,7 @@ use kernel::{
     prelude::*,
     str::BStr, //
 };
-use virgo_proto::clone::state;
+use linux::deadline::now_ms;
 
 /// Shows
 ///
@@ -21,7 +21,7 @@ use virgo_proto::clone::state;
 /// - `load NODE CALLS RUNNABLE PROCESSORS BUSY FREE_MIB SENT`: what is known of a node's load, `-` for
 ///   what is not; BUSY in percent; SENT are the calls since.
 pub(crate) fn show(pool: &Cpupool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let config = pool.node.config();
+    let (config, now) = (pool.node.config(), now_ms());
     let mut result = Ok(());
     let mut line = |text: fmt::Arguments<'_>| {
         if result.is_ok() {
@@ -29,9 +29,8 @@ pub(crate) fn show(pool: &Cpupool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         }
     };
     pool.jobs.for_each(|job| {
-        let state = job.with_outcome(|outcome| outcome.map_or(state::RUNNING, |o| o.state));
         let (id, node, uid) = (job.id, job.node(), job.uid);
-        line(fmt!("job {id} {node} {uid} {}\n", state_name(state)));
+        line(fmt!("job {id} {node} {uid} {}\n", state_name(job.state())));
     });
     pool.executor.for_each(|run| {
         let from = match run.origin {
@@ -39,15 +38,15 @@ pub(crate) fn show(pool: &Cpupool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             Origin::Peer(peer) => peer.node,
         };
         let name = BStr::from_bytes(run.target.name());
-        line(fmt!("call {} {from} {} {name}\n", run.key, run.uid));
+        line(fmt!("call {} {from} {} {name}\n", run.name, run.uid));
     });
     for (node, _) in config.nodes.iter() {
         let seen = pool.view.seen(node);
         let load = match node == config.me {
             true => Some(pool.load()),
-            false => seen.and_then(|seen| seen.fresh()),
+            false => seen.and_then(|seen| seen.fresh(now)),
         };
-        let sent = seen.map_or(0, |seen| seen.sent());
+        let sent = seen.map_or(0, |seen| seen.sent(now));
         match load {
             Some(load) => line(fmt!(
                 "load {node} {} {} {} {} {} {sent}\n",

@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Making calls: choosing nodes, sending, and taking short results.
+//! Making calls: choosing nodes, and waiting for the results.
 
 use crate::{
-    executor::Origin,
     jobs::{
         Batch,
-        Job, //
+        Job,
+        GRACE_MS, //
     },
     outcome::Outcome,
-    pool::Cpupool, //
+    pool::{
+        Cpupool,
+        Shared, //
+    }, //
 };
-use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -23,16 +25,9 @@ use linux::{
 use virgo_proto::{
     balance::Policy,
     clone::{
-        self,
-        next_outcome,
         op,
-        state,
-        Load,
-        PickArgs,
-        RunArgs,
-        MAX_CALLS, //
+        PickArgs, //
     },
-    frame::MAX_BODY,
     vuid::{
         bit,
         NodeId, //
@@ -75,13 +70,14 @@ pub(crate) struct Started<'a> {
 }
 
 impl Started<'_> {
-    /// Sleeps until all have ended, killably. At the deadline those that have not are ended.
+    /// Sleeps until all have ended, killably. Their nodes end them at the deadline, and say what their
+    /// output was so far; those of which nothing is heard [`GRACE_MS`] later are ended here.
     ///
     /// # Errors
     ///
     /// [`EINTR`].
     pub(crate) fn wait(&self, deadline: Deadline) -> Result {
-        if !self.batch.wait(deadline)? {
+        if !self.batch.wait(deadline.later(GRACE_MS))? {
             for job in &self.jobs {
                 self.pool.give_up(job, ETIMEDOUT);
             }
@@ -92,6 +88,7 @@ impl Started<'_> {
     /// Keeps them for who asks for the results later.
     pub(crate) fn keep(&mut self) {
         self.keep = true;
+        self.jobs.iter().for_each(|job| job.keep());
     }
 }
 
@@ -108,42 +105,50 @@ impl Drop for Started<'_> {
 }
 
 impl Cpupool {
-    /// Makes `calls` for `user`: at most [`linux::user::MAX_CALLS`]. Returns when all are on
-    /// their nodes or have failed. Sleeps, killably.
+    /// Makes `calls` for `user`: at most [`linux::user::MAX_CALLS`]. Calls for one node are there when
+    /// this returns, or have failed; those for several are on their way, to all at once, so that a
+    /// node that does not answer holds up its own only. Sleeps, killably.
     ///
     /// # Errors
     ///
-    /// [`EAGAIN`] if there are too many calls, [`ENOMEM`]. What goes wrong with one call is its
-    /// outcome.
+    /// [`EDQUOT`] if the user has too many calls, [`EAGAIN`] if there are too many; [`ENOMEM`]. What
+    /// goes wrong with one call is its outcome.
     pub(crate) fn start(&self, user: &User<'_>, calls: &[Call<'_>]) -> Result<Started<'_>> {
         let mut started = Started {
             pool: self,
             batch: Batch::new(calls.len() as u32)?,
-            jobs: KVVec::with_capacity(calls.len(), GFP_KERNEL)?,
+            jobs: KVVec::with_capacity(calls.len(), GFP_KERNEL_ACCOUNT)?,
             keep: false,
         };
+        let accounts = self.budgets.of_jobs(user.uid)?;
         for _ in calls {
-            let job = self.jobs.add(&started.batch, user.uid, user.deadline)?;
-            started.jobs.push(job, GFP_KERNEL)?;
+            let job = self
+                .jobs
+                .add(&accounts, &started.batch, user.uid, user.deadline)?;
+            started.jobs.push(job, GFP_KERNEL_ACCOUNT)?;
         }
-        self.place(user, calls, &started.jobs, user.config.used)?;
+        let nodes = user.config.used;
+        let targets = self.choose(user, calls, &started.jobs, nodes)?;
+        match targets.is_power_of_two() {
+            true => self.place(user, calls, &started.jobs, nodes, targets)?,
+            false => self.send_all(user, calls, &started.jobs, targets)?,
+        }
         Ok(started)
     }
+}
 
-    /// Sends `calls` to `nodes` and, as long as some of these turn out not to be reachable, on to
-    /// the others.
-    fn place(
+impl Shared {
+    /// Sends `calls` to `targets`, the nodes that are chosen for them, and as long as some of these turn
+    /// out not to be reachable on to others of `nodes`.
+    pub(crate) fn place(
         &self,
         user: &User<'_>,
         calls: &[Call<'_>],
         jobs: &[Arc<Job>],
         mut nodes: u64,
+        mut targets: u64,
     ) -> Result {
-        loop {
-            let mut targets = self.choose(user, calls, jobs, nodes)?;
-            if targets == 0 {
-                return Ok(());
-            }
+        while targets != 0 {
             while targets != 0 {
                 let node = targets.trailing_zeros() as NodeId + 1;
                 targets &= targets - 1;
@@ -166,11 +171,13 @@ impl Cpupool {
                     }
                 }
             }
+            targets = self.choose(user, calls, jobs, nodes)?;
         }
+        Ok(())
     }
 
-    /// Chooses a node for each job that has none. Returns the set of nodes chosen.
-    fn choose(
+    /// Chooses a node for each job that has none. Returns the nodes that jobs are to be sent to.
+    pub(crate) fn choose(
         &self,
         user: &User<'_>,
         calls: &[Call<'_>],
@@ -188,7 +195,11 @@ impl Cpupool {
             self.view.heard(user.config.me, self.load());
         }
         for (call, job) in calls.iter().zip(jobs) {
-            if job.node() != 0 || job.has_ended() {
+            if !job.is_unsent() {
+                continue;
+            }
+            if job.node() != 0 {
+                targets |= bit(job.node());
                 continue;
             }
             let chosen = match call.place {
@@ -260,150 +271,5 @@ impl Cpupool {
                 Ok(None)
             }
         }
-    }
-
-    /// Sends the calls for `node` there.
-    ///
-    /// # Errors
-    ///
-    /// Why those that are still unsent then were not sent. What goes wrong with the others is their
-    /// outcome.
-    fn send_to(
-        &self,
-        user: &User<'_>,
-        node: NodeId,
-        calls: &[Call<'_>],
-        jobs: &[Arc<Job>],
-    ) -> Result {
-        let of_node = |job: &Job| job.node() == node && job.is_unsent();
-        if self.is_here(user.config, node) {
-            for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| of_node(job)) {
-                job.is_delivered();
-                if let Some(outcome) = self.accept(user, Origin::Here, job.id, call.argv) {
-                    self.jobs.end_job(job, outcome);
-                }
-            }
-            return Ok(());
-        }
-        let mut frame = Frame::new();
-        for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| of_node(job)) {
-            if !frame.has_room(call.argv) {
-                self.send(
-                    user,
-                    node,
-                    core::mem::replace(&mut frame, Frame::new()),
-                    jobs,
-                )?;
-            }
-            frame.add(job.id, call.argv)?;
-        }
-        match frame.count {
-            0 => Ok(()),
-            _ => self.send(user, node, frame, jobs),
-        }
-    }
-
-    fn send(&self, user: &User<'_>, node: NodeId, frame: Frame, jobs: &[Arc<Job>]) -> Result {
-        let args = RunArgs {
-            uid: user.uid.into(),
-            timeout_ms: user.deadline.left_ms().max(1).into(),
-            count: frame.count.into(),
-            reserved: 0.into(),
-        };
-        let request = Request {
-            op: op::RUN,
-            args: args.as_bytes(),
-            data: Data::Bytes(&frame.calls),
-            again: false,
-            expect: Expect::Soon,
-        };
-        let mut taken = None;
-        let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);
-        let answered = self
-            .client
-            .call_with(node, &request, user.deadline, &mut take);
-        if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
-            return Err(e);
-        }
-        // Others of this node between them have ended, and do not mind.
-        let sent = || {
-            jobs.iter()
-                .filter(|job| job.node() == node && frame.has(job.id))
-        };
-        sent().for_each(|job| job.is_delivered());
-        let failed = match answered {
-            Ok(()) => taken.is_none().then_some(EPROTO),
-            Err(e) => {
-                if e != EINTR {
-                    // Nobody knows about these calls, but later ones have a choice.
-                    self.view.lost(node);
-                }
-                Some(e)
-            }
-        };
-        if let Some(e) = failed {
-            sent().for_each(|job| self.jobs.end_job(job, Outcome::failed(e)));
-        }
-        Ok(())
-    }
-
-    /// Takes the reply of a Run with so many of `jobs`. `None` if it is none.
-    fn results(&self, node: NodeId, answer: &[u8], count: u32, jobs: &[Arc<Job>]) -> Option<()> {
-        let (load, mut rest) = Load::read_from_prefix(answer).ok()?;
-        self.view.heard(node, load);
-        // In the reply they follow each other as in `jobs`.
-        let mut jobs = jobs.iter().filter(|job| job.node() == node);
-        for _ in 0..count {
-            let (header, output) = next_outcome(&mut rest)?;
-            let job = jobs.find(|job| job.id == header.key.get())?;
-            if header.state.get() != state::RUNNING {
-                let outcome = Outcome::with_output(&header, output);
-                self.jobs.end_job(job, outcome);
-            }
-        }
-        Some(())
-    }
-}
-
-/// Calls for one Run.
-struct Frame {
-    calls: KVVec<u8>,
-    count: u32,
-    /// The first and last of their keys, which grow.
-    keys: (u64, u64),
-}
-
-impl Frame {
-    fn new() -> Self {
-        Frame {
-            calls: KVVec::new(),
-            count: 0,
-            keys: (u64::MAX, 0),
-        }
-    }
-
-    fn has(&self, key: u64) -> bool {
-        (self.keys.0..=self.keys.1).contains(&key)
-    }
-
-    fn has_room(&self, argv: &[u8]) -> bool {
-        let size = self.calls.len() + argv.len() + size_of::<clone::Call>();
-        (self.count as usize) < MAX_CALLS && size + size_of::<RunArgs>() <= MAX_BODY - 32
-    }
-
-    fn add(&mut self, key: u64, argv: &[u8]) -> Result {
-        let call = clone::Call {
-            key: key.into(),
-            len: (argv.len() as u32).into(),
-            reserved: 0.into(),
-        };
-        // Once for the first one, which often is the only one.
-        let size = size_of::<clone::Call>() + argv.len();
-        self.calls.reserve(size, GFP_KERNEL)?;
-        self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL)?;
-        self.calls.extend_from_slice(argv, GFP_KERNEL)?;
-        self.count += 1;
-        self.keys = (self.keys.0.min(key), key);
-        Ok(())
     }
 }

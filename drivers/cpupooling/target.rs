@@ -48,26 +48,27 @@ pub(crate) struct Target {
 }
 
 impl<'a> Opened<'a> {
-    /// Finds what `argv` names, and whether it may be called with these arguments, for which there
-    /// is room in `args`. May sleep.
+    /// Finds what `argv` names, and whether `uid` may call it with these arguments, for which there is
+    /// room in `args`. May sleep.
     ///
     /// # Errors
     ///
     /// The outcome of a call that is refused.
     pub(crate) fn new(
         config: &Config,
+        uid: u32,
         argv: &'a [u8],
         args: &'a mut Args<'a>,
     ) -> Result<Self, Outcome> {
         let name = args.split(argv)?;
-        let function = match clone::Target::parse(name) {
+        let (function, called) = match clone::Target::parse(name) {
             None => return Err(Outcome::refused(EINVAL, "not a name")),
-            Some(clone::Target::Function(_)) => {
+            Some(clone::Target::Function(called)) => {
                 let found = functions::find(name)
                     .ok_or_else(|| Outcome::refused(ENOENT, "no such function on this node"))?;
                 let checked = found.check(args.slice());
                 checked.map_err(|reason| Outcome::refused(EINVAL, reason))?;
-                Some(found)
+                (Some(found), called)
             }
             Some(clone::Target::Executable(path)) => {
                 let listed = is_listed(config, |item| {
@@ -79,7 +80,7 @@ impl<'a> Opened<'a> {
                         'executable' line for this path and these arguments";
                     return Err(Outcome::refused(EACCES, reason));
                 }
-                None
+                (None, path)
             }
             Some(clone::Target::Symbol { library, .. }) => {
                 if !is_listed(config, |item| item == Item::Library(library)) {
@@ -87,9 +88,14 @@ impl<'a> Opened<'a> {
                         'library' line for this path";
                     return Err(Outcome::refused(EACCES, reason));
                 }
-                None
+                (None, library)
             }
         };
+        if !config.may_call(called, uid) {
+            let reason = "not allowed: /etc/virgo_cloud.conf of this node has 'callers' lines for \
+                this, and none names this uid";
+            return Err(Outcome::refused(EACCES, reason));
+        }
         Ok(Opened {
             function,
             argv,
@@ -118,7 +124,7 @@ impl<'a> Opened<'a> {
     /// [`ENOMEM`].
     pub(crate) fn keep(self) -> Result<Target> {
         let mut argv = KVVec::new();
-        argv.extend_from_slice(self.argv, GFP_KERNEL)?;
+        argv.extend_from_slice(self.argv, GFP_KERNEL_ACCOUNT)?;
         Ok(Target {
             function: self.function,
             argv,
@@ -140,6 +146,11 @@ impl Target {
             }
             None => program::run(&self.argv, run, config).unwrap_or_else(Outcome::failed),
         }
+    }
+
+    /// Bytes of name and arguments.
+    pub(crate) fn size(&self) -> usize {
+        self.argv.len()
     }
 
     /// The name, for people.
@@ -197,20 +208,18 @@ fn call(
 ) -> Outcome {
     let mut output = Output::new(max_output);
     let result = function.run(&mut Call {
+        state: None,
         uid,
         deadline,
         cancelled,
         args,
         output: &mut output,
     });
-    match result {
-        Ok(value) => Outcome {
-            state: state::RETURNED,
-            value,
-            out_len: output.bytes.len() as u32,
-            output: output.bytes,
-            truncated: output.truncated,
-        },
-        Err(e) => Outcome::failed(e),
-    }
+    let (state, value) = match result {
+        Ok(value) => (state::RETURNED, value),
+        Err(e) => (state::FAILED, e.to_errno().unsigned_abs().into()),
+    };
+    let mut outcome = Outcome::new(state, value, output.bytes);
+    outcome.truncated = output.truncated;
+    outcome
 }

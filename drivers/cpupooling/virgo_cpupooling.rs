@@ -2,7 +2,7 @@
 
 //! virgo_cpupooling: functions, programs and library functions, run on any node.
 
-mod abandoned;
+mod budgets;
 mod builtins;
 mod calls;
 mod commands;
@@ -10,14 +10,18 @@ mod executor;
 mod heart;
 mod jobs;
 mod load;
+mod outbox;
 mod outcome;
 mod peer;
 mod pool;
 mod program;
+mod schedule;
+mod send;
 mod show;
 mod submit;
 mod target;
 mod view;
+mod watch;
 
 use crate::{
     calls::Calls,
@@ -64,6 +68,10 @@ module! {
             default: 8192,
             description: "Calls made here whose results were not taken (1 to 65536)",
         },
+        max_bytes: u64 {
+            default: 67108864,
+            description: "Bytes of arguments and output that calls may keep here",
+        },
         loopback: u8 {
             default: 0,
             description: "1: reach this node like another, for measurements",
@@ -89,7 +97,9 @@ impl Service for Cpupool {
 
     fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
         reply.field("jobs", self.jobs.len() as u64)?;
-        reply.field("here", self.executor.len() as u64)
+        reply.field("here", self.executor.len() as u64)?;
+        reply.field("bytes", self.budgets.bytes())?;
+        reply.field("undelivered", self.outboxes.len() as u64)
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -102,6 +112,7 @@ impl Service for Cpupool {
 
     fn peer_restarted(&self, peer: Peer) {
         self.executor.cancel_former(peer);
+        self.outboxes.forget_former(peer);
     }
 }
 
@@ -124,17 +135,23 @@ impl kernel::InPlaceModule for Module {
                 running: module_parameters::max_running.value().clamp(1, 1024) as usize,
                 waiting: module_parameters::max_waiting.value().clamp(1, 65536) as usize,
                 jobs: module_parameters::max_jobs.value().clamp(1, 65536) as usize,
+                bytes: module_parameters::max_bytes.value(),
             };
             let loopback = module_parameters::loopback.value() != 0;
             let pool = Cpupool::new(node, Cpupool::PORT, &limits, loopback)?;
             let stats = Stats::new::<Cpupool>()?;
+            let functions_state: functions::State = pool.shared.clone();
             let calls = Calls {
                 pool: pool.clone(),
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _functions: functions::Registration::new(module, builtins::FUNCTIONS)?,
-                _server <- Server::new(pool, stats),
+                _functions: functions::Registration::with_state(
+                    module,
+                    builtins::FUNCTIONS,
+                    functions_state,
+                )?,
+                _server <- Server::new(module, pool, stats),
                 _calls <- CpupoolRegistration::new(module, calls),
             }? Error))
         })

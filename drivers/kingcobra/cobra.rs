@@ -31,13 +31,21 @@ use linux::{
     },
     work::Queue, //
 };
-use virgo_proto::kingcobra::{
-    kind,
-    Kind,
-    Record,
-    Type, //
+use virgo_proto::{
+    kingcobra::{
+        kind,
+        Kind,
+        Record,
+        Type,
+        MAX_HEAD, //
+    },
+    queue::MAX_MESSAGE, //
 };
 use virgo_utils::{
+    budget::{
+        Budget,
+        Charge, //
+    },
     functions::{
         self,
         Call,
@@ -52,10 +60,16 @@ use virgo_utils::{
 };
 
 /// Requests that are being done or wait for that; others come again.
-const MAX_JOBS: u32 = 1024;
+const MAX_JOBS: u64 = 1024;
 
-/// Most bytes of a reply.
+/// Bytes of all of them.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Most bytes that a function may print as its reply.
 const MAX_REPLY: usize = 32 * 1024;
+
+/// Bytes that a request counts for beside its data.
+const OVERHEAD: usize = 256;
 
 /// What a request is answered that nobody is there for.
 const NOBODY: &[u8] = b"received, and on record; no service is registered for such requests";
@@ -66,18 +80,32 @@ pub(crate) struct Cobra {
     #[pin]
     log: Log,
     persist: bool,
-    /// Requests under way.
-    jobs: Atomic<u32>,
+    /// Requests under way, by the uid that has asked.
+    jobs: Pin<KBox<Budget>>,
+    bytes: Pin<KBox<Budget>>,
+    /// The module is being unloaded: no request is begun any more.
+    stopped: Atomic<bool>,
+}
+
+/// Has requests that were not begun go back to the queue when it is dropped.
+pub(crate) struct Stop(pub(crate) Arc<Cobra>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stopped.store(true, Relaxed);
+    }
 }
 
 impl Cobra {
     pub(crate) fn new(persist: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self {
+            try_pin_init!(Self {
                 log <- Log::new(),
                 persist,
-                jobs: Atomic::new(0),
-            }),
+                jobs: Budget::new(MAX_JOBS)?,
+                bytes: Budget::new(MAX_BYTES)?,
+                stopped: Atomic::new(false),
+            }? Error),
             GFP_KERNEL,
         )
     }
@@ -105,15 +133,15 @@ impl Front {
 
 impl Handler for Front {
     fn handle(&self, request: &Request<'_>) -> Result {
-        let count = self.cobra.jobs.fetch_add(1, Relaxed);
-        let job = match count {
-            MAX_JOBS.. => Err(EAGAIN),
-            _ => Job::new(self.cobra.clone(), request),
-        };
-        let job = job.inspect_err(|_| {
-            self.cobra.jobs.fetch_sub(1, Relaxed);
-        })?;
-        self.work.enqueue(job);
+        // Who has too many is refused; his requests come again, and those of others now.
+        let charges = (
+            self.cobra.jobs.charge(request.uid, 1)?,
+            self.cobra
+                .bytes
+                .charge(request.uid, (OVERHEAD + request.data.len()) as u64)?,
+        );
+        self.work
+            .enqueue(Job::new(self.cobra.clone(), request, charges)?);
         Ok(())
     }
 }
@@ -124,7 +152,9 @@ struct Job {
     cobra: Arc<Cobra>,
     data: KVec<u8>,
     from: Ipv4Addr,
+    uid: u32,
     reply: Option<ReplyTo>,
+    _charges: (Charge, Charge),
     /// When it came: seconds and nanoseconds.
     time: (u64, u32),
     #[pin]
@@ -136,7 +166,11 @@ impl_has_work! {
 }
 
 impl Job {
-    fn new(cobra: Arc<Cobra>, request: &Request<'_>) -> Result<Pin<KBox<Self>>> {
+    fn new(
+        cobra: Arc<Cobra>,
+        request: &Request<'_>,
+        charges: (Charge, Charge),
+    ) -> Result<Pin<KBox<Self>>> {
         let mut data = KVec::with_capacity(request.data.len(), GFP_KERNEL)?;
         data.extend_from_slice(request.data, GFP_KERNEL)?;
         KBox::pin_init(
@@ -144,7 +178,9 @@ impl Job {
                 cobra,
                 data,
                 from: request.from,
+                uid: request.uid,
                 reply: request.reply,
+                _charges: charges,
                 time: wall(),
                 work <- new_work!("virgo_kingcobra"),
             }),
@@ -167,8 +203,28 @@ impl Job {
         Deadline::after_ms(config.map_or(5000, |config| config.deadline_ms))
     }
 
+    /// As it came.
+    fn request<'a>(&'a self, data: &'a [u8], reply: Option<ReplyTo>) -> Request<'a> {
+        Request {
+            data,
+            from: self.from,
+            uid: self.uid,
+            reply,
+        }
+    }
+
+    /// Puts it back into the queue, for the next who does requests.
+    fn give_back(&self) {
+        if let Err(e) = requests::push_request(&self.request(&self.data, self.reply)) {
+            self.give(&error_text(e));
+        }
+    }
+
     /// Does it, whatever it is.
     fn run(&self) {
+        if self.cobra.stopped.load(Relaxed) {
+            return self.give_back();
+        }
         match kind(&self.data) {
             // What was replied is for who has asked, and is never answered.
             Some(Kind::Reply) => match Record::parse(&self.data) {
@@ -192,11 +248,13 @@ impl Job {
         self.give(text);
     }
 
-    /// Tells who waits, if anybody does.
+    /// Tells who waits, if anybody does: he may have gone. Of a reply that is too long he is told that.
     fn give(&self, reply: &[u8]) {
         if let Some(to) = self.reply {
-            // It may have gone.
-            let _ = requests::answer(to, reply);
+            let _ = match reply.len() {
+                0..=MAX_MESSAGE => requests::answer(to, reply),
+                _ => requests::answer(to, &error_text(EMSGSIZE)),
+            };
         }
     }
 
@@ -208,13 +266,16 @@ impl Job {
             Ok(()) => self.ask(payload),
             Err(e) => Err(e),
         };
-        let mut text = KVec::new();
+        // With the head of its record it has to fit a message.
+        let reply = reply.and_then(|reply| match reply.len() + MAX_HEAD <= MAX_MESSAGE {
+            true => Ok(reply),
+            false => Err(EMSGSIZE),
+        });
+        let text;
         let bytes = match &reply {
             Ok(reply) => reply.as_slice(),
             Err(e) => {
-                let name = virgo_utils::to_wire(*e);
-                let reason = CString::try_from_fmt(fmt!("ERR {} {}", name.name(), name.text()));
-                let _ = reason.map(|reason| text.extend_from_slice(reason.to_bytes(), GFP_KERNEL));
+                text = error_text(*e);
                 &text
             }
         };
@@ -233,24 +294,28 @@ impl Job {
     fn ask(&self, payload: &[u8]) -> Result<KVec<u8>> {
         let (kind, about) = Type::of(payload);
         if let Some(function) = functions::find(kind.function().as_bytes()) {
+            let config = virgo_config::node()?.config();
+            if !config.may_call(kind.function(), self.uid) {
+                return Err(EACCES);
+            }
             let mut output = Output::new(MAX_REPLY);
             if function.check(&[about]).is_err() {
                 return Err(EINVAL);
             }
             function.run(&mut Call {
-                uid: 0,
+                state: None,
+                uid: self.uid,
                 deadline: self.deadline(),
-                cancelled: &Atomic::new(false),
+                cancelled: &self.cobra.stopped,
                 args: &[about],
                 output: &mut output,
             })?;
-            return copy(&output.bytes);
+            return match output.truncated {
+                true => Err(EMSGSIZE),
+                false => copy(&output.bytes),
+            };
         }
-        let request = Request {
-            data: about,
-            from: self.from,
-            reply: None,
-        };
+        let request = self.request(about, None);
         match requests::ask(kind.queue().as_bytes(), &request, self.deadline()) {
             Err(ENOENT) => copy(NOBODY),
             reply => reply,
@@ -279,11 +344,7 @@ impl Job {
             return;
         };
         self.give(&text);
-        let request = Request {
-            data: &text,
-            from: self.from,
-            reply: None,
-        };
+        let request = self.request(&text, None);
         // That nobody wants it is no error.
         let subject = subject.to_bytes();
         let _ = requests::publish(0, subject, &request, self.deadline());
@@ -300,6 +361,16 @@ impl Job {
     }
 }
 
+/// `ERR NAME what it means`; nothing without memory.
+fn error_text(e: Error) -> KVec<u8> {
+    let errno = virgo_utils::to_wire(e);
+    let mut text = KVec::new();
+    if let Ok(said) = CString::try_from_fmt(fmt!("ERR {} {}", errno.name(), errno.text())) {
+        let _ = text.extend_from_slice(said.to_bytes(), GFP_KERNEL);
+    }
+    text
+}
+
 fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
     let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
     copy.extend_from_slice(bytes, GFP_KERNEL)?;
@@ -311,6 +382,5 @@ impl WorkItem for Job {
 
     fn run(this: Pin<KBox<Self>>) {
         Job::run(&this);
-        this.cobra.jobs.fetch_sub(1, Relaxed);
     }
 }

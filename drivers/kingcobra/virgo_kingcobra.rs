@@ -8,7 +8,8 @@ mod log;
 
 use crate::cobra::{
     Cobra,
-    Front, //
+    Front,
+    Stop, //
 };
 use kernel::{
     prelude::*,
@@ -35,9 +36,11 @@ module! {
     },
 }
 
-/// Fields are dropped in order: first no request comes in any more, then those under way end.
+/// Fields are dropped in order: first no request comes in any more, then those that wait go back to
+/// the queue, and those that are being done end.
 struct Module {
     _handler: HandlerRegistration,
+    _stop: Stop,
     _work: Arc<Queue>,
 }
 
@@ -46,9 +49,10 @@ impl kernel::Module for Module {
         let running = module_parameters::max_running.value().clamp(1, 256);
         let work = Queue::unbound(c"virgo_kingcobra", running as c_int)?;
         let cobra = Cobra::new(module_parameters::persist.value() != 0)?;
-        let front = Front::handler(cobra, work.clone())?;
+        let front = Front::handler(cobra.clone(), work.clone())?;
         Ok(Module {
             _handler: HandlerRegistration::new(module, front)?,
+            _stop: Stop(cobra),
             _work: work,
         })
     }

@@ -122,6 +122,19 @@ impl AppendFile {
         Ok(())
     }
 
+    /// Takes room on the disk for `len` bytes from byte `at` on, which are written later: that does
+    /// not fail for want of room then. The size of the file stays.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOSPC`]; [`EOPNOTSUPP`] if the file system cannot do that; [`EIO`] and the like.
+    pub fn reserve(&self, at: u64, len: u64) -> Result {
+        let at = i64::try_from(at).map_err(|_| EFBIG)?;
+        let len = i64::try_from(len).map_err(|_| EFBIG)?;
+        // SAFETY: The file is open for writing.
+        to_result(unsafe { helpers::virgo_file_reserve(self.0.as_ptr(), at, len) })
+    }
+
     /// Cuts the file after `len` bytes.
     ///
     /// # Errors
@@ -149,4 +162,22 @@ impl Drop for AppendFile {
         // SAFETY: By the invariant this holds a reference.
         unsafe { bindings::fput(self.0.as_ptr()) };
     }
+}
+
+/// Changes the name of a file of directory `dir`, as the first process sees it. May sleep.
+///
+/// # Errors
+///
+/// [`EEXIST`] if there is a file `to`; those of rename(2).
+pub fn rename(dir: &CStr, from: &CStr, to: &CStr) -> Result {
+    // SAFETY: The strings end with NUL.
+    to_result(unsafe {
+        helpers::virgo_file_rename(dir.as_char_ptr(), from.as_char_ptr(), to.as_char_ptr())
+    })
+}
+
+/// Whether directory `dir` has a file `name`, as the first process sees it. May sleep.
+pub fn exists(dir: &CStr, name: &CStr) -> bool {
+    // SAFETY: The strings end with NUL.
+    unsafe { helpers::virgo_file_exists(dir.as_char_ptr(), name.as_char_ptr()) == 0 }
 }

@@ -15,27 +15,39 @@ use kernel::{
     prelude::*, //
 };
 
+/// Most bytes of a vector. Its memory may grow to twice of what is needed, and the kernel warns of whoever
+/// asks for more than `INT_MAX` bytes, as the size were a fault of the kernel's.
+const MAX_LEN: usize = 1 << 30;
+
 /// What a vector of bytes can do at once.
 pub trait Fill {
     /// Appends `n` zeros. May sleep as `flags` say.
     ///
     /// # Errors
     ///
-    /// No memory; then nothing is changed.
+    /// No memory, or more than 1 GiB; then nothing is changed.
     fn put_zeros(&mut self, n: usize, flags: Flags) -> Result<(), AllocError>;
 
     /// Appends `bytes`. May sleep as `flags` say.
     ///
     /// # Errors
     ///
-    /// No memory; then nothing is changed.
+    /// No memory, or more than 1 GiB; then nothing is changed.
     fn put_bytes(&mut self, bytes: &[u8], flags: Flags) -> Result<(), AllocError>;
+}
+
+/// Makes room for `n` more elements.
+fn grow<A: Allocator>(bytes: &mut Vec<u8, A>, n: usize, flags: Flags) -> Result<(), AllocError> {
+    match bytes.len().checked_add(n) {
+        Some(0..=MAX_LEN) => bytes.reserve(n, flags),
+        _ => Err(AllocError),
+    }
 }
 
 impl<A: Allocator> Fill for Vec<u8, A> {
     fn put_zeros(&mut self, n: usize, flags: Flags) -> Result<(), AllocError> {
-        self.reserve(n, flags)?;
-        // SAFETY: `reserve` has made room for `n` elements behind the last one, which is what is
+        grow(self, n, flags)?;
+        // SAFETY: `grow` has made room for `n` elements behind the last one, which is what is
         // written to; they are initialised then.
         unsafe {
             self.spare_capacity_mut().as_mut_ptr().write_bytes(0, n);
@@ -45,7 +57,7 @@ impl<A: Allocator> Fill for Vec<u8, A> {
     }
 
     fn put_bytes(&mut self, bytes: &[u8], flags: Flags) -> Result<(), AllocError> {
-        self.reserve(bytes.len(), flags)?;
+        grow(self, bytes.len(), flags)?;
         // SAFETY: As above; `bytes` is borrowed, so it lies elsewhere.
         unsafe {
             let spare = self.spare_capacity_mut().as_mut_ptr().cast::<u8>();

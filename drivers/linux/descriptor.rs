@@ -91,7 +91,7 @@ impl<T: Send + Sync + 'static> Kind<T> {
     /// [`EMFILE`] and [`ENFILE`] if there are too many, [`ENOMEM`].
     pub fn install(&self, object: T, close_on_exec: bool) -> Result<c_int> {
         let on_exec = if close_on_exec { flags::O_CLOEXEC } else { 0 };
-        let object = KBox::new(object, GFP_KERNEL)?;
+        let object = KBox::new(object, GFP_KERNEL_ACCOUNT)?;
         // SAFETY: The current task has a table of descriptors.
         let fd = unsafe { bindings::get_unused_fd_flags(on_exec) };
         if fd < 0 {

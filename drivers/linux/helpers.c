@@ -5,6 +5,7 @@
 #include <crypto/utils.h>
 #include <linux/crc32.h>
 #include <linux/cred.h>
+#include <linux/falloc.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fs_struct.h>
@@ -141,6 +142,12 @@ bool virgo_copy_if_present(void __user *data, const void *from, size_t len)
 	return !copy_to_user_nofault(data, from, len);
 }
 
+/* Bytes sent that the peer's kernel has acknowledged; no more than fit into its buffer. */
+u64 virgo_sock_acked(struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->bytes_acked);
+}
+
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 {
 	struct sock *sk = sock->sk;
@@ -149,7 +156,8 @@ bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 		return true;
 	switch (event) {
 	case VIRGO_SOCK_CONNECTED:
-		return inet_sk_state_load(sk) == TCP_ESTABLISHED;
+		/* The peer may have closed since. */
+		return !((1 << inet_sk_state_load(sk)) & (TCPF_SYN_SENT | TCPF_SYN_RECV));
 	case VIRGO_SOCK_USABLE:
 		return virgo_sock_happened(sock, VIRGO_SOCK_READABLE) ||
 		       virgo_sock_happened(sock, VIRGO_SOCK_WRITABLE);
@@ -171,8 +179,12 @@ static int virgo_sock_wake(struct wait_queue_entry *entry, unsigned int mode, in
 	return default_wake_function(entry, TASK_NORMAL, flags, key);
 }
 
-/* Waits killably. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed. */
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout)
+/*
+ * Waits killably, also until *@also, if that is given and virgo_sock_poke() comes
+ * after it. Returns the jiffies left, 0 at the timeout, -ERESTARTSYS when killed.
+ */
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
+		     long timeout)
 {
 	wait_queue_head_t *head = sk_sleep(sock->sk);
 	DEFINE_WAIT_FUNC(wait, virgo_sock_wake);
@@ -185,7 +197,7 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	}
 	for (;;) {
 		prepare_to_wait(head, &wait, TASK_KILLABLE);
-		if (virgo_sock_happened(sock, event)) {
+		if (virgo_sock_happened(sock, event) || (also && READ_ONCE(*also))) {
 			timeout = max(timeout, 1);
 			break;
 		}
@@ -199,6 +211,12 @@ long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long time
 	}
 	finish_wait(head, &wait);
 	return timeout;
+}
+
+/* Has those that wait for the socket look again. */
+void virgo_sock_poke(struct socket *sock)
+{
+	virgo_wake_all(sk_sleep(sock->sk));
 }
 
 static void virgo_hook_run(struct sock *sk)
@@ -358,6 +376,12 @@ void virgo_module_unpin(struct module *module)
 	module_put(module);
 }
 
+/* Whether its initialisation has succeeded, and it does not go. */
+bool virgo_module_is_live(const struct module *module)
+{
+	return READ_ONCE(module->state) == MODULE_STATE_LIVE;
+}
+
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 		     struct poll_table_struct *table)
 {
@@ -367,6 +391,11 @@ void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 bool virgo_addr_is_local(__be32 addr)
 {
 	return inet_addr_type(&init_net, addr) == RTN_LOCAL;
+}
+
+void virgo_wipe(void *bytes, size_t len)
+{
+	memzero_explicit(bytes, len);
 }
 
 bool virgo_bytes_equal(const void *a, const void *b, size_t len)
@@ -400,6 +429,12 @@ int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)
 	*mode = inode->i_mode & 07777;
 	*size = i_size_read(inode);
 	return 0;
+}
+
+/* Takes room on the disk for bytes that will be written; the size of the file stays. */
+int virgo_file_reserve(struct file *file, loff_t at, loff_t len)
+{
+	return vfs_fallocate(file, FALLOC_FL_KEEP_SIZE, at, len);
 }
 
 uid_t virgo_current_uid(void)

@@ -10,8 +10,10 @@
 #include <linux/virgo_calls.h>
 #include <uapi/linux/virgo.h>
 
+#include "device.h"
 #include "pages.h"
 #include "vfs.h"
+#include "waiters.h"
 
 struct file;
 struct file_operations;
@@ -65,8 +67,11 @@ void virgo_sock_tune(struct socket *sock);
 int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len);
 void virgo_fault_in(void __user *data, size_t len);
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
+u64 virgo_sock_acked(struct socket *sock);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
-long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, long timeout);
+long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const bool *also,
+		     long timeout);
+void virgo_sock_poke(struct socket *sock);
 void virgo_sock_callbacks(struct socket *sock, struct virgo_callbacks *callbacks);
 void virgo_sock_hook(struct socket *sock, struct virgo_hook *hook);
 void virgo_sock_unhook(struct socket *sock, const struct virgo_callbacks *callbacks);
@@ -108,15 +113,18 @@ void virgo_yield(void);
 
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);
+bool virgo_module_is_live(const struct module *module);
 
 void virgo_poll_wait(struct file *file, struct wait_queue_head *head,
 		     struct poll_table_struct *table);
 
 bool virgo_addr_is_local(__be32 addr);
+void virgo_wipe(void *bytes, size_t len);
 bool virgo_bytes_equal(const void *a, const void *b, size_t len);
 struct file *virgo_file_open(const char *path, int flags, umode_t mode);
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
+int virgo_file_reserve(struct file *file, loff_t at, loff_t len);
 uid_t virgo_current_uid(void);
 
 #endif /* VIRGO_LINUX_HELPERS_H */

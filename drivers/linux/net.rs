@@ -33,6 +33,7 @@ use kernel::{
     error::to_result,
     prelude::*,
     sync::{
+        atomic::Atomic,
         Arc,
         LockClassKey, //
     },
@@ -108,9 +109,10 @@ impl Socket {
     }
 
     fn wait(&self, event: helpers::virgo_sock_event, deadline: Deadline) -> Result<bool> {
+        let also = core::ptr::null();
         // SAFETY: The socket is live.
         wait_result(unsafe {
-            helpers::virgo_sock_wait(self.as_ptr(), event, deadline.left_jiffies())
+            helpers::virgo_sock_wait(self.as_ptr(), event, also, deadline.left_jiffies())
         })
     }
 }
@@ -279,6 +281,13 @@ impl Stream {
         self.0.happened(helpers::virgo_sock_event_VIRGO_SOCK_OVER)
     }
 
+    /// How many bytes that were sent the other end has taken. It takes no more than fit into its buffer,
+    /// so that this grows for as long as somebody reads there. Any context.
+    pub fn acked(&self) -> u64 {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_acked(self.0.as_ptr()) }
+    }
+
     /// Sleeps until there is something to receive (bytes, the end, an error). False at the
     /// deadline.
     ///
@@ -288,6 +297,30 @@ impl Stream {
     pub fn wait_readable(&self, deadline: Deadline) -> Result<bool> {
         self.0
             .wait(helpers::virgo_sock_event_VIRGO_SOCK_READABLE, deadline)
+    }
+
+    /// As [`Self::wait_readable`], but also until `also` is set, if [`Self::poke`] comes after that.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_readable_or(&self, also: &Atomic<bool>, deadline: Deadline) -> Result<bool> {
+        let event = helpers::virgo_sock_event_VIRGO_SOCK_READABLE;
+        // SAFETY: The socket is live; `also` is valid for atomic reads.
+        wait_result(unsafe {
+            helpers::virgo_sock_wait(
+                self.0.as_ptr(),
+                event,
+                also.as_ptr(),
+                deadline.left_jiffies(),
+            )
+        })
+    }
+
+    /// Has tasks that wait for this socket look again. Any context.
+    pub fn poke(&self) {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_poke(self.0.as_ptr()) };
     }
 
     /// Sleeps until there is room to send, or an error. False at the deadline.

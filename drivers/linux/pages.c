@@ -74,10 +74,13 @@ struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos)
 	return pages;
 }
 
-/* A copy of @len bytes of the current program, at most 64 KiB. Sleeps for the program. */
+/*
+ * A copy of @len bytes of the current program, at most 64 KiB. Its memory control
+ * group pays for it. Sleeps for the program.
+ */
 struct virgo_pages *virgo_pages_copy_user(const void __user *from, size_t len)
 {
-	struct virgo_pages *pages = kzalloc_obj(*pages, GFP_KERNEL);
+	struct virgo_pages *pages = kzalloc_obj(*pages, GFP_KERNEL_ACCOUNT);
 	struct page *page;
 	size_t part;
 	int err;
@@ -89,7 +92,7 @@ struct virgo_pages *virgo_pages_copy_user(const void __user *from, size_t len)
 		if (pages->count == VIRGO_PAGES)
 			goto free;
 		err = -ENOMEM;
-		page = alloc_page(GFP_KERNEL);
+		page = alloc_page(GFP_KERNEL_ACCOUNT);
 		if (!page)
 			goto free;
 		part = min(len - pages->len, PAGE_SIZE);
@@ -124,6 +127,16 @@ ssize_t virgo_pages_send(const struct virgo_pages *pages, struct socket *sock, s
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, pages->vecs, pages->count, pages->len);
 	iov_iter_advance(&msg.msg_iter, sent);
 	return sock_sendmsg(sock, &msg);
+}
+
+/* Copies the bytes from @from on, at most @len. Returns how many. */
+size_t virgo_pages_copy(const struct virgo_pages *pages, size_t from, void *to, size_t len)
+{
+	struct iov_iter iter;
+
+	iov_iter_bvec(&iter, ITER_SOURCE, pages->vecs, pages->count, pages->len);
+	iov_iter_advance(&iter, from);
+	return copy_from_iter(to, len, &iter);
 }
 
 void virgo_pages_free(struct virgo_pages *pages)

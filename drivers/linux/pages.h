@@ -15,6 +15,7 @@ struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos);
 struct virgo_pages *virgo_pages_copy_user(const void __user *from, size_t len);
 size_t virgo_pages_len(const struct virgo_pages *pages);
 ssize_t virgo_pages_send(const struct virgo_pages *pages, struct socket *sock, size_t sent);
+size_t virgo_pages_copy(const struct virgo_pages *pages, size_t from, void *to, size_t len);
 void virgo_pages_free(struct virgo_pages *pages);
 
 #endif /* VIRGO_LINUX_PAGES_H */

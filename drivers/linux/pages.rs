@@ -59,6 +59,24 @@ impl Pages {
         unsafe { helpers::virgo_pages_len(self.0.as_ptr()) }
     }
 
+    /// Appends a copy of those from `from` on to `to`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn copy(&self, from: usize, to: &mut KVVec<u8>) -> Result {
+        let len = self.size().saturating_sub(from);
+        to.reserve(len, GFP_KERNEL)?;
+        // SAFETY: By the invariant the pointer is valid; `reserve` has made room for `len` bytes behind
+        // the elements of `to`. No more than that are written, and so many are initialised then.
+        unsafe {
+            let spare = to.spare_capacity_mut().as_mut_ptr().cast();
+            let n = helpers::virgo_pages_copy(self.0.as_ptr(), from.min(self.size()), spare, len);
+            to.inc_len(n.min(len));
+        }
+        Ok(())
+    }
+
     /// Hands those from `sent` on to the network, as many as it takes.
     ///
     /// # Safety

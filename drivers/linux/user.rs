@@ -105,7 +105,15 @@ extensible!(UnlinkArgs, VIRGO_UNLINK_ARGS_SIZE_VER0);
 extensible!(RenameArgs, VIRGO_RENAME_ARGS_SIZE_VER0);
 extensible!(MkdirArgs, VIRGO_MKDIR_ARGS_SIZE_VER0);
 extensible!(ReaddirArgs, VIRGO_READDIR_ARGS_SIZE_VER0);
-extensible!(QueueArgs, VIRGO_QUEUE_ARGS_SIZE_VER0);
+
+// SAFETY: The structure has integers only and no padding.
+unsafe impl FromBytes for QueueArgs {}
+
+impl Extensible for QueueArgs {
+    const FIRST_SIZE: usize = helpers::VIRGO_QUEUE_ARGS_SIZE_VER0 as usize;
+}
+
+const _: () = assert!(size_of::<QueueArgs>() == helpers::VIRGO_QUEUE_ARGS_SIZE_VER1 as usize);
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}
@@ -141,7 +149,14 @@ pub fn read_args<T: Extensible>(args: UserPtr, size: usize) -> Result<T> {
             e => return Err(Error::from_errno(e)),
         }
     }
-    UserSlice::new(args, size_of::<T>()).reader().read::<T>()
+    if size >= size_of::<T>() {
+        return UserSlice::new(args, size_of::<T>()).reader().read::<T>();
+    }
+    // Of an earlier version: what it does not have is zero.
+    let mut bytes = KVec::zeroed(size_of::<T>(), GFP_KERNEL)?;
+    let known = bytes.get_mut(..size).ok_or(EINVAL)?;
+    UserSlice::new(args, size).reader().read_slice(known)?;
+    T::from_bytes_copy(&bytes).ok_or(EINVAL)
 }
 
 /// Reads `count` values that lie one behind the other. May sleep.
@@ -183,6 +198,18 @@ pub fn write_next(args: UserPtr, next: u64) -> Result {
     UserSlice::new(field, size_of::<u64>())
         .writer()
         .write(&next)
+}
+
+/// Tells the caller of `virgo_queue` how much was lost. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`].
+pub fn write_lost(args: UserPtr, lost: u64) -> Result {
+    let field = args.wrapping_byte_add(offset_of!(QueueArgs, lost));
+    UserSlice::new(field, size_of::<u64>())
+        .writer()
+        .write(&lost)
 }
 
 /// Flags of `virgo_malloc2`.
@@ -232,6 +259,8 @@ pub mod files {
     pub const FSYNC_DATA: u32 = helpers::VIRGO_FSYNC_DATA;
     /// Of `virgo_stat`: of a symbolic link itself.
     pub const STAT_NO_FOLLOW: u32 = helpers::VIRGO_STAT_NO_FOLLOW;
+    /// Of `virgo_readdir`: what is known of each entry comes before it.
+    pub const READDIR_STAT: u32 = helpers::VIRGO_READDIR_STAT;
     /// Of `virgo_unlink`: an empty directory.
     pub const UNLINK_DIRECTORY: u32 = helpers::VIRGO_UNLINK_DIRECTORY;
     /// Of `virgo_rename`: the new name must not be there.

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Files beneath a directory, with given credentials.
+ * Files of an exported directory, with given credentials.
  *
- * @dir is an absolute path of the initial name space, trusted. @name is a path
- * relative to it, from anywhere: the kernel's own beneath-resolution keeps it
- * inside, whatever symbolic links, mounts or renames there are. All functions
- * sleep for the disk.
+ * The path of the directory is trusted. Names are relative to it, and come from
+ * anywhere: the kernel's own beneath-resolution keeps them inside, whatever
+ * symbolic links, mounts or renames there are. Exports inside the export are not
+ * part of it; where a walk has ended decides that, not what its path looks like.
+ * All functions sleep for the disk.
  */
 #include <linux/anon_inodes.h>
 #include <linux/cred.h>
@@ -15,6 +16,7 @@
 #include <linux/fs_struct.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
+#include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
 
@@ -72,24 +74,121 @@ u32 virgo_umask(void)
 	return current_umask();
 }
 
-/* The directory, as the kernel sees it, and the file system as init does: as a worker has none. */
-static int virgo_root(const char *dir, struct path *root)
+/**
+ * struct virgo_zone - an export while something is done in it
+ * @root:   its directory
+ * @nested: directories of the exports inside it: what is beneath them belongs to them
+ * @count:  how many those are
+ */
+struct virgo_zone {
+	struct path root;
+	struct path *nested;
+	size_t count;
+};
+
+/*
+ * The directory at @dir, found as the first process finds it and with all
+ * privileges, whoever asks: the administrator has named it, and a request of
+ * another node, which a worker carries out, must get the same answer as a local
+ * system call.
+ */
+static int virgo_dir(const char *dir, struct path *path)
 {
 	int err = -ENOENT;
 
-	scoped_with_init_fs()
-		err = kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, root);
+	scoped_with_init_fs() scoped_with_kernel_creds()
+		err = kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, path);
 	return err;
 }
 
-static int virgo_walk(const struct path *root, const char *name, unsigned int flags,
+static void virgo_leave(struct virgo_zone *zone)
+{
+	while (zone->count)
+		path_put(&zone->nested[--zone->count]);
+	kfree(zone->nested);
+	path_put(&zone->root);
+}
+
+/* On success virgo_leave() ends it. */
+static int virgo_enter(const struct virgo_export *export, struct virgo_zone *zone)
+{
+	struct path path;
+	size_t i;
+	int err;
+
+	*zone = (struct virgo_zone){};
+	err = virgo_dir(export->dirs[export->index], &zone->root);
+	if (err)
+		return err;
+	for (i = 0; i < export->count; i++) {
+		if (i == export->index)
+			continue;
+		err = virgo_dir(export->dirs[i], &path);
+		/* There is nothing to be kept apart. Other errors say nothing about that. */
+		if (err == -ENOENT || err == -ENOTDIR)
+			continue;
+		if (err)
+			goto leave;
+		/* One on another mount is not reached from here: LOOKUP_NO_XDEV. */
+		if (path.mnt != zone->root.mnt || path.dentry == zone->root.dentry ||
+		    !is_subdir(path.dentry, zone->root.dentry)) {
+			path_put(&path);
+			continue;
+		}
+		if (!zone->nested)
+			zone->nested = kzalloc_objs(*zone->nested, export->count);
+		if (!zone->nested) {
+			path_put(&path);
+			err = -ENOMEM;
+			goto leave;
+		}
+		zone->nested[zone->count++] = path;
+	}
+	return 0;
+
+leave:
+	virgo_leave(zone);
+	return err;
+}
+
+/* -EXDEV for what belongs to an export inside this one, whichever way led there. */
+static int virgo_check(const struct virgo_zone *zone, struct dentry *dentry)
+{
+	size_t i;
+
+	for (i = 0; i < zone->count; i++)
+		if (is_subdir(dentry, zone->nested[i].dentry))
+			return -EXDEV;
+	return 0;
+}
+
+/*
+ * -EBUSY for the directory of an export inside this one, and for those that it
+ * is in: elsewhere, or by another name, what is in it would be this export's.
+ */
+static int virgo_check_name(const struct virgo_zone *zone, struct dentry *dentry)
+{
+	size_t i;
+
+	for (i = 0; i < zone->count; i++)
+		if (is_subdir(zone->nested[i].dentry, dentry))
+			return -EBUSY;
+	return 0;
+}
+
+static int virgo_walk(const struct virgo_zone *zone, const char *name, unsigned int flags,
 		      struct path *path)
 {
 	int tries, err = -EAGAIN;
 
 	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
-		err = vfs_path_lookup(root->dentry, root->mnt, *name ? name : ".",
+		err = vfs_path_lookup(zone->root.dentry, zone->root.mnt, *name ? name : ".",
 				      flags | VIRGO_BENEATH, path);
+	if (err)
+		return err;
+	err = virgo_check(zone, path->dentry);
+	if (err)
+		path_put(path);
 	return err;
 }
 
@@ -135,7 +234,7 @@ static int virgo_empty(const struct path *path)
 	return err;
 }
 
-static struct file *virgo_open_existing(const struct path *root, const char *name, int flags)
+static struct file *virgo_open_existing(const struct virgo_zone *zone, const char *name, int flags)
 {
 	unsigned int lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
 			      (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
@@ -143,7 +242,7 @@ static struct file *virgo_open_existing(const struct path *root, const char *nam
 	struct path path;
 	int err;
 
-	err = virgo_walk(root, name, lookup, &path);
+	err = virgo_walk(zone, name, lookup, &path);
 	if (err)
 		return ERR_PTR(err);
 	err = virgo_may_open(&path, flags);
@@ -160,23 +259,28 @@ static struct file *virgo_open_existing(const struct path *root, const char *nam
 }
 
 /* The parent of @name. */
-static int virgo_find_parent(const struct path *root, struct filename *name, struct path *parent,
-			     struct qstr *last)
+static int virgo_find_parent(const struct virgo_zone *zone, struct filename *name,
+			     struct path *parent, struct qstr *last)
 {
 	int tries, err = -EAGAIN;
 
 	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
-		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last, root);
+		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last, &zone->root);
+	if (err)
+		return err;
+	err = virgo_check(zone, parent->dentry);
+	if (err)
+		path_put(parent);
 	return err;
 }
 
 /* The same, ready for changes there. On success virgo_parent_put() ends it. */
-static int virgo_parent(const struct path *root, struct filename *name, struct path *parent,
+static int virgo_parent(const struct virgo_zone *zone, struct filename *name, struct path *parent,
 			struct qstr *last)
 {
 	int err;
 
-	err = virgo_find_parent(root, name, parent, last);
+	err = virgo_find_parent(zone, name, parent, last);
 	if (err)
 		return err;
 	err = mnt_want_write(parent->mnt);
@@ -191,8 +295,29 @@ static void virgo_parent_put(struct path *parent)
 	path_put(parent);
 }
 
+/*
+ * Creates and opens @child, which is negative; its directory is locked. A file
+ * system with an atomic open of its own may open what somebody else has made
+ * meanwhile, which O_EXCL forbids, or only look it up: then it is opened here if it
+ * was created, and is there already otherwise.
+ */
+static struct file *virgo_create(struct path *child, int flags, umode_t mode)
+{
+	struct file *file;
+	bool created;
+
+	file = dentry_create(child, (flags & ~O_TRUNC) | O_CREAT | O_EXCL, mode, current_cred());
+	if (IS_ERR(file) || file->f_mode & FMODE_OPENED)
+		return file;
+	created = file->f_mode & FMODE_CREATED && d_is_reg(child->dentry);
+	fput(file);
+	if (!created)
+		return ERR_PTR(-EEXIST);
+	return dentry_open(child, flags & ~(O_TRUNC | O_CREAT | O_EXCL), current_cred());
+}
+
 /* -EEXIST if there is something of that name. */
-static struct file *virgo_open_new(const struct path *root, const char *name, int flags,
+static struct file *virgo_open_new(const struct virgo_zone *zone, const char *name, int flags,
 				   umode_t mode)
 {
 	CLASS(filename_kernel, filename)(name);
@@ -202,7 +327,7 @@ static struct file *virgo_open_new(const struct path *root, const char *name, in
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(root, filename, &parent, &last);
+	err = virgo_parent(zone, filename, &parent, &last);
 	if (err)
 		return ERR_PTR(err);
 	/* A name with a slash behind it is a directory's. */
@@ -218,39 +343,39 @@ static struct file *virgo_open_new(const struct path *root, const char *name, in
 		if (d_is_positive(dentry))
 			file = ERR_PTR(-EEXIST);
 		else
-			file = dentry_create(&child, flags & ~O_TRUNC, mode, current_cred());
+			file = virgo_create(&child, flags, mode);
 		end_creating(child.dentry);
 	}
 	virgo_parent_put(&parent);
 	return file;
 }
 
-struct file *virgo_beneath_open(const char *dir, const char *name, int flags, umode_t mode,
-				const struct cred *cred)
+struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
+			       umode_t mode)
 {
 	struct file *file = ERR_PTR(-ENOENT);
-	struct path root;
+	struct virgo_zone zone;
 	int tries, err;
 
 	/* -EAGAIN if somebody has a lease: it is asked for, but may take long to come back. */
 	flags |= O_LARGEFILE | O_NONBLOCK;
-	err = virgo_root(dir, &root);
+	err = virgo_enter(export, &zone);
 	if (err)
 		return ERR_PTR(err);
-	scoped_with_init_fs() scoped_with_creds(cred) {
+	scoped_with_init_fs() scoped_with_creds(export->cred) {
 		/* Somebody else may create or remove it between the two. */
 		for (tries = 0; tries < VIRGO_TRIES; tries++) {
 			if ((flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
-				file = virgo_open_existing(&root, name, flags);
+				file = virgo_open_existing(&zone, name, flags);
 				if (file != ERR_PTR(-ENOENT) || !(flags & O_CREAT))
 					break;
 			}
-			file = virgo_open_new(&root, name, flags, mode);
+			file = virgo_open_new(&zone, name, flags, mode);
 			if (file != ERR_PTR(-EEXIST) || flags & O_EXCL)
 				break;
 		}
 	}
-	path_put(&root);
+	virgo_leave(&zone);
 	return file;
 }
 
@@ -276,27 +401,28 @@ static int virgo_getattr(const struct path *path, struct virgo_file_stat *stat)
 	return 0;
 }
 
-int virgo_beneath_stat(const char *dir, const char *name, bool follow, const struct cred *cred,
-		       struct virgo_file_stat *stat)
+int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
+		      struct virgo_file_stat *stat)
 {
-	struct path root, path;
+	struct virgo_zone zone;
+	struct path path;
 	int err;
 
-	err = virgo_root(dir, &root);
+	err = virgo_enter(export, &zone);
 	if (err)
 		return err;
-	scoped_with_creds(cred) {
-		err = virgo_walk(&root, name, follow ? LOOKUP_FOLLOW : 0, &path);
+	scoped_with_creds(export->cred) {
+		err = virgo_walk(&zone, name, follow ? LOOKUP_FOLLOW : 0, &path);
 		if (!err) {
 			err = virgo_getattr(&path, stat);
 			path_put(&path);
 		}
 	}
-	path_put(&root);
+	virgo_leave(&zone);
 	return err;
 }
 
-static int virgo_unlink(const struct path *root, const char *name, bool is_dir)
+static int virgo_unlink(const struct virgo_zone *zone, const char *name, bool is_dir)
 {
 	CLASS(filename_kernel, filename)(name);
 	struct mnt_idmap *idmap;
@@ -305,7 +431,7 @@ static int virgo_unlink(const struct path *root, const char *name, bool is_dir)
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(root, filename, &parent, &last);
+	err = virgo_parent(zone, filename, &parent, &last);
 	if (err)
 		return err;
 	idmap = mnt_idmap(parent.mnt);
@@ -313,11 +439,12 @@ static int virgo_unlink(const struct path *root, const char *name, bool is_dir)
 	if (IS_ERR(dentry)) {
 		err = PTR_ERR(dentry);
 	} else {
-		if (is_dir)
-			err = vfs_rmdir(idmap, d_inode(parent.dentry), dentry, NULL);
-		else if (last.name[last.len])
+		err = virgo_check_name(zone, dentry);
+		if (!err && !is_dir && last.name[last.len])
 			err = d_is_dir(dentry) ? -EISDIR : -ENOTDIR;
-		else
+		if (!err && is_dir)
+			err = vfs_rmdir(idmap, d_inode(parent.dentry), dentry, NULL);
+		else if (!err)
 			err = vfs_unlink(idmap, d_inode(parent.dentry), dentry, NULL);
 		end_removing(dentry);
 	}
@@ -325,21 +452,22 @@ static int virgo_unlink(const struct path *root, const char *name, bool is_dir)
 	return err;
 }
 
-int virgo_beneath_unlink(const char *dir, const char *name, bool is_dir, const struct cred *cred)
+int virgo_export_unlink(const struct virgo_export *export, const char *name, bool is_dir)
 {
-	struct path root;
+	struct virgo_zone zone;
 	int err;
 
-	err = virgo_root(dir, &root);
+	err = virgo_enter(export, &zone);
 	if (err)
 		return err;
-	scoped_with_creds(cred)
-		err = virgo_unlink(&root, name, is_dir);
-	path_put(&root);
+	scoped_with_creds(export->cred)
+		err = virgo_unlink(&zone, name, is_dir);
+	virgo_leave(&zone);
 	return err;
 }
 
-static int virgo_rename(const struct path *root, const char *from, const char *to, bool replace)
+static int virgo_rename(const struct virgo_zone *zone, const char *from, const char *to,
+			bool replace)
 {
 	CLASS(filename_kernel, from_name)(from);
 	CLASS(filename_kernel, to_name)(to);
@@ -348,11 +476,11 @@ static int virgo_rename(const struct path *root, const char *from, const char *t
 	struct renamedata data = { .flags = replace ? 0 : RENAME_NOREPLACE };
 	int err;
 
-	err = virgo_parent(root, from_name, &from_parent, &from_last);
+	err = virgo_parent(zone, from_name, &from_parent, &from_last);
 	if (err)
 		return err;
 	/* On the same mount, for which write access must not be asked for twice. */
-	err = virgo_find_parent(root, to_name, &to_parent, &to_last);
+	err = virgo_find_parent(zone, to_name, &to_parent, &to_last);
 	if (err)
 		goto out;
 	data.mnt_idmap = mnt_idmap(from_parent.mnt);
@@ -360,10 +488,12 @@ static int virgo_rename(const struct path *root, const char *from, const char *t
 	data.new_parent = to_parent.dentry;
 	err = start_renaming(&data, 0, &from_last, &to_last);
 	if (!err) {
-		if ((from_last.name[from_last.len] || to_last.name[to_last.len]) &&
+		err = virgo_check_name(zone, data.old_dentry) ?:
+		      virgo_check_name(zone, data.new_dentry);
+		if (!err && (from_last.name[from_last.len] || to_last.name[to_last.len]) &&
 		    !d_is_dir(data.old_dentry))
 			err = -ENOTDIR;
-		else
+		if (!err)
 			err = vfs_rename(&data);
 		end_renaming(&data);
 	}
@@ -373,22 +503,38 @@ out:
 	return err;
 }
 
-int virgo_beneath_rename(const char *dir, const char *from, const char *to, bool replace,
-			 const struct cred *cred)
+int virgo_export_rename(const struct virgo_export *export, const char *from, const char *to,
+			bool replace)
 {
-	struct path root;
+	struct virgo_zone zone;
 	int err;
 
-	err = virgo_root(dir, &root);
+	err = virgo_enter(export, &zone);
 	if (err)
 		return err;
-	scoped_with_creds(cred)
-		err = virgo_rename(&root, from, to, replace);
-	path_put(&root);
+	scoped_with_creds(export->cred)
+		err = virgo_rename(&zone, from, to, replace);
+	virgo_leave(&zone);
 	return err;
 }
 
-static int virgo_mkdir(const struct path *root, const char *name, umode_t mode)
+/* As the current task, in a directory as the first process sees it; replaces nothing. */
+int virgo_file_rename(const char *dir, const char *from, const char *to)
+{
+	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+
+	return virgo_export_rename(&here, from, to, false);
+}
+
+int virgo_file_exists(const char *dir, const char *name)
+{
+	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+	struct virgo_file_stat stat;
+
+	return virgo_export_stat(&here, name, false, &stat);
+}
+
+static int virgo_mkdir(const struct virgo_zone *zone, const char *name, umode_t mode)
 {
 	CLASS(filename_kernel, filename)(name);
 	struct dentry *dentry;
@@ -396,7 +542,7 @@ static int virgo_mkdir(const struct path *root, const char *name, umode_t mode)
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(root, filename, &parent, &last);
+	err = virgo_parent(zone, filename, &parent, &last);
 	if (err)
 		return err;
 	dentry = start_creating_killable(mnt_idmap(parent.mnt), parent.dentry, &last);
@@ -414,17 +560,17 @@ static int virgo_mkdir(const struct path *root, const char *name, umode_t mode)
 	return PTR_ERR_OR_ZERO(dentry);
 }
 
-int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const struct cred *cred)
+int virgo_export_mkdir(const struct virgo_export *export, const char *name, umode_t mode)
 {
-	struct path root;
+	struct virgo_zone zone;
 	int err;
 
-	err = virgo_root(dir, &root);
+	err = virgo_enter(export, &zone);
 	if (err)
 		return err;
-	scoped_with_init_fs() scoped_with_creds(cred)
-		err = virgo_mkdir(&root, name, mode);
-	path_put(&root);
+	scoped_with_init_fs() scoped_with_creds(export->cred)
+		err = virgo_mkdir(&zone, name, mode);
+	virgo_leave(&zone);
 	return err;
 }
 
@@ -491,14 +637,36 @@ int virgo_file_sync(struct file *file, bool data_only)
 	return vfs_fsync(file, data_only);
 }
 
+/*
+ * As ftruncate(2): opening the file for writing was the check of its permissions, which may
+ * have changed since, or never have allowed it to anybody but its maker. vfs_truncate() would
+ * check them again.
+ */
 int virgo_file_truncate(struct file *file, loff_t size)
 {
+	struct dentry *dentry = file->f_path.dentry;
+	struct inode *inode = d_inode(dentry);
+	struct iattr attr = {
+		.ia_valid = ATTR_SIZE | ATTR_MTIME | ATTR_CTIME | ATTR_FILE,
+		.ia_size = size,
+		.ia_file = file,
+	};
 	int err = -EIO;
 
-	if (!(file->f_mode & FMODE_WRITE))
+	if (!S_ISREG(inode->i_mode) || !(file->f_mode & FMODE_WRITE))
 		return -EINVAL;
-	scoped_with_creds(file->f_cred)
-		err = vfs_truncate(&file->f_path, size);
+	if (IS_APPEND(file_inode(file)))
+		return -EPERM;
+	sb_start_write(inode->i_sb);
+	scoped_with_creds(file->f_cred) {
+		err = inode_lock_killable(inode);
+		if (!err) {
+			err = file_remove_privs(file) ?:
+			      notify_change(file_mnt_idmap(file), dentry, &attr, NULL);
+			inode_unlock(inode);
+		}
+	}
+	sb_end_write(inode->i_sb);
 	return err;
 }
 
@@ -513,16 +681,18 @@ int virgo_file_stat(struct file *file, struct virgo_file_stat *stat)
 
 /**
  * struct virgo_dir - entries on their way from a directory
- * @ctx:  how the file system hands them over
- * @data: where they go
- * @len:  room there
- * @used: bytes written
+ * @ctx:   how the file system hands them over
+ * @data:  where they go
+ * @used:  bytes written
+ * @extra: room that each entry needs beyond its own bytes, for what is added later
+ * @left:  room for that
  */
 struct virgo_dir {
 	struct dir_context ctx;
 	u8 *data;
-	size_t len;
 	size_t used;
+	size_t extra;
+	size_t left;
 };
 
 static bool virgo_dir_emit(struct dir_context *ctx, const char *name, int len, loff_t pos,
@@ -530,27 +700,34 @@ static bool virgo_dir_emit(struct dir_context *ctx, const char *name, int len, l
 {
 	struct virgo_dir *dir = container_of(ctx, struct virgo_dir, ctx);
 	struct virgo_dir_entry entry = { .ino = ino, .type = type, .len = len };
+	size_t size = sizeof(entry) + len;
 
 	if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
 		return true;
 	/* No file system of Linux has longer names. */
 	if (len <= 0 || len > NAME_MAX)
 		return true;
-	if (dir->len - dir->used < sizeof(entry) + len)
+	if (dir->left < size + dir->extra)
 		return false;
 	memcpy(dir->data + dir->used, &entry, sizeof(entry));
 	memcpy(dir->data + dir->used + sizeof(entry), name, len);
-	dir->used += sizeof(entry) + len;
+	dir->used += size;
+	dir->left -= size + dir->extra;
 	return true;
 }
 
 /*
- * Writes entries from @pos on, and leaves there where to go on. Returns the bytes
- * written; 0 at the end.
+ * Writes entries from @pos on, and leaves there where to go on. Each counts for
+ * @extra bytes more than it has. Returns the bytes written; 0 at the end.
  */
-ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len)
+ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len, size_t extra)
 {
-	struct virgo_dir dir = { .ctx.actor = virgo_dir_emit, .data = data, .len = len };
+	struct virgo_dir dir = {
+		.ctx.actor = virgo_dir_emit,
+		.data = data,
+		.extra = extra,
+		.left = len,
+	};
 	int err = -EIO;
 	loff_t start;
 
@@ -562,6 +739,29 @@ ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len)
 	*pos = dir.ctx.pos;
 	if (dir.used)
 		return dir.used;
+	return err;
+}
+
+/*
+ * What is known of an entry of a directory; of a symbolic link itself. -EXDEV if
+ * something is mounted there.
+ */
+int virgo_dir_stat(struct file *file, const char *name, size_t len, struct virgo_file_stat *stat)
+{
+	struct path path = { .mnt = file->f_path.mnt };
+	struct qstr last = QSTR_LEN(name, len);
+	int err = -EIO;
+
+	scoped_with_creds(file->f_cred) {
+		path.dentry = lookup_one_positive_killable(mnt_idmap(path.mnt), &last,
+							   file->f_path.dentry);
+		if (IS_ERR(path.dentry)) {
+			err = PTR_ERR(path.dentry);
+		} else {
+			err = d_mountpoint(path.dentry) ? -EXDEV : virgo_getattr(&path, stat);
+			dput(path.dentry);
+		}
+	}
 	return err;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Files beneath a directory, with given credentials. See vfs.c.
+ * Files of an exported directory, with given credentials. See vfs.c.
  */
 #ifndef VIRGO_LINUX_VFS_H
 #define VIRGO_LINUX_VFS_H
@@ -54,14 +54,30 @@ const struct cred *virgo_cred_new(uid_t uid, gid_t gid);
 void virgo_cred_put(const struct cred *cred);
 u32 virgo_umask(void);
 
-struct file *virgo_beneath_open(const char *dir, const char *name, int flags, umode_t mode,
-				const struct cred *cred);
-int virgo_beneath_stat(const char *dir, const char *name, bool follow, const struct cred *cred,
-		       struct virgo_file_stat *stat);
-int virgo_beneath_unlink(const char *dir, const char *name, bool is_dir, const struct cred *cred);
-int virgo_beneath_rename(const char *dir, const char *from, const char *to, bool replace,
-			 const struct cred *cred);
-int virgo_beneath_mkdir(const char *dir, const char *name, umode_t mode, const struct cred *cred);
+/**
+ * struct virgo_export - an exported directory, and who uses it
+ * @dirs:  absolute paths, in the initial name space, of all exported directories
+ * @count: how many those are
+ * @index: which of them this is
+ * @cred:  with whose credentials it is used
+ */
+struct virgo_export {
+	const char *const *dirs;
+	size_t count;
+	size_t index;
+	const struct cred *cred;
+};
+
+struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
+			       umode_t mode);
+int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
+		      struct virgo_file_stat *stat);
+int virgo_file_rename(const char *dir, const char *from, const char *to);
+int virgo_file_exists(const char *dir, const char *name);
+int virgo_export_unlink(const struct virgo_export *export, const char *name, bool is_dir);
+int virgo_export_rename(const struct virgo_export *export, const char *from, const char *to,
+			bool replace);
+int virgo_export_mkdir(const struct virgo_export *export, const char *name, umode_t mode);
 
 ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
@@ -70,7 +86,8 @@ ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t
 int virgo_file_sync(struct file *file, bool data_only);
 int virgo_file_truncate(struct file *file, loff_t size);
 int virgo_file_stat(struct file *file, struct virgo_file_stat *stat);
-ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len);
+ssize_t virgo_dir_read(struct file *file, loff_t *pos, void *data, size_t len, size_t extra);
+int virgo_dir_stat(struct file *file, const char *name, size_t len, struct virgo_file_stat *stat);
 
 struct file *virgo_anon_file(const char *name, const struct file_operations *operations,
 			     void *data, int flags);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files beneath a directory, used with the credentials of an ordinary user.
+//! Files of exported directories, used with the credentials of an ordinary user.
 //!
 //! C side: `vfs.c`, which says how a path is kept inside. Everything here sleeps for the disk.
 
@@ -24,6 +24,7 @@ use kernel::{
     },
     fs::file::flags,
     prelude::*,
+    str::CString,
     uaccess::UserPtr, //
 };
 
@@ -117,33 +118,93 @@ impl Open {
     }
 }
 
-/// A directory of this machine, and who does something in it.
+/// The directories that are exported.
 ///
-/// Names are relative to it and may come from anywhere: nothing outside is ever reached, which is
-/// [`EXDEV`]. No name begins with a slash; the empty one is the directory itself.
+/// # Invariants
+///
+/// `pointers` has the addresses of `paths`, in their order.
+#[derive(Default)]
+pub struct Directories {
+    paths: KVec<CString>,
+    pointers: KVec<*const c_char>,
+}
+
+// SAFETY: The pointers are used with a shared reference only, to read what `paths` owns.
+unsafe impl Send for Directories {}
+// SAFETY: As above.
+unsafe impl Sync for Directories {}
+
+impl Directories {
+    /// Adds the directory at an absolute path of the initial name space. Returns its index.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn add(&mut self, path: CString) -> Result<usize> {
+        self.paths.reserve(1, GFP_KERNEL)?;
+        self.pointers.push(path.as_char_ptr(), GFP_KERNEL)?;
+        // INVARIANT: The string stays where it is when its owner is moved. There is room, so this
+        // does not fail.
+        self.paths.push(path, GFP_KERNEL)?;
+        Ok(self.paths.len() - 1)
+    }
+
+    /// The path of the directory with this index.
+    pub fn path(&self, index: usize) -> Option<&CStr> {
+        self.paths.get(index).map(|path| &**path)
+    }
+
+    /// The directory with this index, for whom `cred` stand.
+    pub fn beneath<'a>(&'a self, index: usize, cred: &'a Credentials) -> Option<Beneath<'a>> {
+        self.paths.get(index)?;
+        Some(Beneath {
+            dirs: self,
+            index,
+            cred,
+        })
+    }
+}
+
+/// An exported directory, and who does something in it.
+///
+/// Names are relative to it and may come from anywhere: nothing outside is ever reached, nor what
+/// is in another exported directory inside this one, which is [`EXDEV`]. No name begins with a
+/// slash; the empty one is the directory itself.
+///
+/// # Invariants
+///
+/// `index` is that of a directory of `dirs`.
 pub struct Beneath<'a> {
-    /// Absolute path, in the initial name space.
-    pub dir: &'a CStr,
-    /// Who does it.
-    pub cred: &'a Credentials,
+    dirs: &'a Directories,
+    index: usize,
+    cred: &'a Credentials,
 }
 
 impl Beneath<'_> {
+    /// Whether both are the same directory.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.index == other.index
+    }
+
+    /// As the C side has it. What it points to is borrowed as long as `self`.
+    fn export(&self) -> helpers::virgo_export {
+        helpers::virgo_export {
+            dirs: self.dirs.pointers.as_ptr(),
+            count: self.dirs.pointers.len(),
+            index: self.index,
+            cred: self.cred.as_ptr(),
+        }
+    }
+
     /// Opens a file or directory; `mode` are the permissions of a new one.
     ///
     /// # Errors
     ///
     /// As open(2); [`ENXIO`] for what is neither file nor directory.
     pub fn open(&self, name: &CStr, how: Open, mode: u16) -> Result<File> {
-        // SAFETY: The strings end with NUL, the credentials are valid.
+        // SAFETY: The export is valid by the invariant, the strings end with NUL.
         let file = from_err_ptr(unsafe {
-            helpers::virgo_beneath_open(
-                self.dir.as_char_ptr(),
-                name.as_char_ptr(),
-                how.flags(),
-                mode,
-                self.cred.as_ptr(),
-            )
+            helpers::virgo_export_open(&self.export(), name.as_char_ptr(), how.flags(), mode)
         })?;
         // INVARIANT: The opener gets the only reference.
         Ok(File(NonNull::new(file).ok_or(ENOENT)?))
@@ -156,15 +217,9 @@ impl Beneath<'_> {
     /// As stat(2).
     pub fn stat(&self, name: &CStr, follow: bool) -> Result<FileStat> {
         let mut stat = FileStat::default();
-        // SAFETY: The strings end with NUL, the credentials are valid, `stat` is valid for writes.
+        // SAFETY: The export is valid by the invariant, the strings end with NUL, `stat` is valid for writes.
         to_result(unsafe {
-            helpers::virgo_beneath_stat(
-                self.dir.as_char_ptr(),
-                name.as_char_ptr(),
-                follow,
-                self.cred.as_ptr(),
-                &mut stat,
-            )
+            helpers::virgo_export_stat(&self.export(), name.as_char_ptr(), follow, &mut stat)
         })?;
         Ok(stat)
     }
@@ -175,14 +230,9 @@ impl Beneath<'_> {
     ///
     /// As unlink(2) and rmdir(2).
     pub fn unlink(&self, name: &CStr, is_dir: bool) -> Result {
-        // SAFETY: The strings end with NUL, the credentials are valid.
+        // SAFETY: The export is valid by the invariant, the strings end with NUL.
         to_result(unsafe {
-            helpers::virgo_beneath_unlink(
-                self.dir.as_char_ptr(),
-                name.as_char_ptr(),
-                is_dir,
-                self.cred.as_ptr(),
-            )
+            helpers::virgo_export_unlink(&self.export(), name.as_char_ptr(), is_dir)
         })
     }
 
@@ -192,14 +242,13 @@ impl Beneath<'_> {
     ///
     /// As rename(2).
     pub fn rename(&self, from: &CStr, to: &CStr, replace: bool) -> Result {
-        // SAFETY: The strings end with NUL, the credentials are valid.
+        // SAFETY: The export is valid by the invariant, the strings end with NUL.
         to_result(unsafe {
-            helpers::virgo_beneath_rename(
-                self.dir.as_char_ptr(),
+            helpers::virgo_export_rename(
+                &self.export(),
                 from.as_char_ptr(),
                 to.as_char_ptr(),
                 replace,
-                self.cred.as_ptr(),
             )
         })
     }
@@ -210,15 +259,8 @@ impl Beneath<'_> {
     ///
     /// As mkdir(2).
     pub fn mkdir(&self, name: &CStr, mode: u16) -> Result {
-        // SAFETY: The strings end with NUL, the credentials are valid.
-        to_result(unsafe {
-            helpers::virgo_beneath_mkdir(
-                self.dir.as_char_ptr(),
-                name.as_char_ptr(),
-                mode,
-                self.cred.as_ptr(),
-            )
-        })
+        // SAFETY: The export is valid by the invariant, the strings end with NUL.
+        to_result(unsafe { helpers::virgo_export_mkdir(&self.export(), name.as_char_ptr(), mode) })
     }
 }
 
@@ -337,23 +379,45 @@ impl File {
     }
 
     /// Writes entries of a directory to `to`: [`DirEntry`] and name, one behind the other, without
-    /// `.` and `..`. Begins at `from`, which is 0 or what an earlier call returned. Returns the
-    /// bytes written, 0 at the end, and where to go on.
+    /// `.` and `..`. Begins at `from`, which is 0 or what an earlier call returned. Each entry
+    /// counts for `extra` bytes more than it has, so that what is known of it can be added later.
+    /// Returns the bytes written, 0 at the end, and where to go on.
     ///
     /// # Errors
     ///
-    /// As getdents(2); [`EINVAL`] if `to` is shorter than [`MIN_ENTRIES`].
-    pub fn read_dir(&self, from: u64, to: &mut [u8]) -> Result<(usize, u64)> {
-        if to.len() < MIN_ENTRIES {
+    /// As getdents(2); [`EINVAL`] if `to` is shorter than [`MIN_ENTRIES`] and `extra`.
+    pub fn read_dir(&self, from: u64, to: &mut [u8], extra: usize) -> Result<(usize, u64)> {
+        if to.len() < MIN_ENTRIES.saturating_add(extra) {
             return Err(EINVAL);
         }
         // Some file systems use all 64 bits.
         let mut at = from as i64;
         // SAFETY: The file is open; `to` is valid for writes of its length, `at` for writes.
         let n = unsafe {
-            helpers::virgo_dir_read(self.as_ptr(), &mut at, to.as_mut_ptr().cast(), to.len())
+            helpers::virgo_dir_read(
+                self.as_ptr(),
+                &mut at,
+                to.as_mut_ptr().cast(),
+                to.len(),
+                extra,
+            )
         };
         Ok((moved(n, to.len())?, at as u64))
+    }
+
+    /// What is known of the entry of this directory that is called `name`; of a symbolic link
+    /// itself.
+    ///
+    /// # Errors
+    ///
+    /// As lstat(2); [`EXDEV`] if something is mounted there.
+    pub fn stat_entry(&self, name: &[u8]) -> Result<FileStat> {
+        let mut stat = FileStat::default();
+        // SAFETY: The file is open, `name` is valid for reads of its length, `stat` for writes.
+        to_result(unsafe {
+            helpers::virgo_dir_stat(self.as_ptr(), name.as_ptr().cast(), name.len(), &mut stat)
+        })?;
+        Ok(stat)
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) struct Target {
 /// before the task's end. The queue is the one that the task holds.
 struct Work {
     queue: NonNull<bindings::workqueue_struct>,
-    work: NonNull<bindings::work_struct>,
+    work: NonNull<bindings::delayed_work>,
 }
 
 // SAFETY: Work may be queued from any thread.
@@ -46,7 +46,7 @@ impl Target {
         // INVARIANT: The task is alive, and clears this when it is dropped.
         let work = Work {
             queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
-            work: NonNull::new(task.work_ptr()).ok_or(EINVAL)?,
+            work: NonNull::new(task.delayed_work_ptr()).ok_or(EINVAL)?,
         };
         Self::with(work)
     }
@@ -72,7 +72,7 @@ impl Waker {
         Waker(target)
     }
 
-    /// Runs the work. Any context.
+    /// Runs the work; one that is to run later runs later. Any context.
     pub fn wake(&self) {
         let work = self.0.work.lock();
         if let Some(work) = &*work {
@@ -81,7 +81,39 @@ impl Waker {
                 bindings::queue_work_on(
                     bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                     work.queue.as_ptr(),
+                    &raw mut (*work.work.as_ptr()).work,
+                )
+            };
+        }
+    }
+
+    /// Runs the work, also if it was to run later. Any context.
+    pub fn wake_now(&self) {
+        let work = self.0.work.lock();
+        if let Some(work) = &*work {
+            // SAFETY: As in `wake`.
+            unsafe {
+                bindings::mod_delayed_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    work.queue.as_ptr(),
                     work.work.as_ptr(),
+                    0,
+                )
+            };
+        }
+    }
+
+    /// Runs the work in `ms` milliseconds, unless it is to run at another time already. Any context.
+    pub fn wake_after_ms(&self, ms: u32) {
+        let work = self.0.work.lock();
+        if let Some(work) = &*work {
+            // SAFETY: As in `wake`.
+            unsafe {
+                bindings::queue_delayed_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    work.queue.as_ptr(),
+                    work.work.as_ptr(),
+                    bindings::__msecs_to_jiffies(ms),
                 )
             };
         }

@@ -260,6 +260,17 @@ impl<T: Run> Task<T> {
         };
     }
 
+    /// Cancels the work and waits for it; it cannot be queued any more. For a task whose work may
+    /// hold the last reference on it: dropping it there would wait for itself. Not to be called by
+    /// the work. May sleep.
+    pub fn stop(&self) {
+        if let Some(target) = self.waker.as_ref() {
+            target.clear();
+        }
+        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
+        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
+    }
+
     /// Means to run the work for somebody who does not hold the task. May sleep.
     ///
     /// # Errors
@@ -271,6 +282,10 @@ impl<T: Run> Task<T> {
         }
         let target = self.waker.as_ref().ok_or(EAGAIN)?;
         Ok(Waker::new(target.clone()))
+    }
+
+    pub(crate) fn delayed_work_ptr(&self) -> *mut bindings::delayed_work {
+        self.work.get()
     }
 
     pub(crate) fn work_ptr(&self) -> *mut bindings::work_struct {
@@ -307,11 +322,7 @@ impl<T: Run> Deref for Task<T> {
 #[pinned_drop]
 impl<T: Run> PinnedDrop for Task<T> {
     fn drop(self: Pin<&mut Self>) {
-        if let Some(target) = self.waker.as_ref() {
-            target.clear();
-        }
-        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
-        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
+        self.stop();
     }
 }
 

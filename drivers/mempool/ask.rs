@@ -3,11 +3,16 @@
 //! Requests to the pools of other nodes.
 
 use kernel::prelude::*;
-use linux::deadline::Deadline;
+use linux::{
+    bytes::Fill,
+    deadline::Deadline, //
+};
 use virgo_proto::{
     mempool::{
         op,
-        FreeArgs, //
+        FreeArgs,
+        ManyArgs,
+        MAX_MANY, //
     },
     vuid::NodeId, //
 };
@@ -63,4 +68,37 @@ pub(crate) fn free_remote(
         deadline,
     )?;
     Ok(())
+}
+
+/// Asks node `node` to free its objects `ids` for user `uid`, with as few requests as possible. All
+/// are tried, unless the node cannot be reached.
+///
+/// # Errors
+///
+/// The first of the node's; those of the network.
+pub(crate) fn free_many(
+    client: &Client,
+    node: NodeId,
+    uid: u32,
+    deadline: Deadline,
+    mut ids: impl Iterator<Item = u64>,
+) -> Result {
+    let args = ManyArgs { uid: uid.into() };
+    let args = args.as_bytes();
+    let mut result = Ok(());
+    let mut batch = KVec::new();
+    loop {
+        batch.clear();
+        for id in ids.by_ref().take(MAX_MANY) {
+            batch.put_bytes(&id.to_le_bytes(), GFP_KERNEL_ACCOUNT)?;
+        }
+        if batch.is_empty() {
+            return result;
+        }
+        match ask(client, node, op::FREE_MANY, args, &batch, &mut [], deadline) {
+            Ok(_) => (),
+            Err(e @ (EINVAL | EPERM | EXDEV)) => result = result.and(Err(e)),
+            Err(e) => return Err(e),
+        }
+    }
 }

@@ -42,6 +42,10 @@ use virgo_utils::{
     User, //
 };
 
+/// Bytes that call 562 reads at a time: enough that of what lies in small pieces on two nodes each
+/// is asked for as much as a request may have.
+const GET_STEP: usize = 2 * MAX_DATA;
+
 /// Longest string of call 550, with its end.
 const MAX_STRING: usize = 64 * 1024;
 
@@ -81,7 +85,7 @@ impl MempoolCalls for Calls {
                 text.to_bytes()
             } else {
                 // One more, to tell a string that fits from one that was cut.
-                large.put_zeros(MAX_STRING + 1, GFP_KERNEL)?;
+                large.put_zeros(MAX_STRING + 1, GFP_KERNEL_ACCOUNT)?;
                 let text = UserSlice::new(data, MAX_STRING + 1)
                     .reader()
                     .strcpy_into_buf(&mut large)?;
@@ -172,7 +176,7 @@ impl MempoolCalls for Calls {
             let config = self.config();
             let (user, len) = Self::range(&config, &a)?;
             let data = UserPtr::from_addr(a.data as usize);
-            through_buffer(data, a.offset, len, MAX_DATA, |offset, at, part| {
+            through_buffer(data, a.offset, len, GET_STEP, |offset, at, part| {
                 let n = self.mempool.read(&user, a.id, offset, part)?;
                 let part = part.get(..n).unwrap_or_default();
                 UserSlice::new(at, n).writer().write_slice(part)?;

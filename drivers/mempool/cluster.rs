@@ -4,17 +4,23 @@
 
 use crate::{
     ask,
-    object::Map,
+    maps::{
+        Key,
+        Maps,
+        Window, //
+    },
+    object::{
+        Map,
+        Piece, //
+    },
     orphans::Orphans,
-    pool::Pool, //
+    pool::Pool,
+    rooms::Rooms, //
 };
 use core::mem::size_of;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Atomic,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use linux::{
     bytes::Fill,
@@ -25,7 +31,6 @@ use linux::{
 };
 use virgo_config::Node;
 use virgo_proto::{
-    config::MAX_NODES,
     mempool::{
         op,
         LookupArgs,
@@ -33,10 +38,7 @@ use virgo_proto::{
         MAX_LOOKUP,
         MAX_PIECES, //
     },
-    vuid::{
-        NodeId,
-        Vuid, //
-    }, //
+    vuid::NodeId, //
 };
 use virgo_utils::{
     Backlog,
@@ -55,8 +57,10 @@ pub(crate) struct Mempool {
     pub(crate) chunk: u64,
     /// Whether this node's own memory is reached like another's.
     loopback: bool,
-    /// What each node's pool had left when it last said so; at first as much as can be.
-    pub(crate) room: [Atomic<u64>; MAX_NODES],
+    /// What the other nodes' pools have left.
+    pub(crate) rooms: Pin<KBox<Rooms>>,
+    /// What is known of other nodes' maps.
+    pub(crate) maps: Pin<KBox<Maps>>,
 }
 
 impl Mempool {
@@ -85,7 +89,8 @@ impl Mempool {
             orphans,
             chunk,
             loopback,
-            room: [const { Atomic::new(u64::MAX) }; MAX_NODES],
+            rooms: KBox::pin_init(Rooms::new(), GFP_KERNEL)?,
+            maps: KBox::pin_init(Maps::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
@@ -95,46 +100,110 @@ impl Mempool {
         node == user.config.me && !self.loopback
     }
 
-    /// What `id` says, if it was ever issued.
-    pub(crate) fn open(&self, user: &User<'_>, id: u64) -> Result<Vuid> {
-        Vuid::open(id, &user.config.check).ok_or(EINVAL)
-    }
-
     /// Asks node `node` for the map of allocation `id`.
     pub(crate) fn fetch_map(&self, user: &User<'_>, node: NodeId, id: u64) -> Result<Map> {
-        let mut map = Map {
-            size: 0,
-            chunk: 0,
-            ids: KVVec::new(),
-        };
-        let mut reply = KVVec::new();
-        reply.put_zeros(size_of::<LookupReply>() + 8 * MAX_LOOKUP, GFP_KERNEL)?;
+        let mut ids = KVVec::new();
         loop {
-            let args = LookupArgs {
-                id: id.into(),
-                first: u32::try_from(map.ids.len()).map_err(|_| EPROTO)?.into(),
-                uid: user.uid.into(),
-            };
-            let n = self.ask(user, node, op::LOOKUP, args.as_bytes(), b"", &mut reply)?;
-            let reply = reply.get(..n).ok_or(EPROTO)?;
-            let (answer, ids) = LookupReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
-            map.size = answer.size.get();
-            map.chunk = answer.chunk.get();
-            let pieces = map.size.div_ceil(map.chunk.max(1));
-            let ids = ids.chunks_exact(8);
-            if ids.len() == 0 || pieces > MAX_PIECES {
-                return Err(EPROTO);
-            }
-            for id in ids {
-                map.ids.push(
-                    u64::from_le_bytes(id.try_into().unwrap_or_default()),
-                    GFP_KERNEL,
-                )?;
-            }
-            if map.ids.len() as u64 >= pieces {
-                return Ok(map);
+            let window = self.fetch_window(user, node, id, ids.len() as u64)?;
+            ids.extend_from_slice(&window.ids, GFP_KERNEL_ACCOUNT)?;
+            let Window { size, chunk, .. } = window;
+            if ids.len() as u64 >= size.div_ceil(chunk) {
+                return Ok(Map { size, chunk, ids });
             }
         }
+    }
+
+    /// The place of byte `at` of allocation `id` of node `node`; `None` if it has no such byte. The
+    /// window in which it is stays in `last`, for the bytes that follow.
+    pub(crate) fn find_remote(
+        &self,
+        user: &User<'_>,
+        node: NodeId,
+        id: u64,
+        at: u64,
+        last: &mut Option<Arc<Window>>,
+    ) -> Result<Option<Piece>> {
+        if let Some(piece) = last.as_ref().and_then(|window| window.find(at)) {
+            return Ok(Some(piece));
+        }
+        let mut window = self.window(user, node, id, 0)?;
+        if at >= window.size {
+            return Ok(None);
+        }
+        let index = at / window.chunk;
+        let number = u32::try_from(index / MAX_LOOKUP as u64).map_err(|_| EPROTO)?;
+        if number > 0 {
+            window = self.window(user, node, id, number)?;
+        }
+        Ok(last.insert(window).find(at))
+    }
+
+    /// A part of the map of allocation `id` of node `node`: from this node's memory, or from there.
+    pub(crate) fn window(
+        &self,
+        user: &User<'_>,
+        node: NodeId,
+        id: u64,
+        number: u32,
+    ) -> Result<Arc<Window>> {
+        let key = Key {
+            id,
+            uid: user.uid,
+            number,
+        };
+        if let Some(window) = self.maps.get(key) {
+            return Ok(window);
+        }
+        let first = u64::from(number) * MAX_LOOKUP as u64;
+        let window = self
+            .fetch_window(user, node, id, first)
+            .inspect_err(|&e| self.note_error(id, e))?;
+        let window = Arc::new(window, GFP_KERNEL_ACCOUNT)?;
+        self.maps.put(key, &window);
+        Ok(window)
+    }
+
+    /// Using allocation `id` by what is known of it has failed with error `e`: it may be no more.
+    pub(crate) fn note_error(&self, id: u64, e: Error) {
+        if e == ESTALE {
+            self.maps.forget(id);
+        }
+    }
+
+    /// Asks node `node` for the ids of pieces of allocation `id`, from number `first` on.
+    fn fetch_window(&self, user: &User<'_>, node: NodeId, id: u64, first: u64) -> Result<Window> {
+        let args = LookupArgs {
+            id: id.into(),
+            first: u32::try_from(first).map_err(|_| EPROTO)?.into(),
+            uid: user.uid.into(),
+        };
+        let mut reply = KVVec::new();
+        let most = size_of::<LookupReply>() + 8 * MAX_LOOKUP;
+        reply.put_zeros(most, GFP_KERNEL_ACCOUNT)?;
+        let n = self.ask(user, node, op::LOOKUP, args.as_bytes(), b"", &mut reply)?;
+        let reply = reply.get(..n).ok_or(EPROTO)?;
+        let (answer, of_pieces) = LookupReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
+        let (size, chunk) = (answer.size.get(), answer.chunk.get());
+        let of_pieces = of_pieces.chunks_exact(8);
+        let pieces = match chunk {
+            0 => return Err(EPROTO),
+            _ => size.div_ceil(chunk),
+        };
+        let expected = pieces.saturating_sub(first).min(MAX_LOOKUP as u64);
+        if pieces > MAX_PIECES || expected == 0 || of_pieces.len() as u64 != expected {
+            return Err(EPROTO);
+        }
+        let mut ids = KVec::with_capacity(of_pieces.len(), GFP_KERNEL_ACCOUNT)?;
+        for id in of_pieces {
+            let id = u64::from_le_bytes(id.try_into().unwrap_or_default());
+            ids.push(id, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(Window {
+            size,
+            chunk,
+            first,
+            ids,
+        })
     }
 
     pub(crate) fn ask(
@@ -149,5 +218,12 @@ impl Mempool {
         // No such node: an id that nobody issued.
         user.config.nodes.address(node).ok_or(EINVAL)?;
         ask::ask(&self.client, node, op, args, data, reply, user.deadline)
+    }
+}
+
+/// So that nothing waits for nodes that do not answer when the work that frees orphans is waited for.
+impl Drop for Mempool {
+    fn drop(&mut self) {
+        self.client.stop();
     }
 }

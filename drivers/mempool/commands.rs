@@ -4,16 +4,24 @@
 
 use crate::{
     cluster::Mempool,
+    list,
     placement::Target, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use linux::bytes::Fill;
 use virgo_proto::{
     command::{
         self,
         parse_u64, //
     },
     errno::Errno,
-    mempool::MAX_DATA,
+    mempool::{
+        EVERYBODY,
+        MAX_DATA, //
+    },
     scan,
     vuid::{
         parse_hex,
@@ -31,6 +39,9 @@ use virgo_utils::{
     Reply,
     User, //
 };
+
+/// Bytes of the reply to one list, up to an object.
+const MAX_LIST_LINE: usize = 60_000;
 
 pub(crate) const COMMANDS: &[Command<Mempool>] = &[
     Command {
@@ -52,6 +63,11 @@ pub(crate) const COMMANDS: &[Command<Mempool>] = &[
         names: &["virgo_cloud_free", "virgo_free"],
         usage: "(id)",
         run: free,
+    },
+    Command {
+        names: &["virgo_cloud_list", "virgo_list"],
+        usage: "(uid or all,from)",
+        run: list,
     },
 ];
 
@@ -121,6 +137,37 @@ fn free(
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
     this.free(&User::of_text(caller), parse_id(id)?)?;
     reply.text(b"kernel memory freed")
+}
+
+/// What this node's pool has: of the session's user, and for root also of others.
+fn list(
+    this: &Mempool,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    const USAGE: &str = "virgo_cloud_list(uid or all,from), from 0 or what 'next' says";
+    let [of, from] = command.args().ok_or(usage(USAGE))?;
+    let number = |text| parse_u64(text).and_then(|number| u32::try_from(number).ok());
+    let of = match of.trim_ascii() {
+        b"all" => EVERYBODY,
+        uid => number(uid).ok_or(usage(USAGE))?,
+    };
+    let of = list::visible(caller.uid, of)?;
+    let from = number(from).ok_or(usage(USAGE))?;
+    let mut line = KVVec::new();
+    let next = this.pool.list(caller.config.me, of, from, |object| {
+        let (size, uid) = (object.size.get(), object.uid.get());
+        let (kind, access) = (object.kind(), object.access());
+        let text = CString::try_from_fmt(fmt!(
+            " {:016x}:{size}:{uid}:{kind}:{access}",
+            object.id.get()
+        ))?;
+        line.put_bytes(text.to_bytes(), GFP_KERNEL)?;
+        Ok::<_, Error>(line.len() < MAX_LIST_LINE)
+    })?;
+    reply.field("next", next.into())?;
+    reply.text(&line)
 }
 
 fn usage(usage: &'static str) -> Failure {

@@ -4,12 +4,30 @@
 
 use crate::{
     cluster::Mempool,
-    object::{Map, Piece},
+    maps::{
+        Key,
+        Window, //
+    },
+    object::Piece,
+    parts::{
+        At,
+        Parts, //
+    }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use virgo_proto::{
-    mempool::{op, DataArgs, MAX_DATA},
-    vuid::{NodeId, Vuid},
+    mempool::{
+        op,
+        DataArgs,
+        MAX_DATA, //
+    },
+    vuid::{
+        NodeId,
+        Vuid, //
+    }, //
 };
 use virgo_utils::User;
 
@@ -30,23 +48,37 @@ impl Mempool {
     ) -> Result<usize> {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
-            return match self.read_remote(user, node, id, offset, to) {
-                Err(EXDEV) => {
-                    let whole = self.fetch_map(user, node, id)?;
-                    self.read_pieces(user, &whole, offset, to)
+            if !self.is_known_split(user, id) {
+                match self.read_remote(user, node, id, offset, to) {
+                    Err(EXDEV) => (),
+                    result => return result,
                 }
-                result => result,
-            };
+            }
+            let mut window = None;
+            let find = |at| self.find_remote(user, node, id, at, &mut window);
+            return self
+                .read_split(user, find, offset, to)
+                .inspect_err(|&e| self.note_error(id, e));
         }
-        let object = self.pool.get(self.open(user, id)?)?;
+        let object = self.pool.get(self.pool.open(user.config.me, id)?)?;
         let content = object.open(user.uid)?;
         match &content.map {
             None => Ok(content.read(offset, to)),
-            Some(map) => self.read_pieces(user, map, offset, to),
+            Some(map) => self.read_split(user, |at| Ok(map.find(at)), offset, to),
         }
     }
 
-    fn read_remote(
+    /// Whether it is known that allocation `id` of another node is split, and lives.
+    fn is_known_split(&self, user: &User<'_>, id: u64) -> bool {
+        let key = Key {
+            id,
+            uid: user.uid,
+            number: 0,
+        };
+        self.maps.get(key).is_some()
+    }
+
+    pub(crate) fn read_remote(
         &self,
         user: &User<'_>,
         node: NodeId,
@@ -72,33 +104,39 @@ impl Mempool {
         Ok(done)
     }
 
-    fn read_pieces(&self, user: &User<'_>, map: &Map, offset: u64, to: &mut [u8]) -> Result<usize> {
+    /// Copies bytes of a split allocation to `to`; `find` says where they are. Returns how many.
+    fn read_split(
+        &self,
+        user: &User<'_>,
+        mut find: impl FnMut(u64) -> Result<Option<Piece>>,
+        offset: u64,
+        to: &mut [u8],
+    ) -> Result<usize> {
         let mut done = 0;
-        while let Some(rest @ [_, ..]) = to.get_mut(done..) {
+        while done < to.len() {
             let at = offset.checked_add(done as u64).ok_or(EINVAL)?;
-            let Some(piece) = map.find(at) else {
+            let Some(piece) = find(at)? else {
                 break;
             };
-            let len = rest
-                .len()
-                .min(usize::try_from(piece.left).unwrap_or(usize::MAX));
-            let part = rest.get_mut(..len).unwrap_or_default();
-            match self.read_piece(user, piece.id, piece.offset, part)? {
-                0 => break,
-                n => done += n,
+            let rest = to.get_mut(done..).unwrap_or_default();
+            let first = At::new(&piece, 0, rest.len());
+            if first.len == rest.len() {
+                self.read_piece(user, &first, rest)?;
+                return Ok(to.len());
             }
+            let mut parts = Parts::new(first)?;
+            while parts.len() < rest.len() {
+                let Some(piece) = find(at.saturating_add(parts.len() as u64))? else {
+                    break;
+                };
+                if !parts.add(&piece, rest.len())? {
+                    break;
+                }
+            }
+            self.read_parts(user, &parts, rest)?;
+            done += parts.len();
         }
         Ok(done)
-    }
-
-    /// Like [`Self::read`], of an object that is not split.
-    fn read_piece(&self, user: &User<'_>, id: u64, offset: u64, to: &mut [u8]) -> Result<usize> {
-        let node = Vuid::node_of(id);
-        if !self.is_here(user, node) {
-            return self.read_remote(user, node, id, offset, to);
-        }
-        let object = self.pool.get(self.open(user, id)?)?;
-        Ok(object.open(user.uid)?.read(offset, to))
     }
 
     /// Copies `from` into allocation `id`; with `terminate` a zero follows, if there is room. May
@@ -117,20 +155,41 @@ impl Mempool {
     ) -> Result {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
-            return match self.write_remote(user, node, id, offset, from, terminate) {
-                Err(EXDEV) => {
-                    let map = self.fetch_map(user, node, id)?;
-                    self.write_pieces(user, &map, offset, from, terminate)
+            if !self.is_known_split(user, id) {
+                match self.write_remote(user, node, id, offset, from, terminate) {
+                    Err(EXDEV) => (),
+                    result => return result,
                 }
-                result => result,
-            };
+            }
+            return self
+                .write_remote_split(user, node, id, offset, from, terminate)
+                .inspect_err(|&e| self.note_error(id, e));
         }
-        let object = self.pool.get(self.open(user, id)?)?;
+        let object = self.pool.get(self.pool.open(user.config.me, id)?)?;
         let content = object.open(user.uid)?;
         match &content.map {
             None => content.write(offset, from, terminate),
-            Some(map) => self.write_pieces(user, map, offset, from, terminate),
+            Some(map) => {
+                let find = |at| Ok(map.find(at));
+                self.write_split(user, map.size, find, offset, from, terminate)
+            }
         }
+    }
+
+    fn write_remote_split(
+        &self,
+        user: &User<'_>,
+        node: NodeId,
+        id: u64,
+        offset: u64,
+        from: &[u8],
+        terminate: bool,
+    ) -> Result {
+        let first = self.window(user, node, id, 0)?;
+        let size = first.size;
+        let mut window: Option<Arc<Window>> = Some(first);
+        let find = |at| self.find_remote(user, node, id, at, &mut window);
+        self.write_split(user, size, find, offset, from, terminate)
     }
 
     fn write_remote(
@@ -155,22 +214,24 @@ impl Mempool {
         Ok(())
     }
 
-    fn write_pieces(
+    /// Copies `from` to a split allocation of `size` bytes; `find` says where they are.
+    fn write_split(
         &self,
         user: &User<'_>,
-        map: &Map,
+        size: u64,
+        mut find: impl FnMut(u64) -> Result<Option<Piece>>,
         offset: u64,
         from: &[u8],
         terminate: bool,
     ) -> Result {
         let end = offset.checked_add(from.len() as u64).ok_or(EFBIG)?;
-        if end > map.size {
+        if end > size {
             return Err(EFBIG);
         }
         let mut at = offset;
         let mut rest = from;
         while !rest.is_empty() {
-            let piece = map.find(at).ok_or(EFBIG)?;
+            let piece = find(at)?.ok_or(EFBIG)?;
             let len = rest
                 .len()
                 .min(usize::try_from(piece.left).unwrap_or(usize::MAX))
@@ -180,7 +241,8 @@ impl Mempool {
             at += part.len() as u64;
             rest = behind;
         }
-        if let (true, Some(piece)) = (terminate, map.find(end)) {
+        if terminate && end < size {
+            let piece = find(end)?.ok_or(EFBIG)?;
             self.write_piece(user, &piece, b"\0")?;
         }
         Ok(())
@@ -191,7 +253,7 @@ impl Mempool {
         if !self.is_here(user, node) {
             return self.write_remote(user, node, piece.id, piece.offset, from, false);
         }
-        let object = self.pool.get(self.open(user, piece.id)?)?;
+        let object = self.pool.get(self.pool.open(user.config.me, piece.id)?)?;
         object.open(user.uid)?.write(piece.offset, from, false)
     }
 }

@@ -2,37 +2,47 @@
 
 //! What lies in a pool: bytes, or the map of an allocation that is spread over nodes.
 
+use core::mem::size_of;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use linux::{
     bytes::Fill,
     rwlock::RwLock, //
 };
-use virgo_utils::Peer;
+use virgo_proto::mempool::{
+    Listed,
+    PIECE,
+    SHARED,
+    SPLIT, //
+};
+use virgo_utils::{
+    budget::{
+        Account,
+        Charge, //
+    },
+    table::SLOT_BYTES,
+    Peer, //
+};
 
-/// Bytes that an object costs beside its content.
-const OVERHEAD: u64 = 192;
+/// Bytes that an object costs beside its content: itself, as the allocator rounds it up, and its slot
+/// in the table.
+const OVERHEAD: u64 = (size_of::<Object>().next_multiple_of(64) + SLOT_BYTES) as u64;
+
+/// Root may free what belongs to others.
+const ROOT: u32 = 0;
 
 /// An object of cluster memory.
 #[pin_data]
 pub(crate) struct Object {
-    /// Who may use it.
-    owner: u32,
-    /// Whether everybody may.
+    /// Whether everybody may use it; otherwise only its owner, to whom it is charged.
     shared: bool,
     /// The node in whose memory the map is that this is a piece of.
     pub(crate) piece_of: Option<Peer>,
     #[pin]
     content: Content,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// The content's kind does not change; the bytes do.
@@ -60,7 +70,7 @@ pub(crate) struct Bytes(KVVec<u8>);
 impl Bytes {
     fn new(size: usize) -> Result<Self> {
         let mut bytes = KVVec::new();
-        bytes.put_zeros(size, GFP_KERNEL)?;
+        bytes.put_zeros(size, GFP_KERNEL_ACCOUNT)?;
         Ok(Bytes(bytes))
     }
 }
@@ -75,32 +85,25 @@ impl Drop for Bytes {
 impl Object {
     /// An object of `size` zeros.
     pub(crate) fn bytes(
-        budget: &Arc<Budget>,
-        owner: u32,
+        owner: &Account,
         shared: bool,
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<Arc<Self>> {
-        let charge = Charge::new(budget, size)?;
+        let charge = owner.charge(size.checked_add(OVERHEAD).ok_or(ENOMEM)?)?;
         let bytes = Bytes::new(usize::try_from(size).map_err(|_| ENOMEM)?)?;
-        Self::new(charge, owner, shared, piece_of, bytes, None)
+        Self::new(charge, shared, piece_of, bytes, None)
     }
 
     /// The map of a split allocation.
-    pub(crate) fn map(
-        budget: &Arc<Budget>,
-        owner: u32,
-        shared: bool,
-        map: Map,
-    ) -> Result<Arc<Self>> {
-        let charge = Charge::new(budget, 8 * map.ids.len() as u64)?;
+    pub(crate) fn map(owner: &Account, shared: bool, map: Map) -> Result<Arc<Self>> {
+        let charge = owner.charge(8 * map.ids.len() as u64 + OVERHEAD)?;
         let bytes = Bytes(KVVec::new());
-        Self::new(charge, owner, shared, None, bytes, Some(map))
+        Self::new(charge, shared, None, bytes, Some(map))
     }
 
     fn new(
         charge: Charge,
-        owner: u32,
         shared: bool,
         piece_of: Option<Peer>,
         bytes: Bytes,
@@ -108,28 +111,60 @@ impl Object {
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
-                owner,
                 shared,
                 piece_of,
                 content <- pin_init!(Content {
                     bytes <- linux::new_rwlock!(bytes, "virgo_object"),
                     map,
                 }),
-                _charge: charge,
+                charge,
             }? Error),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
-    /// The content, for user `uid`.
+    /// The user that it belongs to.
+    pub(crate) fn owner(&self) -> u32 {
+        self.charge.uid()
+    }
+
+    /// As it is listed, under `id`.
+    pub(crate) fn listed(&self, id: u64) -> Listed {
+        let (size, split) = match &self.content.map {
+            Some(map) => (map.size, SPLIT),
+            None => (self.content.bytes.read().0.len() as u64, 0),
+        };
+        let shared = if self.shared { SHARED } else { 0 };
+        let piece = self.piece_of.map_or(0, |_| PIECE);
+        Listed {
+            id: id.into(),
+            size: size.into(),
+            uid: self.owner().into(),
+            flags: (shared | piece | split).into(),
+        }
+    }
+
+    /// The content, for user `uid` to read and write.
     ///
     /// # Errors
     ///
     /// [`EPERM`] if it is not for this user.
     pub(crate) fn open(&self, uid: u32) -> Result<&Content> {
-        match self.shared || self.owner == uid {
+        match self.shared || self.owner() == uid {
             true => Ok(&self.content),
             false => Err(EPERM),
+        }
+    }
+
+    /// The content, for user `uid` to free: root may free everything.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`] if this user may not.
+    pub(crate) fn open_to_free(&self, uid: u32) -> Result<&Content> {
+        match uid {
+            ROOT => Ok(&self.content),
+            _ => self.open(uid),
         }
     }
 }
@@ -138,10 +173,8 @@ impl Map {
     /// The place of byte `at`; `None` if there is no such byte.
     pub(crate) fn find(&self, at: u64) -> Option<Piece> {
         let index = usize::try_from(at.checked_div(self.chunk)?).ok()?;
-        let offset = at.checked_rem(self.chunk)?;
-        let left = self.size.checked_sub(at)?.min(self.chunk - offset);
         let id = self.ids.get(index).copied()?;
-        (left > 0).then_some(Piece { id, offset, left })
+        Piece::new(id, at, self.size, self.chunk)
     }
 }
 
@@ -153,6 +186,16 @@ pub(crate) struct Piece {
     pub(crate) offset: u64,
     /// Bytes from there to its end.
     pub(crate) left: u64,
+}
+
+impl Piece {
+    /// The place of byte `at` of an allocation of `size` bytes in pieces of `chunk`, in the piece with
+    /// this id. `None` if there is no such byte.
+    pub(crate) fn new(id: u64, at: u64, size: u64, chunk: u64) -> Option<Self> {
+        let offset = at.checked_rem(chunk)?;
+        let left = size.checked_sub(at)?.min(chunk - offset);
+        (left > 0).then_some(Piece { id, offset, left })
+    }
 }
 
 impl Content {
@@ -192,67 +235,5 @@ impl Content {
             *zero = 0;
         }
         Ok(())
-    }
-}
-
-/// How much memory the pool of this node may take.
-pub(crate) struct Budget {
-    limit: u64,
-    used: Atomic<u64>,
-}
-
-impl Budget {
-    pub(crate) fn new(limit: u64) -> Self {
-        Budget {
-            limit,
-            used: Atomic::new(0),
-        }
-    }
-
-    /// Bytes taken.
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Relaxed)
-    }
-
-    /// Bytes that may be taken in all.
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Bytes left.
-    pub(crate) fn free(&self) -> u64 {
-        self.limit.saturating_sub(self.used())
-    }
-}
-
-/// A part of the budget, given back when dropped.
-struct Charge {
-    budget: Arc<Budget>,
-    bytes: u64,
-}
-
-impl Charge {
-    fn new(budget: &Arc<Budget>, size: u64) -> Result<Self> {
-        let bytes = size.checked_add(OVERHEAD).ok_or(ENOMEM)?;
-        // What is added beyond the limit is taken back at once; it never wraps, since a single
-        // charge cannot exceed the limit.
-        if bytes > budget.limit {
-            return Err(ENOMEM);
-        }
-        let charge = Charge {
-            budget: budget.clone(),
-            bytes,
-        };
-        let before = budget.used.fetch_add(bytes, Relaxed);
-        match before.saturating_add(bytes) > budget.limit {
-            true => Err(ENOMEM),
-            false => Ok(charge),
-        }
-    }
-}
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Relaxed);
     }
 }

@@ -5,7 +5,7 @@
 //! Their nodes may be out of reach just then, and the caller may be out of time or dying.
 
 use crate::{
-    ask::free_remote,
+    ask::free_many,
     pool::Pool, //
 };
 use kernel::{
@@ -14,9 +14,12 @@ use kernel::{
 };
 use linux::deadline::Deadline;
 use virgo_config::Node;
-use virgo_proto::vuid::{
-    NodeId,
-    Vuid, //
+use virgo_proto::{
+    mempool::MAX_MANY,
+    vuid::{
+        NodeId,
+        Vuid, //
+    }, //
 };
 use virgo_utils::{
     Chore,
@@ -44,26 +47,31 @@ impl Chore for Orphans {
     /// belonged to it.
     const MAX: usize = 1 << 16;
 
-    /// An error is of one orphan only.
-    const AT_ONCE: usize = 1;
+    const AT_ONCE: usize = MAX_MANY;
 
-    fn node(orphan: Orphan) -> NodeId {
+    fn node(orphan: &Orphan) -> NodeId {
         Vuid::node_of(orphan.id)
     }
 
-    fn attempt(&self, _node: NodeId, orphans: &[Orphan]) -> Result {
-        orphans.iter().try_for_each(|orphan| self.free(orphan))
-    }
-}
-
-impl Orphans {
-    fn free(&self, &Orphan { id, uid }: &Orphan) -> Result {
+    fn attempt(&self, node: NodeId, orphans: &[Orphan]) -> Result {
         let config = self.node.config();
-        let deadline = Deadline::after_ms(config.deadline_ms);
-        match Vuid::open(id, &config.check) {
-            Some(vuid) if vuid.node == config.me => self.pool.free(vuid),
-            Some(vuid) => free_remote(&self.client, vuid.node, id, uid, 0, deadline),
-            None => Ok(()),
+        // Those of one uid go together: mostly they all have one.
+        for group in orphans.chunk_by(|one, other| one.uid == other.uid) {
+            let uid = group.first().map_or(0, |orphan| orphan.uid);
+            let ids = group.iter().map(|orphan| orphan.id);
+            if node == config.me {
+                ids.for_each(|id| {
+                    let _ = self.pool.free_bytes(node, id, uid);
+                });
+            } else {
+                let deadline = Deadline::after_ms(config.deadline_ms);
+                match free_many(&self.client, node, uid, deadline, ids) {
+                    // The others are tried again, too: those that are gone by then do no harm.
+                    Err(e @ (EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM)) => return Err(e),
+                    _ => (),
+                }
+            }
         }
+        Ok(())
     }
 }

@@ -4,33 +4,42 @@
 
 use crate::{
     cluster::Mempool,
+    list,
     pool::Owner, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
-use virgo_proto::{
-    mempool::{
-        op,
-        AllocArgs,
-        AllocReply,
-        DataArgs,
-        FreeArgs,
-        LookupArgs,
-        LookupReply,
-        MAP,
-        MAX_DATA,
-        MAX_LOOKUP,
-        PIECE,
-        SHARED, //
-    },
-    vuid::Vuid, //
+use virgo_proto::mempool::{
+    many,
+    most_at_once,
+    op,
+    AllocArgs,
+    AllocManyArgs,
+    AllocManyReply,
+    AllocReply,
+    DataArgs,
+    FreeArgs,
+    ListArgs,
+    ListReply,
+    LookupArgs,
+    LookupReply,
+    Part,
+    MAP,
+    MAX_DATA,
+    MAX_LISTED,
+    MAX_LOOKUP,
+    MAX_MANY,
+    PIECE,
+    SHARED, //
 };
 use virgo_utils::{
+    table::Place,
     Body,
     Operation,
     Peer,
     Repeat, //
 };
+use zerocopy::little_endian::U64;
 
 pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
     Operation {
@@ -63,26 +72,83 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
         repeat: Repeat::Again,
         run: lookup,
     },
+    Operation {
+        number: op::ALLOC_MANY,
+        name: "alloc_many",
+        repeat: Repeat::Stored(alloc_many_len),
+        run: alloc_many,
+    },
+    Operation {
+        number: op::FREE_MANY,
+        name: "free_many",
+        repeat: Repeat::Stored(|_| 0),
+        run: free_many,
+    },
+    Operation {
+        number: op::GET_MANY,
+        name: "get_many",
+        repeat: Repeat::Again,
+        run: get_many,
+    },
+    Operation {
+        number: op::LIST,
+        name: "list",
+        repeat: Repeat::Again,
+        run: list,
+    },
 ];
 
 fn alloc(this: &Mempool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let args = AllocArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
-    let flags = args.flags.get();
-    if flags & !(SHARED | PIECE) != 0 || args.size.get() == 0 {
+    let (owner, piece_of) = new_owner(peer, args.uid.get(), args.flags.get())?;
+    if args.size.get() == 0 {
+        return Err(EINVAL);
+    }
+    let me = this.node.config().me;
+    let id = this.pool.alloc(me, owner, args.size.get(), piece_of)?;
+    let answer = AllocReply {
+        id: id.into(),
+        free: this.pool.room().into(),
+    };
+    reply.put(answer.as_bytes())
+}
+
+fn alloc_many(this: &Mempool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let args = AllocManyArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
+    let (owner, piece_of) = new_owner(peer, args.uid.get(), args.flags.get())?;
+    let (size, count) = (args.size.get(), args.count.get() as usize);
+    if size == 0 || !(1..=most_at_once(size)).contains(&count) {
+        return Err(EINVAL);
+    }
+    let me = this.node.config().me;
+    let mut ids = [0; MAX_MANY];
+    let room = ids.get_mut(..count).ok_or(EINVAL)?;
+    let done = this.pool.alloc_many(me, owner, size, piece_of, room)?;
+    let answer = AllocManyReply {
+        free: this.pool.room().into(),
+        own: this.pool.room_for(owner.uid).into(),
+    };
+    reply.put(answer.as_bytes())?;
+    let mut ids = ids.iter().take(done);
+    ids.try_for_each(|id| reply.put(&id.to_le_bytes()))
+}
+
+/// Bytes of the reply to AllocMany.
+fn alloc_many_len(request: &[u8]) -> usize {
+    let count = AllocManyArgs::read_from_bytes(request).map_or(0, |args| args.count.get() as usize);
+    size_of::<AllocManyReply>() + 8 * count.min(MAX_MANY)
+}
+
+/// Whose a new object is going to be, and of whose map it is a piece.
+fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(Owner, Option<Peer>)> {
+    if flags & !(SHARED | PIECE) != 0 {
         return Err(EINVAL);
     }
     let owner = Owner {
-        uid: args.uid.get(),
+        uid,
         shared: flags & SHARED != 0,
     };
-    let piece_of = (flags & PIECE != 0).then_some(peer);
-    let config = this.node.config();
-    let id = this.pool.alloc(&config, owner, args.size.get(), piece_of)?;
-    let answer = AllocReply {
-        id: id.into(),
-        free: this.pool.budget().free().into(),
-    };
-    reply.put(answer.as_bytes())
+    Ok((owner, (flags & PIECE != 0).then_some(peer)))
 }
 
 fn set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
@@ -119,20 +185,55 @@ fn get(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
 
 fn free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let args = FreeArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
-    let vuid = own(this, args.id.get())?;
-    let object = this.pool.get(vuid)?;
-    let content = object.open(args.uid.get())?;
+    let place = own(this, args.id.get())?;
+    let object = this.pool.get(place)?;
+    let content = object.open_to_free(args.uid.get())?;
     match (&content.map, args.flags.get()) {
-        (Some(_), MAP) | (None, 0) => this.pool.free(vuid),
+        (Some(_), MAP) | (None, 0) => this.pool.free(place),
         (Some(_), 0) => Err(EXDEV),
         _ => Err(EINVAL),
     }
 }
 
+fn free_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (uid, ids) = many::<U64>(request).ok_or(EINVAL)?;
+    let me = this.node.config().me;
+    let mut result = Ok(());
+    for id in ids {
+        match this.pool.free_bytes(me, id.get(), uid) {
+            Ok(()) | Err(ESTALE) => (),
+            Err(e) => result = result.and(Err(e)),
+        }
+    }
+    result
+}
+
+fn get_many(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (uid, parts) = many::<Part>(request).ok_or(EINVAL)?;
+    let lens = parts.iter().map(|part| part.len.get() as usize);
+    if lens.fold(0, usize::saturating_add) > MAX_DATA {
+        return Err(EMSGSIZE);
+    }
+    for part in parts {
+        let len = part.len.get() as usize;
+        let object = this.pool.get(own(this, part.id.get())?)?;
+        let content = object.open(uid)?;
+        if content.map.is_some() {
+            return Err(EXDEV);
+        }
+        content.with(part.offset.get(), len, |bytes| match bytes.len() == len {
+            true => reply.put(bytes),
+            false => Err(EFBIG),
+        })?;
+    }
+    Ok(())
+}
+
 fn lookup(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let args = LookupArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let object = this.pool.get(own(this, args.id.get())?)?;
-    let content = object.open(args.uid.get())?;
+    // Who may free it needs to know of what it consists.
+    let content = object.open_to_free(args.uid.get())?;
     let map = content.map.as_ref().ok_or(EINVAL)?;
     let answer = LookupReply {
         size: map.size.into(),
@@ -146,12 +247,22 @@ fn lookup(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> 
     Ok(())
 }
 
-/// What `id` says, which must be one of this node's.
-pub(crate) fn own(this: &Mempool, id: u64) -> Result<Vuid> {
-    let config = this.node.config();
-    let vuid = Vuid::open(id, &config.check).ok_or(EINVAL)?;
-    match vuid.node == config.me {
-        true => Ok(vuid),
-        false => Err(EINVAL),
-    }
+fn list(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let args = ListArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
+    let of = list::visible(args.uid.get(), args.of.get())?;
+    let me = this.node.config().me;
+    let mut listed = KVVec::new();
+    let next = this.pool.list(me, of, args.from.get(), |object| {
+        listed.push(object, GFP_KERNEL)?;
+        Ok::<_, Error>(listed.len() < MAX_LISTED)
+    })?;
+    reply.put(ListReply { next: next.into() }.as_bytes())?;
+    listed
+        .iter()
+        .try_for_each(|object| reply.put(object.as_bytes()))
+}
+
+/// Where the object `id` is, which must be one of this node's.
+pub(crate) fn own(this: &Mempool, id: u64) -> Result<Place> {
+    this.pool.open(this.node.config().me, id)
 }

@@ -3,23 +3,40 @@
 //! The part of cluster memory that lies in this node.
 
 use crate::object::{
-    Budget,
     Map,
     Object, //
 };
+use core::array;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use virgo_config::Config;
-use virgo_proto::vuid::Vuid;
+use linux::crypto;
+use virgo_proto::{
+    mempool::{
+        Listed,
+        EVERYBODY, //
+    },
+    vuid::{
+        MixKey,
+        NodeId,
+        Vuid, //
+    }, //
+};
 use virgo_utils::{
+    budget::{
+        Account,
+        Budget, //
+    },
     table::{
         Place,
         Table, //
     },
     Peer, //
 };
+
+/// This part of a pool is for maps: one in so many bytes.
+const RESERVE: u64 = 64;
 
 /// Who allocates, and for whom.
 #[derive(Clone, Copy)]
@@ -32,7 +49,14 @@ pub(crate) struct Owner {
 /// The objects of this node.
 #[pin_data]
 pub(crate) struct Pool {
-    budget: Arc<Budget>,
+    /// Bytes of objects, maps, and what keeps them.
+    budget: Pin<KBox<Budget>>,
+    /// Bytes that only maps may take, so that a node whose pool is full can still allocate what lies
+    /// on others.
+    reserve: u64,
+    /// What ids are made with. Made when the module is loaded, so ids outlive the cluster's key, and
+    /// those of an earlier load are told from new ones.
+    key: MixKey,
     #[pin]
     table: Table<Object>,
 }
@@ -40,59 +64,142 @@ pub(crate) struct Pool {
 impl Pool {
     pub(crate) fn new(limit: u64) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            budget: Arc::new(Budget::new(limit), GFP_KERNEL)?,
-            table <- Table::new(linux::crypto::random_u32()),
+            budget: Budget::new(limit)?,
+            reserve: limit / RESERVE,
+            key: MixKey(array::from_fn(|_| crypto::random_u64())),
+            table <- Table::new(crypto::random_u32()),
         }? Error)
     }
 
-    /// Allocates `size` zeros and returns the id.
+    /// Allocates `size` zeros and returns the id. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EDQUOT`], [`ENOMEM`].
     pub(crate) fn alloc(
         &self,
-        config: &Config,
+        me: NodeId,
         owner: Owner,
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<u64> {
-        let Owner { uid, shared } = owner;
-        let object = Object::bytes(&self.budget, uid, shared, size, piece_of)?;
-        self.insert(config, object)
+        let account = self.budget.account(owner.uid)?;
+        self.alloc_for(&account, me, owner, size, piece_of)
     }
 
-    /// Keeps the map of an allocation and returns the id of the whole.
-    pub(crate) fn keep_map(&self, config: &Config, owner: Owner, map: Map) -> Result<u64> {
-        let Owner { uid, shared } = owner;
-        let object = Object::map(&self.budget, uid, shared, map)?;
-        self.insert(config, object)
+    /// Allocates as many objects of `size` zeros as `ids` has room for, and writes their ids there.
+    /// Returns how many, at least one. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::alloc`], if not even one fits.
+    pub(crate) fn alloc_many(
+        &self,
+        me: NodeId,
+        owner: Owner,
+        size: u64,
+        piece_of: Option<Peer>,
+        ids: &mut [u64],
+    ) -> Result<usize> {
+        let account = self.budget.account(owner.uid)?;
+        let mut done = 0;
+        for id in ids {
+            match self.alloc_for(&account, me, owner, size, piece_of) {
+                Ok(new) => *id = new,
+                Err(e) if done == 0 => return Err(e),
+                Err(_) => break,
+            }
+            done += 1;
+        }
+        Ok(done)
     }
 
-    fn insert(&self, config: &Config, object: Arc<Object>) -> Result<u64> {
-        let Place { slot, generation } = self.table.insert(object)?;
+    fn alloc_for(
+        &self,
+        account: &Account,
+        me: NodeId,
+        owner: Owner,
+        size: u64,
+        piece_of: Option<Peer>,
+    ) -> Result<u64> {
+        if size > self.room() {
+            return Err(ENOMEM);
+        }
+        let object = Object::bytes(account, owner.shared, size, piece_of)?;
+        self.insert(me, object)
+    }
+
+    /// Keeps the map of an allocation and returns the id of the whole. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::alloc`].
+    pub(crate) fn keep_map(&self, me: NodeId, owner: Owner, map: Map) -> Result<u64> {
+        let account = self.budget.account(owner.uid)?;
+        self.insert(me, Object::map(&account, owner.shared, map)?)
+    }
+
+    fn insert(&self, me: NodeId, object: Arc<Object>) -> Result<u64> {
+        let place = self.table.insert(object)?;
+        Ok(self.id_of(me, place))
+    }
+
+    fn id_of(&self, me: NodeId, place: Place) -> u64 {
         let vuid = Vuid {
-            node: config.me,
-            slot,
-            generation,
+            node: me,
+            slot: place.slot,
+            generation: place.generation,
         };
-        Ok(vuid.seal(&config.check))
+        vuid.seal(&self.key)
     }
 
-    /// The object that `vuid` names.
+    /// Where the object `id` of this node, `me`, is or was.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if no node has issued such an id, or another one has.
+    pub(crate) fn open(&self, me: NodeId, id: u64) -> Result<Place> {
+        match Vuid::open(id, &self.key) {
+            Some(vuid) if vuid.node == me => Ok(Place {
+                slot: vuid.slot,
+                generation: vuid.generation,
+            }),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// The object at `place`.
     ///
     /// # Errors
     ///
     /// [`ESTALE`] if it was freed.
-    pub(crate) fn get(&self, vuid: Vuid) -> Result<Arc<Object>> {
-        self.table.get(place(vuid)).ok_or(ESTALE)
+    pub(crate) fn get(&self, place: Place) -> Result<Arc<Object>> {
+        self.table.get(place).ok_or(ESTALE)
     }
 
-    /// Frees the object that `vuid` names.
+    /// Frees the object at `place`.
     ///
     /// # Errors
     ///
     /// [`ESTALE`] if it was freed before.
-    pub(crate) fn free(&self, vuid: Vuid) -> Result {
-        let object = self.table.remove(place(vuid)).ok_or(ESTALE)?;
+    pub(crate) fn free(&self, place: Place) -> Result {
+        let object = self.table.remove(place).ok_or(ESTALE)?;
         drop(object);
         Ok(())
+    }
+
+    /// Frees the object `id` of this node, which is not a map, for user `uid`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`] and [`Object::open_to_free`]; [`ESTALE`] if it was freed before;
+    /// [`EXDEV`] if it is a map.
+    pub(crate) fn free_bytes(&self, me: NodeId, id: u64, uid: u32) -> Result {
+        let place = self.open(me, id)?;
+        match self.get(place)?.open_to_free(uid)?.map {
+            Some(_) => Err(EXDEV),
+            None => self.free(place),
+        }
     }
 
     /// Frees the pieces whose map was in a former life of `peer`.
@@ -115,15 +222,44 @@ impl Pool {
         &self.budget
     }
 
+    /// Bytes that are left for objects.
+    pub(crate) fn room(&self) -> u64 {
+        self.budget.free().saturating_sub(self.reserve)
+    }
+
+    /// Those of them that user `uid` may take.
+    pub(crate) fn room_for(&self, uid: u32) -> u64 {
+        let account = self.budget.account(uid);
+        account.map_or(0, |account| account.free().min(self.room()))
+    }
+
+    /// Shows `see` objects of this node, `me`, that belong to user `of`, or to anybody, from slot `from`
+    /// on, until it says that it has enough. Returns the slot to go on from, 0 at the end. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of `see`.
+    pub(crate) fn list<E>(
+        &self,
+        me: NodeId,
+        of: u32,
+        from: u32,
+        mut see: impl FnMut(Listed) -> Result<bool, E>,
+    ) -> Result<u32, E> {
+        let wanted = |object: &Object| of == EVERYBODY || object.owner() == of;
+        let mut from = from;
+        while let Some((place, object)) = self.table.next(from, wanted) {
+            let more = see(object.listed(self.id_of(me, place)))?;
+            from = place.slot + 1;
+            if !more {
+                return Ok(from);
+            }
+        }
+        Ok(0)
+    }
+
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.table.count()
-    }
-}
-
-fn place(vuid: Vuid) -> Place {
-    Place {
-        slot: vuid.slot,
-        generation: vuid.generation,
     }
 }

@@ -2,11 +2,18 @@
 
 //! Freeing allocations and all their pieces.
 
-use crate::{ask, cluster::Mempool, object::Map};
+use crate::{
+    ask,
+    cluster::Mempool, //
+};
 use kernel::prelude::*;
 use virgo_proto::{
     mempool::MAP,
-    vuid::{NodeId, Vuid},
+    vuid::{
+        bit,
+        NodeId,
+        Vuid, //
+    }, //
 };
 use virgo_utils::User;
 
@@ -22,27 +29,20 @@ impl Mempool {
         if !self.is_here(user, node) {
             return match self.free_remote(user, node, id, 0) {
                 Err(EXDEV) => {
+                    self.maps.forget(id);
                     let map = self.fetch_map(user, node, id)?;
-                    self.free_all(user, &map)?;
+                    self.free_pieces(user, &map.ids)?;
                     self.free_remote(user, node, id, MAP)
                 }
                 result => result,
             };
         }
-        let object = self.pool.get(self.open(user, id)?)?;
-        let content = object.open(user.uid)?;
-        if let Some(map) = &content.map {
-            self.free_all(user, map)?;
+        let place = self.pool.open(user.config.me, id)?;
+        let object = self.pool.get(place)?;
+        if let Some(map) = &object.open_to_free(user.uid)?.map {
+            self.free_pieces(user, &map.ids)?;
         }
-        self.free_here(user, id)
-    }
-
-    /// Frees an object of this node. A map from another node may name any: it has to be the
-    /// user's.
-    fn free_here(&self, user: &User<'_>, id: u64) -> Result {
-        let vuid = self.open(user, id)?;
-        self.pool.get(vuid)?.open(user.uid)?;
-        self.pool.free(vuid)
+        self.pool.free(place)
     }
 
     fn free_remote(&self, user: &User<'_>, node: NodeId, id: u64, flags: u32) -> Result {
@@ -50,21 +50,40 @@ impl Mempool {
         ask::free_remote(&self.client, node, id, user.uid, flags, user.deadline)
     }
 
-    /// Frees all pieces. Those that are gone already do not count as an error: their node has
-    /// restarted, or an earlier attempt got that far.
-    fn free_all(&self, user: &User<'_>, map: &Map) -> Result {
-        for &id in &map.ids {
+    /// Frees the pieces of an allocation. Those that are gone already do not count as an error: their
+    /// node has restarted, or an earlier attempt got that far.
+    ///
+    /// A map from another node may name anything: each has to be the user's to free.
+    fn free_pieces(&self, user: &User<'_>, ids: &[u64]) -> Result {
+        let mut result = Ok(());
+        let mut seen = 0;
+        for &id in ids {
             let node = Vuid::node_of(id);
-            let freed = if self.is_here(user, node) {
-                self.free_here(user, id)
-            } else {
-                self.free_remote(user, node, id, 0)
+            // Pieces of a node lie anywhere among the others: the first one stands for all.
+            if seen & bit(node) != 0 {
+                continue;
+            }
+            user.config.nodes.address(node).ok_or(EINVAL)?;
+            seen |= bit(node);
+            let of_node = ids.iter().copied();
+            let of_node = of_node.filter(|&id| Vuid::node_of(id) == node);
+            let freed = match self.is_here(user, node) {
+                true => self.free_pieces_here(user, of_node),
+                false => ask::free_many(&self.client, node, user.uid, user.deadline, of_node),
             };
-            match freed {
+            result = result.and(freed);
+        }
+        result
+    }
+
+    fn free_pieces_here(&self, user: &User<'_>, ids: impl Iterator<Item = u64>) -> Result {
+        let mut result = Ok(());
+        for id in ids {
+            match self.pool.free_bytes(user.config.me, id, user.uid) {
                 Ok(()) | Err(ESTALE) => (),
-                Err(e) => return Err(e),
+                Err(e) => result = result.and(Err(e)),
             }
         }
-        Ok(())
+        result
     }
 }

@@ -4,23 +4,38 @@
 
 mod ask;
 mod calls;
+mod candidates;
 mod cluster;
 mod commands;
 mod data;
+mod list;
+mod maps;
 mod object;
 mod orphans;
+mod parts;
 mod peer;
 mod placement;
 mod pool;
 mod release;
+mod rooms;
+mod split;
 
 use crate::{
     calls::Calls,
     cluster::Mempool, //
 };
-use kernel::prelude::*;
+use core::mem::size_of;
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::Arc, //
+};
 use linux::calls::MempoolRegistration;
-use virgo_proto::mempool::op;
+use virgo_proto::mempool::{
+    op,
+    AllocManyReply,
+    AllocReply, //
+};
 use virgo_utils::{
     diversion,
     Caller,
@@ -82,13 +97,19 @@ impl Service for Mempool {
         reply.field("objects", self.pool.len() as u64)
     }
 
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        list::show(self, f)
+    }
+
     fn client(&self) -> Option<&Client> {
         Some(&self.client)
     }
 
     fn undo(&self, op: u16, reply: &[u8]) {
-        if op == op::ALLOC {
-            self.undo_alloc(reply);
+        match op {
+            op::ALLOC => self.undo_alloc(reply),
+            op::ALLOC_MANY => self.undo_alloc_many(reply),
+            _ => (),
         }
     }
 
@@ -103,18 +124,40 @@ impl Service for Mempool {
 impl Mempool {
     /// Frees what a peer has allocated without ever learning the id.
     fn undo_alloc(&self, reply: &[u8]) {
-        let Ok(reply) = virgo_proto::mempool::AllocReply::read_from_bytes(reply) else {
-            return;
-        };
-        if let Ok(vuid) = peer::own(self, reply.id.get()) {
-            let _ = self.pool.free(vuid);
+        if let Ok(reply) = AllocReply::read_from_bytes(reply) {
+            self.free_unknown(reply.id.get());
+        }
+    }
+
+    /// As [`Self::undo_alloc`], of many.
+    fn undo_alloc_many(&self, reply: &[u8]) {
+        let ids = reply.get(size_of::<AllocManyReply>()..).unwrap_or_default();
+        for id in ids.chunks_exact(8) {
+            self.free_unknown(u64::from_le_bytes(id.try_into().unwrap_or_default()));
+        }
+    }
+
+    fn free_unknown(&self, id: u64) {
+        if let Ok(place) = peer::own(self, id) {
+            let _ = self.pool.free(place);
         }
     }
 }
 
-/// Fields are dropped in order: first no program and no peer can call, then the state goes.
+/// Ends the requests to other nodes when it is dropped.
+struct Stop(Arc<Client>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Fields are dropped in order: first nobody waits for other nodes any more, who may be out of reach;
+/// then no program and no peer can call; then the state goes.
 #[pin_data]
 struct Module {
+    _stop: Stop,
     #[pin]
     _calls: MempoolRegistration<Calls>,
     #[pin]
@@ -135,7 +178,8 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _server <- Server::new(mempool, stats),
+                _stop: Stop(mempool.client.clone()),
+                _server <- Server::new(module, mempool, stats),
                 _calls <- MempoolRegistration::new(module, calls),
             }? Error))
         })

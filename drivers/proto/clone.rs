@@ -6,15 +6,20 @@
 //! | op     | request body                             | reply body                  | repeated |
 //! |--------|------------------------------------------|-----------------------------|----------|
 //! | Run    | [`RunArgs`], then calls: [`Call`], argv  | [`Load`], then [`Outcome`]s and output | stored reply |
-//! | Done   | results: [`Outcome`], output             | empty                       | stored reply |
+//! | Done   | results: [`Outcome`], output             | empty                       | done again |
 //! | Cancel | keys, 64 bits each                       | empty                       | done again |
 //! | Tell   | [`Load`]                                 | empty                       | done again |
 //! | Pick   | [`PickArgs`]                             | node numbers, a byte each   | done again |
+//! | Probe  | keys, 64 bits each                       | a byte each: 1 if known     | done again |
 //!
 //! The client names each call by a key of its own. Run answers for each call, in order: with its
 //! result, if it was short, or [`state::RUNNING`]; the result then comes by Done, a request in the
 //! other direction. So a long call holds no slot of the connection, and a lost connection loses
-//! no result.
+//! no result. A result whose output is too long for one Done comes in two: the first is flagged
+//! [`PART`] and has the standard error only.
+//!
+//! Probe asks whether the node still has calls: they run or wait there, or their results are kept
+//! for the client. A call that it does not have will never have a result.
 
 use crate::frame::MAX_BODY;
 use core::mem::size_of;
@@ -33,6 +38,8 @@ pub mod op {
     pub const TELL: u16 = 4;
     /// Ask the registry where to run calls.
     pub const PICK: u16 = 5;
+    /// Ask whether the node still has calls.
+    pub const PROBE: u16 = 6;
 }
 
 /// What came of a call, as in `struct virgo_call`.
@@ -52,8 +59,14 @@ pub mod state {
 /// Most bytes of name and arguments of a call.
 pub const MAX_ARGV: usize = 32 * 1024;
 
-/// Most bytes of output of a call.
+/// Most bytes of a call's standard output, and of its standard error.
 pub const MAX_OUTPUT: usize = 64 * 1024;
+
+/// Most bytes of output in one Done.
+pub const MAX_DONE_OUTPUT: usize = MAX_BODY - size_of::<Outcome>();
+
+/// Most keys in one Cancel or Probe.
+pub const MAX_KEYS: usize = 4096;
 
 /// Most bytes of output that come with the reply of Run.
 pub const MAX_SHORT: usize = 256;
@@ -63,6 +76,10 @@ pub const MAX_CALLS: usize = (MAX_BODY - size_of::<Load>()) / (size_of::<Outcome
 
 /// Flag of [`Outcome`]: there was more output.
 pub const TRUNCATED: u32 = 1 << 0;
+
+/// Flag of [`Outcome`]: this is the standard error of a call, and the rest of the result follows in
+/// another Done. Repeated, it replaces what came before.
+pub const PART: u32 = 1 << 1;
 
 /// Arguments of Run.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
@@ -107,7 +124,7 @@ pub struct Outcome {
     pub out_len: U32,
     /// Bytes of standard error.
     pub err_len: U32,
-    /// [`TRUNCATED`].
+    /// [`TRUNCATED`], [`PART`].
     pub flags: U32,
 }
 
@@ -167,10 +184,28 @@ pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
 pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     use zerocopy::FromBytes as _;
     let (outcome, rest) = Outcome::read_from_prefix(results).ok()?;
-    let len = outcome.out_len.get().checked_add(outcome.err_len.get())?;
+    let (out_len, err_len) = (outcome.out_len.get(), outcome.err_len.get());
+    let len = out_len.checked_add(err_len)?;
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     *results = rest;
-    (output.len() <= MAX_OUTPUT).then_some((outcome, output))
+    let longest = usize::try_from(out_len.max(err_len)).ok()?;
+    (longest <= MAX_OUTPUT).then_some((outcome, output))
+}
+
+/// The keys of a Cancel or Probe; `None` if the request is none.
+pub fn keys(request: &[u8]) -> Option<impl Iterator<Item = u64> + '_> {
+    let keys = request.chunks_exact(size_of::<u64>());
+    let whole = keys.remainder().is_empty() && keys.len() <= MAX_KEYS;
+    whole.then(|| keys.map(|key| u64::from_le_bytes(key.try_into().unwrap_or_default())))
+}
+
+/// How many bytes of standard output and of standard error are shown where there is room for `room`
+/// bytes of both. If they do not fit, standard error gets a quarter at least: it says what went
+/// wrong.
+pub fn share_room(room: usize, out_len: usize, err_len: usize) -> (usize, usize) {
+    let kept = err_len.min(room / 4);
+    let out = out_len.min(room.saturating_sub(kept));
+    (out, err_len.min(room.saturating_sub(out)))
 }
 
 /// The name and the arguments in `argv`: a NUL ends each. `None` if there is no name, or if the
@@ -308,6 +343,49 @@ mod tests {
         for bad in [&b""[..], b"\0", b"a", b"a\0b", b"\0a\0"] {
             assert_eq!(all(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn each_stream_has_a_limit_of_its_own() {
+        let outcome = |out_len: usize, err_len: usize| {
+            let outcome = Outcome {
+                key: 7.into(),
+                value: 0.into(),
+                state: state::EXITED.into(),
+                out_len: (out_len as u32).into(),
+                err_len: (err_len as u32).into(),
+                flags: 0.into(),
+            };
+            let bytes = [outcome.as_bytes(), &std::vec![b'x'; out_len + err_len]].concat();
+            next_outcome(&mut &bytes[..]).map(|(_, output)| output.len())
+        };
+        assert_eq!(outcome(MAX_OUTPUT, MAX_OUTPUT), Some(2 * MAX_OUTPUT));
+        assert_eq!(outcome(MAX_OUTPUT + 1, 0), None);
+        assert_eq!(outcome(0, MAX_OUTPUT + 1), None);
+    }
+
+    #[test]
+    fn keys_are_whole_and_not_too_many() {
+        let all = |bytes: &[u8]| keys(bytes).map(Iterator::collect::<Vec<_>>);
+        assert_eq!(all(b""), Some(Vec::new()));
+        let two = [1u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat();
+        assert_eq!(all(&two), Some([1, u64::MAX].to_vec()));
+        assert_eq!(all(&two[1..]), None);
+        assert_eq!(
+            all(&std::vec![0; 8 * MAX_KEYS]).map(|all| all.len()),
+            Some(MAX_KEYS)
+        );
+        assert_eq!(all(&std::vec![0; 8 * MAX_KEYS + 8]), None);
+    }
+
+    #[test]
+    fn a_small_room_has_both_streams() {
+        assert_eq!(share_room(100, 40, 60), (40, 60));
+        assert_eq!(share_room(100, 1000, 0), (100, 0));
+        assert_eq!(share_room(100, 1000, 10), (90, 10));
+        assert_eq!(share_room(100, 1000, 1000), (75, 25));
+        assert_eq!(share_room(100, 10, 1000), (10, 90));
+        assert_eq!(share_room(0, 10, 10), (0, 0));
     }
 
     proptest! {

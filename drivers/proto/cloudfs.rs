@@ -8,17 +8,17 @@
 //! | Close    | [`Handle`]s                       | empty                             | done again |
 //! | Read     | [`ReadArgs`]                      | the bytes, shorter at the end     | done again |
 //! | Write    | [`WriteArgs`], the bytes          | [`WriteReply`]                    | stored reply |
-//! | Sync     | [`HandleArgs`]                    | empty                             | done again |
+//! | Sync     | [`HandleArgs`]                    | [`SyncReply`]                     | done again |
 //! | Stat     | [`HandleArgs`], or with the path  | [`Stat`]                          | done again |
 //! | Truncate | [`TruncateArgs`]                  | empty                             | stored reply |
 //! | Unlink   | [`PathArgs`], the path            | empty                             | stored reply |
 //! | Rename   | [`PathArgs`], both paths          | empty                             | stored reply |
 //! | Mkdir    | [`PathArgs`], the path            | empty                             | stored reply |
-//! | ReadDir  | [`ReadDirArgs`], the path         | [`ReadDirReply`], [`Entry`]s with their names | done again |
+//! | ReadDir  | [`ReadDirArgs`], the path         | [`ReadDirReply`], [`Entry`]s or [`StatEntry`]s with their names | done again |
 //!
 //! Paths are absolute, as the serving node knows them, and without a NUL.
 
-use crate::{balance::Policy, config::MAX_NODES, vuid::NodeId};
+use crate::{balance::Policy, config::MAX_NODES, errno::Errno, vuid::NodeId};
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -69,10 +69,17 @@ pub mod open {
     /// Each write is on the disk when it returns.
     pub const SYNC: u32 = 1 << 8;
     /// All of them.
-    pub const ALL: u32 = (1 << 9) - 1;
+    const ALL: u32 = (1 << 9) - 1;
+
+    /// Whether a file can be opened so: for reading or writing, by flags that are known; and a
+    /// directory is not created by opening it.
+    pub fn are_valid(flags: u32) -> bool {
+        let both = CREATE | DIRECTORY;
+        flags & !ALL == 0 && flags & (READ | WRITE) != 0 && flags & both != both
+    }
 }
 
-/// Flags of [`HandleArgs`] and [`PathArgs`].
+/// Flags of [`HandleArgs`], [`PathArgs`] and [`ReadDirArgs`].
 pub mod flag {
     /// Sync: the data and what is needed to find it, not the times.
     pub const DATA_ONLY: u32 = 1 << 0;
@@ -82,6 +89,8 @@ pub mod flag {
     pub const DIRECTORY: u32 = 1 << 2;
     /// Rename: the new name must not be there.
     pub const NO_REPLACE: u32 = 1 << 3;
+    /// ReadDir: with what is known of each entry.
+    pub const STAT: u32 = 1 << 4;
 }
 
 /// Most bytes of data in one Read or Write.
@@ -102,8 +111,10 @@ pub const MAX_PATH: usize = 4095;
 pub struct OpenArgs {
     /// [`open`].
     pub flags: U32,
-    /// Permissions of a new file.
+    /// Permissions of a new file; 0 if none is created.
     pub mode: U32,
+    /// Who opens it, as the asking node numbers its users: whom it is charged to.
+    pub uid: U32,
 }
 
 /// Reply of Open.
@@ -156,6 +167,38 @@ pub struct WriteReply {
     pub written: U32,
 }
 
+/// Reply of Sync: what the open file has met with since it was opened.
+///
+/// The node that has it open remembers how many of these failures it has reported to its programs:
+/// the serving node cannot know which replies were lost, or came too late.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct SyncReply {
+    /// Failures to bring to the disk what was written.
+    pub failures: U64,
+    /// Error number of the last one, 0 if there was none.
+    pub errno: U32,
+}
+
+impl SyncReply {
+    /// Adds a failure.
+    pub fn add(&mut self, errno: Errno) {
+        // Nobody waits until it overflows.
+        self.failures = self.failures.get().wrapping_add(1).into();
+        self.errno = errno.to_wire().into();
+    }
+
+    /// The failure that is to be reported to who was told of `told` failures before, if there is one.
+    /// They have been told of all then.
+    pub fn news(&self, told: u64) -> Option<Errno> {
+        // Replies may overtake each other.
+        match self.failures.get() > told {
+            true => Some(Errno::from_wire(self.errno.get())),
+            false => None,
+        }
+    }
+}
+
 /// Arguments of Truncate.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
@@ -172,7 +215,7 @@ pub struct TruncateArgs {
 pub struct PathArgs {
     /// [`flag`].
     pub flags: U32,
-    /// Permissions of a new directory.
+    /// Permissions of a new directory; otherwise 0.
     pub mode: U32,
     /// Bytes of the first path: all but in a Rename.
     pub first: U16,
@@ -182,7 +225,17 @@ pub struct PathArgs {
 
 /// Reply of Stat.
 #[derive(
-    FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
+    FromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable,
+    Unaligned,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
 )]
 #[repr(C)]
 pub struct Stat {
@@ -216,6 +269,8 @@ pub struct ReadDirArgs {
     pub from: U64,
     /// Bytes of entries wanted at most: [`MIN_ENTRIES`] to [`MAX_DATA`].
     pub len: U32,
+    /// [`flag`].
+    pub flags: U32,
 }
 
 /// Fewest bytes of entries that can be asked for: the longest entry fits.
@@ -235,6 +290,18 @@ pub struct ReadDirReply {
 pub struct Entry {
     /// Number of the inode.
     pub ino: U64,
+    /// DT_* of readdir(3).
+    pub kind: u8,
+    /// Bytes of the name.
+    pub len: u8,
+}
+
+/// An entry with what is known of it; the name follows.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct StatEntry {
+    /// Of a symbolic link itself. The mode is 0 if nothing is known.
+    pub stat: Stat,
     /// DT_* of readdir(3).
     pub kind: u8,
     /// Bytes of the name.
@@ -338,21 +405,43 @@ fn node(text: &str) -> Option<NodeId> {
     (plain && (1..=MAX_NODES).contains(&usize::from(number))).then_some(number)
 }
 
-/// What is left of an absolute `path` below directory `dir`, without slashes at its start; `None`
-/// if it does not begin with it. Of names only: what they lead to is the file system's affair.
+/// What is left of an absolute `path` below directory `dir`, without slashes and `.` at its start;
+/// `None` if it does not begin with it. Of names only: what they lead to is the file system's affair.
 pub fn below<'a>(path: &'a [u8], dir: &[u8]) -> Option<&'a [u8]> {
-    let mut dir = dir;
-    while let Some(shorter) = dir.strip_suffix(b"/") {
-        dir = shorter;
+    let (mut rest, mut dir) = (path.strip_prefix(b"/")?, dir);
+    loop {
+        let wanted;
+        (wanted, dir) = next_name(dir);
+        match wanted {
+            b"" => return Some(skip_nothing(rest)),
+            wanted => {
+                let name;
+                (name, rest) = next_name(rest);
+                if name != wanted {
+                    return None;
+                }
+            }
+        }
     }
-    let mut rest = path.strip_prefix(dir)?;
-    if !rest.is_empty() && !rest.starts_with(b"/") {
-        return None;
+}
+
+/// A path without the slashes and `.` at its start: they lead nowhere.
+fn skip_nothing(mut path: &[u8]) -> &[u8] {
+    loop {
+        path = match path {
+            [b'/', rest @ ..] | [b'.', b'/', rest @ ..] => rest,
+            b"." => b"",
+            _ => return path,
+        };
     }
-    while let Some(shorter) = rest.strip_prefix(b"/") {
-        rest = shorter;
-    }
-    Some(rest)
+}
+
+/// The first name of a path that is not `.`, empty if there is none, and what follows.
+fn next_name(path: &[u8]) -> (&[u8], &[u8]) {
+    let path = skip_nothing(path);
+    let end = path.iter().position(|&byte| byte == b'/');
+    path.split_at_checked(end.unwrap_or(path.len()))
+        .unwrap_or((path, b""))
 }
 
 #[cfg(test)]
@@ -400,6 +489,23 @@ mod tests {
     }
 
     #[test]
+    fn opening_creates_no_directory() {
+        use super::open::{are_valid, CREATE, DIRECTORY, READ, SYNC, WRITE};
+        for flags in [
+            READ,
+            WRITE,
+            READ | WRITE | SYNC,
+            READ | DIRECTORY,
+            WRITE | CREATE,
+        ] {
+            assert!(are_valid(flags), "{flags:#x}");
+        }
+        for flags in [0, CREATE, READ | CREATE | DIRECTORY, READ | (1 << 9)] {
+            assert!(!are_valid(flags), "{flags:#x}");
+        }
+    }
+
+    #[test]
     fn only_whole_names_are_below() {
         for (path, dir, rest) in [
             ("/a/b", "/a", Some("b")),
@@ -410,6 +516,16 @@ mod tests {
             ("/b", "/", Some("b")),
             // Not what it names, only what it says.
             ("/a/../b", "/a", Some("../b")),
+            // What leads nowhere is no part of a name.
+            ("//a/./b", "/a", Some("b")),
+            ("/./a//./b/./", "/a", Some("b/./")),
+            ("/a/.", "/a", Some("")),
+            ("/a/b//./c", "/a/./b/", Some("c")),
+            ("/a/.b", "/a", Some(".b")),
+            ("/a/...", "/a", Some("...")),
+            ("/.a", "/a", None),
+            ("/a", "/a/b", None),
+            ("a", "/a", None),
         ] {
             let found = below(path.as_bytes(), dir.as_bytes());
             assert_eq!(found, rest.map(str::as_bytes), "{path} below {dir}");
@@ -422,6 +538,39 @@ mod tests {
             if let Ok(name) = Name::parse(&name) {
                 prop_assert!(name.path.starts_with(b"/") && !name.path.contains(&0));
             }
+        }
+
+        /// Syncs that fail or not, with replies that are lost, late, or arrive.
+        #[test]
+        fn each_failure_is_reported_once(
+            syncs in prop::collection::vec((any::<bool>(), 0..3u8), 0..40),
+        ) {
+            let (mut file, mut told, mut unreported) = (SyncReply::default(), 0, false);
+            let mut late: Option<SyncReply> = None;
+            for (fails, fate) in syncs {
+                if fails {
+                    file.add(Errno::EIO);
+                    unreported = true;
+                }
+                let arrives = match fate {
+                    0 => None,
+                    1 => late.replace(file),
+                    _ => Some(file),
+                };
+                let Some(reply) = arrives else { continue };
+                let news = reply.news(told);
+                if news.is_some() {
+                    told = reply.failures.get();
+                    prop_assert!(unreported);
+                }
+                if told == file.failures.get() {
+                    unreported = false;
+                }
+                prop_assert_eq!(unreported, told < file.failures.get());
+            }
+            // The next reply that arrives tells what is left, and the one after it nothing.
+            prop_assert_eq!(file.news(told).is_some(), unreported);
+            prop_assert_eq!(file.news(file.failures.get()), None);
         }
 
         #[test]

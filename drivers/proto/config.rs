@@ -12,7 +12,8 @@
 //! | `auth`       | `key`, or `none` for a laboratory            | `key` |
 //! | `key_file`   | path of the shared key                       | `/etc/virgo.key` |
 //! | `remote_text`| `yes`: text commands from other machines too | `no` |
-//! | `text_uid`   | uid that text sessions act as                | 65534 |
+//! | `text_uid`   | uid that text sessions act as which know the shared key | 65534 |
+//! | `text_key`   | uid, then path of a key that opens text sessions as that uid (repeatable) | none |
 //! | `deadline_ms`| longest wait for another node                | 5000 |
 //! | `place`      | where memory goes: `random`, `least-used`, `two-choices` | `random` |
 //! | `balance`    | where calls run, likewise                    | `least-used` |
@@ -20,12 +21,13 @@
 //! | `run_as`     | uid that programs and libraries run as, not 0 | 65534 |
 //! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
 //! | `library`    | library whose functions may be called (repeatable) | none |
+//! | `callers`    | function, program or library, then the uids that may call it, comma-separated, beside root (repeatable) | all |
 //! | `use_as_kingcobra_service` | `yes`: text that arrives for the processor pool goes to the queue, and for the memory pool what is no command | `no` |
 //! | `export`     | directory, then `ro` or `rw`, then perhaps whom other nodes' users act as there: `UID` or `UID:GID`, not 0, 65534 if there is none (repeatable) | none |
 
 mod settings;
 
-pub use settings::{key, Draft, File, Settings};
+pub use settings::{distinct, key, Draft, File, Settings};
 
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
@@ -54,12 +56,18 @@ pub const KEY_LIMIT: Limit = Limit {
     exceeded: "longer than 4096 bytes",
 };
 
+/// Most keys of text sessions.
+pub const MAX_TEXT_KEYS: usize = 256;
+
 /// What is wrong with a directory, a device or a pipe in a file's place.
 pub const NOT_REGULAR: &str = "not a regular file";
 
 /// What is wrong with a key file that is not there. Configuration files need not be.
 pub const KEY_MISSING: &str =
     "does not exist; put the cluster's key there, or say 'auth = none' for a laboratory";
+
+/// What is wrong with the file of a text session's key that is not there.
+pub const TEXT_KEY_MISSING: &str = "does not exist; a text_key line names it";
 
 /// Longest deadline that can be configured or asked for, in milliseconds.
 pub const MAX_DEADLINE_MS: u32 = 300_000;
@@ -77,8 +85,15 @@ pub enum Item<'a> {
     KeyFile(&'a str),
     /// Whether text sessions may come from other machines.
     RemoteText(bool),
-    /// The uid that text sessions act as.
+    /// The uid that text sessions act as which know the shared key.
     TextUid(u32),
+    /// A key that opens text sessions.
+    TextKey {
+        /// The uid that they act as.
+        uid: u32,
+        /// Where the key is: absolute path.
+        path: &'a str,
+    },
     /// Longest wait for another node, in milliseconds.
     DeadlineMs(u32),
     /// Where allocations go.
@@ -109,6 +124,13 @@ pub enum Item<'a> {
     },
     /// A library that other nodes may call: absolute path.
     Library(&'a str),
+    /// Who may call something that may be called.
+    Callers {
+        /// Name of a function, or path of a program or library.
+        target: &'a str,
+        /// Their uids, with commas between them; root may call everything.
+        uids: &'a str,
+    },
 }
 
 /// A user and a group.
@@ -155,8 +177,8 @@ impl Fault {
 }
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
-    text_uid, deadline_ms, place, balance, registry, run_as, executable, library, \
-    use_as_kingcobra_service, export";
+    text_uid, text_key, deadline_ms, place, balance, registry, run_as, executable, library, \
+    callers, use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
 ///
@@ -211,11 +233,8 @@ fn statement<'a>(
         "use_as_kingcobra_service" => Item::UseAsKingcobraService(
             yes(value).ok_or("use_as_kingcobra_service: expected 'yes' or 'no'")?,
         ),
-        "text_uid" => match value.parse() {
-            // The last number is no user's: to the kernel it means "none".
-            Ok(uid) if uid != u32::MAX => Item::TextUid(uid),
-            _ => return Err("text_uid: expected 0 to 4294967294"),
-        },
+        "text_uid" => Item::TextUid(uid(value).ok_or("text_uid: expected 0 to 4294967294")?),
+        "text_key" => text_key(value)?,
         "deadline_ms" => match value.parse() {
             Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
             _ => return Err("deadline_ms: expected 1 to 300000"),
@@ -242,6 +261,7 @@ fn statement<'a>(
             }
         }
         "library" => Item::Library(direct(path(value)?)?),
+        "callers" => callers(value)?,
         _ => return Err(UNKNOWN_KEY),
     };
     visit(item)
@@ -281,6 +301,43 @@ fn export(value: &str) -> Result<Item<'_>, &'static str> {
         writable,
         owner,
     })
+}
+
+/// `TARGET UID[,UID]...`.
+fn callers(value: &str) -> Result<Item<'_>, &'static str> {
+    const EXPECTED: &str =
+        "callers: expected a function, program or library, then uids with commas between them";
+    let (target, uids) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
+    let uids = uids.trim_start();
+    match uid_list(uids).all(|uid| uid.is_some()) {
+        true => Ok(Item::Callers { target, uids }),
+        false => Err(EXPECTED),
+    }
+}
+
+fn uid_list(uids: &str) -> impl Iterator<Item = Option<u32>> + '_ {
+    uids.split(',').map(|text| uid(text.trim()))
+}
+
+/// Whether `uid` is among `uids`, as [`Item::Callers`] has them.
+pub fn lists_uid(uids: &str, uid: u32) -> bool {
+    uid_list(uids).any(|listed| listed == Some(uid))
+}
+
+/// `UID FILE`.
+fn text_key(value: &str) -> Result<Item<'_>, &'static str> {
+    const EXPECTED: &str =
+        "text_key: expected a uid from 0 to 4294967294, then the absolute path of a key";
+    let (number, file) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
+    Ok(Item::TextKey {
+        uid: uid(number).ok_or(EXPECTED)?,
+        path: path(file.trim_start()).map_err(|_| EXPECTED)?,
+    })
+}
+
+fn uid(text: &str) -> Option<u32> {
+    // The last number is no user's: to the kernel it means "none".
+    text.parse().ok().filter(|&uid| uid != u32::MAX)
 }
 
 fn address(text: &str) -> Option<Ipv4Addr> {
@@ -443,6 +500,23 @@ mod tests {
     const B: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 
     #[test]
+    fn callers_are_uids() {
+        let mut seen = None;
+        let text = b"callers = /usr/bin/du  0, 1000,1001";
+        let parsed = parse(text, |_, item| {
+            seen = Some(item);
+            Ok(())
+        });
+        assert_eq!(parsed, Ok(()));
+        let Some(Item::Callers { target, uids }) = seen else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(target, "/usr/bin/du");
+        let listed = |uid| lists_uid(uids, uid);
+        assert!(listed(0) && listed(1000) && listed(1001) && !listed(100) && !listed(10));
+    }
+
+    #[test]
     fn the_original_single_line_is_read() {
         assert_eq!(
             items("10.9.0.1,10.9.0.2\n"),
@@ -454,6 +528,7 @@ mod tests {
     fn every_key_is_read() {
         let text = "# a comment\n\nnodes = 10.9.0.1, 10.9.0.2 # two\nself=10.9.0.2\nauth = none\n\
             key_file = /etc/k\nremote_text = yes\ntext_uid = 7\ndeadline_ms = 100\n\
+            text_key = 0 /etc/a b\ntext_key=1000\t/c\n\
             place = least-used\nexport = /a b rw\nexport = /c ro 7:8\nexecutable = /x\nlibrary = /y\n";
         let expected = vec![
             Item::Node(A),
@@ -464,6 +539,14 @@ mod tests {
             Item::RemoteText(true),
             Item::TextUid(7),
             Item::DeadlineMs(100),
+            Item::TextKey {
+                uid: 0,
+                path: "/etc/a b",
+            },
+            Item::TextKey {
+                uid: 1000,
+                path: "/c",
+            },
             Item::Place(Policy::LeastUsed),
             Item::Export {
                 path: "/a b",
@@ -506,6 +589,14 @@ mod tests {
             ("remote_text = 1", 1, "remote_text: expected 'yes' or 'no'"),
             ("text_uid = -1", 1, "text_uid: expected 0 to"),
             ("text_uid = 4294967295", 1, "text_uid: expected 0 to"),
+            ("text_key = /k", 1, "text_key: expected a uid from 0"),
+            ("text_key = 7 k", 1, "text_key: expected a uid from 0"),
+            ("text_key = -1 /k", 1, "text_key: expected a uid from 0"),
+            (
+                "text_key = 4294967295 /k",
+                1,
+                "text_key: expected a uid from 0",
+            ),
             ("deadline_ms = 0", 1, "deadline_ms: expected 1 to 300000"),
             (
                 "deadline_ms = 300001",
@@ -522,6 +613,10 @@ mod tests {
             ("export = /a rx 7", 1, "export: expected a directory, then"),
             ("export = /a ro 7:", 1, "export: expected a directory, then"),
             ("export = a ro", 1, "expected an absolute path"),
+            ("callers = noop", 1, "callers: expected"),
+            ("callers = noop 1,x", 1, "callers: expected"),
+            ("callers = noop 4294967295", 1, "callers: expected"),
+            ("callers = noop 1,", 1, "callers: expected"),
             ("executable = bin/sh", 1, "expected an absolute path"),
             ("library =", 1, "expected an absolute path"),
         ] {

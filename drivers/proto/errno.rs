@@ -35,6 +35,12 @@ macro_rules! errnos {
                 }
             }
 
+            /// The error with this symbolic name.
+            pub fn from_name(name: &[u8]) -> Option<Errno> {
+                let all = [$(Errno::$name),*];
+                all.into_iter().find(|errno| errno.name().as_bytes() == name)
+            }
+
             /// The number on the wire.
             pub const fn to_wire(self) -> u32 {
                 self as u32
@@ -97,6 +103,16 @@ errnos! {
     EKEYREJECTED = 129, "wrong key";
 }
 
+impl Errno {
+    /// The error that a reply tells: the line `ERR NAME REASON`, or its beginning, as text sessions
+    /// and KingCobra give it. `None` for any other reply.
+    pub fn told_by(reply: &[u8]) -> Option<Errno> {
+        let told = reply.strip_prefix(b"ERR ")?;
+        let name = told.split(u8::is_ascii_whitespace).next()?;
+        Self::from_name(name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,5 +125,24 @@ mod tests {
         assert_eq!(Errno::from_wire(0), Errno::EPROTO);
         assert_eq!(Errno::from_wire(u32::MAX), Errno::EPROTO);
         assert_eq!(Errno::ESTALE.name(), "ESTALE");
+        assert_eq!(Errno::from_name(b"ESTALE"), Some(Errno::ESTALE));
+        assert_eq!(Errno::from_name(b"ENONE"), None);
+    }
+
+    #[test]
+    fn replies_tell_errors() {
+        for (reply, told) in [
+            (&b"ERR EIO it failed"[..], Some(Errno::EIO)),
+            (b"ERR EINVAL\nx", Some(Errno::EINVAL)),
+            (b"ERR ENOENT", Some(Errno::ENOENT)),
+            (b"ERR E", None),
+            (b"ERR ", None),
+            (b"ERROR EIO", None),
+            (b" ERR EIO x", None),
+            (b"EIO", None),
+            (b"", None),
+        ] {
+            assert_eq!(Errno::told_by(reply), told, "{}", reply.escape_ascii());
+        }
     }
 }

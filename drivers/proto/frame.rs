@@ -17,7 +17,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 
 /// Version of the frame layout that this crate speaks.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// Bytes of a [`Header`].
 pub const HEADER_LEN: usize = 32;
@@ -27,6 +27,10 @@ pub const MAX_BODY: usize = 64 * 1024 + 256;
 
 /// Largest body before the peer is authenticated, in bytes.
 pub const MAX_BODY_UNAUTHENTICATED: usize = 64;
+
+/// Number of an operation that no service has. A request for it is answered by `EOPNOTSUPP`: so a
+/// client learns whether a connection on which nothing was heard for some time is still good.
+pub const NO_OPERATION: u16 = 0;
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +75,7 @@ impl Kind {
 /// every new request in that slot. See [`crate::slots`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestId {
-    /// Slot, below [`crate::slots::SLOTS`].
+    /// Slot: one of [`crate::slots::SLOTS`].
     pub slot: u8,
     /// Sequence number within the slot, from 1, below 2^56.
     pub seq: u64,
@@ -256,7 +260,7 @@ mod tests {
             taken: 5,
         };
         let expected = [
-            0xf6, b'V', b'G', b'O', 1, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
+            0xf6, b'V', b'G', b'O', 2, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
             0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(h.to_bytes(), expected);
@@ -280,7 +284,7 @@ mod tests {
         };
         assert_eq!(Header::parse(&good[..31], MAX_BODY), None);
         assert_eq!(with(0, b'v'), Some(Err(Bad::Magic)));
-        assert_eq!(with(4, 2), Some(Err(Bad::Version(2))));
+        assert_eq!(with(4, 1), Some(Err(Bad::Version(1))));
         assert_eq!(with(5, 7), Some(Err(Bad::Kind(7))));
         assert_eq!(with(11, 0xff), Some(Err(Bad::Length(0xff00_000a))));
         assert_eq!(Header::parse(&good, 9), Some(Err(Bad::Length(10))));

@@ -44,6 +44,9 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
+/// Most bytes of a record before its payload: `REQUEST#ffffffff#18446744073709551615:999999999#`.
+pub const MAX_HEAD: usize = 48;
+
 /// The kind of a record, by what it begins with, whether the rest is right or not.
 pub fn kind(record: &[u8]) -> Option<Kind> {
     [Kind::Request, Kind::Reply].into_iter().find(|kind| {
@@ -271,6 +274,7 @@ mod tests {
         ) {
             let record = Record { kind, address, seconds, nanos, payload: &payload };
             let mut line: Vec<u8> = record.to_string().into_bytes();
+            prop_assert!(line.len() <= MAX_HEAD);
             let put = |part: &[u8]| {
                 line.extend_from_slice(part);
                 Ok::<_, ()>(())

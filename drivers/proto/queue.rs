@@ -3,18 +3,27 @@
 //! Queues and topics: what is delivered when, without I/O.
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
+//! - [`slab`]: places for messages, in memory that goes back;
 //! - [`heap`]: messages that are due later;
 //! - [`options`]: what a queue is to be like;
+//! - [`access`]: who may use it;
+//! - [`reasons`]: what is wrong, for people;
 //! - [`subject`]: names, and the wildcards of those who subscribe;
+//! - [`subscribe`]: what somebody wants to subscribe to;
 //! - [`wire`]: what nodes say to each other;
-//! - [`record`]: what durable queues write to disk.
+//! - [`record`]: what durable queues write to disk;
+//! - [`rewrite`]: how one file of that follows another.
 
+pub mod access;
 pub mod heap;
 pub mod options;
+pub mod reasons;
 pub mod record;
+pub mod rewrite;
 pub mod slab;
 pub mod state;
 pub mod subject;
+pub mod subscribe;
 pub mod wire;
 
 /// Most bytes of one message.

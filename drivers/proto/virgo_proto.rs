@@ -25,6 +25,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod admission;
 pub mod balance;
 pub mod clock;
 pub mod clone;
@@ -40,6 +41,7 @@ pub mod histogram;
 pub mod json;
 pub mod kingcobra;
 pub mod line;
+pub mod load_view;
 pub mod mempool;
 pub mod pieces;
 pub mod queue;

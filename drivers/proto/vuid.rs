@@ -3,16 +3,21 @@
 //! VIRGO unique ids: 64 bits that name an object of cluster memory on every node.
 //!
 //! ```text
-//!  63   56 55        36 35        16 15      0
-//! +-------+------------+------------+---------+
-//! | node  |    slot    | generation |  check  |
-//! +-------+------------+------------+---------+
+//!  63   56 55                     16 15      0
+//! +-------+-------------------------+---------+
+//! | node  | slot, generation, mixed |  check  |
+//! +-------+-------------------------+---------+
 //! ```
 //!
-//! Users treat an id as opaque. `check` is a keyed hash of the rest (SipHash-1-3 under a key that
-//! every node derives from the cluster's key), so an invented id is told from one that was
-//! issued and has been freed since. It is a guard against mistakes and guesses, not the access
-//! control: that is the owner's uid, checked where the object lies.
+//! Users treat an id as opaque. `check` is a hash of the rest that every node can compute: it tells
+//! an id that was mistyped or invented from one that was issued. Slot and generation are mixed under
+//! a key that only the node knows on which the object lies. It makes the key from random bytes when
+//! its module is loaded, so an id of a former load names an arbitrary slot and generation, where
+//! nothing is, and nobody can derive the id of somebody else's object from one of his own. No key of
+//! the cluster is part of an id: ids stay valid when that key changes.
+//!
+//! The mixing is no encryption. It is a guard against mistakes and guesses, not the access control:
+//! that is the owner's uid, checked where the object lies.
 
 use crate::hex;
 use core::fmt;
@@ -28,11 +33,25 @@ pub const fn bit(node: NodeId) -> u64 {
     }
 }
 
+/// Bits of the number of a slot, and of a generation.
+const BITS: u32 = 20;
+
 /// Slots a node can have: 2^20.
-pub const MAX_SLOTS: u32 = 1 << 20;
+pub const MAX_SLOTS: u32 = 1 << BITS;
 
 /// Generations before a slot's counter starts again: 2^20.
-pub const GENERATIONS: u32 = 1 << 20;
+pub const GENERATIONS: u32 = 1 << BITS;
+
+/// The generation of a slot that is used once more, after `generation`. `None` if the slot has had
+/// all generations since its `first` one: it is not used any more, so no id is issued twice.
+pub const fn next_generation(generation: u32, first: u32) -> Option<u32> {
+    let next = generation.wrapping_add(1) % GENERATIONS;
+    if next == first % GENERATIONS {
+        None
+    } else {
+        Some(next)
+    }
+}
 
 /// What a VUID says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +64,19 @@ pub struct Vuid {
     pub generation: u32,
 }
 
-/// Key of the check value.
+/// What a node mixes slots and generations with: any four numbers.
 #[derive(Clone, Copy)]
-pub struct CheckKey(pub [u64; 2]);
+pub struct MixKey(pub [u64; 4]);
 
 impl Vuid {
     /// The id as users see it.
-    pub fn seal(self, key: &CheckKey) -> u64 {
-        let name = self.name();
-        name | u64::from(check(key, name))
+    pub fn seal(self, key: &MixKey) -> u64 {
+        let (mut a, mut b) = (self.slot & MASK, self.generation & MASK);
+        for factor in key.0 {
+            (a, b) = (b, a ^ hash(factor, b));
+        }
+        let name = (u64::from(self.node) << 56) | (u64::from(a) << 36) | (u64::from(b) << 16);
+        with_check(name)
     }
 
     /// The node that `id` speaks of, whether it was issued or not: where to ask.
@@ -61,27 +84,38 @@ impl Vuid {
         (id >> 56) as NodeId
     }
 
-    /// What the user's `id` says; `None` if no node ever issued it.
-    pub fn open(id: u64, key: &CheckKey) -> Option<Vuid> {
-        let name = id & !0xffff;
-        if id & 0xffff != u64::from(check(key, name)) {
+    /// What the user's `id` says, if it is of the node that has `key`; `None` if no node ever
+    /// issued it.
+    pub fn open(id: u64, key: &MixKey) -> Option<Vuid> {
+        let node = Self::node_of(id);
+        if node == 0 || with_check(id) != id {
             return None;
         }
-        let [_, _, a, b, c, d, e, node] = id.to_le_bytes();
-        let generation = u32::from_le_bytes([a, b, c & 0x0f, 0]);
-        let slot = u32::from_le_bytes([c, d, e, 0]) >> 4;
-        (node != 0).then_some(Vuid {
+        let (mut a, mut b) = ((id >> 36) as u32 & MASK, (id >> 16) as u32 & MASK);
+        for factor in key.0.into_iter().rev() {
+            (a, b) = (b ^ hash(factor, a), a);
+        }
+        Some(Vuid {
             node,
-            slot,
-            generation,
+            slot: a,
+            generation: b,
         })
     }
+}
 
-    fn name(self) -> u64 {
-        let slot = u64::from(self.slot & 0xf_ffff);
-        let generation = u64::from(self.generation & 0xf_ffff);
-        (u64::from(self.node) << 56) | (slot << 36) | (generation << 16)
-    }
+const MASK: u32 = MAX_SLOTS - 1;
+
+/// The upper bits of a product: in a Feistel network of four rounds, of which the outer two need
+/// not be more than this (Naor and Reingold, 1999).
+fn hash(factor: u64, half: u32) -> u32 {
+    let odd = (u64::from(half) << 1) | 1;
+    (odd.wrapping_mul(factor) >> (64 - BITS)) as u32
+}
+
+/// `id` with the check value that it should have.
+pub fn with_check(id: u64) -> u64 {
+    let name = id & !0xffff;
+    name | (siphash(&CHECK_KEY, name) & 0xffff)
 }
 
 /// Parses an id as people type it: up to 16 hexadecimal digits, perhaps after `0x`, perhaps in
@@ -119,15 +153,12 @@ impl fmt::Display for Hex {
     }
 }
 
-fn check(key: &CheckKey, name: u64) -> u16 {
-    let [a, b, ..] = siphash(key, name).to_le_bytes();
-    u16::from_le_bytes([a, b])
-}
+/// Key of the check value, the same on all nodes: 'virgo id check 2'.
+const CHECK_KEY: [u64; 2] = [0x6469_206f_6772_6976, 0x3220_6b63_6568_6320];
 
 /// SipHash-1-3 of one 64-bit word in little-endian order (Aumasson and Bernstein, 2012). The
 /// kernel has 2-4 only, and host tools check ids too.
-fn siphash(key: &CheckKey, word: u64) -> u64 {
-    let [k0, k1] = key.0;
+fn siphash(&[k0, k1]: &[u64; 2], word: u64) -> u64 {
     let mut v = [
         k0 ^ 0x736f_6d65_7073_6575,
         k1 ^ 0x646f_7261_6e64_6f6d,
@@ -165,18 +196,35 @@ mod tests {
     use proptest::prelude::*;
     use std::string::ToString;
 
-    const KEY: CheckKey = CheckKey([0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+    const KEY: MixKey = MixKey([
+        0x0706_0504_0302_0100,
+        0xf0e0_d0c0_b0a0_9080,
+        0x9e37_79b9_7f4a_7c15,
+        0xd1b5_4a32_d192_ed03,
+    ]);
 
     #[test]
-    fn foreign_keys_and_node_zero_are_refused() {
-        let v = Vuid {
-            node: 1,
+    fn node_zero_is_refused() {
+        let zero = Vuid {
+            node: 0,
             slot: 2,
             generation: 3,
         };
-        assert_eq!(Vuid::open(v.seal(&CheckKey([1, 2])), &KEY), None);
-        let zero = Vuid { node: 0, ..v };
         assert_eq!(Vuid::open(zero.seal(&KEY), &KEY), None);
+    }
+
+    #[test]
+    fn a_slot_has_each_generation_once() {
+        for first in [0, 5, GENERATIONS - 1] {
+            let mut generation = first;
+            let mut count = 1;
+            while let Some(next) = next_generation(generation, first) {
+                assert!(next < GENERATIONS);
+                generation = next;
+                count += 1;
+            }
+            assert_eq!(count, GENERATIONS);
+        }
     }
 
     #[test]
@@ -195,7 +243,7 @@ mod tests {
         fn siphash_is_that_of_others(key in any::<[u64; 2]>(), word in any::<u64>()) {
             let [k0, k1] = key;
             let peer = siphasher::sip::SipHasher13::new_with_keys(k0, k1);
-            prop_assert_eq!(siphash(&CheckKey(key), word), peer.hash(&word.to_le_bytes()));
+            prop_assert_eq!(siphash(&key, word), peer.hash(&word.to_le_bytes()));
         }
 
         #[test]
@@ -203,16 +251,46 @@ mod tests {
             node in 1..=255u8,
             slot in 0..MAX_SLOTS,
             generation in 0..GENERATIONS,
+            key in any::<[u64; 4]>(),
         ) {
             let v = Vuid { node, slot, generation };
-            prop_assert_eq!(Vuid::open(v.seal(&KEY), &KEY), Some(v));
-            prop_assert_eq!(Vuid::node_of(v.seal(&KEY)), node);
+            let key = MixKey(key);
+            prop_assert_eq!(Vuid::open(v.seal(&key), &key), Some(v));
+            prop_assert_eq!(Vuid::node_of(v.seal(&key)), node);
+        }
+
+        /// What one load of a node has issued is taken for another place by the next.
+        #[test]
+        fn another_key_names_another_place(
+            node in 1..=255u8,
+            slot in 0..1000u32,
+            generation in 0..GENERATIONS,
+            keys in any::<[[u64; 4]; 2]>(),
+        ) {
+            let v = Vuid { node, slot, generation };
+            let [one, other] = keys.map(MixKey);
+            let opened = Vuid::open(v.seal(&one), &other).expect("a check that holds");
+            prop_assert_eq!(opened.node, node);
+            prop_assert!(opened != v);
+        }
+
+        /// From an id nobody can tell that of the next slot or generation.
+        #[test]
+        fn neighbours_look_unlike(
+            slot in 1..MAX_SLOTS,
+            generation in 1..GENERATIONS,
+            key in any::<[u64; 4]>(),
+        ) {
+            let key = MixKey(key);
+            let id = |slot, generation| Vuid { node: 1, slot, generation }.seal(&key);
+            let here = id(slot, generation);
+            prop_assert!(here.abs_diff(id(slot - 1, generation)) >> 16 > 1);
+            prop_assert!(here.abs_diff(id(slot, generation - 1)) >> 16 > 1);
         }
 
         #[test]
         fn one_changed_bit_is_noticed(id in any::<u64>(), bit in 0..64u32) {
-            let name = id & !0xffff;
-            let sealed = name | u64::from(check(&KEY, name));
+            let sealed = with_check(id);
             prop_assert!(Vuid::open(sealed ^ (1 << bit), &KEY).is_none_or(|_| bit >= 16));
             prop_assert!(bit >= 16 || Vuid::open(sealed ^ (1 << bit), &KEY).is_none());
         }

@@ -27,13 +27,13 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// None yet for the queue `name`; with memory for messages of these lengths, as far as they fit
+    /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they fit
     /// in.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] for a name that is too long, [`ENOMEM`].
-    pub(crate) fn new(name: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self> {
+    pub(crate) fn new(uid: u32, name: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self> {
         if name.len() > MAX_NAME {
             return Err(EINVAL);
         }
@@ -45,6 +45,7 @@ impl Batch {
         let head = Named {
             name_len: (name.len() as u16).into(),
             reserved: 0.into(),
+            uid: uid.into(),
         };
         Ok(Batch { head, bytes })
     }

@@ -4,11 +4,8 @@
 
 use crate::{
     batch::Batch,
-    channel::{
-        Channel,
-        How, //
-    },
-    commands::Wish,
+    channel::How,
+    commands::channel_for,
     handle::Handle,
     message::{
         self,
@@ -17,8 +14,11 @@ use crate::{
     },
     publish::Published,
     remote::{
+        done_here,
         take_here,
-        Got, //
+        Done,
+        Got,
+        Sent, //
     },
     service::QueueService, //
 };
@@ -52,6 +52,8 @@ use linux::{
 };
 use virgo_proto::{
     queue::{
+        reasons::MAX_OPTIONS,
+        subscribe::SubscribeArgs,
         MAX_MESSAGE,
         MAX_NAME, //
     },
@@ -61,9 +63,6 @@ use virgo_utils::{
     Stats,
     User, //
 };
-
-/// Most bytes of options.
-const MAX_OPTIONS: usize = 1024;
 
 /// Names of the operations, in the order of their numbers, from 1 on.
 pub(crate) const NAMES: &[&str] = &[
@@ -80,7 +79,11 @@ pub(crate) struct Calls {
 /// A call, with its arguments read.
 struct Call<'a> {
     this: &'a Calls,
+    /// The caller.
+    uid: u32,
     args: QueueArgs,
+    /// Where the program has them, if it has room for what it is told.
+    told: Option<UserPtr>,
     node: NodeId,
     name: KVVec<u8>,
     deadline: Deadline,
@@ -88,6 +91,7 @@ struct Call<'a> {
 
 impl QueueCalls for Calls {
     fn queue(&self, args: UserPtr, size: usize) -> Result<usize> {
+        let told = (size >= size_of::<QueueArgs>()).then_some(args);
         let args = user::read_args::<QueueArgs>(args, size)?;
         let index = (args.op as usize).checked_sub(1).ok_or(EINVAL)?;
         if index >= NAMES.len() || args.flags != 0 {
@@ -95,9 +99,11 @@ impl QueueCalls for Calls {
         }
         self.stats.count_call::<QueueService, _>(index, || {
             let config = self.service.queues.node.config();
-            let deadline = User::of_call(&config, args.timeout_ms)?.deadline;
+            let User { uid, deadline, .. } = User::of_call(&config, args.timeout_ms)?;
             let call = Call {
                 this: self,
+                uid,
+                told,
                 node: NodeId::try_from(args.node).map_err(|_| ENODEV)?,
                 name: read_bytes(args.name, args.name_len as usize, MAX_NAME)?,
                 args,
@@ -183,13 +189,18 @@ impl Call<'_> {
         match self.args.op {
             queue_op::CREATE => {
                 let options = self.options()?;
-                self.service()
-                    .create_on(self.node, &self.name, &options, self.deadline)?;
+                self.service().create_on(
+                    self.uid,
+                    self.node,
+                    &self.name,
+                    &options,
+                    self.deadline,
+                )?;
                 Ok(0)
             }
             queue_op::DELETE => {
                 self.service()
-                    .delete_on(self.node, &self.name, self.deadline)?;
+                    .delete_on(self.uid, self.node, &self.name, self.deadline)?;
                 Ok(0)
             }
             queue_op::OPEN => self.open(),
@@ -200,9 +211,11 @@ impl Call<'_> {
                 Some(node) => self.publish_on(node),
             },
             queue_op::TAKE => self.take(),
-            queue_op::ACK => each(&self.messages()?, |message| self.done(message.id, None)),
+            queue_op::ACK => each(&self.messages()?, |message| {
+                self.done(message.id, Done::Acked)
+            }),
             queue_op::NACK => each(&self.messages()?, |message| {
-                self.done(message.id, Some(message.delay_ms))
+                self.done(message.id, Done::Back(message.delay_ms))
             }),
             _ => Err(EINVAL),
         }
@@ -252,27 +265,30 @@ impl Call<'_> {
             data,
             reply: None,
             from,
+            uid: user::current_uid(),
         }
     }
 
     fn publish_here(&self) -> Result<usize> {
         let queues = &self.service().queues;
+        let account = queues.budget.account(self.uid)?;
         let parts = self.parts(&[], self.service().own_address());
         let all = self.messages()?;
         let messages = all.iter().map(|from| {
             let how = how(check(from)?)?;
-            let message =
-                message::Message::read(&queues.budget, &parts, from.len as usize, |to| {
-                    read_slice(from.data, to)
-                })?;
+            let message = message::Message::read(&account, &parts, from.len as usize, |to| {
+                read_slice(from.data, to)
+            })?;
             Ok((message, how))
         });
         let mut published = Published::default();
         let deadline = Some(self.deadline);
-        match queues.publish_all(&self.name, messages, deadline, &mut published) {
+        let result = queues.publish_all(self.uid, &self.name, messages, deadline, &mut published);
+        match result {
             Err(e) if published.count == 0 => Err(e),
             _ => {
                 queues.commit(published.place)?;
+                self.tell_lost(published.lost.into())?;
                 Ok(published.count as usize)
             }
         }
@@ -280,28 +296,33 @@ impl Call<'_> {
 
     fn publish_on(&self, node: NodeId) -> Result<usize> {
         let all = self.messages()?;
-        let (mut rest, mut published) = (all.as_slice(), 0);
+        let (mut rest, mut published, mut lost) = (all.as_slice(), 0, 0);
         while !rest.is_empty() {
-            let (sent, refused) = match self.batch(rest) {
+            let sent = match self.batch(rest) {
                 // A number would say that those behind are not there: not if nobody knows.
                 Ok(batch) => self.service().send(node, batch, self.deadline)?,
-                Err(e) => (0, Some(e)),
+                Err(e) => Sent {
+                    refused: Some(e),
+                    ..Sent::default()
+                },
             };
-            published += sent;
-            rest = rest.get(sent..).unwrap_or_default();
-            match refused {
+            published += sent.count;
+            lost += sent.lost;
+            rest = rest.get(sent.count..).unwrap_or_default();
+            match sent.refused {
                 Some(e) if published == 0 => return Err(e),
                 Some(_) => break,
                 None => (),
             }
         }
+        self.tell_lost(lost)?;
         Ok(published)
     }
 
     /// As many of these messages as go in one request, one at least.
     fn batch(&self, messages: &[Message]) -> Result<Batch> {
         let lengths = messages.iter().map(|message| message.len as usize);
-        let mut batch = Batch::new(&self.name, lengths)?;
+        let mut batch = Batch::new(self.uid, &self.name, lengths)?;
         each(messages, |message| {
             batch.put(how(message)?, message.len as usize, |bytes| {
                 append_data(message, bytes)
@@ -315,10 +336,10 @@ impl Call<'_> {
             return Err(EOPNOTSUPP);
         }
         let options = self.options()?;
-        let wish = Wish::parse(&self.name, &options).map_err(|_| EINVAL)?;
+        let args = SubscribeArgs::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
-        let channel = wish.channel(queues)?;
-        let handle = Handle::new(queues.clone(), channel, wish.acked);
+        let channel = channel_for(&args, queues, self.uid)?;
+        let handle = Handle::new(queues.clone(), channel, args.acked);
         Ok(self.this.handles.install(handle, true)? as usize)
     }
 
@@ -332,18 +353,19 @@ impl Call<'_> {
         };
         match self.handle()? {
             Some(handle) => {
-                let Handle {
-                    channel,
-                    holder,
-                    acked,
-                    ..
-                } = &*handle;
-                take_here(channel, *holder, *acked, count as u32, self.deadline, give)
+                let deadline = self.deadline;
+                let lost = self.told.map_or(0, |_| handle.newly_lost());
+                let (channel, holder, acked) = (&handle.channel, handle.holder, handle.acked);
+                let taken = take_here(channel, holder, acked, count as u32, deadline, give);
+                if self.tell_lost(lost).is_err() {
+                    handle.add_lost(lost);
+                }
+                taken
             }
             None => {
                 let (node, name) = (self.node, &self.name);
                 self.service()
-                    .take_on(node, name, count as u32, self.deadline, give)
+                    .take_on(self.uid, node, name, count as u32, self.deadline, give)
             }
         }
     }
@@ -366,16 +388,21 @@ impl Call<'_> {
             .write(&message)
     }
 
-    fn done(&self, id: u64, back_after: Option<u32>) -> Result {
-        match (self.handle()?, back_after) {
-            (Some(handle), None) => Channel::ack(&handle.channel, handle.holder, id),
-            (Some(handle), Some(delay)) => {
-                Channel::give_back(&handle.channel, handle.holder, id, delay)
+    fn done(&self, id: u64, done: Done) -> Result {
+        match self.handle()? {
+            Some(handle) => done_here(&handle.channel, handle.holder, id, done),
+            None => {
+                let service = self.service();
+                service.done_on(self.uid, self.node, &self.name, id, done, self.deadline)
             }
-            (None, _) => {
-                self.service()
-                    .done_on(self.node, &self.name, id, back_after, self.deadline)
-            }
+        }
+    }
+
+    /// Says how many messages, or copies of them, were lost, if the program has room for that.
+    fn tell_lost(&self, lost: u64) -> Result {
+        match self.told {
+            Some(args) => user::write_lost(args, lost),
+            None => Ok(()),
         }
     }
 
@@ -384,9 +411,10 @@ impl Call<'_> {
         let mut data = KVVec::new();
         append_data(&message, &mut data)?;
         let parts = self.parts(&data, self.service().own_address());
+        let account = self.service().queues.budget.account(self.uid)?;
         let reply = self
             .service()
-            .request_on(self.node, &parts, self.deadline)?;
+            .request_on(self.node, account, &parts, self.deadline)?;
         write_bytes(self.args.data, self.args.len, &reply)?;
         Ok(reply.len())
     }
@@ -394,18 +422,29 @@ impl Call<'_> {
     fn reply(&self) -> Result<usize> {
         let message = self.message(0)?;
         let mut data = KVVec::new();
-        append_data(&message, &mut data)?;
+        let fits = match append_data(&message, &mut data) {
+            // Who waits is told, and does not wait in vain.
+            Err(EMSGSIZE) => Err(EMSGSIZE),
+            read => Ok(read?),
+        };
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.holder, message.id)?;
                 request.reply.ok_or(EINVAL)?
             }
-            None if self.node == 0 => self.service().requester(&self.name, message.id)?,
+            None if self.node == 0 => self.service().requester(self.uid, &self.name, message.id)?,
             None => return Err(EOPNOTSUPP),
         };
         // Acknowledged also if nobody waits any more.
-        self.done(message.id, None)?;
-        self.service().queues.pending.answer(to, &data)?;
+        self.done(message.id, Done::Acked)?;
+        let pending = &self.service().queues.pending;
+        match fits {
+            Ok(()) => pending.answer(to, &data)?,
+            Err(e) => {
+                pending.fail(to, e)?;
+                return Err(e);
+            }
+        }
         Ok(0)
     }
 }

@@ -4,8 +4,9 @@
 //! are channels, and so is what a subscriber to a topic or a pattern has.
 //!
 //! All that happens to the messages is [`virgo_proto::queue::state`]'s affair, under a spinlock that
-//! any context may take. Under it only those messages are dropped that make room for another. Its
-//! task is its clock: it runs when a message is due.
+//! any context may take, for a time that does not grow with the number of messages: what concerns many
+//! is done in steps, with the lock let go between them. Only those messages are dropped under it that
+//! make room for another. Its task is its clock: it runs when a message is due.
 
 use crate::{
     chunks::Chunks,
@@ -16,7 +17,13 @@ use crate::{
     },
     message::Message, //
 };
-use core::slice;
+use core::{
+    mem::{
+        size_of,
+        take, //
+    },
+    slice, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -25,10 +32,12 @@ use kernel::{
             Relaxed, //
         },
         Arc,
+        Mutex,
         SpinLockIrq, //
     }, //
 };
 use linux::{
+    crypto,
     deadline::{
         now_ms,
         Deadline, //
@@ -36,12 +45,17 @@ use linux::{
     wait::WaitQueue,
     waker::Waker,
     work::{
+        yield_now,
         Queue as WorkQueue,
         Run,
         Task, //
     }, //
 };
 use virgo_proto::queue::{
+    access::{
+        Access,
+        Right, //
+    },
     options::{
         Kind,
         Options, //
@@ -50,6 +64,7 @@ use virgo_proto::queue::{
         Kind as RecordKind,
         Record, //
     },
+    slab::Slab,
     state::{
         Counts,
         Limits,
@@ -58,8 +73,13 @@ use virgo_proto::queue::{
         Push,
         Queue,
         Room,
-        Taken, //
+        Taken,
+        STEP, //
     }, //
+};
+use virgo_utils::budget::{
+    Account,
+    Charge, //
 };
 
 type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
@@ -71,17 +91,36 @@ pub(crate) struct Durable {
     pub(crate) options: KVec<u8>,
 }
 
+impl Durable {
+    /// Keeps `options` as they were given. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(log: Arc<Log>, options: &[u8]) -> Result<Self> {
+        Ok(Durable {
+            log,
+            options: copy(options)?,
+        })
+    }
+}
+
+/// So many who wait are told without giving the memory back that they are noted in.
+const FEW_WAITERS: usize = 4;
+
 /// What is handed out.
 pub(crate) type Delivery = Taken<Arc<Message>>;
 
 struct State {
-    queue: Queue<Chunks>,
+    queue: Queue<Slab<Chunks>>,
     /// Who wants to know that there is a message; each is told once.
     waiters: KVec<Waker>,
     /// The channel is deleted.
     over: bool,
     /// When the task runs next.
     clock: u64,
+    /// Dead letters that the undertaker was woken for.
+    buried: u64,
 }
 
 /// See the module.
@@ -93,13 +132,23 @@ pub(crate) struct Channel {
     pub(crate) bound: KVec<u8>,
     /// Where dead letters go; empty for nowhere.
     pub(crate) dead: KVec<u8>,
+    /// Who may use it.
+    pub(crate) access: Access,
+    /// That of its owner.
+    account: Account,
+    /// What it takes itself, and that it is one more.
+    _charges: [Charge; 2],
     /// Of a subscription: how many use it. It goes with the last one.
     pub(crate) users: Atomic<u32>,
-    blocks: bool,
+    pub(crate) policy: Policy,
     log: Option<Durable>,
     undertaker: Waker,
     #[pin]
     state: SpinLockIrq<State>,
+    /// Held from the first step to the last of what is done in steps that walk along a list. Taken
+    /// before the lock of the state.
+    #[pin]
+    walking: Mutex<()>,
     /// Who waits for a message.
     #[pin]
     pub(crate) ready: WaitQueue,
@@ -155,47 +204,95 @@ pub(crate) struct Figures {
     pub(crate) delayed: u32,
     pub(crate) leased: u32,
     pub(crate) kept: u32,
+    pub(crate) dead: u32,
     pub(crate) bytes: u64,
     pub(crate) next: u64,
 }
 
 fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
-    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
-    copy.extend_from_slice(bytes, GFP_KERNEL)?;
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL_ACCOUNT)?;
+    copy.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?;
     Ok(copy)
+}
+
+/// What a new channel is charged to.
+pub(crate) struct Charged {
+    /// Bytes of its owner.
+    pub(crate) account: Account,
+    /// That it is one more.
+    pub(crate) count: Charge,
+    /// It is not bounded: it was there before.
+    pub(crate) is_restored: bool,
 }
 
 impl Channel {
     /// An empty channel, whose clock runs on `work`. `undertaker` is woken when there are dead
-    /// letters.
+    /// letters. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EDQUOT`] if its owner has too much.
     pub(crate) fn new(
         work: Arc<WorkQueue>,
         name: &[u8],
         options: &Options<'_>,
         undertaker: Waker,
         log: Option<Durable>,
+        charged: Charged,
     ) -> Result<Arc<Task<Self>>> {
+        let Charged {
+            account,
+            count,
+            is_restored,
+        } = charged;
         let (name, bound, dead) = (copy(name)?, copy(options.bind)?, copy(options.dead)?);
+        let text = log.as_ref().map_or(0, |durable| durable.options.len());
+        let bytes = size_of::<Task<Self>>() + name.len() + bound.len() + dead.len() + text;
+        let own = match is_restored {
+            true => account.charge_unbounded(bytes as u64),
+            false => account.charge(bytes as u64)?,
+        };
+        let places = Slab::new(Chunks::new(account.clone()));
         let state = State {
-            queue: Queue::new(Chunks::new(), options.limits),
+            queue: Queue::new(places, options.limits, crypto::random_u32()),
             waiters: KVec::new(),
             over: false,
             clock: u64::MAX,
+            buried: 0,
         };
         let channel = pin_init!(Self {
             name,
             kind: options.kind,
             bound,
             dead,
+            access: options.access(),
+            account,
+            _charges: [own, count],
             users: Atomic::new(0),
-            blocks: options.limits.policy == Policy::Block,
+            policy: options.limits.policy,
             log,
             undertaker,
             state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
+            walking <- linux::new_mutex!((), "virgo_channel_walk"),
             ready <- linux::new_wait_queue!("virgo_channel_ready"),
             room <- linux::new_wait_queue!("virgo_channel_room"),
         });
-        Arc::pin_init(linux::new_task!(work, channel, "virgo_channel"), GFP_KERNEL)
+        Arc::pin_init(
+            linux::new_task!(work, channel, "virgo_channel"),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether `uid` may do this with it.
+    ///
+    /// # Errors
+    ///
+    /// [`EACCES`].
+    pub(crate) fn check(&self, uid: u32, right: Right) -> Result {
+        match self.access.allows(uid, right) {
+            true => Ok(()),
+            false => Err(EACCES),
+        }
     }
 
     /// Puts a message in. Returns its number. Any context.
@@ -255,7 +352,39 @@ impl Channel {
     ///
     /// [`ENOENT`] if the channel is deleted.
     pub(crate) fn take(task: &Task<Self>, holder: u64, acked: bool) -> Result<Option<Delivery>> {
-        Self::take_or(task, holder, acked, |_| Ok(()))
+        Self::take_or(task, holder, acked, |_| true, |_| Ok(()))
+    }
+
+    /// The same, to be acknowledged, if the message is one that `fits`. Leaves it where it is
+    /// otherwise; that is no delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`EMSGSIZE`] if the next message does not fit.
+    pub(crate) fn take_if(
+        task: &Task<Self>,
+        holder: u64,
+        fits: impl FnOnce(&Message) -> bool,
+    ) -> Result<Option<Delivery>> {
+        Self::take_or(task, holder, false, fits, |_| Ok(()))
+    }
+
+    /// Has `waker` woken once when there may be a message; at once if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
+    pub(crate) fn wake_when_ready(&self, waker: &Waker) -> Result {
+        let mut state = self.state.lock();
+        if state.over {
+            return Err(ENOENT);
+        }
+        if !state.queue.has_next() {
+            return state.add_waiter(waker);
+        }
+        drop(state);
+        waker.wake();
+        Ok(())
     }
 
     /// The same; `waker` is woken once when there may be a message, if there is none now.
@@ -269,18 +398,20 @@ impl Channel {
         acked: bool,
         waker: &Waker,
     ) -> Result<Option<Delivery>> {
-        Self::take_or(task, holder, acked, |state| {
-            if !state.waiters.iter().any(|known| known.is(waker)) {
-                state.waiters.push(waker.clone(), GFP_ATOMIC)?;
-            }
-            Ok(())
-        })
+        Self::take_or(
+            task,
+            holder,
+            acked,
+            |_| true,
+            |state| state.add_waiter(waker),
+        )
     }
 
     fn take_or(
         task: &Task<Self>,
         holder: u64,
         acked: bool,
+        fits: impl FnOnce(&Message) -> bool,
         otherwise: impl FnOnce(&mut State) -> Result,
     ) -> Result<Option<Delivery>> {
         let now = now_ms();
@@ -288,24 +419,27 @@ impl Channel {
         if state.over {
             return Err(ENOENT);
         }
-        let due = state.queue.tick(now);
-        let taken = match acked {
-            true => state.queue.take_acked(),
-            false => state.queue.take(now, holder),
+        let mut due = state.queue.tick(now);
+        let result = match state.queue.peek() {
+            Some(next) if !fits(next) => Err(EMSGSIZE),
+            _ if acked => Ok(state.queue.take_acked()),
+            _ => Ok(state.queue.take(now, holder)),
         };
-        if taken.is_none() {
-            otherwise(&mut state)?;
+        match &result {
+            Ok(None) => otherwise(&mut state)?,
+            Ok(Some(_)) if !acked => due = state.queue.next_due(),
+            _ => (),
         }
-        let due = match (acked, &taken) {
-            (false, Some(_)) => state.queue.tick(now),
-            _ => due,
-        };
+        let has_died = state.has_died();
         task.set_clock(state, due);
-        if let (true, Some(taken)) = (acked, &taken) {
+        if has_died {
+            task.undertaker.wake();
+        }
+        if let (true, Ok(Some(taken))) = (acked, &result) {
             task.done(taken.seq);
             task.left();
         }
-        Ok(taken)
+        result
     }
 
     /// Whether [`Self::take`] would hand one out now, or fail. Any context.
@@ -314,34 +448,34 @@ impl Channel {
         state.over || state.queue.has_next()
     }
 
-    /// `holder` has done message `seq`. Any context.
+    /// `holder` has done with delivery `id`. May sleep if this is durable.
     ///
     /// # Errors
     ///
     /// [`ESTALE`] if it does not have it (any more).
-    pub(crate) fn ack(task: &Task<Self>, holder: u64, seq: u64) -> Result {
+    pub(crate) fn ack(task: &Task<Self>, holder: u64, id: u64) -> Result {
         let mut state = task.state.lock();
-        let done = state.queue.ack(holder, seq);
+        let done = state.queue.ack(holder, id);
         // There may have been as many out as may be.
-        if state.queue.has_next() {
-            state.tell_waiters();
+        match state.queue.has_next() {
+            true => task.tell_waiters(state),
+            false => drop(state),
         }
-        drop(state);
-        let done = done.map_err(|NotHeld| ESTALE)?;
-        drop(done);
+        let (seq, message) = done.map_err(|NotHeld| ESTALE)?;
+        drop(message);
         task.done(seq);
         task.left();
         Ok(())
     }
 
-    /// What `holder` has as message `seq`. Any context.
+    /// What `holder` has by delivery `id`. Any context.
     ///
     /// # Errors
     ///
     /// [`ESTALE`] if it does not have it (any more).
-    pub(crate) fn held(&self, holder: u64, seq: u64) -> Result<Arc<Message>> {
+    pub(crate) fn held(&self, holder: u64, id: u64) -> Result<Arc<Message>> {
         let state = self.state.lock();
-        state.queue.held(holder, seq).cloned().ok_or(ESTALE)
+        state.queue.held(holder, id).cloned().ok_or(ESTALE)
     }
 
     /// Waits until there is a message to be taken. False at the deadline. Sleeps, killably.
@@ -354,26 +488,47 @@ impl Channel {
         Ok(self.ready.wait(deadline, ready)?.is_some())
     }
 
-    /// `holder` does not want message `seq`: others may have it in `delay_ms`.
+    /// `holder` does not want delivery `id`: others may have the message in `delay_ms`.
     ///
     /// # Errors
     ///
     /// [`ESTALE`] if it does not have it (any more).
-    pub(crate) fn give_back(task: &Task<Self>, holder: u64, seq: u64, delay_ms: u32) -> Result {
+    pub(crate) fn give_back(task: &Task<Self>, holder: u64, id: u64, delay_ms: u32) -> Result {
         let now = now_ms();
         let mut state = task.state.lock();
         let delay = u64::from(delay_ms);
-        let result = state.queue.give_back(now, holder, seq, delay);
+        let result = state.queue.give_back(now, holder, id, delay);
         task.came_back(state, now);
         result.map_err(|NotHeld| ESTALE)
     }
 
-    /// `holder` is gone: others may have what it had.
-    pub(crate) fn give_all_back(task: &Task<Self>, holder: u64) {
-        let now = now_ms();
+    /// Delivery `id` did not reach `holder`: the message is where it was, and that was no delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn untake(task: &Task<Self>, holder: u64, id: u64) -> Result {
         let mut state = task.state.lock();
-        state.queue.give_all_back(now, holder);
-        task.came_back(state, now);
+        let result = state.queue.untake(holder, id);
+        task.came_back(state, now_ms());
+        result.map_err(|NotHeld| ESTALE)
+    }
+
+    /// Those holders are `gone`: others may have what they had. If it was not handed out, that was
+    /// no delivery. Sleeps.
+    pub(crate) fn give_all_back(task: &Task<Self>, handed_out: bool, gone: impl Fn(u64) -> bool) {
+        let _walking = task.walking.lock();
+        task.state.lock().queue.begin_to_give_back();
+        loop {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            let more = state.queue.give_back_some(now, handed_out, &gone);
+            task.came_back(state, now);
+            if !more {
+                return;
+            }
+            yield_now();
+        }
     }
 
     /// `waker` is not to be woken any more.
@@ -399,22 +554,45 @@ impl Channel {
     }
 
     /// Has messages that were kept, from number `from` on, handed out once more. Returns how many.
+    /// Sleeps.
     pub(crate) fn replay(task: &Task<Self>, from: u64) -> u32 {
-        let mut state = task.state.lock();
-        let count = state.queue.replay(from);
-        state.tell_waiters();
-        drop(state);
-        task.ready.wake_all();
-        count
+        let _walking = task.walking.lock();
+        task.state.lock().queue.begin_with_kept();
+        let mut all = 0u32;
+        loop {
+            let mut state = task.state.lock();
+            let (count, more) = state.queue.replay_some(from);
+            task.tell_waiters(state);
+            task.ready.wake_all();
+            all = all.saturating_add(count);
+            if !more {
+                return all;
+            }
+            yield_now();
+        }
     }
 
-    /// The messages that were kept, from number `from` on. May sleep.
+    /// The messages that were kept, from number `from` on. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
     pub(crate) fn kept(&self, from: u64) -> Result<KVVec<Arc<Message>>> {
-        let mut kept = KVVec::with_capacity(self.figures().kept as usize, GFP_KERNEL)?;
-        self.state.lock().queue.for_each_kept(from, |_, message| {
-            kept.push_within_capacity(message.clone()).is_ok()
-        });
-        Ok(kept)
+        let mut kept = KVVec::new();
+        let _walking = self.walking.lock();
+        self.state.lock().queue.begin_with_kept();
+        loop {
+            kept.reserve(STEP as usize, GFP_KERNEL_ACCOUNT)?;
+            let mut state = self.state.lock();
+            let more = state.queue.show_some_kept(from, |_, message| {
+                // There is room for a step.
+                let _ = kept.push_within_capacity(message.clone());
+            });
+            drop(state);
+            if !more {
+                return Ok(kept);
+            }
+        }
     }
 
     /// The next dead letter.
@@ -440,8 +618,7 @@ impl Channel {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.over = true;
-        state.tell_waiters();
-        drop(state);
+        self.tell_waiters(state);
         self.ready.wake_all();
         self.room.wake_all();
         loop {
@@ -462,6 +639,7 @@ impl Channel {
             delayed: queue.delayed(),
             leased: queue.leased(),
             kept: queue.kept(),
+            dead: queue.dead(),
             bytes: queue.bytes(),
             next: queue.next_seq(),
         }
@@ -545,18 +723,28 @@ impl Channel {
         }
     }
 
+    /// Whether there is room for so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`].
+    pub(crate) fn has_room(&self, bytes: u32) -> Result {
+        self.state.lock().make_room(bytes)
+    }
+
     /// Waits until there may be room. False at the deadline. Sleeps, killably.
     ///
     /// # Errors
     ///
     /// [`EINTR`].
     pub(crate) fn wait_for_room(&self, bytes: u32, deadline: Deadline) -> Result<bool> {
-        let room = || {
-            let mut state = self.state.lock();
-            // A queue that blocks drops nothing but what it has kept.
-            (state.make_room(bytes) != Err(EAGAIN)).then_some(())
-        };
-        Ok(self.room.wait(deadline, room)?.is_some())
+        // A queue that blocks drops nothing but what it has kept.
+        let room = || (self.has_room(bytes) != Err(EAGAIN)).then_some(());
+        let found = self.room.wait(deadline, room)?.is_some();
+        if !found {
+            self.count_lost();
+        }
+        Ok(found)
     }
 
     /// Puts in a message from the log.
@@ -564,10 +752,13 @@ impl Channel {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn restore(task: &Task<Self>, seq: u64, push: Push<Arc<Message>>) -> Result {
+    pub(crate) fn restore(task: &Task<Self>, seq: u64, mut push: Push<Arc<Message>>) -> Result {
+        push.item = Message::charged_to(push.item, &task.account).ok_or(EBUSY)?;
         let now = now_ms();
         let mut state = task.state.lock();
+        state.queue.places_mut().pieces_mut().set_restoring(true);
         let restored = state.queue.restore(now, seq, push);
+        state.queue.places_mut().pieces_mut().set_restoring(false);
         let due = state.queue.tick(now);
         task.set_clock(state, due);
         restored.map_err(|_| ENOMEM)
@@ -578,7 +769,8 @@ impl Channel {
         self.state.lock().queue.skip_to(seq);
     }
 
-    /// Shows what it is and has as records. Nothing is put in meanwhile. May sleep.
+    /// Shows what it is and has as records. It is used meanwhile; what is there all the time is shown.
+    /// May sleep.
     ///
     /// # Errors
     ///
@@ -594,47 +786,56 @@ impl Channel {
             ..record(RecordKind::Create)
         })?;
         let (now, time) = (now_ms(), log::now());
-        // There may be fewer when they are looked at.
-        let mut all = KVVec::with_capacity(self.len() as usize, GFP_KERNEL)?;
-        let state = self.state.lock();
-        let next = state.queue.next_seq();
-        state.queue.for_each(now, |seq, priority, delay, message| {
-            let _ = all.push_within_capacity((seq, priority, delay, message.clone()));
-        });
-        drop(state);
+        let next = self.state.lock().queue.next_seq();
         put(&Record {
             seq: next,
             ..record(RecordKind::Next)
         })?;
-        for (seq, priority, delay, message) in &all {
-            put(&Record {
-                priority: *priority,
-                seq: *seq,
-                time,
-                delay_ms: u32::try_from(*delay).unwrap_or(u32::MAX),
-                from: message.from.octets(),
-                subject: message.subject(),
-                data: message.data(),
-                ..record(RecordKind::Publish)
-            })?;
+        let mut some = KVec::with_capacity(STEP as usize, GFP_KERNEL)?;
+        let mut from = Some(0);
+        while let Some(at) = from {
+            some.clear();
+            let state = self.state.lock();
+            from = state
+                .queue
+                .show_some(at, now, |seq, priority, delay, message| {
+                    // There is room for a step.
+                    let _ = some.push_within_capacity((seq, priority, delay, message.clone()));
+                });
+            drop(state);
+            write_some(&some, time, &record(RecordKind::Publish), put)?;
         }
         Ok(())
     }
 
-    /// Messages that are not done, dead letters among them.
-    fn len(&self) -> u32 {
-        let state = self.state.lock();
-        state.queue.len().saturating_add(state.queue.dead())
-    }
-
-    /// Counts a message that is lost though it was in here.
+    /// Counts a message that is lost though it was in here, or might have been.
     pub(crate) fn count_lost(&self) {
         self.state.lock().queue.count_refused();
     }
 
+    /// Wakes those who want to know that there may be a message, without the lock.
+    fn tell_waiters(&self, mut state: Guard<'_>) {
+        // Usually there are none, or few.
+        if state.waiters.len() > FEW_WAITERS {
+            let waiters = take(&mut state.waiters);
+            drop(state);
+            waiters.iter().for_each(Waker::wake);
+            return;
+        }
+        let mut few = [const { None }; FEW_WAITERS];
+        for place in &mut few {
+            *place = state.waiters.pop();
+            if place.is_none() {
+                break;
+            }
+        }
+        drop(state);
+        few.iter().flatten().for_each(Waker::wake);
+    }
+
     /// A message has left: others may have room, and too many may be kept.
     fn left(&self) {
-        if self.blocks {
+        if self.policy == Policy::Block {
             self.room.wake_all();
         }
         while let Some(message) = {
@@ -649,6 +850,7 @@ impl Channel {
 /// What a channel's task is needed for.
 trait Clock {
     fn set_clock(&self, state: Guard<'_>, due: Option<u64>);
+    fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
     fn pushed(&self, state: Guard<'_>, due: Option<u64>);
     fn came_back(&self, state: Guard<'_>, now: u64);
 }
@@ -656,6 +858,10 @@ trait Clock {
 impl Clock for Task<Channel> {
     /// Sees to it that the task runs at `due`.
     fn set_clock(&self, mut state: Guard<'_>, due: Option<u64>) {
+        self.keep_time(&mut state, due);
+    }
+
+    fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>) {
         let Some(due) = due.filter(|&due| due < state.clock) else {
             return;
         };
@@ -668,23 +874,28 @@ impl Clock for Task<Channel> {
     /// Messages have come, the first of those that are delayed for `due`.
     fn pushed(&self, mut state: Guard<'_>, due: Option<u64>) {
         // Who takes for good may also if too many are out.
-        if state.queue.ready() > 0 {
-            state.tell_waiters();
+        let is_ready = state.queue.ready() > 0;
+        self.keep_time(&mut state, due);
+        match is_ready {
+            true => self.tell_waiters(state),
+            false => drop(state),
         }
-        self.set_clock(state, due);
         self.ready.wake_all();
     }
 
-    /// Messages have come back.
+    /// Messages may have come back.
     fn came_back(&self, mut state: Guard<'_>, now: u64) {
+        // What is left is due at once, and then the task runs.
         let due = state.queue.tick(now);
-        let dead = state.queue.has_dead();
-        if state.queue.ready() > 0 {
-            state.tell_waiters();
+        let has_died = state.has_died();
+        let is_ready = state.queue.ready() > 0;
+        self.keep_time(&mut state, due);
+        match is_ready {
+            true => self.tell_waiters(state),
+            false => drop(state),
         }
-        self.set_clock(state, due);
         self.ready.wake_all();
-        if dead {
+        if has_died {
             self.undertaker.wake();
         }
     }
@@ -728,11 +939,43 @@ impl State {
         Ok(seq)
     }
 
-    fn tell_waiters(&mut self) {
-        while let Some(waker) = self.waiters.pop() {
-            waker.wake();
-        }
+    /// Whether there are dead letters that the undertaker has not been woken for. It comes to the
+    /// others by itself.
+    fn has_died(&mut self) -> bool {
+        let dead = self.queue.counts().dead;
+        core::mem::replace(&mut self.buried, dead) != dead
     }
+
+    /// Has `waker` woken once when there may be a message.
+    fn add_waiter(&mut self, waker: &Waker) -> Result {
+        if !self.waiters.iter().any(|known| known.is(waker)) {
+            self.waiters.push(waker.clone(), GFP_ATOMIC)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes records, which are like `record`, of messages: number, priority, delay in milliseconds.
+fn write_some(
+    messages: &[(u64, u8, u64, Arc<Message>)],
+    time: u64,
+    record: &Record<'_>,
+    put: &mut dyn FnMut(&Record<'_>) -> Result,
+) -> Result {
+    messages
+        .iter()
+        .try_for_each(|(seq, priority, delay, message)| {
+            put(&Record {
+                priority: *priority,
+                seq: *seq,
+                time,
+                delay_ms: u32::try_from(*delay).unwrap_or(u32::MAX),
+                from: message.from.octets(),
+                subject: message.subject(),
+                data: message.data(),
+                ..*record
+            })
+        })
 }
 
 impl Run for Channel {

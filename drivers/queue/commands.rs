@@ -8,6 +8,7 @@ use crate::{
         Figures,
         How, //
     },
+    log_status,
     message::{
         Parts,
         ReplyTo, //
@@ -30,18 +31,17 @@ use virgo_proto::{
     },
     errno::Errno,
     queue::{
+        access::Right,
         options::{
             Kind,
             Options, //
         },
-        state::{
-            Limits,
-            Policy, //
-        },
-        subject, //
+        reasons,
+        subscribe::SubscribeArgs, //
     }, //
 };
 use virgo_utils::{
+    budget::Account,
     requests::{
         push_request,
         Request, //
@@ -96,7 +96,8 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
     Command {
         names: &["create"],
         usage: " NAME [topic] [durable] [messages=N] [bytes=N] [policy=block|reject|drop-oldest] \
-            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN]",
+            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN] [mode=OO] \
+            [owner=UID]",
         run: create,
     },
     Command {
@@ -119,6 +120,11 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
         usage: " NAME",
         run: show_one,
     },
+    Command {
+        names: &["status"],
+        usage: "",
+        run: status,
+    },
 ];
 
 type Reported = Result<(), Failure>;
@@ -138,34 +144,16 @@ fn word(text: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn name(text: &[u8]) -> Result<&[u8], Failure> {
-    match subject::is_name(text) {
-        true => Ok(text),
-        false => Err(expected(
-            "expected a name: words of letters, digits and the like with dots between them",
-        )),
+    match reasons::of_name(text) {
+        None => Ok(text),
+        Some(reason) => Err(expected(reason)),
     }
 }
 
 /// What went wrong, in words that fit queues.
 fn explain(e: Error) -> Failure {
     let failure = Failure::from(e);
-    let reason = match failure.errno {
-        Errno::ENOENT => {
-            "no queue or topic of this name, and nobody has subscribed to it; create makes one"
-        }
-        Errno::EEXIST => "there is a queue or topic of this name",
-        Errno::ENOBUFS => "the queue is full",
-        Errno::ETIMEDOUT => "no room in the queue, or no answer, in time",
-        Errno::EUSERS => "too many; the limits are parameters of virgo_queue",
-        Errno::EMSGSIZE => "a message has at most 65536 bytes",
-        Errno::ESTALE => "this session does not have the message, or no longer",
-        Errno::EALREADY => "subscribed already",
-        Errno::ESRCH => "nobody waits for the reply any more",
-        Errno::EROFS => "there is no folder /var/log/virgo_queue for durable queues",
-        Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
-        errno => errno.text(),
-    };
-    Failure::new(failure.errno, reason)
+    Failure::new(failure.errno, reasons::explain(failure.errno))
 }
 
 fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
@@ -174,7 +162,12 @@ fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a
         data,
         reply: None,
         from: caller.from,
+        uid: caller.uid,
     }
+}
+
+fn account(this: &QueueService, caller: &Caller<'_>) -> Result<Account, Failure> {
+    this.queues.budget.account(caller.uid).map_err(explain)
 }
 
 fn deadline(caller: &Caller<'_>) -> Deadline {
@@ -207,9 +200,10 @@ fn publish(
 ) -> Reported {
     let (to, data) = word(command.body);
     let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
     let published = this
         .queues
-        .publish(&parts, How::PLAIN, Some(deadline(caller)));
+        .publish(&account, &parts, How::PLAIN, Some(deadline(caller)));
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -229,7 +223,10 @@ fn publish_how(
             .ok_or(expected("expected a delay in milliseconds"))? as u32,
     };
     let parts = parts(caller, name(to)?, data);
-    let published = this.queues.publish(&parts, how, Some(deadline(caller)));
+    let account = account(this, caller)?;
+    let published = this
+        .queues
+        .publish(&account, &parts, how, Some(deadline(caller)));
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -246,78 +243,27 @@ fn subscriber_or_new<'a>(
     this: &QueueService,
     caller: &'a Caller<'_>,
 ) -> Result<&'a Subscriber, Failure> {
-    let new = |waker| Subscriber::new(this.queues.clone(), waker);
+    let account = account(this, caller)?;
+    let new = |waker| Subscriber::new(this.queues.clone(), &account, waker);
     Ok(caller.attached.get_or(new)?)
 }
 
-/// What somebody wants to subscribe to.
-pub(crate) struct Wish<'a> {
-    pattern: &'a [u8],
-    options: Options<'a>,
-    group: &'a [u8],
-    from: Option<u64>,
-    /// Messages are acknowledged by being handed out.
-    pub(crate) acked: bool,
-}
-
-impl<'a> Wish<'a> {
-    /// Reads options for a subscription to `pattern`.
-    ///
-    /// # Errors
-    ///
-    /// What was expected.
-    pub(crate) fn parse(pattern: &'a [u8], options: &'a [u8]) -> Result<Self, Failure> {
-        if !subject::is_pattern(pattern) {
-            return Err(expected(
-                "expected a name or a pattern such as orders.*.new or orders.>",
-            ));
-        }
-        let limits = Limits {
-            policy: Policy::DropOldest,
-            ..Limits::DEFAULT
-        };
-        let mut wish = Wish {
-            pattern,
-            options: Options {
-                limits,
-                ..Options::DEFAULT
-            },
-            group: b"",
-            from: None,
-            acked: true,
-        };
-        let words = options.split(u8::is_ascii_whitespace);
-        for word in words.filter(|word| !word.is_empty()) {
-            if word == b"ack" {
-                wish.acked = false;
-            } else if let Some(value) = word.strip_prefix(b"group=") {
-                wish.group = name(value)?;
-            } else if let Some(value) = word.strip_prefix(b"from=") {
-                let from = parse_u64(value).ok_or(expected("from: expected a position"))?;
-                wish.from = Some(from);
-            } else {
-                wish.options.set(word).map_err(expected)?;
+/// The queue of that name, or a subscription of `uid`, which has one more user now. May sleep.
+///
+/// # Errors
+///
+/// Those of [`Queues::subscribe`]; [`EACCES`] for a queue or topic that `uid` may not take from.
+pub(crate) fn channel_for(args: &SubscribeArgs<'_>, queues: &Queues, uid: u32) -> Result<Shared> {
+    if let Ok(named) = queues.find(args.pattern) {
+        named.check(uid, Right::Take)?;
+        if named.kind == Kind::Queue {
+            if let Some(from) = args.from {
+                Channel::replay(&named, from);
             }
-        }
-        Ok(wish)
-    }
-
-    /// The queue of that name, or a subscription, which has one more user now. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Queues::subscribe`].
-    pub(crate) fn channel(&self, queues: &Queues) -> Result<Shared> {
-        match queues.find(self.pattern) {
-            Ok(queue) if queue.kind == Kind::Queue => {
-                if let Some(from) = self.from {
-                    Channel::replay(&queue, from);
-                }
-                Ok(queue)
-            }
-            _ => queues.subscribe(self.pattern, self.group, &self.options, self.from),
+            return Ok(named);
         }
     }
+    queues.subscribe(uid, args.pattern, args.group, &args.options, args.from)
 }
 
 fn subscribe(
@@ -327,11 +273,11 @@ fn subscribe(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (pattern, rest) = word(command.body);
-    let wish = Wish::parse(pattern, rest)?;
+    let args = SubscribeArgs::parse(pattern, rest).map_err(expected)?;
     let queues = &this.queues;
     let subscriber = subscriber_or_new(this, caller)?;
-    let channel = wish.channel(queues).map_err(explain)?;
-    if let Err(e) = subscriber.add(channel.clone(), pattern, wish.acked) {
+    let channel = channel_for(&args, queues, caller.uid).map_err(explain)?;
+    if let Err(e) = subscriber.add(channel.clone(), pattern, args.acked) {
         queues.leave(&channel);
         return Err(explain(e));
     }
@@ -390,8 +336,9 @@ fn request(
 ) -> Reported {
     let (to, data) = word(command.body);
     let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
     let answer = this
-        .request_on(0, &parts, deadline(caller))
+        .request_on(0, account, &parts, deadline(caller))
         .map_err(explain)?;
     out.text(&answer)
 }
@@ -414,40 +361,65 @@ fn reply(
 
 fn create(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (new, options) = word(command.body);
-    this.create(name(new)?, options)?;
+    this.create(caller.uid, name(new)?, options)?;
     reply.text(b"OK")
 }
 
 fn delete(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    this.delete(command.body)?;
+    this.delete(caller.uid, command.body)?;
     reply.text(b"OK")
 }
 
+/// Whether only root makes queues and topics of this name: others take part in what goes on there
+/// on behalf of all users, or it is how subscriptions are called.
+fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(b"_") || name.starts_with(b"kingcobra.")
+}
+
 impl QueueService {
-    /// Makes a queue or topic by words. May sleep.
-    pub(crate) fn create(&self, name: &[u8], options: &[u8]) -> Reported {
-        let text = options;
-        let options = Options::DEFAULT.parse(text).map_err(expected)?;
-        let created = match options.durable {
-            true => self.queues.create_durable(name, &options, text),
-            false => self.queues.create(name, &options),
-        };
+    /// Makes a queue or topic of `uid` by words. May sleep.
+    pub(crate) fn create(&self, uid: u32, name: &[u8], words: &[u8]) -> Reported {
+        let mut options = Options::DEFAULT.parse(words).map_err(expected)?;
+        if uid != 0 && is_reserved(name) {
+            return Err(Failure::new(
+                Errno::EACCES,
+                "names that begin with _ or kingcobra. are root's",
+            ));
+        }
+        let owner = options.owner.unwrap_or(uid);
+        if uid != 0 && owner != uid {
+            return Err(Failure::new(
+                Errno::EPERM,
+                "only root makes queues that others own",
+            ));
+        }
+        options.owner = Some(owner);
+        if !options.durable {
+            self.queues.create(name, &options).map_err(explain)?;
+            return Ok(());
+        }
+        // The last word counts.
+        let mut text = KVec::new();
+        text.extend_from_slice(words, GFP_KERNEL)?;
+        let said = kernel::str::CString::try_from_fmt(fmt!(" owner={owner}"))?;
+        text.extend_from_slice(said.to_bytes(), GFP_KERNEL)?;
+        let created = self.queues.create_durable(name, &options, &text);
         created.map_err(explain)?;
         Ok(())
     }
 
-    /// Deletes a queue or topic. May sleep.
-    pub(crate) fn delete(&self, name: &[u8]) -> Reported {
+    /// Deletes a queue or topic on behalf of `uid`. May sleep.
+    pub(crate) fn delete(&self, uid: u32, name: &[u8]) -> Reported {
         let channel = self.queues.find(name).map_err(explain)?;
         if channel.kind == Kind::Subscription || name == requests::NAME {
             return Err(Failure::new(
@@ -455,13 +427,14 @@ impl QueueService {
                 "subscriptions go with those who have them, and the queue of requests stays",
             ));
         }
+        channel.check(uid, Right::Delete).map_err(explain)?;
         self.queues.remove(&channel).map_err(explain)
     }
 }
 
 fn replay(
     this: &QueueService,
-    _caller: &Caller<'_>,
+    caller: &Caller<'_>,
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
@@ -473,6 +446,7 @@ fn replay(
             "only queues are replayed; subscribe to a topic with from=",
         ));
     }
+    channel.check(caller.uid, Right::Take).map_err(explain)?;
     reply.field("replayed", Channel::replay(&channel, from).into())
 }
 
@@ -526,11 +500,15 @@ fn show_one(
     let f = channel.figures();
     reply.bytes("kind", kind(&channel).as_bytes())?;
     reply.bytes("policy", f.limits.policy.name().as_bytes())?;
+    let (owner, others) = channel.access.mode.digits();
+    reply.field("owner", channel.access.owner.into())?;
+    reply.bytes("mode", &[b'0' + owner, b'0' + others])?;
     for (name, value) in [
         ("ready", f.ready.into()),
         ("delayed", f.delayed.into()),
         ("leased", f.leased.into()),
         ("kept", f.kept.into()),
+        ("dead_waiting", f.dead.into()),
         ("bytes", f.bytes),
         ("next", f.next),
         ("pushed", f.counts.pushed),
@@ -548,13 +526,38 @@ fn show_one(
     Ok(())
 }
 
+/// What there is to say of the log of durable queues.
+fn status(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    log_status::reply(this.queues.log()?, reply)
+}
+
 /// A line that is no command is a request, as with the original.
-pub(crate) fn bare(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Reported {
-    let request = Request {
-        data: line.trim_ascii(),
-        from: caller.from,
-        reply: None,
-    };
-    push_request(&request).map_err(explain)?;
+pub(crate) fn bare(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    line: &[u8],
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let data = line.trim_ascii();
+    if this.pushes_work {
+        let request = Request {
+            data,
+            from: caller.from,
+            uid: caller.uid,
+            reply: None,
+        };
+        push_request(&request).map_err(explain)?;
+    } else {
+        // The same as a push, but charged to who asks.
+        let account = account(this, caller)?;
+        let parts = parts(caller, requests::NAME, data);
+        let published = this.queues.publish(&account, &parts, How::PLAIN, None);
+        published.map_err(explain)?;
+    }
     reply.text(b"queued")
 }

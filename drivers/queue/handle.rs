@@ -9,7 +9,13 @@ use crate::{
         Shared, //
     }, //
 };
-use kernel::sync::Arc;
+use kernel::sync::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    Arc, //
+};
 use linux::{
     descriptor::Pollable,
     wait::WaitQueue, //
@@ -24,17 +30,31 @@ pub(crate) struct Handle {
     pub(crate) holder: u64,
     /// Messages are acknowledged by being taken.
     pub(crate) acked: bool,
+    /// Messages that were lost before the program was told.
+    lost: Atomic<u64>,
 }
 
 impl Handle {
     /// A user of `channel`, which it is counted as already.
     pub(crate) fn new(queues: Arc<Queues>, channel: Shared, acked: bool) -> Self {
         Handle {
-            holder: queues.next_number(),
+            holder: queues.next_holder(),
+            lost: Atomic::new(channel.lost()),
             queues,
             channel,
             acked,
         }
+    }
+
+    /// Messages that were lost since this was asked last.
+    pub(crate) fn newly_lost(&self) -> u64 {
+        let lost = self.channel.lost();
+        lost.saturating_sub(self.lost.xchg(lost, Relaxed))
+    }
+
+    /// The program has not been told of so many.
+    pub(crate) fn add_lost(&self, lost: u64) {
+        self.lost.fetch_sub(lost, Relaxed);
     }
 }
 
@@ -50,7 +70,10 @@ impl Pollable for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        Channel::give_all_back(&self.channel, self.holder);
+        // What is acknowledged by being taken is not out.
+        if !self.acked {
+            Channel::give_all_back(&self.channel, true, |holder| holder == self.holder);
+        }
         self.queues.leave(&self.channel);
     }
 }

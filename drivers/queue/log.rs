@@ -3,83 +3,135 @@
 //! The log of the durable queues: one for all of them, so that whoever waits for the disk waits
 //! together.
 //!
-//! There are two files. One has it all; when it has grown the other is begun with what there is
-//! then, and the first is emptied. See [`virgo_proto::queue::record`].
+//! Who changes a durable queue appends a record here, to memory, and waits until it is on disk. The
+//! files are read and written by a work of this module only ([`crate::log_worker`]): the limits,
+//! signals and credentials of whoever uses a queue have nothing to do with them. A record has a log
+//! sequence number (LSN): the bytes that were appended up to its end since the module was loaded.
+//!
+//! Room on the disk is taken before records are appended ([`Log::lock_for`]), so that a full disk
+//! refuses a message before it is in its queue. Room for what is done with messages is kept free of
+//! messages ([`MARGIN`]).
+//!
+//! If the disk fails all who wait are told, and nothing more is accepted until it works again: then
+//! all that the queues have is written anew. What could not be recorded meanwhile is told thereby.
 //!
 //! Locking: the writer's lock is taken before that of the table of queues, and held while a message
-//! gets its number, goes to the file, and goes into its queue, so that the file has them in order.
+//! gets its number, is appended, and goes into its queue, so that the log has them in order. Nothing
+//! waits under it.
 
 use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
-            Relaxed, //
+            Release, //
         },
         lock::mutex::MutexGuard,
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     }, //
 };
 use linux::{
-    append::AppendFile,
     bytes::Fill,
     crypto::crc32c,
-    deadline::wall, //
+    deadline::{
+        wall,
+        Deadline, //
+    },
+    wait::WaitQueue,
+    waker::Waker, //
 };
 use virgo_proto::queue::record::{
-    Found,
     Kind,
     Record,
-    Scan, //
+    Survey,
+    MAX_RECORD, //
 };
 
-const PATHS: [&CStr; 2] = [
-    c"/var/log/virgo_queue/messages.0",
-    c"/var/log/virgo_queue/messages.1",
-];
+/// Bytes of room that messages leave to records of what is done with them.
+pub(crate) const MARGIN: u64 = 64 << 10;
 
-/// A file is not followed by the next before it has so many bytes.
-const LEAST: u64 = 4 << 20;
+/// Most bytes that wait to be written; more wait for the disk.
+const MAX_PENDING: usize = 512 << 10;
 
-/// The most that is read of a file.
-const MOST: u64 = 1 << 30;
+/// Bytes of what was done after which they are written at once.
+const MANY_DONE: usize = 64 << 10;
+
+/// What was done is written after so long, in milliseconds, if nothing else is.
+const DONE_MS: u32 = 100;
+
+/// The longest that anybody waits for the disk, in milliseconds.
+const PATIENCE_MS: u32 = 60_000;
+
+/// Whether there can be durable queues.
+#[derive(Clone, Copy)]
+pub(crate) enum State {
+    /// The files are being read.
+    Opening,
+    /// All is well.
+    Ready,
+    /// The disk has refused something; it is tried again.
+    Failed(Error),
+    /// There are none before the module is loaded again, for this reason.
+    Unusable(Error, &'static str),
+}
+
+/// What people are told of the log.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Numbers {
+    /// The file that is written.
+    pub(crate) file: usize,
+    pub(crate) bytes: u64,
+    pub(crate) max_bytes: u64,
+    pub(crate) generation: u64,
+    /// How often the disk has failed.
+    pub(crate) failures: u64,
+    /// What was found when it was opened.
+    pub(crate) found: Survey,
+    /// Messages whose queue's record was missing.
+    pub(crate) orphans: u64,
+    /// Bit N - 1: there is a file that was moved aside with number N.
+    pub(crate) kept: u64,
+}
 
 /// See the module.
 #[pin_data]
 pub(crate) struct Log {
-    files: [AppendFile; 2],
     #[pin]
     writer: Mutex<Writer>,
-    /// Held while the disk works.
-    #[pin]
-    syncing: Mutex<()>,
-    /// All before this place is on disk.
+    /// All up to this LSN is on disk.
     synced: Atomic<u64>,
+    /// All up to this LSN that is not on disk was lost by a failure, as far as is known.
+    lost: Atomic<u64>,
+    /// Rounds of the worker.
+    rounds: Atomic<u64>,
+    /// Who waits for a round, or to be on disk.
+    #[pin]
+    progress: WaitQueue,
+    worker: SetOnce<Waker>,
+    #[pin]
+    numbers: Mutex<Numbers>,
 }
 
-/// Who writes.
+/// What is to be written.
 pub(crate) struct Writer {
-    /// The file that is written.
-    active: usize,
-    /// Its bytes.
-    size: u64,
-    /// Bytes after which the next one is begun.
-    limit: u64,
-    generation: u64,
-    /// Bytes written since the module was loaded: places in the log.
-    place: u64,
-    /// The disk has failed, and nobody knows what is there.
-    failed: bool,
-}
-
-/// What a file says when it is read.
-pub(crate) struct Contents {
-    pub(crate) bytes: KVVec<u8>,
-    /// Bytes at its end that were being written when the machine stopped.
-    pub(crate) torn: usize,
-    /// Bytes that are damaged.
-    pub(crate) damaged: usize,
+    pub(crate) state: State,
+    pub(crate) pending: KVVec<u8>,
+    /// LSN of the end of what is pending.
+    pub(crate) lsn: u64,
+    /// Somebody waits until all up to here is on disk.
+    pub(crate) sync_to: u64,
+    /// Bytes that may be appended before more room is taken.
+    pub(crate) room: u64,
+    /// Bytes that somebody waits for room for.
+    pub(crate) asked: u64,
+    /// How often there was none, and why the last time.
+    refusals: u64,
+    refusal: Error,
+    /// Something has happened to the queues that the files do not say: they are to be written anew.
+    pub(crate) stale: bool,
 }
 
 /// Milliseconds since 1970.
@@ -88,201 +140,223 @@ pub(crate) fn now() -> u64 {
     seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000)
 }
 
-fn read(file: &AppendFile) -> Result<(Contents, bool, u64)> {
-    let size = file.size()?;
-    if size > MOST {
-        return Err(EFBIG);
-    }
-    let mut bytes = KVVec::new();
-    bytes.put_zeros(size as usize, GFP_KERNEL)?;
-    let filled = file.read_at(&mut bytes, 0)?;
-    bytes.truncate(filled);
-    let (mut whole, mut generation, mut torn, mut damaged) = (false, 0, 0, 0);
-    let mut scan = Scan::new(&bytes, crc32c);
-    let mut before = 0;
-    while let Some(found) = scan.next() {
-        match found {
-            Found::Record(record) => match record.kind {
-                Kind::Begin => generation = record.seq,
-                Kind::Whole => whole = true,
-                _ => (),
-            },
-            Found::Damaged(bytes) => damaged += bytes,
-            Found::Torn => torn = scan.at() - before,
+impl Writer {
+    /// Whether records are accepted.
+    fn check(&self) -> Result {
+        match self.state {
+            State::Ready => Ok(()),
+            State::Failed(_) => Err(EIO),
+            State::Opening | State::Unusable(..) => Err(EROFS),
         }
-        before = scan.at();
     }
-    let contents = Contents {
-        bytes,
-        torn,
-        damaged,
-    };
-    Ok((contents, whole, generation))
+
+    /// Whoever waits for room has waited in vain.
+    pub(crate) fn refuse(&mut self, e: Error) {
+        self.refusals += 1;
+        (self.refusal, self.asked) = (e, 0);
+    }
 }
 
 impl Log {
-    /// Opens the files. Returns what the one says that counts. May sleep.
+    /// A log that nobody has opened yet.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        let writer = Writer {
+            state: State::Opening,
+            pending: KVVec::new(),
+            lsn: 0,
+            sync_to: 0,
+            room: 0,
+            asked: 0,
+            refusals: 0,
+            refusal: ENOSPC,
+            stale: false,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                writer <- kernel::new_mutex!(writer, "virgo_log"),
+                synced: Atomic::new(0),
+                lost: Atomic::new(0),
+                rounds: Atomic::new(0),
+                progress <- linux::new_wait_queue!("virgo_log_progress"),
+                worker: SetOnce::new(),
+                numbers <- kernel::new_mutex!(Numbers::default(), "virgo_log_numbers"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Has `worker` read the files, and write them from now on. Once. Returns when that is done.
+    /// Sleeps.
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] without the folder; those of files; [`ENOMEM`].
-    pub(crate) fn open() -> Result<(Arc<Self>, Contents)> {
-        let [first, second] = PATHS.map(AppendFile::open);
-        let files = [first?, second?];
-        let [(first, first_whole, first_generation), (second, second_whole, second_generation)] =
-            [read(&files[0])?, read(&files[1])?];
-        // One that is not whole counts only if the other says nothing.
-        let rank =
-            |contents: &Contents, whole, generation| (whole, generation, contents.bytes.len());
-        let second_counts = rank(&second, second_whole, second_generation)
-            > rank(&first, first_whole, first_generation);
-        let (active, contents) = match second_counts {
-            true => (1, second),
-            false => (0, first),
-        };
-        let writer = Writer {
-            active,
-            size: (contents.bytes.len() - contents.torn) as u64,
-            limit: 0,
-            generation: first_generation.max(second_generation),
-            place: 0,
-            failed: false,
-        };
-        let log = Arc::pin_init(
-            pin_init!(Self {
-                files,
-                writer <- kernel::new_mutex!(writer, "virgo_log"),
-                syncing <- kernel::new_mutex!((), "virgo_log_sync"),
-                synced: Atomic::new(0),
-            }),
-            GFP_KERNEL,
-        )?;
-        Ok((log, contents))
+    /// [`EINTR`] if the task is being killed.
+    pub(crate) fn start(&self, worker: Waker) -> Result {
+        self.worker.populate(worker);
+        self.wake();
+        let opened = || (self.rounds.load(Acquire) > 0).then_some(());
+        while self
+            .progress
+            .wait(Deadline::after_ms(PATIENCE_MS), opened)?
+            .is_none()
+        {}
+        Ok(())
     }
 
-    /// The right to write. May sleep.
+    fn wake(&self) {
+        if let Some(worker) = self.worker.as_ref() {
+            worker.wake_now();
+        }
+    }
+
+    /// The right to append, and to say what is done. May sleep.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock()
     }
 
-    /// Writes a record. Returns the place to [commit](Self::commit). May sleep.
+    /// The right to append `bytes` bytes of messages, for which there is room. Sleeps, killably.
     ///
     /// # Errors
     ///
-    /// [`ENOSPC`] and other errors of files: nothing is written then. [`EIO`] after the disk has
-    /// failed.
+    /// [`ENOSPC`] and other errors of files; [`EIO`] while the disk does not work; [`EROFS`] if there
+    /// are no durable queues; [`ETIMEDOUT`], [`EINTR`].
+    pub(crate) fn lock_for(&self, bytes: usize) -> Result<MutexGuard<'_, Writer>> {
+        let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
+        let until = Deadline::after_ms(PATIENCE_MS);
+        let mut refusals = None;
+        loop {
+            let mut writer = self.writer.lock();
+            writer.check()?;
+            let full = writer.pending.len() > MAX_PENDING;
+            if writer.room >= need && !full {
+                return Ok(writer);
+            }
+            match refusals {
+                Some(before) if writer.refusals != before => return Err(writer.refusal),
+                _ => refusals = Some(writer.refusals),
+            }
+            writer.asked = writer.asked.max(need);
+            let round = self.rounds.load(Acquire);
+            drop(writer);
+            self.wake();
+            let next = || (self.rounds.load(Acquire) != round).then_some(());
+            self.progress.wait(until, next)?.ok_or(ETIMEDOUT)?;
+        }
+    }
+
+    /// Appends a record for which there is room. Returns the LSN to [commit](Self::commit).
+    ///
+    /// # Errors
+    ///
+    /// Nothing is appended then: [`ENOSPC`], [`ENOMEM`]; [`EIO`] while the disk does not work.
     pub(crate) fn append(&self, writer: &mut Writer, record: &Record<'_>) -> Result<u64> {
-        if writer.failed {
-            return Err(EIO);
+        writer.check()?;
+        let size = record.size();
+        if writer.room < size as u64 {
+            return Err(ENOSPC);
         }
-        let file = self.files.get(writer.active).ok_or(EIO)?;
-        if let Err(e) = put(file, &mut writer.size, record) {
-            // A part of it may be there.
-            writer.failed |= file.truncate(writer.size).is_err();
-            return Err(e);
+        let pending = &mut writer.pending;
+        let before = pending.len();
+        pending.reserve(size, GFP_KERNEL)?;
+        let put = record.write(crc32c, |part| pending.put_bytes(part, GFP_KERNEL));
+        match put {
+            Some(Ok(())) => (),
+            Some(Err(e)) => {
+                pending.truncate(before);
+                return Err(e.into());
+            }
+            None => return Err(EMSGSIZE),
         }
-        writer.place += record.size() as u64;
-        Ok(writer.place)
+        writer.room -= size as u64;
+        writer.lsn += size as u64;
+        if record.kind != Kind::Done {
+            writer.sync_to = writer.lsn;
+        }
+        Ok(writer.lsn)
     }
 
-    /// Returns when all up to `place` is on disk. May sleep.
+    /// Returns when all up to `lsn` is on disk. Sleeps, killably.
     ///
     /// # Errors
     ///
-    /// [`EIO`] if the disk has failed.
-    pub(crate) fn commit(&self, place: u64) -> Result {
-        if self.synced.load(Relaxed) >= place {
+    /// [`EIO`] if the disk has failed or takes too long, [`EINTR`] if the task is being killed: it may
+    /// get there yet.
+    pub(crate) fn commit(&self, lsn: u64) -> Result {
+        if self.synced.load(Acquire) >= lsn {
             return Ok(());
         }
-        // Whoever comes while the disk works finds its own on disk after the next turn.
-        let _syncing = self.syncing.lock();
-        if self.synced.load(Relaxed) >= place {
-            return Ok(());
-        }
-        let writer = self.writer.lock();
-        let (active, upto, failed) = (writer.active, writer.place, writer.failed);
-        drop(writer);
-        // If the next file is begun meanwhile, that has brought all to disk itself.
-        let synced = match failed {
-            true => Err(EIO),
-            false => self.files.get(active).ok_or(EIO)?.sync(),
+        self.wake();
+        let done = || {
+            if self.synced.load(Acquire) >= lsn {
+                return Some(Ok(()));
+            }
+            (self.lost.load(Acquire) >= lsn).then_some(Err(EIO))
         };
-        if let Err(e) = synced {
-            self.writer.lock().failed = true;
-            pr_err!("durable queues: the disk has failed: {e:?}\n");
-            return Err(EIO);
-        }
-        self.synced.store(upto, Relaxed);
-        Ok(())
-    }
-
-    /// Whether the file should be followed by the next.
-    pub(crate) fn is_long(&self, writer: &Writer) -> bool {
-        writer.size >= writer.limit
-    }
-
-    /// Begins the next file with what `fill` writes: all that counts. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of files: then all goes on in the old one.
-    pub(crate) fn begin_next(
-        &self,
-        writer: &mut Writer,
-        fill: impl FnOnce(&mut dyn FnMut(&Record<'_>) -> Result) -> Result,
-    ) -> Result {
-        let old = self.files.get(writer.active).ok_or(EIO)?;
-        let next = 1 - writer.active;
-        let file = self.files.get(next).ok_or(EIO)?;
-        let generation = writer.generation + 1;
-        let mut size = 0;
-        let write = || -> Result {
-            file.truncate(0)?;
-            let begin = Record {
-                seq: generation,
-                time: now(),
-                ..Record::new(Kind::Begin)
-            };
-            put(file, &mut size, &begin)?;
-            fill(&mut |record| put(file, &mut size, record))?;
-            put(file, &mut size, &Record::new(Kind::Whole))?;
-            file.sync()
-        };
-        // Not tried again for every message.
-        if let Err(e) = write() {
-            writer.limit = writer.size + LEAST;
-            let _ = file.truncate(0);
-            return Err(e);
-        }
-        (writer.active, writer.size, writer.generation) = (next, size, generation);
-        writer.limit = LEAST.max(size.saturating_mul(2));
-        writer.failed = false;
-        self.synced.store(writer.place, Relaxed);
-        // What stays there is older, and does not count.
-        let _ = old.truncate(0);
-        Ok(())
+        let until = Deadline::after_ms(PATIENCE_MS);
+        self.progress.wait(until, done)?.unwrap_or(Err(EIO))
     }
 
     /// Message `seq` of queue `queue` is done. That it is gets to disk with the next message, or
-    /// when the system writes. May sleep.
+    /// soon.
     pub(crate) fn done(&self, writer: &mut Writer, queue: &[u8], seq: u64) {
+        if let State::Unusable(..) = writer.state {
+            return;
+        }
         let record = Record {
             seq,
             queue,
             ..Record::new(Kind::Done)
         };
-        // Without it the message comes again after a restart.
-        let _ = self.append(writer, &record);
+        let many = writer.pending.len() > MANY_DONE;
+        let full = writer.pending.len() > 2 * MAX_PENDING;
+        // Who cannot append says so by writing all anew: the message is not there then.
+        writer.stale |= full || self.append(writer, &record).is_err();
+        match self.worker.as_ref() {
+            Some(worker) if many => worker.wake_now(),
+            Some(worker) => worker.wake_after_ms(DONE_MS),
+            None => (),
+        }
     }
-}
 
-/// Writes a record at the end of a file of `size` bytes.
-fn put(file: &AppendFile, size: &mut u64, record: &Record<'_>) -> Result {
-    let mut bytes = KVVec::with_capacity(record.size(), GFP_KERNEL)?;
-    record
-        .write(crc32c, |part| bytes.extend_from_slice(part, GFP_KERNEL))
-        .ok_or(EMSGSIZE)??;
-    file.write_at(&bytes, *size)?;
-    *size += bytes.len() as u64;
-    Ok(())
+    /// Brings all that was appended to disk, as far as that is possible. Nobody appends any more.
+    /// Sleeps.
+    pub(crate) fn close(&self) {
+        let mut writer = self.writer.lock();
+        if writer.check().is_err() {
+            return;
+        }
+        let lsn = writer.lsn;
+        writer.sync_to = lsn;
+        drop(writer);
+        if let Err(e) = self.commit(lsn) {
+            pr_err!("durable queues: the last records may not be on disk: {e:?}\n");
+        }
+    }
+
+    /// All up to `lsn` is on disk.
+    pub(crate) fn set_synced(&self, lsn: u64) {
+        self.synced.store(lsn, Release);
+        self.progress.wake_all();
+    }
+
+    /// Whether all up to `lsn` is on disk.
+    pub(crate) fn is_synced(&self, lsn: u64) -> bool {
+        self.synced.load(Acquire) >= lsn
+    }
+
+    /// The disk has failed, and what was appended up to `lsn` may not be there.
+    pub(crate) fn set_lost(&self, lsn: u64) {
+        self.lost.store(lsn, Release);
+        self.progress.wake_all();
+    }
+
+    /// The worker has done a round: who waits looks again.
+    pub(crate) fn end_round(&self) {
+        self.rounds.fetch_add(1, Release);
+        self.progress.wake_all();
+    }
+
+    pub(crate) fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock()
+    }
 }

@@ -1,56 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A message, and the memory that all messages together may take.
+//! A message.
 
 use core::net::Ipv4Addr;
 use kernel::{
     alloc::Flags,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Arc,
         UniqueArc, //
     }, //
 };
 use linux::bytes::Fill;
 use virgo_proto::queue::MAX_MESSAGE;
+use virgo_utils::budget::{
+    Account,
+    Budget,
+    Charge, //
+};
 pub(crate) use virgo_utils::requests::ReplyTo;
 
 /// Bytes that a message takes beside its name and data, as far as it is counted.
 const OVERHEAD: usize = 256;
-
-/// Memory for messages.
-pub(crate) struct Budget {
-    used: Atomic<u64>,
-    limit: u64,
-}
-
-impl Budget {
-    pub(crate) fn new(limit: u64) -> Result<Arc<Self>> {
-        let used = Atomic::new(0);
-        Ok(Arc::new(Budget { used, limit }, GFP_KERNEL)?)
-    }
-
-    pub(crate) fn used(&self) -> u64 {
-        self.used.load(Relaxed)
-    }
-
-    pub(crate) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    fn take(&self, bytes: u64) -> Result {
-        let before = self.used.fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > self.limit {
-            self.used.fetch_sub(bytes, Relaxed);
-            return Err(ENOMEM);
-        }
-        Ok(())
-    }
-}
 
 /// Bytes of subject and data that lie in the message itself.
 const SHORT: usize = 64;
@@ -62,7 +34,8 @@ enum Text {
     Long(KVec<u8>),
 }
 
-/// A message. Its memory is given back wherever the last user drops it, in any context.
+/// A message. Its memory is charged to who has published it, and given back wherever the last user
+/// drops it, in any context.
 pub(crate) struct Message {
     text: Text,
     subject_len: u32,
@@ -71,9 +44,11 @@ pub(crate) struct Message {
     pub(crate) reply: Option<ReplyTo>,
     /// Where it comes from.
     pub(crate) from: Ipv4Addr,
+    /// Whose it is there: the uid that requests are carried out as.
+    pub(crate) uid: u32,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub(crate) position: Atomic<u64>,
-    budget: Arc<Budget>,
+    charge: Charge,
 }
 
 /// What a message is made of.
@@ -83,6 +58,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) data: &'a [u8],
     pub(crate) reply: Option<ReplyTo>,
     pub(crate) from: Ipv4Addr,
+    pub(crate) uid: u32,
 }
 
 fn copy_of(data: &[u8]) -> impl FnOnce(&mut [u8]) -> Result + '_ {
@@ -93,14 +69,31 @@ fn copy_of(data: &[u8]) -> impl FnOnce(&mut [u8]) -> Result + '_ {
 }
 
 impl Message {
-    /// Takes memory by `flags`.
+    /// A message of the user whose account it is. Takes memory by `flags`.
     ///
     /// # Errors
     ///
-    /// [`EMSGSIZE`] beyond [`MAX_MESSAGE`], [`ENOMEM`].
-    pub(crate) fn new(budget: &Arc<Budget>, parts: &Parts<'_>, flags: Flags) -> Result<Arc<Self>> {
+    /// [`EMSGSIZE`] beyond [`MAX_MESSAGE`], [`ENOMEM`]; [`EDQUOT`] if the user has too many.
+    pub(crate) fn new(account: &Account, parts: &Parts<'_>, flags: Flags) -> Result<Arc<Self>> {
         let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(budget, parts, len, flags, Budget::take, read)
+        Self::build(account, parts, len, flags, Account::charge, read)
+    }
+
+    /// A message that is charged to root: in any context, where no account can be looked for.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub(crate) fn atomic(budget: &Budget, parts: &Parts<'_>) -> Result<Arc<Self>> {
+        let (len, read) = (parts.data.len(), copy_of(parts.data));
+        Self::build(
+            &budget.root(),
+            parts,
+            len,
+            GFP_ATOMIC,
+            Account::charge,
+            read,
+        )
     }
 
     /// A message of `len` bytes, which `read` writes, instead of the data of `parts`. May sleep.
@@ -109,35 +102,48 @@ impl Message {
     ///
     /// As for [`Self::new`]; those of `read`.
     pub(crate) fn read(
-        budget: &Arc<Budget>,
+        account: &Account,
         parts: &Parts<'_>,
         len: usize,
         read: impl FnOnce(&mut [u8]) -> Result,
     ) -> Result<Arc<Self>> {
-        Self::build(budget, parts, len, GFP_KERNEL, Budget::take, read)
+        Self::build(
+            account,
+            parts,
+            len,
+            GFP_KERNEL_ACCOUNT,
+            Account::charge,
+            read,
+        )
     }
 
-    /// A message from the log. It counts, but is not refused: what was kept is not to be lost because
-    /// now there may be less. May sleep.
+    /// A message from the log. It is charged to root until it is [restored to](Self::charged_to) its
+    /// queue's owner, but not refused: what was kept is not to be lost because now there may be less.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Self::new`].
-    pub(crate) fn restored(budget: &Arc<Budget>, parts: &Parts<'_>) -> Result<Arc<Self>> {
-        let count = |budget: &Budget, bytes| {
-            budget.used.fetch_add(bytes, Relaxed);
-            Ok(())
-        };
+    pub(crate) fn restored(budget: &Budget, parts: &Parts<'_>) -> Result<Arc<Self>> {
+        let count = |account: &Account, bytes| Ok(account.charge_unbounded(bytes));
         let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(budget, parts, len, GFP_KERNEL, count, read)
+        Self::build(&budget.root(), parts, len, GFP_KERNEL, count, read)
+    }
+
+    /// The same message, charged to `account`, whether or not that has so much left. `None` if others
+    /// have it, too.
+    pub(crate) fn charged_to(message: Arc<Self>, account: &Account) -> Option<Arc<Self>> {
+        let mut message = Pin::into_inner(Arc::into_unique_or_drop(message)?);
+        message.charge = account.charge_unbounded(message.charge.amount());
+        Some(message.into())
     }
 
     fn build(
-        budget: &Arc<Budget>,
+        account: &Account,
         parts: &Parts<'_>,
         data_len: usize,
         flags: Flags,
-        take: fn(&Budget, u64) -> Result,
+        take: impl FnOnce(&Account, u64) -> Result<Charge>,
         read: impl FnOnce(&mut [u8]) -> Result,
     ) -> Result<Arc<Self>> {
         if data_len > MAX_MESSAGE {
@@ -145,7 +151,7 @@ impl Message {
         }
         let len = parts.subject.len() + data_len;
         let place = UniqueArc::new_uninit(flags)?;
-        take(budget, Self::counted(len))?;
+        let charge = take(account, Self::counted(len))?;
         let mut message = place.write(Message {
             text: Text::Short([0; SHORT]),
             // At most MAX_MESSAGE; a name that nobody has looked at yet is no longer than a line or
@@ -154,8 +160,9 @@ impl Message {
             data_len: data_len as u32,
             reply: parts.reply,
             from: parts.from,
+            uid: parts.uid,
             position: Atomic::new(0),
-            budget: budget.clone(),
+            charge,
         });
         if len > SHORT {
             let mut long = KVec::new();
@@ -204,12 +211,5 @@ impl Message {
     /// Bytes that it counts for in a queue.
     pub(crate) fn bytes(&self) -> u32 {
         Self::counted(self.len()) as u32
-    }
-}
-
-impl Drop for Message {
-    fn drop(&mut self) {
-        let counted = Self::counted(self.len());
-        self.budget.used.fetch_sub(counted, Relaxed);
     }
 }

@@ -27,17 +27,24 @@ use kernel::prelude::*;
 use linux::deadline::Deadline;
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
-    queue::wire::{
-        next_item,
-        op,
-        AckArgs,
-        AskArgs,
-        Named,
-        PublishReply,
-        PullArgs,
-        GIVE_BACK,
-        MAX_PULL,
-        MAX_WAIT_MS, //
+    queue::{
+        access::Right,
+        state::TAKE_BITS,
+        wire::{
+            next_item,
+            op,
+            AckArgs,
+            AskArgs,
+            ForgetArgs,
+            Named,
+            PublishReply,
+            PullArgs,
+            GIVE_BACK,
+            MAX_PULL,
+            MAX_WAIT_MS,
+            PULLS,
+            UNTAKE, //
+        }, //
     },
     vuid::NodeId, //
 };
@@ -87,33 +94,50 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
         repeat: Repeat::Stored(|_| 0),
         run: ask,
     },
+    Operation {
+        number: op::FORGET,
+        name: "forget",
+        repeat: Repeat::Stored(|_| 0),
+        run: forget,
+    },
 ];
 
 /// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
 /// is less: so that nothing is taken for a puller that has given up.
 const AHEAD_MS: u32 = 100;
 
-/// Who has what a node has pulled.
-pub(crate) fn holder(peer: Peer) -> u64 {
-    // Not a number that anybody here gets.
-    1 << 63 | u64::from(peer.node)
+/// Who has what `uid` of a node has taken.
+pub(crate) const fn holder(node: NodeId, uid: u32) -> u64 {
+    (node as u64) << 32 | uid as u64
 }
 
-fn named(request: &[u8]) -> Result<(&[u8], &[u8])> {
+/// The same, of one pull.
+fn holder_of_pull(peer: Peer, uid: u32, number: u32) -> u64 {
+    // In the bits by which takes are told apart.
+    holder(peer.node, uid) | u64::from(number % PULLS) << TAKE_BITS.trailing_zeros()
+}
+
+/// Whether a holder is a user of this node.
+pub(crate) const fn is_of(who: u64, node: NodeId) -> bool {
+    (who & !TAKE_BITS) >> 32 == node as u64
+}
+
+fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
     let (head, rest) = Named::read_from_prefix(request).map_err(|_| EINVAL)?;
     let name_len = usize::from(head.name_len.get());
-    rest.split_at_checked(name_len).ok_or(EINVAL)
+    let (name, rest) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
+    Ok((head.uid.get(), name, rest))
 }
 
 fn create(this: &QueueService, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (name, options) = named(request)?;
-    let created = this.create(name, options);
+    let (uid, name, options) = named(request)?;
+    let created = this.create(uid, name, options);
     created.map_err(|failure| from_wire(failure.errno.to_wire()))
 }
 
 fn delete(this: &QueueService, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let (name, _) = named(request)?;
-    let deleted = this.delete(name);
+    let (uid, name, _) = named(request)?;
+    let deleted = this.delete(uid, name);
     deleted.map_err(|failure| from_wire(failure.errno.to_wire()))
 }
 
@@ -123,7 +147,7 @@ fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
 }
 
 fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let (subject, items) = named(request)?;
+    let (uid, subject, items) = named(request)?;
     let mut rest = items;
     // What is torn publishes nothing.
     while !rest.is_empty() {
@@ -132,6 +156,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     rest = items;
     let from = address(this, peer.node);
     let queues = &this.queues;
+    let account = queues.budget.account(uid)?;
     let messages = iter::from_fn(|| {
         let (item, data) = next_item(&mut rest)?;
         let parts = Parts {
@@ -139,17 +164,18 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
             data,
             reply: None,
             from,
+            uid,
         };
         let how = How {
             priority: item.priority,
             delay_ms: item.delay_ms.get(),
         };
-        let message = Message::new(&queues.budget, &parts, GFP_KERNEL);
+        let message = Message::new(&account, &parts, GFP_KERNEL);
         Some(message.map(|message| (message, how)))
     });
     let mut published = Published::default();
     // Nothing may wait here: who asks tries again.
-    let result = queues.publish_all(subject, messages, None, &mut published);
+    let result = queues.publish_all(uid, subject, messages, None, &mut published);
     match result {
         Err(e) if published.count == 0 => return Err(e),
         _ => queues.commit(published.place)?,
@@ -157,6 +183,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     let answer = PublishReply {
         published: published.count.into(),
         errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
+        lost: published.lost.into(),
     };
     reply.put(answer.as_bytes())
 }
@@ -167,19 +194,22 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
     let until = Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS));
     let queues = &this.queues;
+    let account = queues.budget.account(args.uid.get())?;
     queues.pending.forget_late();
+    let id = queues.next_number();
     let reply_to = queues
         .pending
-        .owe(queues.next_number(), reply.defer()?, until)?;
+        .owe(id, account.uid(), reply.defer()?, until)?;
     let parts = Parts {
         subject,
         data,
         reply: Some(reply_to),
         from: address(this, peer.node),
+        uid: args.uid.get(),
     };
     // Nothing may wait here: who asks tries again.
     queues
-        .publish(&parts, How::PLAIN, None)
+        .publish(&account, &parts, How::PLAIN, None)
         .and_then(|published| queues.commit(published.place))
         .inspect_err(|_| queues.pending.forget(reply_to))
 }
@@ -198,9 +228,12 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
     if args.bytes.get() > MAX_PULL || wait_ms > MAX_WAIT_MS {
         return Err(EINVAL);
     }
+    let uid = args.uid.get();
+    let channel = this.queues.find(name)?;
+    channel.check(uid, Right::Take)?;
     let pull = Pull {
-        channel: this.queues.find(name)?,
-        holder: holder(peer),
+        channel,
+        holder: holder_of_pull(peer, uid, args.number.get()),
         count: args.count.get(),
         room: args.bytes.get() as usize,
     };
@@ -210,7 +243,8 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
     if taken.is_empty() && wait_ms > 0 {
         this.queues.pending.forget_late();
         let until = Deadline::after_ms(wait_ms);
-        return Pulls::add(&this.pulls, pull, until, reply.defer()?);
+        let charge = this.queues.pending.charge(uid)?;
+        return Pulls::add(&this.pulls, pull, until, reply.defer()?, charge);
     }
     reply.put(&taken)
 }
@@ -218,12 +252,19 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
 fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let (args, name) = AckArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let channel = this.queues.find(name)?;
+    let (holder, id) = (holder(peer.node, args.uid.get()), args.id.get());
     match args.flags.get() {
-        0 => Channel::ack(&channel, holder(peer), args.seq.get()),
-        GIVE_BACK => {
-            let delay = args.delay_ms.get();
-            Channel::give_back(&channel, holder(peer), args.seq.get(), delay)
-        }
+        0 => Channel::ack(&channel, holder, id),
+        GIVE_BACK => Channel::give_back(&channel, holder, id, args.delay_ms.get()),
+        UNTAKE => Channel::untake(&channel, holder, id),
         _ => Err(EINVAL),
     }
+}
+
+fn forget(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (args, name) = ForgetArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let channel = this.queues.find(name)?;
+    let holder = holder_of_pull(peer, args.uid.get(), args.number.get());
+    this.pulls.forget(&channel, holder);
+    Ok(())
 }

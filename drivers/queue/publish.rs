@@ -9,10 +9,6 @@ use crate::{
         How,
         Outgoing, //
     },
-    log::{
-        Log,
-        Writer, //
-    },
     message::{
         Message,
         Parts, //
@@ -35,12 +31,16 @@ use linux::{
     rwlock::ReadGuard, //
 };
 use virgo_proto::queue::{
+    access::Right,
     options::Kind,
-    subject, //
+    state::Policy,
+    subject,
+    MAX_NAME, //
 };
+use virgo_utils::budget::Account;
 
-/// What has become of messages that were published; position, channels and lost are those of one
-/// that went with the last.
+/// What has become of messages that were published; position and channels are those of one that
+/// went with the last.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Published {
     /// How many went well.
@@ -49,7 +49,7 @@ pub(crate) struct Published {
     pub(crate) position: u64,
     /// Channels that it went to.
     pub(crate) channels: u32,
-    /// Subscriptions that had no room for it.
+    /// Copies of those that went well that were lost: a channel had no room, or its disk has failed.
     pub(crate) lost: u32,
     /// What has to be on disk before anybody is told; see [`Queues::commit`].
     pub(crate) place: u64,
@@ -62,23 +62,25 @@ const AT_ONCE: usize = 8;
 const FEW: u32 = 4096;
 
 impl Queues {
-    /// Publishes a message. Waits until `deadline` for room in the queue of that name, if there is
-    /// one and that is its way. May sleep.
+    /// Publishes a message of the user whose `account` it is. Waits until `deadline` for room in the
+    /// queue of that name, or one that is bound to it, if there is one and that is its way. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`ENOENT`] if it went nowhere;
-    /// those of [`Channel::push_wait`] for the queue of that name, and then nobody else has it.
+    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`ENOENT`] if it went
+    /// nowhere; those of [`Channel::push_wait`] for the queue of that name, or one that is bound to it
+    /// and has a say, and then nobody else has it.
     pub(crate) fn publish(
         &self,
+        account: &Account,
         parts: &Parts<'_>,
         how: How,
         deadline: Option<Deadline>,
     ) -> Result<Published> {
-        let message = Message::new(&self.budget, parts, GFP_KERNEL)?;
+        let message = Message::new(account, parts, GFP_KERNEL_ACCOUNT)?;
         let mut published = Published::default();
         let one = [(message, how)];
-        self.publish_some(parts.subject, &one, deadline, &mut published)?;
+        self.publish_some(account.uid(), parts.subject, &one, deadline, &mut published)?;
         Ok(published)
     }
 
@@ -90,6 +92,7 @@ impl Queues {
     /// As for [`Self::publish`]; those of `messages`.
     pub(crate) fn publish_all(
         &self,
+        uid: u32,
         name: &[u8],
         mut messages: impl Iterator<Item = Result<Outgoing>>,
         deadline: Option<Deadline>,
@@ -115,7 +118,7 @@ impl Queues {
             let mut rest = some.as_slice();
             while !rest.is_empty() {
                 let before = published.count;
-                self.publish_some(name, rest, deadline, published)?;
+                self.publish_some(uid, name, rest, deadline, published)?;
                 let gone = published.count - before;
                 rest = rest.get(gone as usize..).unwrap_or_default();
             }
@@ -129,6 +132,7 @@ impl Queues {
     /// As many of `messages` as can be published under one hold of the lock, one at least.
     fn publish_some(
         &self,
+        uid: u32,
         name: &[u8],
         messages: &[Outgoing],
         deadline: Option<Deadline>,
@@ -139,17 +143,20 @@ impl Queues {
         let named;
         let mut table = self.table.read();
         named = table.find(name).cloned();
-        if named.is_none() && !subject::is_name(name) {
-            return Err(EINVAL);
+        match &named {
+            None if !subject::is_name(name) => return Err(EINVAL),
+            None => (),
+            Some(named) => named.check(uid, Right::Publish)?,
         }
         // With others each goes to all before the next: the first that goes nowhere is the end.
         let at_once = match messages {
             [_] => 1,
-            _ if table.bound_to(name).next().is_some() => 1,
+            _ if table.bound_to(name, named.as_ref()).next().is_some() => 1,
             _ => AT_ONCE,
         };
         for group in messages.chunks(at_once) {
-            match self.publish_group(table, named.as_ref(), group, deadline, published)? {
+            let to = (uid, named.as_ref());
+            match self.publish_group(table, to, group, deadline, published)? {
                 Some(held) => table = held,
                 None => break,
             }
@@ -162,8 +169,8 @@ impl Queues {
     /// held all the time and there may be more.
     fn publish_group<'a>(
         &'a self,
-        mut table: ReadGuard<'a, Table>,
-        named: Option<&Shared>,
+        table: ReadGuard<'a, Table>,
+        (uid, named): (u32, Option<&Shared>),
         group: &[Outgoing],
         deadline: Option<Deadline>,
         published: &mut Published,
@@ -171,7 +178,11 @@ impl Queues {
         let Some(first) = group.first() else {
             return Ok(Some(table));
         };
-        let (mut held, mut count) = (true, group.len());
+        let mut count = group.len();
+        let (mut table, mut held) = match count {
+            1 => self.wait_for_bound(table, (uid, named), &first.0, deadline)?,
+            _ => (table, true),
+        };
         if let Some(named) = named {
             let put;
             (count, put) = match named.kind {
@@ -195,55 +206,110 @@ impl Queues {
             }
         }
         published.channels = named.is_some().into();
-        published.lost = 0;
         let table = match count {
-            1 => self.push_bound(table, first, published),
+            1 => self.push_bound(table, named, first, published)?,
             _ => Some(table),
         };
-        match (published.channels, published.lost) {
-            (0, 0) => return Err(ENOENT),
-            (0, _) => return Err(ENOBUFS),
-            _ => (),
+        if published.channels == 0 {
+            return Err(ENOENT);
         }
         published.count += count as u32;
         published.position = first.0.position.load(Relaxed);
         Ok(table.filter(|_| held))
     }
 
+    /// Queues that are bound to the name of a message and stay, and have no room, are a reason not
+    /// to publish it: they drop nothing unseen. One that blocks is waited for. Only those have a say
+    /// that belong to root, to the publisher, or to who owns the name: a stranger's queue keeps nobody
+    /// from publishing. What finds no room all the same is counted as lost. Returns the lock, and
+    /// whether it was held all the time.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOBUFS`] if such a queue refuses it; [`EAGAIN`] if one blocks and there is no deadline,
+    /// [`ETIMEDOUT`] at that; [`EINTR`].
+    fn wait_for_bound<'a>(
+        &'a self,
+        mut table: ReadGuard<'a, Table>,
+        (uid, named): (u32, Option<&Shared>),
+        message: &Arc<Message>,
+        deadline: Option<Deadline>,
+    ) -> Result<(ReadGuard<'a, Table>, bool)> {
+        let mut held = true;
+        let bytes = message.bytes();
+        loop {
+            let mut bound = table.bound_to(message.subject(), named);
+            let blocks = bound.find_map(|bound| {
+                let owner = bound.access.owner;
+                let has_say = owner == 0
+                    || owner == uid
+                    || named.is_some_and(|named| named.access.owner == owner);
+                if !has_say || bound.kind != Kind::Queue || bound.policy == Policy::DropOldest {
+                    return None;
+                }
+                match bound.has_room(bytes) {
+                    Err(EAGAIN) => Some(Ok(bound.clone())),
+                    Err(ENOBUFS) => Some(Err(ENOBUFS)),
+                    _ => None,
+                }
+            });
+            drop(bound);
+            let Some(full) = blocks else {
+                return Ok((table, held));
+            };
+            let (full, deadline) = (full?, deadline.ok_or(EAGAIN)?);
+            // Nothing may be locked while one waits.
+            drop(table);
+            held = false;
+            if !full.wait_for_room(bytes, deadline)? {
+                return Err(ETIMEDOUT);
+            }
+            table = self.table.read();
+        }
+    }
+
     /// Puts a message into the channels that are bound to its name. Returns the lock if it was held
     /// all the time.
+    ///
+    /// # Errors
+    ///
+    /// Why there was none that took it, if there were some.
     fn push_bound<'a>(
         &self,
         table: ReadGuard<'a, Table>,
+        named: Option<&Shared>,
         (message, how): &Outgoing,
         published: &mut Published,
-    ) -> Option<ReadGuard<'a, Table>> {
+    ) -> Result<Option<ReadGuard<'a, Table>>> {
         let mut durable = KVec::new();
-        for bound in table.bound_to(message.subject()) {
+        let (mut lost, mut why) = (0, Ok(()));
+        for bound in table.bound_to(message.subject(), named) {
             let put = match bound.is_durable() {
-                true => durable.push(bound.clone(), GFP_KERNEL).is_ok(),
-                false => {
-                    let put = Channel::push(bound, message, *how).is_ok();
-                    published.channels += u32::from(put);
-                    put
-                }
+                true => durable.push(bound.clone(), GFP_KERNEL).map_err(Error::from),
+                false => Channel::push(bound, message, *how).map(|_| published.channels += 1),
             };
-            published.lost += u32::from(!put);
+            if let Err(e) = put {
+                (lost, why) = (lost + 1, Err(refused(e)));
+            }
         }
-        if durable.is_empty() {
-            return Some(table);
+        let mut table = Some(table);
+        if !durable.is_empty() {
+            table = None;
         }
-        drop(table);
         for bound in durable {
             match self.push_durable(&bound, message, *how, None) {
                 Ok(place) => {
                     published.place = published.place.max(place);
                     published.channels += 1;
                 }
-                Err(_) => published.lost += 1,
+                Err(e) => (lost, why) = (lost + 1, Err(refused(e))),
             }
         }
-        None
+        if published.channels == 0 {
+            why?;
+        }
+        published.lost = published.lost.saturating_add(lost);
+        Ok(table)
     }
 
     /// Puts a message into the queue of its name where that takes time. Returns what has to be
@@ -274,16 +340,11 @@ impl Queues {
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         let log = self.log()?;
+        // Its record is no longer than this.
+        let bytes = MAX_NAME + message.bytes() as usize;
         loop {
-            let mut writer = log.lock();
-            if log.is_long(&writer) {
-                // If there is no room for both files all goes on in the one.
-                let _ = self.rewrite(log, &mut writer);
-            }
-            let pushed = match Channel::push_logged(channel, &mut writer, message, how) {
-                Err(ENOSPC) => self.push_again(log, &mut writer, channel, message, how),
-                pushed => pushed,
-            };
+            let mut writer = log.lock_for(bytes)?;
+            let pushed = Channel::push_logged(channel, &mut writer, message, how);
             drop(writer);
             match (pushed, deadline) {
                 (Err(EAGAIN), Some(deadline)) => {
@@ -295,17 +356,13 @@ impl Queues {
             }
         }
     }
+}
 
-    /// The disk is full; perhaps not of what still counts.
-    fn push_again(
-        &self,
-        log: &Log,
-        writer: &mut Writer,
-        channel: &Shared,
-        message: &Arc<Message>,
-        how: How,
-    ) -> Result<u64> {
-        self.rewrite(log, writer)?;
-        Channel::push_logged(channel, writer, message, how)
+/// What a publisher is told of a channel that was not the one of the name.
+fn refused(e: Error) -> Error {
+    match e {
+        // One that blocks is not waited for twice.
+        EAGAIN => ENOBUFS,
+        e => e,
     }
 }

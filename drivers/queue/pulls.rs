@@ -3,9 +3,14 @@
 //! Pulls of other nodes that wait for a message.
 
 use crate::{
-    channel::Channel,
+    channel::{
+        Channel,
+        Delivery, //
+    },
+    message::Message,
     queues::Shared, //
 };
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::{
@@ -29,12 +34,15 @@ use virgo_proto::queue::wire::{
     Entry,
     REQUEST, //
 };
-use virgo_utils::Deferred;
+use virgo_utils::{
+    budget::Charge,
+    Deferred, //
+};
 
 /// What a node wants.
 pub(crate) struct Pull {
     pub(crate) channel: Shared,
-    /// For whom messages are taken.
+    /// For whom messages are taken, with the number of this pull.
     pub(crate) holder: u64,
     /// Messages at most.
     pub(crate) count: u32,
@@ -48,45 +56,66 @@ impl Pull {
     /// # Errors
     ///
     /// [`ENOENT`] if the channel is deleted, [`EMSGSIZE`] if there is no room for one message,
-    /// [`ENOMEM`].
+    /// [`ENOMEM`]. Nothing is taken then.
     pub(crate) fn take(&self, waker: Option<&Waker>) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
+        let taken = self.take_into(&mut bytes, waker);
+        match taken {
+            Err(e) if bytes.is_empty() => Err(e),
+            // What there is until then is there.
+            _ => Ok(bytes),
+        }
+    }
+
+    fn take_into(&self, bytes: &mut KVVec<u8>, waker: Option<&Waker>) -> Result {
         for _ in 0..self.count {
-            let taken = match waker {
-                None => Channel::take(&self.channel, self.holder, false),
-                Some(waker) => Channel::take_or_wake(&self.channel, self.holder, false, waker),
-            };
-            let Some(taken) = taken? else {
-                break;
-            };
-            let message = &taken.item;
-            let entry = Entry {
-                seq: taken.seq.into(),
-                position: message.position.load(Relaxed).into(),
-                deliveries: taken.deliveries.into(),
-                data_len: (message.data().len() as u32).into(),
-                name_len: (message.subject().len() as u16).into(),
-                flags: if message.reply.is_some() { REQUEST } else { 0 }.into(),
-            };
-            let parts = [entry.as_bytes(), message.subject(), message.data()];
-            let size = parts.iter().map(|part| part.len()).sum();
-            let fits = match bytes.len() + size <= self.room {
-                true => bytes.reserve(size, GFP_KERNEL).map_err(Error::from),
-                false => Err(EMSGSIZE),
-            };
-            if let Err(e) = fits {
-                Channel::give_back(&self.channel, self.holder, taken.seq, 0)?;
-                match bytes.is_empty() {
-                    true => return Err(e),
-                    false => break,
+            // One that does not fit is left where it is.
+            let room = self.room - bytes.len();
+            let fits = |message: &Message| size(message) <= room;
+            let Some(taken) = Channel::take_if(&self.channel, self.holder, fits)? else {
+                match waker {
+                    // Nothing was taken, so who waits is not told of less than there is.
+                    Some(waker) if bytes.is_empty() => self.channel.wake_when_ready(waker)?,
+                    _ => (),
                 }
-            }
-            for part in parts {
-                bytes.put_bytes(part, GFP_KERNEL)?;
+                return Ok(());
+            };
+            if let Err(e) = put(&taken, bytes) {
+                Channel::untake(&self.channel, self.holder, taken.id)?;
+                return Err(e);
             }
         }
-        Ok(bytes)
+        Ok(())
     }
+
+    /// What was taken does not reach who wanted it: others may have it, and that was no delivery.
+    fn untake(&self) {
+        let holder = self.holder;
+        Channel::give_all_back(&self.channel, false, |other| other == holder);
+    }
+}
+
+/// Bytes that a message has in the reply.
+fn size(message: &Message) -> usize {
+    size_of::<Entry>() + message.subject().len() + message.data().len()
+}
+
+/// Appends a message. Nothing is appended if there is no memory.
+fn put(taken: &Delivery, bytes: &mut KVVec<u8>) -> Result {
+    let message = &taken.item;
+    bytes.reserve(size(message), GFP_KERNEL)?;
+    let entry = Entry {
+        id: taken.id.into(),
+        position: message.position.load(Relaxed).into(),
+        deliveries: taken.deliveries.into(),
+        data_len: (message.data().len() as u32).into(),
+        name_len: (message.subject().len() as u16).into(),
+        flags: if message.reply.is_some() { REQUEST } else { 0 }.into(),
+    };
+    for part in [entry.as_bytes(), message.subject(), message.data()] {
+        bytes.put_bytes(part, GFP_KERNEL)?;
+    }
+    Ok(())
 }
 
 /// A pull whose reply is owed.
@@ -94,6 +123,7 @@ struct Waiting {
     pull: Pull,
     until: Deadline,
     reply: Deferred,
+    _charge: Charge,
 }
 
 impl Waiting {
@@ -112,8 +142,11 @@ impl Waiting {
 
     fn finish(self, result: Result<KVVec<u8>>) {
         match result {
-            // Without memory for that, the messages come again when their time is over.
-            Ok(bytes) => drop(self.reply.answer(&bytes)),
+            Ok(bytes) => {
+                if self.reply.answer(&bytes).is_err() {
+                    self.pull.untake();
+                }
+            }
             Err(e) => self.reply.fail(e),
         }
     }
@@ -160,11 +193,31 @@ impl Pulls {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn add(task: &Task<Self>, pull: Pull, until: Deadline, reply: Deferred) -> Result {
-        let waiting = Waiting { pull, until, reply };
+    pub(crate) fn add(
+        task: &Task<Self>,
+        pull: Pull,
+        until: Deadline,
+        reply: Deferred,
+        charge: Charge,
+    ) -> Result {
+        let waiting = Waiting {
+            pull,
+            until,
+            reply,
+            _charge: charge,
+        };
         task.waiting.lock().push(waiting, GFP_KERNEL)?;
         task.schedule();
         Ok(())
+    }
+
+    /// Nobody waits for the pull of `channel` by `holder` any more. When this returns nothing is taken
+    /// for it, and what was taken is where it was. May sleep.
+    pub(crate) fn forget(&self, channel: &Shared, holder: u64) {
+        let mut waiting = self.waiting.lock();
+        waiting.retain(|waiting| waiting.pull.holder != holder);
+        drop(waiting);
+        Channel::give_all_back(channel, false, |other| other == holder);
     }
 
     /// A peer has begun another life: its former one does not wait any more. When this returns

@@ -33,6 +33,7 @@ fn push(call: &mut Call<'_>) -> Result<i64> {
     push_request(&Request {
         data: call.args.first().copied().unwrap_or_default(),
         from: own,
+        uid: call.uid,
         reply: None,
     })?;
     Ok(0)

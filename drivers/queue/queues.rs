@@ -5,14 +5,12 @@
 use crate::{
     channel::{
         Channel,
+        Charged,
         Durable,
         How, //
     },
     log::Log,
-    message::{
-        Budget,
-        Message, //
-    },
+    message::Message,
     pending::Pending, //
 };
 use kernel::{
@@ -38,6 +36,7 @@ use linux::{
 };
 use virgo_config::Node;
 use virgo_proto::queue::{
+    access::Right,
     options::{
         Kind,
         Options, //
@@ -48,6 +47,7 @@ use virgo_proto::queue::{
     },
     subject, //
 };
+use virgo_utils::budget::Budget;
 
 /// A channel, shared.
 pub(crate) type Shared = Arc<Task<Channel>>;
@@ -61,6 +61,15 @@ pub(crate) struct Bounds {
     pub(crate) bytes: u64,
 }
 
+/// Bit of a holder that is not a user of some node: a session or a descriptor.
+const SESSION: u64 = 1 << 63;
+
+/// Who has what the handler of requests has taken.
+pub(crate) const HANDLER: u64 = SESSION;
+
+/// After so long, in milliseconds, it is tried again to bring dead letters where they belong.
+const AGAIN_MS: u32 = 1000;
+
 /// Sorted by name.
 pub(crate) struct Table {
     all: KVVec<Shared>,
@@ -72,11 +81,13 @@ pub(crate) struct Table {
 #[pin_data]
 pub(crate) struct Queues {
     pub(crate) node: Arc<Node>,
-    pub(crate) budget: Arc<Budget>,
+    /// Bytes, of messages and of what they lie in.
+    pub(crate) budget: Pin<KBox<Budget>>,
+    /// Channels.
+    channels: Pin<KBox<Budget>>,
     pub(crate) work: Arc<WorkQueue>,
     #[pin]
     pub(crate) pending: Pending,
-    bounds: Bounds,
     /// For dead letters.
     undertaker: SetOnce<Waker>,
     /// For durable queues, if there can be any.
@@ -97,16 +108,28 @@ impl Table {
         self.all.get(self.search(name).ok()?)
     }
 
-    /// The others that get what is published as `name`.
-    pub(crate) fn bound_to<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
+    /// The others that get what is published as `name`, which `named` is called, if anything is: a
+    /// name that nobody owns is heard by all, others by those who may take from it.
+    pub(crate) fn bound_to<'a>(
+        &'a self,
+        name: &'a [u8],
+        named: Option<&'a Shared>,
+    ) -> impl Iterator<Item = &'a Shared> {
+        let may = move |bound: &Shared| {
+            named.is_none_or(|named| named.access.allows(bound.access.owner, Right::Take))
+        };
         let all = self.bound.iter();
-        all.filter(|bound| subject::matches(&bound.bound, name) && bound.name != *name)
+        all.filter(move |bound| {
+            subject::matches(&bound.bound, name) && bound.name != *name && may(bound)
+        })
     }
 }
 
 impl Queues {
     pub(crate) fn new(node: Arc<Node>, bounds: Bounds) -> Result<Arc<Self>> {
         let budget = Budget::new(bounds.bytes)?;
+        let channels = Budget::new(bounds.channels as u64)?;
+        let pending = Pending::new()?;
         let work = WorkQueue::new(c"virgo_queue", 0)?;
         let table = Table {
             all: KVVec::new(),
@@ -116,9 +139,9 @@ impl Queues {
             pin_init!(Self {
                 node,
                 budget,
+                channels,
                 work,
-                pending <- Pending::new(),
-                bounds,
+                pending <- pending,
                 undertaker: SetOnce::new(),
                 log: SetOnce::new(),
                 last: Atomic::new(0),
@@ -159,6 +182,12 @@ impl Queues {
         self.last.fetch_add(1, Relaxed) + 1
     }
 
+    /// A holder that nobody was: of a session or a descriptor.
+    pub(crate) fn next_holder(&self) -> u64 {
+        // Far less than the bits by which takes are told apart.
+        SESSION | self.next_number()
+    }
+
     /// The channel of this name. May sleep.
     ///
     /// # Errors
@@ -172,9 +201,19 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`ENOMEM`].
+    /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`EDQUOT`] if its owner
+    /// has too many, [`ENOMEM`].
     pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
-        self.create_with(name, options, None, |_, _| Ok(()))
+        self.create_with(name, options, None, false, |_, _| Ok(()))
+    }
+
+    /// Makes a channel of the module's own, whatever there is already. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EEXIST`], [`ENOMEM`].
+    pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+        self.create_with(name, options, None, true, |_, _| Ok(()))
     }
 
     /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
@@ -189,23 +228,30 @@ impl Queues {
         text: &[u8],
     ) -> Result<Shared> {
         let log = self.log()?;
-        let mut writer = log.lock();
-        let channel = self.create_logged(name, options, text, log.clone())?;
         let record = Record {
             queue: name,
             data: text,
             ..Record::new(record::Kind::Create)
         };
-        let place = log.append(&mut writer, &record);
-        drop(writer);
-        if let Err(e) = place.and_then(|place| log.commit(place)) {
+        let mut writer = log.lock_for(record.size())?;
+        let durable = Durable::new(log.clone(), text)?;
+        let channel = self.create_with(name, options, Some(durable), false, |_, _| Ok(()))?;
+        let place = log.append(&mut writer, &record).inspect_err(|_| {
             let _ = self.take_out(&channel);
+        })?;
+        drop(writer);
+        if let Err(e) = log.commit(place) {
+            // That it was made may be on disk, or get there: it is made undone, or the log is written
+            // anew from the table.
+            if self.remove_logged(&channel).is_err() {
+                let _ = self.take_out(&channel);
+            }
             return Err(e);
         }
         Ok(channel)
     }
 
-    /// Makes a durable queue of which the log knows, or will.
+    /// Makes a durable queue of which the log knows, whatever its owner has already.
     pub(crate) fn create_logged(
         &self,
         name: &[u8],
@@ -213,13 +259,8 @@ impl Queues {
         text: &[u8],
         log: Arc<Log>,
     ) -> Result<Shared> {
-        let mut options_text = KVec::with_capacity(text.len(), GFP_KERNEL)?;
-        options_text.extend_from_slice(text, GFP_KERNEL)?;
-        let durable = Durable {
-            log,
-            options: options_text,
-        };
-        self.create_with(name, options, Some(durable), |_, _| Ok(()))
+        let durable = Durable::new(log, text)?;
+        self.create_with(name, options, Some(durable), true, |_, _| Ok(()))
     }
 
     /// The same; `fill` is called before anything is published to it, and nothing is meanwhile.
@@ -228,20 +269,38 @@ impl Queues {
         name: &[u8],
         options: &Options<'_>,
         durable: Option<Durable>,
+        is_restored: bool,
         fill: impl FnOnce(&Shared, &Table) -> Result,
     ) -> Result<Shared> {
         if !subject::is_name(name) {
             return Err(EINVAL);
         }
         let undertaker = self.undertaker.as_ref().ok_or(ENODEV)?.clone();
-        let channel = Channel::new(self.work.clone(), name, options, undertaker, durable)?;
+        let owner = options.access().owner;
+        let channels = self.channels.account(owner)?;
+        let charged = Charged {
+            account: self.budget.account(owner)?,
+            count: match is_restored {
+                true => channels.charge_unbounded(1),
+                false => channels.charge(1).map_err(|e| match e {
+                    ENOMEM => EUSERS,
+                    e => e,
+                })?,
+            },
+            is_restored,
+        };
+        let channel = Channel::new(
+            self.work.clone(),
+            name,
+            options,
+            undertaker,
+            durable,
+            charged,
+        )?;
         let mut table = self.table.write();
         let Err(at) = table.search(name) else {
             return Err(EEXIST);
         };
-        if table.all.len() >= self.bounds.channels {
-            return Err(EUSERS);
-        }
         table.all.reserve(1, GFP_KERNEL)?;
         table.bound.reserve(1, GFP_KERNEL)?;
         fill(&channel, &table)?;
@@ -262,6 +321,21 @@ impl Queues {
         if !channel.is_durable() {
             return self.take_out(channel);
         }
+        let place = match self.remove_logged(channel) {
+            Err(ENOSPC) => {
+                // Waits for room.
+                let log = self.log()?;
+                drop(log.lock_for(record::HEAD + channel.name.len())?);
+                self.remove_logged(channel)?
+            }
+            removed => removed?,
+        };
+        self.commit(place)
+    }
+
+    /// Takes a durable channel out of the table, and says so in the log. Returns what has to be
+    /// [committed](Self::commit).
+    fn remove_logged(&self, channel: &Shared) -> Result<u64> {
         let log = self.log()?;
         let mut writer = log.lock();
         let record = Record {
@@ -275,14 +349,12 @@ impl Queues {
             return Err(ENOENT);
         }
         let place = log.append(&mut writer, &record)?;
-        let taken_out = self.take_out(channel);
-        drop(writer);
-        log.commit(place)?;
-        taken_out
+        self.take_out(channel)?;
+        Ok(place)
     }
 
     /// Takes the channel out of the table. What the log says of it stays.
-    fn take_out(&self, channel: &Shared) -> Result {
+    pub(crate) fn take_out(&self, channel: &Shared) -> Result {
         let mut table = self.table.write();
         let at = table.search(&channel.name).map_err(|_| ENOENT)?;
         if !table
@@ -301,24 +373,25 @@ impl Queues {
         Ok(())
     }
 
-    /// A subscription to `pattern`. With `from` it begins with what topics have kept from that
-    /// number on. It has a user already. May sleep.
+    /// A subscription of `uid` to `pattern`. With `from` it begins with what topics have kept from
+    /// that number on. It has a user already. May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Self::create`].
     pub(crate) fn subscribe(
         &self,
+        uid: u32,
         pattern: &[u8],
         group: &[u8],
         options: &Options<'_>,
         from: Option<u64>,
     ) -> Result<Shared> {
         loop {
-            let name = self.subscription_name(pattern, group)?;
+            let name = self.subscription_name(uid, pattern, group)?;
             if let (Ok(channel), false) = (self.find(&name), group.is_empty()) {
                 // Two patterns may have one name, as what stands for a wildcard may be meant.
-                if channel.bound.as_slice() != pattern {
+                if channel.bound.as_slice() != pattern || channel.kind != Kind::Subscription {
                     return Err(EEXIST);
                 }
                 channel.users.fetch_add(1, Relaxed);
@@ -327,9 +400,10 @@ impl Queues {
             let options = Options {
                 kind: Kind::Subscription,
                 bind: pattern,
+                owner: Some(uid),
                 ..*options
             };
-            let created = self.create_with(&name, &options, None, |channel, table| {
+            let created = self.create_with(&name, &options, None, false, |channel, table| {
                 channel.users.store(1, Relaxed);
                 match from {
                     Some(from) => fill(channel, table, pattern, from),
@@ -343,7 +417,8 @@ impl Queues {
         }
     }
 
-    fn subscription_name(&self, pattern: &[u8], group: &[u8]) -> Result<KVec<u8>> {
+    /// A group is one of the user's: those of others have other names.
+    fn subscription_name(&self, uid: u32, pattern: &[u8], group: &[u8]) -> Result<KVec<u8>> {
         let mut name = KVec::new();
         if group.is_empty() {
             let number = CString::try_from_fmt(fmt!("_sub.{}", self.next_number()))?;
@@ -351,7 +426,7 @@ impl Queues {
             return Ok(name);
         }
         // With its length, so that it is clear where the group's name ends.
-        let length = CString::try_from_fmt(fmt!("_group.{}.", group.len()))?;
+        let length = CString::try_from_fmt(fmt!("_group.{uid}.{}.", group.len()))?;
         for part in [length.to_bytes(), group, b"."] {
             name.extend_from_slice(part, GFP_KERNEL)?;
         }
@@ -385,6 +460,14 @@ impl Queues {
         }
     }
 
+    /// The first channel that has dead letters of those whose names are behind `name`. May sleep.
+    fn next_with_dead(&self, name: &[u8]) -> Option<Shared> {
+        let table = self.table.read();
+        let from = table.search(name).map_or_else(|at| at, |at| at + 1);
+        let mut behind = table.all.get(from..).unwrap_or_default().iter();
+        behind.find(|channel| channel.has_dead()).cloned()
+    }
+
     /// How many channels there are.
     pub(crate) fn len(&self) -> usize {
         self.table.read().all.len()
@@ -406,10 +489,11 @@ impl Queues {
 
 /// Begins a subscription with what topics have kept from number `from` on.
 fn fill(channel: &Shared, table: &Table, pattern: &[u8], from: u64) -> Result {
-    let topics = table
-        .all
-        .iter()
-        .filter(|topic| topic.kind == Kind::Topic && subject::matches(pattern, &topic.name));
+    let topics = table.all.iter().filter(|topic| {
+        topic.kind == Kind::Topic
+            && subject::matches(pattern, &topic.name)
+            && topic.access.allows(channel.access.owner, Right::Take)
+    });
     for topic in topics {
         for message in topic.kept(from)? {
             Channel::push(channel, &message, How::PLAIN)?;
@@ -418,38 +502,50 @@ fn fill(channel: &Shared, table: &Table, pattern: &[u8], from: u64) -> Result {
     Ok(())
 }
 
-/// Brings dead letters to where they belong.
+/// Brings dead letters to where they belong. One that cannot be brought stays where it is, and is
+/// tried again.
 pub(crate) struct Undertaker(pub(crate) Arc<Queues>);
 
 impl Undertaker {
     /// A durable letter is on disk there before it is gone here.
-    fn bring(&self, letter: &Arc<Message>, to: &[u8]) -> Result {
-        let to = self.0.find(to)?;
+    fn bring(&self, letter: &Arc<Message>, from: &Channel) -> Result {
+        let to = self.0.find(&from.dead)?;
+        to.check(from.access.owner, Right::Publish)?;
         if !to.is_durable() {
             return Channel::push(&to, letter, How::PLAIN).map(drop);
         }
         let place = self.0.push_durable(&to, letter, How::PLAIN, None)?;
         self.0.commit(place)
     }
+
+    /// Brings those of one channel, up to the first that cannot be brought.
+    fn bring_all(&self, channel: &Channel) -> Result {
+        while let Some(letter) = channel.first_dead() {
+            if channel.dead.is_empty() {
+                channel.count_lost();
+            } else {
+                self.bring(&letter, channel)?;
+            }
+            channel.drop_dead();
+        }
+        Ok(())
+    }
 }
 
 impl Run for Undertaker {
     fn run(task: &Task<Self>) {
+        let mut all_brought = true;
+        let mut last: Option<Shared> = None;
         loop {
-            let mut found = None;
-            task.0.for_each(|channel| {
-                found = channel.has_dead().then(|| channel.clone());
-                found.is_none()
-            });
-            let Some(channel) = found else {
-                return;
+            let name = last.as_ref().map_or(&b""[..], |channel| &channel.name);
+            let Some(channel) = task.0.next_with_dead(name) else {
+                break;
             };
-            while let Some(letter) = channel.first_dead() {
-                if channel.dead.is_empty() || task.bring(&letter, &channel.dead).is_err() {
-                    channel.count_lost();
-                }
-                channel.drop_dead();
-            }
+            all_brought &= task.bring_all(&channel).is_ok();
+            last = Some(channel);
+        }
+        if !all_brought {
+            task.schedule_after_ms(AGAIN_MS);
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::{
         Parts,
         ReplyTo, //
     },
+    peer::holder,
+    queues::Shared,
     service::QueueService, //
 };
 use core::{
@@ -29,24 +31,29 @@ use linux::{
 use virgo_proto::{
     errno::Errno,
     queue::{
+        access::Right,
         wire::{
             next_entry,
             op,
             AckArgs,
             AskArgs,
+            ForgetArgs,
             Named,
             PublishReply,
             PullArgs,
             GIVE_BACK,
             MAX_PULL,
             MAX_WAIT_MS,
-            REQUEST, //
+            PULLS,
+            REQUEST,
+            UNTAKE, //
         },
         MAX_NAME, //
     },
     vuid::NodeId, //
 };
 use virgo_utils::{
+    budget::Account,
     from_wire,
     retry::until_ready,
     Data,
@@ -54,8 +61,32 @@ use virgo_utils::{
     Request, //
 };
 
-/// Who has what programs of this node have taken by name.
-const PROGRAMS: u64 = (1 << 63) - 1;
+/// Who has what programs of this node, of the same user, have taken by name.
+const fn programs(uid: u32) -> u64 {
+    holder(0, uid)
+}
+
+/// What becomes of a delivery.
+#[derive(Clone, Copy)]
+pub(crate) enum Done {
+    /// It is done.
+    Acked,
+    /// Others may have the message in so many milliseconds.
+    Back(u32),
+    /// It was none: nobody has seen the message.
+    Untaken,
+}
+
+/// What has become of messages that were sent to another node.
+#[derive(Default)]
+pub(crate) struct Sent {
+    /// How many went well.
+    pub(crate) count: usize,
+    /// Copies of these that were lost.
+    pub(crate) lost: u64,
+    /// Why the others did not, if these are not all.
+    pub(crate) refused: Option<Error>,
+}
 
 /// In the reply of a Publish: there was no room for the next message, but the sender may wait.
 const WAITS: u32 = Errno::EAGAIN.to_wire();
@@ -103,6 +134,7 @@ impl QueueService {
     /// Makes a queue or topic. May sleep.
     pub(crate) fn create_on(
         &self,
+        uid: u32,
         node: NodeId,
         name: &[u8],
         options: &[u8],
@@ -110,24 +142,31 @@ impl QueueService {
     ) -> Result {
         match self.other(node) {
             None => self
-                .create(name, options)
+                .create(uid, name, options)
                 .map_err(|failure| from_wire(failure.errno.to_wire())),
-            Some(node) => self.call_named(node, op::CREATE, name, options, deadline),
+            Some(node) => self.call_named(uid, node, op::CREATE, name, options, deadline),
         }
     }
 
     /// Deletes a queue or topic. May sleep.
-    pub(crate) fn delete_on(&self, node: NodeId, name: &[u8], deadline: Deadline) -> Result {
+    pub(crate) fn delete_on(
+        &self,
+        uid: u32,
+        node: NodeId,
+        name: &[u8],
+        deadline: Deadline,
+    ) -> Result {
         match self.other(node) {
             None => self
-                .delete(name)
+                .delete(uid, name)
                 .map_err(|failure| from_wire(failure.errno.to_wire())),
-            Some(node) => self.call_named(node, op::DELETE, name, b"", deadline),
+            Some(node) => self.call_named(uid, node, op::DELETE, name, b"", deadline),
         }
     }
 
     fn call_named(
         &self,
+        uid: u32,
         node: NodeId,
         op: u16,
         name: &[u8],
@@ -137,6 +176,7 @@ impl QueueService {
         let head = Named {
             name_len: (name.len() as u16).into(),
             reserved: 0.into(),
+            uid: uid.into(),
         };
         let data = join(name, rest)?;
         self.call(node, op, head.as_bytes(), &data, &mut [], deadline)?;
@@ -152,38 +192,35 @@ impl QueueService {
     pub(crate) fn publish_on(
         &self,
         node: NodeId,
+        account: &Account,
         parts: &Parts<'_>,
         how: How,
         deadline: Deadline,
     ) -> Result<u64> {
         let Some(node) = self.other(node) else {
-            return Ok(self.queues.publish(parts, how, Some(deadline))?.place);
+            let published = self.queues.publish(account, parts, how, Some(deadline))?;
+            return Ok(published.place);
         };
-        let mut batch = Batch::new(parts.subject, iter::once(parts.data.len()))?;
+        let lengths = iter::once(parts.data.len());
+        let mut batch = Batch::new(account.uid(), parts.subject, lengths)?;
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
-        match self.send(node, batch, deadline)? {
-            (_, Some(refused)) => Err(refused),
-            _ => Ok(0),
+        match self.send(node, batch, deadline)?.refused {
+            Some(refused) => Err(refused),
+            None => Ok(0),
         }
     }
 
     /// Publishes messages on another node, in order; waits for room if that is the queue's way.
-    /// Returns how many went well and, if these are not all, why the others did not. Sleeps,
-    /// killably.
+    /// Sleeps, killably.
     ///
     /// # Errors
     ///
     /// Those after which nobody knows which of them are there: [`ETIMEDOUT`], [`ECONNRESET`],
     /// [`ESHUTDOWN`], [`EIO`] if the other node's disk has failed, [`EPROTO`] if it answers nonsense.
-    pub(crate) fn send(
-        &self,
-        node: NodeId,
-        mut batch: Batch,
-        deadline: Deadline,
-    ) -> Result<(usize, Option<Error>)> {
-        let mut published = 0;
+    pub(crate) fn send(&self, node: NodeId, mut batch: Batch, deadline: Deadline) -> Result<Sent> {
+        let mut all = Sent::default();
         while !batch.is_empty() {
             let mut answer = [0; size_of::<PublishReply>()];
             let (head, data) = batch.request();
@@ -202,52 +239,71 @@ impl QueueService {
             });
             match sent {
                 Err(e @ (ETIMEDOUT | ECONNRESET | ESHUTDOWN | EIO)) if !full => return Err(e),
-                Err(e) => return Ok((published, Some(e))),
+                Err(e) => {
+                    all.refused = Some(e);
+                    return Ok(all);
+                }
                 Ok(_) => (),
             }
             let reply = PublishReply::read_from_bytes(&answer).map_err(|_| EPROTO)?;
-            published += batch.remove(reply.published.get())?;
+            all.count += batch.remove(reply.published.get())?;
+            all.lost += u64::from(reply.lost.get());
             match reply.errno.get() {
                 // The next one may wait for room.
                 0 | WAITS => (),
-                errno => return Ok((published, Some(from_wire(errno)))),
+                errno => {
+                    all.refused = Some(from_wire(errno));
+                    return Ok(all);
+                }
             }
         }
-        Ok((published, None))
+        Ok(all)
     }
 
     /// Publishes a request and waits for its reply. Sleeps, killably.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::publish_on`]; [`ETIMEDOUT`] if nobody replies in time.
+    /// Those of [`Self::publish_on`]; [`ETIMEDOUT`] if nobody replies in time, [`EMSGSIZE`] if the
+    /// reply is too large.
     pub(crate) fn request_on(
         &self,
         node: NodeId,
+        account: Account,
         parts: &Parts<'_>,
         deadline: Deadline,
     ) -> Result<KVec<u8>> {
         if let Some(node) = self.other(node) {
-            return self.ask(node, parts, deadline);
+            return self.ask(account.uid(), node, parts, deadline);
         }
-        let place = self.queues.pending.open(self.queues.next_number())?;
+        let number = self.queues.next_number();
+        let place = self.queues.pending.open(number, account.clone())?;
         let parts = Parts {
             reply: Some(place.reply_to),
             ..*parts
         };
-        let published = self.queues.publish(&parts, How::PLAIN, Some(deadline))?;
+        let published = self
+            .queues
+            .publish(&account, &parts, How::PLAIN, Some(deadline))?;
         self.queues.commit(published.place)?;
         place.wait(deadline)
     }
 
     /// As [`Self::request_on`], for another node.
-    fn ask(&self, node: NodeId, parts: &Parts<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+    fn ask(
+        &self,
+        uid: u32,
+        node: NodeId,
+        parts: &Parts<'_>,
+        deadline: Deadline,
+    ) -> Result<KVec<u8>> {
         let data = join(parts.subject, parts.data)?;
         until_ready(deadline, || {
             let args = AskArgs {
                 timeout_ms: deadline.left_ms().into(),
                 name_len: (parts.subject.len() as u16).into(),
                 reserved: 0.into(),
+                uid: uid.into(),
             };
             let request = Request {
                 op: op::ASK,
@@ -278,6 +334,7 @@ impl QueueService {
     /// [`ETIMEDOUT`], [`EINTR`], [`ENOENT`]; those of `give` for the first one, and of the network.
     pub(crate) fn take_on(
         &self,
+        uid: u32,
         node: NodeId,
         name: &[u8],
         count: u32,
@@ -286,16 +343,20 @@ impl QueueService {
     ) -> Result<usize> {
         let Some(node) = self.other(node) else {
             let channel = self.queues.find(name)?;
-            return take_here(&channel, PROGRAMS, false, count, deadline, give);
+            channel.check(uid, Right::Take)?;
+            return take_here(&channel, programs(uid), false, count, deadline, give);
         };
         let mut bytes = KVVec::new();
         bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL)?;
         loop {
             let wait_ms = deadline.left_ms().min(MAX_WAIT_MS);
+            let number = self.last_pull.fetch_add(1, Relaxed) % PULLS;
             let args = PullArgs {
                 count: count.into(),
                 bytes: MAX_PULL.into(),
                 wait_ms: wait_ms.into(),
+                uid: uid.into(),
+                number: number.into(),
             };
             let request = Request {
                 op: op::PULL,
@@ -304,7 +365,11 @@ impl QueueService {
                 again: false,
                 expect: Expect::Within(wait_ms),
             };
-            let len = self.client.call(node, &request, &mut bytes, deadline)?;
+            let pulled = self.client.call(node, &request, &mut bytes, deadline);
+            if let Err(EINTR | ETIMEDOUT) = pulled {
+                self.forget_pull(uid, node, name, number);
+            }
+            let len = pulled?;
             if len == 0 {
                 if deadline.passed() {
                     return Err(ETIMEDOUT);
@@ -322,7 +387,7 @@ impl QueueService {
                     return Err(EPROTO);
                 }
                 let got = Got {
-                    id: entry.seq.get(),
+                    id: entry.id.get(),
                     position: entry.position.get(),
                     deliveries: entry.deliveries.get(),
                     subject,
@@ -334,7 +399,7 @@ impl QueueService {
                 }
                 match failed {
                     None => given += 1,
-                    Some(_) => self.done_on(node, name, got.id, Some(0), deadline)?,
+                    Some(_) => self.done_on(uid, node, name, got.id, Done::Untaken, deadline)?,
                 }
             }
             return match failed {
@@ -344,44 +409,90 @@ impl QueueService {
         }
     }
 
-    /// Message `id` of queue `name` is done or, with a delay, given back. May sleep.
+    /// The program that has made this pull has given up, or is being killed: what is taken for it is
+    /// for others, and so is what was. A worker says so to the other node, since a task that is being
+    /// killed does not wait any more.
+    fn forget_pull(&self, uid: u32, node: NodeId, name: &[u8], number: u32) {
+        let client = self.client.clone();
+        let deadline = Deadline::after_ms(self.queues.node.config().deadline_ms);
+        let mut copy = KVVec::new();
+        if copy.extend_from_slice(name, GFP_KERNEL).is_err() {
+            return;
+        }
+        let forget = move || {
+            let args = ForgetArgs {
+                uid: uid.into(),
+                number: number.into(),
+            };
+            let request = Request {
+                op: op::FORGET,
+                args: args.as_bytes(),
+                data: Data::Bytes(&copy),
+                again: true,
+                expect: Expect::Soon,
+            };
+            // Otherwise others get it when its time is over.
+            let _ = client.call(node, &request, &mut [], deadline);
+        };
+        let _ = self.queues.work.spawn(forget);
+    }
+
+    /// Says what becomes of delivery `id` of queue `name`. May sleep.
     ///
     /// # Errors
     ///
-    /// [`ESTALE`] if nobody here has it (any more); [`ENOENT`]; those of the network.
+    /// [`ESTALE`] if no program of this user has it (any more); [`ENOENT`]; those of the network.
     pub(crate) fn done_on(
         &self,
+        uid: u32,
         node: NodeId,
         name: &[u8],
         id: u64,
-        back_after: Option<u32>,
+        done: Done,
         deadline: Deadline,
     ) -> Result {
         let Some(node) = self.other(node) else {
             let channel = self.queues.find(name)?;
-            return match back_after {
-                None => Channel::ack(&channel, PROGRAMS, id),
-                Some(delay) => Channel::give_back(&channel, PROGRAMS, id, delay),
-            };
+            return done_here(&channel, programs(uid), id, done);
+        };
+        let (flags, delay_ms) = match done {
+            Done::Acked => (0, 0),
+            Done::Back(delay_ms) => (GIVE_BACK, delay_ms),
+            Done::Untaken => (UNTAKE, 0),
         };
         let args = AckArgs {
-            seq: id.into(),
-            delay_ms: back_after.unwrap_or(0).into(),
-            flags: back_after.map_or(0, |_| GIVE_BACK).into(),
+            id: id.into(),
+            delay_ms: delay_ms.into(),
+            flags: flags.into(),
             reserved: 0.into(),
+            uid: uid.into(),
         };
         self.call(node, op::ACK, args.as_bytes(), name, &mut [], deadline)?;
         Ok(())
     }
 
-    /// Who wants a reply to message `id` of this node's queue `name`.
+    /// Who wants a reply to delivery `id` of this node's queue `name`.
     ///
     /// # Errors
     ///
-    /// [`ESTALE`] if no program has it (any more), [`EINVAL`] if nobody wants one, [`ENOENT`].
-    pub(crate) fn requester(&self, name: &[u8], id: u64) -> Result<ReplyTo> {
-        let message = self.queues.find(name)?.held(PROGRAMS, id)?;
+    /// [`ESTALE`] if no program of this user has it (any more), [`EINVAL`] if nobody wants one,
+    /// [`ENOENT`].
+    pub(crate) fn requester(&self, uid: u32, name: &[u8], id: u64) -> Result<ReplyTo> {
+        let message = self.queues.find(name)?.held(programs(uid), id)?;
         message.reply.ok_or(EINVAL)
+    }
+}
+
+/// Says what becomes of delivery `id` of a channel of this node. May sleep.
+///
+/// # Errors
+///
+/// [`ESTALE`] if `holder` does not have it (any more).
+pub(crate) fn done_here(channel: &Shared, holder: u64, id: u64, done: Done) -> Result {
+    match done {
+        Done::Acked => Channel::ack(channel, holder, id),
+        Done::Back(delay_ms) => Channel::give_back(channel, holder, id, delay_ms),
+        Done::Untaken => Channel::untake(channel, holder, id),
     }
 }
 
@@ -397,7 +508,7 @@ fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
 
 /// Takes messages of a channel of this node, as [`QueueService::take_on`] does.
 pub(crate) fn take_here(
-    channel: &crate::queues::Shared,
+    channel: &Shared,
     holder: u64,
     acked: bool,
     count: u32,
@@ -418,7 +529,7 @@ pub(crate) fn take_here(
         };
         let message = &taken.item;
         let result = give(&Got {
-            id: taken.seq,
+            id: taken.id,
             position: message.position.load(Relaxed),
             deliveries: taken.deliveries,
             subject: message.subject(),
@@ -426,10 +537,10 @@ pub(crate) fn take_here(
             is_request: message.reply.is_some(),
         });
         match result {
-            Ok(()) if acked => Channel::ack(channel, holder, taken.seq)?,
+            Ok(()) if acked => Channel::ack(channel, holder, taken.id)?,
             Ok(()) => (),
             Err(e) => {
-                Channel::give_back(channel, holder, taken.seq, 0)?;
+                Channel::untake(channel, holder, taken.id)?;
                 match given {
                     0 => return Err(e),
                     _ => break,

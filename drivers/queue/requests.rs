@@ -14,12 +14,14 @@ use crate::{
         How, //
     },
     message::{
-        Budget,
         Message,
         Parts,
         ReplyTo, //
     },
-    queues::Shared,
+    queues::{
+        Shared,
+        HANDLER, //
+    },
     service::QueueService, //
 };
 use kernel::{
@@ -48,13 +50,19 @@ use linux::{
     }, //
 };
 use virgo_proto::{
-    queue::options::Options,
+    queue::{
+        access::Mode,
+        options::Options, //
+    },
     vuid::NodeId, //
 };
-use virgo_utils::requests::{
-    self,
-    Request,
-    RequestQueue, //
+use virgo_utils::{
+    budget::Account,
+    requests::{
+        self,
+        Request,
+        RequestQueue, //
+    }, //
 };
 
 /// Name of the queue.
@@ -66,13 +74,9 @@ const BUDGET: usize = 64;
 /// A request that its handler could not do is tried again after so long, in milliseconds.
 const AGAIN_MS: u32 = 1000;
 
-/// Who takes messages out for the handler.
-const HANDLER: u64 = 0;
-
 /// See the module.
 pub(crate) struct Requests {
     pub(crate) channel: Shared,
-    budget: Arc<Budget>,
     service: Arc<QueueService>,
     drain: Waker,
     /// The other way, if it was chosen.
@@ -92,7 +96,13 @@ impl Requests {
         work: Option<Arc<WorkQueue>>,
     ) -> Result<(Arc<Self>, Arc<Task<Drain>>)> {
         let queues = &service.queues;
-        let channel = queues.create(NAME, &Options::DEFAULT)?;
+        // All may make requests; what they say is for root.
+        let options = Options {
+            mode: Mode::DROP_BOX,
+            ..Options::DEFAULT
+        };
+        // The log may have brought more than there may be.
+        let channel = queues.create_own(NAME, &options)?;
         let drain = Arc::pin_init(
             linux::new_task!(
                 queues.work.clone(),
@@ -103,7 +113,6 @@ impl Requests {
         )?;
         let this = Requests {
             channel,
-            budget: queues.budget.clone(),
             drain: drain.waker()?,
             work,
             waiting: Arc::new(Atomic::new(0), GFP_KERNEL)?,
@@ -111,6 +120,14 @@ impl Requests {
         };
         this.drain.wake();
         Ok((Arc::new(this, GFP_KERNEL)?, drain))
+    }
+}
+
+impl Requests {
+    /// That of modules, which ask on behalf of others: they may use every queue, and bound themselves
+    /// what users can have them ask for. Whose the request is goes with it.
+    fn account(&self) -> Account {
+        self.service.queues.budget.root()
     }
 }
 
@@ -123,14 +140,16 @@ impl RequestQueue for Requests {
         deadline: Deadline,
     ) -> Result {
         let parts = parts(subject, request);
+        let account = self.account();
         let place = self
             .service
-            .publish_on(node, &parts, How::PLAIN, deadline)?;
+            .publish_on(node, &account, &parts, How::PLAIN, deadline)?;
         self.service.queues.commit(place)
     }
 
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
-        self.service.request_on(0, &parts(name, request), deadline)
+        self.service
+            .request_on(0, self.account(), &parts(name, request), deadline)
     }
 
     fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {
@@ -138,7 +157,8 @@ impl RequestQueue for Requests {
     }
 
     fn push(&self, request: &Request<'_>) -> Result {
-        let message = Message::new(&self.budget, &parts(NAME, request), GFP_ATOMIC)?;
+        let budget = &self.service.queues.budget;
+        let message = Message::atomic(budget, &parts(NAME, request))?;
         match &self.work {
             None => Channel::push(&self.channel, &message, How::PLAIN).map(drop),
             Some(work) => {
@@ -175,6 +195,7 @@ fn parts<'a>(subject: &'a [u8], request: &Request<'a>) -> Parts<'a> {
         data: request.data,
         reply: request.reply,
         from: request.from,
+        uid: request.uid,
     }
 }
 
@@ -182,6 +203,7 @@ fn handle(message: &Message) -> Option<Result> {
     requests::handle(&Request {
         data: message.data(),
         from: message.from,
+        uid: message.uid,
         reply: message.reply,
     })
 }
@@ -206,8 +228,8 @@ impl Run for Drain {
             };
             // It may have been too long, and another has it.
             let _ = match handle(&taken.item) {
-                Some(Ok(())) => Channel::ack(channel, HANDLER, taken.seq),
-                _ => Channel::give_back(channel, HANDLER, taken.seq, AGAIN_MS),
+                Some(Ok(())) => Channel::ack(channel, HANDLER, taken.id),
+                _ => Channel::give_back(channel, HANDLER, taken.id, AGAIN_MS),
             };
         }
         task.schedule();

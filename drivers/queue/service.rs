@@ -6,6 +6,7 @@ use crate::{
     calls,
     channel::Channel,
     commands,
+    log_status,
     peer,
     pulls::Pulls,
     queues::Queues, //
@@ -14,7 +15,10 @@ use core::net::Ipv4Addr;
 use kernel::{
     fmt,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    }, //
 };
 use linux::work::Task;
 use virgo_utils::{
@@ -35,6 +39,10 @@ pub(crate) struct QueueService {
     pub(crate) client: Arc<Client>,
     /// This node is reached like another, for measurements.
     pub(crate) loopback: bool,
+    /// Requests are work of the kernel's work queue.
+    pub(crate) pushes_work: bool,
+    /// Number of the last pull of another node's queue.
+    pub(crate) last_pull: Atomic<u32>,
 }
 
 impl Service for QueueService {
@@ -50,7 +58,7 @@ impl Service for QueueService {
         line: &[u8],
         reply: &mut Reply<'_>,
     ) -> Result<(), Failure> {
-        commands::bare(caller, line, reply)
+        commands::bare(self, caller, line, reply)
     }
 
     fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
@@ -60,16 +68,20 @@ impl Service for QueueService {
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(log) = self.queues.log() {
+            log_status::show(log, f)?;
+        }
         let mut result = writeln!(
             f,
-            "# name ready delayed leased kept bytes dropped refused dead"
+            "# name ready delayed leased kept bytes dropped refused dead owner mode"
         );
         self.queues.for_each(|channel| {
             let g = channel.figures();
             result = write!(f, "{} ", channel.name.as_slice().escape_ascii()).and_then(|()| {
+                let (owner, others) = channel.access.mode.digits();
                 writeln!(
                     f,
-                    "{} {} {} {} {} {} {} {}",
+                    "{} {} {} {} {} {} {} {} {} {owner}{others}",
                     g.ready,
                     g.delayed,
                     g.leased,
@@ -77,7 +89,8 @@ impl Service for QueueService {
                     g.bytes,
                     g.counts.dropped,
                     g.counts.refused,
-                    g.counts.dead
+                    g.counts.dead,
+                    channel.access.owner
                 )
             });
             result.is_ok()
@@ -92,9 +105,8 @@ impl Service for QueueService {
     fn peer_restarted(&self, peer: Peer) {
         self.pulls.forget_former();
         // Its present life knows nothing of what the former one had.
-        let holder = peer::holder(peer);
         self.queues.for_each(|channel| {
-            Channel::give_all_back(channel, holder);
+            Channel::give_all_back(channel, true, |holder| peer::is_of(holder, peer.node));
             true
         });
     }

@@ -13,6 +13,7 @@ use crate::{
         Shared, //
     }, //
 };
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::{
@@ -26,6 +27,10 @@ use kernel::{
 };
 use linux::waker::Waker;
 use virgo_utils::{
+    budget::{
+        Account,
+        Charge, //
+    },
     Attachment,
     Failure,
     Reply, //
@@ -36,6 +41,9 @@ const MAX_SUBSCRIPTIONS: usize = 64;
 
 /// Messages that a session has got and has not acknowledged or answered.
 const MAX_OPEN: usize = 4096;
+
+/// So many are noted in memory that is not given back when none are left.
+const FEW: usize = 16;
 
 struct Subscription {
     channel: Shared,
@@ -51,7 +59,8 @@ struct Subscription {
 struct Open {
     id: u64,
     channel: Shared,
-    seq: u64,
+    /// By what it is acknowledged.
+    delivery: u64,
     acked: bool,
     reply: Option<ReplyTo>,
 }
@@ -61,6 +70,8 @@ struct Inner {
     /// Which one is asked next, so that none waits for another.
     turn: usize,
     open: KVec<Open>,
+    /// Bytes of what is open.
+    charge: Charge,
     last: u64,
 }
 
@@ -78,16 +89,22 @@ pub(crate) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(crate) fn new(queues: Arc<Queues>, waker: Waker) -> Result<Arc<Self>> {
+    /// Charged to `account`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], [`EDQUOT`].
+    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: Waker) -> Result<Arc<Self>> {
         let inner = Inner {
             subscriptions: KVec::new(),
             turn: 0,
             open: KVec::new(),
+            charge: account.charge(size_of::<Self>() as u64)?,
             last: 0,
         };
         Arc::pin_init(
             pin_init!(Self {
-                holder: queues.next_number(),
+                holder: queues.next_holder(),
                 queues,
                 waker,
                 place: Atomic::new(0),
@@ -154,7 +171,10 @@ impl Subscriber {
     fn leave(&self, subscription: &Subscription) {
         let channel = &subscription.channel;
         channel.forget_waker(&self.waker);
-        Channel::give_all_back(channel, self.holder);
+        // What is acknowledged by being sent is not out.
+        if !subscription.acked {
+            Channel::give_all_back(channel, true, |holder| holder == self.holder);
+        }
         self.queues.leave(channel);
     }
 
@@ -165,7 +185,12 @@ impl Subscriber {
             .iter()
             .position(|open| open.id == id)
             .ok_or(ESTALE)?;
-        inner.open.remove(at).map_err(|_| ESTALE)
+        let open = inner.open.remove(at).map_err(|_| ESTALE)?;
+        if inner.open.is_empty() && inner.open.capacity() > FEW {
+            inner.open = KVec::new();
+            let _ = inner.charge.resize(size_of::<Self>() as u64);
+        }
+        Ok(open)
     }
 
     /// Message `id` is done.
@@ -177,7 +202,7 @@ impl Subscriber {
         let open = self.close(id)?;
         match open.acked {
             true => Ok(()),
-            false => Channel::ack(&open.channel, self.holder, open.seq),
+            false => Channel::ack(&open.channel, self.holder, open.delivery),
         }
     }
 
@@ -190,7 +215,7 @@ impl Subscriber {
         let open = self.close(id)?;
         match open.acked {
             true => Err(ESTALE),
-            false => Channel::give_back(&open.channel, self.holder, open.seq, delay_ms),
+            false => Channel::give_back(&open.channel, self.holder, open.delivery, delay_ms),
         }
     }
 
@@ -202,21 +227,27 @@ impl Subscriber {
     pub(crate) fn answered(&self, id: u64) -> Result<ReplyTo> {
         let open = self.close(id)?;
         if !open.acked {
-            Channel::ack(&open.channel, self.holder, open.seq)?;
+            Channel::ack(&open.channel, self.holder, open.delivery)?;
         }
         open.reply.ok_or(EINVAL)
     }
 }
 
 impl Inner {
-    /// Remembers what the session may speak of again. Returns its number.
-    fn note(&mut self, channel: &Shared, delivery: &Delivery, acked: bool) -> Result<u64> {
-        self.last += 1;
-        if delivery.deliveries > 1 {
-            // The session may have had it before: what it calls it now is what counts.
-            self.open
-                .retain(|open| open.seq != delivery.seq || !Arc::ptr_eq(&open.channel, channel));
+    /// Makes room for one more to be noted.
+    fn reserve(&mut self) -> Result {
+        if self.open.len() == self.open.capacity() {
+            let more = self.open.capacity().max(4);
+            let bytes = size_of::<Subscriber>() + (self.open.capacity() + more) * size_of::<Open>();
+            self.charge.resize(bytes as u64)?;
+            self.open.reserve(more, GFP_KERNEL_ACCOUNT)?;
         }
+        Ok(())
+    }
+
+    /// Remembers what the session may speak of again, for which there is room. Returns its number.
+    fn note(&mut self, channel: &Shared, delivery: &Delivery, acked: bool) -> u64 {
+        self.last += 1;
         if !acked || delivery.item.reply.is_some() {
             if self.open.len() >= MAX_OPEN {
                 // The oldest that needs nothing but a reply; the others are bounded by their queues.
@@ -226,13 +257,13 @@ impl Inner {
             let open = Open {
                 id: self.last,
                 channel: channel.clone(),
-                seq: delivery.seq,
+                delivery: delivery.id,
                 acked,
                 reply: delivery.item.reply,
             };
-            self.open.push(open, GFP_KERNEL)?;
+            let _ = self.open.push_within_capacity(open);
         }
-        Ok(self.last)
+        self.last
     }
 }
 
@@ -270,10 +301,12 @@ impl Attachment for Subscriber {
                 line.bytes("subject", &subscription.pattern)?;
                 return Ok(true);
             }
+            // Before one is taken, which would be lost without it.
+            inner.reserve()?;
             match Channel::take_or_wake(&channel, self.holder, acked, &self.waker) {
                 Ok(None) => (),
                 Ok(Some(delivery)) => {
-                    let id = inner.note(&channel, &delivery, acked)?;
+                    let id = inner.note(&channel, &delivery, acked);
                     write(id, &delivery, line)?;
                     return Ok(true);
                 }

@@ -9,6 +9,8 @@ mod chunks;
 mod commands;
 mod handle;
 mod log;
+mod log_status;
+mod log_worker;
 mod message;
 mod peer;
 mod pending;
@@ -25,6 +27,7 @@ mod subscriber;
 use crate::{
     calls::Calls,
     log::Log,
+    log_worker::LogWorker,
     pulls::Pulls,
     queues::{
         Bounds,
@@ -39,7 +42,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::Atomic,
+        Arc, //
+    }, //
 };
 use linux::{
     calls::QueueRegistration as CallsRegistration,
@@ -81,6 +87,10 @@ module! {
             default: 67108864,
             description: "Bytes of all messages together",
         },
+        max_log_bytes: u64 {
+            default: 1073741824,
+            description: "Bytes of a file of the log of durable queues (1 MiB at least)",
+        },
         loopback: u8 {
             default: 0,
             description: "1: reach this node like another, for measurements",
@@ -98,8 +108,17 @@ impl Drop for Contents {
     }
 }
 
-/// Fields are dropped in order: first nobody can come in, then requests under way end, then the
-/// channels go.
+/// Brings the log to disk when dropped.
+struct OpenLog(Arc<Log>);
+
+impl Drop for OpenLog {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Fields are dropped in order: first nobody can come in, then requests under way end, then the log
+/// is brought to disk, and its worker and the channels go.
 #[pin_data]
 struct Module {
     #[pin]
@@ -110,6 +129,8 @@ struct Module {
     _work: Option<Arc<WorkQueue>>,
     _drain: Arc<Task<Drain>>,
     _undertaker: Arc<Task<Undertaker>>,
+    _log: OpenLog,
+    _log_worker: Arc<Task<LogWorker>>,
     _contents: Contents,
 }
 
@@ -129,13 +150,12 @@ impl kernel::InPlaceModule for Module {
                 GFP_KERNEL,
             )?;
             queues.set_undertaker(undertaker.waker()?);
-            match Log::open() {
-                Ok((log, contents)) => {
-                    queues.recover(&log, &contents)?;
-                    queues.set_log(log);
-                }
-                Err(e) => pr_warn!("no durable queues: /var/log/virgo_queue: {e:?}\n"),
-            }
+            let log = Log::new()?;
+            let max_log_bytes = module_parameters::max_log_bytes.value();
+            let max_log_bytes = max_log_bytes.clamp(1 << 20, 1 << 40);
+            let log_worker = LogWorker::new(queues.clone(), log.clone(), max_log_bytes)?;
+            queues.set_log(log.clone());
+            log.start(log_worker.waker()?)?;
             let work = match module_parameters::use_workqueue.value() {
                 0 => None,
                 _ => Some(WorkQueue::urgent(c"virgo_kernel_workqueue", 2)?),
@@ -146,6 +166,8 @@ impl kernel::InPlaceModule for Module {
                 queues,
                 client,
                 loopback: module_parameters::loopback.value() != 0,
+                pushes_work: work.is_some(),
+                last_pull: Atomic::new(0),
             };
             let service = Arc::new(service, GFP_KERNEL)?;
             let (requests, drain) = Requests::new(service.clone(), work.clone())?;
@@ -159,7 +181,10 @@ impl kernel::InPlaceModule for Module {
             };
             let server = match module_parameters::reactor.value() {
                 0 => None,
-                _ => Some(KBox::pin_init(Server::new(service, stats), GFP_KERNEL)?),
+                _ => Some(KBox::pin_init(
+                    Server::new(module, service, stats),
+                    GFP_KERNEL,
+                )?),
             };
             Ok(try_pin_init!(Self {
                 _server: server,
@@ -168,6 +193,8 @@ impl kernel::InPlaceModule for Module {
                 _work: work,
                 _drain: drain,
                 _undertaker: undertaker,
+                _log: OpenLog(log),
+                _log_worker: log_worker,
                 _contents: contents,
                 _calls <- CallsRegistration::new(module, calls),
             }? Error))

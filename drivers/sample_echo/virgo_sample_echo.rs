@@ -35,9 +35,9 @@ struct Module {
 }
 
 impl kernel::InPlaceModule for Module {
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            _server <- Server::new(Arc::new(Echo, GFP_KERNEL)?, Stats::new::<Echo>()?),
+            _server <- Server::new(module, Arc::new(Echo, GFP_KERNEL)?, Stats::new::<Echo>()?),
         }? Error)
     }
 }

@@ -6,6 +6,7 @@
 use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
+    str::CString,
     time::{
         delay::fsleep,
         Delta,
@@ -71,6 +72,20 @@ const FUNCTIONS: &[Function] = &[
         },
     },
     Function {
+        name: "kingcobra_suggestion",
+        about: "says which uid has made a suggestion",
+        args: &[Arg {
+            name: "text",
+            kind: Kind::Text,
+        }],
+        quick: false,
+        run: |call| {
+            let said = CString::try_from_fmt(fmt!("uid={}", call.uid))?;
+            call.output.print(said.to_bytes())?;
+            Ok(0)
+        },
+    },
+    Function {
         name: "virgo_test_requests",
         about: "makes and takes requests under a lock; returns nanoseconds for making one",
         args: &[Arg {
@@ -104,6 +119,7 @@ fn requests() -> Result<i64> {
     let request = Request {
         data: b"sixteen bytes...",
         from: Ipv4Addr::LOCALHOST,
+        uid: 0,
         reply: None,
     };
     let guard = LOCK.lock();

@@ -59,6 +59,7 @@ mod linux_tests {
         }, //
     };
     use linux::{
+        bytes::Fill,
         crypto,
         deadline::Deadline,
         file,
@@ -68,6 +69,10 @@ mod linux_tests {
             Stream, //
         },
         rwlock::RwLock,
+        secret::{
+            wipe,
+            Secret, //
+        },
         wait::WaitQueue,
         work::{
             Queue,
@@ -121,6 +126,48 @@ mod linux_tests {
         let start = Instant::now();
         drop(task);
         assert!(ms_since(start) < 5_000);
+        Ok(())
+    }
+
+    #[test]
+    fn stopped_task_does_not_run() -> Result {
+        let queue = Queue::new(c"virgo_test", 4)?;
+        let counter = Counter {
+            runs: Atomic::new(0),
+            sleep_ms: 30,
+        };
+        let task: Pin<KBox<Task<Counter>>> =
+            KBox::pin_init(linux::new_task!(queue, counter, "test"), GFP_KERNEL)?;
+        let waker = task.waker()?;
+        task.schedule();
+        fsleep(Delta::from_millis(10));
+        task.stop();
+        // It was waited for.
+        assert_eq!(task.runs.load(Relaxed), 1);
+        task.schedule();
+        task.schedule_now();
+        waker.wake();
+        fsleep(Delta::from_millis(100));
+        assert_eq!(task.runs.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn too_many_bytes_are_refused_without_a_warning() {
+        let mut bytes = KVVec::new();
+        assert!(bytes.put_zeros(1 << 31, GFP_KERNEL).is_err());
+        assert!(bytes.put_zeros(usize::MAX, GFP_KERNEL).is_err());
+        assert!(bytes.put_zeros(10, GFP_KERNEL).is_ok());
+        assert!(bytes.put_zeros(usize::MAX, GFP_KERNEL).is_err());
+        assert_eq!(bytes.len(), 10);
+    }
+
+    #[test]
+    fn secrets_are_wiped() -> Result {
+        let mut bytes = *b"0123456789";
+        wipe(bytes.get_mut(2..5).ok_or(EINVAL)?);
+        assert_eq!(&bytes, b"01\0\0\x0056789");
+        assert_eq!(&*Secret::copy_of(&bytes)?, &bytes);
         Ok(())
     }
 
@@ -250,11 +297,34 @@ mod table_tests {
         let table = table()?;
         let old = table.insert(Arc::new(1, GFP_KERNEL)?)?;
         table.remove(old);
-        let new = table.insert(Arc::new(2, GFP_KERNEL)?)?;
-        assert_eq!(old.slot, new.slot);
+        let new = loop {
+            let place = table.insert(Arc::new(2, GFP_KERNEL)?)?;
+            if place.slot == old.slot {
+                break place;
+            }
+            table.remove(place);
+        };
         assert!(old.generation != new.generation);
         assert!(table.get(old).is_none());
         assert_eq!(table.get(new).map(|v| *v), Some(2));
+        Ok(())
+    }
+
+    #[test]
+    fn all_free_places_are_used_before_one_is_used_again() -> Result {
+        let table = table()?;
+        let first = table.insert(Arc::new(0, GFP_KERNEL)?)?;
+        table.remove(first);
+        let mut others = 0;
+        loop {
+            let place = table.insert(Arc::new(1, GFP_KERNEL)?)?;
+            table.remove(place);
+            if place.slot == first.slot {
+                break;
+            }
+            others += 1;
+        }
+        assert_eq!(others, 127);
         Ok(())
     }
 

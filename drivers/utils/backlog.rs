@@ -22,7 +22,7 @@ const RETRY_MS: u32 = 5000;
 /// What is to be done with each item.
 pub trait Chore: Send + Sync + 'static {
     /// What it is done with.
-    type Item: Copy + Send;
+    type Item: Send;
 
     /// Most items that wait; more are forgotten.
     const MAX: usize;
@@ -31,7 +31,7 @@ pub trait Chore: Send + Sync + 'static {
     const AT_ONCE: usize;
 
     /// The node that it concerns.
-    fn node(item: Self::Item) -> NodeId;
+    fn node(item: &Self::Item) -> NodeId;
 
     /// Tries to do it with items of one node, at least one. May sleep.
     ///
@@ -83,8 +83,10 @@ impl<C: Chore> Run for Backlog<C> {
             };
             if let Err(EHOSTDOWN | ETIMEDOUT | ECONNRESET | ENOMEM) = attempt {
                 lost |= bit(node);
-                items.copy_within(from..from + count, kept);
-                kept += count;
+                for at in from..from + count {
+                    items.swap(kept, at);
+                    kept += 1;
+                }
             }
             from += count;
         }
@@ -93,7 +95,7 @@ impl<C: Chore> Run for Backlog<C> {
             return;
         }
         let mut waiting = task.waiting.lock();
-        for &item in &*waiting {
+        for item in core::mem::take(&mut *waiting) {
             if items.len() >= C::MAX || items.push(item, GFP_KERNEL).is_err() {
                 break;
             }
@@ -106,13 +108,13 @@ impl<C: Chore> Run for Backlog<C> {
 
 /// Brings items of one node to the front, as many as go into one attempt.
 fn of_one_node<C: Chore>(items: &mut [C::Item]) -> Option<(NodeId, &[C::Item])> {
-    let node = C::node(*items.first()?);
+    let node = C::node(items.first()?);
     let mut count = 1;
     for at in 1..items.len() {
         if count == C::AT_ONCE {
             break;
         }
-        if items.get(at).is_some_and(|&item| C::node(item) == node) {
+        if items.get(at).is_some_and(|item| C::node(item) == node) {
             items.swap(count, at);
             count += 1;
         }

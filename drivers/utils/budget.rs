@@ -76,6 +76,8 @@ impl Budget {
         // At most 100 percent, so nothing overflows.
         let percent = u64::from(limits::user_share());
         let share = limit / 100 * percent + limit % 100 * percent / 100;
+        // Whoever may have a share may have one unit.
+        let share = share.max(limit.min(1));
         let totals = Totals {
             limit,
             share,
@@ -122,16 +124,25 @@ impl Budget {
         if uid == 0 {
             return Ok(self.root());
         }
-        let mut table = self.table.lock();
         let search = |table: &KVVec<Arc<Entry>>| table.binary_search_by(|e| e.uid.cmp(&uid));
-        if let Ok(at) = search(&table) {
-            let entry = table.get(at).ok_or(ENOMEM)?.clone();
-            return Ok(Account::of(entry));
+        let known = |table: &KVVec<Arc<Entry>>| {
+            let entry = table.get(search(table).ok()?)?;
+            Some(Account::of(entry.clone()))
+        };
+        let table = self.table.lock();
+        if let Some(account) = known(&table) {
+            return Ok(account);
+        }
+        drop(table);
+        // Without the lock: in a memory cgroup that is full this waits, and others need not.
+        let entry = Entry::new(&self.totals, uid)?;
+        let mut table = self.table.lock();
+        if let Some(account) = known(&table) {
+            return Ok(account);
         }
         // Accounts are made seldom: a good time to remove those that nobody uses any more.
         table.retain(|entry| entry.handles.load(Relaxed) != 0);
-        let entry = Entry::new(&self.totals, uid)?;
-        table.reserve(1, GFP_KERNEL_ACCOUNT)?;
+        table.reserve(1, GFP_KERNEL)?;
         if let Err(at) = search(&table) {
             // Cannot fail: there is room.
             let _ = table.insert_within_capacity(at, entry.clone());
@@ -219,6 +230,16 @@ impl Account {
     /// Units in use on behalf of this user.
     pub fn used(&self) -> u64 {
         self.0.used.load(Relaxed)
+    }
+
+    /// Units that this user may still charge, if nobody else does before.
+    pub fn free(&self) -> u64 {
+        let Totals { limit, share, used } = &*self.0.totals;
+        let free = limit.saturating_sub(used.load(Relaxed));
+        match self.0.uid {
+            0 => free,
+            _ => free.min(share.saturating_sub(self.used())),
+        }
     }
 
     /// Charges `amount` units. Any context.

@@ -131,7 +131,7 @@ pub(crate) struct Outbox {
 }
 
 struct State {
-    frames: KVec<(RequestId, KVVec<u8>)>,
+    frames: KVVec<(RequestId, KVVec<u8>)>,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
     /// The session that has last received a request whose reply is owed.
@@ -141,7 +141,7 @@ struct State {
 impl Outbox {
     pub(crate) fn new() -> impl PinInit<Self> {
         let state = State {
-            frames: KVec::new(),
+            frames: KVVec::new(),
             owed: 0,
             session: None,
         };

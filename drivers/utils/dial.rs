@@ -60,11 +60,7 @@ pub(crate) fn dial(
 ) -> Result<Reached> {
     let config = node.config();
     let address = config.nodes.address(peer).ok_or(ENODEV)?;
-    let stream =
-        Stream::connect(SocketAddrV4::new(address, port), deadline).map_err(|e| match e {
-            EINTR | ETIMEDOUT | ENOMEM => e,
-            _ => EHOSTDOWN,
-        })?;
+    let stream = Stream::connect(SocketAddrV4::new(address, port), deadline).map_err(not_there)?;
     let hello = Hello {
         node: u16::from(config.me).into(),
         port: port.into(),
@@ -103,6 +99,14 @@ pub(crate) fn dial(
     })
 }
 
+/// What it means if the network fails before a request was sent.
+fn not_there(e: Error) -> Error {
+    match e {
+        EINTR | ETIMEDOUT | ENOMEM => e,
+        _ => EHOSTDOWN,
+    }
+}
+
 fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result {
     let header = Header {
         kind,
@@ -116,11 +120,13 @@ fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result 
         stream,
         &header.to_bytes(),
         Data::Bytes(body),
+        &mut 0,
         || match stream.wait_writable(deadline)? {
             true => Ok(()),
             false => Err(ETIMEDOUT),
         },
     )
+    .map_err(not_there)
 }
 
 /// Receives a frame that must be of this kind and size.
@@ -150,27 +156,28 @@ fn receive_all<const N: usize>(stream: &Stream, deadline: Deadline) -> Result<[u
             return Err(ETIMEDOUT);
         }
         let missing = N - bytes.len();
-        if stream.receive(&mut bytes, missing)? == Some(0) {
-            return Err(ECONNRESET);
+        if stream.receive(&mut bytes, missing).map_err(not_there)? == Some(0) {
+            return Err(EHOSTDOWN);
         }
     }
 }
 
-/// Sends all of `head` and `data`; `wait` returns when there may be room to go on.
+/// Sends all of `head` and `data`; `wait` returns when there may be room to go on. Counts in `sent`
+/// how many bytes have gone.
 ///
 /// # Errors
 ///
-/// Those of `wait`, or what broke the connection. Some bytes may have gone then, so nothing else
-/// can be sent on it.
+/// Those of `wait`, or what broke the connection. If some bytes have gone then, nothing else can be
+/// sent before the others.
 pub(crate) fn send_all(
     stream: &Stream,
     head: &[u8],
     data: Data<'_>,
+    sent: &mut usize,
     mut wait: impl FnMut() -> Result,
 ) -> Result {
-    let mut sent = 0;
-    while sent < head.len() + data.size() {
-        let head_left = head.get(sent..).unwrap_or_default();
+    while *sent < head.len() + data.size() {
+        let head_left = head.get(*sent..).unwrap_or_default();
         let data_sent = sent.saturating_sub(head.len());
         let n = match data {
             Data::Bytes(bytes) => {
@@ -180,7 +187,7 @@ pub(crate) fn send_all(
             Data::Pages(pages) => stream.send_pages(pages, data_sent)?,
         };
         match n {
-            Some(n) => sent += n,
+            Some(n) => *sent += n,
             None => wait()?,
         }
     }

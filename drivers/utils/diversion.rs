@@ -37,6 +37,7 @@ pub fn divert(caller: &Caller<'_>, line: &[u8], reply: &mut Reply<'_>) -> Result
     ))?;
     let user = User::of_text(caller);
     queue.run(&mut Call {
+        state: None,
         uid: user.uid,
         deadline: user.deadline,
         cancelled: &Atomic::new(false),

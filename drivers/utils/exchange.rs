@@ -3,8 +3,10 @@
 //! Requests and replies on a [`Link`].
 //!
 //! There is no thread: of the tasks that wait for replies one holds the receiver and hands out
-//! what arrives; when it has its own reply it leaves the receiver to the next. So a task that is
-//! alone sends, sleeps on the socket and takes its reply without another task in between.
+//! what arrives; when it has its own reply it leaves the receiver to another, which it wakes: to
+//! the one that has sent last, since that has to wait for longest. So a task that is alone sends, sleeps
+//! on the socket and takes its reply without another task in between, and of many each is woken once,
+//! when it has its reply.
 //!
 //! A request occupies a slot (see [`virgo_proto::slots`]). When the connection breaks, the tasks
 //! concerned connect again and repeat their requests under the same numbers; the server knows
@@ -15,38 +17,40 @@
 
 use crate::{
     client::{
+        Data,
         Expect,
         Request, //
     },
     destination::Destination,
-    dial::send_all,
     input::Input,
     link::{
         Answer,
         Connection,
-        Link, //
+        Link,
+        State, //
     },
-    ticket::{
-        Share,
-        Ticket, //
-    }, //
+    send::MAX_ARGS,
+    ticket::Ticket, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
 use linux::{
     bytes::Fill,
-    deadline::Deadline, //
+    deadline::Deadline,
+    waiters, //
 };
 use virgo_proto::{
     frame::{
         Header,
         Kind,
         HEADER_LEN,
-        MAX_BODY, //
-    }, //
+        MAX_BODY,
+        NO_OPERATION, //
+    },
+    slots::Class, //
 };
-
-/// Bytes of arguments that a request can have.
-const MAX_ARGS: usize = 32;
 
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
@@ -68,12 +72,21 @@ fn check(request: &Request<'_>) -> Result {
     }
 }
 
-fn share(request: &Request<'_>) -> Share {
+fn class(request: &Request<'_>) -> Class {
     match request.expect {
-        Expect::Soon => Share::Any,
-        Expect::Within(_) | Expect::Sometime => Share::Deferred,
+        Expect::Soon => Class::Any,
+        Expect::Within(_) | Expect::Sometime => Class::Deferred,
     }
 }
+
+/// Asks for nothing: the answer shows that the other node is still the one that it was.
+const PROBE: Request<'_> = Request {
+    op: NO_OPERATION,
+    args: &[],
+    data: Data::Bytes(&[]),
+    again: true,
+    expect: Expect::Soon,
+};
 
 /// What is at the start of the input.
 enum Found<'a> {
@@ -128,7 +141,10 @@ impl Link {
         let (mut ticket, mut connection, mut receiver) = match under_way {
             Some(flight) => (flight.ticket, flight.connection, None),
             None => {
-                let (mut ticket, turn) = self.enter(share(request), deadline)?;
+                if !request.again && self.is_stale() {
+                    self.probe(deadline)?;
+                }
+                let (mut ticket, turn) = self.enter(class(request), deadline)?;
                 let (connection, receiver) = self.send(&mut ticket, turn, request, deadline)?;
                 (ticket, connection, receiver)
             }
@@ -149,98 +165,31 @@ impl Link {
         }
     }
 
-    /// Sends a request, on a new connection if it has to be; `turn` says that it is this task's
-    /// turn to send. Returns the right to receive, if nobody has it.
-    fn send(
-        &self,
-        ticket: &mut Ticket<'_>,
-        mut turn: Option<Connection>,
-        request: &Request<'_>,
-        deadline: Deadline,
-    ) -> Result<(Connection, Option<Input>)> {
-        loop {
-            let connection = match turn.take() {
-                Some(connection) => connection,
-                None => match self.turn(deadline) {
-                    Err(e @ (EINTR | ETIMEDOUT | ESHUTDOWN)) => return Err(e),
-                    // It was sent before: so it is not true that nothing was done.
-                    Err(_) if ticket.sent_to.is_some() => return Err(ECONNRESET),
-                    turn => turn?,
-                },
-            };
-            if connection.stream.is_over() {
-                // Found out before anything was sent, so nobody has to wonder what came of it.
-                self.broken(connection.serial);
-                continue;
-            }
-            if ticket.sent_to.is_some_and(|boot| boot != connection.boot) && !request.again {
-                self.end_turn(&connection);
-                return Err(ECONNRESET);
-            }
-            ticket.sent_to = Some(connection.boot);
-            match self.transmit(&connection, ticket, request, deadline) {
-                Ok(receiver) => return Ok((connection, receiver)),
-                Err(e @ (ETIMEDOUT | EINTR)) => return Err(e),
-                Err(_) => (),
-            }
+    /// Finds out whether a connection on which nothing was heard for some time is still good, before a
+    /// request is sent that may be done once only: if the other node has restarted, the request would
+    /// go to nobody, but nobody would know.
+    fn probe(&self, deadline: Deadline) -> Result {
+        let mut nothing = |_: &[u8]| ();
+        match self.call(
+            None,
+            &PROBE,
+            &mut Destination::Function(&mut nothing),
+            deadline,
+        ) {
+            Ok(()) | Err(EOPNOTSUPP) => Ok(()),
+            // Nothing that matters was sent.
+            Err(ECONNRESET) => Err(EHOSTDOWN),
+            Err(e) => Err(e),
         }
-    }
-
-    /// Sends a request on this connection and ends the turn.
-    ///
-    /// # Errors
-    ///
-    /// [`ETIMEDOUT`], [`EINTR`], or what broke the connection.
-    fn transmit(
-        &self,
-        connection: &Connection,
-        ticket: &Ticket<'_>,
-        request: &Request<'_>,
-        deadline: Deadline,
-    ) -> Result<Option<Input>> {
-        let mut head = [0; HEADER_LEN + MAX_ARGS];
-        let header = Header {
-            kind: Kind::Request,
-            op: request.op,
-            len: (request.args.len() + request.data.size()) as u32,
-            word: deadline.left_ms(),
-            id: ticket.id,
-            taken: ticket.taken,
-        };
-        let (start, rest) = head.split_at_mut(HEADER_LEN);
-        start.copy_from_slice(&header.to_bytes());
-        if let Some(args) = rest.get_mut(..request.args.len()) {
-            args.copy_from_slice(request.args);
-        }
-        let head = head.get(..HEADER_LEN + request.args.len());
-        let head = head.unwrap_or_default();
-        let wait = || self.wait_for_room(connection, deadline);
-        if let Err(e) = send_all(&connection.stream, head, request.data, wait) {
-            // A part may have gone: nothing else can be sent after it.
-            self.broken(connection.serial);
-            return Err(e);
-        }
-        let mut state = self.state.lock();
-        // Somebody else may have received the reply by now; then there is nothing to wait for.
-        let receiver = match state.has_reply(ticket.id) {
-            true => {
-                state.end_turn(connection.serial);
-                None
-            }
-            false => state.sent(connection.serial, request.expect.within_ms()),
-        };
-        let alone = state.calls == 1;
-        drop(state);
-        if !alone {
-            self.changed.wake_all();
-        }
-        Ok(receiver)
     }
 
     /// Sleeps until there may be room to send. The other end takes no further request before its
     /// replies are gone: if nobody else receives, this does, for all.
-    fn wait_for_room(&self, connection: &Connection, deadline: Deadline) -> Result {
-        let receiver = self.state.lock().receiver(connection.serial);
+    pub(crate) fn wait_for_room(&self, connection: &Connection, deadline: Deadline) -> Result {
+        let mut state = self.state.lock();
+        state.expect(connection, 0);
+        let receiver = state.receiver(connection.serial, None);
+        drop(state);
         let Some(mut input) = receiver else {
             let soon = deadline.min(Deadline::after_ms(LOOK_AGAIN_MS));
             return match connection.stream.wait_writable(soon)? || !deadline.passed() {
@@ -292,32 +241,15 @@ impl Link {
         to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result<Option<Result>> {
-        enum Turn {
-            Answer(Answer),
-            Lost,
-            Receive(Input),
-        }
-        let turn = match receiver {
-            Some(receiver) => Turn::Receive(receiver),
-            None => self
-                .changed
-                .wait(deadline, || {
-                    let mut state = self.state.lock();
-                    if let Some(answer) = state.take_reply(ticket.id) {
-                        return Some(Turn::Answer(answer));
-                    }
-                    if !state.is_up(connection.serial) {
-                        return Some(Turn::Lost);
-                    }
-                    state.receiver(connection.serial).map(Turn::Receive)
-                })?
-                .ok_or(ETIMEDOUT)?,
+        let woken = match receiver {
+            Some(receiver) => Woken::Receive(receiver),
+            None => self.sleep(connection, ticket, deadline)?,
         };
-        let mut input = match turn {
-            Turn::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
-            Turn::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
-            Turn::Lost => return Ok(None),
-            Turn::Receive(input) => input,
+        let mut input = match woken {
+            Woken::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
+            Woken::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
+            Woken::Lost => return Ok(None),
+            Woken::Receive(input) => input,
         };
         match self.receive(connection, ticket, &mut input, to, deadline) {
             Ok(result) => {
@@ -335,28 +267,66 @@ impl Link {
         }
     }
 
-    /// Leaves the right to receive to whoever waits next; with the ticket of a call that is done
-    /// its slot, too.
+    /// Sleeps until the reply to the request of `ticket` is there, or the connection is lost, or this task
+    /// is to receive.
+    fn sleep(
+        &self,
+        connection: &Connection,
+        ticket: &Ticket<'_>,
+        deadline: Deadline,
+    ) -> Result<Woken> {
+        let slot = ticket.id.slot;
+        let sleeper = self.sleepers.get(usize::from(slot)).ok_or(EINVAL)?;
+        loop {
+            let mut state = self.state.lock();
+            if let Some(answer) = state.slots.take(ticket.id) {
+                return Ok(Woken::Answer(answer));
+            }
+            if !state.is_up(connection.serial) {
+                return Ok(Woken::Lost);
+            }
+            if let Some(input) = state.receiver(connection.serial, Some(slot)) {
+                return Ok(Woken::Receive(input));
+            }
+            state.slots.sleep(ticket.id);
+            let leave = |state: &mut State| {
+                state.slots.wake(slot);
+            };
+            if sleeper.wait(state, deadline, leave)? == waiters::Woken::TooLate {
+                return Err(ETIMEDOUT);
+            }
+        }
+    }
+
+    /// Leaves the right to receive to another task; with the ticket of a call that is done its slot, too.
     fn leave(&self, connection: &Connection, input: Input, done: Option<&mut Ticket<'_>>) {
         let mut state = self.state.lock();
         let useless = state.put_receiver(connection.serial, input);
+        self.offer_receiver(&mut state);
         let mut twice = None;
         if let Some(ticket) = done {
             state.heard();
             // By an earlier connection it may have come, too.
-            twice = state.take(ticket.id);
-            state.leave(ticket);
+            twice = state.slots.acknowledge(ticket.id);
+            self.free(&mut state, ticket);
         }
-        let alone = state.calls == 0;
         drop(state);
-        if !alone {
-            self.changed.wake_all();
-        }
         // Memory is not given back under the lock.
         drop((useless, twice));
     }
 
-    /// Receives and hands out replies until the one to `ticket` is there.
+    /// Wakes a task to receive, if one sleeps and nobody receives. Under the lock of the state.
+    pub(crate) fn offer_receiver(&self, state: &mut State) {
+        if state.has_receiver() && state.receiver_for.is_none() {
+            state.receiver_for = state.slots.wake_latest();
+            if let Some(slot) = state.receiver_for {
+                self.select_sleeper(slot);
+            }
+        }
+    }
+
+    /// Receives and hands out replies until the one to `ticket` is there, and those that are here with
+    /// it.
     ///
     /// # Errors
     ///
@@ -369,8 +339,14 @@ impl Link {
         to: &mut Destination<'_>,
         deadline: Deadline,
     ) -> Result<Result> {
+        let mut own = None;
         loop {
-            let size = match find(input.bytes())? {
+            let found = match find(input.bytes()) {
+                Ok(Found::Begun(_) | Found::Nothing) if own.is_some() => break,
+                Ok(found) => found,
+                Err(e) => return self.own_or(own, connection, e),
+            };
+            let size = match found {
                 Found::Nothing if input.unwanted() > 0 => PIECE,
                 Found::Nothing => to.first_piece(HEADER_LEN, PIECE),
                 Found::Begun(header) => {
@@ -383,21 +359,48 @@ impl Link {
                     whole(&header).max(PIECE)
                 }
                 Found::Whole(header, body) if header.id == ticket.id => {
-                    let result = to.take(header.word, body);
+                    own = Some(to.take(header.word, body));
                     input.consume(whole(&header));
-                    return Ok(result);
+                    continue;
                 }
                 Found::Whole(header, body) => {
-                    self.deliver(&header, body)?;
+                    if let Err(e) = self.deliver(&header, body) {
+                        return self.own_or(own, connection, e);
+                    }
                     input.consume(whole(&header));
                     continue;
                 }
             };
-            if !connection.stream.wait_readable(deadline)? {
-                return Err(ETIMEDOUT);
-            }
+            self.wait_for_input(connection, deadline)?;
             if input.receive(&connection.stream, size)? == Some(0) {
                 return Err(ECONNRESET);
+            }
+        }
+        own.ok_or(EPROTO)
+    }
+
+    /// The reply that a task has received for itself, if it has, though the connection is useless after
+    /// it.
+    fn own_or(&self, own: Option<Result>, connection: &Connection, e: Error) -> Result<Result> {
+        let own = own.ok_or(e)?;
+        self.broken(connection.serial);
+        Ok(own)
+    }
+
+    /// Sleeps until there is something to receive. Sends meanwhile what waits for room.
+    fn wait_for_input(&self, connection: &Connection, deadline: Deadline) -> Result {
+        loop {
+            let stream = &connection.stream;
+            let is_in_time = match self.flush_for_others(connection) {
+                true => stream.wait_usable(deadline)?,
+                false => stream.wait_readable_or(&self.is_blocked, deadline)?,
+            };
+            if !is_in_time {
+                return Err(ETIMEDOUT);
+            }
+            // Otherwise there is room, or something to send.
+            if !self.is_blocked.load(Relaxed) || stream.is_readable() {
+                return Ok(());
             }
         }
     }
@@ -429,14 +432,25 @@ impl Link {
         };
         let mut state = self.state.lock();
         state.heard();
-        let slot = state.slots.get_mut(usize::from(header.id.slot));
-        let unclaimed = match slot {
-            Some(slot) if slot.busy && slot.seq == header.id.seq => slot.reply.replace(answer),
-            _ => Some(answer),
+        let unwanted = match state.slots.deliver(header.id, answer) {
+            Ok(true) => {
+                self.select_sleeper(header.id.slot);
+                None
+            }
+            Ok(false) => None,
+            Err(answer) => Some(answer),
         };
         drop(state);
-        drop(unclaimed);
-        self.changed.wake_all();
+        drop(unwanted);
         Ok(())
     }
+}
+
+/// Why a task that has sent a request does not sleep any more.
+enum Woken {
+    Answer(Answer),
+    /// The connection was lost.
+    Lost,
+    /// It is to receive, for all.
+    Receive(Input),
 }

@@ -180,6 +180,7 @@ impl Handshake {
             nonce: crypto::random(),
         };
         put(output, Kind::Challenge, 0, hello_bytes(&challenge))?;
+        session.challenged();
         let number = session.hub.challenges.fetch_add(1, Relaxed) + 1;
         self.said = Some((hello, challenge, number));
         Ok(Ok(None))
@@ -209,6 +210,10 @@ fn proof<S: Service>(
         node,
         boot: hello.boot.get(),
     };
+    // Looks at its address, too, which another configuration may have given to another node.
+    if let Err(failure) = session.welcome(config.node_party(node)) {
+        return Ok(Err(failure.errno));
+    }
     let service = &session.hub.service;
     let served = session
         .hub
@@ -263,6 +268,9 @@ impl Frames {
         output: &mut Output,
     ) -> Result<Next> {
         loop {
+            if session.is_over() {
+                return Err(ECANCELED);
+            }
             let used = match frame(input.bytes(), MAX_BODY) {
                 Frame::Whole(header, body) if header.kind == Kind::Request => {
                     self.request(session, &header, body, output)?;

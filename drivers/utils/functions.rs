@@ -5,11 +5,15 @@
 //! A module keeps a [`Registration`] in its state. While one of its functions runs the module is
 //! pinned, so that it cannot be unloaded under it.
 
+use core::any::Any;
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     }, //
 };
 use linux::{
@@ -53,8 +57,13 @@ pub enum Kind {
     Text,
 }
 
+/// What the functions of a module work with.
+pub type State = Arc<dyn Any + Send + Sync>;
+
 /// A call of a function.
 pub struct Call<'a> {
+    /// What the function's module has given for its functions. [`Found::run`] fills it in.
+    pub state: Option<State>,
     /// The uid that calls.
     pub uid: u32,
     /// By when it has to end.
@@ -78,6 +87,16 @@ impl Call<'_> {
             .get(index)
             .and_then(|arg| parse_i64(arg))
             .ok_or(EINVAL)
+    }
+
+    /// What the function's module has given for its functions.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODEV`] if it has given nothing, or something else.
+    pub fn state<T: Any>(&self) -> Result<&T> {
+        let state = self.state.as_ref().ok_or(ENODEV)?;
+        (**state).downcast_ref().ok_or(ENODEV)
     }
 
     /// Whether it has to end now: cancelled, or too late.
@@ -121,6 +140,7 @@ impl Output {
 /// A module's functions.
 struct Entry {
     functions: &'static [Function],
+    state: Option<State>,
     module: &'static ThisModule,
 }
 
@@ -145,12 +165,38 @@ impl Registration {
     ///
     /// [`EEXIST`] if one of the names is taken, [`ENOMEM`].
     pub fn new(module: &'static ThisModule, functions: &'static [Function]) -> Result<Self> {
+        Self::register(module, functions, None)
+    }
+
+    /// As [`Self::new`], for functions that work with `state`. It is given back when this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub fn with_state(
+        module: &'static ThisModule,
+        functions: &'static [Function],
+        state: State,
+    ) -> Result<Self> {
+        Self::register(module, functions, Some(state))
+    }
+
+    fn register(
+        module: &'static ThisModule,
+        functions: &'static [Function],
+        state: Option<State>,
+    ) -> Result<Self> {
         let mut entries = FUNCTIONS.lock();
         let mut known = entries.iter().flat_map(|entry| entry.functions);
         if known.any(|known| functions.iter().any(|new| new.name == known.name)) {
             return Err(EEXIST);
         }
-        entries.push(Entry { functions, module }, GFP_KERNEL)?;
+        let entry = Entry {
+            functions,
+            state,
+            module,
+        };
+        entries.push(entry, GFP_KERNEL)?;
         Ok(Registration(functions))
     }
 }
@@ -158,17 +204,28 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut entries = FUNCTIONS.lock();
-        entries.retain(|entry| !core::ptr::eq(entry.functions, self.0));
+        let mut state = None;
+        entries.retain(|entry| {
+            let stays = !core::ptr::eq(entry.functions, self.0);
+            if !stays {
+                state = entry.state.take();
+            }
+            stays
+        });
         if entries.is_empty() {
             // A static is not dropped when its module goes: leave no allocation behind.
             *entries = KVec::new();
         }
+        drop(entries);
+        // Without the lock: its end may wait for calls that look for functions.
+        drop(state);
     }
 }
 
 /// A function whose module stays loaded.
 pub struct Found {
     function: &'static Function,
+    state: Option<State>,
     _pinned: Pinned,
 }
 
@@ -180,6 +237,7 @@ pub fn find(name: &[u8]) -> Option<Found> {
         let function = functions.find(|function| function.name.as_bytes() == name)?;
         Some(Found {
             function,
+            state: entry.state.clone(),
             _pinned: Pinned::new(entry.module)?,
         })
     })
@@ -226,6 +284,7 @@ impl Found {
     ///
     /// The function's own.
     pub fn run(&self, call: &mut Call<'_>) -> Result<i64> {
+        call.state.clone_from(&self.state);
         (self.function.run)(call)
     }
 }

@@ -3,7 +3,10 @@
 //! Bytes that have arrived and are not used up.
 
 use kernel::prelude::*;
-use linux::net::Stream;
+use linux::{
+    net::Stream,
+    secret::wipe, //
+};
 
 /// Kept between uses, so that a session in use does not allocate for each request: room for a page
 /// and its header.
@@ -19,6 +22,9 @@ pub(crate) struct Input {
     start: usize,
     /// Bytes that nobody wants, of those that will arrive next.
     unwanted: usize,
+    /// There may be a key in it, so that used bytes are overwritten. Memory is not exchanged for more
+    /// then, which would leave them where they were: see `STRANGER_INPUT`.
+    secret: bool,
 }
 
 impl Input {
@@ -27,7 +33,13 @@ impl Input {
             bytes: KVVec::new(),
             start: 0,
             unwanted: 0,
+            secret: true,
         }
+    }
+
+    /// From now on no key arrives. What is used up by now was overwritten.
+    pub(crate) fn is_public(&mut self) {
+        self.secret = false;
     }
 
     /// What has arrived.
@@ -47,6 +59,9 @@ impl Input {
             let left = self.bytes().len();
             // By the invariant the range is within the buffer.
             self.bytes.copy_within(self.start.., 0);
+            if let (true, Some(moved)) = (self.secret, self.bytes.get_mut(left..)) {
+                wipe(moved);
+            }
             self.bytes.truncate(left);
             self.start = 0;
         }
@@ -72,7 +87,11 @@ impl Input {
 
     /// The first `n` bytes are used up.
     pub(crate) fn consume(&mut self, n: usize) {
-        self.start = self.start.saturating_add(n).min(self.bytes.len());
+        let end = self.start.saturating_add(n).min(self.bytes.len());
+        if let (true, Some(used)) = (self.secret, self.bytes.get_mut(self.start..end)) {
+            wipe(used);
+        }
+        self.start = end;
         if self.start < self.bytes.len() {
             return;
         }
@@ -80,6 +99,14 @@ impl Input {
         match self.bytes.capacity() > KEEP {
             true => self.bytes = KVVec::new(),
             false => self.bytes.clear(),
+        }
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if self.secret {
+            wipe(&mut self.bytes);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Bounds that hold for all services, most of them module parameters.
 
 use crate::module_parameters;
+use virgo_proto::slots::SLOTS;
 
 /// Bytes of input kept for a peer that has not proven who it is.
 pub(crate) const STRANGER_INPUT: usize = 256;
@@ -10,19 +11,27 @@ pub(crate) const STRANGER_INPUT: usize = 256;
 /// How often the janitor looks at sessions that have a time limit, in milliseconds.
 pub(crate) const SWEEP_MS: u32 = 1000;
 
-/// Sessions of one service.
+/// Sessions of one service of those who type.
 pub(crate) fn max_sessions() -> usize {
-    module_parameters::max_sessions.value().clamp(1, 4096) as usize
+    module_parameters::max_sessions.value().clamp(2, 2000) as usize
 }
 
-/// Sessions of one service that have not proven who they are.
+/// Sessions of one service from addresses that the configuration does not name, which have not proven
+/// who they are.
 pub(crate) fn max_strangers() -> usize {
-    module_parameters::max_strangers.value().clamp(1, 4096) as usize
+    module_parameters::max_strangers.value().clamp(1, 1024) as usize
 }
 
 /// Bytes of a text line.
 pub(crate) fn max_line() -> usize {
     module_parameters::max_line.value().clamp(512, 1 << 20) as usize
+}
+
+/// Requests that may be under way at one service of one node.
+pub(crate) fn client_slots() -> usize {
+    module_parameters::client_slots
+        .value()
+        .clamp(4, SLOTS as u32) as usize
 }
 
 /// The most of a budget that one user other than root may have, in percent.

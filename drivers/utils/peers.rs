@@ -19,7 +19,11 @@ use kernel::{
 };
 use virgo_proto::{
     config::MAX_NODES,
-    slots::Replies, //
+    slots::{
+        Replies,
+        ServerSlot,
+        SLOTS, //
+    }, //
 };
 
 /// One life of a peer. The lock is held while a request is carried out, so that requests of one
@@ -34,7 +38,7 @@ pub(crate) struct Life {
     /// Number of the session that is served.
     pub(crate) session: Atomic<u64>,
     #[pin]
-    pub(crate) replies: Mutex<Replies<KVVec<u8>>>,
+    pub(crate) replies: Mutex<Replies<KVVec<ServerSlot<KVVec<u8>>>>>,
     /// Locked after `replies`.
     #[pin]
     pub(crate) outbox: Outbox,
@@ -89,12 +93,16 @@ impl Peers {
                 return Ok(Served { life, session });
             }
         }
+        let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
+        for _ in 0..SLOTS {
+            slots.push(ServerSlot::new(), GFP_KERNEL)?;
+        }
         let new = Arc::pin_init(
             pin_init!(Life {
                 peer,
                 over: Atomic::new(false),
                 session: Atomic::new(session),
-                replies <- linux::new_mutex!(Replies::new(), "virgo_replies"),
+                replies <- linux::new_mutex!(Replies::new(slots), "virgo_replies"),
                 outbox <- Outbox::new(),
             }),
             GFP_KERNEL,

@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub data: &'a [u8],
     /// Who wants it.
     pub from: Ipv4Addr,
+    /// The uid there that wants it: it may do what that may.
+    pub uid: u32,
     /// Who waits for a reply, if anybody.
     pub reply: Option<ReplyTo>,
 }

@@ -3,31 +3,37 @@
 //! The server of a service: its port, its sessions, and the end of all of them.
 
 use crate::{
+    budget::Budget,
+    debug_files::{
+        PeersFile,
+        SessionsFile,
+        StateFile,
+        StatsFile, //
+    },
     limit::LogLimit,
     limits,
     peers::Peers,
     service::Service,
-    session::Session,
+    sessions::Sessions,
     stats::Stats, //
 };
 use kernel::{
-    debugfs,
-    fmt,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
-        Arc,
-        Mutex, //
-    },
-    uaccess::UserSliceReader, //
+        Arc, //
+    }, //
 };
 use linux::{
+    debugfs::{
+        Dir,
+        File, //
+    },
     net::{
         Listener,
-        Stream,
         Watch,
         Watched,
         Watcher, //
@@ -38,13 +44,22 @@ use linux::{
         Task, //
     }, //
 };
-use virgo_config::Node;
+use virgo_config::{
+    Config,
+    Node,
+    Reloaded,
+    Subscription, //
+};
 
 /// Connections accepted in a row before others get their turn.
 const ACCEPT_BUDGET: usize = 16;
 
-/// Connections that may wait to be accepted.
-const BACKLOG: c_int = 128;
+/// Connections that may wait to be accepted; beyond that the kernel loses the first packets of friends
+/// and strangers alike.
+const BACKLOG: c_int = 1024;
+
+/// Pieces of work besides those of text sessions that run at a time.
+const OTHERS: c_int = 32;
 
 /// Serves a [`Service`] for as long as it lives.
 ///
@@ -53,22 +68,22 @@ const BACKLOG: c_int = 128;
 #[pin_data]
 pub struct Server<S: Service> {
     #[pin]
-    _stats: debugfs::File<Arc<Hub<S>>>,
+    _stats: File<StatsFile<S>>,
     #[pin]
-    _state: debugfs::File<Arc<S>>,
+    _state: File<StateFile<S>>,
     #[pin]
-    _peers: debugfs::File<Arc<S>>,
+    _peers: File<PeersFile<S>>,
+    #[pin]
+    _session_list: File<SessionsFile<S>>,
     #[pin]
     _listener: Watched<Acceptor<S>>,
-    _sessions: Sessions<S>,
-    _dir: debugfs::Dir,
+    _revocation: Subscription,
+    _sessions: Ending<S>,
+    _dir: Dir,
 }
 
 /// What the sessions of a server share; its work is the janitor's.
 pub(crate) type Hub<S> = Task<Shared<S>>;
-
-/// The sessions of a server, the oldest first.
-type Table<S> = KVec<Pin<KBox<Watched<Session<S>>>>>;
 
 #[pin_data]
 pub(crate) struct Shared<S: Service> {
@@ -85,19 +100,29 @@ pub(crate) struct Shared<S: Service> {
     /// How often work of this server has run: nothing may make an idle node do anything.
     pub(crate) runs: Atomic<u64>,
     #[pin]
-    sessions: Mutex<Table<S>>,
+    pub(crate) sessions: Sessions<S>,
+    /// Sessions begun: their numbers.
+    pub(crate) begun: Atomic<u64>,
+    /// Of those who type, by uid.
+    pub(crate) text_sessions: Pin<KBox<Budget>>,
 }
 
 impl<S: Service> Server<S> {
-    /// Starts to serve `service`, counting what it does with `stats`. May sleep.
+    /// Starts to serve `service`, counting what it does with `stats`. The server is part of the state
+    /// of `module`. May sleep.
     ///
     /// # Errors
     ///
     /// [`EADDRINUSE`] if somebody has the port, [`ENODEV`], [`ENOMEM`].
-    pub fn new(service: Arc<S>, stats: Arc<Stats>) -> impl PinInit<Self, Error> {
+    pub fn new(
+        module: &'static ThisModule,
+        service: Arc<S>,
+        stats: Arc<Stats>,
+    ) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
-            let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + 2)?;
+            // Text sessions may wait, all at once; nodes and strangers must not wait for them.
+            let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + OTHERS)?;
             let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
             let hub = Arc::pin_init(
                 linux::new_task!(queue.clone(), shared, "virgo_janitor"),
@@ -105,58 +130,25 @@ impl<S: Service> Server<S> {
             )?;
             let listener = Listener::bind(S::PORT, BACKLOG)
                 .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
-            let dir = node.debugfs().subdir(S::NAME);
+            let revocation = Arc::new(Revocation(hub.clone()), GFP_KERNEL)?;
+            let dir = node.debugfs().subdir(S::NAME)?;
             Ok(try_pin_init!(Self {
-                _stats <- dir.read_callback_file(c"stats", hub.clone(), &show_stats::<S>),
-                _state <- dir.read_callback_file(c"state", service.clone(), &show_state::<S>),
-                _peers <- dir.read_write_callback_file(
-                    c"peers",
-                    service,
-                    &show_peers::<S>,
-                    &control::<S>
-                ),
+                _stats <- File::new(module, &dir, c"stats", StatsFile(hub.clone())),
+                _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
+                _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
+                _session_list <- File::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
                 _listener <- linux::new_watched!(
                     queue,
                     listener,
                     Acceptor(hub.clone()),
                     "virgo_listener"
                 ),
-                _sessions: Sessions(hub),
+                _revocation: node.subscribe(revocation)?,
+                _sessions: Ending(hub),
                 _dir: dir,
             }? Error))
         })
     }
-}
-
-fn show_stats<S: Service>(hub: &Arc<Hub<S>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let sessions = hub.sessions.lock().len();
-    writeln!(f, "# sessions {sessions} runs {}", hub.runs.load(Relaxed))?;
-    hub.stats.show(f)
-}
-
-fn show_state<S: Service>(service: &Arc<S>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    service.show(f)
-}
-
-fn show_peers<S: Service>(service: &Arc<S>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match service.client() {
-        Some(client) => client.show(f),
-        None => Ok(()),
-    }
-}
-
-/// Takes `stop`, which ends all calls that wait for other nodes, and `start`.
-fn control<S: Service>(service: &Arc<S>, reader: &mut UserSliceReader) -> Result {
-    let client = service.client().ok_or(EOPNOTSUPP)?;
-    let mut word = [0; 16];
-    let word = word.get_mut(..reader.len()).ok_or(EINVAL)?;
-    reader.read_slice(word)?;
-    match word.trim_ascii() {
-        b"stop" => client.stop(),
-        b"start" => client.start(),
-        _ => return Err(EINVAL),
-    }
-    Ok(())
 }
 
 impl<S: Service> Shared<S> {
@@ -178,28 +170,10 @@ impl<S: Service> Shared<S> {
             queue,
             log,
             runs: Atomic::new(0),
-            sessions <- linux::new_mutex!(KVec::new(), "virgo_sessions"),
+            sessions <- Sessions::new(),
+            begun: Atomic::new(0),
+            text_sessions: Budget::new(limits::max_sessions() as u64)?,
         }? Error))
-    }
-
-    /// Takes the sessions that have ended out of the table, so that they can be dropped without
-    /// its lock. The second value says whether one of the others has a time limit.
-    fn ended(&self) -> (Table<S>, bool) {
-        let (mut ended, mut limited) = (KVec::new(), false);
-        let mut sessions = self.sessions.lock();
-        let mut at = 0;
-        while let Some(session) = sessions.get(at) {
-            limited |= session.limited();
-            // Without memory it stays until the next sweep.
-            if session.expired() && ended.reserve(1, GFP_KERNEL).is_ok() {
-                if let Ok(session) = sessions.remove(at) {
-                    let _ = ended.push_within_capacity(session);
-                    continue;
-                }
-            }
-            at += 1;
-        }
-        (ended, limited)
     }
 }
 
@@ -207,7 +181,7 @@ impl<S: Service> Run for Shared<S> {
     /// The janitor: ends sessions whose time is over and frees those that have ended.
     fn run(hub: &Hub<S>) {
         hub.runs.fetch_add(1, Relaxed);
-        let (ended, limited) = hub.ended();
+        let (ended, limited) = hub.sessions.ended();
         drop(ended);
         if limited {
             hub.schedule_after_ms(limits::SWEEP_MS);
@@ -216,12 +190,23 @@ impl<S: Service> Run for Shared<S> {
 }
 
 /// Ends all sessions when dropped. No session can begin any more then: the listener is gone.
-struct Sessions<S: Service>(Arc<Hub<S>>);
+struct Ending<S: Service>(Arc<Hub<S>>);
 
-impl<S: Service> Drop for Sessions<S> {
+impl<S: Service> Drop for Ending<S> {
     fn drop(&mut self) {
-        let sessions = core::mem::take(&mut *self.0.sessions.lock());
-        drop(sessions);
+        // The sessions that it is about to free refer to the hub: the last of them would have the
+        // janitor wait for its own end.
+        self.0.stop();
+        self.0.sessions.clear();
+    }
+}
+
+/// Ends the sessions that another configuration does not let in.
+struct Revocation<S: Service>(Arc<Hub<S>>);
+
+impl<S: Service> Reloaded for Revocation<S> {
+    fn reloaded(&self, config: &Config) {
+        self.0.sessions.revoke(config);
     }
 }
 
@@ -236,11 +221,12 @@ impl<S: Service> Watcher for Acceptor<S> {
         for _ in 0..ACCEPT_BUDGET {
             match watch.socket.accept() {
                 Ok(Some(stream)) => {
-                    if let Err(e) = watch.0.admit(stream) {
+                    if let Err(e) = watch.0.sessions.admit(&watch.0, stream) {
                         if watch.0.log.pass() {
                             pr_warn!("connection to port {} refused: {e:?}\n", S::PORT);
                         }
                     }
+                    watch.0.schedule_after_ms(limits::SWEEP_MS);
                 }
                 Ok(None) => return,
                 Err(e) => {
@@ -253,36 +239,5 @@ impl<S: Service> Watcher for Acceptor<S> {
             }
         }
         watch.schedule();
-    }
-}
-
-/// Admission of new connections.
-trait Admit {
-    fn admit(&self, stream: Stream) -> Result;
-}
-
-impl<S: Service> Admit for Arc<Hub<S>> {
-    /// Begins a session, if the limits allow it. Of sessions that have not proven who they are
-    /// the oldest makes room.
-    fn admit(&self, stream: Stream) -> Result {
-        let session = Session::new(self.clone(), &stream)?;
-        let session = KBox::pin_init(
-            linux::new_watched!(self.queue.clone(), stream, session, "virgo_session"),
-            GFP_KERNEL,
-        )?;
-        let mut sessions = self.sessions.lock();
-        if sessions.len() >= limits::max_sessions() {
-            return Err(EUSERS);
-        }
-        let mut strangers = sessions.iter().filter(|s| s.is_stranger());
-        if strangers.clone().count() >= limits::max_strangers() {
-            if let Some(oldest) = strangers.next() {
-                oldest.end(&oldest.socket);
-            }
-        }
-        sessions.push(session, GFP_KERNEL)?;
-        drop(sessions);
-        self.schedule_after_ms(limits::SWEEP_MS);
-        Ok(())
     }
 }

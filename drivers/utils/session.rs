@@ -7,6 +7,7 @@
 //! it.
 
 use crate::{
+    budget::Charge,
     frames::{
         Frames,
         Handshake, //
@@ -14,6 +15,7 @@ use crate::{
     input::Input,
     limits,
     output::Output,
+    reply::Failure,
     server::Hub,
     service::Service,
     text::Text, //
@@ -22,14 +24,20 @@ use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
     sync::{
-        atomic::Relaxed,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex,
         SpinLock, //
     }, //
 };
 use linux::{
-    deadline::Deadline,
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
     net::{
         Stream,
         Watch,
@@ -37,7 +45,16 @@ use linux::{
     },
     work::Task, //
 };
-use virgo_proto::frame;
+use virgo_config::{
+    Config,
+    Identity,
+    Party, //
+};
+use virgo_proto::{
+    admission::Stage,
+    errno::Errno,
+    frame, //
+};
 
 /// Rounds of receiving, working and sending before other sessions get their turn.
 const BUDGET: usize = 16;
@@ -48,7 +65,7 @@ const MAX_OUTPUT: usize = 128 * 1024;
 /// Time to prove who one is, in milliseconds.
 const STRANGER_MS: u32 = 5000;
 
-/// Time in which a peer that gets replies has to read some of them, in milliseconds.
+/// Time in which a peer that gets replies has to read something, in milliseconds.
 const STALL_MS: u32 = 30_000;
 
 /// Time for the last replies to be read, in milliseconds.
@@ -94,19 +111,43 @@ struct State {
 /// When the janitor has to look at the session.
 enum Limit {
     None,
-    /// The peer has to prove who it is.
-    Stranger(Deadline),
-    /// The peer has to read its replies.
-    Stalled(Deadline),
+    /// The peer has to prove who it is, or to read its last replies.
+    Until(Deadline),
+    /// The peer has to read some of its replies.
+    Stalled {
+        until: Deadline,
+        /// What it had read when that was set.
+        acked: u64,
+    },
     /// It is over.
     Ended,
+}
+
+/// What others than the session's work know of it.
+struct Standing {
+    /// Who it is, once that is proven.
+    party: Option<Party>,
+    /// How far it has come, before.
+    stage: Stage,
+    limit: Limit,
+    /// Its place among the sessions of its user.
+    charge: Option<Charge>,
 }
 
 /// One session. See [`Watcher`] for how it runs.
 pub(crate) struct Session<S: Service> {
     pub(crate) hub: Arc<Hub<S>>,
+    /// Its number.
+    pub(crate) number: u64,
     /// Where the peer is.
     pub(crate) from: Ipv4Addr,
+    /// And its port.
+    pub(crate) port: u16,
+    /// When it began.
+    began_ms: u64,
+    /// It is ended: nothing that has arrived is carried out any more. Follows [`Limit::Ended`], for
+    /// those who look often.
+    over: Atomic<bool>,
     inner: Pin<KBox<Inner>>,
 }
 
@@ -115,7 +156,7 @@ struct Inner {
     #[pin]
     state: Mutex<State>,
     #[pin]
-    limit: SpinLock<Limit>,
+    standing: SpinLock<Standing>,
 }
 
 impl Inner {
@@ -129,74 +170,198 @@ impl Inner {
             stalled: false,
             next: Next::Work,
         };
-        let deadline = Deadline::after_ms(STRANGER_MS);
+        let standing = Standing {
+            party: None,
+            stage: Stage::New,
+            limit: Limit::Until(Deadline::after_ms(STRANGER_MS)),
+            charge: None,
+        };
         pin_init!(Self {
             state <- linux::new_mutex!(state, "virgo_session_state"),
-            limit <- linux::new_spinlock!(Limit::Stranger(deadline), "virgo_session_limit"),
+            standing <- linux::new_spinlock!(standing, "virgo_session_standing"),
         })
     }
 }
 
 impl<S: Service> Session<S> {
     pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
-        let from = *stream.peer()?.ip();
+        let peer = stream.peer()?;
         let inner = KBox::pin_init(Inner::new(), GFP_KERNEL)?;
-        Ok(Session { hub, from, inner })
+        Ok(Session {
+            number: hub.begun.fetch_add(1, Relaxed) + 1,
+            hub,
+            from: *peer.ip(),
+            port: peer.port(),
+            began_ms: now_ms(),
+            over: Atomic::new(false),
+            inner,
+        })
     }
 
-    /// Whether it can be dropped now.
-    pub(crate) fn expired(&self) -> bool {
-        match &*self.inner.limit.lock() {
+    /// How old it is, in seconds.
+    pub(crate) fn age_s(&self) -> u64 {
+        now_ms().saturating_sub(self.began_ms) / 1000
+    }
+
+    /// Whether it can be dropped now. A peer that has read something gets time for more.
+    pub(crate) fn expired(&self, stream: &Stream) -> bool {
+        match &mut self.inner.standing.lock().limit {
             Limit::None => false,
-            Limit::Stranger(deadline) | Limit::Stalled(deadline) => deadline.passed(),
+            Limit::Until(deadline) => deadline.passed(),
+            Limit::Stalled { until, acked } => {
+                if !until.passed() {
+                    return false;
+                }
+                let now = stream.acked();
+                *until = Deadline::after_ms(STALL_MS);
+                core::mem::replace(acked, now) == now
+            }
             Limit::Ended => true,
         }
     }
 
     /// Whether time matters to it.
     pub(crate) fn limited(&self) -> bool {
-        !matches!(*self.inner.limit.lock(), Limit::None)
+        !matches!(self.inner.standing.lock().limit, Limit::None)
     }
 
-    /// Whether it has not proven who it is.
-    pub(crate) fn is_stranger(&self) -> bool {
-        matches!(*self.inner.limit.lock(), Limit::Stranger(_))
+    /// How far it has come, if it has not proven who it is and is not over.
+    pub(crate) fn unproven_stage(&self) -> Option<Stage> {
+        let standing = self.inner.standing.lock();
+        let unproven = standing.party.is_none() && !matches!(standing.limit, Limit::Ended);
+        unproven.then_some(standing.stage)
     }
 
-    /// The peer has proven who it is.
-    pub(crate) fn welcome(&self) {
-        let mut limit = self.inner.limit.lock();
-        if let Limit::Stranger(_) = *limit {
-            *limit = Limit::None;
+    /// Who it is, once that is proven.
+    pub(crate) fn identity(&self) -> Option<Identity> {
+        let standing = self.inner.standing.lock();
+        standing.party.as_ref().map(|party| party.identity)
+    }
+
+    /// Whether it has proven to be this, and is not over.
+    pub(crate) fn is(&self, identity: Identity) -> bool {
+        self.identity() == Some(identity) && !self.is_over()
+    }
+
+    /// Whether `config` would let it in. One that has not proven who it is has been let in by none, and
+    /// will be judged by the configuration in force then.
+    pub(crate) fn is_admitted_by(&self, config: &Config) -> bool {
+        let party = self.inner.standing.lock().party;
+        party.is_none_or(|party| config.admits(self.from, &party))
+    }
+
+    /// The peer is a node, and has been told how to prove it.
+    pub(crate) fn challenged(&self) {
+        self.inner.standing.lock().stage = Stage::Challenged;
+    }
+
+    /// The peer has proven that it is `party`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Why that is not enough: there are too many sessions, or another configuration has come.
+    pub(crate) fn welcome(&self, party: Party) -> Result<(), Failure> {
+        let charge = match party.identity {
+            Identity::Node(_) => None,
+            Identity::Text(uid) => Some(self.charge(uid)?),
+        };
+        let mut standing = self.inner.standing.lock();
+        if matches!(standing.limit, Limit::Ended) {
+            return Err(Errno::ECANCELED.into());
         }
+        standing.party = Some(party);
+        standing.charge = charge;
+        standing.limit = Limit::None;
+        drop(standing);
+        // A reload ends the sessions that it does not let in. Either it has seen this one, or this one
+        // sees what it has brought.
+        if !self.is_admitted_by(&self.hub.node.config()) {
+            let mut standing = self.inner.standing.lock();
+            standing.party = None;
+            let charge = standing.charge.take();
+            drop(standing);
+            drop(charge);
+            return Err(Errno::EKEYREJECTED.into());
+        }
+        if let Identity::Node(node) = party.identity {
+            self.hub.sessions.limit_node(node);
+        }
+        Ok(())
+    }
+
+    /// A place among the sessions of this user.
+    fn charge(&self, uid: u32) -> Result<Charge, Failure> {
+        self.hub.text_sessions.charge(uid, 1).map_err(|e| match e {
+            EDQUOT => Failure::new(
+                Errno::EDQUOT,
+                "too many sessions of this user; one has user_share percent of max_sessions \
+                 (parameters of virgo_utils)",
+            ),
+            _ => Failure::new(
+                Errno::EUSERS,
+                "too many sessions; max_sessions is a parameter of virgo_utils",
+            ),
+        })
     }
 
     /// Ends it, whatever it is doing.
     pub(crate) fn end(&self, stream: &Stream) {
-        let old = core::mem::replace(&mut *self.inner.limit.lock(), Limit::Ended);
+        self.end_if(stream, |_| true);
+    }
+
+    /// Ends it, unless it has proven who it is meanwhile.
+    pub(crate) fn give_way(&self, stream: &Stream) {
+        self.end_if(stream, |standing| standing.party.is_none());
+    }
+
+    fn end_if(&self, stream: &Stream, condition: impl FnOnce(&Standing) -> bool) {
+        let mut standing = self.inner.standing.lock();
         // Once only: shutting down is news, too.
-        if !matches!(old, Limit::Ended) {
-            stream.shutdown();
-            self.hub.schedule_now();
+        if matches!(standing.limit, Limit::Ended) || !condition(&standing) {
+            return;
         }
+        standing.limit = Limit::Ended;
+        drop(standing);
+        self.over.store(true, Relaxed);
+        stream.shutdown();
+        self.hub.schedule_now();
     }
 
-    fn is_over(&self) -> bool {
-        matches!(*self.inner.limit.lock(), Limit::Ended)
+    /// Whether it is ended. Any context.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Relaxed)
     }
 
-    /// Sets or lifts the time limit of a session that is neither new nor over.
-    fn limit(&self, ms: Option<u32>) {
-        let mut limit = self.inner.limit.lock();
-        match (&*limit, ms) {
-            (Limit::None, Some(ms)) => {
-                *limit = Limit::Stalled(Deadline::after_ms(ms));
-                drop(limit);
+    /// The peer does not read its replies, or does so again.
+    fn set_stalled(&self, stream: &Stream, stalled: bool) {
+        let mut standing = self.inner.standing.lock();
+        match (&standing.limit, stalled) {
+            (Limit::None, true) => {
+                standing.limit = Limit::Stalled {
+                    until: Deadline::after_ms(STALL_MS),
+                    acked: stream.acked(),
+                };
+                drop(standing);
                 self.hub.schedule_after_ms(limits::SWEEP_MS);
             }
-            (Limit::Stalled(_), None) => *limit = Limit::None,
+            (Limit::Stalled { .. }, false) => standing.limit = Limit::None,
             _ => (),
         }
+    }
+
+    /// Nothing more is served. One that has not proven who it is stays what it is, and is the first to
+    /// make room.
+    fn drain(&self) {
+        let mut standing = self.inner.standing.lock();
+        let soon = Deadline::after_ms(DRAIN_MS);
+        standing.stage = Stage::Refused;
+        standing.limit = match standing.limit {
+            Limit::Ended => Limit::Ended,
+            Limit::Until(deadline) => Limit::Until(deadline.min(soon)),
+            Limit::None | Limit::Stalled { .. } => Limit::Until(soon),
+        };
+        drop(standing);
+        self.hub.schedule_after_ms(limits::SWEEP_MS);
     }
 
     /// Does what can be done now.
@@ -210,11 +375,11 @@ impl<S: Service> Session<S> {
             if !state.output.is_empty() {
                 if !state.send(stream)? {
                     state.stalled = true;
-                    self.limit(Some(STALL_MS));
+                    self.set_stalled(stream, true);
                     return Ok(Progress::Waiting);
                 }
                 if core::mem::take(&mut state.stalled) {
-                    self.limit(None);
+                    self.set_stalled(stream, false);
                 }
             }
             state.feed()?;
@@ -227,8 +392,7 @@ impl<S: Service> Session<S> {
                 Next::Finish => {
                     state.mode = Mode::Draining;
                     stream.finish();
-                    self.welcome();
-                    self.limit(Some(DRAIN_MS));
+                    self.drain();
                     Next::Work
                 }
                 Next::Receive(_) if state.ended => return Ok(Progress::Over),
@@ -270,7 +434,7 @@ impl<S: Service> Session<S> {
                 Mode::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
                         Ok(life) => {
-                            self.welcome();
+                            input.is_public();
                             *mode = Mode::Frames(Frames::new(life, watch.waker()?));
                         }
                         Err(next) => return Ok(next),

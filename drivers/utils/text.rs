@@ -18,16 +18,24 @@ use crate::{
     session::{
         Next,
         Session, //
-    }, //
+    },
+    sessions::Ident, //
 };
-use kernel::prelude::*;
-use linux::{
-    crypto,
-    waker::Waker, //
+use kernel::{
+    prelude::*,
+    str::CString, //
 };
-use virgo_config::Config;
+use linux::waker::Waker;
+use virgo_config::{
+    Config,
+    Identity,
+    Party, //
+};
 use virgo_proto::{
-    command::Command,
+    command::{
+        parse_u64,
+        Command, //
+    },
     errno::Errno,
     json::Out as _,
     line::Splitter, //
@@ -39,7 +47,8 @@ const PIECE: usize = 2048;
 /// The state of a text session.
 pub(crate) struct Text {
     splitter: Splitter,
-    authenticated: bool,
+    /// The uid that it acts as, once it has been let in.
+    uid: Option<u32>,
     json: bool,
     /// Throwing away the rest of a line that was too long.
     skipping: bool,
@@ -49,6 +58,8 @@ pub(crate) struct Text {
 /// What a line makes of the session.
 enum After {
     Go,
+    /// It is open from now on.
+    Open,
     Quit,
 }
 
@@ -56,7 +67,7 @@ impl Text {
     pub(crate) fn new(waker: Waker) -> Self {
         Text {
             splitter: Splitter::new(),
-            authenticated: false,
+            uid: None,
             json: false,
             skipping: false,
             attached: Attached::new(waker),
@@ -92,8 +103,8 @@ impl Text {
         output: &mut KVVec<u8>,
     ) -> Result<Next> {
         let config = session.hub.node.config();
-        if !self.authenticated {
-            if !config.remote_text && !session.from.is_loopback() {
+        if self.uid.is_none() {
+            if !config.takes_text_from(session.from) {
                 let refusal = Failure::new(
                     Errno::EACCES,
                     "text commands come from this machine only; remote_text = yes allows others",
@@ -101,13 +112,19 @@ impl Text {
                 Reply::new(output, false).end(Err(refusal))?;
                 return Ok(Next::Finish);
             }
-            if config.key.is_none() {
-                self.authenticated = true;
-                session.welcome();
+            if let Some(party) = config.party_without_key() {
+                if let Err(failure) = self.open(session, party) {
+                    Reply::new(output, false).end(Err(failure))?;
+                    return Ok(Next::Finish);
+                }
+                input.is_public();
             }
         }
         // One piece of input at a time: a long one must not fill the output.
         while let Some(line) = self.splitter.next(input.bytes()) {
+            if session.is_over() {
+                return Err(ECANCELED);
+            }
             let text = input.bytes().get(..line.text).unwrap_or_default();
             let after = if core::mem::take(&mut self.skipping) {
                 After::Go
@@ -115,8 +132,10 @@ impl Text {
                 self.line(session, &config, text, output)?
             };
             input.consume(line.whole);
-            if let After::Quit = after {
-                return Ok(Next::Finish);
+            match after {
+                After::Go => (),
+                After::Open => input.is_public(),
+                After::Quit => return Ok(Next::Finish),
             }
             if output.len() >= PIECE && !input.bytes().is_empty() {
                 return Ok(Next::Work);
@@ -128,7 +147,7 @@ impl Text {
     /// Judges the beginning of a line whose end has not arrived.
     fn unfinished(&mut self, input: &mut Input, output: &mut KVVec<u8>) -> Result<Next> {
         let len = input.bytes().len();
-        if !self.authenticated {
+        if self.uid.is_none() {
             if len < limits::STRANGER_INPUT {
                 return Ok(Next::Receive(limits::STRANGER_INPUT));
             }
@@ -165,12 +184,12 @@ impl Text {
         if command.name.is_empty() && line.trim_ascii().is_empty() {
             return Ok(After::Go);
         }
-        if !self.authenticated {
+        let Some(uid) = self.uid else {
             return self.authenticate(session, config, &command, output);
-        }
+        };
         let caller = Caller {
             config,
-            uid: config.text_uid,
+            uid,
             from: session.from,
             attached: &self.attached,
         };
@@ -180,6 +199,8 @@ impl Text {
             b"json" => self.switch_json(&command, &mut reply),
             b"help" => help::<S>(&mut reply),
             b"stats" => stats(session, &mut reply),
+            b"sessions" => list(session, uid, &mut reply),
+            b"end_session" => end(session, uid, &command, &mut reply),
             name => match S::COMMANDS.iter().enumerate().find(|(_, known)| {
                 let mut names = known.names.iter();
                 names.any(|known| known.as_bytes() == name)
@@ -209,19 +230,31 @@ impl Text {
             reply.end(Err(Failure::new(Errno::EACCES, "begin with: auth KEY")))?;
             return Ok(After::Go);
         }
-        let key = config.key.as_deref().unwrap_or_default();
-        if !crypto::equal(command.body, key) {
+        let Some(party) = config.text_party(session.from, command.body) else {
             if session.hub.log.pass() {
                 pr_warn!("port {}: wrong key from {:?}\n", S::PORT, session.from);
             }
             reply.end(Err(Errno::EKEYREJECTED.into()))?;
             return Ok(After::Quit);
-        }
-        self.authenticated = true;
-        session.welcome();
-        let result = reply.text(b"OK");
+        };
+        let opened = self.open(session, party);
+        let after = match opened {
+            Ok(()) => After::Open,
+            Err(_) => After::Quit,
+        };
+        let result = opened.and_then(|()| reply.text(b"OK"));
         reply.end(result)?;
-        Ok(After::Go)
+        Ok(after)
+    }
+
+    /// From now on the session is that of `party`.
+    fn open<S: Service>(&mut self, session: &Session<S>, party: Party) -> Result<(), Failure> {
+        session.welcome(party)?;
+        self.uid = match party.identity {
+            Identity::Text(uid) => Some(uid),
+            Identity::Node(_) => None,
+        };
+        Ok(())
     }
 
     fn switch_json(&mut self, command: &Command<'_>, reply: &mut Reply<'_>) -> Result<(), Failure> {
@@ -244,7 +277,7 @@ fn help<S: Service>(reply: &mut Reply<'_>) -> Result<(), Failure> {
             out.put(b"  ")?;
         }
     }
-    out.put(b"stats  help  json on|off  quit")?;
+    out.put(b"stats  sessions  end_session(number)  help  json on|off  quit")?;
     reply.text(&text)
 }
 
@@ -253,4 +286,47 @@ fn stats<S: Service>(session: &Session<S>, reply: &mut Reply<'_>) -> Result<(), 
     reply.field("calls", calls)?;
     reply.field("errors", errors)?;
     session.hub.service.stats(reply)
+}
+
+/// Whether user `uid` may see and end a session: root all, others their own.
+fn is_visible<S: Service>(uid: u32, session: &Session<S>) -> bool {
+    uid == 0 || session.is(Identity::Text(uid))
+}
+
+fn list<S: Service>(session: &Session<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
+    let mut text = KVVec::new();
+    let mut out = Outgoing(&mut text);
+    session.hub.sessions.try_for_each(|other| {
+        if !is_visible(uid, other) {
+            return Ok(());
+        }
+        let Ident { kind, who } = Ident::of(other);
+        let (number, from, port, age) = (other.number, other.from, other.port, other.age_s());
+        let line = match who {
+            Some(who) => CString::try_from_fmt(fmt!("{number}:{kind}:{from:?}:{port}:{who}:{age}")),
+            None => CString::try_from_fmt(fmt!("{number}:{kind}:{from:?}:{port}:-:{age}")),
+        }?;
+        if !out.0.is_empty() {
+            out.put(b" ")?;
+        }
+        Ok::<(), Failure>(out.put(line.to_bytes())?)
+    })?;
+    reply.text(&text)
+}
+
+fn end<S: Service>(
+    session: &Session<S>,
+    uid: u32,
+    command: &Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let number = parse_u64(command.body).ok_or(Failure::new(
+        Errno::EINVAL,
+        "say end_session(NUMBER); sessions shows the numbers",
+    ))?;
+    let sessions = &session.hub.sessions;
+    match sessions.end(number, |other| is_visible(uid, other)) {
+        true => reply.text(b"ended"),
+        false => Err(Failure::new(Errno::ENOENT, "no such session of yours")),
+    }
 }

@@ -6,41 +6,22 @@ use crate::link::{
     Answer,
     Connection,
     Link,
-    Slot,
     State, //
 };
 use kernel::prelude::*;
-use linux::deadline::Deadline;
+use linux::{
+    deadline::Deadline,
+    user::current_uid,
+    waiters::Woken, //
+};
 use virgo_proto::{
     frame::RequestId,
-    slots::SLOTS, //
+    slots::{
+        Class,
+        Entry,
+        Line, //
+    }, //
 };
-
-/// Which slots a request may have. However long those wait that have a limit, a quarter of the slots
-/// is left for the others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Share {
-    /// All.
-    Any,
-    /// Of a request whose reply may be deferred: so many.
-    Deferred,
-    /// Of one that is sent before its task waits for it. What the task does meanwhile may take long:
-    /// a program decides how long its page faults take.
-    Ahead,
-}
-
-impl Share {
-    pub(crate) const COUNT: usize = 3;
-
-    /// Slots that it may have at a time.
-    fn limit(self) -> usize {
-        match self {
-            Share::Any => SLOTS,
-            Share::Deferred => SLOTS / 2,
-            Share::Ahead => SLOTS / 4,
-        }
-    }
-}
 
 /// An occupied slot; free again when dropped.
 pub(crate) struct Ticket<'a> {
@@ -49,138 +30,110 @@ pub(crate) struct Ticket<'a> {
     pub(crate) id: RequestId,
     /// The last one in this slot whose reply was taken.
     pub(crate) taken: u64,
-    share: Share,
-    /// The life of the server that the request was sent to last.
-    pub(crate) sent_to: Option<u64>,
+    /// The request was left for others to send: by which life of the server's, by which connection, and
+    /// where it waited.
+    pub(crate) left_with: Option<(Connection, u64)>,
     /// The slot is free already.
-    left: bool,
+    is_free: bool,
 }
 
 impl Link {
-    /// Waits for a free slot and occupies it; also takes the turn to send, if it is free now.
+    /// Waits for a free slot and occupies it; also takes the turn to send, if there is a connection and
+    /// nobody has anything to send.
     pub(crate) fn enter(
         &self,
-        share: Share,
+        class: Class,
         deadline: Deadline,
     ) -> Result<(Ticket<'_>, Option<Connection>)> {
-        let entered = self.changed.wait(deadline, || {
-            let mut state = self.state.lock();
-            if state.stopped {
-                return Some(Err(ESHUTDOWN));
+        let uid = current_uid();
+        let mut state = self.state.lock();
+        if state.stopped {
+            return Err(ESHUTDOWN);
+        }
+        let id = match state.slots.enter(uid, class) {
+            Entry::Slot(id) => id,
+            Entry::Wait(line) => {
+                let waiters = self.lines.get(line.index()).ok_or(EINVAL)?;
+                let leave = |state: &mut State| state.slots.leave_line(line);
+                match waiters.wait(state, deadline, leave)? {
+                    Woken::Selected => (),
+                    Woken::Expelled => return Err(ESHUTDOWN),
+                    Woken::TooLate => return Err(ETIMEDOUT),
+                }
+                state = self.state.lock();
+                state.slots.claim(line).ok_or(EINVAL)?
             }
-            let (id, taken) = state.occupy(share)?;
-            Some(Ok((id, taken, state.turn())))
-        })?;
-        let (id, taken, turn) = entered.ok_or(ETIMEDOUT)??;
-        Ok((Ticket::new(self, id, taken, share), turn))
+        };
+        let ticket = Ticket::new(self, &state, id);
+        let turn = state.turn();
+        drop(state);
+        Ok((ticket, turn))
     }
 
     /// As [`Self::enter`], if slot, connection and turn are all there now.
     pub(crate) fn enter_now(&self) -> Option<(Ticket<'_>, Connection)> {
+        let uid = current_uid();
         let mut state = self.state.lock();
         if state.stopped {
             return None;
         }
         let connection = state.turn()?;
-        let Some((id, taken)) = state.occupy(Share::Ahead) else {
-            state.end_turn(connection.serial);
+        let Some(id) = state.slots.enter_now(uid, Class::Ahead) else {
+            self.end_turn(&mut state);
             return None;
         };
-        Some((Ticket::new(self, id, taken, Share::Ahead), connection))
+        Some((Ticket::new(self, &state, id), connection))
+    }
+
+    /// Frees the slot of `ticket`. Under the lock of the state. Returns a reply that came too late.
+    pub(crate) fn free(&self, state: &mut State, ticket: &mut Ticket<'_>) -> Option<Answer> {
+        ticket.is_free = true;
+        let (late, given) = state.slots.release(ticket.id);
+        self.give(state, given);
+        if state.receiver_for == Some(ticket.id.slot) {
+            // It was woken to receive, but does not want to any more.
+            state.receiver_for = None;
+            self.offer_receiver(state);
+        }
+        late
+    }
+
+    /// Wakes the task for which there is a slot now.
+    fn give(&self, state: &mut State, mut given: Option<Line>) {
+        while let Some(line) = given {
+            let waiters = self.lines.get(line.index());
+            if waiters.is_some_and(|waiters| waiters.select()) {
+                return;
+            }
+            // Each who waits is counted, so this cannot be; nor can it go on for ever, since each
+            // turn leaves one fewer in a line.
+            given = state.slots.revoke(line);
+        }
     }
 }
 
 impl<'a> Ticket<'a> {
-    fn new(link: &'a Link, id: RequestId, taken: u64, share: Share) -> Self {
+    fn new(link: &'a Link, state: &State, id: RequestId) -> Self {
         Ticket {
             link,
             id,
-            taken,
-            share,
-            sent_to: None,
-            left: false,
+            taken: state.slots.taken(id),
+            left_with: None,
+            is_free: false,
         }
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if self.left {
+        if self.is_free {
             return;
         }
-        let mut state = self.link.state.lock();
-        let late = state.leave(self);
+        let link = self.link;
+        let mut state = link.state.lock();
+        let late = link.free(&mut state, self);
         drop(state);
+        // Memory is not given back under the lock.
         drop(late);
-        // Somebody may wait for a slot.
-        self.link.changed.wake_all();
-    }
-}
-
-impl State {
-    /// Occupies a free slot for a new request. Returns its id, and the last one in this slot
-    /// whose reply was taken.
-    ///
-    /// A slot whose last reply was given up comes first: that tells the server.
-    fn occupy(&mut self, share: Share) -> Option<(RequestId, u64)> {
-        let busy = self.shares.get_mut(share as usize)?;
-        if *busy >= share.limit() {
-            return None;
-        }
-        let free = |slot: &Slot| !slot.busy;
-        let given_up = |slot: &Slot| free(slot) && slot.seq != slot.taken;
-        let at = if self.given_up > 0 {
-            self.given_up -= 1;
-            self.slots.iter().position(given_up)?
-        } else {
-            self.slots.iter().position(free)?
-        };
-        let slot = self.slots.get_mut(at)?;
-        slot.busy = true;
-        slot.seq += 1;
-        slot.reply = None;
-        self.calls += 1;
-        *busy += 1;
-        let id = RequestId {
-            // There are fewer slots than that.
-            slot: at as u8,
-            seq: slot.seq,
-        };
-        Some((id, slot.taken))
-    }
-
-    /// Notes that the client has the reply of request `id`.
-    pub(crate) fn take(&mut self, id: RequestId) -> Option<Answer> {
-        let slot = self.slots.get_mut(usize::from(id.slot))?;
-        slot.taken = id.seq;
-        slot.reply.take()
-    }
-
-    /// Frees the slot of `ticket`. Returns a reply that came too late.
-    pub(crate) fn leave(&mut self, ticket: &mut Ticket<'_>) -> Option<Answer> {
-        ticket.left = true;
-        self.calls -= 1;
-        if let Some(busy) = self.shares.get_mut(ticket.share as usize) {
-            *busy -= 1;
-        }
-        let slot = self.slots.get_mut(usize::from(ticket.id.slot))?;
-        slot.busy = false;
-        if slot.seq != slot.taken {
-            self.given_up += 1;
-        }
-        slot.reply.take()
-    }
-
-    pub(crate) fn has_reply(&self, id: RequestId) -> bool {
-        let slot = self.slots.get(usize::from(id.slot));
-        slot.is_some_and(|slot| slot.reply.is_some())
-    }
-
-    /// The reply of request `id`, if it has come.
-    pub(crate) fn take_reply(&mut self, id: RequestId) -> Option<Answer> {
-        match self.has_reply(id) {
-            true => self.take(id),
-            false => None,
-        }
     }
 }

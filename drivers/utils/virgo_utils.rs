@@ -13,6 +13,7 @@ mod backlog;
 pub mod budget;
 pub mod buffer;
 mod client;
+mod debug_files;
 mod deferred;
 mod destination;
 mod dial;
@@ -24,15 +25,18 @@ mod input;
 mod limit;
 mod limits;
 mod link;
+mod outbound;
 mod output;
 mod peers;
 pub mod pieces;
 mod reply;
 pub mod requests;
 pub mod retry;
+mod send;
 mod server;
 mod service;
 mod session;
+mod sessions;
 mod stats;
 pub mod table;
 mod text;
@@ -85,15 +89,19 @@ module! {
     params: {
         max_sessions: u32 {
             default: 256,
-            description: "Sessions of one service (1 to 4096)",
+            description: "Text sessions of one service (2 to 2000)",
         },
         max_strangers: u32 {
             default: 64,
-            description: "Sessions of one service that have not proven who they are (1 to 4096)",
+            description: "Sessions of one service from unknown addresses, not authenticated (1 to 1024)",
         },
         max_line: u32 {
             default: 66048,
             description: "Bytes of a text line (512 to 1048576)",
+        },
+        client_slots: u32 {
+            default: 256,
+            description: "Requests under way at one service of one node (4 to 256)",
         },
         log_burst: u32 {
             default: 10,

@@ -14,6 +14,8 @@
  *   share KEY        leave a System V shared memory segment of this key behind
  *   bomb             fork without end
  *   print MIB        print so much
+ *   flood            print a MiB on the standard output, then one as errors
+ *   talk             print something on each output, and do nothing
  */
 #define _GNU_SOURCE
 #include <grp.h>
@@ -71,13 +73,13 @@ static int leave(void)
 	return 0;
 }
 
-static int print(long mib)
+static int print(FILE *file, char what, long mib)
 {
 	static char piece[1 << 16];
 
-	memset(piece, 'x', sizeof(piece));
+	memset(piece, what, sizeof(piece));
 	for (long i = 0; i < mib * 16; i++) {
-		if (fwrite(piece, sizeof(piece), 1, stdout) != 1)
+		if (fwrite(piece, sizeof(piece), 1, file) != 1)
 			return 1;
 	}
 	return 0;
@@ -133,7 +135,15 @@ int main(int argc, char **argv)
 			fork();
 	}
 	if (!strcmp(what, "print"))
-		return print(atol(value));
+		return print(stdout, 'x', atol(value));
+	if (!strcmp(what, "flood"))
+		return print(stdout, 'o', 1) || print(stderr, 'e', 1);
+	if (!strcmp(what, "talk")) {
+		printf("so far");
+		fflush(stdout);
+		fprintf(stderr, "and errors");
+		hang();
+	}
 	fprintf(stderr, "virgo_cloud_test_main: what is '%s'?\n", what);
 	return 2;
 }

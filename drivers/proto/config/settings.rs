@@ -5,7 +5,7 @@
 //! The kernel and `virgo config check` read the files, each in its own way, and come here for the
 //! rest, so that they cannot have different opinions.
 
-use super::{parse, Fault, Item, Nodes, KEY_LIMIT};
+use super::{parse, Fault, Item, Nodes, KEY_LIMIT, MAX_TEXT_KEYS};
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
 
@@ -43,12 +43,14 @@ pub struct Draft<'a> {
     key_file: &'a str,
     remote_text: bool,
     text_uid: u32,
+    text_keys: usize,
     deadline_ms: u32,
     place: Policy,
     balance: Policy,
     /// With the place where it was said.
     registry: Option<(NodeId, File, u32)>,
     run_as: u32,
+    callers: bool,
     use_as_kingcobra_service: bool,
 }
 
@@ -63,7 +65,7 @@ pub struct Settings {
     pub used: u64,
     /// Whether text sessions may come from other machines.
     pub remote_text: bool,
-    /// The uid that text sessions act as.
+    /// The uid that text sessions act as which know the shared key.
     pub text_uid: u32,
     /// Longest wait for another node, in milliseconds.
     pub deadline_ms: u32,
@@ -75,6 +77,8 @@ pub struct Settings {
     pub registry: Option<NodeId>,
     /// The uid that programs run as.
     pub run_as: u32,
+    /// Whether something may be called by some users only.
+    pub callers: bool,
     /// Whether text for the processor pool goes to the queue.
     pub use_as_kingcobra_service: bool,
 }
@@ -89,11 +93,13 @@ impl Default for Draft<'_> {
             key_file: "/etc/virgo.key",
             remote_text: false,
             text_uid: 65534,
+            text_keys: 0,
             deadline_ms: 5000,
             place: Policy::Random,
             balance: Policy::LeastUsed,
             registry: None,
             run_as: 65534,
+            callers: false,
             use_as_kingcobra_service: false,
         }
     }
@@ -129,7 +135,13 @@ impl<'a> Draft<'a> {
             (Item::KeyFile(path), _) => self.key_file = path,
             (Item::RemoteText(yes), _) => self.remote_text = yes,
             (Item::TextUid(uid), _) => self.text_uid = uid,
+            // Their files are read by who has the configuration.
+            (Item::TextKey { .. }, _) if self.text_keys >= MAX_TEXT_KEYS => {
+                return Err("more than 256 lines 'text_key'");
+            }
+            (Item::TextKey { .. }, _) => self.text_keys = self.text_keys.saturating_add(1),
             (Item::RunAs(uid), _) => self.run_as = uid,
+            (Item::Callers { .. }, _) => self.callers = true,
             (Item::UseAsKingcobraService(yes), _) => self.use_as_kingcobra_service = yes,
             // For the services that serve them; checked here, so that a bad line is found early.
             (Item::Export { .. } | Item::Executable { .. } | Item::Library(_), _) => (),
@@ -201,6 +213,7 @@ impl<'a> Draft<'a> {
             balance: self.balance,
             registry: self.registry.map(|(node, _, _)| node),
             run_as: self.run_as,
+            callers: self.callers,
             use_as_kingcobra_service: self.use_as_kingcobra_service,
         })
     }
@@ -225,6 +238,22 @@ pub fn key(contents: &[u8], uid: u32, mode: u32) -> Result<&[u8], &'static str> 
         return Err("shorter than 16 bytes; make one: head -c 32 /dev/urandom | base64");
     }
     Ok(key)
+}
+
+/// Whether the key of a text session is none of `others`: the shared key, which must not cross a wire,
+/// and the keys of other text sessions, which act as other users.
+///
+/// # Errors
+///
+/// What is wrong with the file.
+pub fn distinct<'a>(
+    key: &[u8],
+    others: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(), &'static str> {
+    match others.into_iter().any(|other| other == key) {
+        true => Err("the same key as another file's; each needs its own"),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -338,6 +367,13 @@ mod tests {
             ),
             (
                 "10.9.0.2",
+                "text_key = 1 /k",
+                File::Client,
+                1,
+                "this key belongs",
+            ),
+            (
+                "10.9.0.2",
                 "export = /a ro",
                 File::Client,
                 1,
@@ -391,6 +427,22 @@ mod tests {
     }
 
     #[test]
+    fn text_keys_are_limited_in_number() {
+        let lines = "text_key = 1 /k\n".repeat(MAX_TEXT_KEYS);
+        let nodes = std::format!("10.9.0.2\n{lines}");
+        assert!(settings(&nodes, "").is_ok());
+        let (file, fault) = settings(&std::format!("{nodes}text_key = 1 /k"), "").unwrap_err();
+        assert_eq!((file, fault.line), (File::Cloud, 258));
+    }
+
+    #[test]
+    fn each_file_has_a_key_of_its_own() {
+        let [one, other] = [b"0123456789abcdef", b"0123456789abcdeg"];
+        assert_eq!(distinct(one, [&other[..]]), Ok(()));
+        assert!(distinct(one, [&other[..], &one[..]]).is_err());
+    }
+
+    #[test]
     fn a_bad_key_file_is_refused() {
         let good = &b"0123456789abcdef"[..];
         for (contents, uid, mode, reason) in [
@@ -414,6 +466,7 @@ mod tests {
             "self = 10\\.9\\.0\\.[1-5]",
             "(auth|place|remote_text|text_uid|deadline_ms) = (none|random|yes|[0-9]{1,6})",
             "(key_file|executable|library|export) = /[a-z ]{0,5}( r[ow])?",
+            "text_key = [0-9]{1,3} /[a-z]{0,5}",
             "[ -~]{0,12}",
         ];
         prop::collection::vec(line, 0..6).prop_map(|lines| lines.join("\n"))

@@ -75,27 +75,29 @@ pub fn pop(places: &mut impl Places, top: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::slab::Slot, *};
+    use super::{
+        super::slab::{Plain, Slot},
+        *,
+    };
     use proptest::prelude::*;
-    use std::{collections::BinaryHeap, vec, vec::Vec};
+    use std::collections::BinaryHeap;
 
     proptest! {
         #[test]
         fn comes_out_in_order(steps in prop::collection::vec(prop::option::of(0..50u64), 0..300)) {
-            let mut places: Vec<Slot<()>> = vec![];
+            let mut places = Plain::<()>::slab();
             let mut model = BinaryHeap::new();
             let mut top = NONE;
-            for step in steps {
+            for (seq, step) in (0..).zip(steps) {
                 match step {
                     Some(due) => {
-                        let seq = places.len() as u64;
                         let at = places.add(Slot { due, seq, ..Slot::free() }).unwrap();
                         top = push(&mut places, top, at);
                         model.push(core::cmp::Reverse((due, seq)));
                     }
                     None => {
                         let expected = model.pop().map(|r| r.0);
-                        let found = places.as_slice().get(top as usize).map(|s| (s.due, s.seq));
+                        let found = places.get(top).map(|s| (s.due, s.seq));
                         prop_assert_eq!(found, expected);
                         top = pop(&mut places, top);
                     }
@@ -106,7 +108,7 @@ mod tests {
 
     #[test]
     fn the_way_down_stays_short() {
-        let mut places: Vec<Slot<()>> = vec![];
+        let mut places = Plain::<()>::slab();
         let mut top = NONE;
         for due in 0..100_000u64 {
             let at = places
@@ -119,7 +121,7 @@ mod tests {
         }
         assert!(rank(&places, top) <= 17);
         for due in 0..100_000u64 {
-            assert_eq!(places[top as usize].due, due);
+            assert_eq!(places.get(top).unwrap().due, due);
             top = pop(&mut places, top);
         }
         assert_eq!(top, NONE);

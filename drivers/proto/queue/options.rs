@@ -4,6 +4,7 @@
 //! `name=value` with blanks between them.
 
 use super::{
+    access::{Access, Mode},
     state::{Limits, Policy},
     subject,
 };
@@ -23,6 +24,9 @@ pub enum Kind {
 /// Most messages in a queue.
 pub const MAX_MESSAGES: u32 = 1 << 20;
 
+/// The largest uid: the number behind it stands for none.
+const MAX_UID: u64 = 0xffff_fffe;
+
 /// What a queue or topic is to be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options<'a> {
@@ -36,6 +40,10 @@ pub struct Options<'a> {
     pub bind: &'a [u8],
     /// Where dead letters go; empty for nowhere.
     pub dead: &'a [u8],
+    /// The uid that owns it, if it is said: otherwise who makes it.
+    pub owner: Option<u32>,
+    /// Who may do what with it.
+    pub mode: Mode,
 }
 
 impl<'a> Options<'a> {
@@ -46,7 +54,17 @@ impl<'a> Options<'a> {
         durable: false,
         bind: b"",
         dead: b"",
+        owner: None,
+        mode: Mode::PRIVATE,
     };
+
+    /// Who may use it. If nobody owns it, as what was written before there were owners, root does.
+    pub fn access(&self) -> Access {
+        Access {
+            owner: self.owner.unwrap_or(0),
+            mode: self.mode,
+        }
+    }
 
     /// Reads words; what they do not say is as in `self`.
     ///
@@ -115,10 +133,20 @@ impl<'a> Options<'a> {
             b"bind" => return Err("bind: expected a name or a pattern such as orders.>"),
             b"dead" if subject::is_name(value) => self.dead = value,
             b"dead" => return Err("dead: expected the name of a queue"),
+            b"owner" => {
+                let owner = number(0, MAX_UID).ok_or("owner: expected a uid")?;
+                self.owner = Some(owner as u32);
+            }
+            b"mode" => {
+                self.mode = Mode::parse(value).ok_or(
+                    "mode: expected two octal digits, for the owner and for others: \
+                     4 to take, 2 to publish, 1 to delete",
+                )?;
+            }
             _ => {
                 return Err(
                     "expected topic, durable, messages=, bytes=, policy=, ack=, unacked=, \
-                     deliveries=, keep=, bind= or dead=",
+                     deliveries=, keep=, bind=, dead=, owner= or mode=",
                 )
             }
         }
@@ -133,12 +161,14 @@ mod tests {
     #[test]
     fn all_words_are_read() {
         let text = b"durable messages=5 bytes=1000 policy=block ack=100 unacked=7 \
-            deliveries=3 keep=9 bind=a.> dead=d";
+            deliveries=3 keep=9 bind=a.> dead=d owner=7 mode=64";
         let expected = Options {
             kind: Kind::Queue,
             durable: true,
             bind: b"a.>",
             dead: b"d",
+            owner: Some(7),
+            mode: Mode::parse(b"64").unwrap(),
             limits: Limits {
                 messages: 5,
                 bytes: 1000,
@@ -153,6 +183,17 @@ mod tests {
         assert_eq!(Options::DEFAULT.parse(b"  "), Ok(Options::DEFAULT));
         let topic = Options::DEFAULT.parse(b"topic keep=1").unwrap();
         assert_eq!((topic.kind, topic.limits.keep), (Kind::Topic, 1));
+    }
+
+    #[test]
+    fn the_last_word_counts() {
+        // What the kernel appends to the words of a durable queue holds.
+        let text = b"durable mode=77 owner=5 owner=1000 mode=72";
+        let access = Options::DEFAULT.parse(text).unwrap().access();
+        assert_eq!(access.owner, 1000);
+        assert_eq!(access.mode, Mode::DROP_BOX);
+        let before = Options::DEFAULT.parse(b"durable").unwrap().access();
+        assert_eq!((before.owner, before.mode), (0, Mode::PRIVATE));
     }
 
     #[test]
@@ -173,6 +214,11 @@ mod tests {
             "topic bind=a",
             "durable policy=drop-oldest",
             "keep=99999999999",
+            "owner=",
+            "owner=root",
+            "owner=4294967295",
+            "mode=7",
+            "mode=0700",
         ] {
             assert!(Options::DEFAULT.parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -2,13 +2,24 @@
 
 //! Places for messages, and the lists that they are on.
 //!
-//! A place is named by its number, so that a list needs no memory of its own. The memory comes from
-//! whoever uses this, through [`Places`].
+//! A place is named by its number, so that a list needs no memory of its own. Places lie in pieces
+//! of [`PIECE`]. The memory of a piece comes from whoever uses this, through [`Pieces`], and goes
+//! back when all its places are free. One free piece is kept, so that a queue that fills and drains
+//! does not allocate each time.
 
 /// No place.
 pub const NONE: u32 = u32::MAX;
 
-/// Memory for places, which only grows. Places have the numbers from 0 on.
+/// Places in a piece.
+pub const PIECE: usize = 32;
+
+/// Bits of the number of a place: an identifier of a delivery has room for so many.
+pub const PLACE_BITS: u32 = 24;
+
+/// Most pieces.
+pub const MAX_PIECES: u32 = (1 << PLACE_BITS) / PIECE as u32;
+
+/// Memory for places.
 pub trait Places {
     /// A message.
     type Item: Clone;
@@ -17,8 +28,33 @@ pub trait Places {
     fn get(&self, at: u32) -> Option<&Slot<Self::Item>>;
     /// The same, to change it.
     fn get_mut(&mut self, at: u32) -> Option<&mut Slot<Self::Item>>;
-    /// Adds `slot` as the next place and returns its number; `None` without memory.
+    /// Puts `slot` into a free place and returns its number; `None` without memory.
     fn add(&mut self, slot: Slot<Self::Item>) -> Option<u32>;
+    /// Makes sure that the next [`Self::add`] needs no memory, whatever is removed before. False
+    /// without memory.
+    fn reserve(&mut self) -> bool;
+    /// Frees the place with this number. Returns the message that it had.
+    fn remove(&mut self, at: u32) -> Option<Self::Item>;
+    /// All places have smaller numbers.
+    fn end(&self) -> u32;
+}
+
+/// What a message waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// There is no message.
+    Free,
+    /// Its time.
+    Delayed,
+    /// Somebody who takes it.
+    Ready,
+    /// Its acknowledgement.
+    Leased,
+    /// Nothing; it can be replayed.
+    Kept,
+    /// The queue of dead letters.
+    Dead,
 }
 
 /// A place, with a message or free.
@@ -36,6 +72,8 @@ pub struct Slot<T> {
     pub bytes: u32,
     /// How often it was handed out.
     pub deliveries: u32,
+    /// Number of its present delivery, while it is leased.
+    pub delivery: u32,
     /// The list behind it; in a heap its right child.
     pub next: u32,
     /// The list before it; in a heap its left child.
@@ -44,6 +82,8 @@ pub struct Slot<T> {
     pub priority: u8,
     /// In a heap: places to the next missing child, counting itself; otherwise 0.
     pub rank: u8,
+    /// What it waits for.
+    pub stage: Stage,
 }
 
 impl<T> Slot<T> {
@@ -56,11 +96,189 @@ impl<T> Slot<T> {
             due: 0,
             bytes: 0,
             deliveries: 0,
+            delivery: 0,
             next: NONE,
             prev: NONE,
             priority: 0,
             rank: 0,
+            stage: Stage::Free,
         }
+    }
+}
+
+/// Some places.
+pub struct Piece<T> {
+    /// The places.
+    pub slots: [Slot<T>; PIECE],
+    /// A bit for each place that is not free.
+    pub used: u32,
+    /// The next piece that has a free place.
+    pub next: u32,
+    /// The one before.
+    pub prev: u32,
+}
+
+/// Memory for pieces.
+pub trait Pieces {
+    /// A message.
+    type Item: Clone;
+
+    /// The piece with this number.
+    fn get(&self, number: u32) -> Option<&Piece<Self::Item>>;
+    /// The same, to change it.
+    fn get_mut(&mut self, number: u32) -> Option<&mut Piece<Self::Item>>;
+    /// Makes a piece without used places, on no list, whose number is less than [`MAX_PIECES`].
+    /// `None` without memory.
+    fn make(&mut self) -> Option<u32>;
+    /// Gives the memory of a piece back.
+    fn give_back(&mut self, number: u32);
+    /// All pieces have smaller numbers.
+    fn end(&self) -> u32;
+}
+
+/// Places in pieces.
+pub struct Slab<D> {
+    pieces: D,
+    /// The pieces that have free places: those that were full come first, a free one last.
+    first: u32,
+    last: u32,
+    /// The piece of which all places are free. There is one at most.
+    spare: u32,
+}
+
+/// The piece of a place, and the place in it.
+fn split(at: u32) -> (u32, usize) {
+    const SIZE: u32 = PIECE as u32;
+    (at / SIZE, (at % SIZE) as usize)
+}
+
+impl<D: Pieces> Slab<D> {
+    /// No places.
+    pub const fn new(pieces: D) -> Self {
+        Slab {
+            pieces,
+            first: NONE,
+            last: NONE,
+            spare: NONE,
+        }
+    }
+
+    /// The memory of its pieces.
+    pub fn pieces_mut(&mut self) -> &mut D {
+        &mut self.pieces
+    }
+
+    /// Puts a piece between two that follow each other on the list.
+    fn link(&mut self, number: u32, prev: u32, next: u32) {
+        let Some(piece) = self.pieces.get_mut(number) else {
+            return;
+        };
+        (piece.prev, piece.next) = (prev, next);
+        match self.pieces.get_mut(prev) {
+            Some(piece) => piece.next = number,
+            None => self.first = number,
+        }
+        match self.pieces.get_mut(next) {
+            Some(piece) => piece.prev = number,
+            None => self.last = number,
+        }
+    }
+
+    fn unlink(&mut self, number: u32) {
+        let Some(piece) = self.pieces.get_mut(number) else {
+            return;
+        };
+        let (prev, next) = (piece.prev, piece.next);
+        (piece.prev, piece.next) = (NONE, NONE);
+        match self.pieces.get_mut(prev) {
+            Some(piece) => piece.next = next,
+            None => self.first = next,
+        }
+        match self.pieces.get_mut(next) {
+            Some(piece) => piece.prev = prev,
+            None => self.last = prev,
+        }
+    }
+
+    /// All places of the piece are free.
+    fn emptied(&mut self, number: u32) {
+        self.unlink(number);
+        if self.spare != NONE {
+            self.pieces.give_back(number);
+            return;
+        }
+        self.spare = number;
+        self.link(number, self.last, NONE);
+    }
+}
+
+impl<D: Pieces> Places for Slab<D> {
+    type Item = D::Item;
+
+    fn get(&self, at: u32) -> Option<&Slot<Self::Item>> {
+        let (number, index) = split(at);
+        self.pieces.get(number)?.slots.get(index)
+    }
+
+    fn get_mut(&mut self, at: u32) -> Option<&mut Slot<Self::Item>> {
+        let (number, index) = split(at);
+        self.pieces.get_mut(number)?.slots.get_mut(index)
+    }
+
+    fn add(&mut self, slot: Slot<Self::Item>) -> Option<u32> {
+        if !self.reserve() {
+            return None;
+        }
+        let number = self.first;
+        let piece = self.pieces.get_mut(number)?;
+        let index = piece.used.trailing_ones();
+        *piece.slots.get_mut(index as usize)? = slot;
+        piece.used |= 1u32.wrapping_shl(index);
+        let is_full = piece.used == u32::MAX;
+        if self.spare == number {
+            self.spare = NONE;
+        }
+        if is_full {
+            self.unlink(number);
+        }
+        Some(number.wrapping_mul(PIECE as u32).wrapping_add(index))
+    }
+
+    fn reserve(&mut self) -> bool {
+        if self.first == NONE {
+            let Some(number) = self.pieces.make() else {
+                return false;
+            };
+            self.spare = number;
+            self.link(number, NONE, NONE);
+        }
+        true
+    }
+
+    fn remove(&mut self, at: u32) -> Option<Self::Item> {
+        let (number, index) = split(at);
+        let piece = self.pieces.get_mut(number)?;
+        let bit = 1u32.wrapping_shl(index as u32);
+        if piece.used & bit == 0 {
+            return None;
+        }
+        let slot = piece.slots.get_mut(index)?;
+        let item = slot.item.take();
+        slot.stage = Stage::Free;
+        let was_full = piece.used == u32::MAX;
+        piece.used &= !bit;
+        let is_empty = piece.used == 0;
+        if was_full {
+            self.link(number, NONE, self.first);
+        }
+        if is_empty {
+            self.emptied(number);
+        }
+        item
+    }
+
+    fn end(&self) -> u32 {
+        self.pieces.end().saturating_mul(PIECE as u32)
     }
 }
 
@@ -160,20 +378,123 @@ impl Default for List {
     }
 }
 
+/// Pieces in a vector, for tests.
 #[cfg(test)]
-impl<T: Clone> Places for std::vec::Vec<Slot<T>> {
+pub(super) struct Plain<T> {
+    pub(super) pieces: std::vec::Vec<Option<std::boxed::Box<Piece<T>>>>,
+}
+
+#[cfg(test)]
+impl<T: Clone> Plain<T> {
+    pub(super) fn slab() -> Slab<Self> {
+        Slab::new(Plain {
+            pieces: std::vec![],
+        })
+    }
+
+    /// Pieces that have memory.
+    pub(super) fn live(&self) -> usize {
+        self.pieces.iter().flatten().count()
+    }
+}
+
+#[cfg(test)]
+impl<T: Clone> Pieces for Plain<T> {
     type Item = T;
 
-    fn get(&self, at: u32) -> Option<&Slot<T>> {
-        self.as_slice().get(at as usize)
+    fn get(&self, number: u32) -> Option<&Piece<T>> {
+        self.pieces.get(number as usize)?.as_deref()
     }
 
-    fn get_mut(&mut self, at: u32) -> Option<&mut Slot<T>> {
-        self.as_mut_slice().get_mut(at as usize)
+    fn get_mut(&mut self, number: u32) -> Option<&mut Piece<T>> {
+        self.pieces.get_mut(number as usize)?.as_deref_mut()
     }
 
-    fn add(&mut self, slot: Slot<T>) -> Option<u32> {
-        self.push(slot);
-        Some(self.len() as u32 - 1)
+    fn make(&mut self) -> Option<u32> {
+        let piece = Piece {
+            slots: [const { Slot::free() }; PIECE],
+            used: 0,
+            next: NONE,
+            prev: NONE,
+        };
+        let piece = Some(std::boxed::Box::new(piece));
+        let hole = self.pieces.iter().position(Option::is_none);
+        let number = hole.unwrap_or(self.pieces.len());
+        match self.pieces.get_mut(number) {
+            Some(hole) => *hole = piece,
+            None => self.pieces.push(piece),
+        }
+        Some(number as u32)
+    }
+
+    fn give_back(&mut self, number: u32) {
+        self.pieces[number as usize] = None;
+    }
+
+    fn end(&self) -> u32 {
+        self.pieces.len() as u32
+    }
+}
+
+#[cfg(test)]
+impl<T: Clone> Slab<Plain<T>> {
+    /// Pieces that have memory.
+    pub(super) fn live(&self) -> usize {
+        self.pieces.live()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn with(item: u32) -> Slot<u32> {
+        Slot {
+            item: Some(item),
+            ..Slot::free()
+        }
+    }
+
+    proptest! {
+        /// What was put in comes out, and no more memory is kept than the places need.
+        #[test]
+        fn memory_goes_back(steps in prop::collection::vec(any::<(bool, usize)>(), 0..600)) {
+            let mut slab = Plain::slab();
+            let mut there: Vec<(u32, u32)> = Vec::new();
+            for (number, (is_add, which)) in (0..).zip(steps) {
+                if is_add || there.is_empty() {
+                    let at = slab.add(with(number)).unwrap();
+                    prop_assert!(there.iter().all(|&(other, _)| other != at));
+                    there.push((at, number));
+                } else {
+                    let (at, number) = there.swap_remove(which % there.len());
+                    prop_assert_eq!(slab.remove(at), Some(number));
+                    prop_assert_eq!(slab.remove(at), None);
+                }
+                let mut pieces: Vec<_> = there.iter().map(|&(at, _)| split(at).0).collect();
+                pieces.sort_unstable();
+                pieces.dedup();
+                prop_assert!(slab.live() <= pieces.len() + 1);
+            }
+            for (at, number) in there {
+                prop_assert_eq!(slab.get(at).and_then(|slot| slot.item), Some(number));
+                slab.remove(at);
+            }
+            prop_assert!(slab.live() <= 1);
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_stays() {
+        let mut slab = Plain::slab();
+        let all: Vec<u32> = (0..64).map(|n| slab.add(with(n)).unwrap()).collect();
+        assert!(slab.reserve());
+        for at in all {
+            slab.remove(at);
+            assert!(slab.first != NONE, "there is a free place");
+        }
+        assert_eq!(slab.live(), 1);
     }
 }

@@ -16,18 +16,34 @@
 //! their numbers, then the others in the order in which they became ready. Times are milliseconds
 //! of a clock that never goes back. Nothing here is done by itself: who uses a queue calls
 //! [`Queue::tick`].
+//!
+//! A queue is used under a lock with interrupts off, so no call takes time that grows with the
+//! number of messages, but for the logarithm that a heap costs. What concerns many messages is done
+//! in steps of [`STEP`], between which the lock is let go: what is due by repeated [`Queue::tick`],
+//! what a holder leaves by [`Queue::give_back_some`], replay by [`Queue::replay_some`]. The latter
+//! two walk along a list; one such walk is under way at a time. [`Queue::make_room`] drops as many
+//! messages as one can be larger than others.
+//!
+//! Each delivery has an identifier of its own, so that who has had a message before cannot
+//! acknowledge it when it has come back. It says in which place the message is.
 
 use super::{
     heap,
-    slab::{List, Places, Slot, NONE},
+    slab::{List, Places, Slot, Stage, NONE, PLACE_BITS},
 };
 
 /// Priorities: from 0 to one less. Larger is sooner.
 pub const PRIORITIES: usize = 10;
 
-/// Places looked at to find where a message that comes back belongs: only so many that come back out
-/// of order are sorted.
-const LOOK: usize = 1024;
+/// Messages for which something is done, or that are looked at, in one step.
+pub const STEP: u32 = 32;
+
+/// Deliveries have numbers below this, so that identifiers are exact in a double-precision number,
+/// as programs have them that read JSON. A number comes again after so many deliveries.
+const DELIVERIES: u32 = 1 << (53 - PLACE_BITS);
+
+/// Bits of a holder by which its takes are told apart. Whoever agrees in the others may acknowledge.
+pub const TAKE_BITS: u64 = 0x7fff_ff00_0000_0000;
 
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +147,8 @@ pub enum Room {
 /// A message that is handed out.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Taken<T> {
+    /// By what it is acknowledged; 0 if it was taken for good.
+    pub id: u64,
     /// Its number.
     pub seq: u64,
     /// How often it was handed out, this time included.
@@ -155,33 +173,34 @@ pub struct Push<T> {
 /// Messages of one priority that are ready.
 #[derive(Clone, Copy)]
 struct Ready {
-    /// Those that were handed out before, by their numbers.
-    again: List,
+    /// Top of the heap of those that were handed out before, by their numbers.
+    again: u32,
     /// The others, in the order in which they became ready.
     new: List,
 }
 
 impl Ready {
     const NONE: Ready = Ready {
-        again: List::new(),
+        again: NONE,
         new: List::new(),
     };
 
-    /// The list of a message that was handed out so often.
-    fn list(&mut self, deliveries: u32) -> &mut List {
-        match deliveries {
-            0 => &mut self.new,
-            _ => &mut self.again,
-        }
-    }
-
     fn first(&self) -> Option<u32> {
-        let list = match self.again.is_empty() {
-            true => self.new,
-            false => self.again,
+        let first = match self.again {
+            NONE => self.new.head(),
+            again => again,
         };
-        (!list.is_empty()).then(|| list.head())
+        (first != NONE).then_some(first)
     }
+}
+
+/// A walk along a list, of which another step may be due.
+#[derive(Clone, Copy)]
+struct Walk {
+    /// The next place.
+    at: u32,
+    /// Places that were on the list when the walk began, as far as they are not passed.
+    left: u32,
 }
 
 /// In [`Queue::some`].
@@ -192,8 +211,6 @@ fn bit(priority: u8) -> u16 {
 /// A queue of messages in memory of `P`.
 pub struct Queue<P> {
     places: P,
-    /// The first free place; each names the next.
-    free: u32,
     ready: [Ready; PRIORITIES],
     /// A bit for each priority of which some are ready.
     some: u16,
@@ -204,6 +221,9 @@ pub struct Queue<P> {
     leased: List,
     kept: List,
     dead: List,
+    walk: Walk,
+    /// Number of the last delivery.
+    delivery: u32,
     /// Bytes of all of them.
     bytes: u64,
     limits: Limits,
@@ -212,11 +232,11 @@ pub struct Queue<P> {
 }
 
 impl<P: Places> Queue<P> {
-    /// An empty queue, whose first message has the number 1.
-    pub fn new(places: P, limits: Limits) -> Self {
+    /// An empty queue, whose first message has the number 1. Numbers of deliveries begin behind
+    /// `delivery`: another one each time, so that no identifier of an earlier queue is valid.
+    pub fn new(places: P, limits: Limits, delivery: u32) -> Self {
         Queue {
             places,
-            free: NONE,
             ready: [Ready::NONE; PRIORITIES],
             some: 0,
             ready_len: 0,
@@ -225,6 +245,8 @@ impl<P: Places> Queue<P> {
             leased: List::new(),
             kept: List::new(),
             dead: List::new(),
+            walk: Walk { at: NONE, left: 0 },
+            delivery: delivery % DELIVERIES,
             bytes: 0,
             limits,
             next_seq: 1,
@@ -235,6 +257,11 @@ impl<P: Places> Queue<P> {
     /// Its bounds.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The memory of its places.
+    pub fn places_mut(&mut self) -> &mut P {
+        &mut self.places
     }
 
     /// What has happened so far.
@@ -267,11 +294,12 @@ impl<P: Places> Queue<P> {
         self.bytes
     }
 
-    /// Messages that are not acknowledged.
+    /// Messages that are not acknowledged, dead letters among them.
     pub fn len(&self) -> u32 {
         self.ready_len
             .saturating_add(self.delayed_len)
             .saturating_add(self.leased.len())
+            .saturating_add(self.dead.len())
     }
 
     /// Whether there is none.
@@ -351,28 +379,16 @@ impl<P: Places> Queue<P> {
             priority: push.priority.min(highest),
             ..Slot::free()
         };
-        let at = match self.places.get_mut(self.free) {
-            Some(place) => {
-                let at = self.free;
-                self.free = place.next;
-                *place = slot;
-                at
-            }
-            None => {
-                let item = slot.item.clone();
-                match self.places.add(slot) {
-                    Some(at) => at,
-                    None => return item.map_or(Ok(()), Err),
-                }
-            }
+        let item = slot.item.clone();
+        let Some(at) = self.places.add(slot) else {
+            return item.map_or(Ok(()), Err);
         };
         self.bytes = self.bytes.saturating_add(u64::from(push.bytes));
         self.skip_to(seq.saturating_add(1));
         if push.delay_ms == 0 {
             self.make_ready(at);
         } else {
-            self.later = heap::push(&mut self.places, self.later, at);
-            self.delayed_len = self.delayed_len.saturating_add(1);
+            self.make_delayed(at);
         }
         Ok(())
     }
@@ -394,10 +410,12 @@ impl<P: Places> Queue<P> {
 
     /// Makes sure that the next [`Self::push`] finds a place. False without memory.
     pub fn reserve(&mut self) -> bool {
-        if self.free == NONE {
-            self.free = self.places.add(Slot::free()).unwrap_or(NONE);
-        }
-        self.free != NONE
+        self.places.reserve()
+    }
+
+    /// The message that is handed out next.
+    pub fn peek(&self) -> Option<&P::Item> {
+        self.places.get(self.next_ready()?)?.item.as_ref()
     }
 
     /// Hands the next message out to `holder`, to be acknowledged; `None` if there is none, or too
@@ -412,11 +430,17 @@ impl<P: Places> Queue<P> {
             0 => u64::MAX,
             ms => now.saturating_add(u64::from(ms)),
         };
+        // 0 is no delivery.
+        self.delivery = self.delivery.wrapping_add(1) % DELIVERIES;
+        self.delivery = self.delivery.max(1);
         let slot = self.places.get_mut(at)?;
         slot.holder = holder;
         slot.due = due;
         slot.deliveries = slot.deliveries.saturating_add(1);
+        slot.delivery = self.delivery;
+        slot.stage = Stage::Leased;
         let taken = Taken {
+            id: (u64::from(self.delivery) << PLACE_BITS) | u64::from(at),
             seq: slot.seq,
             deliveries: slot.deliveries,
             item: slot.item.clone()?,
@@ -438,11 +462,12 @@ impl<P: Places> Queue<P> {
             0 => self.release_place(at)?,
             _ => {
                 let item = slot.item.clone()?;
-                self.kept.push_back(&mut self.places, at);
+                self.keep(at);
                 item
             }
         };
         let taken = Taken {
+            id: 0,
             seq,
             deliveries,
             item,
@@ -459,25 +484,26 @@ impl<P: Places> Queue<P> {
         }
     }
 
-    /// Message `seq` is done. Returns it if it is not kept.
+    /// Delivery `id` is done. Returns the number of the message and, if it is not kept, itself.
     ///
     /// # Errors
     ///
     /// Nothing is changed if `holder` does not have it (any more).
-    pub fn ack(&mut self, holder: u64, seq: u64) -> Result<Option<P::Item>, NotHeld> {
-        let at = self.find(holder, seq).ok_or(NotHeld)?;
-        self.leased.remove(&mut self.places, at);
+    pub fn ack(&mut self, holder: u64, id: u64) -> Result<(u64, Option<P::Item>), NotHeld> {
+        let at = self.find(holder, id).ok_or(NotHeld)?;
+        let seq = self.places.get(at).ok_or(NotHeld)?.seq;
+        self.end_lease(at);
         self.counts.acked = self.counts.acked.saturating_add(1);
         if self.limits.keep == 0 {
-            return Ok(self.release_place(at));
+            return Ok((seq, self.release_place(at)));
         }
-        self.kept.push_back(&mut self.places, at);
-        Ok(None)
+        self.keep(at);
+        Ok((seq, None))
     }
 
-    /// The message with number `seq`, if `holder` has it.
-    pub fn held(&self, holder: u64, seq: u64) -> Option<&P::Item> {
-        self.places.get(self.find(holder, seq)?)?.item.as_ref()
+    /// The message of delivery `id`, if `holder` has it.
+    pub fn held(&self, holder: u64, id: u64) -> Option<&P::Item> {
+        self.places.get(self.find(holder, id)?)?.item.as_ref()
     }
 
     /// A message that was kept although there are enough of them; call until there is none.
@@ -489,11 +515,12 @@ impl<P: Places> Queue<P> {
     }
 
     fn forget_oldest(&mut self) -> Option<P::Item> {
-        let at = self.kept.pop_front(&mut self.places)?;
+        let at = self.kept.head();
+        self.unkeep(at);
         self.release_place(at)
     }
 
-    /// Message `seq` is not done: it is ready again in `delay_ms`, or a dead letter.
+    /// Delivery `id` is not done: the message is ready again in `delay_ms`, or a dead letter.
     ///
     /// # Errors
     ///
@@ -502,53 +529,85 @@ impl<P: Places> Queue<P> {
         &mut self,
         now: u64,
         holder: u64,
-        seq: u64,
+        id: u64,
         delay_ms: u64,
     ) -> Result<(), NotHeld> {
-        let at = self.find(holder, seq).ok_or(NotHeld)?;
+        let at = self.find(holder, id).ok_or(NotHeld)?;
         self.unlease(at, now, delay_ms);
         Ok(())
     }
 
-    /// `holder` is gone: all that it has is ready again, or a dead letter. Returns how many.
-    pub fn give_all_back(&mut self, now: u64, holder: u64) -> u32 {
-        let mut count = 0u32;
-        let mut at = self.leased.head();
-        while let Some(slot) = self.places.get(at) {
-            let next = slot.next;
-            if slot.holder == holder {
-                self.unlease(at, now, 0);
-                count = count.saturating_add(1);
-            }
-            at = next;
-        }
-        count
+    /// Delivery `id` did not come about: the message is where it was, and the delivery is not
+    /// counted.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is changed if `holder` does not have it (any more).
+    pub fn untake(&mut self, holder: u64, id: u64) -> Result<(), NotHeld> {
+        let at = self.find(holder, id).ok_or(NotHeld)?;
+        self.undo_take(at);
+        Ok(())
     }
 
-    /// What is due at `now` happens. Returns when the next thing is due.
+    /// Begins to give back what holders leave: [`Self::give_back_some`] does it.
+    pub fn begin_to_give_back(&mut self) {
+        self.walk = Walk {
+            at: self.leased.head(),
+            left: self.leased.len(),
+        };
+    }
+
+    /// One step: messages of those holders that are `gone` are ready again, or dead letters; if
+    /// they were not handed out, they are where they were. Returns whether there may be more.
+    pub fn give_back_some(
+        &mut self,
+        now: u64,
+        handed_out: bool,
+        gone: impl Fn(u64) -> bool,
+    ) -> bool {
+        for _ in 0..STEP {
+            let Some((at, slot)) = self.next_of_walk() else {
+                return false;
+            };
+            match (gone(slot.holder), handed_out) {
+                (true, true) => self.unlease(at, now, 0),
+                (true, false) => self.undo_take(at),
+                (false, _) => (),
+            }
+        }
+        true
+    }
+
+    /// One step: what is due at `now` happens, first to messages that are delayed. Returns when the
+    /// next thing is due: not after `now` if there is more to be done at once.
     pub fn tick(&mut self, now: u64) -> Option<u64> {
-        while let Some(slot) = self.places.get(self.later) {
-            if slot.due > now {
-                break;
+        for _ in 0..STEP {
+            let later = self.places.get(self.later).filter(|slot| slot.due <= now);
+            let leased = self.places.get(self.leased.head());
+            let leased = leased.filter(|slot| slot.due <= now);
+            match (later, leased) {
+                (Some(_), _) => {
+                    let at = self.later;
+                    self.later = heap::pop(&mut self.places, at);
+                    self.delayed_len = self.delayed_len.saturating_sub(1);
+                    self.make_ready(at);
+                }
+                (None, Some(_)) => self.unlease(self.leased.head(), now, 0),
+                (None, None) => break,
             }
-            let at = self.later;
-            self.later = heap::pop(&mut self.places, at);
-            self.delayed_len = self.delayed_len.saturating_sub(1);
-            self.make_ready(at);
         }
-        while let Some(slot) = self.places.get(self.leased.head()) {
-            if slot.due > now {
-                break;
-            }
-            self.unlease(self.leased.head(), now, 0);
-        }
+        self.next_due()
+    }
+
+    /// When the next thing is due.
+    pub fn next_due(&self) -> Option<u64> {
         let delayed = self.places.get(self.later).map(|slot| slot.due);
         let leased = self.places.get(self.leased.head()).map(|slot| slot.due);
         let due = [delayed, leased].into_iter().flatten().min();
         due.filter(|&due| due != u64::MAX)
     }
 
-    /// Dead letters that nobody has taken.
+    /// Dead letters that are not safe elsewhere.
     pub fn dead(&self) -> u32 {
         self.dead.len()
     }
@@ -570,60 +629,84 @@ impl<P: Places> Queue<P> {
         Some((seq, self.release_place(at)?))
     }
 
-    /// Messages that are kept, from number `from` on, are ready once more. Returns how many.
-    pub fn replay(&mut self, from: u64) -> u32 {
+    /// Begins to walk along the messages that are kept, for [`Self::replay_some`] or
+    /// [`Self::show_some_kept`].
+    pub fn begin_with_kept(&mut self) {
+        self.walk = Walk {
+            at: self.kept.head(),
+            left: self.kept.len(),
+        };
+    }
+
+    /// One step: messages that are kept, from number `from` on, are ready once more. Returns how
+    /// many, and whether there may be more.
+    pub fn replay_some(&mut self, from: u64) -> (u32, bool) {
         let mut count = 0u32;
-        let mut at = self.kept.head();
-        while let Some(slot) = self.places.get(at) {
-            let next = slot.next;
-            if slot.seq >= from && self.len() < self.limits.messages {
-                self.kept.remove(&mut self.places, at);
+        for _ in 0..STEP {
+            if self.len() >= self.limits.messages {
+                return (count, false);
+            }
+            let Some((at, slot)) = self.next_of_walk() else {
+                return (count, false);
+            };
+            if slot.seq >= from {
+                self.unkeep(at);
                 self.make_ready(at);
                 count = count.saturating_add(1);
             }
-            at = next;
         }
-        count
+        (count, true)
     }
 
-    /// Shows the messages that are kept, from number `from` on, in order, while `see` wants more.
-    pub fn for_each_kept(&self, from: u64, mut see: impl FnMut(u64, &P::Item) -> bool) {
-        let mut at = self.kept.head();
-        while let Some(slot) = self.places.get(at) {
-            if slot.seq >= from && !slot.item.as_ref().is_some_and(|item| see(slot.seq, item)) {
-                return;
+    /// One step: shows the messages that are kept, from number `from` on, in order. Returns whether
+    /// there may be more.
+    pub fn show_some_kept(&mut self, from: u64, mut see: impl FnMut(u64, &P::Item)) -> bool {
+        for _ in 0..STEP {
+            let Some((_, slot)) = self.next_of_walk() else {
+                return false;
+            };
+            if let Some(item) = slot.item.as_ref().filter(|_| slot.seq >= from) {
+                see(slot.seq, item);
             }
-            at = slot.next;
         }
+        true
     }
 
-    /// Shows all messages that are not acknowledged: number, priority, milliseconds until it is
-    /// ready. In no order.
-    pub fn for_each(&self, now: u64, mut see: impl FnMut(u64, u8, u64, &P::Item)) {
-        let mut show = |slot: &Slot<P::Item>, delay| {
+    /// The next place of the walk, which goes on behind it.
+    fn next_of_walk(&mut self) -> Option<(u32, &Slot<P::Item>)> {
+        let Walk { at, left } = self.walk;
+        let left = left.checked_sub(1)?;
+        let slot = self.places.get(at)?;
+        let next = slot.next;
+        self.walk = Walk { at: next, left };
+        Some((at, slot))
+    }
+
+    /// One step: shows messages that are not acknowledged, in no order: number, priority,
+    /// milliseconds until it is ready. Begins with place `from`, 0 at first. Returns the place with
+    /// which the next step begins, if there is one.
+    ///
+    /// Between the steps messages may come, go and be handed out. One that is there all the time is
+    /// shown.
+    pub fn show_some(
+        &self,
+        from: u32,
+        now: u64,
+        mut see: impl FnMut(u64, u8, u64, &P::Item),
+    ) -> Option<u32> {
+        let end = self.places.end();
+        let next = from.saturating_add(STEP).min(end);
+        for slot in (from..next).filter_map(|at| self.places.get(at)) {
+            let delay = match slot.stage {
+                Stage::Delayed => slot.due.saturating_sub(now),
+                Stage::Ready | Stage::Leased | Stage::Dead => 0,
+                Stage::Free | Stage::Kept => continue,
+            };
             if let Some(item) = &slot.item {
                 see(slot.seq, slot.priority, delay, item);
             }
-        };
-        let ready = self
-            .ready
-            .iter()
-            .flat_map(|ready| [&ready.again, &ready.new]);
-        for list in ready.chain([&self.leased, &self.dead]) {
-            let mut at = list.head();
-            while let Some(slot) = self.places.get(at) {
-                show(slot, 0);
-                at = slot.next;
-            }
         }
-        // By way of all places: a heap has no order to go by.
-        let mut at = 0u32;
-        while let (Some(slot), true) = (self.places.get(at), self.delayed_len > 0) {
-            if slot.rank > 0 {
-                show(slot, slot.due.saturating_sub(now));
-            }
-            at = at.saturating_add(1);
-        }
+        (next < end).then_some(next)
     }
 
     /// Takes any message out; for the end of the queue.
@@ -638,12 +721,17 @@ impl<P: Places> Queue<P> {
             self.delayed_len = self.delayed_len.saturating_sub(1);
             return self.release_place(at);
         }
-        let places = &mut self.places;
-        let at = self
-            .leased
-            .pop_front(places)
-            .or_else(|| self.kept.pop_front(places))
-            .or_else(|| self.dead.pop_front(places))?;
+        let leased = self.leased.head();
+        if leased != NONE {
+            self.end_lease(leased);
+            return self.release_place(leased);
+        }
+        let kept = self.kept.head();
+        if kept != NONE {
+            self.unkeep(kept);
+            return self.release_place(kept);
+        }
+        let at = self.dead.pop_front(&mut self.places)?;
         self.release_place(at)
     }
 
@@ -661,94 +749,138 @@ impl<P: Places> Queue<P> {
         self.release_place(at)
     }
 
+    /// Place `at`, the first of its priority that is ready, is not any more.
     fn unready(&mut self, at: u32) {
         let Some(slot) = self.places.get(at) else {
             return;
         };
-        let (deliveries, priority) = (slot.deliveries, slot.priority);
-        if let Some(ready) = self.ready.get_mut(usize::from(priority)) {
-            ready.list(deliveries).remove(&mut self.places, at);
-            self.ready_len = self.ready_len.saturating_sub(1);
-            if ready.first().is_none() {
-                self.some &= !bit(priority);
-            }
-        }
-    }
-
-    /// Place `at`, which is on no list, has a message that is ready.
-    fn make_ready(&mut self, at: u32) {
-        let Some(slot) = self.places.get(at) else {
-            return;
-        };
-        let (seq, deliveries, priority) = (slot.seq, slot.deliveries, slot.priority);
+        let priority = slot.priority;
         let Some(ready) = self.ready.get_mut(usize::from(priority)) else {
             return;
         };
-        let list = ready.list(deliveries);
-        let mut next = NONE;
-        if deliveries > 0 {
-            // Usually they come back in the order in which they went out, or the other way round.
-            let is_younger = |at| {
-                self.places
-                    .get(at)
-                    .is_some_and(|slot: &Slot<_>| slot.seq > seq)
-            };
-            if is_younger(list.head()) {
-                next = list.head();
-            } else {
-                let mut prev = list.tail();
-                for _ in 0..LOOK {
-                    if !is_younger(prev) {
-                        break;
-                    }
-                    next = prev;
-                    prev = self.places.get(prev).map_or(NONE, |slot| slot.prev);
-                }
-            }
+        match ready.again {
+            NONE => ready.new.remove(&mut self.places, at),
+            again => ready.again = heap::pop(&mut self.places, again),
         }
-        list.insert_before(&mut self.places, next, at);
+        self.ready_len = self.ready_len.saturating_sub(1);
+        if ready.first().is_none() {
+            self.some &= !bit(priority);
+        }
+    }
+
+    /// Place `at`, which is on no list, has a message that is ready, after others that are if they
+    /// and it were not handed out before.
+    fn make_ready(&mut self, at: u32) {
+        self.make_ready_before(at, NONE);
+    }
+
+    /// The same; one that was not handed out before goes before place `next`.
+    fn make_ready_before(&mut self, at: u32, next: u32) {
+        let Some(slot) = self.places.get_mut(at) else {
+            return;
+        };
+        slot.stage = Stage::Ready;
+        // The heap is by this, then by number.
+        slot.due = 0;
+        let (deliveries, priority) = (slot.deliveries, slot.priority);
+        let Some(ready) = self.ready.get_mut(usize::from(priority)) else {
+            return;
+        };
+        match deliveries {
+            0 => ready.new.insert_before(&mut self.places, next, at),
+            _ => ready.again = heap::push(&mut self.places, ready.again, at),
+        }
         self.ready_len = self.ready_len.saturating_add(1);
         self.some |= bit(priority);
     }
 
+    /// Place `at`, which is on no list, has a message that is ready when it is due.
+    fn make_delayed(&mut self, at: u32) {
+        if let Some(slot) = self.places.get_mut(at) {
+            slot.stage = Stage::Delayed;
+        }
+        self.later = heap::push(&mut self.places, self.later, at);
+        self.delayed_len = self.delayed_len.saturating_add(1);
+    }
+
+    /// Place `at`, which is on no list, has a message that can be replayed.
+    fn keep(&mut self, at: u32) {
+        if let Some(slot) = self.places.get_mut(at) {
+            slot.stage = Stage::Kept;
+        }
+        self.kept.push_back(&mut self.places, at);
+    }
+
+    /// Takes place `at` off the list of those that can be replayed.
+    fn unkeep(&mut self, at: u32) {
+        self.pass_by(at);
+        self.kept.remove(&mut self.places, at);
+    }
+
+    /// Takes place `at` off the list of those that are leased.
+    fn end_lease(&mut self, at: u32) {
+        self.pass_by(at);
+        self.leased.remove(&mut self.places, at);
+    }
+
+    /// Place `at` leaves a list along which a walk may be under way.
+    fn pass_by(&mut self, at: u32) {
+        if self.walk.at == at {
+            self.walk.at = self.places.get(at).map_or(NONE, |slot| slot.next);
+        }
+    }
+
     /// Place `at` is leased and comes back.
     fn unlease(&mut self, at: u32, now: u64, delay_ms: u64) {
-        self.leased.remove(&mut self.places, at);
+        self.end_lease(at);
         let limit = self.limits.deliveries;
         let Some(slot) = self.places.get_mut(at) else {
             return;
         };
         if limit != 0 && slot.deliveries >= limit {
+            slot.stage = Stage::Dead;
             self.counts.dead = self.counts.dead.saturating_add(1);
             self.dead.push_back(&mut self.places, at);
         } else if delay_ms == 0 {
             self.make_ready(at);
         } else {
             slot.due = now.saturating_add(delay_ms);
-            self.later = heap::push(&mut self.places, self.later, at);
-            self.delayed_len = self.delayed_len.saturating_add(1);
+            self.make_delayed(at);
         }
     }
 
-    /// Usually the first: most are acknowledged in the order in which they went out.
-    fn find(&self, holder: u64, seq: u64) -> Option<u32> {
-        let mut at = self.leased.head();
-        loop {
-            let slot = self.places.get(at)?;
-            if slot.seq == seq {
-                return (slot.holder == holder).then_some(at);
-            }
-            at = slot.next;
+    /// Place `at` is leased, but was not handed out.
+    fn undo_take(&mut self, at: u32) {
+        self.end_lease(at);
+        let Some(slot) = self.places.get_mut(at) else {
+            return;
+        };
+        let (deliveries, priority) = (slot.deliveries.saturating_sub(1), slot.priority);
+        slot.deliveries = deliveries;
+        self.counts.delivered = self.counts.delivered.saturating_sub(1);
+        if deliveries > 0 {
+            self.counts.redelivered = self.counts.redelivered.saturating_sub(1);
         }
+        let ready = self.ready.get(usize::from(priority));
+        let first = ready.map_or(NONE, |ready| ready.new.head());
+        self.make_ready_before(at, first);
+    }
+
+    /// The place of delivery `id`, if `holder` has it.
+    fn find(&self, holder: u64, id: u64) -> Option<u32> {
+        let places = (1u64 << PLACE_BITS).wrapping_sub(1);
+        let (at, delivery) = ((id & places) as u32, id >> PLACE_BITS);
+        let slot = self.places.get(at)?;
+        let is_theirs = (slot.holder ^ holder) & !TAKE_BITS == 0;
+        let is_it = slot.stage == Stage::Leased && u64::from(slot.delivery) == delivery;
+        (is_it && is_theirs).then_some(at)
     }
 
     /// Frees place `at`, which is on no list.
     fn release_place(&mut self, at: u32) -> Option<P::Item> {
-        let slot = self.places.get_mut(at)?;
-        let item = slot.item.take();
-        slot.next = self.free;
-        self.free = at;
-        self.bytes = self.bytes.saturating_sub(u64::from(slot.bytes));
+        let bytes = self.places.get(at)?.bytes;
+        let item = self.places.remove(at);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
         item
     }
 }

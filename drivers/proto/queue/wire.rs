@@ -10,10 +10,13 @@
 //! | Pull    | [`PullArgs`], name              | ([`Entry`], name, data)… | stored reply |
 //! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
 //! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
+//! | Forget  | [`ForgetArgs`], name            | empty                   | stored reply |
 //!
-//! What is pulled is the puller's node's until it is acknowledged, or until its time is over. The
-//! reply of a Pull is deferred while there is no message and it may wait. Ask publishes a request;
-//! its reply is deferred until somebody there has replied.
+//! Each says for which uid of the asking node it is. What is pulled is that uid's until it is
+//! acknowledged, or until its time is over. The reply of a Pull is deferred while there is no
+//! message and it may wait. Ask publishes a request; its reply is deferred until somebody there has
+//! replied. Forget says that nobody waits for a Pull any more: what was taken for it goes back, as
+//! if it had not been taken.
 
 use crate::queue::MAX_MESSAGE;
 use zerocopy::{
@@ -36,6 +39,8 @@ pub mod op {
     pub const ACK: u16 = 5;
     /// Publish a request, and wait for its reply.
     pub const ASK: u16 = 6;
+    /// Nobody waits for a Pull any more.
+    pub const FORGET: u16 = 7;
 }
 
 /// Most bytes of messages in the reply of one Pull, with their heads: room for any message.
@@ -48,6 +53,9 @@ pub const MAX_WAIT_MS: u32 = 1000;
 /// Flag of [`AckArgs`]: the message is given back.
 pub const GIVE_BACK: u16 = 1 << 0;
 
+/// Flag of [`AckArgs`]: the message was not handed out; it goes back as if it had not been taken.
+pub const UNTAKE: u16 = 1 << 1;
+
 /// Flag of [`Entry`]: somebody waits for a reply.
 pub const REQUEST: u16 = 1 << 0;
 
@@ -59,6 +67,8 @@ pub struct Named {
     pub name_len: U16,
     /// 0.
     pub reserved: U16,
+    /// For whom.
+    pub uid: U32,
 }
 
 /// A message of Publish.
@@ -85,6 +95,8 @@ pub struct PublishReply {
     pub published: U32,
     /// Why the next one did not, by [`crate::errno::Errno`]; 0 if there is none.
     pub errno: U32,
+    /// Copies of those that went well for which there was no room somewhere.
+    pub lost: U32,
 }
 
 /// Arguments of Ask.
@@ -97,6 +109,8 @@ pub struct AskArgs {
     pub name_len: U16,
     /// 0.
     pub reserved: U16,
+    /// For whom.
+    pub uid: U32,
 }
 
 /// Arguments of Pull.
@@ -109,6 +123,10 @@ pub struct PullArgs {
     pub bytes: U32,
     /// How long to wait if there is none, in milliseconds, at most [`MAX_WAIT_MS`].
     pub wait_ms: U32,
+    /// For whom.
+    pub uid: U32,
+    /// By what [`op::FORGET`] names it, less than [`PULLS`].
+    pub number: U32,
 }
 
 /// A message in the reply of Pull.
@@ -116,7 +134,7 @@ pub struct PullArgs {
 #[repr(C)]
 pub struct Entry {
     /// By what it is acknowledged.
-    pub seq: U64,
+    pub id: U64,
     /// Number in the queue or topic that it was published to.
     pub position: U64,
     /// How often it was taken.
@@ -133,15 +151,30 @@ pub struct Entry {
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct AckArgs {
-    /// Which message.
-    pub seq: U64,
+    /// Which delivery.
+    pub id: U64,
     /// When it is given back: until it can be taken again, in milliseconds.
     pub delay_ms: U32,
-    /// [`GIVE_BACK`].
+    /// [`GIVE_BACK`] or [`UNTAKE`].
     pub flags: U16,
     /// 0.
     pub reserved: U16,
+    /// For whom.
+    pub uid: U32,
 }
+
+/// Arguments of Forget.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ForgetArgs {
+    /// For whom the Pull was.
+    pub uid: U32,
+    /// Which one.
+    pub number: U32,
+}
+
+/// Numbers of Pulls are less than this.
+pub const PULLS: u32 = 1 << 23;
 
 /// Takes the next message off `items`; `None` at the end and for what is none.
 pub fn next_item<'a>(items: &mut &'a [u8]) -> Option<(Item, &'a [u8])> {

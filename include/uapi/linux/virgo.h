@@ -131,8 +131,9 @@ struct virgo_free_args {
  *              NUL byte. A name is a kernel function, an absolute path a
  *              program, `PATH:SYMBOL` a function of a library
  * @argv_len:   bytes there, with the NULs
- * @output:     user address for the output: standard output, then standard error
- * @output_len: room there
+ * @output:     user address for the output: standard output, then standard error;
+ *              up to 64 KiB of each are kept
+ * @output_len: room there; if it is too small, standard error gets up to a quarter
  * @place:      VIRGO_RUN_*
  * @node:       number of the node for VIRGO_RUN_NODE, otherwise 0; set to the
  *              node that it went to
@@ -168,7 +169,7 @@ struct virgo_call {
  * @count:      how many: 1 to VIRGO_MAX_CALLS
  * @flags:      VIRGO_CLONE_*
  * @timeout_ms: deadline of each call; 0 means the configured one
- * @reserved:   must be 0
+ * @call_size:  sizeof(struct virgo_call)
  *
  * Returns how many calls were started or, without VIRGO_CLONE_ASYNC, have
  * ended, well or not: @state of each says which.
@@ -178,29 +179,30 @@ struct virgo_clone_args {
 	__u32 count;
 	__u32 flags;
 	__u32 timeout_ms;
-	__u32 reserved;
+	__u32 call_size;
 };
 #define VIRGO_CLONE_ARGS_SIZE_VER0	24
 
 /**
  * struct virgo_wait_args - wait for calls made with VIRGO_CLONE_ASYNC
  * @calls:      user address of an array of struct virgo_call, of which @job,
- *              @output and @output_len are read
+ *              @state, @output and @output_len are read, and @flags must be 0
  * @count:      how many: 1 to VIRGO_MAX_CALLS
  * @flags:      must be 0
  * @timeout_ms: longest wait; 0 means the configured deadline
- * @reserved:   must be 0
+ * @call_size:  sizeof(struct virgo_call)
  *
  * Waits until one of the calls whose @state is VIRGO_CALL_RUNNING has ended,
  * and fills in all those that have. Their jobs are gone then. Returns how many;
- * ETIMEDOUT if there were none. Only the uid that made a call can wait for it.
+ * ETIMEDOUT if there were none. Only the uid that made a call, and root, can wait
+ * for it. A job that is named twice is EINVAL.
  */
 struct virgo_wait_args {
 	__aligned_u64 calls;
 	__u32 count;
 	__u32 flags;
 	__u32 timeout_ms;
-	__u32 reserved;
+	__u32 call_size;
 };
 #define VIRGO_WAIT_ARGS_SIZE_VER0	24
 
@@ -426,12 +428,27 @@ struct virgo_dirent {
 } __attribute__((packed));
 
 /**
+ * struct virgo_dirent_stat - the same with VIRGO_READDIR_STAT
+ * @stat: what is known of it, of a symbolic link itself; @stat.mode is 0 if nothing is
+ * @type: DT_* of readdir(3)
+ * @len:  bytes of the name
+ */
+struct virgo_dirent_stat {
+	struct virgo_stat stat;
+	__u8 type;
+	__u8 len;
+} __attribute__((packed));
+
+/* virgo_readdir: flags. */
+#define VIRGO_READDIR_STAT	(1U << 0) /* entries are struct virgo_dirent_stat */
+
+/**
  * struct virgo_readdir_args - names in a directory
  * @path:       user address of the path, ended by NUL
  * @data:       user address for the entries
  * @next:       0 at first; set to where the next call goes on
  * @len:        bytes at @data: at least 512; at most 65536 are used
- * @flags:      must be 0
+ * @flags:      VIRGO_READDIR_*
  * @timeout_ms: deadline of this call; 0 means the configured one
  * @reserved:   must be 0
  *
@@ -464,7 +481,8 @@ struct virgo_readdir_args {
 
 /**
  * struct virgo_message - a message that is published or taken
- * @id:          take: set; ack, nack, reply: of which message
+ * @id:          take: set, another one each time that the message is taken;
+ *               ack, nack, reply: of which delivery
  * @position:    set: number in the queue or topic that it was published to
  * @data:        user address of the bytes
  * @subject:     take: user address for the name that it was published to
@@ -504,9 +522,13 @@ struct virgo_message {
  * @data:       user address of options, or for the reply of a request
  * @count:      messages there, at most VIRGO_MAX_MESSAGES
  * @len:        bytes at @data
+ * @lost:       set by PUBLISH: copies of the accepted messages that some queue
+ *              or subscription had no room for; by TAKE from @fd: messages
+ *              that the subscription has lost since this was last told
  *
- * A queue that is named is taken from for all programs of this node together:
- * any of them may acknowledge what one has taken. The descriptor is readable
+ * A queue that is named is taken from for all programs of this node and user
+ * together: any of them may acknowledge what one has taken, by the id of that
+ * delivery. The descriptor is readable
  * (poll, epoll) when TAKE would return a message at once. Publish returns how
  * many messages were accepted, an error if not even the first one was; those
  * behind are not there. After ETIMEDOUT, ECONNRESET, ESHUTDOWN or EPROTO from
@@ -524,7 +546,9 @@ struct virgo_queue_args {
 	__aligned_u64 data;
 	__u32 count;
 	__u32 len;
+	__aligned_u64 lost;
 };
-#define VIRGO_QUEUE_ARGS_SIZE_VER0	56
+#define VIRGO_QUEUE_ARGS_SIZE_VER0	56 /* without @lost */
+#define VIRGO_QUEUE_ARGS_SIZE_VER1	64
 
 #endif /* _UAPI_LINUX_VIRGO_H */

@@ -59,9 +59,40 @@ fn wall_clock(client: &Node, server: &Node) -> Result<Vec<Row>> {
     )?;
     stop(server, "memcached")?;
     let (get, gets) = ((GET, memcached["get"]), (GETS, memcached["get16"]));
-    Ok(vec![
+    let mut rows = vec![
         Row::new("remote get by system call", unit, remote["get"], get),
         Row::new("text get", unit, text["text"], get),
         Row::new("16 text gets in one segment", unit, text["text16"], gets),
+    ];
+    rows.extend(threads(client, server)?);
+    Ok(rows)
+}
+
+/// Many threads of one program beside 32 of them.
+fn threads(client: &Node, server: &Node) -> Result<Vec<Row>> {
+    let of = |count| format!("threads {},{count}", server.number());
+    let [one, few, more, many] = measure_in_turns(client, [&of(1), &of(32), &of(128), &of(1000)])?;
+    let nanos = "ns an operation, two guests";
+    let few = ("32 threads", few["threads32"]);
+    let mean = ("the mean", 100.0);
+    Ok(vec![
+        Row::new("remote get, 1 thread", nanos, one["threads1"], few),
+        Row::new("remote get, 128 threads", nanos, more["threads128"], few),
+        Row::new("remote get, 1000 threads", nanos, many["threads1000"], few).ratio_goal(1.11),
+        Row::new(
+            "the same",
+            "context switches in 100",
+            many["switches1000"],
+            ("operations", 100.0),
+        )
+        .value_goal(300.0),
+        Row::new("the same", "errors", many["errors1000"], mean).value_goal(0.0),
+        Row::new(
+            "the same",
+            "mean in % of the least served",
+            many["least1000"],
+            mean,
+        )
+        .value_goal(200.0),
     ])
 }

@@ -16,7 +16,7 @@ crate::tests![
     structures_at_bad_addresses,
     counts,
     unknown_flags,
-    reserved_members,
+    sizes_of_calls,
     places,
     timeouts,
     lengths_of_words,
@@ -25,6 +25,7 @@ crate::tests![
     results_at_bad_addresses,
     output_at_bad_addresses,
     a_result_that_cannot_be_given_is_kept,
+    a_result_whose_call_cannot_be_written_is_kept,
     the_call_of_2017_with_bad_strings,
 ];
 
@@ -128,15 +129,17 @@ fn unknown_flags() {
     }
 }
 
-fn reserved_members() {
+/// The array says how large its elements are, so that these may grow.
+fn sizes_of_calls() {
     let one = One::new(NOOP);
-    for reserved in [1, u32::MAX] {
+    let good = size_of::<abi::Call>() as u32;
+    for call_size in [0, 1, good - 8, good + 8, u32::MAX] {
         let args = CloneArgs {
-            reserved,
+            call_size,
             ..one.args()
         };
         for call in [Sized::Clone, Sized::Wait] {
-            assert_eq!(call.with(args), Err(Errno::INVAL), "{call:?}");
+            assert_eq!(call.with(args), Err(Errno::INVAL), "{call:?} {call_size}");
         }
     }
 }
@@ -252,6 +255,7 @@ fn results_at_bad_addresses() {
             calls: region.at(0).number(),
             count: 1,
             flags,
+            call_size: size_of::<abi::Call>() as u32,
             ..CloneArgs::default()
         };
         assert_eq!(Sized::Clone.with(args), Err(Errno::FAULT));
@@ -289,6 +293,27 @@ fn a_result_that_cannot_be_given_is_kept() {
     assert_eq!(wait(&one), Ok(1));
     assert_eq!(one.ended(), (abi::CALL_RETURNED, 5));
     assert_eq!(wait(&one), Err(Errno::SRCH));
+}
+
+/// Here it is the structure of the call itself that the kernel cannot write to.
+fn a_result_whose_call_cannot_be_written_is_kept() {
+    let mut one = One::new("echo\0hello\0");
+    let args = CloneArgs {
+        flags: abi::CLONE_ASYNC,
+        ..one.args()
+    };
+    assert_eq!(Sized::Clone.with(args), Ok(1));
+    one.call.job = one.job();
+    let region = Region::new(PAGE);
+    region.put(0, one.call);
+    let region = region.read_only();
+    let args = CloneArgs {
+        calls: region.at(0).number(),
+        ..one.args()
+    };
+    assert_eq!(Sized::Wait.with(args), Err(Errno::FAULT));
+    assert_eq!(wait(&one), Ok(1));
+    assert_eq!(one.ended(), (abi::CALL_RETURNED, 5));
 }
 
 fn wait(one: &One) -> raw::Outcome {

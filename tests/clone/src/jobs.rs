@@ -29,6 +29,11 @@ crate::tests![
     cancel_of_what_has_ended_changes_nothing,
     jobs_that_are_not,
     jobs_belong_to_a_uid,
+    a_user_has_a_share_of_the_jobs,
+    a_user_runs_a_share_of_the_calls,
+    output_is_charged,
+    both_streams_are_kept,
+    output_so_far_is_kept_at_the_deadline,
     jobs_are_shown,
     a_killed_caller_takes_its_call_along,
     many_jobs_at_once,
@@ -177,7 +182,10 @@ fn jobs_that_are_not() {
     let mut one = One::new("");
     one.call.state = abi::CALL_RETURNED;
     assert_eq!(Sized::Wait.with(one.args()), Err(Errno::INVAL));
-    // One twice: the second has nothing to take.
+    // Flags that the kernel sets.
+    let mut flagged = One::new("");
+    flagged.call.flags = 1;
+    assert_eq!(Sized::Wait.with(flagged.args()), Err(Errno::INVAL));
     let one = One::new("noop\0");
     let args = CloneArgs {
         flags: abi::CLONE_ASYNC,
@@ -185,8 +193,10 @@ fn jobs_that_are_not() {
     };
     assert_eq!(Sized::Clone.with(args), Ok(1));
     let job = Job::from_id(one.job());
-    let both = virgo::wait_any(&mut [job.clone(), job]);
-    assert_eq!(errno(both), Some(libc::ESRCH));
+    // One twice is refused, and its result stays.
+    let both = virgo::wait_any(&mut [job.clone(), job.clone()]);
+    assert_eq!(errno(both), Some(libc::EINVAL));
+    assert_eq!(end(job), Ended::Returned(0));
 }
 
 fn jobs_belong_to_a_uid() {
@@ -199,13 +209,124 @@ fn jobs_belong_to_a_uid() {
     virgo::cancel(&job).expect("cancel");
     assert_eq!(end(job), Ended::Failed(libc::ECANCELED));
 
-    // Root is no exception.
-    let job = raw::as_uid(1000, || virgo::start(&Call::new("noop")).expect("start"));
-    assert_eq!(
-        errno(virgo::wait_any(&mut [job.clone()])),
-        Some(libc::EPERM)
-    );
-    assert_eq!(raw::as_uid(1000, || end(job)), Ended::Returned(0));
+    // Root may end and have any.
+    let call = long(pool::other_node());
+    let job = raw::as_uid(1000, || {
+        virgo::within(Duration::from_secs(200)).start(&call)
+    });
+    let job = job.expect("start");
+    virgo::cancel(&job).expect("cancel");
+    assert_eq!(end(job), Ended::Failed(libc::ECANCELED));
+}
+
+/// Half of the 8192 jobs that there may be. Root's come on top.
+fn a_user_has_a_share_of_the_jobs() {
+    let calls = vec![
+        Call::new("noop")
+            .on(On::Node(pool::this_node()))
+            .max_output(0);
+        512
+    ];
+    let refused = raw::as_uid(1000, || {
+        let mut all = Vec::new();
+        let refused = loop {
+            match virgo::start_all(&calls) {
+                Ok(jobs) => all.extend(jobs),
+                Err(error) => break error.errno(),
+            }
+        };
+        (refused, all)
+    });
+    let (refused, mut all) = refused;
+    assert_eq!((refused, all.len()), (libc::EDQUOT, 4096));
+    assert_eq!(pool::run(&calls[0]).ended, Ended::Returned(0));
+    for some in all.chunks_mut(512) {
+        assert_eq!(raw::as_uid(1000, || virgo::wait_any(some)), Ok(512));
+    }
+    raw::as_uid(1000, || assert!(virgo::run(&calls[0]).is_ok()));
+}
+
+/// A user who has all workers busy leaves half of them to others.
+fn a_user_runs_a_share_of_the_calls() {
+    let node = pool::this_node();
+    let calls = vec![long(node).max_output(0); 100];
+    let jobs = raw::as_uid(1000, || {
+        virgo::within(Duration::from_secs(200)).start_all(&calls)
+    });
+    let jobs = jobs.expect("start");
+    let start = Instant::now();
+    let outcome = pool::run(&Call::new("echo").arg("now").on(On::Node(node)));
+    assert_eq!(outcome.ended, Ended::Returned(3));
+    assert!(start.elapsed() < pool::PATIENCE, "{:?}", start.elapsed());
+    for job in jobs {
+        raw::as_uid(1000, || virgo::cancel(&job)).expect("cancel");
+        assert_eq!(end(job), Ended::Failed(libc::ECANCELED));
+    }
+}
+
+/// Output that is kept counts as its caller's: beyond his share it is cut off, he is told, and he can
+/// make no more calls.
+fn output_is_charged() {
+    const SHARE: usize = 32 << 20;
+    let node = pool::this_node();
+    let text = "x".repeat(30 * 1024);
+    let call = Call::new("echo").arg(&text).on(On::Node(node));
+    let calls = vec![call; 32];
+    let mut all = Vec::new();
+    while all.len() * text.len() < SHARE + (2 << 20) {
+        let start = || virgo::within(Duration::from_secs(100)).start_all(&calls);
+        all.extend(raw::as_uid(1000, start).expect("start"));
+        // They end before more arguments wait.
+        eventually("the calls end", || running(node) == 0);
+    }
+    let (mut kept, mut refused) = (0, 0);
+    while all.iter().any(|job| job.outcome().is_none()) {
+        let some = &mut all[..];
+        for some in some.chunks_mut(64) {
+            virgo::wait_any(some).expect("wait");
+        }
+    }
+    for job in &all {
+        let outcome = job.outcome().expect("an outcome");
+        match outcome.ended {
+            Ended::Returned(_) if !outcome.truncated => kept += outcome.stdout.len(),
+            Ended::Returned(_) | Ended::Failed(libc::EDQUOT) => refused += 1,
+            _ => panic!("{outcome:?}"),
+        }
+    }
+    assert!(refused > 0, "{kept} bytes were kept");
+    assert!(kept <= SHARE && kept > SHARE / 2, "{kept} bytes were kept");
+}
+
+const PROGRAM: &str = "/usr/lib/virgo/test/virgo_cloud_test_main";
+
+/// A program that floods its standard output can still say what went wrong.
+fn both_streams_are_kept() {
+    for node in pool::nodes() {
+        let call = Call::new(PROGRAM).arg("flood").on(On::Node(node));
+        let outcome = virgo::within(Duration::from_secs(60)).run(&call);
+        let outcome = outcome.expect("run");
+        assert_eq!(outcome.ended, Ended::Exited(0), "on {node}");
+        let lens = (outcome.stdout.len(), outcome.stderr.len());
+        assert_eq!(lens, (64 << 10, 64 << 10), "on {node}");
+        assert!(outcome.stderr.starts_with(b"eee") && outcome.truncated);
+        // In less room each has some.
+        let outcome = virgo::within(Duration::from_secs(60)).run(&call.max_output(1000));
+        let outcome = outcome.expect("run");
+        assert_eq!((outcome.stdout.len(), outcome.stderr.len()), (750, 250));
+    }
+}
+
+fn output_so_far_is_kept_at_the_deadline() {
+    for node in pool::nodes() {
+        let call = Call::new(PROGRAM).arg("talk").on(On::Node(node));
+        let outcome = virgo::within(Duration::from_secs(3))
+            .run(&call)
+            .expect("run");
+        assert_eq!(outcome.ended, Ended::Failed(libc::ETIMEDOUT), "on {node}");
+        assert_eq!(outcome.stdout, b"so far", "on {node}");
+        assert_eq!(outcome.stderr, b"and errors", "on {node}");
+    }
 }
 
 fn jobs_are_shown() {

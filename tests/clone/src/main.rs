@@ -10,10 +10,13 @@ mod batch;
 mod crowd;
 mod functions;
 mod jobs;
+mod losses;
 mod names;
 mod pool;
 mod publishing;
 mod queue;
+mod queue_memory;
+mod queue_owners;
 mod raw;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -48,6 +51,9 @@ const TESTS: &[&[Test]] = &[
     crowd::TESTS,
     queue::TESTS,
     publishing::TESTS,
+    losses::TESTS,
+    queue_owners::TESTS,
+    queue_memory::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -89,6 +89,7 @@ impl One {
         CloneArgs {
             calls: self.region.put(0, self.call).number(),
             count: 1,
+            call_size: size_of::<abi::Call>() as u32,
             ..CloneArgs::default()
         }
     }

@@ -22,6 +22,16 @@ pub const TESTS: &[(&str, Test)] = &[
     ("calls_end_in_time_if_their_node_is_cut_off", cut_off),
     ("calls_of_a_restarted_node_are_ended", restarted),
     ("calls_are_done_once_on_a_bad_network", bad_network),
+    ("calls_end_when_their_node_dies", node_dies),
+    ("a_call_that_its_node_has_lost_ends", lost),
+    ("a_node_that_does_not_answer_delays_no_other", no_answer),
+    ("callers_out_of_reach_block_nobody", callers_gone),
+    ("jobs_are_their_users_and_roots", owners),
+    ("callers_are_listed", callers),
+    (
+        "arguments_count_for_the_callers_memory_cgroup",
+        memory_cgroup,
+    ),
     ("a_registry_chooses_for_others", registry),
     ("a_slow_node_gets_fewer_calls", balance),
 ];
@@ -59,7 +69,7 @@ fn everywhere(cluster: &Cluster) -> Result<()> {
         }
         let said = sh(
             &from,
-            "virgo clone --on all node | grep -v processors | xargs",
+            "virgo clone --on all node | grep -v processors | sort | xargs",
         )?;
         ensure!(said == "1 2 3", "{said}");
         let said = sh(&from, "virgo clone --json --on 2 echo x")?;
@@ -221,6 +231,250 @@ fn restarted(cluster: &Cluster) -> Result<()> {
     wait_until_whole(cluster)?;
     sh(&node1, "virgo clone --on 2 noop")?;
     wait_until_here(&node2, 0)
+}
+
+/// A call with much time ends soon after its node has died, not when its time is over.
+fn node_dies(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let call = [
+        "virgo",
+        "clone",
+        "--on",
+        "2",
+        "--timeout",
+        "290s",
+        "sleep",
+        "290000",
+    ];
+    let inside = node1.spawn(call)?;
+    let job = sh(
+        &node1,
+        "virgo clone --async --on 2 --timeout 290s sleep 290000",
+    )?;
+    wait_until_here(&node2, 2)?;
+    node2.kill()?;
+    let start = Instant::now();
+    let ended = inside.wait_timeout(Duration::from_secs(60));
+    let took = start.elapsed();
+    let waited = fails(&node1, &format!("virgo wait --timeout 30s {job}"));
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    println!("the call ended after {took:?}");
+    let said = String::from_utf8_lossy(&ended?.stderr).into_owned();
+    ensure!(said.contains("ECONNRESET"), "{said}");
+    let (said, _) = waited?;
+    ensure!(said.contains("ECONNRESET"), "{said}");
+    ensure!(took < Duration::from_secs(30), "it took {took:?}");
+    Ok(())
+}
+
+/// A node that has restarted in the meantime does not have the calls any more, and says so.
+fn lost(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let job = sh(
+        &node1,
+        "virgo clone --async --on 2 --timeout 290s sleep 290000",
+    )?;
+    wait_until_here(&node2, 1)?;
+    let reload = "rmmod virgo_cpupooling";
+    // It has calls of its own functions under way.
+    fails(&node2, reload)?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    let (said, took) = fails(&node1, &format!("virgo wait --timeout 60s {job}"))?;
+    ensure!(said.contains("ECONNRESET"), "{said}");
+    ensure!(took < Duration::from_secs(30), "it took {took:?}");
+    Ok(())
+}
+
+/// Calls for all nodes go to all at once, though one does not answer.
+fn no_answer(cluster: &Cluster) -> Result<()> {
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    sh(&node1, "virgo clone --on all noop")?;
+    let before = runs(&node3)?;
+    node2.pause()?;
+    let call = [
+        "virgo",
+        "clone",
+        "--on",
+        "all",
+        "--timeout",
+        "30s",
+        TEST_MODULE,
+    ];
+    let inside = node1.spawn(call)?;
+    let start = Instant::now();
+    let ran = within(Duration::from_secs(20), || {
+        ensure!(runs(&node3)? > before, "node 3 has not been called");
+        Ok(())
+    });
+    let took = start.elapsed();
+    let ended = inside.wait_timeout(Duration::from_secs(60));
+    node2.resume()?;
+    wait_until_whole(cluster)?;
+    ran?;
+    println!("node 3 was called after {took:?}");
+    ensure!(took < DEADLINE, "node 3 was called after {took:?}");
+    let ended = ended?;
+    ensure!(!ended.success(), "node 2 has answered");
+    wait_until_here(&node2, 0)
+}
+
+/// Results that nobody takes hold no place where calls run.
+fn callers_gone(cluster: &Cluster) -> Result<()> {
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    sh(
+        &node1,
+        "for i in $(seq 40); do
+             virgo clone --async --on 2 --timeout 290s sleep 15000 >/dev/null || exit
+         done",
+    )?;
+    wait_until_here(&node2, 40)?;
+    cluster.cut(1, 2)?;
+    let checks = || -> Result<()> {
+        // All of the first 32 have ended by then, and cannot say so.
+        sleep(Duration::from_secs(25));
+        let start = Instant::now();
+        let said = sh(&node3, "virgo clone --on 2 echo there")?;
+        let took = start.elapsed();
+        ensure!(said == "there\n5", "{said}");
+        println!("a call took {took:?}");
+        ensure!(took < DEADLINE, "a call took {took:?}");
+        wait_until_here(&node2, 0)
+    };
+    let result = checks();
+    cluster.heal()?;
+    result?;
+    wait_until_whole(cluster)?;
+    // The results are taken or not wanted any more; nothing is kept.
+    within(Duration::from_secs(30), || {
+        sh(&node1, "virgo clone --on 2 noop")?;
+        let stats = text(&node2, &node2, 10000, &["stats"])?;
+        let undelivered = field(stats.first().map_or("", String::as_str), "undelivered")?;
+        ensure!(undelivered == 0, "{undelivered} results are kept");
+        Ok(())
+    })?;
+    let jobs = sh(&node1, "virgo jobs | grep -c running || true")?;
+    ensure!(jobs == "0", "{jobs} jobs are thought to run");
+    sh(
+        &node1,
+        "virgo jobs | awk 'NR > 1 { print $1 }' | while read -r job; do virgo wait $job; done; :",
+    )
+    .map(drop)
+}
+
+/// Users see and end their own jobs; root sees and ends all, from any node.
+fn owners(cluster: &Cluster) -> Result<()> {
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    let sleep = "virgo clone --async --on 2 --timeout 200s sleep 200000";
+    let of_root = sh(&node1, sleep)?;
+    let of_user = sh(&node1, &format!("su user -c '{sleep}'"))?;
+    let uid = sh(&node1, "id -u user")?;
+    let seen = sh(&node1, "su user -c 'virgo jobs --node 1'")?;
+    ensure!(
+        seen.contains(&of_user) && !seen.contains(&of_root),
+        "{seen}"
+    );
+    for listed in [
+        sh(&node1, "virgo jobs")?,
+        sh(&node3, "virgo jobs --node 1")?,
+    ] {
+        ensure!(
+            listed.contains(&of_user) && listed.contains(&of_root),
+            "{listed}"
+        );
+    }
+    let seen = sh(&node3, &format!("virgo jobs --node 1 --uid {uid}"))?;
+    ensure!(
+        seen.contains(&of_user) && !seen.contains(&of_root),
+        "{seen}"
+    );
+    for cancel in [
+        format!("su user -c 'virgo cancel {of_root}'"),
+        format!("su user -c 'virgo cancel --node 1 {of_root}'"),
+    ] {
+        let (said, _) = fails(&node1, &cancel)?;
+        ensure!(said.contains("EPERM"), "{said}");
+    }
+    sh(
+        &node3,
+        &format!("virgo cancel --node 1 {of_user} {of_root}"),
+    )?;
+    for job in [of_user, of_root] {
+        let (said, _) = fails(&node1, &format!("virgo wait {job}"))?;
+        ensure!(said.contains("ECANCELED"), "{said}");
+    }
+    wait_until_here(&cluster.node(2), 0)
+}
+
+/// What a program makes the kernel keep counts for its memory cgroup, too.
+fn memory_cgroup(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let used = "cat /sys/fs/cgroup/callers/memory.current";
+    // The workers are busy, so the other calls wait with their arguments.
+    let script = format!(
+        "mkdir -p /sys/fs/cgroup/callers
+         for i in $(seq 32); do
+             virgo clone --async --on 1 --timeout 200s sleep 200000 || exit
+         done
+         text=$(head -c 30000 /dev/zero | tr '\\0' x)
+         (echo 0 >/sys/fs/cgroup/callers/cgroup.procs; {used} >/tmp/before
+          for i in $(seq 40); do
+              virgo clone --async --on 1 --timeout 200s {program} args $text || exit
+          done)"
+    );
+    let jobs = sh(&node, &script)?;
+    let before: u64 = sh(&node, "cat /tmp/before")?.parse()?;
+    let after: u64 = sh(&node, used)?.parse()?;
+    for job in jobs.lines() {
+        // Some have ended since those before them were cancelled.
+        let end = format!("virgo cancel {job}; virgo wait {job} >/dev/null 2>&1; :");
+        sh(&node, &end)?;
+    }
+    wait_until_here(&node, 0)?;
+    sh(&node, "rmdir /sys/fs/cgroup/callers")?;
+    println!("{before} bytes became {after}");
+    // The shell that was in the group before is gone, with some memory of its own.
+    ensure!(
+        after > before + 40 * 30_000 * 3 / 4,
+        "{before} bytes became {after}"
+    );
+    Ok(())
+}
+
+/// What has `callers` lines is called by those and by root; the node that is called decides.
+fn callers(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let program = "/usr/lib/virgo/test/virgo_cloud_test_main";
+    let library = "/usr/lib/virgo/test/libvirgo_test.so";
+    let calls = [
+        "echo x",
+        &format!("{program} exit 0"),
+        &format!("{library}:virgo_test_sum 1"),
+    ];
+    let uid = sh(&node1, "id -u user")?;
+    let as_user = |call: &str| format!("su user -c 'virgo clone --on 2 {call}'");
+    let lines = |uids: &str| {
+        format!("callers = echo {uids}\ncallers = {program} {uids}\ncallers = {library} {uids}")
+    };
+    with_config(&node2, &lines("7"), || {
+        for call in &calls {
+            let (said, _) = fails(&node1, &as_user(call))?;
+            ensure!(
+                said.contains("EACCES") && said.contains("'callers' lines"),
+                "{call}: {said}"
+            );
+            sh(&node1, &format!("virgo clone --on 2 {call}"))?;
+        }
+        sh(&node1, &as_user("noop")).map(drop)
+    })?;
+    with_config(&node2, &lines(&format!("7,{uid}")), || {
+        for call in &calls {
+            sh(&node1, &as_user(call))?;
+        }
+        Ok(())
+    })
 }
 
 /// How often the test module's function has run on a node, as the node's log says.

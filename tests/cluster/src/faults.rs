@@ -3,7 +3,7 @@
 
 use crate::{
     Test,
-    support::{DEADLINE, SLACK, fails, sh, used, wait_until_whole, within},
+    support::{DEADLINE, SLACK, fails, sh, text, used, wait_until_whole, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -19,7 +19,15 @@ pub const TESTS: &[(&str, Test)] = &[
     ("pieces_of_a_dead_node_are_freed", orphans),
     ("blocked_caller_can_be_killed", kill_caller),
     ("stop_ends_blocked_callers", stop),
+    (
+        "killed_senders_leave_the_connection_to_others",
+        killed_senders,
+    ),
+    ("first_call_after_a_restart_is_done", idle_restart),
 ];
+
+/// What a node exports, and where its disk is.
+const EXPORT: &str = "/var/log/virgo_fs";
 
 /// The errors that a node out of reach may give.
 const UNREACHABLE: &[&str] = &["EHOSTDOWN", "ETIMEDOUT", "ECONNRESET"];
@@ -161,5 +169,88 @@ fn stop(cluster: &Cluster) -> Result<()> {
     ensure!(said.contains("ESHUTDOWN"), "{said}");
     wait_until_whole(cluster)?;
     sh(&node1, &format!("virgo free {id}"))?;
+    Ok(())
+}
+
+/// Connections that `node` has made to a service of `peer` so far.
+fn connections(node: &Node, service: &str, peer: &Node) -> Result<u64> {
+    let peers = sh(
+        node,
+        &format!("cat /sys/kernel/debug/virgo/{service}/peers"),
+    )?;
+    let number = peer.number().to_string();
+    let line = peers
+        .lines()
+        .find(|line| line.split(' ').next() == Some(&number));
+    let field = line.and_then(|line| line.split(' ').nth(2));
+    Ok(field
+        .with_context(|| format!("no node {number} in {peers}"))?
+        .parse()?)
+}
+
+/// On a link that is full, programs are killed while they wait for room, in the middle of what they
+/// send; the connection stays as it is, and good.
+fn killed_senders(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node1, "head -c 2097152 /dev/urandom >/tmp/large")?;
+    // A new connection, which has not learned yet how much it can have under way.
+    sh(
+        &node1,
+        "rmmod virgo_cloudfs && insmod /lib/virgo/virgo_cloudfs.ko",
+    )?;
+    sh(&node1, &format!("virgo put /etc/passwd 2:{EXPORT}/before"))?;
+    let before = connections(&node1, "cloudfs", &node2)?;
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem rate 256kbit limit 100000",
+    )?;
+    let result = sh(
+        &node1,
+        &format!(
+            "for i in $(seq 12); do virgo put /tmp/large 2:{EXPORT}/killed$i 2>/dev/null & done
+            sleep 3; kill -9 $(pidof virgo); wait"
+        ),
+    );
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    result?;
+    // What was left of the requests that were under way goes before this.
+    sh(&node1, &format!("virgo put /tmp/large 2:{EXPORT}/after"))?;
+    let sums = sh(
+        &node1,
+        &format!("md5sum </tmp/large; virgo cat 2:{EXPORT}/after | md5sum"),
+    )?;
+    let after = connections(&node1, "cloudfs", &node2)?;
+    sh(
+        &node2,
+        &format!("rm -f {EXPORT}/before {EXPORT}/after {EXPORT}/killed*"),
+    )?;
+    let sums: Vec<_> = sums.lines().collect();
+    ensure!(sums[0] == sums[1], "{sums:?}");
+    ensure!(before == after, "{} new connections", after - before);
+    Ok(())
+}
+
+/// A node that has died without a word and is back: what is asked of it over the connection to its
+/// former life, and may be done once only, is done, and not lost.
+fn idle_restart(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let mkdir = |name| {
+        let command = format!("virgo_cloud_mkdir(2:{EXPORT}/{name})");
+        let replies = text(&node1, &node1, 50000, &[&command])?;
+        replies.first().cloned().context("no reply")
+    };
+    let said = mkdir("restart1")?;
+    ensure!(said == "made", "{said}");
+    node2.restart()?;
+    let said = mkdir("restart2")?;
+    ensure!(
+        said == "made" || said.starts_with("ERR EHOSTDOWN"),
+        "{said}"
+    );
+    wait_until_whole(cluster)?;
+    sh(
+        &node2,
+        &format!("rm -rf {EXPORT}/restart1 {EXPORT}/restart2"),
+    )?;
     Ok(())
 }

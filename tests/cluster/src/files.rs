@@ -512,7 +512,7 @@ fn resumed(cluster: &Cluster) -> Result<()> {
     )?;
     let copy = node1.spawn(["virgo", "put", "/tmp/large", &format!("2:{EXPORT}/large")])?;
     let size = || -> Result<u64> {
-        let script = format!("stat -c %s {EXPORT}/large.virgo-part 2>/dev/null || echo 0");
+        let script = format!("cat {EXPORT}/.virgo-part-* 2>/dev/null | wc -c");
         Ok(sh(&node2, &script)?.parse()?)
     };
     within(Duration::from_secs(60), || {
@@ -687,7 +687,10 @@ fn slow_disk(cluster: &Cluster) -> Result<()> {
     node2.throttle_disk(0)?;
     let copied = copied?;
     sh(&node1, "rm /tmp/slow /tmp/quick")?;
-    sh(&node2, &format!("rm -f {EXPORT}/slow* {EXPORT}/quick"))?;
+    sh(
+        &node2,
+        &format!("rm -f {EXPORT}/slow {EXPORT}/.virgo-part-* {EXPORT}/quick"),
+    )?;
     ensure!(read? == "quick");
     let said = String::from_utf8_lossy(&copied.stderr);
     ensure!(

@@ -3,7 +3,7 @@
 
 use crate::{
     Test,
-    support::{fails, sh, text, wait_until_whole, within},
+    support::{fails, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Result, ensure};
 use std::time::Duration;
@@ -15,6 +15,9 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kingcobra_never_answers_a_reply", replies),
     ("kingcobra_programs_do_requests", programs),
     ("kingcobra_functions_stay_while_they_work", functions),
+    ("kingcobra_calls_functions_as_who_asks", uids),
+    ("kingcobra_says_that_a_reply_is_too_long", long_reply),
+    ("kingcobra_gives_back_what_it_has_not_begun", unload),
     ("kingcobra_gets_what_is_diverted", diverted),
     ("kingcobra_comes_and_goes", comes_and_goes),
     ("kingcobra_says_if_it_has_no_record", full_disk),
@@ -235,6 +238,111 @@ fn functions(cluster: &Cluster) -> Result<()> {
     within(Duration::from_secs(10), || sh(&node2, unload))?;
     let said = sh(&node1, ask)?;
     ensure!(said.ends_with(NOBODY), "{said}");
+    Ok(())
+}
+
+/// A function is called as the uid that asks, not as root.
+fn uids(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "insmod /lib/virgo/tests/virgo_test_functions.ko")?;
+    let checks = || -> Result<()> {
+        let ask = "virgo kingcobra ask 'suggestion: as whom?'";
+        let said = sh(&node2, ask)?;
+        ensure!(said.ends_with("#uid=0"), "{said}");
+        let said = sh(&node2, &format!("su user -c \"{ask}\""))?;
+        let uid = sh(&node2, "id -u user")?;
+        ensure!(said.ends_with(&format!("#uid={uid}")), "{said}");
+        let ask = "virgo kingcobra ask --node 2 'suggestion: as whom?'";
+        let said = sh(&node1, &format!("su user -c \"{ask}\""))?;
+        ensure!(
+            said.contains("#uid=") && !said.ends_with("#uid=0"),
+            "{said}"
+        );
+        // A text session is not root, either.
+        let from = text(&node2, &node2, 60000, &["suggestion: by text"])?;
+        ensure!(from == ["queued"], "{from:?}");
+        within(Duration::from_secs(5), || {
+            on_record(&node2, "a090002", "suggestion: by text", "uid=65534")
+        })?;
+        with_config(&node2, "callers = kingcobra_suggestion 7", || {
+            let (said, _) = fails(&node2, &format!("su user -c \"{ask}\""))?;
+            ensure!(said.contains("#ERR EACCES "), "{said}");
+            let said = sh(&node2, ask)?;
+            ensure!(said.ends_with("#uid=0"), "{said}");
+            Ok(())
+        })
+    };
+    let result = checks();
+    sh(&node2, "rmmod virgo_test_functions")?;
+    result
+}
+
+/// With the head of its record a reply has to fit a message; if it does not, who asks is told at once,
+/// and the server lives.
+fn long_reply(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let service = node.spawn([
+        "virgo",
+        "kingcobra",
+        "serve",
+        "sh",
+        "-c",
+        "head -c $(cat) /dev/zero | tr '\\0' x",
+    ])?;
+    let checks = within(Duration::from_secs(20), || {
+        let said = sh(&node, "virgo kingcobra ask 1000")?;
+        ensure!(said.ends_with(&"x".repeat(1000)), "{said}");
+        Ok(())
+    })
+    .and_then(|()| {
+        let (said, _) = fails(&node, "virgo kingcobra ask --timeout 20s 65530")?;
+        ensure!(said.contains("#ERR EMSGSIZE "), "{} bytes", said.len());
+        let said = sh(&node, "virgo kingcobra ask 10")?;
+        ensure!(said.ends_with("#xxxxxxxxxx"), "{said}");
+        Ok(())
+    });
+    service.kill()?;
+    service.wait()?;
+    sh(&node, "virgo queue delete kingcobra.service")?;
+    checks
+}
+
+/// rmmod does not wait for what was not begun: that goes back to the queue.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let before = log(&node)?.len();
+    sh(&node, "insmod /lib/virgo/tests/virgo_test_functions.ko")?;
+    // Sixteen are done at a time, each in three seconds.
+    sh(
+        &node,
+        "for i in $(seq 64); do echo problem: $i; done | virgo queue pub --lines requests",
+    )?;
+    within(Duration::from_secs(10), || {
+        ensure!(log(&node)?.len() >= before + 16, "they are not begun");
+        Ok(())
+    })?;
+    let start = std::time::Instant::now();
+    let gone = sh(&node, "rmmod virgo_kingcobra");
+    let took = start.elapsed();
+    let begun = log(&node)?.len() - before;
+    sh(
+        &node,
+        "insmod /lib/virgo/virgo_kingcobra.ko; virgo queue list",
+    )?;
+    gone?;
+    // All are done in the end.
+    within(Duration::from_secs(60), || {
+        let lines = log(&node)?;
+        let done = lines[before..].iter();
+        let done = done.filter(|line| line.starts_with("REPLY#")).count();
+        ensure!(done == 64, "{done} of 64 are done");
+        Ok(())
+    })?;
+    within(Duration::from_secs(10), || {
+        sh(&node, "rmmod virgo_test_functions")
+    })?;
+    println!("rmmod took {took:?}; {begun} records were there");
+    ensure!(took < Duration::from_secs(9), "rmmod took {took:?}");
     Ok(())
 }
 

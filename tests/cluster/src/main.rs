@@ -6,8 +6,13 @@
 //! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
+mod admission;
+mod cli;
 mod clone;
 mod console;
+mod copies;
+mod durable;
+mod exports;
 mod faults;
 mod files;
 mod functions;
@@ -45,12 +50,17 @@ fn main() -> Result<ExitCode> {
         guest::TESTS,
         pool::TESTS,
         clone::TESTS,
+        cli::TESTS,
         files::TESTS,
+        exports::TESTS,
+        copies::TESTS,
         functions::TESTS,
         programs::TESTS,
         queue::TESTS,
+        durable::TESTS,
         kingcobra::TESTS,
         modules::TESTS,
+        admission::TESTS,
         faults::TESTS,
     ]
     .concat();

@@ -14,6 +14,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("stubs_without_and_with_a_module", stubs),
     ("unload_while_calls_are_inside", unload_inside),
     ("load_and_unload_under_traffic", load_unload),
+    ("unload_while_a_session_ends", unload_while_a_session_ends),
+    ("open_debugfs_files_keep_their_modules", open_debugfs_files),
     ("bad_configuration_changes_nothing", bad_configuration),
     ("key_must_be_secret", key_file),
     ("wrong_key_is_refused", wrong_key),
@@ -67,8 +69,8 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
     let traffic = "until [ -e /tmp/stop ]; do
             virgo clone noop; virgo clone echo x; virgo clone --timeout 300ms sleep 1000
             id=$(virgo malloc 300000) && virgo set $id data && virgo get $id --length 4 && virgo free $id
-            (echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
-            (echo \"auth $(cat /etc/virgo.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007
+            (echo \"auth $(cat /etc/virgo_text.key)\"; echo 'virgo_cloud_malloc(10)'; echo stats) | nc -w 2 10.9.0.3 30000
+            (echo \"auth $(cat /etc/virgo_text.key)\"; echo 'echo(x)'; sleep 1) | nc -w 2 10.9.0.3 7007
             virgo clone --on 3 noop; virgo clone --on 3 sleep 20
             virgo clone --on 3 virgo_cloud_test_kernelspace
         done >/dev/null 2>&1; rm /tmp/stop";
@@ -104,6 +106,57 @@ fn load_unload(cluster: &Cluster) -> Result<()> {
     wait_until_whole(cluster)
 }
 
+/// A session that was ended, and whose work still waits for a dead node, must not have its server wait
+/// for itself when it goes.
+fn unload_while_a_session_ends(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let id = sh(&node1, "virgo malloc 100 --place 2")?;
+    node2.pause()?;
+    let unloaded = sh(
+        &node1,
+        &format!(
+            "(echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_get({id})'; sleep 30) 2>&1 |
+                nc 127.0.0.1 30000 >/tmp/said 2>&1 &
+             until grep -q OK /tmp/said; do sleep 0.1; done; sleep 0.5
+             virgo sessions mempool --end $(virgo sessions mempool | awk '$3 == \"text\" {{ print $2 }}')
+             sleep 0.2; rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko"
+        ),
+    );
+    node2.resume()?;
+    unloaded?;
+    wait_until_whole(cluster)
+}
+
+/// A module goes when nobody has one of its files open: the kernel looks at the file's operations when
+/// it is closed.
+fn open_debugfs_files(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let script = "
+        cd /sys/kernel/debug/virgo
+        # Whether a module stays while its file is open.
+        stays() {
+            exec 3<$2 && cat <&3 >/dev/null || exit 1
+            if rmmod $1 2>/tmp/said; then gone=1; else gone=0; fi
+            exec 3<&-
+            [ $gone = 0 ] || { echo $1 went while $2 was open; exit 1; }
+            grep -q 'temporarily unavailable' /tmp/said || { cat /tmp/said; exit 1; }
+            echo $2
+        }
+        for file in */*; do stays virgo_${file%%/*} $file; done
+        # And now it goes.
+        order=\"$(grep -v '^#' /lib/virgo/order)\"
+        for m in virgo_sample_echo $(echo \"$order\" | tac); do
+            [ $m != virgo_config ] || stays virgo_config config
+            n=0; until rmmod $m 2>/dev/null; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.1; done
+        done
+        for m in $order virgo_sample_echo; do insmod /lib/virgo/$m.ko || exit 1; done";
+    let seen = sh(&node, script)?;
+    for file in ["mempool/stats", "queue/state", "cloudfs/peers", "config"] {
+        ensure!(seen.lines().any(|line| line == file), "{seen}");
+    }
+    wait_until_whole(cluster)
+}
+
 fn bad_configuration(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let before = sh(&node, "cat /sys/kernel/debug/virgo/config")?;
@@ -115,7 +168,7 @@ fn bad_configuration(cluster: &Cluster) -> Result<()> {
     let (checked, _) = fails(&node, "virgo config check")?;
     sh(&node, "cp /tmp/good /etc/virgo_cloud.conf")?;
     for said in [said, checked] {
-        ensure!(said.contains("/etc/virgo_cloud.conf:7"), "{said}");
+        ensure!(said.contains("/etc/virgo_cloud.conf:8"), "{said}");
         ensure!(said.contains("IPv4"), "{said}");
     }
     let after = sh(&node, "grep -v ^rejected /sys/kernel/debug/virgo/config")?;
@@ -149,7 +202,7 @@ fn key_file(cluster: &Cluster) -> Result<()> {
         ),
         (
             "echo 'self = 10.9.0.99' >>/etc/virgo_cloud.conf",
-            "/etc/virgo_cloud.conf:7: self: not among",
+            "/etc/virgo_cloud.conf:8: self: not among",
         ),
     ] {
         sh(&node, spoil)?;
@@ -172,12 +225,17 @@ fn wrong_key(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     sh(
         &node2,
-        "cp /etc/virgo.key /tmp/key; echo another-key-of-no-use >/etc/virgo.key; virgo config reload;
+        "cp /etc/virgo.key /tmp/key; cp /etc/virgo_text.key /tmp/text_key
+         echo another-key-of-no-use >/etc/virgo.key; echo another-of-no-use >/etc/virgo_text.key
+         virgo config reload;
          echo stop >/sys/kernel/debug/virgo/mempool/peers; echo start >/sys/kernel/debug/virgo/mempool/peers",
     )?;
     let there = fails(&node2, "virgo malloc 10 --place 1");
     let telnet = text(&node2, &node1, 30000, &["help"]);
-    sh(&node2, "cp /tmp/key /etc/virgo.key; virgo config reload")?;
+    sh(
+        &node2,
+        "cp /tmp/key /etc/virgo.key; cp /tmp/text_key /etc/virgo_text.key; virgo config reload",
+    )?;
     let (said, _) = there?;
     ensure!(said.contains("EKEYREJECTED"), "{said}");
     ensure!(telnet.is_err(), "the wrong key opens a text session");

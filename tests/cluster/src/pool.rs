@@ -3,11 +3,15 @@
 
 use crate::{
     Test,
-    support::{fails, field, sh, text, used},
+    support::{fails, field, sh, text, used, wait_until_whole, within},
 };
 use anyhow::{Result, ensure};
-use std::collections::BTreeSet;
-use virgo_cluster::Cluster;
+use std::{
+    collections::BTreeSet,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("allocation_is_spread_and_read_elsewhere", spread),
@@ -15,6 +19,12 @@ pub const TESTS: &[(&str, Test)] = &[
     ("placement_is_obeyed", placement),
     ("least_used_node_gets_the_next_piece", least_used),
     ("full_pool_gives_enomem", full),
+    ("allocations_are_charged_to_the_memory_cgroup", cgroup),
+    ("node_that_failed_gets_memory_again", again),
+    ("ids_outlive_the_key", new_key),
+    ("unloading_does_not_wait_for_dead_nodes", unload),
+    ("split_allocations_are_used_by_few_requests", few_requests),
+    ("root_lists_and_frees_memory_of_all", listed),
     ("every_call_is_counted", counted),
     ("at_most_once_on_a_bad_network", bad_network),
 ];
@@ -129,6 +139,231 @@ fn full(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Memory that a program has a module keep counts as the program's.
+fn cgroup(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    let group = "/sys/fs/cgroup/virgo_pool";
+    sh(&node1, &format!("mkdir {group}"))?;
+    let charged =
+        || -> Result<u64> { Ok(sh(&node1, &format!("cat {group}/memory.current"))?.parse()?) };
+    let inside = |command: &str| sh(&node1, &format!("echo $$ >{group}/cgroup.procs; {command}"));
+    let result = charged().and_then(|before| {
+        let id = inside("virgo malloc 8M --place 1")?;
+        let grown = charged()?.saturating_sub(before);
+        sh(&node1, &format!("virgo free {id}"))?;
+        println!("{grown} bytes charged");
+        ensure!(grown >= 8 << 20, "only {grown} bytes of 8 MiB are charged");
+        Ok(())
+    });
+    sh(&node1, &format!("rmdir {group}"))?;
+    result
+}
+
+/// What a node knows of others ages: one that could not be reached once is used again.
+fn again(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    let least = used(&cluster.node(2))? + (1 << 20);
+    let mut ids = Vec::new();
+    for number in [1, 3] {
+        let more = least
+            .saturating_sub(used(&cluster.node(number))?)
+            .max(1 << 20);
+        ids.push(sh(
+            &node1,
+            &format!("virgo malloc {more} --place {number}"),
+        )?);
+    }
+    cluster.cut(1, 2)?;
+    // The connection is found to be useless by the first.
+    let lost = fails(&node1, "virgo malloc 1K --place 2");
+    let missed = sh(&node1, "virgo malloc 1K --place least-used");
+    cluster.heal()?;
+    lost?;
+    let missed = missed?;
+    ensure!(!missed.starts_with("02"), "{missed}");
+    ids.push(missed);
+    let found = within(Duration::from_secs(20), || {
+        let id = sh(&node1, "virgo malloc 1K --place least-used")?;
+        ids.push(id.clone());
+        ensure!(id.starts_with("02"), "{id} is not on node 2");
+        Ok(())
+    });
+    sh(&node1, &format!("virgo free {}", ids.join(" ")))?;
+    found
+}
+
+/// Memory stays usable, and its ids good, when the cluster gets another key.
+fn new_key(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let ids = [
+        sh(&node1, "virgo malloc 100 --place 1")?,
+        sh(&node1, "virgo malloc 100 --place 2")?,
+        sh(&node1, "virgo malloc 1M")?,
+    ];
+    for id in &ids {
+        sh(&node1, &format!("virgo set {id} kept"))?;
+    }
+    let rekey = |key: &str| {
+        cluster
+            .nodes()
+            .try_for_each(|node| sh(&node, &format!("{key} && virgo config reload")).map(|_| ()))
+    };
+    rekey("cp -p /etc/virgo.key /tmp/key && echo another-key-for-all-nodes >/etc/virgo.key")?;
+    let read = ids.iter().try_for_each(|id| {
+        for node in [&node1, &node2] {
+            let data = sh(node, &format!("virgo get {id} --length 4"))?;
+            ensure!(data == "kept", "{data}");
+        }
+        Ok(())
+    });
+    let freed = sh(&node2, &format!("virgo free {}", ids.join(" ")));
+    rekey("cp -p /tmp/key /etc/virgo.key")?;
+    read?;
+    freed?;
+    wait_until_whole(cluster)
+}
+
+/// Nor for the commands of text sessions that do.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let id = sh(&node1, "virgo malloc 100 --place 2")?;
+    node2.pause()?;
+    let session = node1.spawn([
+        "sh",
+        "-c",
+        &format!(
+            "(echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_get({id})'; sleep 8) | nc 127.0.0.1 30000"
+        ),
+    ])?;
+    sleep(Duration::from_millis(1500));
+    let start = Instant::now();
+    let unloaded = sh(&node1, "rmmod virgo_mempool");
+    let took = start.elapsed();
+    node2.resume()?;
+    unloaded?;
+    sh(&node1, "insmod /lib/virgo/virgo_mempool.ko")?;
+    session.kill()?;
+    session.wait()?;
+    println!("rmmod took {took:?}");
+    ensure!(took < Duration::from_millis(2500), "rmmod took {took:?}");
+    wait_until_whole(cluster)?;
+    sh(&node1, &format!("virgo free {id}"))?;
+    Ok(())
+}
+
+/// The requests for the pool of a node that others have made, by name.
+fn requests(node: &Node, name: &str) -> Result<u64> {
+    let line = format!("grep '^frame {name} ' /sys/kernel/debug/virgo/mempool/stats || :");
+    Ok(sh(node, &line)?.split(' ').nth(2).unwrap_or("0").parse()?)
+}
+
+/// Pieces are allocated and freed many at once, a map is looked up once, and what lies in several
+/// pieces of a node is read at once.
+fn few_requests(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let pieces = 512;
+    let with_chunk = |node: &Node, chunk: u32| {
+        let load = format!(
+            "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko chunk_bytes={chunk}"
+        );
+        sh(node, &load)
+    };
+    with_chunk(&node1, 4096)?;
+    let counts = |node: &Node| -> Result<[u64; 7]> {
+        let mut counts = [0; 7];
+        let names = [
+            "alloc",
+            "alloc_many",
+            "lookup",
+            "get",
+            "get_many",
+            "free",
+            "free_many",
+        ];
+        for (count, name) in counts.iter_mut().zip(names) {
+            *count = requests(node, name)?;
+        }
+        Ok(counts)
+    };
+    let before = [counts(&node1)?, counts(&node2)?];
+    let id = sh(&node1, &format!("virgo malloc {}", pieces * 4096))?;
+    sh(
+        &node1,
+        &format!("seq 400000 | head -c {} | virgo set {id}", pieces * 4096),
+    )?;
+    let sum = "seq 400000 | head -c 2097152 | md5sum";
+    let read = sh(
+        &node2,
+        &format!("[ \"$(virgo get {id} | md5sum)\" = \"$({sum})\" ]"),
+    );
+    let freed = sh(&node2, &format!("virgo free {id}"));
+    let after = [counts(&node1)?, counts(&node2)?];
+    with_chunk(&node1, 65536)?;
+    read?;
+    freed?;
+    wait_until_whole(cluster)?;
+    for (node, (before, after)) in ["node1", "node2"].iter().zip(before.iter().zip(&after)) {
+        let made: Vec<u64> = before
+            .iter()
+            .zip(after)
+            .map(|(before, after)| after - before)
+            .collect();
+        println!("{node}: {made:?}");
+        // What one request was for each piece: 512 pieces on 3 nodes, read in 32 steps of 64 KiB.
+        let [alloc, alloc_many, lookup, get, get_many, free, free_many] = made[..] else {
+            unreachable!("seven counts")
+        };
+        ensure!(alloc + alloc_many <= 10, "{node}: {made:?}");
+        // The map's node is asked again every second.
+        ensure!(lookup <= 20, "{node}: {made:?}");
+        ensure!(get + get_many <= 70, "{node}: {made:?}");
+        ensure!(free + free_many <= 5, "{node}: {made:?}");
+    }
+    Ok(())
+}
+
+/// Root sees on any node what all users have on all nodes, and frees it.
+fn listed(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    // A text session is another user.
+    let one = text(&node2, &node2, 30000, &["virgo_cloud_malloc(1000000)"])?.concat();
+    let here = sh(&node2, "virgo malloc 100 --place 2 --shared")?;
+    let own = text(
+        &node2,
+        &node2,
+        30000,
+        &["virgo_cloud_list(all,0)", "virgo_cloud_list(0,0)"],
+    )?;
+    let [own, roots] = &own[..] else {
+        anyhow::bail!("{own:?}");
+    };
+    ensure!(
+        own.contains(&format!("{one}:1000000:65534:split:private")),
+        "{own}"
+    );
+    ensure!(!own.contains(&here), "{own}");
+    ensure!(roots.starts_with("ERR EPERM"), "{roots}");
+    let list = |options: &str| sh(&node1, &format!("virgo memory list {options}"));
+    let all = list("")?;
+    ensure!(all.contains(&one) && all.contains(&here), "{all}");
+    ensure!(!all.contains("piece"), "{all}");
+    let of = list("--uid 65534 --node 2 --pieces")?;
+    ensure!(of.contains(&one) && !of.contains(&here), "{of}");
+    let there = list("--node 1")?;
+    ensure!(!there.contains(&one) && !there.contains(&here), "{there}");
+    sh(&node1, &format!("virgo free {one} {here}"))?;
+    let left = list("--pieces --uid 65534")?;
+    ensure!(!left.contains(&one), "{left}");
+    let (said, _) = fails(&node2, &format!("virgo free {one}"))?;
+    ensure!(said.contains("ESTALE"), "{said}");
+    cluster.cut(1, 3)?;
+    let lost = fails(&node1, "virgo memory list");
+    cluster.heal()?;
+    let (said, _) = lost?;
+    ensure!(said.contains("node 3"), "{said}");
+    wait_until_whole(cluster)
+}
+
 fn counted(cluster: &Cluster) -> Result<()> {
     let node1 = cluster.node(1);
     let stats = |name: &str| -> Result<u64> {
@@ -168,13 +403,13 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
     ])?;
     for _ in 0..3 {
         cluster.cut(1, 2)?;
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        sleep(Duration::from_millis(700));
         cluster.heal()?;
-        std::thread::sleep(std::time::Duration::from_millis(1500));
+        sleep(Duration::from_millis(1500));
     }
     work.wait()?;
     sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
-    crate::support::wait_until_whole(cluster)?;
+    wait_until_whole(cluster)?;
     // A call that the client has given up is undone with the next one in its slot; the loop
     // before may have been killed between malloc and free, but was not.
     sh(

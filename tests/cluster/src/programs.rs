@@ -23,6 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("bad_library_calls_say_why", bad_library),
     ("a_crash_is_seen_and_harms_nobody", crash),
     ("hanging_programs_end_at_the_deadline", deadline),
+    ("output_until_the_deadline_is_shown", until_deadline),
     ("cancelled_programs_end", cancel),
     ("programs_of_a_killed_caller_end", killed_caller),
     ("nothing_is_left_behind", leave),
@@ -324,6 +325,18 @@ fn deadline(cluster: &Cluster) -> Result<()> {
         wait_until_gone(&node2).context(call)?;
     }
     Ok(())
+}
+
+/// What a program had printed when its time was over is not lost.
+fn until_deadline(cluster: &Cluster) -> Result<()> {
+    let output = clone(cluster, &format!("--timeout 4s {PROGRAM} talk"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.stdout == b"so far", "{output:?}");
+    ensure!(
+        !output.success() && said.contains("(ETIMEDOUT)") && said.contains("and errors"),
+        "{said}"
+    );
+    wait_until_gone(&cluster.node(2))
 }
 
 fn cancel(cluster: &Cluster) -> Result<()> {

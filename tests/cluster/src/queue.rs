@@ -19,6 +19,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("queue_takes_once_on_a_bad_network", bad_network),
     ("queue_asks_once_on_a_bad_network", bad_network_requests),
     ("queue_takers_have_their_turn", many_takers),
+    (
+        "queue_message_of_a_killed_taker_goes_to_the_next",
+        killed_taker,
+    ),
     ("queue_of_a_dead_node_is_an_error_in_time", dead_node),
     ("queue_of_requests_by_the_kernels_workqueue", work_queue),
     ("queue_without_reactor_serves_modules_only", without_reactor),
@@ -59,17 +63,55 @@ fn everywhere(cluster: &Cluster) -> Result<()> {
             &format!("virgo queue take --node {number} --keep --json t.all"),
         )?;
         ensure!(said.contains("\"text\":\"from node3\""), "{said}");
+        let id = id(&said)?;
         let (said, _) = fails(
             &from,
             &format!("virgo queue take --node {number} --timeout 300ms t.all"),
         )?;
         ensure!(said.contains("ETIMEDOUT"), "{said}");
-        sh(&from, &format!("virgo queue ack --node {number} t.all 3"))?;
-        let (said, _) = fails(&from, &format!("virgo queue ack --node {number} t.all 3"))?;
+        let ack = format!("virgo queue ack --node {number} t.all {id}");
+        sh(&from, &ack)?;
+        let (said, _) = fails(&from, &ack)?;
         ensure!(said.contains("ESTALE"), "{said}");
         sh(&from, &format!("virgo queue delete --node {number} t.all"))?;
         let (said, _) = fails(&from, &format!("virgo queue pub --node {number} t.all x"))?;
         ensure!(said.contains("ENOENT"), "{said}");
+    }
+    Ok(())
+}
+
+/// The id of the delivery in what `virgo queue take --json` says.
+fn id(said: &str) -> Result<u64> {
+    let (_, rest) = said.split_once("\"id\":").context("an id")?;
+    let rest = rest.trim_start_matches('"');
+    let end = rest.find(|c: char| !c.is_ascii_digit());
+    Ok(rest
+        .get(..end.unwrap_or(rest.len()))
+        .unwrap_or("")
+        .parse()?)
+}
+
+/// What is taken for a program that was killed while it waited goes to the next one, at once.
+fn killed_taker(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    for to in 1..=2 {
+        sh(
+            &node,
+            &format!("virgo queue create --node {to} t.killed ack=0 deliveries=1"),
+        )?;
+        for round in 0..5 {
+            let take = format!("virgo queue take --node {to} --timeout 30s t.killed");
+            let kill = format!("{take} & taker=$!; sleep 1.5; kill -9 $taker; wait $taker");
+            sh(&node, &format!("{kill}; true"))?;
+            let publish = format!("virgo queue pub --node {to} t.killed {round}");
+            sh(&node, &publish)?;
+            let said = sh(
+                &node,
+                &format!("virgo queue take --node {to} --json --timeout 10s t.killed"),
+            )?;
+            ensure!(said.contains("\"deliveries\":1"), "{round} on {to}: {said}");
+        }
+        sh(&node, &format!("virgo queue delete --node {to} t.killed"))?;
     }
     Ok(())
 }
@@ -85,7 +127,7 @@ fn lines(cluster: &Cluster) -> Result<()> {
         let publish = format!("virgo queue pub --node {to} --lines t.lines");
         let (said, _) = fails(&node, &format!("seq 1600 | {publish}"))?;
         ensure!(
-            said.contains("published 1500 of 1600: cannot publish: the queue is full (ENOBUFS)"),
+            said.contains("published 1500 lines: cannot publish: the queue is full (ENOBUFS)"),
             "{said}"
         );
         let (said, _) = fails(&node, &format!("seq 1600 | {publish}"))?;
@@ -131,7 +173,7 @@ fn unknown_fate(cluster: &Cluster) -> Result<()> {
     )?;
     let (said, _) = failed?;
     ensure!(
-        said.contains("published 0 or more of 1024: cannot publish") && said.contains("ETIMEDOUT"),
+        said.contains("published 0 or more lines: cannot publish") && said.contains("ETIMEDOUT"),
         "{said}"
     );
     let there: u32 = there.trim().parse()?;

@@ -59,7 +59,7 @@ pub fn text(from: &Node, to: &Node, port: u16, commands: &[&str]) -> Result<Vec<
             [
                 "sh",
                 "-c",
-                &format!("(echo \"auth $(cat /etc/virgo.key)\"; cat) | nc {address} {port}"),
+                &format!("(echo \"auth $(cat /etc/virgo_text.key)\"; cat) | nc {address} {port}"),
             ],
             (commands.join("\n") + "\nquit\n").into_bytes(),
         )?

@@ -16,6 +16,8 @@ use virgo::{
 tests![
     sizes_are_checked,
     unknown_flags_are_refused,
+    fields_that_are_not_used_are_refused,
+    opening_creates_no_directory,
     bad_addresses_are_efault,
     bad_names,
     long_names,
@@ -75,6 +77,57 @@ fn unknown_flags_are_refused() {
     }
 }
 
+/// What an operation would not look at must be 0, so that it can mean something later.
+fn fields_that_are_not_used_are_refused() {
+    let dir = Dir::on(other_node());
+    let file = Open::new().write().create().open(dir.at("a"));
+    drop(file.expect("create"));
+    let region = Region::new(PAGE);
+    let path = region.put_bytes(PAGE / 2, format!("{}\0", dir.at("a")).as_bytes());
+    // Permissions of a file that is not created.
+    let open = |flags: i32, mode| OpenArgs {
+        path: path.number(),
+        flags: flags as u32,
+        mode,
+        ..Default::default()
+    };
+    let refused = raw::with(nr::OPEN2, open(libc::O_RDWR, 0o600));
+    assert_eq!(refused, Err(Errno::INVAL));
+    let fd = raw::with(nr::OPEN2, open(libc::O_RDWR | libc::O_CREAT, 0o600)).expect("open");
+    let fd = i32::try_from(fd).expect("a descriptor");
+    // An open file is no symbolic link; a file is named once.
+    let stat = |path, fd, flags| StatArgs {
+        path,
+        stat: region.at(0).number(),
+        fd,
+        flags,
+        ..Default::default()
+    };
+    assert_eq!(raw::with(nr::STAT, stat(0, fd, 0)), Ok(0));
+    assert_eq!(raw::with(nr::STAT, stat(0, fd, 1)), Err(Errno::INVAL));
+    let both = stat(path.number(), fd, 0);
+    assert_eq!(raw::with(nr::STAT, both), Err(Errno::INVAL));
+    raw::close(fd.into()).expect("close");
+}
+
+fn opening_creates_no_directory() {
+    let region = Region::new(PAGE);
+    for node in [this_node(), other_node()] {
+        let dir = Dir::on(node);
+        let path = region.put_bytes(0, format!("{}\0", dir.at("a")).as_bytes());
+        for more in [0, libc::O_EXCL, libc::O_RDWR] {
+            let open = OpenArgs {
+                path: path.number(),
+                flags: (libc::O_CREAT | libc::O_DIRECTORY | more) as u32,
+                mode: 0o755,
+                ..Default::default()
+            };
+            assert_eq!(raw::with(nr::OPEN2, open), Err(Errno::INVAL), "{more:#o}");
+        }
+        assert_eq!(errno(virgo::metadata(dir.at("a"))), libc::ENOENT);
+    }
+}
+
 fn bad_addresses_are_efault() {
     let region = Region::new(PAGE);
     for address in KERNEL.into_iter().chain([NULL, region.end()]) {
@@ -94,7 +147,7 @@ fn bad_addresses_are_efault() {
         .read()
         .write()
         .create()
-        .open(&dir.at("a"))
+        .open(dir.at("a"))
         .expect("open");
     file.write_at(0, &[7; 3 * PAGE]).expect("write");
     let fd = raw::open_name(&format!("{}\0", dir.at("a"))).expect("open");

@@ -171,10 +171,10 @@ fn replies_that_nobody_takes_are_not_in_the_way() {
     let dir = Dir::on(other_node());
     let data = vec![b'x'; 200_000];
     let open = Open::new().read().write().create();
-    let file = open.open(&dir.at("a")).expect("open");
+    let file = open.open(dir.at("a")).expect("open");
     file.write_at(0, &data).expect("write");
     let hasty = open.timeout(Duration::from_millis(50));
-    let hasty = hasty.open(&dir.at("a")).expect("open");
+    let hasty = hasty.open(dir.at("a")).expect("open");
     for _ in 0..rounds {
         let mut read = vec![0; data.len()];
         let given_up = hasty.read_at(0, &mut read);
@@ -212,7 +212,7 @@ fn a_full_disk_keeps_what_was_acknowledged() {
     let error = loop {
         if written % BLOCKS_IN_FILE == 0 {
             let open = Open::new().read().write().create();
-            files.push(open.open(&name(files.len())).expect("open"));
+            files.push(open.open(name(files.len())).expect("open"));
         }
         match files[written / BLOCKS_IN_FILE].write_at(at(written), &block(written)) {
             Ok(()) => written += 1,
@@ -242,7 +242,7 @@ fn a_full_disk_keeps_what_was_acknowledged() {
     let count = files.len();
     drop(files);
     for number in 0..count {
-        virgo::remove_file(&name(number)).expect("unlink");
+        virgo::remove_file(name(number)).expect("unlink");
     }
     // There is room again, once the node has been told that the files are closed.
     let other = create.open(&other).expect("open");
@@ -253,7 +253,7 @@ fn a_full_disk_keeps_what_was_acknowledged() {
         thread::sleep(Duration::from_millis(500));
     }
     assert!(
-        virgo::metadata(&format!("{node}:{EXPORT}"))
+        virgo::metadata(format!("{node}:{EXPORT}"))
             .expect("stat")
             .is_dir()
     );

@@ -148,7 +148,7 @@ fn what_is_synced_is_synced() {
         file.write_at(0, &[1; 10_000]).expect("write");
         file.sync().expect("sync");
         file.sync_data().expect("sync");
-        let each = Open::new().write().sync().open(&dir.at("a")).expect("open");
+        let each = Open::new().write().sync().open(dir.at("a")).expect("open");
         each.write_at(0, b"x").expect("write");
     });
 }

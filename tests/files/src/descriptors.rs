@@ -75,7 +75,7 @@ fn they_do_not_outlive_an_exec() {
     let file = Open::new()
         .write()
         .create()
-        .open(&dir.at("a"))
+        .open(dir.at("a"))
         .expect("open");
     let listed = Command::new("ls")
         .args(["-l", "/proc/self/fd"])
@@ -141,10 +141,10 @@ fn a_node_has_a_limit_and_others_do_not_notice() {
         Open::new()
             .write()
             .create()
-            .open(&here.at("a"))
+            .open(here.at("a"))
             .expect("this node"),
     );
-    assert_eq!(errno(virgo::metadata(&dir.at("b"))), libc::ENOENT);
+    assert_eq!(errno(virgo::metadata(dir.at("b"))), libc::ENOENT);
     drop(files);
     let end = Instant::now() + PATIENCE;
     while let Err(error) = File::open(&name) {

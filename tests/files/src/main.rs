@@ -6,6 +6,7 @@
 //! see [`rounds`].
 
 mod arguments;
+mod confined;
 mod contention;
 mod data;
 mod descriptors;
@@ -16,6 +17,7 @@ mod opening;
 mod original;
 mod owner;
 mod place;
+mod quota;
 mod raw;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -48,6 +50,7 @@ const TESTS: &[&[Test]] = &[
     names::TESTS,
     original::TESTS,
     owner::TESTS,
+    confined::TESTS,
     descriptors::TESTS,
     contention::TESTS,
 ];
@@ -64,7 +67,11 @@ fn main() -> ExitCode {
     }
     let mut trials: Vec<_> = TESTS.iter().copied().flatten().map(trial).collect();
     // Those that a cluster test asks for by name, after it has spoilt something.
-    let on_request = [contention::ON_REQUEST, leases::ON_REQUEST];
+    let on_request = [
+        contention::ON_REQUEST,
+        leases::ON_REQUEST,
+        quota::ON_REQUEST,
+    ];
     let on_request = on_request.into_iter().flatten();
     trials.extend(on_request.map(|test| trial(test).with_ignored_flag(true)));
     libtest_mimic::run(&arguments, trials).exit_code()

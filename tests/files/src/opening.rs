@@ -11,6 +11,7 @@ use virgo::{File, Open};
 tests![
     flags_do_what_open_does,
     permissions_are_the_callers,
+    opening_is_the_check,
     directories_are_not_files,
     read_only_exports_stay_as_they_are,
     copies_and_policies,
@@ -51,6 +52,24 @@ fn flags_do_what_open_does() {
     });
 }
 
+/// Who has a file open for writing may write and cut it, whatever its permissions are now.
+fn opening_is_the_check() {
+    everywhere(|dir| {
+        let name = dir.at("a");
+        let open = Open::new().read().write().create_new().mode(0o444);
+        let file = open.open(&name).expect("create");
+        file.write_at(0, b"0123456789").expect("write");
+        file.set_len(4).expect("truncate");
+        assert_eq!(file.metadata().expect("stat").len(), 4);
+        file.set_len(8).expect("truncate");
+        let mut data = [1; 8];
+        assert_eq!(file.read_at(0, &mut data).expect("read"), 8);
+        assert_eq!(&data, b"0123\0\0\0\0");
+        // Nobody else may open it for that.
+        assert_eq!(errno(Open::new().write().open(&name)), libc::EACCES);
+    });
+}
+
 fn permissions_are_the_callers() {
     everywhere(|dir| {
         for (mode, expected) in [(0o666, 0o644), (0o600, 0o600), (0o755, 0o755)] {
@@ -69,12 +88,12 @@ fn directories_are_not_files() {
         assert_eq!(errno(Open::new().write().open(name)), libc::EISDIR);
         assert_eq!(errno(Open::new().write().create().open(name)), libc::EISDIR);
         let new = Open::new().write().create_new();
-        assert_eq!(errno(new.open(&dir.at("a/"))), libc::EISDIR);
-        assert_eq!(errno(new.open(&dir.at(".."))), libc::EINVAL);
-        new.open(&dir.at("a")).expect("create");
-        assert_eq!(errno(File::open(&dir.at("a/"))), libc::ENOTDIR);
-        assert_eq!(errno(File::open(&dir.at("a/b"))), libc::ENOTDIR);
-        assert_eq!(errno(virgo::read_dir(&dir.at("a"))), libc::ENOTDIR);
+        assert_eq!(errno(new.open(dir.at("a/"))), libc::EISDIR);
+        assert_eq!(errno(new.open(dir.at(".."))), libc::EINVAL);
+        new.open(dir.at("a")).expect("create");
+        assert_eq!(errno(File::open(dir.at("a/"))), libc::ENOTDIR);
+        assert_eq!(errno(File::open(dir.at("a/b"))), libc::ENOTDIR);
+        assert_eq!(errno(virgo::read_dir(dir.at("a"))), libc::ENOTDIR);
         let file = File::open(name).expect("a directory can be opened");
         assert_eq!(errno(file.read_at(0, &mut [0; 10])), libc::EISDIR);
         assert!(file.metadata().expect("stat").is_dir());
@@ -122,14 +141,14 @@ fn copies_and_policies() {
         Open::new()
             .write()
             .create()
-            .open(&dir.at("a"))
+            .open(dir.at("a"))
             .expect("create");
         let copies = format!("{other},{node}:{}/a", dir.path());
         let file = File::open(&copies).expect("open");
         assert_eq!(file.metadata().expect("stat").stat().node.to_string(), node);
     });
     for policy in ["random", "least-used", "two-choices"] {
-        File::open(&format!("{policy}:{READ_ONLY}/readme")).expect(policy);
+        File::open(format!("{policy}:{READ_ONLY}/readme")).expect(policy);
     }
 }
 
@@ -147,8 +166,8 @@ fn pipes_and_devices_are_not_opened() {
             let mode = rustix::fs::Mode::from_raw_mode(0o666);
             let zero = rustix::fs::makedev(1, 5);
             rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, zero).expect("mknod");
-            assert_eq!(errno(File::open(&dir.at(name))), libc::ENXIO, "{name}");
-            let write = Open::new().write().create().open(&dir.at(name));
+            assert_eq!(errno(File::open(dir.at(name))), libc::ENXIO, "{name}");
+            let write = Open::new().write().create().open(dir.at(name));
             assert_eq!(errno(write), libc::ENXIO, "{name}");
             fs::remove_file(&path).expect("remove");
         }

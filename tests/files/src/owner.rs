@@ -33,9 +33,9 @@ fn what_that_user_must_not_nobody_may() {
     let path = format!("{}/secret", dir.path());
     fs::write(&path, "of root").expect("write");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
-    assert_eq!(errno(File::open(&dir.at("secret"))), libc::EACCES);
+    assert_eq!(errno(File::open(dir.at("secret"))), libc::EACCES);
     assert_eq!(
-        errno(Open::new().write().open(&dir.at("secret"))),
+        errno(Open::new().write().open(dir.at("secret"))),
         libc::EACCES
     );
     let closed = format!("{}/closed", dir.path());
@@ -44,9 +44,9 @@ fn what_that_user_must_not_nobody_may() {
     for name in ["closed", "closed/a"].map(|name| dir.at(name)) {
         assert_eq!(errno(virgo::read_dir(&name)), libc::EACCES, "{name}");
     }
-    let new = Open::new().write().create_new().open(&dir.at("closed/a"));
+    let new = Open::new().write().create_new().open(dir.at("closed/a"));
     assert_eq!(errno(new), libc::EACCES);
-    assert_eq!(errno(virgo::create_dir(&dir.at("closed/a"))), libc::EACCES);
+    assert_eq!(errno(virgo::create_dir(dir.at("closed/a"))), libc::EACCES);
     fs::remove_dir(&closed).expect("rmdir");
 }
 
@@ -56,7 +56,7 @@ fn privileges_of_programs_end_with_a_write() {
     fs::write(&path, "#!").expect("write");
     std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)).expect("chown");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o6755)).expect("chmod");
-    let file = Open::new().write().open(&dir.at("program")).expect("open");
+    let file = Open::new().write().open(dir.at("program")).expect("open");
     file.write_at(0, b"x").expect("write");
     let mode = fs::metadata(&path).expect("stat").permissions().mode();
     assert_eq!(mode & 0o7777, 0o755, "{mode:o}");

@@ -121,7 +121,7 @@ fn leftovers() -> Vec<String> {
     let mine = format!("test-{}-{process}-", this_node());
     let mut left = Vec::new();
     for node in [this_node(), other_node()] {
-        for entry in virgo::read_dir(&format!("{node}:{EXPORT}")).expect("the export") {
+        for entry in virgo::read_dir(format!("{node}:{EXPORT}")).expect("the export") {
             let name = entry.name.to_string_lossy().into_owned();
             if name.starts_with(&mine) {
                 left.push(name);

@@ -81,7 +81,7 @@ pub(crate) const SIZED: [Sized; 10] = [
     sized!(UNLINK, UnlinkArgs, 1),
     sized!(RENAME, RenameArgs, 1),
     sized!(MKDIR, MkdirArgs, 0),
-    sized!(READDIR, ReaddirArgs, 0),
+    sized!(READDIR, ReaddirArgs, 1),
 ];
 
 impl Sized {

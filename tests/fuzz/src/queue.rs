@@ -6,7 +6,7 @@ use virgo_proto::{
     kingcobra,
     queue::{
         options::Options,
-        record::{Found, Record, Scan},
+        record::{Choice, Found, Record, Scan, Survey},
         subject,
     },
 };
@@ -36,20 +36,27 @@ pub(crate) fn check(bytes: &[u8]) {
 /// Every byte of a file is passed once, and a record that is read is written as it was.
 fn check_file(bytes: &[u8]) {
     let mut scan = Scan::new(bytes, crc32c);
-    let mut before = 0;
-    while let Some(found) = scan.next() {
-        let passed = scan.at() - before;
+    let (mut survey, mut before) = (Survey::default(), 0);
+    while let Ok(Some(found)) = scan.find_next() {
+        survey.count(&found);
+        let passed = survey.bytes - before;
         match found {
             Found::Record(record) => {
-                assert_eq!(passed, record.size());
+                assert_eq!(passed, record.size() as u64);
                 check_record(&record);
             }
-            Found::Damaged(damaged) => assert_eq!(passed, damaged),
-            Found::Torn => assert_eq!(scan.at(), bytes.len()),
+            Found::Damaged { bytes, .. } | Found::Unknown { bytes, .. } => {
+                assert_eq!(passed, bytes);
+            }
+            Found::Torn(torn) => assert_eq!(passed, torn),
         }
-        before = scan.at();
+        assert_eq!(scan.at(), survey.bytes);
+        before = survey.bytes;
     }
-    assert_eq!(before, bytes.len());
+    assert_eq!(before, bytes.len() as u64);
+    // It is emptied only if another one has all that it has.
+    let choice = Choice::of(&[survey, Survey::default()]);
+    assert!(choice.is_none_or(|choice| choice.keep[0] == survey.is_suspect()));
 }
 
 fn check_record(record: &Record<'_>) {
@@ -59,8 +66,9 @@ fn check_record(record: &Record<'_>) {
         Ok::<_, ()>(())
     };
     assert_eq!(record.write(crc32c, put), Some(Ok(())));
-    let again: Vec<_> = Scan::new(&written, crc32c).collect();
-    assert_eq!(again, [Found::Record(*record)]);
+    let mut scan = Scan::new(&written[..], crc32c);
+    assert_eq!(scan.find_next(), Ok(Some(Found::Record(*record))));
+    assert_eq!(scan.find_next(), Ok(None));
 }
 
 fn check_line(line: &[u8]) {

@@ -5,13 +5,14 @@
 use std::collections::HashMap;
 use virgo_proto::{
     frame::RequestId,
-    slots::{Arrival, Replies, SLOTS},
+    slots::{Arrival, Replies, SLOTS, ServerSlot},
 };
 
 /// Four bytes are an arrival: slot, number, what the client has taken, what becomes of the reply
 /// (kept, deferred, and whether one that was deferred comes before).
 pub(crate) fn check(data: &[u8]) {
-    let mut replies = Replies::new();
+    let slots = (0..SLOTS).map(|_| ServerSlot::new());
+    let mut replies = Replies::new(slots.collect::<Vec<_>>());
     let mut slots: HashMap<u8, Slot> = HashMap::new();
     for arrival in data.chunks_exact(4) {
         let &[slot, seq, taken, fate] = arrival else {

@@ -18,6 +18,7 @@ crate::tests![
     forged_ids,
     invented_ids,
     ids_of_another_user,
+    root_frees_what_belongs_to_others,
     roots_ids_by_another_user,
     shared_ids,
 ];
@@ -27,6 +28,9 @@ const SIZES: [u64; 2] = [100, 200_000];
 
 /// Somebody without rights.
 const NOBODY: u32 = 65534;
+
+/// Somebody else without rights.
+const SOMEBODY: u32 = 1000;
 
 fn new(size: u64) -> u64 {
     Allocation::new(size)
@@ -138,9 +142,31 @@ fn invented_ids() {
 fn ids_of_another_user() {
     for size in SIZES {
         let id = raw::as_uid(NOBODY, || new(size));
-        assert_refused(id, Errno::PERM, "another user's");
+        raw::as_uid(SOMEBODY, || {
+            assert_refused(id, Errno::PERM, "another user's")
+        });
         let outcome = raw::as_uid(NOBODY, || raw::free(id));
         assert_eq!(outcome, Ok(0), "its owner frees it");
+    }
+}
+
+/// But does not read or write it, unless by becoming its owner.
+fn root_frees_what_belongs_to_others() {
+    for size in SIZES {
+        let id = raw::as_uid(NOBODY, || new(size));
+        for (call, outcome) in &every_call(id)[..4] {
+            assert_eq!(*outcome, Err(Errno::PERM), "{call} by root of {id:016x}");
+        }
+        // The first of the calls that free.
+        raw::as_uid(NOBODY, || {
+            assert_refused(id, Errno::STALE, "what root has freed")
+        });
+
+        let id = raw::as_uid(NOBODY, || new(size));
+        assert_eq!(raw::free(id), Ok(0), "root frees it");
+        raw::as_uid(NOBODY, || {
+            assert_refused(id, Errno::STALE, "what root has freed")
+        });
     }
 }
 

@@ -14,7 +14,7 @@ use virgo::{
 };
 
 const PORT: u16 = 30000;
-const KEY: &str = "/etc/virgo.key";
+const KEY: &str = "/etc/virgo_text.key";
 
 /// Most requests to a node that a test has under way at once.
 const AT_ONCE: usize = 8;
@@ -27,6 +27,22 @@ pub(crate) fn used() -> u64 {
 /// Bytes left in all pools together.
 pub(crate) fn room() -> u64 {
     all("limit") - all("used")
+}
+
+/// Bytes taken of this node's pool.
+pub(crate) fn used_here() -> u64 {
+    here("used")
+}
+
+/// Bytes that this node's pool may take.
+pub(crate) fn limit() -> u64 {
+    here("limit")
+}
+
+fn here(name: &str) -> u64 {
+    let Config { me, nodes, .. } = config();
+    let this = nodes.iter().find(|node| node.number == me);
+    shown_at(this.expect("this node is one of them").address, name)
 }
 
 /// The sum of what all pools show under this name.

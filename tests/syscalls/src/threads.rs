@@ -19,6 +19,7 @@ crate::tests![
     one_of_many_frees,
     get_beside_free,
     a_hasty_task_does_no_harm_to_others,
+    many_more_tasks_than_slots_are_all_served,
 ];
 
 /// How many tasks.
@@ -170,4 +171,41 @@ fn a_hasty_task_does_no_harm_to_others() {
             }
         });
     }
+}
+
+/// However many wait for the connection to a node, each gets what it wants, in its time.
+fn many_more_tasks_than_slots_are_all_served() {
+    const EACH: usize = 8;
+    let tasks = Rounds {
+        debug: 300,
+        slim: 1000,
+        soak: 1000,
+    }
+    .count();
+    let Some(&node) = pool::nodes().last() else {
+        return;
+    };
+    let id = Allocation::new(32)
+        .place(Place::Node(node))
+        .allocate()
+        .expect("an allocation");
+    virgo::set(id, 0, &[b'x'; 32]).expect("set");
+    let start = Barrier::new(tasks);
+    let failed = thread::scope(|scope| {
+        let get = || {
+            let mut got = [0; 32];
+            start.wait();
+            let one = |_| virgo::get(id, 0, &mut got).map(|n| assert_eq!(n, 32));
+            (0..EACH).try_for_each(one).err()
+        };
+        let task = |_| {
+            let thread = thread::Builder::new().stack_size(64 << 10);
+            thread.spawn_scoped(scope, get).expect("a thread")
+        };
+        let tasks: Vec<_> = (0..tasks).map(task).collect();
+        let join = |task: thread::ScopedJoinHandle<'_, _>| task.join().expect("a get");
+        tasks.into_iter().filter_map(join).collect::<Vec<_>>()
+    });
+    assert!(failed.is_empty(), "{} failed: {}", failed.len(), failed[0]);
+    virgo::free(id).expect("free");
 }

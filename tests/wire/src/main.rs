@@ -10,6 +10,7 @@
 //! |--------------------|-----------------------------------------------|------------------|
 //! | `VIRGO_TARGET`     | address of the node                           | `127.0.0.1`      |
 //! | `VIRGO_KEY_FILE`   | the cluster's key                             | `/etc/virgo.key` |
+//! | `VIRGO_TEXT_KEY_FILE` | a key of text sessions that act as nobody (65534) | `/etc/virgo_text.key` |
 //! | `VIRGO_NODE`       | number of the node where this runs            | as debugfs says  |
 //! | `VIRGO_FUZZ_SECONDS` | how long to send mutations of good sessions | `5`              |
 //! | `VIRGO_FUZZ_SEED`  | which mutations                               | random           |
@@ -42,9 +43,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let trials = cases::all().map(|(name, test)| {
+    let trial = |(name, test): (_, fn(&Node) -> _)| {
         let node = node.clone();
         Trial::test(name, move || Ok(test(&node)?))
-    });
+    };
+    let others = cases::others().map(|other| trial(other).with_ignored_flag(true));
+    let trials = cases::all().map(trial).chain(others);
     libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }

@@ -4,23 +4,28 @@
 
 use crate::{
     node::{MEMPOOL, Node},
-    peer::{Answer, Peer, hmac},
+    peer::{Answer, Peer},
     text::Text,
 };
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    mempool::{AllocArgs, AllocReply, DataArgs, FreeArgs, LookupArgs, op},
-    vuid::CheckKey,
+    mempool::{
+        AllocArgs, AllocManyArgs, AllocManyReply, AllocReply, DataArgs, FreeArgs, ListArgs,
+        LookupArgs, ManyArgs, Part, op,
+    },
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Who a request speaks for; makes the bodies of requests.
 #[derive(Clone, Copy)]
-pub(crate) struct User(u32);
+pub(crate) struct User(pub(crate) u32);
 
 /// Who text sessions act as, unless the node's configuration says otherwise.
 pub(crate) const TEXT: User = User(65534);
+
+/// Root.
+pub(crate) const ROOT: User = User(0);
 
 /// Somebody else.
 pub(crate) const OTHER: User = User(1000);
@@ -62,6 +67,50 @@ impl User {
         args.as_bytes().to_vec()
     }
 
+    /// Body of a request to allocate `count` objects of `size` bytes.
+    pub(crate) fn alloc_many(self, size: u64, count: u32, flags: u32) -> Vec<u8> {
+        let args = AllocManyArgs {
+            size: size.into(),
+            uid: self.0.into(),
+            flags: flags.into(),
+            count: count.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+
+    /// Body of a request to free objects.
+    pub(crate) fn free_many(self, ids: &[u64]) -> Vec<u8> {
+        let ids = ids.iter().flat_map(|id| id.to_le_bytes());
+        self.many().into_iter().chain(ids).collect()
+    }
+
+    /// Body of a request to copy bytes out of objects: id, first byte and length of each.
+    pub(crate) fn get_many(self, parts: &[(u64, u64, u32)]) -> Vec<u8> {
+        let part = |&(id, offset, len): &(u64, u64, u32)| Part {
+            id: id.into(),
+            offset: offset.into(),
+            len: len.into(),
+        };
+        let parts = parts.iter().map(part);
+        let parts = parts.flat_map(|part| part.as_bytes().to_vec());
+        self.many().into_iter().chain(parts).collect()
+    }
+
+    /// Body of a request to list the objects of user `of`.
+    pub(crate) fn list(self, of: u32, from: u32) -> Vec<u8> {
+        let args = ListArgs {
+            uid: self.0.into(),
+            of: of.into(),
+            from: from.into(),
+        };
+        args.as_bytes().to_vec()
+    }
+
+    fn many(self) -> Vec<u8> {
+        let uid = self.0.into();
+        ManyArgs { uid }.as_bytes().to_vec()
+    }
+
     /// Body of a request for the map of allocation `id`.
     pub(crate) fn lookup(self, id: u64, first: u32) -> Vec<u8> {
         let args = LookupArgs {
@@ -78,6 +127,14 @@ pub(crate) fn allocated(answer: Answer) -> u64 {
     let body = answer.expect("the pool has room");
     let reply = AllocReply::read_from_bytes(&body).expect("an id and what is left");
     reply.id.get()
+}
+
+/// What the answer to a request to allocate many says is left, for all and for the user; and the ids.
+pub(crate) fn all_allocated(answer: Answer) -> (AllocManyReply, Vec<u64>) {
+    let body = answer.expect("the pool has room");
+    let (reply, ids) = AllocManyReply::read_from_prefix(&body).expect("what is left");
+    let ids = ids.chunks(8).map(|id| id.try_into().expect("8 bytes"));
+    (reply, ids.map(u64::from_le_bytes).collect())
 }
 
 impl Peer {
@@ -136,14 +193,4 @@ impl Allocation {
 pub(crate) fn used(node: &Node) -> io::Result<u64> {
     let stats = Text::open(node, MEMPOOL)?.stats()?;
     Ok(stats["used"])
-}
-
-/// The key of the check values in ids, as every node derives it.
-pub(crate) fn check_key(node: &Node) -> CheckKey {
-    let mac = hmac(&node.key, b"virgo 1 vuid");
-    let word = |at: usize| {
-        let bytes = mac[at..at + 8].try_into().expect("8 bytes");
-        u64::from_le_bytes(bytes)
-    };
-    CheckKey([word(0), word(8)])
 }

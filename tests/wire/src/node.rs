@@ -34,6 +34,8 @@ pub(crate) struct Node {
     address: IpAddr,
     /// The cluster's key.
     pub(crate) key: Vec<u8>,
+    /// A key that opens text sessions.
+    pub(crate) text_key: Vec<u8>,
     /// The number of the node that we speak for.
     pub(crate) own: u16,
 }
@@ -47,10 +49,8 @@ impl Node {
                 .map_err(|e| format!("VIRGO_TARGET={text}: {e}; expected an IP address"))?,
             Err(_) => Ipv4Addr::LOCALHOST.into(),
         };
-        let path = env::var("VIRGO_KEY_FILE").unwrap_or("/etc/virgo.key".into());
-        let key = fs::read(&path).map_err(|e| {
-            format!("{path}: {e}; VIRGO_KEY_FILE names the file with the cluster's key")
-        })?;
+        let key = key_file("VIRGO_KEY_FILE", "/etc/virgo.key")?;
+        let text_key = key_file("VIRGO_TEXT_KEY_FILE", "/etc/virgo_text.key")?;
         let own = match env::var("VIRGO_NODE") {
             Ok(text) => text
                 .parse()
@@ -59,7 +59,8 @@ impl Node {
         };
         Ok(Node {
             address,
-            key: key.trim_ascii().to_vec(),
+            key,
+            text_key,
             own,
         })
     }
@@ -74,6 +75,14 @@ impl Node {
         stream.set_nodelay(true)?;
         Ok(stream)
     }
+}
+
+/// The key in the file that the environment names.
+fn key_file(variable: &str, usual: &str) -> Result<Vec<u8>, String> {
+    let path = env::var(variable).unwrap_or(usual.into());
+    let key = fs::read(&path)
+        .map_err(|e| format!("{path}: {e}; {variable} names the file with the key"))?;
+    Ok(key.trim_ascii().to_vec())
 }
 
 fn own_number() -> Result<u16, String> {

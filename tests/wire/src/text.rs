@@ -24,7 +24,7 @@ impl Text {
     /// A session that may do everything.
     pub(crate) fn open(node: &Node, port: u16) -> io::Result<Self> {
         let mut text = Self::stranger(node, port)?;
-        let reply = text.ask([b"auth ", &node.key[..]].concat())?;
+        let reply = text.ask([b"auth ", &node.text_key[..]].concat())?;
         assert_eq!(reply, "OK", "reply to auth");
         Ok(text)
     }

@@ -13,6 +13,7 @@ use virgo::{
     abi::MAX_CALLS,
     status::{Seen, Status},
 };
+use virgo_proto::config::MAX_NODES;
 
 pub(crate) fn run(output: Output, command: &Balance) -> Result<()> {
     match command {
@@ -38,6 +39,9 @@ fn original(nodes: u32, calls: u32) -> Option<f64> {
 
 fn model(output: Output, options: &Model) -> Result<()> {
     let (nodes, calls) = (options.nodes, options.calls);
+    if options.measure.is_some() && nodes as usize > MAX_NODES {
+        bail!("a cluster has at most {MAX_NODES} nodes: --measure needs no more");
+    }
     let right = f64::from(calls) / f64::from(nodes);
     let original = original(nodes, calls);
     let measured = match options.measure {

@@ -2,6 +2,7 @@
 //! Calls of functions and programs on any node: clone, jobs, wait, cancel.
 
 use crate::{
+    call_error::CallError,
     failure,
     options::{Clone, Wait, Where},
     output::{self, Output},
@@ -9,55 +10,14 @@ use crate::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::{
-    fmt::{self, Display, Formatter},
     io::{self, Write},
     os::unix::ffi::OsStrExt,
     process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
-use virgo::{
-    Call, Ended, Job, On, Outcome, Reason, Within,
-    status::{Made, Status},
-};
-
-/// A call that did not run, or of which nobody knows.
-#[derive(Debug)]
-pub(crate) struct Failed {
-    what: String,
-    node: u32,
-    /// Why.
-    pub(crate) errno: i32,
-    /// Why, as the node puts it.
-    said: String,
-}
-
-impl Failed {
-    /// That `what` has failed, with its outcome.
-    pub(crate) fn new(what: &str, errno: i32, outcome: &Outcome) -> Self {
-        Failed {
-            what: what.to_owned(),
-            node: outcome.node,
-            errno,
-            said: String::from_utf8_lossy(&outcome.stderr).into_owned(),
-        }
-    }
-}
-
-impl Display for Failed {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
-        if self.node > 0 {
-            write!(f, " on node {}", self.node)?;
-        }
-        write!(f, ": {}", Reason(self.errno))?;
-        if !self.said.is_empty() {
-            write!(f, ": {}", self.said)?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for Failed {}
+use virgo::{Call, Ended, Job, On, Outcome, Reason, Within, status::Status};
 
 /// The library's calls, with a deadline if there is to be one.
 fn within(timeout: Option<Duration>) -> Within {
@@ -77,33 +37,77 @@ pub(crate) fn clone(output: Output, options: &Clone) -> Result<ExitCode> {
             nodes.iter().map(|node| on(node.number)).collect()
         }
     };
+    let is_list = options.on == Some(Where::All);
     let within = within(options.timeout);
+    let mut results = Results::new(output, options.verbose, &target.to_string_lossy());
     if options.asynchronous {
-        let jobs = within.start_all(&calls)?;
-        let json: Vec<_> = jobs
-            .iter()
-            .map(|job| json!({ "job": job.id().to_string(), "node": job.node() }))
-            .collect();
-        output.print(&one_or_all(options.on, json), || {
-            jobs.iter().map(|job| format!("{}\n", job.id())).collect()
-        })?;
-        return Ok(ExitCode::SUCCESS);
+        let mut jobs = Vec::new();
+        for started in each(calls, move |call| within.start(&call)) {
+            match started {
+                Ok(job) => jobs.push(job),
+                Err(error) => results.fail(&error.into()),
+            }
+        }
+        print_jobs(output, &jobs, is_list)?;
+        return Ok(results.status());
     }
-    let outcomes = within.run_all(&calls)?;
-    let what = target.to_string_lossy().into_owned();
-    let shown: Vec<_> = outcomes
+    for outcome in each(calls, move |call| within.run(&call)) {
+        match outcome {
+            Ok(outcome) => results.add(outcome, None)?,
+            Err(error) => results.fail(&error.into()),
+        }
+    }
+    results.print_json(is_list)?;
+    Ok(results.status())
+}
+
+/// Does something with each of `calls` at the same time, and gives what comes of it as it comes: a
+/// node that does not answer keeps nobody from seeing what the others have done.
+fn each<T: Send + 'static>(
+    calls: Vec<Call>,
+    act: impl Fn(Call) -> T + Send + Sync + 'static,
+) -> impl Iterator<Item = T> {
+    let act = Arc::new(act);
+    let (sender, results) = mpsc::channel();
+    for call in calls {
+        let (sender, act) = (sender.clone(), act.clone());
+        // They end with the program, at the latest.
+        thread::spawn(move || {
+            // Nobody listens any more if the output cannot be written.
+            let _ = sender.send(act(call));
+        });
+    }
+    results.into_iter()
+}
+
+/// Prints the numbers of jobs. Without them nobody can take the results, so if they cannot be
+/// printed the jobs are cancelled, and their results taken.
+fn print_jobs(output: Output, jobs: &[Job], is_list: bool) -> Result<()> {
+    let json = jobs
         .iter()
-        .map(|outcome| json_outcome(outcome, None))
-        .collect();
-    let json = one_or_all(options.on, shown);
-    show(output, options.verbose, &json, &what, &outcomes)
+        .map(|job| json!({ "job": job.id().to_string(), "node": job.node() }));
+    let printed = match one_or_all(is_list, json.collect()) {
+        Some(json) => output.print(&json, || {
+            jobs.iter().map(|job| format!("{}\n", job.id())).collect()
+        }),
+        None => Ok(()),
+    };
+    printed.inspect_err(|_| {
+        for job in jobs {
+            let mut cancelled = [job.clone()];
+            let gone = virgo::cancel(job).and_then(|()| virgo::wait_any(&mut cancelled));
+            if let Err(error) = gone {
+                failure::report(output, &error.into());
+            }
+        }
+    })
 }
 
 /// Results as JSON: a list if all nodes were asked.
-fn one_or_all(on: Option<Where>, mut results: Vec<Value>) -> Value {
-    match on {
-        Some(Where::All) => results.into(),
-        _ => results.pop().unwrap_or_default(),
+fn one_or_all(is_list: bool, mut results: Vec<Value>) -> Option<Value> {
+    match is_list {
+        true => Some(results.into()),
+        false => results.pop(),
     }
 }
 
@@ -112,9 +116,10 @@ pub(crate) fn wait(output: Output, options: &Wait) -> Result<ExitCode> {
     within(options.timeout).wait_any(&mut jobs)?;
     let [job] = jobs;
     let outcome = job.into_outcome().context("the kernel gives no outcome")?;
-    let what = format!("job {}", options.job);
-    let json = json_outcome(&outcome, Some(options.job));
-    show(output, options.verbose, &json, &what, &[outcome])
+    let mut results = Results::new(output, options.verbose, &format!("job {}", options.job));
+    results.add(outcome, Some(options.job))?;
+    results.print_json(false)?;
+    Ok(results.status())
 }
 
 /// Cancels all that can be cancelled.
@@ -134,53 +139,80 @@ pub(crate) fn cancel(output: Output, jobs: &[u64]) -> Result<ExitCode> {
     })
 }
 
-pub(crate) fn jobs(output: Output) -> Result<()> {
-    let made = Status::default().cpupool()?.made;
-    output.print(&made, || table(&made))
-}
-
-fn table(made: &[Made]) -> String {
-    let header = ["JOB", "NODE", "UID", "STATE"].map(str::to_owned).to_vec();
-    let rows = made.iter().map(|made| {
-        vec![
-            made.job.to_string(),
-            made.node.to_string(),
-            made.uid.to_string(),
-            made.state.clone(),
-        ]
-    });
-    output::table(header, usize::MAX, rows.collect())
-}
-
-/// Prints what came of calls: their output to where it belongs, and returned values. Returns the
-/// first status that is not 0.
-fn show(
+/// What has come of calls so far.
+struct Results {
     output: Output,
     verbose: bool,
-    json: &Value,
-    what: &str,
-    outcomes: &[Outcome],
-) -> Result<ExitCode> {
-    if output.json {
-        output.print(json, String::new)?;
+    /// What was called.
+    what: String,
+    /// For JSON: the nodes' numbers, and what came of the calls there.
+    json: Vec<(u32, Value)>,
+    /// Numbers of nodes, and the statuses that are not 0.
+    statuses: Vec<(u32, u8)>,
+}
+
+impl Results {
+    fn new(output: Output, verbose: bool, what: &str) -> Self {
+        Self {
+            output,
+            verbose,
+            what: what.to_owned(),
+            json: Vec::new(),
+            statuses: Vec::new(),
+        }
     }
-    let mut first = 0;
-    for outcome in outcomes {
-        if verbose {
-            eprintln!("virgo: node {}: {}", outcome.node, ended(outcome.ended));
+
+    /// Prints what came of a call, its output to where it belongs; keeps it for JSON.
+    fn add(&mut self, outcome: Outcome, job: Option<u64>) -> Result<()> {
+        if self.verbose {
+            let ended = ended(outcome.ended);
+            output::note(format_args!("virgo: node {}: {ended}", outcome.node));
+        }
+        let status = status(outcome.ended);
+        if status != 0 {
+            self.statuses.push((outcome.node, status));
+        }
+        if self.output.json {
+            let json = json_outcome(&outcome, job);
+            self.json.push((outcome.node, json));
         }
         match outcome.ended {
             Ended::Failed(errno) => {
-                failure::report(output, &Failed::new(what, errno, outcome).into());
+                if !self.output.json {
+                    // What it has printed until then, for instance until its deadline.
+                    output::bytes(&outcome.stdout)?;
+                }
+                let error = CallError::new(&self.what, errno, &outcome);
+                failure::report(self.output, &error.into());
+                Ok(())
             }
-            _ if output.json => (),
-            _ => pass_on(outcome)?,
-        }
-        if first == 0 {
-            first = status(outcome.ended);
+            _ if self.output.json => Ok(()),
+            _ => pass_on(&outcome),
         }
     }
-    Ok(first.into())
+
+    /// A call was not made.
+    fn fail(&mut self, error: &anyhow::Error) {
+        failure::report(self.output, error);
+        self.statuses.push((u32::MAX, 1));
+    }
+
+    /// Prints the JSON of all, in the order of the nodes.
+    fn print_json(&mut self, is_list: bool) -> Result<()> {
+        self.json.sort_by_key(|&(node, _)| node);
+        let json = self.json.drain(..).map(|(_, json)| json).collect();
+        match one_or_all(is_list, json) {
+            Some(json) if self.output.json => self.output.print(&json, String::new),
+            _ => Ok(()),
+        }
+    }
+
+    /// 0 if all went well; otherwise the status of that node with the lowest number where it did
+    /// not.
+    fn status(&self) -> ExitCode {
+        let first = self.statuses.iter().min_by_key(|&&(node, _)| node);
+        first.map_or(0, |&(_, status)| status).into()
+    }
 }
 
 /// Writes the output of a call to our own, and the value of a function as a line behind it.
@@ -197,7 +229,9 @@ fn pass_on(outcome: &Outcome) -> Result<()> {
         .write_all(&outcome.stderr)
         .context("cannot write to standard error")?;
     if outcome.truncated {
-        eprintln!("virgo: there was more output than a node keeps");
+        output::note(format_args!(
+            "virgo: there was more output than a node keeps"
+        ));
     }
     Ok(())
 }
@@ -250,6 +284,7 @@ fn json_outcome(outcome: &Outcome, job: Option<u64>) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     fn outcome(ended: Ended) -> Outcome {
         Outcome {
@@ -275,17 +310,42 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_says_what_where_and_why() {
-        let failed = Failed {
-            what: "frob".to_owned(),
-            node: 2,
-            errno: libc::ENOENT,
-            said: "no such function on this node".to_owned(),
-        };
-        assert_eq!(
-            failed.to_string(),
-            "frob on node 2: does not exist (ENOENT): no such function on this node"
-        );
+    fn the_status_is_that_of_the_first_node_that_failed() {
+        let quiet = Output { json: true };
+        let mut results = Results::new(quiet, false, "x");
+        assert_eq!(results.status(), ExitCode::SUCCESS);
+        // In the order in which they answer.
+        for (node, ended) in [
+            (3, Ended::Exited(7)),
+            (1, Ended::Exited(0)),
+            (2, Ended::Exited(5)),
+        ] {
+            let outcome = Outcome {
+                node,
+                ..outcome(ended)
+            };
+            results.add(outcome, None).unwrap();
+        }
+        results.statuses.push((u32::MAX, 1));
+        assert_eq!(results.status(), ExitCode::from(5));
+    }
+
+    /// Who answers late does not keep the others back.
+    #[test]
+    fn results_come_as_they_are_there() {
+        let (go, wait) = mpsc::channel::<()>();
+        let wait = Mutex::new(wait);
+        let calls = vec![Call::new("late"), Call::new("soon")];
+        let mut results = each(calls, move |call| {
+            if call == Call::new("late") {
+                wait.lock().unwrap().recv().unwrap();
+            }
+            call
+        });
+        assert_eq!(results.next(), Some(Call::new("soon")));
+        go.send(()).unwrap();
+        assert_eq!(results.next(), Some(Call::new("late")));
+        assert_eq!(results.next(), None);
     }
 
     #[test]
@@ -297,19 +357,5 @@ mod tests {
         assert_eq!(json_outcome(&outcome(Ended::Exited(3)), None), expected);
         let json = json_outcome(&outcome(Ended::Returned(1)), Some(1 << 60));
         assert_eq!(json["job"], "1152921504606846976");
-    }
-
-    #[test]
-    fn jobs_are_lined_up() {
-        let made = Made {
-            job: 12,
-            node: 3,
-            uid: 0,
-            state: "running".to_owned(),
-        };
-        assert_eq!(
-            table(&[made]),
-            "JOB  NODE  UID  STATE\n12   3     0    running"
-        );
     }
 }

@@ -15,7 +15,8 @@ use std::{
 };
 use virgo::status::Status;
 use virgo_proto::config::{
-    Draft, FILE_LIMIT, Fault, File, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR, key,
+    Draft, FILE_LIMIT, Fault, File, Item, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR,
+    TEXT_KEY_MISSING, distinct, key, parse,
 };
 
 /// What was found out about a file.
@@ -100,8 +101,29 @@ fn this_machine() -> Vec<Finding> {
         optional: true,
     });
     let (draft, mut findings) = check_together(&sources, is_local);
-    findings.extend(draft.key_file().map(check_key));
+    let mut keys = Vec::new();
+    let shared = draft.key_file().map(|path| (path, KEY_MISSING));
+    let own = text_key_files(&sources).into_iter();
+    let own = own.map(|path| (path, TEXT_KEY_MISSING));
+    for (path, missing) in shared.into_iter().chain(own) {
+        findings.push(check_key(path, missing, &mut keys));
+    }
     findings
+}
+
+/// The files that the lines 'text_key' of good files name.
+fn text_key_files(sources: &[Source]) -> Vec<&str> {
+    let mut files = Vec::new();
+    for contents in sources.iter().flat_map(|source| &source.contents) {
+        // A fault was found before.
+        let _ = parse(contents, |_, item| {
+            if let Item::TextKey { path, .. } = item {
+                files.push(path);
+            }
+            Ok(())
+        });
+    }
+    files
 }
 
 /// Checks files that may be meant for other machines. A client file is checked with the cloud file
@@ -171,15 +193,24 @@ fn check_together(
     (draft, findings)
 }
 
-fn check_key(path: &str) -> Finding {
+/// Checks the key at `path`, which must be none of `keys`, and adds it. `missing` is what is wrong if
+/// there is none.
+fn check_key(path: &str, missing: &str, keys: &mut Vec<Vec<u8>>) -> Finding {
     let path = Path::new(path);
     let reason = match read(path, KEY_LIMIT) {
-        Ok((contents, about)) => match key(&contents, about.uid(), about.mode()) {
-            Ok(_) => return Finding::good(path, "ok".to_owned()),
-            Err(reason) => reason.to_owned(),
-        },
+        Ok((contents, about)) => {
+            let found = key(&contents, about.uid(), about.mode());
+            let others = keys.iter().map(Vec::as_slice);
+            match found.and_then(|key| distinct(key, others).map(|()| key)) {
+                Ok(key) => {
+                    keys.push(key.to_vec());
+                    return Finding::good(path, "ok".to_owned());
+                }
+                Err(reason) => reason.to_owned(),
+            }
+        }
         Err(error) => match error.kind() {
-            ErrorKind::NotFound => KEY_MISSING.to_owned(),
+            ErrorKind::NotFound => missing.to_owned(),
             ErrorKind::PermissionDenied => {
                 let what = "not checked, since only root may read it";
                 return Finding::good(path, what.to_owned());
@@ -346,7 +377,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("the.key");
         let text = path.to_str().unwrap();
-        let said = || check_key(text).to_string().replace(text, "the.key");
+        let said = || {
+            let finding = check_key(text, KEY_MISSING, &mut Vec::new());
+            finding.to_string().replace(text, "the.key")
+        };
         assert_eq!(said(), format!("the.key: {KEY_MISSING}"));
         fs::write(&path, "a key that everybody may read").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();

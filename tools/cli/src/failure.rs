@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Telling people what went wrong and what to do.
 
-use crate::{clone::Failed, output::Output};
+use crate::{
+    call_error::CallError,
+    output::{Output, StdoutError, note, printable},
+};
 use serde_json::json;
 use std::io::ErrorKind;
 use virgo::status;
 
-/// Prints an error to standard error.
+/// Prints an error to standard error. That the reader of standard output has enough is none.
 pub(crate) fn report(output: Output, error: &anyhow::Error) {
-    let errno = match error.downcast_ref::<Failed>() {
+    if error
+        .downcast_ref()
+        .is_some_and(StdoutError::is_closed_pipe)
+    {
+        return;
+    }
+    let errno = match error.downcast_ref::<CallError>() {
         Some(failed) => Some(failed.errno),
         None => error.downcast_ref().map(virgo::Error::errno),
     };
@@ -16,23 +25,29 @@ pub(crate) fn report(output: Output, error: &anyhow::Error) {
     if output.json {
         let error = format!("{error:#}");
         let report = json!({ "error": error, "errno": errno, "advice": advice });
-        eprintln!("{report}");
+        note(format_args!("{report}"));
         return;
     }
-    eprintln!("virgo: {error:#}");
+    let error = printable(&format!("{error:#}"));
+    note(format_args!("virgo: {error}"));
     if let Some(advice) = advice {
-        eprintln!("virgo: {advice}");
+        note(format_args!("virgo: {advice}"));
     }
 }
 
 /// What can be done about an error.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
-    if let Some(failed) = error.downcast_ref::<Failed>() {
-        return failed_advice(failed.errno);
+    if let Some(failed) = error.downcast_ref::<CallError>() {
+        return failed.advice();
     }
     if let Some(error) = error.downcast_ref::<virgo::Error>() {
         return if error.is_of_file() {
-            file_advice(error.errno())
+            match error.file() {
+                Some(name) if error.errno() == libc::EACCES => {
+                    Some(access_advice(virgo::symlink_metadata(name).is_ok()))
+                }
+                _ => file_advice(error.errno()),
+            }
         } else if error.is_of_queue() {
             queue_advice(error.errno())
         } else if error.is_of_call() {
@@ -58,33 +73,6 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     }
 }
 
-/// What can be done about a call that did not run.
-fn failed_advice(errno: i32) -> Option<&'static str> {
-    Some(match errno {
-        libc::ENOENT | libc::EINVAL => {
-            "'virgo functions --on NODE' lists the functions of a node and what arguments they take"
-        }
-        libc::EACCES => {
-            "add it to /etc/virgo_cloud.conf of that node, 'executable = PATH' or 'library = \
-             PATH', and say 'virgo config reload' there"
-        }
-        libc::ENODEV => "'virgo nodes' shows the nodes",
-        libc::ETIMEDOUT => "it was ended at its deadline; --timeout gives it another one",
-        libc::EHOSTDOWN => {
-            "is the node up and virgo_cpupooling loaded there? 'virgo nodes --ping' shows which \
-             nodes answer"
-        }
-        libc::ECONNRESET => "the node has restarted; nobody knows whether the call had run",
-        libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
-        libc::EAGAIN => "the node has too many calls waiting; see max_waiting of virgo_cpupooling",
-        libc::ESHUTDOWN => {
-            "somebody has stopped the service: write 'start' to \
-             /sys/kernel/debug/virgo/cpupooling/peers"
-        }
-        _ => return None,
-    })
-}
-
 /// What can be done about the error of a system call about calls.
 fn job_advice(errno: i32) -> Option<&'static str> {
     Some(match errno {
@@ -106,16 +94,27 @@ fn job_advice(errno: i32) -> Option<&'static str> {
     })
 }
 
+/// What can be done about a file that must not be used so. If it can be looked at, it is in an export.
+fn access_advice(is_exported: bool) -> &'static str {
+    match is_exported {
+        true => {
+            "its owner and permissions ('virgo ls -l') do not let the user that the node's 'export' \
+             line names do this"
+        }
+        false => {
+            "add the directory to /etc/virgo_cloud.conf of that node, 'export = DIRECTORY rw UID', \
+             and say 'virgo config reload' there; if it is there, the user it names must be \
+             allowed to enter the directories on the way"
+        }
+    }
+}
+
 /// What can be done about the error of a system call about files.
 fn file_advice(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::ENOSYS => {
             "the module virgo_cloudfs is not loaded (insmod it after virgo_config and \
              virgo_utils), or this is not a kernel with the VIRGO system calls"
-        }
-        libc::EACCES => {
-            "add the directory to /etc/virgo_cloud.conf of that node, 'export = DIRECTORY rw UID', \
-             and say 'virgo config reload' there; the user it names must be allowed to use the file"
         }
         libc::EROFS => "the node exports it as 'ro'",
         libc::EXDEV => {
@@ -128,6 +127,10 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         }
         libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
         libc::ESTALE => "its node has restarted; open it again",
+        libc::EDQUOT => {
+            "one user has a share of each pool only: free allocations, spread them over more nodes, \
+             or have virgo_utils loaded with a larger user_share"
+        }
         libc::ENODEV => "'virgo nodes' shows the nodes",
         libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {
             "'virgo nodes --ping' shows which nodes answer; 'virgo cp --resume' goes on"
@@ -151,15 +154,22 @@ fn queue_advice(errno: i32) -> Option<&'static str> {
         libc::ENOENT => {
             "'virgo queue create' makes a queue; 'virgo queue list' shows those of this node"
         }
+        libc::EACCES => {
+            "its owner can let others take, publish or delete: 'mode=' of 'virgo queue create'"
+        }
         libc::ENOBUFS => "take messages out, or create it with a larger messages= or bytes=",
-        libc::EINVAL => "'virgo queue help create' says what names and options there are",
         libc::ESTALE => "it was acknowledged already, or its time was over and others may have it",
         libc::EUSERS => "load virgo_queue with a larger max_queues",
         libc::ENOMEM => "take messages out, or load virgo_queue with a larger max_bytes",
-        libc::ETIMEDOUT => "nothing came in time; --timeout gives it longer",
+        libc::EDQUOT => "you have your share of the node's queues: take messages out",
+        libc::ETIMEDOUT => "--timeout gives it longer",
         libc::ENODEV => "'virgo nodes' shows the nodes",
-        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ECONNRESET => {
-            "'virgo nodes --ping' shows which nodes answer"
+        libc::EHOSTDOWN | libc::EHOSTUNREACH => "'virgo nodes --ping' shows which nodes answer",
+        libc::ECONNRESET => "the node has restarted; nobody knows whether it was done",
+        libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
+        libc::ESHUTDOWN => {
+            "somebody has stopped the service: write 'start' to \
+             /sys/kernel/debug/virgo/queue/peers"
         }
         _ => return None,
     })
@@ -181,10 +191,12 @@ fn memory_advice(errno: i32, id: bool) -> Option<&'static str> {
             "free allocations, ask for less or for another --place, or load virgo_mempool with a \
              larger pool_bytes"
         }
+        libc::EDQUOT => "you have your share of the pool: free allocations, or ask another --place",
         libc::ENODEV => "'virgo nodes' shows the nodes",
-        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT | libc::ECONNRESET => {
+        libc::EHOSTDOWN | libc::EHOSTUNREACH | libc::ETIMEDOUT => {
             "'virgo nodes --ping' shows which nodes answer"
         }
+        libc::ECONNRESET => "the node has restarted; nobody knows whether it was done",
         libc::EKEYREJECTED => "all nodes need the same /etc/virgo.key",
         libc::ESHUTDOWN => {
             "somebody has stopped the service: write 'start' to \
@@ -212,6 +224,12 @@ mod tests {
             memory_advice(libc::EINVAL, true),
             memory_advice(libc::EINVAL, false)
         );
+    }
+
+    #[test]
+    fn permissions_are_told_from_what_is_not_exported() {
+        assert!(access_advice(false).contains("virgo_cloud.conf"));
+        assert!(!access_advice(true).contains("virgo_cloud.conf"));
     }
 
     #[test]

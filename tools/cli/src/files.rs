@@ -6,15 +6,20 @@ use crate::{
     options::List,
     output::{self, Output},
 };
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
-use std::process::ExitCode;
+use std::{
+    ffi::{OsStr, OsString},
+    io::IsTerminal,
+    os::unix::ffi::OsStrExt,
+    process::ExitCode,
+};
 use virgo::Metadata;
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
 
-pub(crate) fn cat(output: Output, files: &[String]) -> Result<ExitCode> {
+pub(crate) fn cat(output: Output, files: &[OsString]) -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for name in files {
         if let Err(error) = print(name) {
@@ -25,7 +30,7 @@ pub(crate) fn cat(output: Output, files: &[String]) -> Result<ExitCode> {
     Ok(status)
 }
 
-fn print(name: &str) -> Result<()> {
+fn print(name: &OsStr) -> Result<()> {
     let file = virgo::File::open(name)?;
     let mut block = vec![0; BLOCK];
     let mut at = 0;
@@ -40,11 +45,21 @@ fn print(name: &str) -> Result<()> {
 }
 
 /// A file, as it is listed.
-#[derive(Serialize)]
 struct Listed {
-    name: String,
-    #[serde(flatten)]
+    name: OsString,
     long: Option<Long>,
+}
+
+/// The same as JSON, which has no names that are not text.
+#[derive(Serialize)]
+struct AsJson<'a> {
+    /// Bytes that are no text as `\xNN`.
+    name: String,
+    /// The bytes of such a name, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_hex: Option<String>,
+    #[serde(flatten)]
+    long: Option<&'a Long>,
 }
 
 /// What --long adds.
@@ -65,57 +80,118 @@ pub(crate) fn ls(output: Output, options: &List) -> Result<ExitCode> {
         match list(name, options.long) {
             Ok(found) => listed.extend(found),
             Err(error) => {
-                failure::report(output, &error);
+                failure::report(output, &error.into());
                 status = ExitCode::FAILURE;
             }
         }
     }
-    output.print(&listed, || text(&listed))?;
+    if output.json {
+        let listed: Vec<_> = listed.iter().map(AsJson::new).collect();
+        output.print(&listed, String::new)?;
+    } else {
+        let escape = std::io::stdout().is_terminal();
+        output::bytes(&text(&listed, options.long, escape))?;
+    }
     Ok(status)
 }
 
 /// What is in a directory, by name; or the file itself.
-fn list(name: &str, long: bool) -> Result<Vec<Listed>> {
-    if !virgo::metadata(name)?.is_dir() {
-        return Ok(vec![look(name.to_owned(), name, long)?]);
-    }
-    let mut listed = Vec::new();
-    for entry in virgo::read_dir(name)? {
-        let Ok(entry) = entry.name.into_string() else {
-            bail!("{name} has a name that is not UTF-8");
+fn list(name: &OsStr, long: bool) -> virgo::Result<Vec<Listed>> {
+    let known = virgo::metadata(name)?;
+    if !known.is_dir() {
+        let long = match long {
+            true => Some(Long::new(Some(&virgo::symlink_metadata(name)?))),
+            false => None,
         };
-        let path = format!("{}/{entry}", name.trim_end_matches('/'));
-        match look(entry, &path, long) {
-            Ok(found) => listed.push(found),
-            // Somebody has removed it meanwhile.
-            Err(error) if error.errno() == libc::ENOENT => (),
-            Err(error) => return Err(error.into()),
-        }
+        let name = name.to_owned();
+        return Ok(vec![Listed { name, long }]);
     }
+    let mut listed: Vec<_> = match long {
+        true => virgo::read_dir_metadata(name)?
+            .into_iter()
+            .map(|(entry, known)| Listed {
+                name: entry.name,
+                long: Some(Long::new(known.as_ref())),
+            })
+            .collect(),
+        false => virgo::read_dir(name)?
+            .into_iter()
+            .map(|entry| Listed {
+                name: entry.name,
+                long: None,
+            })
+            .collect(),
+    };
     listed.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(listed)
 }
 
-fn look(name: String, path: &str, long: bool) -> virgo::Result<Listed> {
-    let long = match long {
-        true => Some(Long::new(&virgo::symlink_metadata(path)?)),
-        false => None,
-    };
-    Ok(Listed { name, long })
+impl<'a> AsJson<'a> {
+    fn new(listed: &'a Listed) -> Self {
+        let hex = |name: &OsStr| {
+            name.as_bytes()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
+        };
+        let long = listed.long.as_ref();
+        match listed.name.to_str() {
+            Some(name) => Self {
+                name: name.to_owned(),
+                name_hex: None,
+                long,
+            },
+            None => Self {
+                name: virgo::shown(&listed.name),
+                name_hex: Some(hex(&listed.name)),
+                long,
+            },
+        }
+    }
 }
 
 impl Long {
-    fn new(found: &Metadata) -> Self {
+    /// `None` of a file of which nothing could be found out.
+    fn new(found: Option<&Metadata>) -> Self {
+        let Some(found) = found else {
+            let unknown = || "?".to_owned();
+            return Self {
+                mode: unknown(),
+                links: 0,
+                uid: 0,
+                gid: 0,
+                size: 0,
+                modified: unknown(),
+            };
+        };
         let stat = found.stat();
-        let modified = humantime::format_rfc3339_seconds(found.modified());
+        // Only times from 1970 to 9999 have this form.
+        let modified = match stat.mtime_s {
+            0..=253_402_300_799 => humantime::format_rfc3339_seconds(found.modified()).to_string(),
+            seconds => format!("@{seconds}"),
+        };
         Self {
             mode: mode(stat.mode),
             links: stat.nlink,
             uid: stat.uid,
             gid: stat.gid,
             size: stat.size,
-            modified: modified.to_string(),
+            modified,
         }
+    }
+}
+
+impl Long {
+    /// As text, in the order of the columns.
+    fn columns(&self) -> [String; 6] {
+        [
+            self.modified.clone(),
+            self.mode.clone(),
+            self.links.to_string(),
+            self.uid.to_string(),
+            self.gid.to_string(),
+            self.size.to_string(),
+        ]
     }
 }
 
@@ -132,25 +208,43 @@ fn mode(mode: u32) -> String {
     std::iter::once(kind).chain(shown).collect()
 }
 
-fn text(listed: &[Listed]) -> String {
-    if listed.iter().all(|file| file.long.is_none()) {
-        let names: Vec<_> = listed.iter().map(|file| file.name.as_str()).collect();
-        return names.join("\n");
+/// A line for each. Names are bytes, unless they are for a terminal, which would obey some of them.
+fn text(listed: &[Listed], long: bool, escape: bool) -> Vec<u8> {
+    let header = ["MODIFIED", "MODE", "LINKS", "UID", "GID", "SIZE"];
+    // As `output::table` does it, which takes far longer for thousands of lines than to list them.
+    let columns: Vec<_> = listed
+        .iter()
+        .filter_map(|file| Some(file.long.as_ref()?.columns()))
+        .collect();
+    let width = |column: usize| {
+        let widths = columns.iter().map(|columns| columns[column].len());
+        widths.fold(header[column].len(), usize::max)
+    };
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |columns: [&str; 6]| {
+        let [modified, mode, links, uid, gid, size] = columns;
+        let [a, b, c, d, e, f] = widths;
+        format!("{modified:a$}  {mode:b$}  {links:>c$}  {uid:>d$}  {gid:>e$}  {size:>f$}  ")
+    };
+    let mut text = Vec::new();
+    if long && !listed.is_empty() {
+        text.extend_from_slice(line(header).as_bytes());
+        text.extend_from_slice(b"NAME\n");
     }
-    let header = ["MODIFIED", "MODE", "NAME", "LINKS", "UID", "GID", "SIZE"];
-    let rows = listed.iter().filter_map(|file| {
-        let long = file.long.as_ref()?;
-        Some(vec![
-            long.modified.clone(),
-            long.mode.clone(),
-            file.name.clone(),
-            long.links.to_string(),
-            long.uid.to_string(),
-            long.gid.to_string(),
-            long.size.to_string(),
-        ])
-    });
-    output::table(header.map(str::to_owned).to_vec(), 3, rows.collect())
+    let mut lines = columns
+        .iter()
+        .map(|columns| line(columns.each_ref().map(String::as_str)));
+    for file in listed {
+        if file.long.is_some() {
+            text.extend_from_slice(lines.next().unwrap_or_default().as_bytes());
+        }
+        match escape {
+            true => text.extend_from_slice(virgo::shown(&file.name).as_bytes()),
+            false => text.extend_from_slice(file.name.as_bytes()),
+        }
+        text.push(b'\n');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -162,5 +256,31 @@ mod tests {
         assert_eq!(mode(libc::S_IFREG | 0o644), "-rw-r--r--");
         assert_eq!(mode(libc::S_IFDIR | 0o751), "drwxr-x--x");
         assert_eq!(mode(libc::S_IFLNK | 0o777), "lrwxrwxrwx");
+    }
+
+    #[test]
+    fn names_are_bytes_and_escaped_for_a_terminal() {
+        let name = OsStr::from_bytes(b"a\n\xff\x1b[2J").to_owned();
+        let listed = [Listed { name, long: None }];
+        assert_eq!(text(&listed, false, false), b"a\n\xff\x1b[2J\n");
+        assert_eq!(text(&listed, false, true), b"a\\n\\xff\\u{1b}[2J\n");
+        let json = serde_json::to_string(&AsJson::new(&listed[0])).unwrap();
+        assert!(json.contains("\"name_hex\":\"610aff1b5b324a\""), "{json}");
+    }
+
+    #[test]
+    fn the_name_is_last_on_a_line() {
+        let listed = [("a", 5), ("bb", 100)].map(|(name, size)| Listed {
+            name: name.into(),
+            long: Some(Long {
+                size,
+                ..Long::new(None)
+            }),
+        });
+        let text = String::from_utf8(text(&listed, true, false)).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert!(lines[0].ends_with(" SIZE  NAME"), "{text}");
+        assert!(lines[1].ends_with("    5  a"), "{text}");
+        assert!(lines[2].ends_with("  100  bb"), "{text}");
     }
 }

@@ -2,7 +2,7 @@
 //! The functions of a node.
 
 use crate::{
-    clone::Failed,
+    call_error::CallError,
     output::{self, Output},
 };
 use anyhow::{Context, Result, bail};
@@ -35,7 +35,7 @@ pub(crate) fn show(output: Output, on: Option<u32>) -> Result<()> {
     let outcome = virgo::run(&Call::new(LIST).on(On::Node(node)))?;
     match outcome.ended {
         Ended::Returned(_) if !outcome.truncated => (),
-        Ended::Failed(errno) => return Err(Failed::new(LIST, errno, &outcome).into()),
+        Ended::Failed(errno) => return Err(CallError::new(LIST, errno, &outcome).into()),
         _ => bail!("the list of node {node} is not whole"),
     }
     let list = String::from_utf8(outcome.stdout).context("the list is not text")?;

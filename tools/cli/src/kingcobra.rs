@@ -4,23 +4,23 @@
 use crate::{
     options::KingcobraCommand,
     output::{Output, bytes, json_bytes},
-    queue::answer_with,
+    queue::status_of,
+    serve::answer_with,
 };
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::{fs::File, io::BufReader, os::unix::ffi::OsStrExt};
+use std::{fs::File, io::BufReader, os::unix::ffi::OsStrExt, process::ExitCode};
 use virgo::kingcobra::{self, LOG, Record};
 
-pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<()> {
+pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<ExitCode> {
     match command {
         KingcobraCommand::Log { file } => {
             let path = file.as_deref().unwrap_or(LOG.as_ref());
             let cannot = || format!("cannot read {}", path.display());
             let file = File::open(path).with_context(cannot)?;
-            for record in kingcobra::read_log(BufReader::new(file)).with_context(cannot)? {
-                show(output, record)?;
+            for record in kingcobra::read_log(BufReader::new(file)) {
+                show(output, record.with_context(cannot)?)?;
             }
-            Ok(())
         }
         KingcobraCommand::Ask {
             node,
@@ -28,15 +28,20 @@ pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<()> {
             request,
         } => {
             let reply = kingcobra::ask(node.unwrap_or(0), request.as_bytes(), *timeout)?;
-            match (output.json, Record::parse(&reply)) {
-                (true, Some(record)) => show(output, Ok(record)),
-                _ => bytes(&[&reply[..], b"\n"].concat()),
+            let record = Record::parse(&reply);
+            let payload = record.as_ref().map_or(&reply, |record| &record.payload);
+            let status = status_of(payload);
+            match record {
+                Some(record) if output.json => show(output, Ok(record))?,
+                _ => bytes(&[&reply[..], b"\n"].concat())?,
             }
+            return Ok(status);
         }
         KingcobraCommand::Serve { kind, command } => {
-            Ok(kingcobra::serve((*kind).into(), answer_with(command))?)
+            kingcobra::serve((*kind).into(), answer_with(command))?;
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(output: Output, record: Result<Record, Vec<u8>>) -> Result<()> {

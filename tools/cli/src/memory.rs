@@ -27,7 +27,13 @@ pub(crate) fn malloc(output: Output, options: &Malloc) -> Result<()> {
         allocation = allocation.timeout(timeout);
     }
     let id = allocation.allocate()?;
-    output.print(&json!({ "id": id }), || id.to_string())
+    let printed = output.print(&json!({ "id": id }), || id.to_string());
+    printed.inspect_err(|_| {
+        // Nobody knows the id, so nobody else can free it.
+        if let Err(error) = virgo::free(id) {
+            failure::report(output, &error.into());
+        }
+    })
 }
 
 pub(crate) fn set(output: Output, options: &Set) -> Result<()> {

@@ -3,10 +3,13 @@
 
 use crate::output::{self, Output};
 use anyhow::Result;
+use libc::{EDQUOT, ENOMEM};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
+    process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 use virgo::{
@@ -37,21 +40,40 @@ enum Ping {
     Error(String),
 }
 
-pub(crate) fn show(output: Output, ping: bool) -> Result<()> {
+/// Shows the nodes. Fails if one was asked and has not answered.
+pub(crate) fn show(output: Output, ping: bool) -> Result<ExitCode> {
     let nodes = look(&Status::default(), ping)?;
-    output.print(&nodes, || table(&nodes, ping))
+    output.print(&nodes, || table(&nodes, ping))?;
+    Ok(status(&nodes))
+}
+
+fn status(nodes: &[Node]) -> ExitCode {
+    let is_silent = |node: &Node| matches!(node.ping, Some(Ping::Error(_)));
+    match nodes.iter().any(is_silent) {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    }
 }
 
 fn look(status: &Status, pinging: bool) -> Result<Vec<Node>> {
     let config = status.config()?;
-    let mut nodes = Vec::new();
-    for node in config.nodes {
-        nodes.push(Node {
+    let mut nodes: Vec<_> = config
+        .nodes
+        .iter()
+        .map(|node| Node {
             number: node.number,
             address: node.address,
             this: node.number == config.me,
             services: BTreeMap::new(),
-            ping: pinging.then(|| ping(node.number)),
+            ping: None,
+        })
+        .collect();
+    if pinging {
+        // All at once: those that are silent take no longer than one.
+        thread::scope(|scope| {
+            for node in &mut nodes {
+                scope.spawn(|| node.ping = Some(ping(node.number)));
+            }
         });
     }
     // After the pings, which make connections.
@@ -72,7 +94,11 @@ fn ping(number: u8) -> Ping {
         .timeout(PING_TIMEOUT)
         .allocate();
     let time = start.elapsed();
-    let freed = allocation.and_then(|id| virgo::within(PING_TIMEOUT).free(id));
+    let freed = match allocation {
+        // A full pool is an answer, too.
+        Err(error) if matches!(error.errno(), ENOMEM | EDQUOT) => Ok(()),
+        allocation => allocation.and_then(|id| virgo::within(PING_TIMEOUT).free(id)),
+    };
     match freed {
         Ok(()) => Ping::Ns(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         Err(error) => Ping::Error(error.to_string()),
@@ -122,6 +148,22 @@ fn services(node: &Node) -> String {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_node_that_does_not_answer_is_a_failure() {
+        let node = |ping| Node {
+            number: 1,
+            address: Ipv4Addr::LOCALHOST,
+            this: false,
+            services: BTreeMap::new(),
+            ping,
+        };
+        let silent = || node(Some(Ping::Error("node is down".to_owned())));
+        assert_eq!(status(&[node(None)]), ExitCode::SUCCESS);
+        assert_eq!(status(&[node(Some(Ping::Ns(1)))]), ExitCode::SUCCESS);
+        let both = [silent(), node(Some(Ping::Ns(1)))];
+        assert_eq!(status(&both), ExitCode::FAILURE);
+    }
 
     #[test]
     fn nodes_are_shown_with_their_services() {

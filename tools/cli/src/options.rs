@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line.
 
+use crate::memory_list::MemoryList;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
-use virgo::{Id, On, Place, abi::MAX_CALLS};
+use virgo::{Id, On, Place, abi::MAX_CALLS, queue::Queue};
+use virgo_proto::config::MAX_DEADLINE_MS;
 
 /// Use and watch a VIRGO cluster
 ///
@@ -13,8 +15,8 @@ use virgo::{Id, On, Place, abi::MAX_CALLS};
 #[command(
     name = "virgo",
     version,
-    after_help = "Exit status: 0 if all went well, 1 if something failed, 2 if the command line \
-                  is wrong; clone and wait have that of the program they ran, 128 and the \
+    after_help = "Exit status: 0 if all was done and printed, 1 if something failed, 2 if the \
+                  command line is wrong; clone and wait have that of the program they ran, 128 and the \
                   signal's number if one killed it.\n\
                   Sizes take K, M and G for 1024, 1024² and 1024³; times are like 200ms or 2s."
 )]
@@ -50,6 +52,9 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
     },
+    /// See what the memory pools hold
+    #[command(subcommand)]
+    Memory(MemoryCommand),
     /// Run a function or a program on some node
     ///
     /// COMMAND is TARGET [ARG...]. TARGET is the name of a kernel function, the absolute path of a program, or PATH:SYMBOL for
@@ -65,14 +70,24 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
         on: Option<u32>,
     },
-    /// List the calls made here whose results were not taken (as root)
-    Jobs,
+    /// List your calls made here whose results were not taken, or as root everybody's
+    Jobs {
+        /// Those of this uid only
+        #[arg(long, value_name = "UID")]
+        uid: Option<u32>,
+        /// Those made on this node instead of here; only root may leave it out
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
+    },
     /// Wait for a job and take its result
     Wait(Wait),
     /// End jobs, wherever they run
     ///
-    /// Their results are ECANCELED then, unless they had ended before.
+    /// Their results are ECANCELED then, unless they had ended before. Root may end everybody's.
     Cancel {
+        /// They were made on this node, not here
+        #[arg(long, value_name = "NODE")]
+        node: Option<u32>,
         /// Jobs, as clone --async prints them
         #[arg(required = true, value_name = "JOB")]
         jobs: Vec<u64>,
@@ -88,10 +103,12 @@ pub(crate) enum Command {
     Lb(Balance),
     /// Copy files from node to node
     ///
-    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. NODE,NODE:/PATH
-    /// is a copy on either, POLICY:/PATH on a node that least-used, random or two-choices chooses.
+    /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. As a source,
+    /// NODE,NODE:/PATH is a copy on either, POLICY:/PATH on a node that least-used, random or
+    /// two-choices chooses; the target is on one node.
+    /// As SOURCE, - is standard input (a file of that name is ./-).
     /// Nodes have only what their configuration exports. A file comes to be under its name when
-    /// it is whole, and on the disk; until then it is NAME.virgo-part.
+    /// it is whole, and on the disk; until then it is .virgo-part-… beside it.
     Cp(Copy),
     /// Copy files of this machine to a node: like cp, but they must be here, and the target there
     Put(Copy),
@@ -99,16 +116,19 @@ pub(crate) enum Command {
     Cat {
         /// NODE:/PATH, or /PATH in an export of this node
         #[arg(required = true, value_name = "FILE")]
-        files: Vec<String>,
+        files: Vec<OsString>,
     },
     /// List files and directories of nodes
+    ///
+    /// Of NODE,NODE:/PATH what one of the nodes has, of POLICY:/PATH what the node has that least-used,
+    /// random or two-choices chooses.
     Ls(List),
     /// Show the nodes, and how the services of this one reach them (as root)
     ///
     /// A service is connected to a node from the first use on: 'up', 'down', or '-' if it was not
     /// used yet.
     Nodes {
-        /// Ask the memory pool of every node whether it answers
+        /// Ask the memory pool of every node whether it answers; status 1 if one does not
         #[arg(long)]
         ping: bool,
     },
@@ -120,9 +140,32 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// Show who is connected to the services of this node, or end a session (as root)
+    ///
+    /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for
+    /// the first seconds.
+    Sessions(Sessions),
     /// Check or reload the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemoryCommand {
+    /// List the allocations of all users on all nodes (as root)
+    ///
+    /// KIND is 'whole', 'split' for an allocation in pieces, of which SIZE is the sum, or 'piece' for
+    /// such a piece. Root can free each with 'virgo free'.
+    List(MemoryList),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Sessions {
+    /// One service, such as mempool [default: all]
+    pub(crate) service: Option<String>,
+    /// End the session with this number
+    #[arg(long, value_name = "NUMBER", requires = "service")]
+    pub(crate) end: Option<u64>,
 }
 
 #[derive(Debug, Args)]
@@ -137,7 +180,7 @@ pub(crate) struct Malloc {
     #[arg(long)]
     pub(crate) place: Option<Place>,
     /// How long it may take, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -167,11 +210,12 @@ pub(crate) struct Get {
 #[derive(Debug, Args)]
 pub(crate) struct Clone {
     /// Where: least (loaded), random, two (the less loaded of two random nodes), the number of a
-    /// node, or all [default: as configured]
+    /// node, or all [default: as configured]. What all nodes print comes as they answer (with
+    /// --json at the end), and the status is that of the first node, by number, with another than 0
     #[arg(long, value_name = "NODE|least|random|two|all", value_parser = place)]
     pub(crate) on: Option<Where>,
     /// When it is ended at the latest, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
     /// Do not wait: print the job, for wait and cancel
     #[arg(long = "async")]
@@ -198,7 +242,7 @@ pub(crate) struct Wait {
     /// The job, as clone --async prints it
     pub(crate) job: u64,
     /// How long to wait, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
     /// Say on standard error which node it ran on, and how it ended
     #[arg(long, short)]
@@ -209,11 +253,11 @@ pub(crate) struct Wait {
 pub(crate) struct Copy {
     /// What to copy, and last where to: a file, or a directory for any number of files
     #[arg(required = true, num_args = 2.., value_name = "SOURCE... TARGET")]
-    pub(crate) files: Vec<String>,
+    pub(crate) files: Vec<OsString>,
     /// Directories and what is in them, too
     #[arg(long, short)]
     pub(crate) recursive: bool,
-    /// Go on with what an earlier copy has left in NAME.virgo-part
+    /// Go on with what an earlier copy of the same, unchanged source has left
     #[arg(long)]
     pub(crate) resume: bool,
     /// Read both files again afterwards and compare their SHA-256
@@ -228,7 +272,7 @@ pub(crate) struct List {
     pub(crate) long: bool,
     /// NODE:/PATH, or /PATH in an export of this node
     #[arg(required = true, value_name = "FILE")]
-    pub(crate) files: Vec<String>,
+    pub(crate) files: Vec<OsString>,
 }
 
 /// A queue or topic.
@@ -237,11 +281,22 @@ pub(crate) struct Named {
     /// Its name, such as orders.eu
     pub(crate) name: String,
     /// The number of the node that has it [default: this node]
-    #[arg(long, value_name = "NODE")]
+    #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) node: Option<u32>,
     /// How long to wait, such as 2s [default: as configured]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = deadline)]
     pub(crate) timeout: Option<Duration>,
+}
+
+impl Named {
+    /// It, for the library.
+    pub(crate) fn open(&self) -> Queue {
+        let queue = Queue::new(&self.name).on(self.node.unwrap_or(0));
+        match self.timeout {
+            Some(timeout) => queue.within(timeout),
+            None => queue,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -266,19 +321,21 @@ pub(crate) enum QueueCommand {
     Pub {
         #[command(flatten)]
         queue: Named,
-        /// The message [default: standard input]
+        /// The message, of 65536 bytes at most [default: standard input]
         data: Option<OsString>,
         /// 0 to 9, larger is sooner
         #[arg(long, default_value = "4", value_parser = clap::value_parser!(u8).range(..10))]
         priority: u8,
         /// When it can be taken, such as 2s from now
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = delay)]
         delay: Option<Duration>,
-        /// Each line is a message
+        /// Each line is a message; up to 1024 of them are published at a time
         #[arg(long)]
         lines: bool,
     },
     /// Take messages and print them, a line each
+    ///
+    /// What was printed is acknowledged; what cannot be printed others get.
     Take {
         #[command(flatten)]
         queue: Named,
@@ -309,11 +366,13 @@ pub(crate) enum QueueCommand {
         /// End after so many messages
         #[arg(long)]
         count: Option<usize>,
-        /// End after so long
+        /// End after so long, with status 0
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         timeout: Option<Duration>,
     },
     /// Publish a request, wait for the reply, and print it
+    ///
+    /// A reply that begins with 'ERR' and the name of an error is one: the status is 1.
     Req {
         #[command(flatten)]
         queue: Named,
@@ -322,7 +381,8 @@ pub(crate) enum QueueCommand {
     },
     /// Answer the requests that come to a queue of this node with what a command prints
     ///
-    /// The request is the command's input.
+    /// The request is the command's input. If the command fails, or prints more than 65536 bytes,
+    /// who has asked is told so.
     Serve {
         /// The queue; it is made if it is not there
         name: String,
@@ -332,6 +392,11 @@ pub(crate) enum QueueCommand {
     },
     /// List the queues, topics and subscriptions of this node (as root)
     List,
+    /// Show how the log of the durable queues is (as root)
+    ///
+    /// Says whether the disk works, what was found damaged when the log was read, and which files
+    /// were moved aside since they were not understood whole.
+    Status,
 }
 
 #[derive(Debug, Subcommand)]
@@ -343,20 +408,22 @@ pub(crate) enum KingcobraCommand {
     },
     /// Send a request, wait for the reply, and print it
     ///
-    /// A request that begins with 'problem:' or 'suggestion:' is of that type.
+    /// A request that begins with 'problem:' or 'suggestion:' is of that type. If what was replied
+    /// begins with 'ERR' and the name of an error the status is 1.
     Ask {
         /// The number of the node that is to do it [default: this node]
-        #[arg(long, value_name = "NODE")]
+        #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
         node: Option<u32>,
         /// How long to wait, such as 2s [default: as configured]
-        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        #[arg(long, value_name = "TIME", value_parser = deadline)]
         timeout: Option<Duration>,
         /// The request
         request: OsString,
     },
     /// Answer the requests of this node's KingCobra with what a command prints
     ///
-    /// The request is the command's input.
+    /// The request is the command's input. If the command fails, or prints more than 65536 bytes,
+    /// who has asked is told so.
     Serve {
         /// Requests of which type
         #[arg(long = "type", value_enum, default_value = "service")]
@@ -449,6 +516,24 @@ fn place(text: &str) -> Result<Where, &'static str> {
     }
 }
 
+/// How long a system call may take.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match u32::try_from(time.as_millis()) {
+        Ok(0..=MAX_DEADLINE_MS) => Ok(time),
+        _ => Err("at most 300s".to_owned()),
+    }
+}
+
+/// How long a message may be delayed.
+fn delay(text: &str) -> Result<Duration, String> {
+    let time = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    match u32::try_from(time.as_millis()) {
+        Ok(_) => Ok(time),
+        _ => Err(format!("at most {}ms", u32::MAX)),
+    }
+}
+
 fn batch(text: &str) -> Result<usize, &'static str> {
     match text.parse() {
         Ok(count @ 1..=MAX_CALLS) => Ok(count),
@@ -526,6 +611,12 @@ mod tests {
             "virgo functions --on 0",
             "virgo wait",
             "virgo cancel x",
+            "virgo malloc 1 --timeout 301s",
+            "virgo queue take q --timeout 1h",
+            "virgo queue take q --node 0",
+            "virgo queue pub q x --delay 50days",
+            "virgo queue pub q x --priority 10",
+            "virgo kingcobra ask x --timeout 301s",
             "virgo lb model 0 1",
             "virgo lb model 3 1 --measure 1 --batch 1001",
         ] {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Printing results.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use serde_json::Value;
-use std::io::{self, Write};
+use std::{
+    fmt::Arguments,
+    io::{self, ErrorKind, Write},
+};
 
 /// How results are printed.
 #[derive(Clone, Copy)]
@@ -28,12 +31,44 @@ impl Output {
     }
 }
 
+/// Standard output does not take what was to be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to standard output: {0}")]
+pub(crate) struct StdoutError(#[from] io::Error);
+
+impl StdoutError {
+    /// Whether the reader has closed the pipe, as head(1) does when it has enough.
+    pub(crate) fn is_closed_pipe(&self) -> bool {
+        self.0.kind() == ErrorKind::BrokenPipe
+    }
+}
+
 /// Writes bytes to standard output.
 pub(crate) fn bytes(bytes: &[u8]) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(bytes)
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")
+    let written = out.write_all(bytes).and_then(|()| out.flush());
+    Ok(written.map_err(StdoutError)?)
+}
+
+/// Writes a line to standard error.
+///
+/// If that cannot be written either, nothing is left to tell it to: `eprintln!` would panic.
+pub(crate) fn note(line: Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// `text` with its control characters escaped, except for line ends and tabs: it may come from
+/// another node or user, and terminals obey control characters.
+pub(crate) fn printable(text: &str) -> String {
+    let is_control = |c: &char| c.is_control() && !matches!(c, '\n' | '\t');
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_control(&c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 /// Bytes as a member of a JSON object: text if they are UTF-8, otherwise hexadecimal digits.
@@ -70,6 +105,13 @@ mod tests {
     fn bytes_become_text_or_digits() {
         assert_eq!(json_bytes(b"a\0\n"), ("text", "a\0\n".into()));
         assert_eq!(json_bytes(b"\xff\x01"), ("hex", "ff01".into()));
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        let text = "\u{1b}[2J two\nlines\tand \u{9b}\u{7f} \u{fc}";
+        let shown = "\\u{1b}[2J two\nlines\tand \\u{9b}\\u{7f} \u{fc}";
+        assert_eq!(printable(text), shown);
     }
 
     #[test]

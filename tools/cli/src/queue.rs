@@ -1,34 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo queue`: queues and topics.
 
+mod publish;
+mod take;
+
 use crate::{
-    options::{Named, QueueCommand},
+    failure,
+    options::QueueCommand,
     output::{Output, bytes, json_bytes, table},
+    serve::answer_with,
 };
 use anyhow::Result;
-use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
 use serde_json::{Map, Value, json};
-use std::{
-    ffi::{OsStr, OsString},
-    io::{self, Read, Write, stdin},
-    os::unix::ffi::OsStrExt,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{os::unix::ffi::OsStrExt, process::ExitCode};
 use virgo::{
-    queue::{How, Message, Queue, Subscription},
+    queue::{How, Queue, told_error},
     status::Status,
 };
 
-pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<()> {
+pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
     match command {
         QueueCommand::Create { queue, options } => {
-            open(queue).create(&options.join(" "))?;
-            output.print(&json!({ "created": queue.name }), String::new)
+            queue.open().create(&options.join(" "))?;
+            output.print(&json!({ "created": queue.name }), String::new)?;
         }
         QueueCommand::Delete { queue } => {
-            open(queue).delete()?;
-            output.print(&json!({ "deleted": queue.name }), String::new)
+            queue.open().delete()?;
+            output.print(&json!({ "deleted": queue.name }), String::new)?;
         }
         QueueCommand::Pub {
             queue,
@@ -41,167 +39,91 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<()> {
                 priority: *priority,
                 delay: delay.unwrap_or_default(),
             };
-            publish(output, queue, data.as_deref(), how, *lines)
+            publish::publish(output, queue, data.as_deref(), how, *lines)?;
         }
-        QueueCommand::Take { queue, count, keep } => take(output, queue, *count as usize, *keep),
+        QueueCommand::Take { queue, count, keep } => {
+            return take::take(output, &queue.open(), *count as usize, *keep);
+        }
         QueueCommand::Ack { queue, messages } => {
-            for &message in messages {
-                open(queue).ack(message)?;
-            }
-            output.print(&json!({ "acknowledged": messages }), String::new)
+            return ack(output, &queue.open(), messages);
         }
         QueueCommand::Sub {
             pattern,
             options,
             count,
             timeout,
-        } => subscribe(output, pattern, options, *count, *timeout),
+        } => return take::subscribe(output, pattern, options, *count, *timeout),
         QueueCommand::Req { queue, data } => {
-            let reply = open(queue).request(data.as_bytes())?;
-            let (kind, value) = json_bytes(&reply);
-            match output.json {
-                true => output.print(
-                    &Value::Object(Map::from_iter([(kind.into(), value)])),
-                    String::new,
-                ),
-                false => bytes(&[&reply[..], b"\n"].concat()),
-            }
+            let reply = queue.open().request(data.as_bytes())?;
+            show_reply(output, &reply)?;
+            return Ok(status_of(&reply));
         }
         QueueCommand::Serve { name, command } => {
-            Ok(virgo::queue::serve(name, answer_with(command))?)
+            virgo::queue::serve(name, answer_with(command))?;
         }
-        QueueCommand::List => list(output),
+        QueueCommand::List => list(output)?,
+        QueueCommand::Status => status(output)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn open(named: &Named) -> Queue {
-    let queue = Queue::new(&named.name).on(named.node.unwrap_or(0));
-    match named.timeout {
-        Some(timeout) => queue.within(timeout),
-        None => queue,
-    }
-}
-
-fn publish(
-    output: Output,
-    queue: &Named,
-    data: Option<&OsStr>,
-    how: How,
-    lines: bool,
-) -> Result<()> {
-    let mut input = Vec::new();
-    let data = match data {
-        Some(data) => data.as_bytes(),
-        None => {
-            stdin().read_to_end(&mut input)?;
-            &input
-        }
-    };
-    let messages: Vec<&[u8]> = match lines {
-        true => data
-            .strip_suffix(b"\n")
-            .unwrap_or(data)
-            .split(|&byte| byte == b'\n')
-            .collect(),
-        false => vec![data],
-    };
-    let to = open(queue);
-    let mut rest = &messages[..];
-    while !rest.is_empty() {
-        let some = &rest[..rest.len().min(virgo::abi::MAX_MESSAGES)];
-        let accepted = to.publish_all(some, how).map_err(|error| {
-            let unknown = match error.errno() {
-                EIO => true,
-                ETIMEDOUT | ECONNRESET | ESHUTDOWN | EPROTO => queue.node.is_some(),
-                _ => false,
-            };
-            let error = anyhow::Error::from(error);
-            let (count, all) = (messages.len() - rest.len(), messages.len());
-            match (all, count, unknown) {
-                (1, ..) | (_, 0, false) => error,
-                (.., false) => error.context(format!("published {count} of {all}")),
-                (.., true) => error.context(format!("published {count} or more of {all}")),
-            }
-        })?;
-        rest = &rest[accepted..];
-    }
-    output.print(&json!({ "published": messages.len() }), String::new)
-}
-
-fn show(output: Output, message: &Message) -> Result<()> {
+fn show_reply(output: Output, reply: &[u8]) -> Result<()> {
     if !output.json {
-        return bytes(&[&message.data[..], b"\n"].concat());
+        return bytes(&[reply, b"\n"].concat());
     }
-    let (kind, data) = json_bytes(&message.data);
-    let mut value = json!({
-        "id": message.id,
-        "subject": message.subject,
-        "position": message.position,
-        "deliveries": message.deliveries,
-        "request": message.is_request,
-    });
-    value[kind] = data;
-    output.print(&value, String::new)
+    let (kind, value) = json_bytes(reply);
+    let reply = Value::Object(Map::from_iter([(kind.into(), value)]));
+    output.print(&reply, String::new)
 }
 
-fn take(output: Output, queue: &Named, count: usize, keep: bool) -> Result<()> {
-    let from = open(queue);
-    for message in from.take(count)? {
-        show(output, &message)?;
-        if !keep {
-            from.ack(message.id)?;
-        }
+/// That of a command that printed this reply: the service may have failed.
+pub(crate) fn status_of(reply: &[u8]) -> ExitCode {
+    match told_error(reply) {
+        None => ExitCode::SUCCESS,
+        Some(_) => ExitCode::FAILURE,
     }
-    Ok(())
 }
 
-fn subscribe(
-    output: Output,
-    pattern: &str,
-    options: &[String],
-    count: Option<usize>,
-    timeout: Option<Duration>,
-) -> Result<()> {
-    const LONG: Duration = Duration::from_secs(60);
-    let subscription = Subscription::open(pattern, &options.join(" "))?;
-    let end = timeout.map(|timeout| Instant::now() + timeout);
-    let mut left = count.unwrap_or(usize::MAX);
-    while left > 0 {
-        let wait = end.map_or(LONG, |end| end.saturating_duration_since(Instant::now()));
-        let messages = match subscription.take(left.min(64), Some(wait)) {
-            Err(error) if error.errno() == libc::ETIMEDOUT && end.is_none() => continue,
-            messages => messages?,
-        };
-        left -= messages.len();
-        for message in messages {
-            show(output, &message)?;
-            // Those that need none are not there any more.
-            let _ = subscription.ack(message.id);
+/// Acknowledges all that can be acknowledged.
+fn ack(output: Output, queue: &Queue, messages: &[u64]) -> Result<ExitCode> {
+    let mut acknowledged = Vec::new();
+    for &message in messages {
+        match queue.ack(message) {
+            Ok(()) => acknowledged.push(message),
+            Err(error) => failure::report(output, &error.into()),
         }
     }
-    Ok(())
+    output.print(&json!({ "acknowledged": acknowledged }), String::new)?;
+    Ok(match acknowledged.len() == messages.len() {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
-/// Each request is the input of a command, and its output the reply.
-pub(crate) fn answer_with(command: &[OsString]) -> impl Fn(&Message) -> Vec<u8> {
-    let answer = |request: &Message| -> io::Result<Vec<u8>> {
-        let mut child = Command::new(&command[0])
-            .args(&command[1..])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            // A command that does not read its input is none the worse.
-            let _ = input.write_all(&request.data);
-        }
-        Ok(child.wait_with_output()?.stdout)
-    };
-    move |request| {
-        answer(request).unwrap_or_else(|error| {
-            eprintln!("virgo: {}: {error}", command[0].to_string_lossy());
-            Vec::new()
-        })
-    }
+fn status(output: Output) -> Result<()> {
+    let log = Status::default().queues()?.log;
+    output.print(&log, || {
+        let number = |n: u64| n.to_string();
+        let rows = [
+            ("durable queues", log.state.clone()),
+            ("error", log.error.clone().unwrap_or_default()),
+            ("reason", log.reason.clone().unwrap_or_default()),
+            ("log", log.log.clone()),
+            ("bytes", number(log.bytes)),
+            ("at most", number(log.max_bytes)),
+            ("generation", number(log.generation)),
+            ("disk failures", number(log.failures)),
+            ("bytes torn", number(log.torn)),
+            ("bytes damaged", number(log.damaged)),
+            ("records unknown", number(log.unknown)),
+            ("messages without their queue's record", number(log.orphans)),
+            ("moved aside", log.kept.join(" ")),
+        ];
+        let shown = rows.iter().filter(|(_, value)| !value.is_empty());
+        shown
+            .map(|(name, value)| format!("{name}: {value}\n"))
+            .collect()
+    })
 }
 
 fn list(output: Output) -> Result<()> {
@@ -209,12 +131,27 @@ fn list(output: Output) -> Result<()> {
     output.print(&queues, || {
         let header = [
             "NAME", "READY", "DELAYED", "LEASED", "KEPT", "BYTES", "DROPPED", "REFUSED", "DEAD",
+            "OWNER", "MODE",
         ];
         let rows = queues.iter().map(|queue| {
             let mut row = vec![queue.name.clone()];
             row.extend(queue.figures().iter().map(u64::to_string));
+            row.extend([queue.owner.to_string(), queue.mode.clone()]);
             row
         });
         table(header.map(str::to_owned).to_vec(), 1, rows.collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reply_that_is_an_error_is_a_failure() {
+        assert_eq!(status_of(b"ERR EIO it failed"), ExitCode::FAILURE);
+        for reply in [&b""[..], b"all is well", b"ERR is human"] {
+            assert_eq!(status_of(reply), ExitCode::SUCCESS);
+        }
+    }
 }

@@ -11,6 +11,7 @@ use crate::{
     owned::{self, Owned},
     run_dir::RunDir,
     state::{Launch, State},
+    trial,
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -65,11 +66,13 @@ impl Cluster {
             registry.watch()?;
             let lock = run_dir.claim()?;
             state.save(&run_dir)?;
-            fs::write(run_dir.key_file(), new_key()?).context("cannot make a key")?;
+            for file in [run_dir.key_file(), run_dir.text_key_file()] {
+                fs::write(file, new_key()?).context("cannot make a key")?;
+            }
             (lock, registry.add(&run_dir))
         };
         if !options.icount {
-            state.launch.accel = Accel::find(&state.launch.images, &run_dir)?;
+            state.launch.accel = trial::accel(&state.launch.images, &run_dir)?;
             state.save(&run_dir)?;
         }
         let cluster = Self {

@@ -39,6 +39,7 @@ mod pid_file;
 mod qemu;
 mod run_dir;
 mod state;
+mod trial;
 
 pub use accel::Accel;
 pub use cluster::Cluster;

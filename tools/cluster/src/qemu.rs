@@ -73,11 +73,13 @@ fn node_arguments(dir: &RunDir, launch: &Launch, number: u8) -> Vec<String> {
         "-qmp",
         format!("unix:{},server=on,wait=off", text(&here.monitor())),
     );
-    // Not on the command line, which every user of host and guest can read.
-    add(
-        "-fw_cfg",
-        format!("name=opt/virgo.key,file={}", text(&dir.key_file())),
-    );
+    // Keys: not on the command line, which every user of host and guest can read.
+    for (name, file) in [
+        ("virgo.key", dir.key_file()),
+        ("virgo_text.key", dir.text_key_file()),
+    ] {
+        add("-fw_cfg", format!("name=opt/{name},file={}", text(&file)));
+    }
 
     // To the agent. FIFOs, because the far end of a socket goes away with every client, and the
     // agent then looks ten times a second whether it is back.

@@ -83,7 +83,7 @@ impl RunDir {
         NodeDir(self.0.join(network::name(number)))
     }
 
-    /// Where the trial boot of [`accel`](crate::accel) happens.
+    /// Where the trial boot of [`trial`](crate::trial) happens.
     pub(crate) fn trial(&self) -> NodeDir {
         NodeDir(self.0.join("trial"))
     }
@@ -100,6 +100,11 @@ impl RunDir {
     /// The key that the nodes share: made for this cluster and worth nothing elsewhere.
     pub(crate) fn key_file(&self) -> PathBuf {
         self.0.join("key")
+    }
+
+    /// The key of text sessions.
+    pub(crate) fn text_key_file(&self) -> PathBuf {
+        self.0.join("text-key")
     }
 
     /// Waits until no other program changes the cluster, and keeps others from it while the
@@ -188,7 +193,12 @@ impl RunDir {
     /// Removes what is in the directory; last the state, by which it is known to be ours.
     fn empty(&self) -> Result<()> {
         self.node_dirs().try_for_each(|node| node.remove())?;
-        for file in [self.key_file(), self.new_state_file(), self.state_file()] {
+        for file in [
+            self.key_file(),
+            self.text_key_file(),
+            self.new_state_file(),
+            self.state_file(),
+        ] {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != ErrorKind::NotFound => {
                     return Err(e).context(format!("cannot remove {}", file.display()));

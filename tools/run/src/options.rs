@@ -21,7 +21,7 @@ pub(crate) struct Options {
     pub(crate) gid: Gid,
     /// Time for all.
     pub(crate) timeout: Duration,
-    /// Most bytes of output that are kept, both kinds together.
+    /// Most bytes that are kept of standard output, and of standard error.
     pub(crate) max_output: usize,
     /// Whether the target may say a value at descriptor 3.
     pub(crate) returns: bool,

@@ -180,8 +180,8 @@ pub struct CloneArgs {
     pub flags: u32,
     /// Deadline of each call, or longest wait; 0 means the configured one.
     pub timeout_ms: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// Size of a [`Call`].
+    pub call_size: u32,
 }
 
 /// Arguments of `virgo_wait`.
@@ -366,6 +366,12 @@ pub struct MkdirArgs {
 /// Bytes of an entry of `virgo_readdir` before its name: inode (8), type (1), length (1).
 pub const DIRENT_SIZE: usize = 10;
 
+/// The same with [`READDIR_STAT`]: a [`Stat`], type (1), length (1).
+pub const DIRENT_STAT_SIZE: usize = size_of::<Stat>() + 2;
+
+/// Flag of [`ReaddirArgs`]: entries begin with what is known of them.
+pub const READDIR_STAT: u32 = 1 << 0;
+
 /// Arguments of `virgo_readdir`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -378,7 +384,7 @@ pub struct ReaddirArgs {
     pub next: u64,
     /// Bytes at `data`: at least 512; at most 65536 are used.
     pub len: u32,
-    /// Must be 0.
+    /// [`READDIR_STAT`].
     pub flags: u32,
     /// Deadline of this call; 0 means the configured one.
     pub timeout_ms: u32,
@@ -458,10 +464,13 @@ pub struct QueueArgs {
     pub count: u32,
     /// Bytes at `data`.
     pub len: u32,
+    /// Set by publish: copies of messages for which there was no room somewhere. Set by a take from
+    /// a descriptor: messages that its subscription has lost.
+    pub lost: u64,
 }
 
 const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
-const _: () = assert!(size_of::<QueueArgs>() == 56 && align_of::<QueueArgs>() == 8);
+const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
@@ -539,6 +548,7 @@ mod tests {
         for (name, flag) in [
             ("VIRGO_FSYNC_DATA", FSYNC_DATA),
             ("VIRGO_STAT_NO_FOLLOW", STAT_NO_FOLLOW),
+            ("VIRGO_READDIR_STAT", READDIR_STAT),
             ("VIRGO_UNLINK_DIRECTORY", UNLINK_DIRECTORY),
             ("VIRGO_RENAME_NO_REPLACE", RENAME_NO_REPLACE),
         ] {
@@ -556,6 +566,7 @@ mod tests {
             ("REQUEST", queue_op::REQUEST),
             ("REPLY", queue_op::REPLY),
             ("ARGS_SIZE_VER0", 56),
+            ("ARGS_SIZE_VER1", 64),
         ];
         assert_eq!(numbers("VIRGO_QUEUE_"), operations);
         assert_eq!(defines("VIRGO_MESSAGE_"), [("REQUEST", "(1U << 0)")]);
@@ -636,7 +647,7 @@ mod tests {
         for structure in ["virgo_clone_args", "virgo_wait_args"] {
             assert_eq!(
                 members(structure),
-                ["calls", "count", "flags", "timeout_ms", "reserved"]
+                ["calls", "count", "flags", "timeout_ms", "call_size"]
             );
         }
         assert_members!(
@@ -666,7 +677,8 @@ mod tests {
             messages,
             data,
             count,
-            len
+            len,
+            lost
         );
         assert_members!("virgo_cancel_args", CancelArgs, job, flags, timeout_ms);
         assert_members!(
@@ -772,12 +784,16 @@ mod tests {
             ("RENAME", size_of::<RenameArgs>()),
             ("MKDIR", size_of::<MkdirArgs>()),
             ("READDIR", size_of::<ReaddirArgs>()),
-            ("QUEUE", size_of::<QueueArgs>()),
         ];
         for (name, size) in sizes {
-            let define = format!("VIRGO_{name}_ARGS_SIZE_VER0");
-            let line = HEADER.lines().find(|line| line.contains(&define)).unwrap();
-            assert_eq!(line.split_whitespace().last().unwrap(), size.to_string());
+            assert_eq!(
+                numbers(&format!("VIRGO_{name}_ARGS_SIZE_")),
+                [("VER0", size as u32)]
+            );
         }
+        // The last one is what this library passes.
+        let versions = numbers("VIRGO_QUEUE_ARGS_SIZE_");
+        let size = size_of::<QueueArgs>() as u32;
+        assert_eq!(versions, [("VER0", 56), ("VER1", size)]);
     }
 }

@@ -68,7 +68,8 @@ impl Allocation {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for no bytes or a timeout above 300 s; `ENOMEM` if the pools are full; `ENODEV`
+    /// `EINVAL` for no bytes or a timeout above 300 s; `ENOMEM` if the pools are full; `EDQUOT` if this
+    /// uid has all of them that one user may have; `ENODEV`
     /// if the cluster has no such node; `EHOSTDOWN`, `ETIMEDOUT` or `ECONNRESET` if other nodes do
     /// not answer; `ENOSYS` if virgo_mempool is not loaded.
     pub fn allocate(self) -> Result<Id> {

@@ -126,7 +126,8 @@ impl<'a> Calls<'a> {
             count: u32::try_from(self.array.len()).unwrap_or(u32::MAX),
             flags: 0,
             timeout_ms,
-            reserved: 0,
+            // 64 bytes.
+            call_size: size_of::<abi::Call>() as u32,
         }
     }
 }
@@ -288,12 +289,19 @@ pub(crate) fn mkdir(name: &CStr, mode: u32, timeout_ms: u32) -> Outcome {
 }
 
 /// `virgo_readdir` into `data`, from `next` on, which is set to where to go on.
-pub(crate) fn readdir(name: &CStr, next: &mut u64, data: &mut [u8], timeout_ms: u32) -> Outcome {
+pub(crate) fn readdir(
+    name: &CStr,
+    next: &mut u64,
+    data: &mut [u8],
+    flags: u32,
+    timeout_ms: u32,
+) -> Outcome {
     let mut args = ReaddirArgs {
         path: path(name),
         data: data.as_mut_ptr().expose_provenance() as u64,
         next: *next,
         len: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        flags,
         timeout_ms,
         ..Default::default()
     };
@@ -381,18 +389,26 @@ impl<'a> Queue<'a> {
         self.messages
     }
 
+    /// How much the last call has said that was lost.
+    pub(crate) fn lost(&self) -> u64 {
+        self.args.lost
+    }
+
     /// `virgo_queue`.
     pub(crate) fn call(&mut self, op: u32) -> Outcome {
-        let args = QueueArgs {
+        let mut args = QueueArgs {
+            lost: 0,
             op,
             messages: self.messages.as_mut_ptr().expose_provenance() as u64,
             count: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             ..self.args
         };
-        // SAFETY: The call reads `args`, and reads and writes the `count` messages there. By the
+        // SAFETY: The call reads and writes `args`, and the `count` messages there. By the
         // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
         // operations that write to a message's or the call's data are made with room for it only.
-        outcome(unsafe { libc::syscall(nr::QUEUE, &raw const args, size_of::<QueueArgs>()) })
+        let returned = unsafe { libc::syscall(nr::QUEUE, &raw mut args, size_of::<QueueArgs>()) };
+        self.args.lost = args.lost;
+        outcome(returned)
     }
 }
 

@@ -11,8 +11,8 @@ use crate::{
 use libc::{EINVAL, c_int};
 use std::{mem, str::FromStr};
 
-/// Most bytes of output that a call keeps, unless the nodes are configured otherwise.
-const MAX_OUTPUT: usize = 64 * 1024;
+/// Most bytes of output that a call keeps: 64 KiB of standard output, and as many of standard error.
+const MAX_OUTPUT: usize = 2 * 64 * 1024;
 
 /// A call of a function or program, on some node of the cluster.
 ///
@@ -71,7 +71,7 @@ impl Call {
         self
     }
 
-    /// How many bytes of output are kept, instead of 64 KiB.
+    /// How many bytes of output are kept, both kinds together, instead of 64 KiB of each.
     pub fn max_output(mut self, bytes: usize) -> Self {
         self.room = bytes;
         self
@@ -183,7 +183,7 @@ impl Outcome {
 }
 
 /// A call that was [started](start). Its result is kept for [`wait_any`], by any program of the
-/// same uid on this node, until ten minutes after its deadline.
+/// same uid or of root on this node, until ten minutes after its deadline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
     id: u64,
@@ -239,8 +239,8 @@ impl Job {
 ///
 /// What goes wrong with the call itself is its outcome. `EINVAL` for a name or argument with a NUL
 /// and for a timeout above 300 s; `E2BIG` for more than 32 KiB of name and arguments; `ENODEV` for
-/// a node that cannot be; `EAGAIN` if there are too many calls; `ENOMEM`; `ENOSYS` if
-/// virgo_cpupooling is not loaded.
+/// a node that cannot be; `EDQUOT` if this uid has too many calls and `EAGAIN` if all together have;
+/// `ENOMEM`; `ENOSYS` if virgo_cpupooling is not loaded.
 pub fn run(call: &Call) -> Result<Outcome> {
     Within::default().run(call)
 }
@@ -294,7 +294,8 @@ pub fn start_all(calls: &[Call]) -> Result<Vec<Job>> {
 /// # Errors
 ///
 /// `ETIMEDOUT` if all still run; `ESRCH` if there is no such job, or its outcome was taken; `EPERM`
-/// if another uid has made it; `EINVAL` for more than 1000 jobs.
+/// if another uid has made it, unless root waits; `EINVAL` for more than 1000 jobs and for one that is
+/// there twice.
 pub fn wait_any(jobs: &mut [Job]) -> Result<usize> {
     Within::default().wait_any(jobs)
 }

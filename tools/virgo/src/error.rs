@@ -26,6 +26,8 @@ use virgo_proto::errno::Errno;
 pub struct Error {
     tried: Tried,
     errno: c_int,
+    /// What is wrong, if more is known than the errno says.
+    reason: Option<&'static str>,
 }
 
 /// What was to be done.
@@ -75,7 +77,17 @@ pub(crate) enum Tried {
 
 impl Error {
     pub(crate) fn new(tried: Tried, errno: c_int) -> Self {
-        Self { tried, errno }
+        let reason = None;
+        Self {
+            tried,
+            errno,
+            reason,
+        }
+    }
+
+    /// The same with a reason, if there is one that says more than the errno.
+    pub(crate) fn because(self, reason: Option<&'static str>) -> Self {
+        Self { reason, ..self }
     }
 
     /// Whether a call of a function or program has failed.
@@ -94,6 +106,19 @@ impl Error {
     /// Whether the use of a queue has failed.
     pub fn is_of_queue(&self) -> bool {
         matches!(self.tried, Tried::Queue { .. })
+    }
+
+    /// What is wrong, if more is known than the errno says.
+    pub fn reason(&self) -> Option<&'static str> {
+        self.reason
+    }
+
+    /// The file that was to be used; `None` if it was none, or one that is open.
+    pub fn file(&self) -> Option<&str> {
+        match &self.tried {
+            Tried::File { name, .. } => Some(name),
+            _ => None,
+        }
     }
 
     /// The error number, as in `<errno.h>`.
@@ -140,7 +165,11 @@ impl Display for Tried {
 
 impl Display for Error {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {}: {}", self.tried, Reason(self.errno))
+        let errno = Reason(self.errno);
+        match self.reason {
+            Some(reason) => write!(f, "cannot {}: {reason} ({})", self.tried, errno.name()),
+            None => write!(f, "cannot {}: {errno}", self.tried),
+        }
     }
 }
 
@@ -151,17 +180,29 @@ pub struct Reason(
     pub c_int,
 );
 
+impl Reason {
+    /// The errno that VIRGO has of this number.
+    fn known(self) -> Option<Errno> {
+        let known = Errno::from_wire(self.0.unsigned_abs());
+        (known.to_wire() == self.0.unsigned_abs()).then_some(known)
+    }
+
+    /// The symbolic name, or the number.
+    fn name(self) -> String {
+        match self.known() {
+            Some(errno) => errno.name().to_owned(),
+            None => format!("os error {}", self.0),
+        }
+    }
+}
+
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(errno) = *self;
-        let known = Errno::from_wire(errno.unsigned_abs());
-        match known {
+        match self.known() {
             // The text of proto is about text commands.
-            Errno::ENOSYS => write!(f, "no module serves the call (ENOSYS)"),
-            _ if known.to_wire() == errno.unsigned_abs() => {
-                write!(f, "{} ({})", known.text(), known.name())
-            }
-            _ => io::Error::from_raw_os_error(errno).fmt(f),
+            Some(Errno::ENOSYS) => write!(f, "no module serves the call (ENOSYS)"),
+            Some(errno) => write!(f, "{} ({})", errno.text(), errno.name()),
+            None => io::Error::from_raw_os_error(self.0).fmt(f),
         }
     }
 }
@@ -204,6 +245,26 @@ mod tests {
         for (error, text) in cases {
             assert_eq!(error.to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_reason_is_said_instead_of_what_the_errno_means() {
+        let error = |errno, reason| {
+            let error = Error::new(Tried::Queue { what: "publish" }, errno);
+            error.because(reason).to_string()
+        };
+        assert_eq!(
+            error(libc::EINVAL, Some("expected a name")),
+            "cannot publish: expected a name (EINVAL)"
+        );
+        assert_eq!(
+            error(libc::ENOTTY, Some("why")),
+            "cannot publish: why (os error 25)"
+        );
+        assert_eq!(
+            error(libc::EINVAL, None),
+            "cannot publish: not valid (EINVAL)"
+        );
     }
 
     #[test]

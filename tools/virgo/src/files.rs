@@ -4,20 +4,23 @@
 //! A name says where a file is: `/path` on this node, `2:/path` or `node2:/path` on node 2,
 //! `1,3:/path` a copy on either (to be read), `least-used:/path` where the fewest files are open,
 //! likewise `random:` and `two-choices:`. A node has only what its configuration exports.
+//!
+//! Names are bytes, as everywhere in Linux: `&str`, `String`, `OsString` and `Path` all serve.
 
 use crate::{
     Error, Result,
-    abi::{self, DIRENT_SIZE},
+    abi::{self, DIRENT_SIZE, DIRENT_STAT_SIZE},
     call,
     error::Tried,
     memory::milliseconds,
 };
 use libc::{EIO, EPROTO, c_int};
 use std::{
-    ffi::{CString, OsString},
+    ffi::{CString, OsStr, OsString},
+    mem::offset_of,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::ffi::OsStringExt,
+        unix::ffi::{OsStrExt, OsStringExt},
     },
     time::{Duration, SystemTime},
 };
@@ -124,7 +127,8 @@ impl Open {
     /// `EROFS` if it is exported to be read; `EXDEV` if the path leads out of what is exported;
     /// `EMFILE` if too many are open, here or there; `EHOSTDOWN`, `ETIMEDOUT` or `ECONNRESET` if
     /// the node does not answer; `ENOSYS` if virgo_cloudfs is not loaded.
-    pub fn open(&self, name: &str) -> Result<File> {
+    pub fn open(&self, name: impl AsRef<OsStr>) -> Result<File> {
+        let name = name.as_ref();
         let access = match (self.read, self.write) {
             (_, false) => libc::O_RDONLY,
             (false, true) => libc::O_WRONLY,
@@ -132,7 +136,13 @@ impl Open {
         };
         let flags = access | self.flags | libc::O_CLOEXEC;
         let path = path("open", name)?;
-        match call::open2(&path, flags, self.mode, self.timeout_ms) {
+        // Permissions without a new file are refused.
+        let mode = if flags & libc::O_CREAT != 0 {
+            self.mode
+        } else {
+            0
+        };
+        match call::open2(&path, flags, mode, self.timeout_ms) {
             Ok(fd) => Ok(File {
                 fd,
                 name: name.to_owned(),
@@ -146,7 +156,7 @@ impl Open {
 #[derive(Debug)]
 pub struct File {
     fd: OwnedFd,
-    name: String,
+    name: OsString,
 }
 
 impl File {
@@ -155,7 +165,7 @@ impl File {
     /// # Errors
     ///
     /// As for [`Open::open`].
-    pub fn open(name: &str) -> Result<Self> {
+    pub fn open(name: impl AsRef<OsStr>) -> Result<Self> {
         Open::new().open(name)
     }
 
@@ -164,7 +174,7 @@ impl File {
     }
 
     /// The name it was opened by.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &OsStr {
         &self.name
     }
 
@@ -300,7 +310,9 @@ impl Metadata {
             _ => SystemTime::UNIX_EPOCH.checked_sub(seconds),
         };
         let nanoseconds = Duration::from_nanos(self.0.mtime_ns.into());
-        since.unwrap_or(SystemTime::UNIX_EPOCH) + nanoseconds
+        let exact = since.and_then(|since| since.checked_add(nanoseconds));
+        // Another node may say what this machine's clock cannot show.
+        exact.unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
@@ -309,8 +321,8 @@ impl Metadata {
 /// # Errors
 ///
 /// As for [`Open::open`].
-pub fn metadata(name: &str) -> Result<Metadata> {
-    stat(name, 0)
+pub fn metadata(name: impl AsRef<OsStr>) -> Result<Metadata> {
+    stat(name.as_ref(), 0)
 }
 
 /// Like [`metadata`], of a symbolic link itself.
@@ -318,11 +330,11 @@ pub fn metadata(name: &str) -> Result<Metadata> {
 /// # Errors
 ///
 /// As for [`Open::open`].
-pub fn symlink_metadata(name: &str) -> Result<Metadata> {
-    stat(name, abi::STAT_NO_FOLLOW)
+pub fn symlink_metadata(name: impl AsRef<OsStr>) -> Result<Metadata> {
+    stat(name.as_ref(), abi::STAT_NO_FOLLOW)
 }
 
-fn stat(name: &str, flags: u32) -> Result<Metadata> {
+fn stat(name: &OsStr, flags: u32) -> Result<Metadata> {
     let stat = call::stat_at(&path("look at", name)?, flags, 0);
     stat.map(Metadata)
         .map_err(|errno| error("look at", name, errno))
@@ -333,8 +345,8 @@ fn stat(name: &str, flags: u32) -> Result<Metadata> {
 /// # Errors
 ///
 /// As unlink(2), and as for [`Open::open`].
-pub fn remove_file(name: &str) -> Result<()> {
-    remove(name, 0)
+pub fn remove_file(name: impl AsRef<OsStr>) -> Result<()> {
+    remove(name.as_ref(), 0)
 }
 
 /// Removes an empty directory.
@@ -342,11 +354,11 @@ pub fn remove_file(name: &str) -> Result<()> {
 /// # Errors
 ///
 /// As rmdir(2), and as for [`Open::open`].
-pub fn remove_dir(name: &str) -> Result<()> {
-    remove(name, abi::UNLINK_DIRECTORY)
+pub fn remove_dir(name: impl AsRef<OsStr>) -> Result<()> {
+    remove(name.as_ref(), abi::UNLINK_DIRECTORY)
 }
 
-fn remove(name: &str, flags: u32) -> Result<()> {
+fn remove(name: &OsStr, flags: u32) -> Result<()> {
     match call::unlink(&path("remove", name)?, flags, 0) {
         Ok(_) => Ok(()),
         Err(errno) => Err(error("remove", name, errno)),
@@ -358,10 +370,32 @@ fn remove(name: &str, flags: u32) -> Result<()> {
 /// # Errors
 ///
 /// As rename(2), `EXDEV` among them, and as for [`Open::open`].
-pub fn rename(from: &str, to: &str) -> Result<()> {
-    match call::rename(&path("rename", from)?, &path("rename to", to)?, 0, 0) {
+pub fn rename(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<()> {
+    change_name(from.as_ref(), to.as_ref(), 0)
+}
+
+/// Like [`rename`], unless something has that name already (`EEXIST`).
+///
+/// # Errors
+///
+/// As for [`rename`].
+pub fn rename_new(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) -> Result<()> {
+    change_name(from.as_ref(), to.as_ref(), abi::RENAME_NO_REPLACE)
+}
+
+fn change_name(from: &OsStr, to: &OsStr, flags: u32) -> Result<()> {
+    match call::rename(&path("rename", from)?, &path("rename to", to)?, flags, 0) {
         Ok(_) => Ok(()),
-        Err(errno) => Err(error("rename", &format!("{from} to {to}"), errno)),
+        Err(errno) => {
+            let name = format!("{} to {}", shown(from), shown(to));
+            Err(Error::new(
+                Tried::File {
+                    what: "rename",
+                    name,
+                },
+                errno,
+            ))
+        }
     }
 }
 
@@ -370,7 +404,8 @@ pub fn rename(from: &str, to: &str) -> Result<()> {
 /// # Errors
 ///
 /// As mkdir(2), and as for [`Open::open`].
-pub fn create_dir(name: &str) -> Result<()> {
+pub fn create_dir(name: impl AsRef<OsStr>) -> Result<()> {
+    let name = name.as_ref();
     match call::mkdir(&path("make", name)?, 0o777, 0) {
         Ok(_) => Ok(()),
         Err(errno) => Err(error("make", name, errno)),
@@ -393,18 +428,38 @@ pub struct DirEntry {
 /// # Errors
 ///
 /// As for [`Open::open`].
-pub fn read_dir(name: &str) -> Result<Vec<DirEntry>> {
+pub fn read_dir(name: impl AsRef<OsStr>) -> Result<Vec<DirEntry>> {
+    let mut entries = Vec::new();
+    list(name.as_ref(), 0, |data| take_entries(data, &mut entries))?;
+    Ok(entries)
+}
+
+/// Like [`read_dir`], with what is known of each entry, of a symbolic link itself; `None` where
+/// nothing is, as below a directory that may be listed but not entered.
+///
+/// # Errors
+///
+/// As for [`Open::open`].
+pub fn read_dir_metadata(name: impl AsRef<OsStr>) -> Result<Vec<(DirEntry, Option<Metadata>)>> {
+    let mut entries = Vec::new();
+    list(name.as_ref(), abi::READDIR_STAT, |data| {
+        take_stats(data, &mut entries)
+    })?;
+    Ok(entries)
+}
+
+/// Reads a directory, and has its entries taken apart.
+fn list(name: &OsStr, flags: u32, mut take: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
     let path = path("list", name)?;
-    let (mut entries, mut next) = (Vec::new(), 0);
+    let mut next = 0;
     let mut data = vec![0; ENTRIES];
     loop {
-        let n = call::readdir(&path, &mut next, &mut data, 0)
+        let n = call::readdir(&path, &mut next, &mut data, flags, 0)
             .map_err(|errno| error("list", name, errno))?;
         if n == 0 {
-            return Ok(entries);
+            return Ok(());
         }
-        let taken = take_entries(&data[..n.min(ENTRIES)], &mut entries);
-        taken.ok_or_else(|| error("list", name, EPROTO))?;
+        take(&data[..n.min(ENTRIES)]).ok_or_else(|| error("list", name, EPROTO))?;
     }
 }
 
@@ -415,7 +470,7 @@ fn take_entries(mut data: &[u8], entries: &mut Vec<DirEntry>) -> Option<()> {
         let [ino @ .., kind, len] = head;
         let (name, rest) = rest.split_at_checked(usize::from(*len))?;
         entries.push(DirEntry {
-            name: OsString::from_vec(name.to_vec()),
+            name: entry_name(name)?,
             ino: u64::from_ne_bytes(*ino),
             kind: *kind,
         });
@@ -424,13 +479,77 @@ fn take_entries(mut data: &[u8], entries: &mut Vec<DirEntry>) -> Option<()> {
     Some(())
 }
 
-fn path(what: &'static str, name: &str) -> Result<CString> {
-    CString::new(name).map_err(|_| error(what, name, libc::EINVAL))
+/// Likewise with what is known of them.
+fn take_stats(mut data: &[u8], entries: &mut Vec<(DirEntry, Option<Metadata>)>) -> Option<()> {
+    while !data.is_empty() {
+        let (head, rest) = data.split_first_chunk::<DIRENT_STAT_SIZE>()?;
+        let [stat @ .., kind, len] = head;
+        let stat = take_stat(stat);
+        let (name, rest) = rest.split_at_checked(usize::from(*len))?;
+        let entry = DirEntry {
+            name: entry_name(name)?,
+            ino: stat.ino,
+            kind: *kind,
+        };
+        entries.push((entry, (stat.mode != 0).then_some(Metadata(stat))));
+        data = rest;
+    }
+    Some(())
 }
 
-fn error(what: &'static str, name: &str, errno: c_int) -> Error {
-    let name = name.to_owned();
+/// The name of an entry. It comes from another node, and is put behind that of a directory: `None` if
+/// that would lead out of the directory.
+fn entry_name(name: &[u8]) -> Option<OsString> {
+    let is_one = !matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, b'/' | 0));
+    is_one.then(|| OsString::from_vec(name.to_vec()))
+}
+
+/// A structure as the kernel has written it, anywhere in memory.
+fn take_stat(bytes: &[u8; size_of::<abi::Stat>()]) -> abi::Stat {
+    fn at<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+        // Offsets are those of the structure whose size `bytes` has.
+        std::array::from_fn(|index| bytes[offset + index])
+    }
+    let u32_at = |offset| u32::from_ne_bytes(at(bytes, offset));
+    let u64_at = |offset| u64::from_ne_bytes(at(bytes, offset));
+    abi::Stat {
+        ino: u64_at(offset_of!(abi::Stat, ino)),
+        size: u64_at(offset_of!(abi::Stat, size)),
+        blocks: u64_at(offset_of!(abi::Stat, blocks)),
+        mtime_s: i64::from_ne_bytes(at(bytes, offset_of!(abi::Stat, mtime_s))),
+        mtime_ns: u32_at(offset_of!(abi::Stat, mtime_ns)),
+        mode: u32_at(offset_of!(abi::Stat, mode)),
+        nlink: u32_at(offset_of!(abi::Stat, nlink)),
+        uid: u32_at(offset_of!(abi::Stat, uid)),
+        gid: u32_at(offset_of!(abi::Stat, gid)),
+        node: u32_at(offset_of!(abi::Stat, node)),
+    }
+}
+
+fn path(what: &'static str, name: &OsStr) -> Result<CString> {
+    CString::new(name.as_bytes()).map_err(|_| error(what, name, libc::EINVAL))
+}
+
+fn error(what: &'static str, name: &OsStr, errno: c_int) -> Error {
+    let name = shown(name);
     Error::new(Tried::File { what, name }, errno)
+}
+
+/// A name for people: bytes that are no text, and what a terminal would obey, as `\xNN`.
+pub fn shown(name: impl AsRef<OsStr>) -> String {
+    let mut text = String::new();
+    for chunk in name.as_ref().as_bytes().utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character.is_control() {
+                true => text.extend(character.escape_default()),
+                false => text.push(character),
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -451,6 +570,54 @@ mod tests {
         for cut in [data.len() - 1, 13, 9] {
             assert_eq!(take_entries(&data[..cut], &mut Vec::new()), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn names_that_lead_out_of_a_directory_are_refused() {
+        for name in [&b""[..], b".", b"..", b"/etc/passwd", b"a/b", b"a\0b"] {
+            let mut data = 7u64.to_ne_bytes().to_vec();
+            data.extend([libc::DT_REG, name.len() as u8]);
+            data.extend(name);
+            assert_eq!(take_entries(&data, &mut Vec::new()), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn times_that_cannot_be_are_no_panic() {
+        for (mtime_s, mtime_ns) in [(i64::MAX, u32::MAX), (i64::MIN, 0), (-1, 5)] {
+            let _ = Metadata(abi::Stat {
+                mtime_s,
+                mtime_ns,
+                ..Default::default()
+            })
+            .modified();
+        }
+    }
+
+    #[test]
+    fn entries_have_what_is_known_of_them() {
+        let mut data = vec![0; size_of::<abi::Stat>()];
+        data[..8].copy_from_slice(&7u64.to_ne_bytes());
+        let mode = offset_of!(abi::Stat, mode);
+        data[mode..mode + 4].copy_from_slice(&0o100644u32.to_ne_bytes());
+        data.extend([libc::DT_REG, 1, 0xff]);
+        data.extend([0; size_of::<abi::Stat>()]);
+        data.extend([libc::DT_DIR, 1, b'b']);
+        let mut entries = Vec::new();
+        assert_eq!(take_stats(&data, &mut entries), Some(()));
+        let [(first, known), (second, unknown)] = &entries[..] else {
+            panic!("{entries:?}");
+        };
+        assert_eq!((first.ino, first.name.as_bytes()), (7, &b"\xff"[..]));
+        assert!(known.is_some_and(|known| known.is_file()));
+        assert_eq!((second.kind, unknown.is_none()), (libc::DT_DIR, true));
+        assert_eq!(take_stats(&data[..data.len() - 1], &mut Vec::new()), None);
+    }
+
+    #[test]
+    fn names_are_shown_without_harm() {
+        let name = OsString::from_vec(b"a\n\x1b[2J\xff\xc3\xa4".to_vec());
+        assert_eq!(shown(name), "a\\n\\u{1b}[2J\\xff\u{e4}");
     }
 
     #[test]

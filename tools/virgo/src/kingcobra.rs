@@ -16,7 +16,7 @@ use crate::{
     queue::{self, Message, Queue},
 };
 use std::{
-    io::{self, BufRead},
+    io::{self, BufRead, Read},
     net::Ipv4Addr,
     time::Duration,
 };
@@ -68,18 +68,27 @@ impl Record {
     }
 }
 
-/// Reads a log. A line that is no record is given as it is.
-///
-/// # Errors
-///
-/// Those of reading.
-pub fn read_log(log: impl BufRead) -> io::Result<Vec<std::result::Result<Record, Vec<u8>>>> {
-    log.split(b'\n')
-        .map(|line| {
-            let line = line?;
-            Ok(Record::parse_line(&line).ok_or(line))
-        })
-        .collect()
+/// Most bytes of a line of the log: a request or reply of which each byte is escaped, and what
+/// stands around it.
+const MAX_LINE: u64 = 4 * queue::MAX_MESSAGE as u64 + 256;
+
+/// Reads a log, line by line. A line that is no record is given as it is; so is one that is too
+/// long, in pieces. Errors are those of reading.
+pub fn read_log(
+    mut log: impl BufRead,
+) -> impl Iterator<Item = io::Result<std::result::Result<Record, Vec<u8>>>> {
+    std::iter::from_fn(move || {
+        let mut line = Vec::new();
+        match log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
+            Ok(0) => return None,
+            Ok(_) => (),
+            Err(error) => return Some(Err(error)),
+        }
+        if line.last() == Some(&b'\n') {
+            line.pop();
+        }
+        Some(Ok(Record::parse_line(&line).ok_or(line)))
+    })
 }
 
 /// Sends a request to the queue of a node, 0 for this one, and returns the reply.
@@ -102,7 +111,8 @@ pub fn ask(node: u32, request: &[u8], timeout: Option<Duration>) -> Result<Vec<u
 ///
 /// As for [`queue::serve`].
 pub fn serve(kind: Type, answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
-    queue::serve(kind.queue(), answer)
+    // Only KingCobra puts requests there, which are on record then.
+    queue::serve_queue(kind.queue(), "", answer)
 }
 
 #[cfg(test)]
@@ -112,7 +122,7 @@ mod tests {
     #[test]
     fn logs_are_read_line_by_line() {
         let log = b"REQUEST#a090001#1439827527:3717956#one\\x0a#two $$\nrubbish\n";
-        let records = read_log(&log[..]).unwrap();
+        let records: Vec<_> = read_log(&log[..]).map(Result::unwrap).collect();
         let first = Record {
             kind: Kind::Request,
             address: Ipv4Addr::new(10, 9, 0, 1),
@@ -120,5 +130,14 @@ mod tests {
             payload: b"one\n#two".to_vec(),
         };
         assert_eq!(records, [Ok(first), Err(b"rubbish".to_vec())]);
+    }
+
+    #[test]
+    fn an_endless_line_is_given_in_pieces() {
+        let mut pieces = read_log(io::BufReader::new(io::repeat(b'x')));
+        for _ in 0..2 {
+            let piece = pieces.next().unwrap().unwrap();
+            assert_eq!(piece.unwrap_err().len() as u64, MAX_LINE);
+        }
     }
 }

@@ -76,8 +76,8 @@ pub use clone::{
 };
 pub use error::{Error, Reason};
 pub use files::{
-    DirEntry, File, Metadata, Open, create_dir, metadata, read_dir, remove_dir, remove_file,
-    rename, symlink_metadata,
+    DirEntry, File, Metadata, Open, create_dir, metadata, read_dir, read_dir_metadata, remove_dir,
+    remove_file, rename, rename_new, shown, symlink_metadata,
 };
 pub use id::{Id, ParseIdError};
 pub use memory::{Within, free, get, get_string, set, set_string, within};

@@ -34,7 +34,7 @@ pub fn get(id: Id, offset: u64, data: &mut [u8]) -> Result<usize> {
     Within::default().get(id, offset, data)
 }
 
-/// Frees allocation `id`.
+/// Frees allocation `id`. Root may free those of others.
 ///
 /// # Errors
 ///

@@ -9,6 +9,11 @@
 //! # }
 //! ```
 
+mod serve;
+
+pub(crate) use serve::serve_queue;
+pub use serve::{refusal, serve, told_error};
+
 use crate::{
     Error, Result,
     abi::{self, MESSAGE_REQUEST, QueueArgs, queue_op as op},
@@ -16,23 +21,26 @@ use crate::{
     error::Tried,
     memory::milliseconds,
 };
-use libc::{EEXIST, ETIMEDOUT};
+use libc::{EINVAL, EMSGSIZE, ETIMEDOUT, c_int};
 use std::{
     cell::RefCell,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
+use virgo_proto::{
+    config::MAX_DEADLINE_MS,
+    errno::Errno,
+    queue::{MAX_NAME, reasons},
+};
 
-/// Most bytes of a message.
-pub const MAX_MESSAGE: usize = 64 * 1024;
-
-/// Most bytes of a name.
-const MAX_NAME: usize = 128;
+/// Most bytes of a message, of a request and of a reply.
+pub const MAX_MESSAGE: usize = virgo_proto::queue::MAX_MESSAGE;
 
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// By what it is acknowledged.
+    /// By what it is acknowledged: another one each time that the message is taken.
     pub id: u64,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub position: u64,
@@ -62,6 +70,15 @@ impl Default for How {
             delay: Duration::ZERO,
         }
     }
+}
+
+/// What has become of messages that were published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Published {
+    /// So many were accepted, from the first on.
+    pub accepted: usize,
+    /// Copies of these for which a queue or subscription had no room.
+    pub lost: u64,
 }
 
 /// A queue or topic, by its name.
@@ -104,6 +121,20 @@ impl Queue {
         call::Queue::new(args, self.name.as_bytes())
     }
 
+    /// Why one of its operations has failed, with a reason if `wrong` finds one in what else was
+    /// passed.
+    fn error(
+        &self,
+        what: &'static str,
+        errno: c_int,
+        wrong: impl FnOnce() -> Option<&'static str>,
+    ) -> Error {
+        explained(what, errno, || {
+            let name = reasons::of_name(self.name.as_bytes());
+            name.or_else(wrong).or(wrong_timeout(self.timeout_ms))
+        })
+    }
+
     /// Makes it. `options` are words such as `ack=5000 policy=block`, see docs/queue.md.
     ///
     /// # Errors
@@ -112,7 +143,10 @@ impl Queue {
     /// as for all methods here.
     pub fn create(&self, options: &str) -> Result<()> {
         let mut call = self.call().data(options.as_bytes());
-        done("create the queue", call.call(op::CREATE)).map(drop)
+        let wrong = || reasons::of_options(options.as_bytes());
+        call.call(op::CREATE)
+            .map_err(|errno| self.error("create the queue", errno, wrong))?;
+        Ok(())
     }
 
     /// Deletes it, with its messages.
@@ -121,7 +155,10 @@ impl Queue {
     ///
     /// `ENOENT`; `EBUSY` for one that cannot be deleted.
     pub fn delete(&self) -> Result<()> {
-        done("delete the queue", self.call().call(op::DELETE)).map(drop)
+        self.call()
+            .call(op::DELETE)
+            .map_err(|errno| self.error("delete the queue", errno, || None))?;
+        Ok(())
     }
 
     /// Publishes a message.
@@ -143,6 +180,16 @@ impl Queue {
     /// `ECONNRESET`, `ESHUTDOWN` or `EPROTO` from another node, and `EIO`, if nobody knows how
     /// many, from the first on, are there.
     pub fn publish_all(&self, messages: &[&[u8]], how: How) -> Result<usize> {
+        Ok(self.publish_counted(messages, how)?.accepted)
+    }
+
+    /// The same; also says how many copies of what was accepted were lost: queues and subscriptions
+    /// that get it, too, had no room.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish_all`].
+    pub fn publish_counted(&self, messages: &[&[u8]], how: How) -> Result<Published> {
         let mut call = self.call();
         for data in messages {
             let message = abi::Message {
@@ -152,7 +199,14 @@ impl Queue {
             };
             call.push(message, data);
         }
-        done("publish", call.call(op::PUBLISH))
+        let accepted = call.call(op::PUBLISH).map_err(|errno| {
+            self.error("publish", errno, || match how.priority {
+                0..=9 => messages.iter().find_map(|data| reasons::of_message(data)),
+                _ => Some("a priority is 0 to 9"),
+            })
+        })?;
+        let lost = call.lost();
+        Ok(Published { accepted, lost })
     }
 
     /// Takes up to `count` messages; waits for the first. Each has to be acknowledged, or others
@@ -162,7 +216,8 @@ impl Queue {
     ///
     /// `ETIMEDOUT` if there is none in time; `ENOENT`.
     pub fn take(&self, count: usize) -> Result<Vec<Message>> {
-        take(self.call(), count)
+        let error = |errno| self.error(TAKE, errno, || None);
+        take(self.call(), count, |_| ()).map_err(error)
     }
 
     /// Message `id` is done.
@@ -171,7 +226,8 @@ impl Queue {
     ///
     /// `ESTALE` if no program of this node has it (any more).
     pub fn ack(&self, id: u64) -> Result<()> {
-        one(self.call(), op::ACK, "acknowledge", id, b"", 0)
+        let error = |errno| self.error("acknowledge", errno, || None);
+        one(self.call(), op::ACK, id, b"", 0).map_err(error)
     }
 
     /// Others may have message `id` in `delay`.
@@ -181,7 +237,8 @@ impl Queue {
     /// As for [`Self::ack`].
     pub fn give_back(&self, id: u64, delay: Duration) -> Result<()> {
         let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-        one(self.call(), op::NACK, "give back", id, b"", delay)
+        let error = |errno| self.error("give back", errno, || None);
+        one(self.call(), op::NACK, id, b"", delay).map_err(error)
     }
 
     /// Publishes a request and returns the reply.
@@ -198,7 +255,9 @@ impl Queue {
                 ..abi::Message::default()
             };
             call.push(message, data);
-            let len = done("ask", call.call(op::REQUEST))?;
+            let len = call
+                .call(op::REQUEST)
+                .map_err(|errno| self.error("ask", errno, || reasons::of_message(data)))?;
             Ok(room[..len.min(room.len())].to_vec())
         })
     }
@@ -209,7 +268,8 @@ impl Queue {
     ///
     /// As for [`Self::ack`]; `EINVAL` if it is no request; `ESRCH` if nobody waits any more.
     pub fn reply(&self, id: u64, data: &[u8]) -> Result<()> {
-        one(self.call(), op::REPLY, "reply", id, data, 0)
+        let error = |errno| self.error("reply", errno, || reasons::of_message(data));
+        one(self.call(), op::REPLY, id, data, 0).map_err(error)
     }
 }
 
@@ -218,6 +278,8 @@ impl Queue {
 #[derive(Debug)]
 pub struct Subscription {
     descriptor: OwnedFd,
+    /// Messages that were lost, as far as nobody has asked.
+    lost: AtomicU64,
 }
 
 impl Subscription {
@@ -234,11 +296,26 @@ impl Subscription {
             ..QueueArgs::default()
         };
         let mut call = call::Queue::new(args, pattern.as_bytes()).data(options.as_bytes());
-        let fd = done("subscribe", call.call(op::OPEN))?;
-        let fd = i32::try_from(fd).map_err(|_| error("subscribe", libc::EBADF))?;
+        let fd = call.call(op::OPEN);
+        let fd = fd.and_then(|fd| i32::try_from(fd).map_err(|_| libc::EBADF));
+        let fd = fd.map_err(|errno| {
+            explained("subscribe", errno, || {
+                reasons::of_pattern(pattern.as_bytes())
+                    .or_else(|| reasons::of_subscription(options.as_bytes()))
+            })
+        })?;
         // SAFETY: The kernel has just made it for this program, and nobody else knows it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { descriptor })
+        Ok(Self {
+            descriptor,
+            lost: AtomicU64::new(0),
+        })
+    }
+
+    /// How many messages this subscription had no room for since this was asked last, as far as
+    /// [`Self::take`] has been told.
+    pub fn lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
     }
 
     fn call(&self, timeout: Option<Duration>) -> call::Queue<'_> {
@@ -256,7 +333,11 @@ impl Subscription {
     ///
     /// `ETIMEDOUT` if there is none in time; `ENOENT` if the queue is deleted.
     pub fn take(&self, count: usize, timeout: Option<Duration>) -> Result<Vec<Message>> {
-        take(self.call(timeout), count)
+        let wrong = || wrong_timeout(timeout.map_or(0, milliseconds));
+        let lost = |lost| {
+            self.lost.fetch_add(lost, Ordering::Relaxed);
+        };
+        take(self.call(timeout), count, lost).map_err(|errno| explained(TAKE, errno, wrong))
     }
 
     /// Message `id` is done.
@@ -265,7 +346,19 @@ impl Subscription {
     ///
     /// `ESTALE` if this subscription does not have it (any more).
     pub fn ack(&self, id: u64) -> Result<()> {
-        one(self.call(None), op::ACK, "acknowledge", id, b"", 0)
+        let acked = one(self.call(None), op::ACK, id, b"", 0);
+        acked.map_err(|errno| explained("acknowledge", errno, || None))
+    }
+
+    /// Others may have message `id` in `delay`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ack`].
+    pub fn give_back(&self, id: u64, delay: Duration) -> Result<()> {
+        let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
+        let given = one(self.call(None), op::NACK, id, b"", delay);
+        given.map_err(|errno| explained("give back", errno, || None))
     }
 
     /// Message `id`, a request, is done, and this is the reply.
@@ -274,7 +367,8 @@ impl Subscription {
     ///
     /// As for [`Self::ack`]; `EINVAL` if it is no request; `ESRCH` if nobody waits any more.
     pub fn reply(&self, id: u64, data: &[u8]) -> Result<()> {
-        one(self.call(None), op::REPLY, "reply", id, data, 0)
+        let replied = one(self.call(None), op::REPLY, id, data, 0);
+        replied.map_err(|errno| explained("reply", errno, || reasons::of_message(data)))
     }
 }
 
@@ -284,62 +378,45 @@ impl AsFd for Subscription {
     }
 }
 
-/// Answers requests to the queue `name` of this node with what `answer` makes of them, for ever.
-/// The queue is made if it is not there. Several programs that serve the same queue share the work.
-///
-/// # Errors
-///
-/// What ends it: `ENOENT` if the queue is deleted, `ENOSYS` if virgo_queue is not loaded.
-pub fn serve(name: &str, mut answer: impl FnMut(&Message) -> Vec<u8>) -> Result<()> {
-    match Queue::new(name).create("") {
-        Err(error) if error.errno() != EEXIST => return Err(error),
-        _ => (),
-    }
-    let requests = Subscription::open(name, "ack")?;
-    loop {
-        let messages = match requests.take(16, None) {
-            Err(error) if error.errno() == ETIMEDOUT => continue,
-            messages => messages?,
-        };
-        for message in messages {
-            let reply = answer(&message);
-            let said = match message.is_request {
-                true => requests.reply(message.id, &reply),
-                false => requests.ack(message.id),
-            };
-            match said {
-                // Who has asked has gone, or another got the request because this one took long.
-                Err(error) if [libc::ESRCH, libc::ESTALE].contains(&error.errno()) => (),
-                said => said?,
-            }
-        }
-    }
+const TAKE: &str = "take messages";
+
+/// Why an operation has failed. The kernel says it by number; the reason for `EINVAL` and
+/// `EMSGSIZE` is found by judging what was passed as the kernel does, with the same code: `wrong`
+/// does that.
+fn explained(
+    what: &'static str,
+    errno: c_int,
+    wrong: impl FnOnce() -> Option<&'static str>,
+) -> Error {
+    let known = Errno::from_wire(errno.unsigned_abs());
+    let reason = match errno {
+        EINVAL | EMSGSIZE => wrong(),
+        ETIMEDOUT if what == TAKE => Some("no message in time"),
+        libc::ENOSYS => None,
+        _ => Some(reasons::explain(known)).filter(|&reason| reason != known.text()),
+    };
+    Error::new(Tried::Queue { what }, errno).because(reason)
 }
 
-fn error(what: &'static str, errno: i32) -> Error {
-    Error::new(Tried::Queue { what }, errno)
-}
-
-fn done(what: &'static str, outcome: std::result::Result<usize, i32>) -> Result<usize> {
-    outcome.map_err(|errno| error(what, errno))
+fn wrong_timeout(timeout_ms: u32) -> Option<&'static str> {
+    (timeout_ms > MAX_DEADLINE_MS).then_some("a timeout is at most 300 s")
 }
 
 /// Does something with one message.
 fn one<'a>(
     mut call: call::Queue<'a>,
     op: u32,
-    what: &'static str,
     id: u64,
     data: &'a [u8],
     delay_ms: u32,
-) -> Result<()> {
+) -> Result<(), c_int> {
     let message = abi::Message {
         id,
         delay_ms,
         ..abi::Message::default()
     };
     call.push(message, data);
-    done(what, call.call(op)).map(drop)
+    call.call(op).map(drop)
 }
 
 /// Room for a message.
@@ -364,13 +441,20 @@ fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T {
     })
 }
 
-fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>> {
+/// Takes messages, and says how many were lost.
+fn take(
+    call: call::Queue<'_>,
+    count: usize,
+    lost: impl FnOnce(u64),
+) -> Result<Vec<Message>, c_int> {
     with_rooms(count.clamp(1, abi::MAX_MESSAGES), |rooms| {
         let mut call = call;
         for Room { data, subject } in rooms.iter_mut() {
             call.push_room(data, subject);
         }
-        let taken = done("take messages", call.call(op::TAKE))?;
+        let taken = call.call(op::TAKE);
+        lost(call.lost());
+        let taken = taken?;
         let messages = call.into_messages();
         let message = |(message, room): (&abi::Message, &Room)| {
             let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
@@ -387,4 +471,43 @@ fn take(call: call::Queue<'_>, count: usize) -> Result<Vec<Message>> {
         let all = messages.iter().zip(rooms.iter()).map(message);
         Ok(all.take(taken).collect())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_those_of_the_kernel() {
+        let queue = Queue::new("a.b");
+        let why = |name: &str, options: &str| {
+            let wrong = || reasons::of_options(options.as_bytes());
+            let error = Queue::new(name).error("create the queue", EINVAL, wrong);
+            error.to_string()
+        };
+        assert_eq!(
+            why("a.b", "nonsense=1").split(" (EINVAL)").next(),
+            Some(&*format!(
+                "cannot create the queue: {}",
+                reasons::of_options(b"nonsense=1").unwrap()
+            ))
+        );
+        assert!(why("a..b", "").contains("expected a name"));
+        // What this version finds nothing wrong with a newer kernel may refuse all the same.
+        assert_eq!(why("a", ""), "cannot create the queue: not valid (EINVAL)");
+        let late = queue.clone().within(Duration::from_millis(300_001));
+        assert_eq!(
+            late.error("publish", EINVAL, || None).reason(),
+            Some("a timeout is at most 300 s")
+        );
+        let full = queue.error("publish", libc::ENOBUFS, || None);
+        assert_eq!(
+            full.to_string(),
+            "cannot publish: the queue is full (ENOBUFS)"
+        );
+        let down = queue.error("publish", libc::EHOSTDOWN, || None);
+        assert_eq!(down.reason(), None);
+        let nothing = queue.error(TAKE, ETIMEDOUT, || None);
+        assert_eq!(nothing.reason(), Some("no message in time"));
+    }
 }

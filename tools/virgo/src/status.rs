@@ -17,18 +17,23 @@
 
 mod config;
 mod cpupool;
+mod memory;
 mod peers;
 mod queues;
+mod sessions;
 mod stats;
 
 pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
+pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
-pub use queues::{Queue, Queues};
+pub use queues::{Log, Queue, Queues};
+pub use sessions::{Session, Sessions};
 pub use stats::{Operation, Stats};
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -120,6 +125,32 @@ impl Status {
         read(&self.root.join(service).join("peers"))
     }
 
+    /// Who is connected to a service.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn sessions(&self, service: &str) -> Result<Sessions, Error> {
+        read(&self.root.join(service).join("sessions"))
+    }
+
+    /// Ends a session of a service; false if there is none with this number.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn end_session(&self, service: &str, number: u64) -> Result<bool, Error> {
+        let path = self.root.join(service).join("sessions");
+        // Not created if it is missing: no such session is not no such service.
+        let file = fs::OpenOptions::new().write(true).open(&path);
+        let mut file = file.map_err(|error| Error::io(&path, error))?;
+        match file.write_all(format!("end {number}").as_bytes()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io(&path, error)),
+        }
+    }
+
     /// The processor pool: calls made here, calls that run here, and the nodes' loads.
     ///
     /// # Errors
@@ -127,6 +158,16 @@ impl Status {
     /// See [`Error`].
     pub fn cpupool(&self) -> Result<Cpupool, Error> {
         read(&self.root.join("cpupooling").join("state"))
+    }
+
+    /// What the memory pools of all nodes hold. Asks them, and waits for their answers as long as is
+    /// configured.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn memory(&self) -> Result<Memory, Error> {
+        read(&self.root.join("mempool").join("state"))
     }
 
     /// The queues and topics of this node.

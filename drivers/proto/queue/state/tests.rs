@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::*;
+use super::{
+    super::slab::{Plain, Slab},
+    *,
+};
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
-type Plain = Queue<Vec<Slot<u32>>>;
+type Queued = Queue<Slab<Plain<u32>>>;
 
 const SMALL: Limits = Limits {
     messages: 3,
@@ -14,8 +17,8 @@ const SMALL: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-fn queue(limits: Limits) -> Plain {
-    Queue::new(vec![], limits)
+fn queue(limits: Limits) -> Queued {
+    Queue::new(Plain::slab(), limits, 77)
 }
 
 fn plain(item: u32) -> Push<u32> {
@@ -27,9 +30,49 @@ fn plain(item: u32) -> Push<u32> {
     }
 }
 
-fn push(queue: &mut Plain, item: u32) -> u64 {
+fn push(queue: &mut Queued, item: u32) -> u64 {
     assert_eq!(queue.make_room(10, |_| ()), Room::Yes);
     queue.push(0, plain(item)).unwrap()
+}
+
+/// Gives back all that `holder` has. Returns how many messages were ready then that were not before.
+fn give_all_back(queue: &mut Queued, now: u64, holder: u64) -> u32 {
+    let leased = queue.leased();
+    queue.begin_to_give_back();
+    while queue.give_back_some(now, true, |other| other == holder) {}
+    leased - queue.leased()
+}
+
+fn tick(queue: &mut Queued, now: u64) -> Option<u64> {
+    loop {
+        match queue.tick(now) {
+            Some(due) if due <= now => (),
+            due => return due,
+        }
+    }
+}
+
+fn replay(queue: &mut Queued, from: u64) -> u32 {
+    queue.begin_with_kept();
+    let mut all = 0;
+    loop {
+        let (count, more) = queue.replay_some(from);
+        all += count;
+        if !more {
+            return all;
+        }
+    }
+}
+
+fn for_each(queue: &Queued, now: u64, mut see: impl FnMut(u64, u8, u64, &u32)) {
+    let mut from = Some(0);
+    while let Some(at) = from {
+        from = queue.show_some(at, now, &mut see);
+    }
+}
+
+fn acked(result: Result<(u64, Option<u32>), NotHeld>) -> Result<u64, NotHeld> {
+    result.map(|(seq, _)| seq)
 }
 
 #[test]
@@ -65,9 +108,9 @@ fn a_lease_that_is_over_brings_the_message_back_before_younger_ones() {
     assert_eq!(q.tick(15), None);
     let again = q.take(15, 8).unwrap();
     assert_eq!((again.item, again.deliveries), (1, 2));
-    assert_eq!(q.ack(7, again.seq), Err(NotHeld), "it is another's now");
-    assert_eq!(q.ack(8, again.seq), Ok(Some(1)));
-    assert_eq!(q.ack(8, again.seq), Err(NotHeld), "only once");
+    assert_eq!(q.ack(7, again.id), Err(NotHeld), "it is another's now");
+    assert_eq!(q.ack(8, again.id), Ok((1, Some(1))));
+    assert_eq!(q.ack(8, again.id), Err(NotHeld), "only once");
     assert_eq!(q.take(15, 8).unwrap().item, 2);
     assert_eq!(q.take(15, 8).unwrap().item, 3);
     assert_eq!(q.counts().redelivered, 2);
@@ -86,7 +129,7 @@ fn a_holder_that_goes_leaves_all_in_order() {
     for holder in [1, 2, 1, 2] {
         q.take(0, holder).unwrap();
     }
-    assert_eq!(q.give_all_back(0, 1), 2);
+    assert_eq!(give_all_back(&mut q, 0, 1), 2);
     let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
         .map(|t| t.item)
         .collect();
@@ -106,24 +149,208 @@ fn many_that_come_back_are_in_order() {
     for item in 0..count {
         push(&mut q, item);
     }
-    let order = |q: &mut Plain| -> Vec<u64> {
+    let order = |q: &mut Queued| -> (Vec<u64>, Vec<u64>) {
         core::iter::from_fn(|| q.take(0, 1))
-            .map(|t| t.seq)
-            .collect()
+            .map(|t| (t.seq, t.id))
+            .unzip()
     };
     let all: Vec<u64> = (1..=u64::from(count)).collect();
-    assert_eq!(order(&mut q), all);
-    assert_eq!(q.give_all_back(0, 1), count);
-    assert_eq!(order(&mut q), all, "all at once");
-    for &seq in all.iter().rev() {
-        q.give_back(0, 1, seq, 0).unwrap();
+    assert_eq!(order(&mut q).0, all);
+    assert_eq!(give_all_back(&mut q, 0, 1), count);
+    let (taken, ids) = order(&mut q);
+    assert_eq!(taken, all, "all at once");
+    for &id in ids.iter().rev() {
+        q.give_back(0, 1, id, 0).unwrap();
     }
-    assert_eq!(order(&mut q), all, "the last one first");
-    for &seq in &all {
-        q.ack(1, seq).unwrap();
+    let (taken, mut ids) = order(&mut q);
+    assert_eq!(taken, all, "the last one first");
+    // As adverse as a holder can be.
+    ids.sort_unstable_by_key(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for id in ids {
+        q.give_back(0, 1, id, 0).unwrap();
     }
-    assert_eq!(q.replay(1), count);
-    assert_eq!(order(&mut q), all, "by replay");
+    let (taken, ids) = order(&mut q);
+    assert_eq!(taken, all, "in any order");
+    for id in ids {
+        q.ack(1, id).unwrap();
+    }
+    assert_eq!(replay(&mut q, 1), count);
+    assert_eq!(order(&mut q).0, all, "by replay");
+}
+
+#[test]
+fn a_step_is_bounded() {
+    let count = 10 * STEP;
+    let limits = Limits {
+        messages: count,
+        leased: count,
+        keep: count,
+        ack_ms: 10,
+        ..Limits::DEFAULT
+    };
+    let mut q = queue(limits);
+    for item in 0..count {
+        let delay_ms = 5;
+        q.push(
+            0,
+            Push {
+                delay_ms,
+                ..plain(item)
+            },
+        )
+        .unwrap();
+    }
+    assert_eq!((q.tick(4), q.ready()), (Some(5), 0));
+    assert_eq!((q.tick(5), q.ready()), (Some(5), STEP));
+    assert_eq!(tick(&mut q, 5), None);
+    while q.take(5, 1).is_some() {}
+    assert_eq!((q.tick(15), q.ready()), (Some(15), STEP));
+    tick(&mut q, 15);
+    while q.take(15, 1).is_some() {}
+    q.begin_to_give_back();
+    assert!(q.give_back_some(15, true, |holder| holder == 1));
+    assert_eq!(q.ready(), STEP);
+    while q.give_back_some(15, true, |holder| holder == 1) {}
+    assert_eq!(q.ready(), count);
+    while q.take_acked().is_some() {}
+    q.begin_with_kept();
+    assert_eq!(q.replay_some(1), (STEP, true));
+}
+
+#[test]
+fn a_walk_survives_what_happens_between_its_steps() {
+    let count = 4 * STEP;
+    let mut q = queue(Limits {
+        messages: count,
+        leased: count,
+        ..Limits::DEFAULT
+    });
+    let ids: Vec<u64> = (0..count)
+        .map(|item| {
+            push(&mut q, item);
+            q.take(0, u64::from(item % 2)).unwrap().id
+        })
+        .collect();
+    q.begin_to_give_back();
+    assert!(q.give_back_some(0, true, |holder| holder == 1));
+    // The place where the walk goes on, and those behind it.
+    for (item, &id) in (0..count).zip(&ids).skip(STEP as usize).take(9) {
+        acked(q.ack(u64::from(item % 2), id)).unwrap();
+    }
+    while q.give_back_some(0, true, |holder| holder == 1) {}
+    // Those of the other holder, without five of the nine.
+    assert_eq!(q.leased(), count / 2 - 5);
+    assert_eq!(q.ready(), count / 2 - 4);
+}
+
+/// Who has had a message before cannot acknowledge it, whoever has it now.
+#[test]
+fn each_delivery_has_an_id_of_its_own() {
+    let mut q = queue(SMALL);
+    push(&mut q, 1);
+    let first = q.take(0, 7).unwrap();
+    q.tick(10);
+    let second = q.take(10, 7).unwrap();
+    assert_eq!(first.seq, second.seq);
+    assert_ne!(first.id, second.id);
+    assert!(second.id < 1 << 53);
+    assert_eq!(q.held(7, first.id), None);
+    assert_eq!(q.give_back(10, 7, first.id, 0), Err(NotHeld));
+    assert_eq!(acked(q.ack(7, first.id)), Err(NotHeld));
+    assert_eq!(q.held(7, second.id), Some(&1));
+    assert_eq!(acked(q.ack(7, second.id)), Ok(1));
+    // The place is another message's now.
+    push(&mut q, 2);
+    let third = q.take(10, 7).unwrap();
+    assert_eq!(acked(q.ack(7, second.id)), Err(NotHeld));
+    // In another queue, after a restart, it is nothing.
+    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20);
+    push(&mut again, 2);
+    again.take(0, 7).unwrap();
+    assert_eq!(acked(again.ack(7, third.id)), Err(NotHeld));
+}
+
+#[test]
+fn takes_of_one_holder_are_told_apart() {
+    let mut q = queue(SMALL);
+    push(&mut q, 1);
+    push(&mut q, 2);
+    let first = q.take(0, 7 | (1 << 40)).unwrap();
+    let second = q.take(0, 7 | (2 << 40)).unwrap();
+    assert_eq!(acked(q.ack(8, first.id)), Err(NotHeld));
+    q.begin_to_give_back();
+    while q.give_back_some(0, false, |holder| holder == (7 | (1 << 40))) {}
+    assert_eq!((q.ready(), q.leased()), (1, 1));
+    assert_eq!(acked(q.ack(7, second.id)), Ok(2));
+}
+
+/// A delivery that did not come about is none, however often.
+#[test]
+fn what_is_not_handed_out_does_not_count() {
+    let limits = Limits {
+        deliveries: 2,
+        ..SMALL
+    };
+    let mut q = queue(limits);
+    for item in 1..=3 {
+        push(&mut q, item);
+    }
+    let before = q.counts();
+    for _ in 0..5 {
+        let taken = q.take(0, 7).unwrap();
+        assert_eq!((taken.item, taken.deliveries), (1, 1));
+        q.untake(7, taken.id).unwrap();
+        assert_eq!(q.untake(7, taken.id), Err(NotHeld));
+    }
+    assert_eq!(q.counts(), before);
+    let taken = q.take(0, 7).unwrap();
+    q.give_back(0, 7, taken.id, 0).unwrap();
+    for _ in 0..5 {
+        let taken = q.take(0, 7).unwrap();
+        assert_eq!((taken.item, taken.deliveries), (1, 2));
+        q.untake(7, taken.id).unwrap();
+    }
+    assert_eq!((q.dead(), q.ready()), (0, 3));
+    assert_eq!((q.counts().delivered, q.counts().redelivered), (1, 0));
+    let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
+        .map(|t| t.item)
+        .collect();
+    assert_eq!(order, [1, 2, 3]);
+}
+
+/// A queue that was full and is empty has given its memory back.
+#[test]
+fn a_drained_queue_has_no_memory() {
+    let count = 5000;
+    let mut q = queue(Limits {
+        messages: count,
+        ..Limits::DEFAULT
+    });
+    for round in 0..3 {
+        for item in 0..count {
+            push(&mut q, item);
+        }
+        assert_eq!(q.places.live(), count.div_ceil(32) as usize);
+        while q.take_acked().is_some() {}
+        assert_eq!(q.places.live(), 1, "round {round}");
+    }
+}
+
+/// Dead letters take the room of a message until they are safe elsewhere.
+#[test]
+fn dead_letters_stay_until_they_are_taken() {
+    let mut q = queue(Limits {
+        messages: 1,
+        deliveries: 1,
+        ..SMALL
+    });
+    let seq = push(&mut q, 1);
+    q.take(0, 7).unwrap();
+    q.tick(10);
+    assert_eq!((q.dead(), q.len(), q.first_dead()), (1, 1, Some(&1)));
+    assert_eq!(q.make_room(10, |_| ()), Room::No);
+    assert_eq!(q.take_dead(), Some((seq, 1)));
+    assert_eq!(q.make_room(10, |_| ()), Room::Yes);
 }
 
 #[test]
@@ -133,12 +360,12 @@ fn too_many_deliveries_make_a_dead_letter() {
         ..SMALL
     });
     let seq = push(&mut q, 1);
-    q.take(0, 7).unwrap();
-    q.give_back(0, 7, seq, 5).unwrap();
+    let id = q.take(0, 7).unwrap().id;
+    q.give_back(0, 7, id, 5).unwrap();
     assert_eq!((q.ready(), q.delayed(), q.tick(4)), (0, 1, Some(5)));
     q.tick(5);
-    q.take(5, 7).unwrap();
-    q.give_back(5, 7, seq, 5).unwrap();
+    let id = q.take(5, 7).unwrap().id;
+    q.give_back(5, 7, id, 5).unwrap();
     assert_eq!(q.take_dead(), Some((seq, 1)));
     assert_eq!(
         (q.take_dead(), q.len(), q.bytes(), q.counts().dead),
@@ -152,7 +379,7 @@ fn policies_at_the_bound() {
     for item in 1..=3 {
         push(&mut q, item);
     }
-    let room = |q: &mut Plain, bytes| {
+    let room = |q: &mut Queued, bytes| {
         let mut gone = vec![];
         (q.make_room(bytes, |item| gone.push(item)), gone)
     };
@@ -189,13 +416,13 @@ fn places_are_used_again() {
         let taken = queue.take(0, 1).unwrap();
         queue.take(0, 1).unwrap();
         assert_eq!(queue.take_acked().unwrap().item, 2);
-        queue.ack(1, taken.seq).unwrap();
+        queue.ack(1, taken.id).unwrap();
         // One that is ready, one that is delayed, one that is leased.
         for _ in 0..3 {
             queue.remove_any().unwrap();
         }
         assert_eq!(queue.remove_any(), None);
-        assert_eq!((queue.places.len(), queue.bytes()), (5, 0));
+        assert_eq!((queue.places.live(), queue.bytes()), (1, 0));
     }
 }
 
@@ -211,7 +438,7 @@ fn each_message_is_shown_once() {
     }
     queue.tick(15);
     let mut seen = vec![];
-    queue.for_each(15, |_, _, delay, &item| seen.push((item, delay)));
+    for_each(&queue, 15, |_, _, delay, &item| seen.push((item, delay)));
     assert_eq!(seen, [(1, 0), (2, 5)]);
 }
 
@@ -240,12 +467,10 @@ fn acknowledged_messages_are_kept_and_replayed() {
         while q.forget().is_some() {}
     }
     let mut seen = vec![];
-    q.for_each_kept(4, |seq, &item| {
-        seen.push((seq, item));
-        true
-    });
+    q.begin_with_kept();
+    while q.show_some_kept(4, |seq, &item| seen.push((seq, item))) {}
     assert_eq!(seen, [(4, 4), (5, 5)]);
-    assert_eq!(q.replay(4), 2);
+    assert_eq!(replay(&mut q, 4), 2);
     assert_eq!((q.kept(), q.ready(), q.next_seq()), (1, 2, 6));
     let again = q.take_acked().unwrap();
     assert_eq!((again.item, again.deliveries), (4, 2));
@@ -269,7 +494,7 @@ fn restored_messages_keep_their_numbers() {
     q.restore(100, 19, plain(2)).unwrap();
     assert_eq!(q.next_seq(), 20);
     let mut seen = vec![];
-    q.for_each(102, |seq, _, delay, _| seen.push((seq, delay)));
+    for_each(&q, 102, |seq, _, delay, _| seen.push((seq, delay)));
     seen.sort_unstable();
     assert_eq!(seen, [(17, 3), (19, 0)]);
 }
@@ -281,6 +506,7 @@ enum Step {
     TakeAcked,
     Ack(usize),
     GiveBack(usize, u64),
+    Untake(usize),
     Gone(u64),
     Wait(u64),
     Replay,
@@ -294,6 +520,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::TakeAcked),
         2 => any::<usize>().prop_map(Step::Ack),
         1 => (any::<usize>(), 0..5u64).prop_map(|(i, d)| Step::GiveBack(i, d)),
+        1 => any::<usize>().prop_map(Step::Untake),
         1 => (0..3u64).prop_map(Step::Gone),
         2 => (0..15u64).prop_map(Step::Wait),
         1 => Just(Step::Replay),
@@ -308,6 +535,7 @@ enum At {
         holder: u64,
         until: u64,
         order: usize,
+        id: u64,
     },
     Kept,
 }
@@ -376,6 +604,23 @@ impl Model {
         self.first_of(self.priorities().max()?)
     }
 
+    /// A delivery that did not come about: the message is the first of its kind again.
+    fn untake(&mut self, index: usize) {
+        let mut entry = self.all.remove(index);
+        entry.deliveries -= 1;
+        entry.at = At::Ready;
+        let first = |e: &Entry| {
+            e.at == At::Ready
+                && e.priority == entry.priority
+                && match entry.deliveries {
+                    0 => e.deliveries == 0,
+                    _ => e.deliveries == 0 || e.seq > entry.seq,
+                }
+        };
+        let place = self.all.iter().position(first);
+        self.all.insert(place.unwrap_or(self.all.len()), entry);
+    }
+
     fn drop_oldest(&mut self) -> Option<u32> {
         let index = self.first_of(self.priorities().min()?)?;
         Some(self.all.remove(index).seq as u32)
@@ -404,19 +649,22 @@ impl Model {
         }
     }
 
-    fn leases(&self) -> Vec<(u64, u64)> {
+    /// Those that are out, in the order in which they went out: holder, number, delivery.
+    fn leases(&self) -> Vec<(u64, u64, u64)> {
         let mut leases: Vec<_> = self
             .all
             .iter()
             .filter_map(|e| match e.at {
-                At::Leased { holder, order, .. } => Some((order, holder, e.seq)),
+                At::Leased {
+                    holder, order, id, ..
+                } => Some((order, holder, e.seq, id)),
                 _ => None,
             })
             .collect();
         leases.sort_unstable();
         leases
             .iter()
-            .map(|&(_, holder, seq)| (holder, seq))
+            .map(|&(_, holder, seq, id)| (holder, seq, id))
             .collect()
     }
 
@@ -433,7 +681,7 @@ impl Model {
             let Some((_, seq)) = due.min() else { break };
             self.ready(self.index(seq));
         }
-        for (_, seq) in self.leases() {
+        for (_, seq, _) in self.leases() {
             let index = self.index(seq);
             if matches!(self.all[index].at, At::Leased { until, .. } if until <= now) {
                 self.back(index, now, 0);
@@ -485,6 +733,7 @@ proptest! {
                 Step::Take(holder) => {
                     let expected = m.next().filter(|_| m.leased() < limits.leased as usize);
                     let taken = q.take(now, holder);
+                    let id = taken.as_ref().map_or(0, |t| t.id);
                     prop_assert_eq!(
                         taken.map(|t| (t.seq, t.deliveries)),
                         expected.map(|i| (m.all[i].seq, m.all[i].deliveries + 1))
@@ -493,7 +742,7 @@ proptest! {
                         let until = now + u64::from(limits.ack_ms);
                         m.order += 1;
                         m.all[index].deliveries += 1;
-                        m.all[index].at = At::Leased { holder, until, order: m.order };
+                        m.all[index].at = At::Leased { holder, until, order: m.order, id };
                     }
                 }
                 Step::TakeAcked => {
@@ -507,37 +756,45 @@ proptest! {
                 }
                 Step::Ack(which) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.ack(holder + 100, seq), Err(NotHeld));
-                        prop_assert_eq!(q.ack(holder, seq), Ok(None));
+                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.ack(holder + 100, id), Err(NotHeld));
+                        prop_assert_eq!(q.ack(holder, id), Ok((seq, None)));
+                        prop_assert_eq!(q.ack(holder, id), Err(NotHeld));
                         m.acked(m.index(seq));
                     }
                 }
                 Step::GiveBack(which, delay) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.give_back(now, holder, seq, delay), Ok(()));
+                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.give_back(now, holder, id, delay), Ok(()));
                         m.back(m.index(seq), now, delay);
                     }
                 }
+                Step::Untake(which) => {
+                    let leases = m.leases();
+                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.untake(holder, id), Ok(()));
+                        m.untake(m.index(seq));
+                    }
+                }
                 Step::Gone(holder) => {
-                    let held = m.leases().into_iter().filter(|&(h, _)| h == holder);
+                    let held = m.leases().into_iter().filter(|&(h, ..)| h == holder);
                     let held: Vec<_> = held.collect();
-                    prop_assert_eq!(q.give_all_back(now, holder), held.len() as u32);
-                    for (_, seq) in held {
+                    prop_assert_eq!(give_all_back(&mut q, now, holder), held.len() as u32);
+                    for (_, seq, _) in held {
                         m.back(m.index(seq), now, 0);
                     }
                 }
                 Step::Wait(ms) => {
                     now += ms;
-                    q.tick(now);
+                    tick(&mut q, now);
                     m.tick(now);
                 }
                 Step::Replay => {
                     let kept = m.all.iter().filter(|e| e.at == At::Kept).map(|e| e.seq);
                     let room = limits.messages as usize - m.live();
                     let kept: Vec<_> = kept.take(room).collect();
-                    prop_assert_eq!(q.replay(0), kept.len() as u32);
+                    prop_assert_eq!(replay(&mut q, 0), kept.len() as u32);
                     for seq in kept {
                         m.ready(m.index(seq));
                     }

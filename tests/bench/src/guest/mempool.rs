@@ -3,7 +3,15 @@
 
 use crate::{Measurement, measure, session::Session};
 use anyhow::{Context, Result, ensure};
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 use virgo::{Allocation, Id, Place};
 
 pub const MEASUREMENTS: &[(&str, Measurement)] = &[
@@ -11,6 +19,7 @@ pub const MEASUREMENTS: &[(&str, Measurement)] = &[
     ("get", get),
     ("text", text),
     ("live", live),
+    ("threads", threads),
 ];
 
 /// Bytes of a value.
@@ -18,6 +27,12 @@ const VALUE: usize = 32;
 
 /// Requests in one segment.
 const BATCH: usize = 16;
+
+/// For how long many threads get values.
+const THREADS_TIME: Duration = Duration::from_secs(8);
+
+/// Bytes of the stack of each of them.
+const THREADS_STACK: usize = 64 << 10;
 
 /// At the address.
 fn memcached(address: &str) -> Result<()> {
@@ -57,7 +72,7 @@ fn get(node: &str) -> Result<()> {
 
 /// By text session with the address.
 fn text(address: &str) -> Result<()> {
-    let key = fs::read_to_string("/etc/virgo.key").context("/etc/virgo.key")?;
+    let key = fs::read_to_string("/etc/virgo_text.key").context("/etc/virgo_text.key")?;
     let mut session = Session::new(address, 30000)?;
     session.check(format!("auth {}\n", key.trim()).as_bytes(), b"OK\n")?;
     let mut reply = [0; 17];
@@ -100,4 +115,69 @@ fn live(count: &str) -> Result<()> {
         virgo::free(id)?;
     }
     Ok(())
+}
+
+/// Many threads that get a value at the same time: `NODE,COUNT`, of memory on the node of that number.
+/// Prints wall-clock nanoseconds an operation, context switches in 100 operations, operations that
+/// failed, and how many percent of the operations of the thread that did fewest the mean is.
+fn threads(argument: &str) -> Result<()> {
+    let (node, count) = argument.split_once(',').context("NODE,COUNT")?;
+    let count: usize = count.parse()?;
+    let id = allocate(Place::Node(node.parse()?))?;
+    let (start, end) = (Barrier::new(count + 1), AtomicBool::new(false));
+    let get = || {
+        start.wait();
+        let before = context_switches().unwrap_or(0);
+        let (mut done, mut failed) = (0_u64, 0_u64);
+        let mut data = [0; VALUE];
+        while !end.load(Relaxed) {
+            match virgo::get(id, 0, &mut data) {
+                Ok(VALUE) => done += 1,
+                _ => failed += 1,
+            }
+        }
+        (done, failed, context_switches().unwrap_or(0) - before)
+    };
+    let mut counts = Vec::new();
+    let mut nanos = 0;
+    thread::scope(|scope| -> Result<()> {
+        let mut running = Vec::new();
+        for _ in 0..count {
+            let thread = thread::Builder::new().stack_size(THREADS_STACK);
+            running.push(thread.spawn_scoped(scope, get)?);
+        }
+        let begin = Instant::now();
+        start.wait();
+        thread::sleep(THREADS_TIME);
+        end.store(true, Relaxed);
+        for thread in running {
+            counts.push(thread.join().expect("a thread that gets values"));
+        }
+        nanos = begin.elapsed().as_nanos();
+        Ok(())
+    })?;
+    virgo::free(id)?;
+    let done: u64 = counts.iter().map(|(done, ..)| done).sum();
+    let failed: u64 = counts.iter().map(|(_, failed, _)| failed).sum();
+    let switches: u64 = counts.iter().map(|(.., switches)| switches).sum();
+    let least = counts.iter().map(|(done, ..)| *done).min().unwrap_or(0);
+    ensure!(done > 0, "{failed} operations failed, none succeeded");
+    println!("threads{count} {}", nanos / u128::from(done));
+    println!("switches{count} {}", switches * 100 / done);
+    println!("errors{count} {failed}");
+    // One that has done nothing is worse than any ratio.
+    let ratio = (done * 100 / count as u64).checked_div(least);
+    println!("least{count} {}", ratio.unwrap_or(1_000_000));
+    Ok(())
+}
+
+/// Those of the calling thread so far.
+fn context_switches() -> Result<u64> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let counts = status.lines().filter_map(|line| {
+        let (name, count) = line.split_once(':')?;
+        name.ends_with("voluntary_ctxt_switches")
+            .then(|| count.trim().parse::<u64>().ok())?
+    });
+    Ok(counts.sum())
 }

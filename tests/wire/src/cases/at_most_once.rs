@@ -5,13 +5,14 @@
 
 use super::{Suite, suite};
 use crate::{
-    memory::{TEXT, allocated, used},
+    memory::{TEXT, all_allocated, allocated, used},
     node::{Node, PATIENCE},
     peer::{Number, Peer, request},
 };
 use std::io;
 use virgo_proto::{
     errno::Errno,
+    frame::NO_OPERATION,
     mempool::{PIECE, op},
 };
 
@@ -27,8 +28,10 @@ pub(super) const SUITE: Suite = suite![
     old_numbers_are_refused,
     numbers_may_be_skipped,
     slots_count_for_themselves,
+    an_operation_that_no_service_has_changes_nothing,
     a_malloc_given_up_is_undone,
     a_malloc_given_up_is_undone_across_connections,
+    a_malloc_of_many_is_done_once_and_undone,
     a_malloc_that_was_taken_stays,
     a_failed_malloc_given_up_undoes_nothing,
     a_new_life_has_no_memory_of_numbers,
@@ -228,20 +231,36 @@ fn slots_count_for_themselves(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open(node)?;
     let before = used(node)?;
     let mut ids = Vec::new();
-    for slot in 0..32 {
+    for slot in (0..=u8::MAX).step_by(5) {
         let number = Number {
             slot,
             ..Number::FIRST
         };
         ids.push(allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?));
     }
+    let count = ids.len();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 32, "different objects");
-    // The overheads of 32 objects add up.
-    let grown = used(node)? - before;
-    assert!((32 * SIZE..33 * SIZE).contains(&grown), "{grown} bytes");
+    assert_eq!(ids.len(), count, "different objects");
+    // The overheads of the objects add up.
+    let (grown, count) = (used(node)? - before, count as u64);
+    let expected = count * SIZE..(count + 1) * SIZE + count * SIZE / 100;
+    assert!(expected.contains(&grown), "{grown} bytes");
     Ok(())
+}
+
+/// As a client does to find out whether the server is still there.
+fn an_operation_that_no_service_has_changes_nothing(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    allocated(peer.ask_numbered(number, op::ALLOC, &alloc())?);
+    let next = number.next();
+    for _ in 0..2 {
+        let answer = peer.ask_numbered(next, NO_OPERATION, b"")?;
+        assert_eq!(answer, Err(Errno::EOPNOTSUPP));
+    }
+    assert_objects(node, before, 1)
 }
 
 fn a_malloc_given_up_is_undone(node: &Node) -> io::Result<()> {
@@ -291,6 +310,25 @@ fn a_malloc_that_was_taken_stays(node: &Node) -> io::Result<()> {
         assert_eq!(answer, Ok(vec![0]));
     }
     assert_objects(node, before, 1)
+}
+
+fn a_malloc_of_many_is_done_once_and_undone(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let number = Number::FIRST;
+    let body = TEXT.alloc_many(SIZE, 3, PIECE);
+    let first = peer.ask_numbered(number, op::ALLOC_MANY, &body)?;
+    assert_eq!(peer.ask_numbered(number, op::ALLOC_MANY, &body)?, first);
+    let (_, ids) = all_allocated(first);
+    assert_objects(node, before, 3)?;
+    // The next request in the slot does not say that the reply was taken.
+    let next = Number {
+        taken: number.taken,
+        ..number.next()
+    };
+    let answer = peer.ask_numbered(next, op::GET, &TEXT.get(ids[2], 0, 1))?;
+    assert_eq!(answer, Err(Errno::ESTALE), "what was given up");
+    assert_objects(node, before, 0)
 }
 
 fn a_failed_malloc_given_up_undoes_nothing(node: &Node) -> io::Result<()> {

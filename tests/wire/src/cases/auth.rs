@@ -40,7 +40,7 @@ fn commands_before_auth_are_refused(node: &Node) -> io::Result<()> {
         ] {
             text.ask_in_vain(command, "EACCES")?;
         }
-        assert_eq!(text.ask([b"auth ", &node.key[..]].concat())?, "OK");
+        assert_eq!(text.ask([b"auth ", &node.text_key[..]].concat())?, "OK");
         assert!(text.ask("stats")?.starts_with("calls="));
     }
     Ok(())
@@ -54,7 +54,7 @@ fn both_spellings_of_auth(node: &Node) -> io::Result<()> {
         ("auth\t", "\r"),
     ] {
         let mut text = Text::stranger(node, ECHO)?;
-        let command = [before.as_bytes(), &node.key, after.as_bytes()].concat();
+        let command = [before.as_bytes(), &node.text_key, after.as_bytes()].concat();
         assert_eq!(text.ask(command)?, "OK", "{before:?} KEY {after:?}");
         assert_eq!(text.ask("auth again")?, "OK", "one auth is enough");
     }
@@ -63,16 +63,16 @@ fn both_spellings_of_auth(node: &Node) -> io::Result<()> {
 
 /// Keys that are not the right one.
 fn wrong_keys(node: &Node) -> Vec<Vec<u8>> {
-    let mut last = node.key.clone();
+    let mut last = node.text_key.clone();
     if let Some(byte) = last.last_mut() {
         *byte ^= 1;
     }
     vec![
         b"".to_vec(),
         b"wrong".to_vec(),
-        node.key[..node.key.len() - 1].to_vec(),
-        [&node.key[..], b"x"].concat(),
-        [&node.key[..], b"\0"].concat(),
+        node.text_key[..node.text_key.len() - 1].to_vec(),
+        [&node.text_key[..], b"x"].concat(),
+        [&node.text_key[..], b"\0"].concat(),
         last,
     ]
 }
@@ -88,7 +88,7 @@ fn a_wrong_key_ends_the_session(node: &Node) -> io::Result<()> {
 
 fn nothing_follows_a_wrong_key(node: &Node) -> io::Result<()> {
     let mut text = Text::stranger(node, ECHO)?;
-    let lines = [b"auth wrong\nauth ", &node.key[..], b"\necho(a)\n"].concat();
+    let lines = [b"auth wrong\nauth ", &node.text_key[..], b"\necho(a)\n"].concat();
     text.wire.send(&lines)?;
     let replies = String::from_utf8_lossy(&text.wire.rest()?).into_owned();
     assert!(replies.starts_with("ERR EKEYREJECTED "), "'{replies}'");

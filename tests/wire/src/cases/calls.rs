@@ -328,7 +328,7 @@ fn picks_are_among_the_nodes_asked_for(node: &Node) -> io::Result<()> {
 
 fn unknown_operations_are_refused(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open_pool(node)?;
-    for op in [0, op::PICK + 1, 256 + op::RUN, u16::MAX] {
+    for op in [0, op::PROBE + 1, 256 + op::RUN, u16::MAX] {
         for body in [&[][..], &[0; 16]] {
             let answer = peer.ask(op, body)?;
             assert_eq!(answer, Err(Errno::EOPNOTSUPP), "operation {op}");

@@ -11,14 +11,16 @@ use crate::{
     wire::{Wire, is_timeout},
 };
 use std::{
-    io::{self, ErrorKind},
-    thread,
+    collections::VecDeque,
+    io, thread,
     time::{Duration, Instant},
 };
 
 pub(super) const SUITE: Suite = suite![
     many_idle_connections_keep_nobody_waiting,
     many_connections_that_end_at_once_do_no_harm,
+    many_who_are_refused_keep_nobody_waiting,
+    a_node_has_few_connections,
     sessions_are_limited_and_those_that_are_go_on,
 ];
 
@@ -32,11 +34,12 @@ const CROWD: Rounds = Rounds {
 /// How long a good client may wait for a whole session beside a crowd.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Strangers that a service keeps, as the module's parameter has it by default.
-const MAX_STRANGERS: usize = 64;
+/// Strangers that a service keeps of one node's address: half of the module's parameter, which is 64 by
+/// default.
+const MAX_STRANGERS: usize = 32;
 
-/// Sessions that a service has, as the module's parameter has it by default.
-const MAX_SESSIONS: usize = 256;
+/// Text sessions that one user has: half of the module's parameter, which is 256 by default.
+const USER_SESSIONS: usize = 128;
 
 /// Checks that a new client and those with a session are served at once.
 fn assert_served(node: &Node, text: &mut Text, peer: &mut Peer) -> io::Result<()> {
@@ -92,35 +95,106 @@ fn many_connections_that_end_at_once_do_no_harm(node: &Node) -> io::Result<()> {
     assert_served(node, &mut text, &mut peer)
 }
 
+/// One user has half of the sessions of those who type; the one beyond is told so.
 fn sessions_are_limited_and_those_that_are_go_on(node: &Node) -> io::Result<()> {
     let mut sessions = Vec::new();
-    while sessions.len() <= MAX_SESSIONS {
-        match Text::open(node, MEMPOOL) {
-            Ok(text) => sessions.push(text),
-            Err(e) if is_refusal(&e) => break,
-            Err(e) => return Err(e),
+    let refusal = loop {
+        let mut text = Text::stranger(node, MEMPOOL)?;
+        let reply = text.ask([b"auth ", &node.text_key[..]].concat())?;
+        if reply != "OK" {
+            assert_eq!(text.wire.rest()?, b"", "what follows the refusal");
+            break reply;
         }
-    }
+        sessions.push(text);
+        let count = sessions.len();
+        assert!(count <= USER_SESSIONS, "{count} sessions at once");
+    };
+    assert!(
+        refusal.starts_with("ERR EDQUOT too many sessions of this user"),
+        "'{refusal}'"
+    );
     let count = sessions.len();
     // Others may have some, too.
-    let expected = MAX_SESSIONS / 2..=MAX_SESSIONS;
-    assert!(expected.contains(&count), "{count} sessions at once");
+    assert!(count >= USER_SESSIONS / 2, "{count} sessions at once");
     for text in &mut sessions {
         text.stats()?;
     }
+    // Nodes have sessions of their own.
+    let mut peer = Peer::open(node)?;
+    let id = peer.alloc(1, 0)?;
+    peer.free(id)?.expect("freed");
     drop(sessions);
     // There is room as soon as the node has noticed.
     let start = Instant::now();
     loop {
-        match Text::open(node, MEMPOOL) {
-            Ok(mut text) => return text.stats().map(drop),
-            Err(e) if start.elapsed() > Duration::from_secs(3) => return Err(e),
-            Err(_) => thread::sleep(Duration::from_millis(100)),
+        let mut text = Text::stranger(node, MEMPOOL)?;
+        let reply = text.ask([b"auth ", &node.text_key[..]].concat())?;
+        if reply == "OK" {
+            return text.stats().map(drop);
         }
+        assert!(start.elapsed() < Duration::from_secs(3), "'{reply}'");
+        thread::sleep(Duration::from_millis(100));
     }
 }
 
-/// Whether the node has closed a new connection.
-fn is_refusal(e: &io::Error) -> bool {
-    e.kind() == ErrorKind::UnexpectedEof || crate::wire::is_reset(e)
+/// Connections of one node in one life: the oldest is ended, however many there are.
+fn a_node_has_few_connections(node: &Node) -> io::Result<()> {
+    let mut first = Peer::open(node)?;
+    let beside: Vec<_> = (0..20)
+        .map(|_| first.open_beside(node))
+        .collect::<io::Result<_>>()?;
+    first.wire.end_within(Duration::from_secs(3))?;
+    let mut last = beside.into_iter().last().expect("20 connections");
+    let id = last.alloc(1, 0)?;
+    last.free(id)?.expect("freed");
+    Ok(())
+}
+
+/// Refused sessions do not count as proven: a crowd of them leaves room.
+fn many_who_are_refused_keep_nobody_waiting(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = (Text::open(node, MEMPOOL)?, Peer::open(node)?);
+    let mut crowd = Vec::new();
+    for i in 0..CROWD.count() {
+        let mut wire = Wire(node.connect(MEMPOOL)?);
+        let line: &[u8] = match i % 3 {
+            0 => b"quit\n",
+            1 => b"auth wrong\n",
+            _ => &[b'x'; 300],
+        };
+        // It may have made room already.
+        let _ = wire.send(line);
+        crowd.push(wire);
+        if i % 50 == 49 {
+            assert_served(node, &mut text, &mut peer)?;
+        }
+    }
+    Ok(())
+}
+
+/// Not a test: for 20 s makes connections that are refused, and keeps hundreds of them open.
+pub(super) fn flood_of_strangers(node: &Node) -> io::Result<()> {
+    let start = Instant::now();
+    let flood = || {
+        let mut crowd = VecDeque::new();
+        let mut made = 0;
+        while start.elapsed() < Duration::from_secs(20) {
+            if crowd.len() >= 100 {
+                crowd.pop_front();
+            }
+            let Ok(mut wire) = node.connect(MEMPOOL).map(Wire) else {
+                continue;
+            };
+            made += 1;
+            let _ = wire.send(b"quit\n");
+            crowd.push_back(wire);
+        }
+        made
+    };
+    let made: usize = thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(flood)).collect();
+        let made = threads.into_iter().map(|thread| thread.join());
+        made.map(|made| made.expect("does not panic")).sum()
+    });
+    println!("{made} connections");
+    Ok(())
 }

@@ -9,6 +9,7 @@ use super::{
     suite,
 };
 use crate::{
+    memory::TEXT,
     node::{Node, QUEUE},
     peer::{Number, Peer, request},
     text::Text,
@@ -47,6 +48,7 @@ fn ask(name: &str, data: &str, timeout_ms: u32) -> Vec<u8> {
         timeout_ms: timeout_ms.into(),
         name_len: (name.len() as u16).into(),
         reserved: 0.into(),
+        uid: TEXT.0.into(),
     };
     [args.as_bytes(), name.as_bytes(), data.as_bytes()].concat()
 }
@@ -57,6 +59,8 @@ fn pull(wait_ms: u32) -> Vec<u8> {
         count: 1.into(),
         bytes: 100.into(),
         wait_ms: wait_ms.into(),
+        uid: TEXT.0.into(),
+        number: 0.into(),
     };
     [args.as_bytes(), NAME.as_bytes()].concat()
 }
@@ -186,7 +190,7 @@ fn only_so_many_are_owed(node: &Node) -> io::Result<()> {
     let short = Duration::from_secs(4);
     let body = ask(NAME, "x", short.as_millis() as u32);
     for _ in 0..2 {
-        for slot in 0..SLOTS as u8 {
+        for slot in 0..=u8::MAX {
             let number = peer.number(slot);
             peer.wire.send(&request(number, op::ASK, &body))?;
         }

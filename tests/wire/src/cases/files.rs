@@ -9,11 +9,18 @@ use crate::{
 };
 use std::io;
 use virgo_proto::{
-    cloudfs::{MAX_CLOSE, op},
+    cloudfs::{
+        HandleArgs, MAX_CLOSE, MIN_ENTRIES, OpenArgs, OpenReply, PathArgs, ReadDirArgs, SyncReply,
+        flag, op, open,
+    },
     errno::Errno,
 };
+use zerocopy::{FromBytes, IntoBytes};
 
-pub(super) const SUITE: Suite = suite![many_are_closed_at_once,];
+pub(super) const SUITE: Suite = suite![
+    many_are_closed_at_once,
+    fields_that_are_not_used_are_refused,
+];
 
 fn many_are_closed_at_once(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
@@ -25,5 +32,89 @@ fn many_are_closed_at_once(node: &Node) -> io::Result<()> {
     let more = [&most[..], &handle].concat();
     assert_eq!(peer.ask(op::CLOSE, &more)?, Err(Errno::EMSGSIZE));
     assert_eq!(peer.ask(op::CLOSE, &most[1..])?, Err(Errno::EINVAL));
+    Ok(())
+}
+
+/// What an operation would not look at must be 0, so that it can mean something later.
+fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let mut refused = |op: u16, args: &[u8], paths: &[u8]| -> io::Result<()> {
+        let request = [args, paths].concat();
+        assert_eq!(peer.ask(op, &request)?, Err(Errno::EINVAL), "{op}");
+        Ok(())
+    };
+    let file = b"/srv/ro/readme";
+    let opens: [(u32, u32); 6] = [
+        (0, 0),
+        (open::CREATE, 0o644),
+        (open::READ, 0o644),
+        (open::READ | open::CREATE | open::DIRECTORY, 0o755),
+        (open::READ | (1 << 9), 0),
+        (open::READ | open::CREATE, 0o10_000),
+    ];
+    for (flags, mode) in opens {
+        let args = OpenArgs {
+            flags: flags.into(),
+            mode: mode.into(),
+            uid: 0.into(),
+        };
+        refused(op::OPEN, args.as_bytes(), file)?;
+    }
+    let paths = |flags: u32, mode: u32, reserved: u16| PathArgs {
+        flags: flags.into(),
+        mode: mode.into(),
+        first: (file.len() as u16).into(),
+        reserved: reserved.into(),
+    };
+    for (op, args) in [
+        (op::UNLINK, paths(0, 0o644, 0)),
+        (op::UNLINK, paths(flag::NO_REPLACE, 0, 0)),
+        (op::RENAME, paths(0, 0o644, 0)),
+        (op::RENAME, paths(flag::DIRECTORY, 0, 0)),
+        (op::MKDIR, paths(flag::DIRECTORY, 0o755, 0)),
+        (op::MKDIR, paths(0, 0o755, 1)),
+    ] {
+        refused(op, args.as_bytes(), file)?;
+    }
+    // A second path where there is one.
+    for op in [op::UNLINK, op::MKDIR] {
+        refused(op, paths(0, 0, 0).as_bytes(), &file.repeat(2))?;
+    }
+    let list = ReadDirArgs {
+        from: 0.into(),
+        len: (MIN_ENTRIES as u32).into(),
+        flags: flag::NO_FOLLOW.into(),
+    };
+    refused(op::READ_DIR, list.as_bytes(), b"/srv/ro")?;
+    let args = OpenArgs {
+        flags: open::READ.into(),
+        mode: 0.into(),
+        uid: 0.into(),
+    };
+    let opened = peer.ask(op::OPEN, &[args.as_bytes(), file].concat())?;
+    let opened = opened.map_err(|errno| io::Error::other(format!("open: {errno:?}")))?;
+    let handle = OpenReply::read_from_bytes(&opened)
+        .expect("a handle")
+        .handle;
+    let on_handle = |flags: u32| HandleArgs {
+        handle,
+        flags: flags.into(),
+    };
+    for (args, path) in [
+        (on_handle(flag::NO_FOLLOW), &b""[..]),
+        (on_handle(flag::DATA_ONLY), b""),
+        (on_handle(0), file),
+    ] {
+        let request = [args.as_bytes(), path].concat();
+        assert_eq!(peer.ask(op::STAT, &request)?, Err(Errno::EINVAL));
+    }
+    assert!(peer.ask(op::STAT, on_handle(0).as_bytes())?.is_ok());
+    let other = on_handle(flag::NO_FOLLOW);
+    assert_eq!(peer.ask(op::SYNC, other.as_bytes())?, Err(Errno::EINVAL));
+    let synced = peer.ask(op::SYNC, on_handle(flag::DATA_ONLY).as_bytes())?;
+    let synced = synced.map_err(|errno| io::Error::other(format!("sync: {errno:?}")))?;
+    let met = SyncReply::read_from_bytes(&synced).expect("a reply of Sync");
+    assert_eq!(met.news(0), None);
+    assert_eq!(peer.ask(op::CLOSE, handle.as_bytes())?, Ok(vec![]));
     Ok(())
 }

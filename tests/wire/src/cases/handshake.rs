@@ -12,7 +12,7 @@ use crate::{
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    frame::{Kind, MAX_BODY},
+    frame::{Kind, MAX_BODY, VERSION},
     handshake::{Hello, Side, hello_bytes},
     mempool::{PIECE, op},
 };
@@ -109,7 +109,7 @@ fn text_after_the_first_byte_is_refused(node: &Node) -> io::Result<()> {
 }
 
 fn another_version_is_refused(node: &Node) -> io::Result<()> {
-    for version in [0, 2, 255] {
+    for version in [0, 1, VERSION + 1, 255] {
         let mut bytes = hello_frame(node);
         bytes[4] = version;
         let what = format!("version {version}");

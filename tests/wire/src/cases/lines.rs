@@ -38,7 +38,7 @@ fn half_a_command_then_the_rest(node: &Node) -> io::Result<()> {
 
 fn commands_in_one_byte_segments(node: &Node) -> io::Result<()> {
     let mut text = Text::stranger(node, ECHO)?;
-    let auth = [b"auth ", &node.key[..], b"\r\n"].concat();
+    let auth = [b"auth ", &node.text_key[..], b"\r\n"].concat();
     text.wire.send_in_single_bytes(&auth)?;
     text.wire
         .send_in_single_bytes(b"echo(one)\necho(two)\r\n\nstats\n")?;

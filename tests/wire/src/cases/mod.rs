@@ -8,6 +8,7 @@ mod calls;
 mod clone;
 mod crowd;
 mod deferred;
+mod deliveries;
 mod files;
 mod handshake;
 mod json;
@@ -17,6 +18,7 @@ mod objects;
 mod pool;
 mod publishing;
 mod queue;
+mod queue_owners;
 mod requests;
 mod stalled;
 
@@ -52,6 +54,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("queue", queue::SUITE),
         ("publishing", publishing::SUITE),
         ("deferred", deferred::SUITE),
+        ("deliveries", deliveries::SUITE),
+        ("queue_owners", queue_owners::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("crowd", crowd::SUITE),
@@ -62,4 +66,10 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         let named = move |&(name, test)| (format!("{suite}::{name}"), test);
         tests.iter().map(named)
     })
+}
+
+/// What is no test, but done to a node by name: `--ignored NAME`.
+pub(crate) fn others() -> impl Iterator<Item = (String, Test)> {
+    let flood: Test = crowd::flood_of_strangers;
+    [("crowd::flood_of_strangers".to_owned(), flood)].into_iter()
 }

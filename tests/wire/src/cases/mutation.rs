@@ -106,7 +106,7 @@ fn commands(node: &Node) -> Vec<u8> {
     let rest = "virgo_cloud_malloc(100)\nvirgo_malloc(70000)\r\nvirgo_cloud_set(\"00\",a,b)c)\n\
         virgo_cloud_get(0123456789abcdef)\nstats\njson on\nvirgo_cloud_malloc(5)\nhelp\nnonsense\n\
         echo(a b c)\njson off\nvirgo_cloud_free(0)\nquit\n";
-    [b"auth ", &node.key[..], b"\n", rest.as_bytes()].concat()
+    [b"auth ", &node.text_key[..], b"\n", rest.as_bytes()].concat()
 }
 
 /// A good session's requests.

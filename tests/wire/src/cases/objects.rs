@@ -4,7 +4,7 @@
 
 use super::{Suite, suite};
 use crate::{
-    memory::{OTHER, TEXT, check_key, used},
+    memory::{OTHER, ROOT, TEXT, all_allocated, used},
     node::{MEMPOOL, Node},
     peer::{Answer, Peer},
     text::Text,
@@ -12,8 +12,11 @@ use crate::{
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    mempool::{LookupReply, MAP, MAX_DATA, PIECE, SHARED, op},
-    vuid::{MAX_SLOTS, Vuid},
+    mempool::{
+        EVERYBODY, ListReply, Listed, LookupReply, MAP, MAX_DATA, MAX_MANY, MAX_MANY_BYTES, PIECE,
+        SHARED, most_at_once, op,
+    },
+    vuid::with_check,
 };
 use zerocopy::FromBytes as _;
 
@@ -29,6 +32,13 @@ pub(super) const SUITE: Suite = suite![
     well_made_ids_of_nothing_are_refused,
     freed_objects_are_stale,
     other_users_are_refused,
+    root_frees_what_belongs_to_others,
+    many_objects_in_one_request,
+    as_many_objects_as_fit,
+    requests_for_many_that_are_none_are_refused,
+    reading_many_is_all_or_nothing,
+    freeing_many_frees_what_can_be_freed,
+    users_are_listed_their_own_and_root_everything,
     the_map_of_a_split_allocation,
 ];
 
@@ -204,35 +214,18 @@ fn every_forged_bit_is_noticed(node: &Node) -> io::Result<()> {
     Ok(())
 }
 
-/// Ids as only a node can make them, of objects that are not.
+/// Ids whose check value is right, of objects that are not: such as a former life of the node issued.
 fn well_made_ids_of_nothing_are_refused(node: &Node) -> io::Result<()> {
-    let key = check_key(node);
     let mut peer = Peer::open(node)?;
     let id = peer.alloc(10, PIECE)?;
-    let vuid = Vuid::open(id, &key).expect("made with this key");
-    let generation = vuid.generation ^ 1;
-    for (what, vuid, errno) in [
-        ("generation", Vuid { generation, ..vuid }, Errno::ESTALE),
-        (
-            "slot",
-            Vuid {
-                slot: MAX_SLOTS - 1,
-                ..vuid
-            },
-            Errno::ESTALE,
-        ),
-        (
-            "node",
-            Vuid {
-                node: vuid.node ^ 0x40,
-                ..vuid
-            },
-            Errno::EINVAL,
-        ),
-        ("no node", Vuid { node: 0, ..vuid }, Errno::EINVAL),
-    ] {
-        for answer in all_with(&mut peer, vuid.seal(&key))? {
-            assert_eq!(answer, Err(errno), "another {what}");
+    for bit in 16..56 {
+        for answer in all_with(&mut peer, with_check(id ^ (1 << bit)))? {
+            assert_eq!(answer, Err(Errno::ESTALE), "bit {bit} is another");
+        }
+    }
+    for other in [id ^ (0x40 << 56), id & (u64::MAX >> 8)] {
+        for answer in all_with(&mut peer, with_check(other))? {
+            assert_eq!(answer, Err(Errno::EINVAL), "another node");
         }
     }
     assert_eq!(peer.get(id, 0, 1)?, Ok(vec![0]), "the real one");
@@ -271,6 +264,200 @@ fn other_users_are_refused(node: &Node) -> io::Result<()> {
     let id = peer.alloc(10, PIECE)?;
     let answer = peer.ask(op::LOOKUP, &OTHER.lookup(id, 0))?;
     assert_eq!(answer, Err(Errno::EPERM), "lookup of another user");
+    Ok(())
+}
+
+fn root_frees_what_belongs_to_others(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let id = peer.alloc(10, PIECE)?;
+    for (op, body) in [
+        (op::GET, ROOT.get(id, 0, 1)),
+        (op::SET, ROOT.set(id, 0, b"x")),
+    ] {
+        assert_eq!(peer.ask(op, &body)?, Err(Errno::EPERM), "operation {op}");
+    }
+    assert_eq!(peer.ask(op::FREE, &ROOT.free(id, 0))?, Ok(vec![]));
+    assert_eq!(peer.get(id, 0, 1)?, Err(Errno::ESTALE));
+    Ok(())
+}
+
+fn many_objects_in_one_request(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let count = most_at_once(100) as u32;
+    let (left, ids) = all_allocated(peer.ask(op::ALLOC_MANY, &TEXT.alloc_many(100, count, PIECE))?);
+    assert_eq!(ids.len(), MAX_MANY);
+    assert!(left.own <= left.free, "{left:?}");
+    for (n, &id) in ids.iter().enumerate() {
+        peer.set(id, 50, &[n as u8])?.expect("set");
+    }
+    let parts: Vec<_> = ids.iter().map(|&id| (id, 50, 2)).collect();
+    let got = peer
+        .ask(op::GET_MANY, &TEXT.get_many(&parts))?
+        .expect("the bytes");
+    let expected: Vec<u8> = (0..=255).flat_map(|n| [n, 0]).collect();
+    assert!(got == expected, "{} other bytes", got.len());
+    let freed = peer.ask(op::FREE_MANY, &TEXT.free_many(&ids))?;
+    assert_eq!(freed, Ok(vec![]));
+    assert_eq!(used(node)?, before, "bytes used");
+    Ok(())
+}
+
+/// A user's share ends in the middle of a request.
+fn as_many_objects_as_fit(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    let size = MAX_MANY_BYTES / 2;
+    let mut all = Vec::new();
+    let end = loop {
+        match peer.ask(op::ALLOC_MANY, &TEXT.alloc_many(size, 2, PIECE))? {
+            Ok(body) => {
+                let (left, ids) = all_allocated(Ok(body));
+                assert!(ids.len() == 2 || left.own < size, "{ids:?} {left:?}");
+                all.extend(ids);
+            }
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(end, Errno::EDQUOT);
+    assert!(!all.is_empty());
+    for ids in all.chunks(MAX_MANY) {
+        peer.ask(op::FREE_MANY, &TEXT.free_many(ids))?
+            .expect("freed");
+    }
+    assert_eq!(used(node)?, before, "bytes used");
+    Ok(())
+}
+
+fn requests_for_many_that_are_none_are_refused(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let before = used(node)?;
+    for (size, count, flags) in [
+        (0, 1, 0),
+        (1, 0, 0),
+        (1, MAX_MANY as u32 + 1, 0),
+        (1, u32::MAX, 0),
+        (MAX_MANY_BYTES, 2, 0),
+        (u64::MAX, 2, 0),
+        (1, 1, 4),
+    ] {
+        let answer = peer.ask(op::ALLOC_MANY, &TEXT.alloc_many(size, count, flags))?;
+        assert_eq!(
+            answer,
+            Err(Errno::EINVAL),
+            "{count} of {size}, flags {flags}"
+        );
+    }
+    let id = peer.alloc(10, PIECE)?;
+    let ids = vec![id; MAX_MANY + 1];
+    let parts = vec![(id, 0, 1); MAX_MANY + 1];
+    let mut bodies = vec![
+        (op::FREE_MANY, TEXT.free_many(&[])),
+        (op::FREE_MANY, TEXT.free_many(&ids)),
+        (op::GET_MANY, TEXT.get_many(&[])),
+        (op::GET_MANY, TEXT.get_many(&parts)),
+    ];
+    for (op, whole) in [
+        (op::ALLOC_MANY, TEXT.alloc_many(1, 1, PIECE)),
+        (op::FREE_MANY, TEXT.free_many(&[id])),
+        (op::GET_MANY, TEXT.get_many(&[(id, 0, 1)])),
+    ] {
+        bodies.extend((0..whole.len()).map(|len| (op, whole[..len].to_vec())));
+        bodies.push((op, [&whole[..], b"x"].concat()));
+    }
+    for (op, body) in bodies {
+        let answer = peer.ask(op, &body)?;
+        assert_eq!(
+            answer,
+            Err(Errno::EINVAL),
+            "operation {op}, {} bytes",
+            body.len()
+        );
+    }
+    for len in [MAX_DATA as u32, u32::MAX] {
+        let answer = peer.ask(op::GET_MANY, &TEXT.get_many(&[(id, 0, 1), (id, 0, len)]))?;
+        assert_eq!(answer, Err(Errno::EMSGSIZE), "{len} bytes");
+    }
+    assert_eq!(peer.get(id, 0, 1)?, Ok(vec![0]), "the object");
+    peer.free(id)?.expect("freed");
+    assert_eq!(used(node)?, before, "bytes used");
+    Ok(())
+}
+
+fn reading_many_is_all_or_nothing(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let good = peer.alloc(10, PIECE)?;
+    let gone = peer.alloc(10, PIECE)?;
+    peer.free(gone)?.expect("freed");
+    let foreign = all_allocated(peer.ask(op::ALLOC_MANY, &OTHER.alloc_many(10, 1, PIECE))?).1[0];
+    for (bad, errno) in [
+        ((gone, 0, 1), Errno::ESTALE),
+        ((foreign, 0, 1), Errno::EPERM),
+        ((good, 0, 11), Errno::EFBIG),
+        ((good, u64::MAX, 1), Errno::EFBIG),
+        ((good ^ 1, 0, 1), Errno::EINVAL),
+    ] {
+        for parts in [[bad, (good, 0, 1)], [(good, 0, 1), bad]] {
+            let answer = peer.ask(op::GET_MANY, &TEXT.get_many(&parts))?;
+            assert_eq!(answer, Err(errno), "{parts:x?}");
+        }
+    }
+    Ok(())
+}
+
+fn freeing_many_frees_what_can_be_freed(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let foreign = all_allocated(peer.ask(op::ALLOC_MANY, &OTHER.alloc_many(10, 1, PIECE))?).1[0];
+    let (_, ids) = all_allocated(peer.ask(op::ALLOC_MANY, &TEXT.alloc_many(10, 2, PIECE))?);
+    let asked = [ids[0], foreign, ids[0] ^ 1, ids[1]];
+    let answer = peer.ask(op::FREE_MANY, &TEXT.free_many(&asked))?;
+    assert_eq!(answer, Err(Errno::EPERM), "the first error");
+    for id in ids {
+        assert_eq!(peer.get(id, 0, 1)?, Err(Errno::ESTALE));
+    }
+    let answer = peer.ask(op::GET, &OTHER.get(foreign, 0, 1))?;
+    assert_eq!(answer, Ok(vec![0]), "another user's");
+    // What is gone is no error.
+    let answer = peer.ask(op::FREE_MANY, &ROOT.free_many(&[foreign, foreign]))?;
+    assert_eq!(answer, Ok(vec![]));
+    Ok(())
+}
+
+fn users_are_listed_their_own_and_root_everything(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let own = peer.alloc(10, PIECE | SHARED)?;
+    let foreign = all_allocated(peer.ask(op::ALLOC_MANY, &OTHER.alloc_many(20, 3, PIECE))?).1;
+    let mut listed = |body: Vec<u8>| -> io::Result<Vec<Listed>> {
+        let body = peer.ask(op::LIST, &body)?.expect("a list");
+        let (_, objects) = ListReply::read_from_prefix(&body).expect("where to go on");
+        let objects = <[Listed]>::ref_from_bytes(objects).expect("whole objects");
+        Ok(objects.to_vec())
+    };
+    let of_text = listed(TEXT.list(EVERYBODY, 0))?;
+    assert!(
+        of_text.iter().all(|object| object.uid == 65534),
+        "{of_text:?}"
+    );
+    let found: Vec<_> = of_text.iter().filter(|object| object.id == own).collect();
+    assert_eq!(
+        (found.len(), found[0].size.get(), found[0].flags.get()),
+        (1, 10, PIECE | SHARED)
+    );
+    let of_other = listed(ROOT.list(1000, 0))?;
+    for id in &foreign {
+        assert!(
+            of_other.iter().any(|object| object.id == *id),
+            "{of_other:?}"
+        );
+    }
+    let of_all = listed(ROOT.list(EVERYBODY, 0))?;
+    assert!(of_all.len() >= of_text.len() + of_other.len());
+    assert_eq!(listed(ROOT.list(EVERYBODY, u32::MAX))?.len(), 0);
+    assert_eq!(peer.ask(op::LIST, &TEXT.list(1000, 0))?, Err(Errno::EPERM));
+    let whole = ROOT.list(EVERYBODY, 0);
+    for body in [&whole[1..], &[&whole[..], b"x"].concat()] {
+        assert_eq!(peer.ask(op::LIST, body)?, Err(Errno::EINVAL));
+    }
     Ok(())
 }
 

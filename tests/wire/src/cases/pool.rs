@@ -344,6 +344,7 @@ fn help_names_every_command(node: &Node) -> io::Result<()> {
         "virgo_cloud_set(id,data)",
         "virgo_cloud_get(id)",
         "virgo_cloud_free(id)",
+        "virgo_cloud_list(uid or all,from)",
         "stats",
         "help",
         "json",

@@ -8,6 +8,7 @@ use super::{
     suite,
 };
 use crate::{
+    memory::TEXT,
     node::{Node, QUEUE},
     peer::{Number, Peer, request},
     text::Text,
@@ -41,6 +42,7 @@ fn publish_to<D: AsRef<[u8]>>(name: &str, messages: &[D]) -> Vec<u8> {
     let named = Named {
         name_len: (name.len() as u16).into(),
         reserved: 0.into(),
+        uid: TEXT.0.into(),
     };
     let mut body = [named.as_bytes(), name.as_bytes()].concat();
     for data in messages.iter().map(AsRef::as_ref) {

@@ -24,6 +24,7 @@ pub(super) const SUITE: Suite = suite![
     quit_is_heeded_after_a_stall,
     a_bad_frame_is_refused_once_after_a_stall,
     slow_strangers_are_cut_off_in_time_beside_a_stall,
+    slow_who_reads_slowly_is_served,
     slow_who_reads_nothing_is_held_back_and_then_cut_off,
 ];
 
@@ -115,6 +116,27 @@ fn slow_strangers_are_cut_off_in_time_beside_a_stall(node: &Node) -> io::Result<
     let mut stranger = Wire(node.connect(ECHO)?);
     let time = stranger.end_within(Duration::from_secs(8))?;
     assert!(time > Duration::from_secs(4), "cut off after {time:?}");
+    Ok(())
+}
+
+/// Time counts from what was read last: a slow reader gets all.
+fn slow_who_reads_slowly_is_served(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let (_, get) = long_string(&mut peer)?;
+    let mut text = Text::open(node, MEMPOOL)?;
+    let commands = format!("{}quit\n", get.repeat(ANSWERS));
+    text.wire.send(commands.as_bytes())?;
+    // Not slower: a receiver's kernel says that there is room again when there is much of it.
+    let mut piece = vec![0; 24 * 1024];
+    let mut got = 0;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        text.wire.receive(&mut piece)?;
+        got += piece.len();
+        thread::sleep(Duration::from_secs(1));
+    }
+    got += text.wire.rest()?.len();
+    assert_eq!(got, ANSWERS * 60_001, "bytes of {ANSWERS} answers");
     Ok(())
 }
 

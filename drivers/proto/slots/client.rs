@@ -1,0 +1,534 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The client's half: who may have a slot, which number a request gets, and whether it may be sent
+//! again. See [`super`].
+//!
+//! # Sharing the slots
+//!
+//! The slots are shared by [`Class`] of request and by user. Who finds none waits in a line, one
+//! for each user and class that waits; first come, first served. A slot that becomes free goes to
+//! the line whose requests have the fewest slots. So a user gets a slot as soon as one is free,
+//! however many tasks of others wait, and a user other than root never has more than a share of
+//! the slots of a class.
+
+use super::list::{Linked, Links, List};
+use crate::frame::RequestId;
+use core::ops::DerefMut;
+
+/// Users whose requests are told apart at a time. More than these share what one of them has.
+const USERS: usize = 32;
+
+/// Lines in which tasks wait for slots.
+pub const LINES: usize = USERS * 2;
+
+/// Which slots a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// All.
+    Any,
+    /// Half of them: its reply may be deferred.
+    Deferred,
+    /// A quarter: it is sent before its task waits for it, and what the task does meanwhile may
+    /// take long, since a program decides how long its page faults take.
+    Ahead,
+}
+
+impl Class {
+    const COUNT: usize = 3;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Slots that it may have at a time, of `slots`.
+    fn limit(self, slots: usize) -> usize {
+        match self {
+            Class::Any => slots,
+            Class::Deferred => (slots / 2).max(1),
+            Class::Ahead => slots / 4,
+        }
+    }
+}
+
+/// Where tasks wait for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    user: u8,
+    class: Class,
+}
+
+impl Line {
+    /// Its number, below [`LINES`].
+    pub fn index(self) -> usize {
+        let second = matches!(self.class, Class::Deferred);
+        usize::from(self.user)
+            .saturating_mul(2)
+            .saturating_add(usize::from(second))
+    }
+
+    pub(super) fn from_index(index: usize) -> Self {
+        Line {
+            user: u8::try_from(index / 2).unwrap_or(u8::MAX),
+            class: match index % 2 {
+                0 => Class::Any,
+                _ => Class::Deferred,
+            },
+        }
+    }
+}
+
+/// What a task gets that wants a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The number of its request.
+    Slot(RequestId),
+    /// A place in this line, until [`SlotTable::release`] or another method returns the line: the
+    /// task that has waited in it for longest then calls [`SlotTable::claim`] or
+    /// [`SlotTable::revoke`]. A task that leaves before calls [`SlotTable::leave_line`].
+    Wait(Line),
+}
+
+/// The server has restarted since the request was sent: nobody knows whether it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restarted;
+
+/// A place for one request at a time.
+pub struct ClientSlot<R> {
+    /// On the free slots' list, or among those whose task sleeps.
+    links: Links,
+    busy: bool,
+    /// Its task sleeps until the reply is there.
+    asleep: bool,
+    /// Number of the last request.
+    seq: u64,
+    /// Number of the last request whose reply was taken.
+    taken: u64,
+    /// The life of the server that the request was sent to last.
+    sent_to: Option<u64>,
+    /// A reply that has come and was not taken.
+    reply: Option<R>,
+    user: u8,
+    class: Class,
+}
+
+impl<R> ClientSlot<R> {
+    /// One that had no request yet.
+    pub const fn new() -> Self {
+        ClientSlot {
+            links: Links::new(),
+            busy: false,
+            asleep: false,
+            seq: 0,
+            taken: 0,
+            sent_to: None,
+            reply: None,
+            user: 0,
+            class: Class::Any,
+        }
+    }
+}
+
+impl<R> Default for ClientSlot<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> Linked for ClientSlot<R> {
+    fn links(&mut self) -> &mut Links {
+        &mut self.links
+    }
+}
+
+/// A user whose requests have slots, or wait for them.
+#[derive(Clone, Copy)]
+struct User {
+    uid: u32,
+    /// Slots that its requests have, or are to have, by class.
+    held: [u16; Class::COUNT],
+}
+
+/// The slots of a client at one server.
+///
+/// `R` is a reply that has come for a task which sleeps.
+pub struct SlotTable<S> {
+    slots: S,
+    /// Free slots whose last reply the client gave up. They are used first: that tells the server.
+    given_up: List,
+    /// The other free slots.
+    free: List,
+    /// Slots on both.
+    free_count: usize,
+    /// Free slots that were given to a line and not yet claimed.
+    promised: usize,
+    /// Slots of each class that are busy or promised.
+    held: [usize; Class::COUNT],
+    /// Slots whose tasks sleep until the reply is there.
+    asleep: List,
+    /// The first one is root.
+    users: [User; USERS],
+    /// The user whose request came last.
+    last_user: u8,
+    /// How many wait in each line.
+    waiting: [u32; LINES],
+    /// The lines in which somebody waits: bit by index.
+    lines: u64,
+    /// The line that got a slot last.
+    last_line: u8,
+    /// The most of the slots of a class that one user other than root may have, in percent.
+    user_share: usize,
+}
+
+impl<R, S> SlotTable<S>
+where
+    S: DerefMut<Target = [ClientSlot<R>]>,
+{
+    /// With new `slots`, at most [`super::SLOTS`]. A user other than root may have `user_share`
+    /// percent of those of a class.
+    pub fn new(slots: S, user_share: u32) -> Self {
+        let nobody = User {
+            uid: 0,
+            held: [0; Class::COUNT],
+        };
+        let mut table = SlotTable {
+            slots,
+            given_up: List::new(),
+            free: List::new(),
+            free_count: 0,
+            promised: 0,
+            held: [0; Class::COUNT],
+            asleep: List::new(),
+            users: [nobody; USERS],
+            last_user: 0,
+            waiting: [0; LINES],
+            lines: 0,
+            last_line: 0,
+            user_share: usize::try_from(user_share).unwrap_or(usize::MAX),
+        };
+        let count = table.slots.len().min(super::SLOTS);
+        table.free_count = count;
+        // The first slot is used first.
+        for at in (0..count).rev() {
+            table.free.push(&mut table.slots, at as u16);
+        }
+        table
+    }
+
+    /// Slots that are busy.
+    pub fn busy(&self) -> usize {
+        self.slots
+            .len()
+            .min(super::SLOTS)
+            .saturating_sub(self.free_count)
+    }
+
+    /// Occupies a slot for a request of user `uid`, or gives a place in a line.
+    pub fn enter(&mut self, uid: u32, class: Class) -> Entry {
+        let user = self.user(uid);
+        if self.admits(user, class) {
+            self.hold(user, class);
+            if let Some(id) = self.occupy(user, class) {
+                return Entry::Slot(id);
+            }
+        }
+        let line = Line { user, class };
+        if let Some(waiting) = self.waiting.get_mut(line.index()) {
+            *waiting = waiting.saturating_add(1);
+            self.lines |= bit(line);
+        }
+        Entry::Wait(line)
+    }
+
+    /// As [`Self::enter`], but `None` instead of a place in a line.
+    pub fn enter_now(&mut self, uid: u32, class: Class) -> Option<RequestId> {
+        let user = self.user(uid);
+        if !self.admits(user, class) {
+            return None;
+        }
+        self.hold(user, class);
+        self.occupy(user, class)
+    }
+
+    /// Occupies the slot that was given to `line`.
+    pub fn claim(&mut self, line: Line) -> Option<RequestId> {
+        self.promised = self.promised.saturating_sub(1);
+        self.occupy(line.user, line.class)
+    }
+
+    /// Takes back what was given to `line`. Returns the line that it is given to instead.
+    pub fn revoke(&mut self, line: Line) -> Option<Line> {
+        self.promised = self.promised.saturating_sub(1);
+        self.unhold(line.user, line.class);
+        self.give()
+    }
+
+    /// A task that waited in `line`, which was not returned for it, waits no more.
+    pub fn leave_line(&mut self, line: Line) {
+        if let Some(waiting) = self.waiting.get_mut(line.index()) {
+            *waiting = waiting.saturating_sub(1);
+            if *waiting == 0 {
+                self.lines &= !bit(line);
+            }
+        }
+    }
+
+    /// A line in which somebody waits.
+    pub fn waiting_line(&self) -> Option<Line> {
+        let index = self.lines.trailing_zeros() as usize;
+        (index < LINES).then(|| Line::from_index(index))
+    }
+
+    /// Number of the last request in the slot of `id` whose reply was taken: a request says so.
+    pub fn taken(&self, id: RequestId) -> u64 {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.map_or(0, |slot| slot.taken)
+    }
+
+    /// Whether request `id` may be sent to the server of this life.
+    ///
+    /// # Errors
+    ///
+    /// If it was sent to another life, and is not `repeatable`.
+    pub fn may_send(&self, id: RequestId, server: u64, repeatable: bool) -> Result<(), Restarted> {
+        match self.sent_to(id) {
+            Some(life) if life != server && !repeatable => Err(Restarted),
+            _ => Ok(()),
+        }
+    }
+
+    /// Request `id`, or a part of it, was sent to the server of this life.
+    pub fn sent(&mut self, id: RequestId, server: u64) {
+        if let Some(slot) = self.busy_slot(id) {
+            slot.sent_to = Some(server);
+        }
+    }
+
+    /// The life of the server that request `id` was sent to last.
+    pub fn sent_to(&self, id: RequestId) -> Option<u64> {
+        self.slots.get(usize::from(id.slot))?.sent_to
+    }
+
+    /// Leaves the reply of request `id` for its task. Returns whether that sleeps: then it is to be
+    /// woken.
+    ///
+    /// # Errors
+    ///
+    /// The reply, if nobody waits for it or it has come before.
+    pub fn deliver(&mut self, id: RequestId, reply: R) -> Result<bool, R> {
+        match self.busy_slot(id) {
+            Some(slot) if slot.reply.is_none() && slot.taken != id.seq => slot.reply = Some(reply),
+            _ => return Err(reply),
+        }
+        Ok(self.wake(id.slot))
+    }
+
+    /// Whether the reply of request `id` has come.
+    pub fn has_reply(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| slot.reply.is_some())
+    }
+
+    /// Takes the reply of request `id`, if it has come.
+    pub fn take(&mut self, id: RequestId) -> Option<R> {
+        match self.has_reply(id) {
+            true => self.acknowledge(id),
+            false => None,
+        }
+    }
+
+    /// The task of request `id` has the reply. Returns another copy of it, which has come, too.
+    pub fn acknowledge(&mut self, id: RequestId) -> Option<R> {
+        let slot = self.busy_slot(id)?;
+        slot.taken = id.seq;
+        slot.reply.take()
+    }
+
+    /// The task of request `id` goes to sleep until [`Self::deliver`] or [`Self::wake_latest`]
+    /// returns its slot, or until it calls [`Self::wake`].
+    pub fn sleep(&mut self, id: RequestId) {
+        let Some(slot) = self.busy_slot(id) else {
+            return;
+        };
+        if !slot.asleep {
+            slot.asleep = true;
+            self.asleep.push(&mut self.slots, u16::from(id.slot));
+        }
+    }
+
+    /// The task of this slot does not sleep any more. Returns whether it did.
+    pub fn wake(&mut self, slot: u8) -> bool {
+        match self.slots.get_mut(usize::from(slot)) {
+            Some(slot) if slot.asleep => slot.asleep = false,
+            _ => return false,
+        }
+        self.asleep.remove(&mut self.slots, u16::from(slot));
+        true
+    }
+
+    /// The slot of the task that went to sleep last: it is to be woken.
+    pub fn wake_latest(&mut self) -> Option<u8> {
+        let slot = u8::try_from(self.asleep.first()?).ok()?;
+        self.wake(slot).then_some(slot)
+    }
+
+    /// Frees the slot of request `id`. Returns a reply that nobody took, and the line that a slot is
+    /// given to.
+    pub fn release(&mut self, id: RequestId) -> (Option<R>, Option<Line>) {
+        self.wake(id.slot);
+        let Some(slot) = self.busy_slot(id) else {
+            return (None, None);
+        };
+        slot.busy = false;
+        let late = slot.reply.take();
+        let (user, class) = (slot.user, slot.class);
+        let list = match slot.seq == slot.taken {
+            true => &mut self.free,
+            false => &mut self.given_up,
+        };
+        list.push(&mut self.slots, u16::from(id.slot));
+        self.free_count = self.free_count.saturating_add(1);
+        self.unhold(user, class);
+        (late, self.give())
+    }
+
+    /// The slot that request `id` occupies.
+    fn busy_slot(&mut self, id: RequestId) -> Option<&mut ClientSlot<R>> {
+        let slot = self.slots.get_mut(usize::from(id.slot))?;
+        (slot.busy && slot.seq == id.seq).then_some(slot)
+    }
+
+    /// The entry of user `uid`: its own, a new one, or if there are too many users that of another.
+    fn user(&mut self, uid: u32) -> u8 {
+        let is = |user: &User| user.uid == uid;
+        if self.users.get(usize::from(self.last_user)).is_some_and(is) {
+            return self.last_user;
+        }
+        let at = self.users.iter().position(is).or_else(|| {
+            let new = (1..USERS).find(|&at| self.is_unused(at))?;
+            self.users.get_mut(new)?.uid = uid;
+            Some(new)
+        });
+        let shared = || (uid as usize % (USERS - 1)).saturating_add(1);
+        // There are fewer than that.
+        self.last_user = at.unwrap_or_else(shared) as u8;
+        self.last_user
+    }
+
+    fn is_unused(&self, user: usize) -> bool {
+        let idle = |user: &User| user.held == [0; Class::COUNT];
+        let lines = self.lines >> user.saturating_mul(2).min(63);
+        self.users.get(user).is_some_and(idle) && lines & 0b11 == 0
+    }
+
+    /// Whether a request of this class and user can have a slot now.
+    ///
+    /// When it can, nobody waits in its line: a slot is given to a line at once when it can have one.
+    fn admits(&self, user: u8, class: Class) -> bool {
+        let held = self.held.get(class.index()).copied().unwrap_or(usize::MAX);
+        let limit = class.limit(self.slots.len());
+        if self.free_count <= self.promised || held >= limit {
+            return false;
+        }
+        let Some(user) = self.users.get(usize::from(user)) else {
+            return false;
+        };
+        let share = (limit.saturating_mul(self.user_share) / 100).max(1);
+        user.uid == 0 || usize::from(user.held_of(class)) < share
+    }
+
+    /// Counts a slot for a user.
+    fn hold(&mut self, user: u8, class: Class) {
+        if let Some(held) = self.held.get_mut(class.index()) {
+            *held = held.saturating_add(1);
+        }
+        if let Some(held) = self.held_mut(user, class) {
+            *held = held.saturating_add(1);
+        }
+    }
+
+    fn unhold(&mut self, user: u8, class: Class) {
+        if let Some(held) = self.held.get_mut(class.index()) {
+            *held = held.saturating_sub(1);
+        }
+        if let Some(held) = self.held_mut(user, class) {
+            *held = held.saturating_sub(1);
+        }
+    }
+
+    fn held_mut(&mut self, user: u8, class: Class) -> Option<&mut u16> {
+        let user = self.users.get_mut(usize::from(user))?;
+        user.held.get_mut(class.index())
+    }
+
+    /// Occupies a free slot that is counted for its user already.
+    fn occupy(&mut self, user: u8, class: Class) -> Option<RequestId> {
+        let list = match self.given_up.is_empty() {
+            true => &mut self.free,
+            false => &mut self.given_up,
+        };
+        let at = list.pop(&mut self.slots)?;
+        self.free_count = self.free_count.saturating_sub(1);
+        let slot = self.slots.get_mut(usize::from(at))?;
+        slot.busy = true;
+        slot.seq = slot.seq.saturating_add(1);
+        slot.sent_to = None;
+        slot.reply = None;
+        slot.user = user;
+        slot.class = class;
+        Some(RequestId {
+            slot: u8::try_from(at).ok()?,
+            seq: slot.seq,
+        })
+    }
+
+    /// Gives a slot to the line that has the fewest, if one is free and somebody waits for it. Lines
+    /// that have as many take turns.
+    fn give(&mut self) -> Option<Line> {
+        let mut best: Option<(u16, Line)> = None;
+        let after = u32::from(self.last_line).wrapping_add(1);
+        let mut left = self.lines.rotate_right(after);
+        while left != 0 {
+            let index = left.trailing_zeros().wrapping_add(after) as usize % LINES;
+            left &= left.wrapping_sub(1);
+            let line = Line::from_index(index);
+            if !self.admits(line.user, line.class) {
+                continue;
+            }
+            let user = self.users.get(usize::from(line.user))?;
+            let held = user.held_of(line.class);
+            if best.is_none_or(|(fewest, _)| held < fewest) {
+                best = Some((held, line));
+            }
+        }
+        let (_, line) = best?;
+        self.last_line = line.index() as u8;
+        self.leave_line(line);
+        self.promised = self.promised.saturating_add(1);
+        self.hold(line.user, line.class);
+        Some(line)
+    }
+}
+
+#[cfg(test)]
+impl<R, S> SlotTable<S>
+where
+    S: DerefMut<Target = [ClientSlot<R>]>,
+{
+    /// Whether nobody waits in a line that could have a slot.
+    pub(super) fn has_given_all_it_can(&self) -> bool {
+        (0..LINES)
+            .filter(|&at| self.waiting[at] > 0)
+            .map(Line::from_index)
+            .all(|line| !self.admits(line.user, line.class))
+    }
+}
+
+impl User {
+    fn held_of(&self, class: Class) -> u16 {
+        self.held.get(class.index()).copied().unwrap_or(0)
+    }
+}
+
+fn bit(line: Line) -> u64 {
+    1_u64.checked_shl(line.index() as u32).unwrap_or(0)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Lists of slots: doubly linked, last in first out. A slot is on one list at most.
+
+/// Stands for the end of a list.
+const END: u16 = u16::MAX;
+
+/// The neighbours of a slot on its list.
+#[derive(Clone, Copy)]
+pub(super) struct Links {
+    next: u16,
+    previous: u16,
+}
+
+impl Links {
+    pub(super) const fn new() -> Self {
+        Links {
+            next: END,
+            previous: END,
+        }
+    }
+}
+
+/// What has links: an element of the slice that a list runs through.
+pub(super) trait Linked {
+    fn links(&mut self) -> &mut Links;
+}
+
+/// The start of a list through a slice.
+pub(super) struct List {
+    first: u16,
+}
+
+impl List {
+    pub(super) const fn new() -> Self {
+        List { first: END }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first == END
+    }
+
+    /// The element that was put on the list last.
+    pub(super) fn first(&self) -> Option<u16> {
+        (!self.is_empty()).then_some(self.first)
+    }
+
+    /// Puts element `at`, which is on no list, on this one.
+    pub(super) fn push(&mut self, elements: &mut [impl Linked], at: u16) {
+        if let Some(element) = elements.get_mut(usize::from(at)) {
+            *element.links() = Links {
+                next: self.first,
+                previous: END,
+            };
+            if let Some(second) = elements.get_mut(usize::from(self.first)) {
+                second.links().previous = at;
+            }
+            self.first = at;
+        }
+    }
+
+    /// Takes element `at`, which is on this list, off it.
+    pub(super) fn remove(&mut self, elements: &mut [impl Linked], at: u16) {
+        let Some(element) = elements.get_mut(usize::from(at)) else {
+            return;
+        };
+        let Links { next, previous } = core::mem::replace(element.links(), Links::new());
+        match elements.get_mut(usize::from(previous)) {
+            Some(element) => element.links().next = next,
+            None => self.first = next,
+        }
+        if let Some(element) = elements.get_mut(usize::from(next)) {
+            element.links().previous = previous;
+        }
+    }
+
+    /// Takes the element off the list that was put there last.
+    pub(super) fn pop(&mut self, elements: &mut [impl Linked]) -> Option<u16> {
+        let at = self.first()?;
+        self.remove(elements, at);
+        Some(at)
+    }
+}

@@ -1,0 +1,533 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Both halves together, with a network between them that loses and repeats; and the sharing of
+//! slots.
+
+use super::*;
+use crate::frame::RequestId;
+use proptest::prelude::*;
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    vec,
+    vec::Vec,
+};
+
+/// What was asked for: a number that no other request has.
+type Key = usize;
+
+fn table(slots: usize) -> SlotTable<Vec<ClientSlot<Key>>> {
+    SlotTable::new((0..slots).map(|_| ClientSlot::new()).collect(), 50)
+}
+
+fn slot(entry: Entry) -> RequestId {
+    match entry {
+        Entry::Slot(id) => id,
+        Entry::Wait(line) => panic!("waits in {line:?}"),
+    }
+}
+
+fn line(entry: Entry) -> Line {
+    match entry {
+        Entry::Slot(id) => panic!("got {id:?}"),
+        Entry::Wait(line) => line,
+    }
+}
+
+#[test]
+fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
+    let mut table = table(2);
+    let first = slot(table.enter(0, Class::Any));
+    assert_eq!(first.seq, 1);
+    assert_eq!(table.may_send(first, 7, false), Ok(()));
+    table.sent(first, 7);
+    assert_eq!(table.deliver(first, 10), Ok(false));
+    assert_eq!(table.take(first), Some(10));
+    assert_eq!(table.take(first), None);
+    let _ = table.release(first);
+    let second = slot(table.enter(0, Class::Any));
+    assert_eq!((second.slot, second.seq), (first.slot, 2));
+    assert_eq!(table.taken(second), 1);
+    // Given up: its slot comes first, though another is free.
+    let _ = table.release(second);
+    let third = slot(table.enter(0, Class::Any));
+    assert_eq!((third.slot, third.seq), (first.slot, 3));
+    assert_eq!(table.taken(third), 1);
+    // What comes late for the one before is nobody's.
+    assert_eq!(table.deliver(second, 20), Err(20));
+}
+
+#[test]
+fn what_was_sent_is_not_sent_to_another_life_unless_it_is_repeatable() {
+    let mut table = table(2);
+    let id = slot(table.enter(0, Class::Any));
+    assert_eq!(table.may_send(id, 1, false), Ok(()));
+    // Nothing went, so another life may get it.
+    assert_eq!(table.may_send(id, 2, false), Ok(()));
+    table.sent(id, 2);
+    assert_eq!(table.may_send(id, 2, false), Ok(()));
+    assert_eq!(table.may_send(id, 3, false), Err(Restarted));
+    assert_eq!(table.may_send(id, 3, true), Ok(()));
+    // The next request in this slot was not sent.
+    let _ = table.release(id);
+    let id = slot(table.enter(0, Class::Any));
+    assert_eq!(table.may_send(id, 3, false), Ok(()));
+}
+
+#[test]
+fn slots_are_given_in_the_order_in_which_they_were_asked_for() {
+    let mut table = table(2);
+    let mut busy: VecDeque<_> = (0..2).map(|_| slot(table.enter(0, Class::Any))).collect();
+    for _ in 0..3 {
+        let _ = line(table.enter(0, Class::Any));
+    }
+    for _ in 0..3 {
+        let id = busy.pop_front().unwrap();
+        let (_, given) = table.release(id);
+        // It is promised: nobody who comes now overtakes.
+        assert_eq!(table.enter_now(0, Class::Any), None);
+        busy.push_back(table.claim(given.unwrap()).unwrap());
+    }
+    for id in busy {
+        assert_eq!(table.release(id), (None, None));
+    }
+    assert_eq!(table.busy(), 0);
+}
+
+#[test]
+fn a_user_gets_the_next_slot_however_many_tasks_of_others_wait() {
+    let mut table = table(8);
+    let root: Vec<_> = (0..8).map(|_| slot(table.enter(0, Class::Any))).collect();
+    for _ in 0..1000 {
+        let _ = line(table.enter(0, Class::Any));
+    }
+    let user = line(table.enter(1000, Class::Any));
+    assert_eq!(table.release(root[0]), (None, Some(user)));
+    // And then as many as others have.
+    for _ in 0..10 {
+        let _ = line(table.enter(1000, Class::Any));
+    }
+    let mut users = 1;
+    for &id in &root[1..] {
+        let (_, given) = table.release(id);
+        users += usize::from(given == Some(user));
+        table.claim(given.unwrap()).unwrap();
+    }
+    assert_eq!(users, 4);
+}
+
+#[test]
+fn a_user_has_a_share_of_the_slots_of_a_class() {
+    let mut table = table(16);
+    for _ in 0..8 {
+        slot(table.enter(1000, Class::Any));
+    }
+    let _ = line(table.enter(1000, Class::Any));
+    for _ in 0..4 {
+        slot(table.enter(2000, Class::Deferred));
+    }
+    let deferred = line(table.enter(2000, Class::Deferred));
+    assert_eq!(table.enter_now(2000, Class::Deferred), None);
+    // Its other requests have a line of their own.
+    slot(table.enter(2000, Class::Any));
+    // Root has no share.
+    for _ in 0..3 {
+        slot(table.enter(0, Class::Any));
+    }
+    // All are busy.
+    assert_ne!(line(table.enter(0, Class::Any)), deferred);
+}
+
+#[test]
+fn classes_have_limits() {
+    let mut table = table(16);
+    for _ in 0..4 {
+        table.enter_now(0, Class::Ahead).unwrap();
+    }
+    assert_eq!(table.enter_now(0, Class::Ahead), None);
+    for _ in 0..8 {
+        slot(table.enter(0, Class::Deferred));
+    }
+    let deferred = line(table.enter(0, Class::Deferred));
+    let any = slot(table.enter(0, Class::Any));
+    // A slot that it cannot have is not given to it.
+    assert_eq!(table.release(any), (None, None));
+    table.leave_line(deferred);
+}
+
+#[test]
+fn what_a_task_does_not_want_goes_to_the_next() {
+    let mut table = table(1);
+    let id = slot(table.enter(0, Class::Any));
+    let first = line(table.enter(0, Class::Any));
+    let second = line(table.enter(5, Class::Any));
+    let given = table.release(id).1.unwrap();
+    let other = table.revoke(given).unwrap();
+    assert!([(first, second), (second, first)].contains(&(given, other)));
+    let id = table.claim(other).unwrap();
+    assert_eq!(table.release(id), (None, None));
+}
+
+#[test]
+fn more_users_than_can_be_told_apart_are_served_all_the_same() {
+    let mut table = table(256);
+    let ids: Vec<_> = (1000..1100)
+        .map(|uid| slot(table.enter(uid, Class::Any)))
+        .collect();
+    for id in ids {
+        let _ = table.release(id);
+    }
+    // Those of nobody are used again.
+    for uid in 5000..5100 {
+        let id = slot(table.enter(uid, Class::Any));
+        let _ = table.release(id);
+    }
+    assert_eq!(table.busy(), 0);
+}
+
+#[test]
+fn who_slept_last_is_woken_first() {
+    let mut table = table(3);
+    let ids: Vec<_> = (0..3).map(|_| slot(table.enter(0, Class::Any))).collect();
+    for &id in &ids {
+        table.sleep(id);
+    }
+    assert_eq!(table.deliver(ids[1], 0), Ok(true));
+    assert_eq!(table.deliver(ids[1], 0), Err(0));
+    assert_eq!(table.wake_latest(), Some(ids[2].slot));
+    assert!(table.wake(ids[0].slot));
+    assert_eq!(table.wake_latest(), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// A task wants something done.
+    Ask {
+        uid: u32,
+        class: Class,
+        repeatable: bool,
+    },
+    /// Task number `n` that has a slot sends its request, on the present connection, if it has not
+    /// yet; perhaps only a part of it, which reaches nobody.
+    Send { n: usize, whole: bool },
+    /// The network delivers request number `n` of those on the present connection, and keeps it if it
+    /// is to come `again`. What is new is done at once, or `later`.
+    Arrive { n: usize, again: bool, later: bool },
+    /// Deferred request number `n` of those so far is done.
+    Done { n: usize },
+    /// The network delivers reply number `n` on the present connection.
+    Reply { n: usize, again: bool },
+    /// Task number `n` takes its reply, if that is there.
+    Take { n: usize },
+    /// Task number `n` gives up.
+    GiveUp { n: usize },
+    /// A task that waits for a slot gives up.
+    Leave { n: usize },
+    /// The connection breaks: what is on its way is lost, and a new one is made.
+    Reconnect,
+    /// The server forgets all.
+    Restart,
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    prop_oneof![
+        3 => Just(Class::Any),
+        2 => Just(Class::Deferred),
+        1 => Just(Class::Ahead)
+    ]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let n = || 0..100_usize;
+    let step = prop_oneof![
+        6 => (0..3_u32, class(), any::<bool>())
+            .prop_map(|(uid, class, repeatable)| Step::Ask { uid, class, repeatable }),
+        8 => (n(), prop::bool::weighted(0.8)).prop_map(|(n, whole)| Step::Send { n, whole }),
+        8 => (n(), any::<bool>(), any::<bool>())
+            .prop_map(|(n, again, later)| Step::Arrive { n, again, later }),
+        4 => n().prop_map(|n| Step::Done { n }),
+        6 => (n(), any::<bool>()).prop_map(|(n, again)| Step::Reply { n, again }),
+        4 => n().prop_map(|n| Step::Take { n }),
+        2 => n().prop_map(|n| Step::GiveUp { n }),
+        1 => n().prop_map(|n| Step::Leave { n }),
+        1 => Just(Step::Reconnect),
+        1 => Just(Step::Restart),
+    ];
+    prop::collection::vec(step, 1..400)
+}
+
+/// A task that has a slot.
+struct Task {
+    key: Key,
+    id: RequestId,
+    repeatable: bool,
+    /// The connection that it was sent on last, whole.
+    sent_on: Option<u32>,
+    /// Lives of the server that it was sent to, in part at least.
+    lives: HashSet<u64>,
+}
+
+/// A client, a server, and what is between them.
+struct World {
+    client: SlotTable<Vec<ClientSlot<Key>>>,
+    server: Replies<Vec<ServerSlot<Key>>>,
+    life: u64,
+    connection: u32,
+    tasks: Vec<Task>,
+    lines: Vec<VecDeque<(Key, bool)>>,
+    requests: Vec<(Key, RequestId, u64)>,
+    replies: Vec<(RequestId, Key)>,
+    deferred: Vec<(RequestId, Key)>,
+    keys: Key,
+    repeatable: HashSet<Key>,
+    /// By key and life of the server.
+    done: HashMap<(Key, u64), usize>,
+    undone: HashSet<Key>,
+    taken: HashSet<Key>,
+}
+
+const SLOTS_HERE: usize = 8;
+
+fn new_server() -> Replies<Vec<ServerSlot<Key>>> {
+    Replies::new((0..SLOTS_HERE).map(|_| ServerSlot::new()).collect())
+}
+
+fn pick<T>(all: &[T], n: usize) -> Option<usize> {
+    (!all.is_empty()).then(|| n % all.len())
+}
+
+impl World {
+    fn new() -> Self {
+        World {
+            client: table(SLOTS_HERE),
+            server: new_server(),
+            life: 1,
+            connection: 0,
+            tasks: Vec::new(),
+            lines: vec![VecDeque::new(); LINES],
+            requests: Vec::new(),
+            replies: Vec::new(),
+            deferred: Vec::new(),
+            keys: 0,
+            repeatable: HashSet::new(),
+            done: HashMap::new(),
+            undone: HashSet::new(),
+            taken: HashSet::new(),
+        }
+    }
+
+    fn begin(&mut self, key: Key, id: RequestId, repeatable: bool) {
+        assert!(
+            self.tasks.iter().all(|task| task.id.slot != id.slot),
+            "slot {} has two requests",
+            id.slot
+        );
+        self.tasks.push(Task {
+            key,
+            id,
+            repeatable,
+            sent_on: None,
+            lives: HashSet::new(),
+        });
+    }
+
+    fn end(&mut self, task: usize) -> Task {
+        let task = self.tasks.swap_remove(task);
+        let (_, given) = self.client.release(task.id);
+        self.give(given);
+        task
+    }
+
+    fn give(&mut self, given: Option<Line>) {
+        let Some(line) = given else { return };
+        let (key, repeatable) = self.lines[line.index()].pop_front().expect("who waits");
+        let id = self.client.claim(line).expect("a slot");
+        self.begin(key, id, repeatable);
+    }
+
+    fn send(&mut self, n: usize, whole: bool) {
+        let Some(at) = pick(&self.tasks, n) else {
+            return;
+        };
+        let task = &mut self.tasks[at];
+        if task.sent_on == Some(self.connection) {
+            return;
+        }
+        let others = task.lives.iter().any(|&life| life != self.life);
+        match self.client.may_send(task.id, self.life, task.repeatable) {
+            Ok(()) => {
+                let taken = self.client.taken(task.id);
+                assert!(task.repeatable || !others);
+                self.client.sent(task.id, self.life);
+                task.lives.insert(self.life);
+                if whole {
+                    task.sent_on = Some(self.connection);
+                    self.requests.push((task.key, task.id, taken));
+                }
+            }
+            Err(Restarted) => {
+                assert!(!task.repeatable && others);
+                self.end(at);
+            }
+        }
+        if !whole {
+            self.reconnect();
+        }
+    }
+
+    fn arrive(&mut self, n: usize, again: bool, later: bool) {
+        let Some(at) = pick(&self.requests, n) else {
+            return;
+        };
+        let (key, id, taken) = match again {
+            true => self.requests[at],
+            false => self.requests.swap_remove(at),
+        };
+        match self.server.arrive(id, taken) {
+            Arrival::New { abandoned } => {
+                if let Some(key) = abandoned {
+                    assert!(self.undone.insert(key), "undone twice");
+                    assert!(!self.taken.contains(&key), "taken, and undone");
+                    assert!(self.tasks.iter().all(|task| task.key != key));
+                }
+                *self.done.entry((key, self.life)).or_default() += 1;
+                if later {
+                    self.server.defer(id);
+                    self.deferred.push((id, key));
+                } else {
+                    self.server.finish(id, key);
+                    self.replies.push((id, key));
+                }
+            }
+            Arrival::Again(&stored) => {
+                assert_eq!(stored, key);
+                self.replies.push((id, stored));
+            }
+            Arrival::Deferred | Arrival::Stale => (),
+        }
+    }
+
+    fn reply(&mut self, n: usize, again: bool) {
+        let Some(at) = pick(&self.replies, n) else {
+            return;
+        };
+        let (id, key) = match again {
+            true => self.replies[at],
+            false => self.replies.swap_remove(at),
+        };
+        if self.client.deliver(id, key).is_ok() {
+            let task = self.tasks.iter().find(|task| task.id == id);
+            assert_eq!(task.map(|task| task.key), Some(key), "another's reply");
+        }
+    }
+
+    fn reconnect(&mut self) {
+        self.connection += 1;
+        self.requests.clear();
+        self.replies.clear();
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Ask {
+                uid,
+                class,
+                repeatable,
+            } => {
+                let key = self.keys;
+                self.keys += 1;
+                if repeatable {
+                    self.repeatable.insert(key);
+                }
+                let entry = match class {
+                    Class::Ahead => self.client.enter_now(uid, class).map(Entry::Slot),
+                    _ => Some(self.client.enter(uid, class)),
+                };
+                match entry {
+                    Some(Entry::Slot(id)) => self.begin(key, id, repeatable),
+                    Some(Entry::Wait(line)) => {
+                        self.lines[line.index()].push_back((key, repeatable));
+                    }
+                    None => (),
+                }
+            }
+            Step::Send { n, whole } => self.send(n, whole),
+            Step::Arrive { n, again, later } => self.arrive(n, again, later),
+            Step::Done { n } => {
+                if let Some(at) = pick(&self.deferred, n) {
+                    let (id, key) = self.deferred.swap_remove(at);
+                    if self.server.finish_deferred(id, key).is_some() {
+                        self.replies.push((id, key));
+                    }
+                }
+            }
+            Step::Reply { n, again } => self.reply(n, again),
+            Step::Take { n } => {
+                if let Some(at) = pick(&self.tasks, n) {
+                    let task = &self.tasks[at];
+                    if let Some(key) = self.client.take(task.id) {
+                        assert_eq!(key, task.key);
+                        assert!(self.done.keys().any(|&(done, _)| done == key));
+                        self.taken.insert(key);
+                        self.end(at);
+                    }
+                }
+            }
+            Step::GiveUp { n } => {
+                if let Some(at) = pick(&self.tasks, n) {
+                    self.end(at);
+                }
+            }
+            Step::Leave { n } => {
+                let waiting: Vec<_> = (0..LINES)
+                    .filter(|&at| !self.lines[at].is_empty())
+                    .collect();
+                if let Some(at) = pick(&waiting, n) {
+                    // Only its number tells which line it is.
+                    let line = Line::from_index(waiting[at]);
+                    self.lines[waiting[at]].pop_back();
+                    self.client.leave_line(line);
+                }
+            }
+            Step::Reconnect => self.reconnect(),
+            Step::Restart => {
+                self.life += 1;
+                self.server = new_server();
+                self.deferred.clear();
+                self.reconnect();
+            }
+        }
+    }
+
+    fn check(&self) {
+        for (&(key, life), &times) in &self.done {
+            assert_eq!(times, 1, "{key} was done {times} times in life {life}");
+            let lives = self.done.keys().filter(|(done, _)| *done == key).count();
+            assert!(lives == 1 || self.repeatable.contains(&key), "{key}");
+        }
+        assert_eq!(self.client.busy(), self.tasks.len());
+        assert!(
+            self.client.has_given_all_it_can(),
+            "a slot is free that somebody waits for"
+        );
+    }
+}
+
+proptest! {
+    /// Whatever the network loses and repeats, however often connections break and the server
+    /// restarts: no request is done twice in a life of the server, and none that is not repeatable
+    /// in two; each gets its own reply; what was given up is undone once at most, what was taken
+    /// never; and no slot is free that somebody waits for.
+    #[test]
+    fn at_most_once_across_connections_and_restarts(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+            world.check();
+        }
+        while !world.tasks.is_empty() {
+            world.end(0);
+        }
+        prop_assert!(world.lines.iter().all(VecDeque::is_empty));
+        prop_assert_eq!(world.client.busy(), 0);
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What counts as a delivery, and who may acknowledge it.
+
+use super::{
+    Suite,
+    queue::{fresh, number, pushed, subscriber},
+    suite,
+};
+use crate::{
+    memory::TEXT,
+    node::{Node, QUEUE},
+    peer::{Peer, request},
+    text::Text,
+};
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+use virgo_proto::{
+    errno::Errno,
+    queue::wire::{AckArgs, Entry, ForgetArgs, MAX_WAIT_MS, PullArgs, UNTAKE, next_entry, op},
+};
+use zerocopy::IntoBytes as _;
+
+pub(super) const SUITE: Suite = suite![
+    a_late_acknowledgement_is_stale,
+    what_does_not_fit_was_not_delivered,
+    what_is_taken_back_was_not_delivered,
+    a_pull_that_nobody_waits_for_takes_nothing,
+    what_a_forgotten_pull_has_taken_goes_to_the_next,
+    a_dead_letter_stays_until_there_is_room_for_it,
+];
+
+const NAME: &str = "t.deliveries";
+
+fn pull(bytes: u32, wait_ms: u32, number: u32) -> Vec<u8> {
+    let args = PullArgs {
+        count: 1.into(),
+        bytes: bytes.into(),
+        wait_ms: wait_ms.into(),
+        uid: TEXT.0.into(),
+        number: number.into(),
+    };
+    [args.as_bytes(), NAME.as_bytes()].concat()
+}
+
+fn done(id: u64, flags: u16) -> Vec<u8> {
+    let args = AckArgs {
+        id: id.into(),
+        delay_ms: 0.into(),
+        flags: flags.into(),
+        reserved: 0.into(),
+        uid: TEXT.0.into(),
+    };
+    [args.as_bytes(), NAME.as_bytes()].concat()
+}
+
+fn forget(number: u32) -> Vec<u8> {
+    let args = ForgetArgs {
+        uid: TEXT.0.into(),
+        number: number.into(),
+    };
+    [args.as_bytes(), NAME.as_bytes()].concat()
+}
+
+fn setup(node: &Node, options: &str) -> io::Result<(Text, Peer)> {
+    let text = fresh(node, NAME, options)?;
+    Ok((text, Peer::open_at(node, QUEUE, fastrand::u64(..))?))
+}
+
+/// The one message in a reply.
+fn entry(body: &[u8]) -> Entry {
+    let mut rest = body;
+    let (entry, ..) = next_entry(&mut rest).expect("a message");
+    assert_eq!(rest, b"", "one message");
+    entry
+}
+
+/// Pulls the message that is there.
+fn take(peer: &mut Peer, number: u32) -> io::Result<Entry> {
+    let body = peer.ask(op::PULL, &pull(1000, 500, number))?;
+    Ok(entry(&body.expect("a reply")))
+}
+
+fn a_late_acknowledgement_is_stale(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = setup(node, "ack=200")?;
+    text.ask(format!("pub {NAME} once"))?;
+    let first = take(&mut peer, 1)?;
+    thread::sleep(Duration::from_millis(400));
+    let second = take(&mut peer, 2)?;
+    assert_eq!((first.deliveries.get(), second.deliveries.get()), (1, 2));
+    assert_ne!(first.id, second.id);
+    let late = peer.ask(op::ACK, &done(first.id.get(), 0))?;
+    assert_eq!(late, Err(Errno::ESTALE), "another has it now");
+    assert_eq!(peer.ask(op::ACK, &done(second.id.get(), 0))?, Ok(vec![]));
+    let again = peer.ask(op::ACK, &done(second.id.get(), 0))?;
+    assert_eq!(again, Err(Errno::ESTALE), "only once");
+    text.ask(format!("delete {NAME}"))?;
+    Ok(())
+}
+
+fn what_does_not_fit_was_not_delivered(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = setup(node, "deliveries=2")?;
+    text.ask(format!("pub {NAME} {}", "x".repeat(200)))?;
+    for _ in 0..3 {
+        let small = peer.ask(op::PULL, &pull(100, 0, 1))?;
+        assert_eq!(small, Err(Errno::EMSGSIZE));
+    }
+    assert_eq!(take(&mut peer, 2)?.deliveries.get(), 1);
+    let queue = text.ask(format!("queue {NAME}"))?;
+    assert_eq!(
+        (number(&queue, "dead"), number(&queue, "delivered")),
+        (0, 1)
+    );
+    text.ask(format!("delete {NAME}"))?;
+    Ok(())
+}
+
+fn what_is_taken_back_was_not_delivered(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = setup(node, "deliveries=1 ack=0")?;
+    text.ask(format!("pub {NAME} x"))?;
+    for pull in 0..3 {
+        let entry = take(&mut peer, pull)?;
+        assert_eq!(entry.deliveries.get(), 1);
+        assert_eq!(
+            peer.ask(op::ACK, &done(entry.id.get(), UNTAKE))?,
+            Ok(vec![])
+        );
+    }
+    text.ask(format!("delete {NAME}"))?;
+    Ok(())
+}
+
+fn a_pull_that_nobody_waits_for_takes_nothing(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = setup(node, "ack=0")?;
+    let waiting = peer.number(1);
+    let bytes = request(waiting, op::PULL, &pull(1000, MAX_WAIT_MS, 7));
+    peer.wire.send(&bytes)?;
+    peer.wire.is_silent_for(Duration::from_millis(100))?;
+    let forgotten = peer.number(2);
+    peer.wire
+        .send(&request(forgotten, op::FORGET, &forget(7)))?;
+    // Both are answered, in any order.
+    let mut answers = [peer.wire.frame()?.0, peer.wire.frame()?.0].map(|answer| {
+        let errno = (answer.word != 0).then(|| Errno::from_wire(answer.word));
+        (answer.op, errno)
+    });
+    answers.sort_unstable_by_key(|&(op, _)| op);
+    let expected = [(op::PULL, Some(Errno::ECANCELED)), (op::FORGET, None)];
+    assert_eq!(answers, expected);
+    let start = Instant::now();
+    text.ask(format!("pub {NAME} message"))?;
+    assert_eq!(take(&mut peer, 8)?.deliveries.get(), 1);
+    assert!(start.elapsed() < Duration::from_secs(5), "at once");
+    text.ask(format!("delete {NAME}"))?;
+    Ok(())
+}
+
+fn what_a_forgotten_pull_has_taken_goes_to_the_next(node: &Node) -> io::Result<()> {
+    let (mut text, mut peer) = setup(node, "ack=0")?;
+    for data in ["one", "two"] {
+        text.ask(format!("pub {NAME} {data}"))?;
+    }
+    let (one, two) = (take(&mut peer, 1)?, take(&mut peer, 2)?);
+    assert_eq!(peer.ask(op::FORGET, &forget(1))?, Ok(vec![]));
+    // That of the other pull stays where it is.
+    assert_eq!(peer.ask(op::ACK, &done(two.id.get(), 0))?, Ok(vec![]));
+    let late = peer.ask(op::ACK, &done(one.id.get(), 0))?;
+    assert_eq!(late, Err(Errno::ESTALE));
+    let again = take(&mut peer, 3)?;
+    assert_eq!((again.position.get(), again.deliveries.get()), (1, 1));
+    text.ask(format!("delete {NAME}"))?;
+    Ok(())
+}
+
+fn a_dead_letter_stays_until_there_is_room_for_it(node: &Node) -> io::Result<()> {
+    let mut letters = fresh(node, "t.letters", "messages=1")?;
+    letters.ask("pub t.letters full")?;
+    let mut text = fresh(node, NAME, "deliveries=1 dead=t.letters")?;
+    let mut taker = subscriber(node, &format!("{NAME} ack"))?;
+    text.ask(format!("pub {NAME} dies"))?;
+    let id = number(&pushed(&mut taker)?, "message");
+    assert_eq!(taker.ask(format!("nack({id})"))?, "OK");
+    thread::sleep(Duration::from_millis(1500));
+    let queue = text.ask(format!("queue {NAME}"))?;
+    let dead = (number(&queue, "dead"), number(&queue, "dead_waiting"));
+    assert_eq!(dead, (1, 1), "{queue}");
+    let mut gravedigger = subscriber(node, "t.letters")?;
+    for data in ["full", "dies"] {
+        let line = pushed(&mut gravedigger)?;
+        assert!(line.ends_with(&format!("data=\"{data}\"")), "{line}");
+    }
+    let queue = text.ask(format!("queue {NAME}"))?;
+    assert_eq!(number(&queue, "dead_waiting"), 0);
+    text.ask(format!("delete {NAME}"))?;
+    letters.ask("delete t.letters")?;
+    Ok(())
+}
