@@ -4,11 +4,17 @@
 //!
 //! Programs and people tell a node of events by [messages](Message) of the original's text grammar;
 //! the node keeps them as edges and vertices in text files, in the original's [line formats](line).
+//!
+//! The kernel's own [events](event) are recorded in rings; the frames that they send carry a
+//! [`TraceContext`].
 
+mod context;
 pub mod event;
 pub mod line;
 mod message;
+pub mod ring;
 
+pub use context::{TraceContext, MAX_CONTEXT};
 pub use message::{Bad, Conversations, Ids, Message};
 
 /// TCP port of the service.

@@ -33,6 +33,7 @@ use virgo_proto::{
 
 use crate::{
     client::Data,
+    clock,
     reply::from_wire, //
 };
 
@@ -115,6 +116,8 @@ fn tell(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result 
         word: 0,
         id: RequestId { slot: 0, seq: 0 },
         taken: 0,
+        stamp: clock::now(),
+        traced: false,
     };
     send_all(
         stream,

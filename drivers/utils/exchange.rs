@@ -21,7 +21,12 @@ use crate::{
         Expect,
         Request, //
     },
+    clock,
     destination::Destination,
+    eventnet::hooks::{
+        self,
+        Sent, //
+    },
     input::Input,
     link::{
         Answer,
@@ -42,6 +47,7 @@ use linux::{
     waiters, //
 };
 use virgo_proto::{
+    eventnet::TraceContext,
     frame::{
         Header,
         Kind,
@@ -90,8 +96,8 @@ const PROBE: Request<'_> = Request {
 
 /// What is at the start of the input.
 enum Found<'a> {
-    /// A reply.
-    Whole(Header, &'a [u8]),
+    /// A reply: its header, the trace context if it has one, and the body.
+    Whole(Header, Option<TraceContext<'a>>, &'a [u8]),
     /// The start of one.
     Begun(Header),
     /// Less than that.
@@ -104,10 +110,11 @@ fn find(bytes: &[u8]) -> Result<Found<'_>> {
         Some(Ok(header)) if header.kind == Kind::Reply => header,
         Some(_) => return Err(EPROTO),
     };
-    Ok(match bytes.get(HEADER_LEN..whole(&header)) {
-        Some(body) => Found::Whole(header, body),
-        None => Found::Begun(header),
-    })
+    let Some(body) = bytes.get(HEADER_LEN..whole(&header)) else {
+        return Ok(Found::Begun(header));
+    };
+    let (context, body) = TraceContext::of_frame(&header, body).ok_or(EPROTO)?;
+    Ok(Found::Whole(header, context, body))
 }
 
 /// Bytes of a frame with this header, which was found good: so it is not too long.
@@ -121,12 +128,19 @@ impl Link {
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
         let (mut ticket, turn) = self.enter_now()?;
+        ticket.sent = self.sending(request);
         let sent = self.send(&mut ticket, Some(turn), request, deadline);
         let (connection, receiver) = sent.ok()?;
         if let Some(input) = receiver {
             self.leave(&connection, input, None);
         }
         Some(Flight { ticket, connection })
+    }
+
+    /// Records that a request is sent.
+    fn sending(&self, request: &Request<'_>) -> Option<Sent> {
+        let bytes = request.args.len() + request.data.size();
+        hooks::send(self.kind, request.op, self.peer, bytes)
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
@@ -138,19 +152,37 @@ impl Link {
         deadline: Deadline,
     ) -> Result {
         check(request)?;
-        let (mut ticket, mut connection, mut receiver) = match under_way {
-            Some(flight) => (flight.ticket, flight.connection, None),
+        let (mut ticket, under_way) = match under_way {
+            Some(flight) => (flight.ticket, Ok((flight.connection, None))),
             None => {
                 if !request.again && self.is_stale() {
                     self.probe(deadline)?;
                 }
                 let (mut ticket, turn) = self.enter(class(request), deadline)?;
-                let (connection, receiver) = self.send(&mut ticket, turn, request, deadline)?;
-                (ticket, connection, receiver)
+                ticket.sent = self.sending(request);
+                let sent = self.send(&mut ticket, turn, request, deadline);
+                (ticket, sent)
             }
         };
+        let result = under_way
+            .and_then(|under_way| self.take_reply(&mut ticket, under_way, request, to, deadline));
+        if let Some(sent) = ticket.sent.take() {
+            sent.done(&result);
+        }
+        result
+    }
+
+    /// Waits for the reply to a request that was sent, and sends it again when the connection is lost.
+    fn take_reply(
+        &self,
+        ticket: &mut Ticket<'_>,
+        (mut connection, mut receiver): (Connection, Option<Input>),
+        request: &Request<'_>,
+        to: &mut Destination<'_>,
+        deadline: Deadline,
+    ) -> Result {
         loop {
-            match self.answer(&connection, &mut ticket, receiver, to, deadline) {
+            match self.answer(&connection, ticket, receiver, to, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
@@ -161,7 +193,7 @@ impl Link {
                     return Err(e);
                 }
             }
-            (connection, receiver) = self.send(&mut ticket, None, request, deadline)?;
+            (connection, receiver) = self.send(ticket, None, request, deadline)?;
         }
     }
 
@@ -212,8 +244,8 @@ impl Link {
             // Also what was here before: nobody else can take it meanwhile.
             let size = loop {
                 match find(input.bytes())? {
-                    Found::Whole(header, body) => {
-                        self.deliver(&header, body)?;
+                    Found::Whole(header, context, body) => {
+                        self.deliver(&header, context, body)?;
                         input.consume(whole(&header));
                     }
                     Found::Begun(header) => break whole(&header).max(PIECE),
@@ -246,7 +278,10 @@ impl Link {
             None => self.sleep(connection, ticket, deadline)?,
         };
         let mut input = match woken {
-            Woken::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
+            Woken::Answer(answer) => {
+                ticket.replied(answer.sent_by);
+                return Ok(Some(to.take(answer.status, &answer.body)));
+            }
             Woken::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
             Woken::Lost => return Ok(None),
             Woken::Receive(input) => input,
@@ -334,7 +369,7 @@ impl Link {
     fn receive(
         &self,
         connection: &Connection,
-        ticket: &Ticket<'_>,
+        ticket: &mut Ticket<'_>,
         input: &mut Input,
         to: &mut Destination<'_>,
         deadline: Deadline,
@@ -350,7 +385,7 @@ impl Link {
                 Found::Nothing if input.unwanted() > 0 => PIECE,
                 Found::Nothing => to.first_piece(HEADER_LEN, PIECE),
                 Found::Begun(header) => {
-                    if header.id == ticket.id && header.word == 0 {
+                    if header.id == ticket.id && header.word == 0 && !header.traced {
                         let filled = self.take_rest(connection, &header, input, to, deadline);
                         if let Some(filled) = filled {
                             return filled.map(Ok);
@@ -358,13 +393,15 @@ impl Link {
                     }
                     whole(&header).max(PIECE)
                 }
-                Found::Whole(header, body) if header.id == ticket.id => {
+                Found::Whole(header, context, body) if header.id == ticket.id => {
+                    clock::receive(header.stamp);
+                    ticket.replied(hooks::reply_arrived(context));
                     own = Some(to.take(header.word, body));
                     input.consume(whole(&header));
                     continue;
                 }
-                Found::Whole(header, body) => {
-                    if let Err(e) = self.deliver(&header, body) {
+                Found::Whole(header, context, body) => {
+                    if let Err(e) = self.deliver(&header, context, body) {
                         return self.own_or(own, connection, e);
                     }
                     input.consume(whole(&header));
@@ -418,17 +455,20 @@ impl Link {
             Destination::Function(_) => return None,
             Destination::User(room) => room,
         };
+        clock::receive(header.stamp);
         input.consume(HEADER_LEN);
         Some(room.fill(&connection.stream, input, header.len as usize, deadline))
     }
 
     /// Leaves a reply for the task that waits for it. Nobody may: it has given up.
-    fn deliver(&self, header: &Header, body: &[u8]) -> Result {
+    fn deliver(&self, header: &Header, context: Option<TraceContext<'_>>, body: &[u8]) -> Result {
+        clock::receive(header.stamp);
         let mut copy = KVVec::new();
         copy.put_bytes(body, GFP_KERNEL)?;
         let answer = Answer {
             status: header.word,
             body: copy,
+            sent_by: hooks::reply_arrived(context),
         };
         let mut state = self.state.lock();
         state.heard();

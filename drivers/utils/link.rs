@@ -34,6 +34,10 @@ use linux::{
 use pin_init::pin_init_array_from_fn;
 use virgo_config::Node;
 use virgo_proto::{
+    eventnet::event::{
+        EventId,
+        Kind, //
+    },
     slots::{
         ClientSlot,
         SlotTable,
@@ -66,8 +70,10 @@ const EXPEL: usize = 32;
 #[pin_data]
 pub(crate) struct Link {
     node: Arc<Node>,
-    peer: NodeId,
+    pub(crate) peer: NodeId,
     port: u16,
+    /// What the requests are to EventNet.
+    pub(crate) kind: Kind,
     boot: u64,
     #[pin]
     pub(crate) state: SpinLock<State>,
@@ -121,6 +127,8 @@ enum Line {
 pub(crate) struct Answer {
     pub(crate) status: u32,
     pub(crate) body: KVVec<u8>,
+    /// The event that has sent it, if that is recorded.
+    pub(crate) sent_by: Option<EventId>,
 }
 
 /// A connection, as a task has found it.
@@ -180,6 +188,7 @@ impl Link {
                 node,
                 peer,
                 port,
+                kind: Kind::of_port(*port),
                 boot,
                 state <- linux::new_spinlock!(state, "virgo_link"),
                 sleepers: waiters()?,

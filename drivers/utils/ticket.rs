@@ -2,11 +2,14 @@
 
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
 
-use crate::link::{
-    Answer,
-    Connection,
-    Link,
-    State, //
+use crate::{
+    eventnet::hooks::Sent,
+    link::{
+        Answer,
+        Connection,
+        Link,
+        State, //
+    }, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -15,6 +18,7 @@ use linux::{
     waiters::Woken, //
 };
 use virgo_proto::{
+    eventnet::event::EventId,
     frame::RequestId,
     slots::{
         Class,
@@ -33,6 +37,8 @@ pub(crate) struct Ticket<'a> {
     /// The request was left for others to send: by which life of the server's, by which connection, and
     /// where it waited.
     pub(crate) left_with: Option<(Connection, u64)>,
+    /// The event that has sent the request, if it is recorded.
+    pub(crate) sent: Option<Sent>,
     /// The slot is free already.
     is_free: bool,
 }
@@ -119,7 +125,17 @@ impl<'a> Ticket<'a> {
             id,
             taken: state.slots.taken(id),
             left_with: None,
+            sent: None,
             is_free: false,
+        }
+    }
+}
+
+impl Ticket<'_> {
+    /// The reply was sent by this event, if that is recorded.
+    pub(crate) fn replied(&mut self, by: Option<EventId>) {
+        if let Some(sent) = &mut self.sent {
+            sent.reply = by;
         }
     }
 }

@@ -30,9 +30,13 @@ impl Hybrid {
 
     /// The stamp of time `nanos`, in nanoseconds since 1970, with the counter at 0.
     pub const fn of_wall(nanos: u64) -> Self {
-        let seconds = nanos / Self::NANOS;
-        // Below 10⁹ · 2¹⁶, which is below 2⁴⁶.
-        let fraction = (nanos % Self::NANOS).wrapping_mul(Self::UNITS) / Self::NANOS;
+        Self::of_time(nanos / Self::NANOS, (nanos % Self::NANOS) as u32)
+    }
+
+    /// The stamp of a time in seconds since 1970 and nanoseconds, with the counter at 0.
+    pub const fn of_time(seconds: u64, nanos: u32) -> Self {
+        // Below 2³² · 2¹⁶.
+        let fraction = (nanos as u64).wrapping_mul(Self::UNITS) / Self::NANOS;
         Hybrid(seconds.wrapping_mul(Self::UNITS).wrapping_add(fraction) << 16)
     }
 

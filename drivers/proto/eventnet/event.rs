@@ -99,6 +99,19 @@ numbered! {
     Log = 6, "log";
 }
 
+impl Kind {
+    /// What the requests and calls of the service on this TCP port are.
+    pub const fn of_port(port: u16) -> Self {
+        match port {
+            10_000 => Kind::Clone,
+            30_000 => Kind::Memory,
+            50_000 => Kind::File,
+            60_000 => Kind::Queue,
+            _ => Kind::Log,
+        }
+    }
+}
+
 numbered! {
     /// Where in the life of a message an event lies.
     Point:
@@ -155,10 +168,8 @@ pub struct Event<'a> {
     /// The number of the event on this node whose end this is: of a reply its request's arrival, of a
     /// return its call; 0 if it is no end. The cause of an end is what was waited for last.
     pub begin: u64,
-    /// What happened before it.
-    pub clock: Vector,
-    /// Nodes in `clock`.
-    pub nodes: u8,
+    /// What happened before it: the counts of a vector clock, from node 1 on.
+    pub clock: &'a [U64],
     /// What was said, at most [`MAX_TEXT`] bytes.
     pub text: &'a [u8],
 }
@@ -189,24 +200,22 @@ struct Head {
 
 const _: () = assert!(core::mem::size_of::<Head>() == HEAD);
 
-/// The size of a record with a clock of `nodes` nodes and `text` bytes of text.
-pub const fn size(nodes: u8, text: usize) -> usize {
-    let end = HEAD
-        .saturating_add((nodes as usize).saturating_mul(8))
-        .saturating_add(text);
-    end.next_multiple_of(8)
-}
-
 impl<'a> Event<'a> {
     /// Bytes of its record.
     pub fn size(&self) -> usize {
-        size(self.nodes, self.text.len())
+        HEAD.saturating_add(self.clock.len().saturating_mul(8))
+            .saturating_add(self.text.len())
+            .next_multiple_of(8)
     }
 
-    /// Writes its record to `out`, piece by piece. `None` if its text is too long or it has more nodes
-    /// than there can be; nothing is written then.
+    /// Whether it has a record: its text is not too long, nor has it more nodes than there can be.
+    pub fn is_writable(&self) -> bool {
+        self.text.len() <= MAX_TEXT && self.clock.len() <= MAX_NODES
+    }
+
+    /// Writes its record to `out`, piece by piece. `None` if it has none; nothing is written then.
     pub fn write(&self, mut out: impl FnMut(&[u8])) -> Option<()> {
-        if self.text.len() > MAX_TEXT || usize::from(self.nodes) > MAX_NODES {
+        if !self.is_writable() {
             return None;
         }
         let cause = self.cause.unwrap_or_default();
@@ -223,7 +232,7 @@ impl<'a> Event<'a> {
             seq: self.id.seq.into(),
             cause_seq: cause.seq.into(),
             cause_node: cause.node,
-            nodes: self.nodes,
+            nodes: u8::try_from(self.clock.len()).ok()?,
             text_len: u16::try_from(self.text.len()).ok()?.into(),
             peer: self.peer,
             reserved: [0; 3],
@@ -233,9 +242,7 @@ impl<'a> Event<'a> {
             begin: self.begin.into(),
         };
         out(head.as_bytes());
-        for count in self.clock.to_wire(self.nodes.into()) {
-            out(&count);
-        }
+        out(self.clock.as_bytes());
         out(self.text);
         let zeros = [0; 8];
         let filler = self
@@ -264,8 +271,11 @@ impl<'a> Event<'a> {
             return Some((size, None));
         };
         let rest = record.get(HEAD..)?;
-        let clock = usize::from(head.nodes).checked_mul(8)?;
-        let (clock, rest) = rest.split_at_checked(clock)?;
+        let nodes = usize::from(head.nodes);
+        if nodes > MAX_NODES {
+            return None;
+        }
+        let (clock, rest) = <[U64]>::ref_from_prefix_with_elems(rest, nodes).ok()?;
         let text = rest.get(..usize::from(head.text_len.get()))?;
         let cause = EventId {
             node: head.cause_node,
@@ -287,8 +297,7 @@ impl<'a> Event<'a> {
             nanos: head.nanos.get(),
             about: head.about.get(),
             begin: head.begin.get(),
-            clock: Vector::from_wire(clock)?,
-            nodes: head.nodes,
+            clock,
             text,
         };
         Some((size, Some(event)))
@@ -301,11 +310,7 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn event(text: &[u8], nodes: u8, number: u64) -> Event<'_> {
-        let mut clock = Vector::ZERO;
-        for node in 1..=nodes {
-            clock.raise(node, number.wrapping_mul(node.into()));
-        }
+    fn event<'a>(text: &'a [u8], clock: &'a [U64], number: u64) -> Event<'a> {
         Event {
             id: EventId {
                 node: 3,
@@ -323,7 +328,6 @@ mod tests {
             about: number << 3,
             begin: number / 2,
             clock,
-            nodes,
             text,
         }
     }
@@ -338,10 +342,11 @@ mod tests {
         #[test]
         fn events_come_back(
             text in prop::collection::vec(any::<u8>(), 0..=MAX_TEXT),
-            nodes in 0..=MAX_NODES as u8,
+            counts in prop::collection::vec(any::<u64>(), 0..=MAX_NODES),
             number: u64,
         ) {
-            let event = event(&text, nodes, number);
+            let clock: Vec<U64> = counts.into_iter().map(U64::new).collect();
+            let event = event(&text, &clock, number);
             let mut bytes = written(&event).unwrap();
             prop_assert_eq!(bytes.len(), event.size());
             prop_assert!(bytes.len() <= MAX_RECORD);
@@ -366,13 +371,14 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_not_written() {
-        assert_eq!(written(&event(&[0; MAX_TEXT + 1], 1, 1)), None);
-        assert_eq!(written(&event(b"", MAX_NODES as u8 + 1, 1)), None);
+        assert_eq!(written(&event(&[0; MAX_TEXT + 1], &[], 1)), None);
+        let clock = [U64::ZERO; MAX_NODES + 1];
+        assert_eq!(written(&event(b"", &clock, 1)), None);
     }
 
     #[test]
     fn later_versions_are_passed_over() {
-        let mut bytes = written(&event(b"text", 2, 1)).unwrap();
+        let mut bytes = written(&event(b"text", &[U64::new(1), U64::new(2)], 1)).unwrap();
         bytes[2] = 2;
         assert_eq!(Event::parse(&bytes), Some((bytes.len(), None)));
     }

@@ -103,7 +103,6 @@ impl Event {
 
 impl From<&wire::Event<'_>> for Event {
     fn from(event: &wire::Event<'_>) -> Self {
-        let nodes = usize::from(event.nodes).min(MAX_NODES);
         Event {
             id: event.id.into(),
             cause: event.cause.map(Id::from),
@@ -121,7 +120,7 @@ impl From<&wire::Event<'_>> for Event {
             stamp: event.stamp.to_wire(),
             mono_ns: event.nanos,
             about: event.about,
-            clock: event.clock.to_wire(nodes).map(u64::from_le_bytes).collect(),
+            clock: event.clock.iter().map(|count| count.get()).collect(),
             text: String::from_utf8_lossy(event.text).into_owned(),
         }
     }
