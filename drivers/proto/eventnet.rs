@@ -9,12 +9,16 @@
 //! [`TraceContext`].
 
 mod context;
+mod dump;
 pub mod event;
 pub mod line;
+mod merge;
 mod message;
 pub mod ring;
 
 pub use context::{TraceContext, MAX_CONTEXT};
+pub use dump::{Dump, DUMP_HEAD};
+pub use merge::unique;
 pub use message::{Bad, Conversations, Ids, Message};
 
 /// TCP port of the service.

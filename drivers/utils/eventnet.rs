@@ -3,6 +3,8 @@
 //! EventNet's recorder: what every module of VIRGO does becomes events, while that is switched on.
 //!
 //! ```text
+//! log        what modules say by themselves
+//! sink       messages for EventNet's files
 //! hooks      where calls, requests and replies become events
 //! scope      which event the current task has recorded last
 //! recorder   numbers, stamps and vector clocks
@@ -13,12 +15,17 @@
 //! virgo_eventnet shows the events to people and other nodes; this works without it.
 
 pub(crate) mod hooks;
+mod log;
 mod recorder;
 mod rings;
 mod scope;
+mod sink;
 mod switch;
 
-pub use hooks::log;
+pub use log::{
+    log,
+    log_event, //
+};
 pub use recorder::{
     losses,
     read,
@@ -27,6 +34,11 @@ pub use recorder::{
     unrecorded, //
 };
 pub use rings::Losses;
+pub use sink::{
+    lost_messages,
+    MessageSink,
+    SinkRegistration, //
+};
 pub use switch::{
     is_on,
     one_in, //
@@ -39,6 +51,7 @@ impl Recorder {
     /// Called once, in the module's initialisation.
     pub(crate) fn new() -> Self {
         recorder::init();
+        sink::init();
         Recorder(())
     }
 }

@@ -58,18 +58,23 @@ impl<'a> Vertex<'a> {
 
 /// Writes the line of event `id` with these partakers and conversations. The caller sees to it that
 /// each stands there once.
-pub fn write_vertex(id: u64, partakers: &[u64], conversations: &[(u64, u64)], mut out: impl Out) {
+pub fn write_vertex_of(
+    id: u64,
+    partakers: impl Iterator<Item = u64>,
+    conversations: impl Iterator<Item = (u64, u64)>,
+    mut out: impl Out,
+) {
     number(id, &mut out);
     out(b" - ");
     let mut separator: &[u8] = b"";
-    for &partaker in partakers {
+    for partaker in partakers {
         out(separator);
         number(partaker, &mut out);
         separator = b",";
     }
     out(b" - ");
     separator = b"";
-    for &(a, b) in conversations {
+    for (a, b) in conversations {
         out(separator);
         out(b"(");
         number(a, &mut out);
@@ -124,7 +129,7 @@ mod tests {
     #[test]
     fn lines_look_like_the_originals() {
         assert_eq!(written(|out| write_edge(1, 2, out)), "1,2\n");
-        let line = written(|out| write_vertex(1, &[11, 12, 15, 16], &[(11, 12), (15, 16)], out));
+        let line = written(|out| write_vertex_of(1, [11, 12, 15, 16].into_iter(), [(11, 12), (15, 16)].into_iter(), out));
         assert_eq!(line, "1 - 11,12,15,16 - (11,12)#(15,16)\n");
     }
 
@@ -149,7 +154,7 @@ mod tests {
             partakers in prop::collection::vec(any::<u64>(), 0..5),
             pairs in prop::collection::vec(any::<(u64, u64)>(), 0..5),
         ) {
-            let line = written(|out| write_vertex(id, &partakers, &pairs, out));
+            let line = written(|out| write_vertex_of(id, partakers.iter().copied(), pairs.iter().copied(), out));
             let vertex = Vertex::parse(line.trim_end_matches('\n').as_bytes()).unwrap();
             prop_assert_eq!(vertex.id, id);
             prop_assert_eq!(vertex.partakers.iter().collect::<Vec<_>>(), partakers);

@@ -40,30 +40,11 @@ fn cause() -> Option<Option<EventId>> {
     }
 }
 
-/// The last event of the current task, unless that is `begin` itself.
-fn last_but(begin: EventId) -> Option<EventId> {
+/// What led to the end of what `begin` has begun: the last event of the current task, if that is known.
+fn last_or(begin: EventId) -> Option<EventId> {
     match scope::current() {
-        Current::Event(event) if event != begin => Some(event),
-        _ => None,
-    }
-}
-
-/// Records what programs, people and modules say. Any context but NMI.
-pub fn log(kind: Kind, text: &[u8]) {
-    if !switch::is_on(kind) {
-        return;
-    }
-    let cause = match scope::current() {
         Current::Event(event) => Some(event),
-        Current::None | Current::Skipped => None,
-    };
-    let draft = Draft {
-        cause,
-        text,
-        ..Draft::new(kind, Point::Local)
-    };
-    if let Some(id) = recorder::record(&draft, None) {
-        scope::happened(id);
+        Current::None | Current::Skipped => Some(begin),
     }
 }
 
@@ -113,7 +94,7 @@ impl Called {
             op: self.op,
             status,
             begin: id.seq,
-            cause: last_but(id),
+            cause: last_or(id),
             ..Draft::new(self.kind, Point::Return)
         };
         recorder::record(&draft, None);
@@ -179,7 +160,7 @@ impl Sent {
             peer: self.peer,
             status: status(result),
             begin: self.id.seq,
-            cause: self.reply,
+            cause: self.reply.or(Some(self.id)),
             ..Draft::new(self.kind, Point::Done)
         };
         if let Some(id) = recorder::record(&draft, None) {
@@ -267,7 +248,7 @@ impl Received {
             status,
             bytes: bytes as u32,
             begin: self.id.seq,
-            cause: last_but(self.id),
+            cause: last_or(self.id),
             ..Draft::new(self.kind, Point::Reply)
         };
         recorder::record(&draft, Some(&mut self.context))?;
