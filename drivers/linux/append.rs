@@ -45,6 +45,30 @@ impl AppendFile {
         Ok(file)
     }
 
+    /// Opens file `name` of directory `dir`, as the first process sees it, and makes it, with these
+    /// permissions, if it is not there. Only for kernel threads. Neither may be a symbolic link: what
+    /// it leads to would be written to with all privileges.
+    ///
+    /// # Errors
+    ///
+    /// [`ELOOP`] or [`ENOTDIR`] for a symbolic link; those of [`Self::open`].
+    pub fn open_in(dir: &CStr, name: &CStr, mode: u16) -> Result<Self> {
+        let flags = bindings::O_RDWR | bindings::O_CREAT;
+        // SAFETY: The strings end with NUL.
+        let file = from_err_ptr(unsafe {
+            helpers::virgo_file_open_in(
+                dir.as_char_ptr(),
+                name.as_char_ptr(),
+                flags as c_int,
+                mode,
+            )
+        })?;
+        // INVARIANT: Just opened; checked below.
+        let file = AppendFile(NonNull::new(file).ok_or(ENOENT)?);
+        file.size()?;
+        Ok(file)
+    }
+
     /// Its bytes.
     ///
     /// # Errors
@@ -173,6 +197,18 @@ pub fn rename(dir: &CStr, from: &CStr, to: &CStr) -> Result {
     // SAFETY: The strings end with NUL.
     to_result(unsafe {
         helpers::virgo_file_rename(dir.as_char_ptr(), from.as_char_ptr(), to.as_char_ptr())
+    })
+}
+
+/// As [`rename`], but replaces the file `to`, if there is one: who opens it finds the one or the other.
+///
+/// # Errors
+///
+/// Those of rename(2).
+pub fn replace(dir: &CStr, from: &CStr, to: &CStr) -> Result {
+    // SAFETY: The strings end with NUL.
+    to_result(unsafe {
+        helpers::virgo_file_replace(dir.as_char_ptr(), from.as_char_ptr(), to.as_char_ptr())
     })
 }
 

@@ -85,6 +85,23 @@ pub fn wall() -> (u64, u32) {
     )
 }
 
+/// As [`wall`], as of the last timer tick: reading it costs next to nothing.
+pub fn coarse_wall() -> (u64, u32) {
+    let mut time = bindings::timespec64::default();
+    // SAFETY: `time` is valid for writes.
+    unsafe { bindings::ktime_get_coarse_real_ts64(&mut time) };
+    (
+        u64::try_from(time.tv_sec).unwrap_or(0),
+        u32::try_from(time.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Nanoseconds of a clock that never goes back, but may show the same for different times. Any context.
+pub fn now_ns() -> u64 {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::ktime_get_mono_fast_ns() }
+}
+
 /// Milliseconds of a clock that never goes back, as fine as jiffies. Any context.
 pub fn now_ms() -> u64 {
     // SAFETY: Plain arithmetic without preconditions.

@@ -447,3 +447,20 @@ uid_t virgo_current_uid(void)
 {
 	return from_kuid_munged(&init_user_ns, current_euid());
 }
+
+/* A number that names the current task among those that exist; 0 in interrupts. */
+unsigned long virgo_task_number(void)
+{
+	return in_task() ? (unsigned long)current : 0;
+}
+
+unsigned int virgo_processors(void)
+{
+	return nr_cpu_ids;
+}
+
+/* The caller may be on another one by now. */
+unsigned int virgo_this_processor(void)
+{
+	return raw_smp_processor_id();
+}

@@ -126,5 +126,8 @@ u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
 int virgo_file_reserve(struct file *file, loff_t at, loff_t len);
 uid_t virgo_current_uid(void);
+unsigned long virgo_task_number(void);
+unsigned int virgo_processors(void);
+unsigned int virgo_this_processor(void);
 
 #endif /* VIRGO_LINUX_HELPERS_H */

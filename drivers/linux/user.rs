@@ -51,6 +51,14 @@ pub fn current_uid() -> u32 {
     unsafe { helpers::virgo_current_uid() }
 }
 
+/// A number that names the current task among those that exist; `None` in interrupts. It is good for
+/// finding what belongs to the task, and is to be shown to nobody. Any context.
+pub fn task_number() -> Option<core::num::NonZeroUsize> {
+    // SAFETY: Reads only what belongs to the processor and the current task.
+    let number = unsafe { helpers::virgo_task_number() };
+    core::num::NonZeroUsize::new(number)
+}
+
 /// Makes `len` bytes of the current program's memory present, so that they can be written to without
 /// a page fault for a while; not if the program does not have them. May sleep, for the program.
 pub fn fault_in(at: UserPtr, len: usize) {

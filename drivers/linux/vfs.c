@@ -526,6 +526,35 @@ int virgo_file_rename(const char *dir, const char *from, const char *to)
 	return virgo_export_rename(&here, from, to, false);
 }
 
+/* As virgo_file_rename(), but what @to names is gone then. */
+int virgo_file_replace(const char *dir, const char *from, const char *to)
+{
+	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+
+	return virgo_export_rename(&here, from, to, true);
+}
+
+/*
+ * Opens @name in directory @dir as the first process sees it, with the current
+ * task's credentials. Neither of the two may be a symbolic link.
+ */
+struct file *virgo_file_open_in(const char *dir, const char *name, int flags, umode_t mode)
+{
+	struct file *file = ERR_PTR(-ENOENT);
+	struct path path;
+	int err = -ENOENT;
+
+	scoped_with_init_fs() {
+		err = kern_path(dir, LOOKUP_DIRECTORY, &path);
+		if (!err) {
+			file = file_open_root(&path, name, flags | O_NOFOLLOW | O_LARGEFILE | O_NONBLOCK,
+					      mode);
+			path_put(&path);
+		}
+	}
+	return err ? ERR_PTR(err) : file;
+}
+
 int virgo_file_exists(const char *dir, const char *name)
 {
 	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };

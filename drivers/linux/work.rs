@@ -260,6 +260,13 @@ impl<T: Run> Task<T> {
         };
     }
 
+    /// Waits until the work has run, if it is queued; at once if it was to run later. Not to be called by
+    /// the work. May sleep.
+    pub fn wait_for_run(&self) {
+        // SAFETY: By the invariant the work is initialised, and it lives as long as `self`.
+        unsafe { bindings::flush_delayed_work(self.work.get()) };
+    }
+
     /// Cancels the work and waits for it; it cannot be queued any more. For a task whose work may
     /// hold the last reference on it: dropping it there would wait for itself. Not to be called by
     /// the work. May sleep.

@@ -5,7 +5,11 @@
 //! All integers are little-endian, so nodes of either byte order understand each other. A header
 //! is judged before memory is taken for its body.
 
-use crate::errno::Errno;
+use crate::{
+    clock::Hybrid,
+    errno::Errno,
+    eventnet::MAX_CONTEXT, //
+};
 use zerocopy::{
     little_endian::{U16, U32, U64},
     FromBytes as _,
@@ -17,16 +21,20 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 
 /// Version of the frame layout that this crate speaks.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes of a [`Header`].
-pub const HEADER_LEN: usize = 32;
+pub const HEADER_LEN: usize = 40;
 
 /// Largest body of a request or reply, in bytes: a data chunk of 64 KiB and its arguments.
 pub const MAX_BODY: usize = 64 * 1024 + 256;
 
 /// Largest body before the peer is authenticated, in bytes.
 pub const MAX_BODY_UNAUTHENTICATED: usize = 64;
+
+/// Set in the byte of the [`Kind`] of a request or reply whose body begins with a
+/// [`TraceContext`](crate::eventnet::TraceContext).
+const TRACED: u8 = 0x80;
 
 /// Number of an operation that no service has. A request for it is answered by `EOPNOTSUPP`: so a
 /// client learns whether a connection on which nothing was heard for some time is still good.
@@ -62,12 +70,16 @@ impl Kind {
         Kind::Reply,
     ];
 
-    fn from_wire(value: u8) -> Option<Kind> {
-        Kind::ALL.get(usize::from(value)).copied()
+    /// Only requests and replies are traced.
+    fn from_wire(value: u8) -> Option<(Kind, bool)> {
+        let traced = value & TRACED != 0;
+        let kind = Kind::ALL.get(usize::from(value & !TRACED)).copied()?;
+        let may_be_traced = matches!(kind, Kind::Request | Kind::Reply);
+        (may_be_traced || !traced).then_some((kind, traced))
     }
 
-    fn to_wire(self) -> u8 {
-        self as u8
+    fn to_wire(self, traced: bool) -> u8 {
+        self as u8 | if traced { TRACED } else { 0 }
     }
 }
 
@@ -112,6 +124,10 @@ pub struct Header {
     /// In a request: the last number in the same slot whose reply the client has taken; the
     /// server undoes what it did for a later one that the client gave up. Otherwise 0.
     pub taken: u64,
+    /// The sender's hybrid logical clock; 0 says nothing.
+    pub stamp: Hybrid,
+    /// Whether the body begins with a trace context, which `len` includes. Of requests and replies only.
+    pub traced: bool,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -125,6 +141,7 @@ struct Wire {
     word: U32,
     id: U64,
     taken: U64,
+    stamp: U64,
 }
 
 const _: () = assert!(core::mem::size_of::<Wire>() == HEADER_LEN);
@@ -172,12 +189,13 @@ impl Header {
         zerocopy::transmute!(Wire {
             magic: MAGIC,
             version: VERSION,
-            kind: self.kind.to_wire(),
+            kind: self.kind.to_wire(self.traced),
             op: self.op.into(),
             len: self.len.into(),
             word: self.word.into(),
             id: self.id.to_wire().into(),
             taken: self.taken.into(),
+            stamp: self.stamp.to_wire().into(),
         })
     }
 }
@@ -191,16 +209,23 @@ impl Wire {
             return Err(Bad::Version(self.version));
         }
         let len = self.len.get();
+        let (kind, traced) = Kind::from_wire(self.kind).ok_or(Bad::Kind(self.kind))?;
+        let max_body = match traced && max_body > MAX_BODY_UNAUTHENTICATED {
+            true => max_body.saturating_add(MAX_CONTEXT),
+            false => max_body,
+        };
         if usize::try_from(len).map_or(true, |len| len > max_body) {
             return Err(Bad::Length(len));
         }
         Ok(Header {
-            kind: Kind::from_wire(self.kind).ok_or(Bad::Kind(self.kind))?,
+            kind,
             op: self.op.get(),
             len,
             word: self.word.get(),
             id: RequestId::from_wire(self.id.get()),
             taken: self.taken.get(),
+            stamp: Hybrid::from_wire(self.stamp.get()),
+            traced,
         })
     }
 }
@@ -218,16 +243,21 @@ mod tests {
             any::<u32>(),
             any::<u8>(),
             0..1u64 << 56,
-            any::<u64>(),
+            any::<[u64; 2]>(),
+            any::<bool>(),
         )
-            .prop_map(|(kind, op, len, word, slot, seq, taken)| Header {
-                kind,
-                op,
-                len,
-                word,
-                id: RequestId { slot, seq },
-                taken,
-            })
+            .prop_map(
+                |(kind, op, len, word, slot, seq, [taken, stamp], traced)| Header {
+                    kind,
+                    op,
+                    len,
+                    word,
+                    id: RequestId { slot, seq },
+                    taken,
+                    stamp: Hybrid::from_wire(stamp),
+                    traced: traced && matches!(kind, Kind::Request | Kind::Reply),
+                },
+            )
     }
 
     proptest! {
@@ -243,7 +273,10 @@ mod tests {
         ) {
             match Header::parse(&bytes, max) {
                 None => prop_assert!(bytes.len() < HEADER_LEN),
-                Some(Ok(h)) => prop_assert!(h.len as usize <= max),
+                Some(Ok(h)) => {
+                    let context = if h.traced { MAX_CONTEXT } else { 0 };
+                    prop_assert!(h.len as usize <= max + context);
+                }
                 Some(Err(_)) => (),
             }
         }
@@ -258,12 +291,16 @@ mod tests {
             word: 5,
             id: RequestId { slot: 7, seq: 6 },
             taken: 5,
+            stamp: Hybrid::from_wire(8),
+            traced: false,
         };
-        let expected = [
-            0xf6, b'V', b'G', b'O', 2, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
-            0, 0, 0, 0, 0, 0, 0,
+        let mut expected = [
+            0xf6, b'V', b'G', b'O', 3, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
+            0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(h.to_bytes(), expected);
+        expected[5] = 0x86;
+        assert_eq!(Header { traced: true, ..h }.to_bytes(), expected);
     }
 
     #[test]
@@ -275,6 +312,8 @@ mod tests {
             word: 0,
             id: RequestId { slot: 0, seq: 1 },
             taken: 0,
+            stamp: Hybrid::default(),
+            traced: false,
         }
         .to_bytes();
         let with = |at: usize, byte: u8| {
@@ -282,10 +321,12 @@ mod tests {
             b[at] = byte;
             Header::parse(&b, MAX_BODY)
         };
-        assert_eq!(Header::parse(&good[..31], MAX_BODY), None);
+        assert_eq!(Header::parse(&good[..39], MAX_BODY), None);
         assert_eq!(with(0, b'v'), Some(Err(Bad::Magic)));
         assert_eq!(with(4, 1), Some(Err(Bad::Version(1))));
         assert_eq!(with(5, 7), Some(Err(Bad::Kind(7))));
+        // A handshake has no trace context.
+        assert_eq!(with(5, 0x80), Some(Err(Bad::Kind(0x80))));
         assert_eq!(with(11, 0xff), Some(Err(Bad::Length(0xff00_000a))));
         assert_eq!(Header::parse(&good, 9), Some(Err(Bad::Length(10))));
     }

@@ -27,11 +27,13 @@ extern crate std;
 
 pub mod admission;
 pub mod balance;
+pub mod clock;
 pub mod clone;
 pub mod cloudfs;
 pub mod command;
 pub mod config;
 pub mod errno;
+pub mod eventnet;
 pub mod frame;
 pub mod handshake;
 mod hex;

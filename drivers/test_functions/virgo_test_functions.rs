@@ -86,6 +86,33 @@ const FUNCTIONS: &[Function] = &[
         },
     },
     Function {
+        name: "virgo_test_log",
+        about: "says something to EventNet so often; returns nanoseconds for once",
+        args: &[
+            Arg {
+                name: "times",
+                kind: Kind::Number,
+            },
+            Arg {
+                name: "text",
+                kind: Kind::Text,
+            },
+        ],
+        quick: false,
+        run: |call| {
+            let times = u32::try_from(call.number(0)?).map_err(|_| ERANGE)?;
+            let text = call.args.get(1).copied().unwrap_or_default();
+            let start = Instant::<Monotonic>::now();
+            for _ in 0..times {
+                if call.is_over() {
+                    return Err(ETIMEDOUT);
+                }
+                virgo_utils::eventnet::log(text);
+            }
+            Ok(start.elapsed().as_nanos() / i64::from(times.max(1)))
+        },
+    },
+    Function {
         name: "virgo_test_requests",
         about: "makes and takes requests under a lock; returns nanoseconds for making one",
         args: &[Arg {

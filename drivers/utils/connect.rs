@@ -40,6 +40,7 @@ use virgo_proto::{
 
 use crate::{
     client::Data,
+    clock,
     reply::from_wire, //
 };
 
@@ -143,6 +144,8 @@ fn send_frame(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> R
         word: 0,
         id: RequestId { slot: 0, seq: 0 },
         taken: 0,
+        stamp: clock::now(),
+        traced: false,
     };
     send_all(
         stream,

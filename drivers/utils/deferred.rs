@@ -4,6 +4,11 @@
 //! requests of its peer.
 
 use crate::{
+    clock,
+    eventnet::hooks::{
+        ContextBytes,
+        Received, //
+    },
     peers::Life,
     reply::to_wire, //
 };
@@ -45,6 +50,8 @@ pub struct Deferred {
     id: RequestId,
     /// Room for a reply without a body, so that there always is one.
     frame: KVVec<u8>,
+    /// The event of the request's arrival, if that is recorded.
+    received: Option<Received>,
 }
 
 impl Deferred {
@@ -61,7 +68,22 @@ impl Deferred {
             op,
             id,
             frame,
+            received: None,
         })
+    }
+
+    /// The reply is to be recorded as the end of this. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn is_end_of(&mut self, received: Option<Received>) -> Result {
+        self.received = received;
+        self.reserve(0)
+    }
+
+    fn context_size(&self) -> usize {
+        self.received.as_ref().map_or(0, Received::context_size)
     }
 
     /// Whether the peer has not begun another life. Any context.
@@ -84,7 +106,10 @@ impl Deferred {
 
     fn reserve(&mut self, len: usize) -> Result {
         match len <= MAX_BODY {
-            true => Ok(self.frame.reserve(HEADER_LEN + len, GFP_KERNEL)?),
+            true => {
+                let head = HEADER_LEN + self.context_size();
+                Ok(self.frame.reserve(head + len, GFP_KERNEL)?)
+            }
             false => Err(EMSGSIZE),
         }
     }
@@ -97,15 +122,21 @@ impl Deferred {
 
     /// Writes the frame; there is room for it.
     fn write(&mut self, word: u32, body: &[u8]) -> Result {
+        let received = self.received.take();
+        let context = received.and_then(|received| received.reply(word, body.len()));
+        let context = context.as_ref().map_or(&b""[..], ContextBytes::bytes);
         let header = Header {
             kind: Kind::Reply,
             op: self.op,
-            len: body.len() as u32,
+            len: (context.len() + body.len()) as u32,
             word,
             id: self.id,
             taken: 0,
+            stamp: clock::now(),
+            traced: !context.is_empty(),
         };
         self.frame.put_bytes(&header.to_bytes(), GFP_KERNEL)?;
+        self.frame.put_bytes(context, GFP_KERNEL)?;
         Ok(self.frame.put_bytes(body, GFP_KERNEL)?)
     }
 }

@@ -22,7 +22,12 @@ use crate::{
         Expect,
         Request, //
     },
+    clock,
     destination::Destination,
+    eventnet::hooks::{
+        self,
+        Sent, //
+    },
     incoming::{
         find,
         whole,
@@ -54,6 +59,7 @@ use linux::{
     waiters, //
 };
 use virgo_proto::{
+    eventnet::TraceContext,
     frame::{
         Header,
         HEADER_LEN,
@@ -112,6 +118,7 @@ impl Link {
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
         let (mut guard, sender) = self.enter_now(request.uid)?;
+        guard.sent = self.sending(request);
         let sent = self.send(&mut guard, Some(sender), request, deadline);
         let connection = sent.ok()?;
         if guard.receiver.take().is_some() {
@@ -119,6 +126,12 @@ impl Link {
             self.end_receiver(guard.id.slot);
         }
         Some(Flight { guard, connection })
+    }
+
+    /// Records that a request is sent.
+    fn sending(&self, request: &Request<'_>) -> Option<Sent> {
+        let bytes = request.args.len() + request.data.size();
+        hooks::send(self.kind, request.op, self.peer, bytes)
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
@@ -130,19 +143,37 @@ impl Link {
         deadline: Deadline,
     ) -> Result {
         check(request)?;
-        let (mut guard, mut connection) = match under_way {
-            Some(flight) => (flight.guard, flight.connection),
+        let (mut guard, under_way) = match under_way {
+            Some(flight) => (flight.guard, Ok(flight.connection)),
             None => {
                 if !request.again && self.is_stale() {
                     self.probe(request.uid, deadline)?;
                 }
                 let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
-                let connection = self.send(&mut guard, sender, request, deadline)?;
-                (guard, connection)
+                guard.sent = self.sending(request);
+                let sent = self.send(&mut guard, sender, request, deadline);
+                (guard, sent)
             }
         };
+        let result = under_way
+            .and_then(|connection| self.take_reply(&mut guard, connection, request, to, deadline));
+        if let Some(sent) = guard.sent.take() {
+            sent.done(&result);
+        }
+        result
+    }
+
+    /// Waits for the reply to a request that was sent, and sends it again when the connection is lost.
+    fn take_reply(
+        &self,
+        guard: &mut SlotGuard<'_>,
+        mut connection: Connection,
+        request: &Request<'_>,
+        to: &mut Destination<'_>,
+        deadline: Deadline,
+    ) -> Result {
         loop {
-            match self.answer(&connection, &mut guard, to, deadline) {
+            match self.answer(&connection, guard, to, deadline) {
                 Ok(Some(result)) => return result,
                 Ok(None) => (),
                 Err(e) => {
@@ -153,7 +184,7 @@ impl Link {
                     return Err(e);
                 }
             }
-            connection = self.send(&mut guard, None, request, deadline)?;
+            connection = self.send(guard, None, request, deadline)?;
         }
     }
 
@@ -249,7 +280,10 @@ impl Link {
                 None => self.sleep(connection, guard, deadline)?,
             };
             let receiver = match woken {
-                Woken::Answer(answer) => return Ok(Some(to.take(answer.status, &answer.body))),
+                Woken::Answer(answer) => {
+                    guard.replied(answer.sent_by);
+                    return Ok(Some(to.take(answer.status, &answer.body)));
+                }
                 Woken::Lost if self.state.lock().stopped => return Err(ESHUTDOWN),
                 Woken::Lost => return Ok(None),
                 Woken::Receive(receiver) => receiver,
@@ -388,7 +422,7 @@ impl Link {
             let Some(mut input) = taken else {
                 return Ok(None);
             };
-            let own = Some((&*guard, &mut *to));
+            let own = Some((&mut *guard, &mut *to));
             let result = self.hand_out(connection, &mut input, own, deadline);
             match result {
                 Ok(Some(own)) => {
@@ -421,7 +455,7 @@ impl Link {
         &self,
         connection: &Connection,
         input: &mut Input,
-        mut own: Option<(&SlotGuard<'_>, &mut Destination<'_>)>,
+        mut own: Option<(&mut SlotGuard<'_>, &mut Destination<'_>)>,
         deadline: Deadline,
     ) -> Result<Option<Result>> {
         let id = own.as_ref().map(|(guard, _)| guard.id);
@@ -436,13 +470,17 @@ impl Link {
                 Err(e) => return self.own_or(result, connection, e),
             };
             let size = match (found, &mut own) {
-                (Incoming::Whole(header, body), Some((_, to))) if Some(header.id) == id => {
+                (Incoming::Whole(header, context, body), Some((guard, to)))
+                    if Some(header.id) == id =>
+                {
+                    clock::receive(header.stamp);
+                    guard.replied(hooks::reply_arrived(context));
                     result = Some(to.take(header.word, body));
                     input.consume(whole(&header));
                     continue;
                 }
-                (Incoming::Whole(header, body), _) => {
-                    match self.deliver(&header, body) {
+                (Incoming::Whole(header, context, body), _) => {
+                    match self.deliver(&header, context, body) {
                         Ok(()) => input.consume(whole(&header)),
                         // Whoever receives next delivers it.
                         Err(ENOMEM) if result.is_some() => return Ok(result),
@@ -456,7 +494,7 @@ impl Link {
                 }
                 (Incoming::Nothing, _) => PIECE,
                 (Incoming::Begun(header), Some((_, to)))
-                    if Some(header.id) == id && header.word == 0 =>
+                    if Some(header.id) == id && header.word == 0 && !header.traced =>
                 {
                     match self.take_rest(connection, &header, input, to, deadline) {
                         Some(filled) => return filled.map(Some),
@@ -529,6 +567,7 @@ impl Link {
             Destination::Function(_) => return None,
             Destination::User(room) => room,
         };
+        clock::receive(header.stamp);
         input.consume(HEADER_LEN);
         let len = header.len as usize;
         let filled = room.fill(&connection.stream, input, len, &self.progress, deadline);
@@ -544,12 +583,14 @@ impl Link {
     /// # Errors
     ///
     /// [`ENOMEM`], and then nothing has happened; [`EPROTO`] if there are too many replies.
-    fn deliver(&self, header: &Header, body: &[u8]) -> Result {
+    fn deliver(&self, header: &Header, context: Option<TraceContext<'_>>, body: &[u8]) -> Result {
+        clock::receive(header.stamp);
         let mut copy = KVVec::new();
         copy.put_bytes(body, GFP_KERNEL)?;
         let answer = Answer {
             status: header.word,
             body: copy,
+            sent_by: hooks::reply_arrived(context),
         };
         let mut state = self.state.lock();
         state.heard();

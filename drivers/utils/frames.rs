@@ -3,6 +3,11 @@
 //! Frame sessions: the server's side of what nodes say to each other.
 
 use crate::{
+    clock,
+    eventnet::hooks::{
+        self,
+        Received, //
+    },
     input::Input,
     limits,
     output::Output,
@@ -39,6 +44,10 @@ use linux::{
 };
 use virgo_proto::{
     errno::Errno,
+    eventnet::{
+        event,
+        TraceContext, //
+    },
     frame::{
         Header,
         Kind,
@@ -65,8 +74,8 @@ const SPARE: usize = 64;
 
 /// A frame at the start of the input.
 enum Frame<'a> {
-    /// It is here.
-    Whole(Header, &'a [u8]),
+    /// It is here: its header, the trace context if it has one, the body, and the bytes of all.
+    Whole(Header, Option<TraceContext<'a>>, &'a [u8], usize),
     /// The frame will have this many bytes, as far as is known.
     Partial(usize),
     /// It is none.
@@ -81,9 +90,12 @@ fn frame(bytes: &[u8], max_body: usize) -> Frame<'_> {
     };
     // No overflow: the length was checked against `max_body`.
     let whole = HEADER_LEN + header.len as usize;
-    match bytes.get(HEADER_LEN..whole) {
-        Some(body) => Frame::Whole(header, body),
-        None => Frame::Partial(whole),
+    let Some(body) = bytes.get(HEADER_LEN..whole) else {
+        return Frame::Partial(whole);
+    };
+    match TraceContext::of_frame(&header, body) {
+        Some((context, body)) => Frame::Whole(header, context, body, whole),
+        None => Frame::Bad(Errno::EPROTO),
     }
 }
 
@@ -97,6 +109,8 @@ fn put(output: &mut KVVec<u8>, kind: Kind, word: u32, body: &[u8]) -> Result {
         word,
         id: NO_REQUEST,
         taken: 0,
+        stamp: clock::now(),
+        traced: false,
     };
     output.put_bytes(&header.to_bytes(), GFP_KERNEL)?;
     output.put_bytes(body, GFP_KERNEL)?;
@@ -123,12 +137,11 @@ impl Handshake {
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
-        let (header, body) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
-            Frame::Whole(header, body) => (header, body),
+        let (header, body, used) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
+            Frame::Whole(header, _, body, used) => (header, body, used),
             Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
             Frame::Bad(errno) => return self.refuse(session, errno, output),
         };
-        let used = HEADER_LEN + body.len();
         let step = match (header.kind, &self.said) {
             (Kind::Hello, None) => self.hello(session, body, output)?,
             (Kind::Proof, Some((hello, challenge, number))) => {
@@ -279,11 +292,12 @@ impl Frames {
                 return Err(ECANCELED);
             }
             let used = match frame(input.bytes(), MAX_BODY) {
-                Frame::Whole(header, body) if header.kind == Kind::Request => {
-                    if !self.request(session, &header, body, output)? {
+                Frame::Whole(header, context, body, used) if header.kind == Kind::Request => {
+                    clock::receive(header.stamp);
+                    if !self.request(session, &header, context, body, output)? {
                         return Ok(Next::Blocked);
                     }
-                    HEADER_LEN + body.len()
+                    used
                 }
                 Frame::Partial(size) => return Ok(Next::Receive(size.max(PIECE))),
                 Frame::Whole(..) => return self.refuse(session, Errno::EPROTO, output),
@@ -317,6 +331,7 @@ impl Frames {
         &self,
         session: &Session<S>,
         header: &Header,
+        context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
     ) -> Result<bool> {
@@ -326,7 +341,7 @@ impl Frames {
         };
         // Another session may have been served since.
         self.check()?;
-        let result = self.carry_out(session, header, body, output, replies.get()?);
+        let result = self.carry_out(session, header, context, body, output, replies.get()?);
         drop(replies);
         if self.life.over.load(Relaxed) {
             // Others have not waited for this. What it has made belongs to nobody.
@@ -350,6 +365,7 @@ impl Frames {
         &self,
         session: &Session<S>,
         header: &Header,
+        context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
         replies: &mut StoredReplies,
@@ -366,11 +382,17 @@ impl Frames {
                 return Ok(());
             }
             Arrival::Stale => {
-                return finish(header, output, output.bytes.len(), Err(Errno::EALREADY));
+                return finish(
+                    header,
+                    None,
+                    output,
+                    output.bytes.len(),
+                    Err(Errno::EALREADY),
+                );
             }
         };
         if let Some(reply) = abandoned {
-            if let Frame::Whole(old, body) = frame(&reply, MAX_BODY) {
+            if let Frame::Whole(old, _, body, _) = frame(&reply, MAX_BODY) {
                 if old.word == 0 {
                     service.undo(old.op, body);
                 }
@@ -379,22 +401,26 @@ impl Frames {
         let start = output.bytes.len();
         let mut operations = S::OPERATIONS.iter().enumerate();
         let Some((index, operation)) = operations.find(|(_, o)| o.number == header.op) else {
-            return finish(header, output, start, Err(Errno::EOPNOTSUPP));
+            return finish(header, None, output, start, Err(Errno::EOPNOTSUPP));
         };
+        let kind = event::Kind::of_port(S::PORT);
+        let mut received = hooks::receive(kind, header, context, self.life.peer.node);
+        let serving = received.as_ref().map(Received::serve);
+        let head = head_size(received.as_ref());
         // Memory for what has to be kept is taken before anything is done.
-        output.bytes.reserve(HEADER_LEN, GFP_KERNEL)?;
+        output.bytes.reserve(head, GFP_KERNEL)?;
         let kept = match operation.repeat {
             Repeat::Again => None,
             Repeat::Stored(longest) => {
                 let max = longest(body).min(MAX_BODY);
-                Some(KVVec::with_capacity(HEADER_LEN + max, GFP_KERNEL)?)
+                Some(KVVec::with_capacity(head + max, GFP_KERNEL)?)
             }
         };
         let result = session
             .hub
             .stats
             .count(S::COMMANDS.len() + index, || {
-                self.run(operation, service, header, body, output)
+                self.run(operation, service, header, &mut received, body, output)
             })
             .map_err(to_wire);
         if let Ok(After::Deferred) = result {
@@ -402,7 +428,8 @@ impl Frames {
             replies.defer(header.id);
             return Ok(());
         }
-        finish(header, output, start, result.map(drop))?;
+        finish(header, received, output, start, result.map(drop))?;
+        drop(serving);
         if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
             // Fits unless the operation writes more than it has declared.
             if reply.len() <= kept.capacity() {
@@ -422,16 +449,20 @@ impl Frames {
         operation: &Operation<S>,
         service: &S,
         header: &Header,
+        received: &mut Option<Received>,
         request: &[u8],
         output: &mut Output,
     ) -> Result<After> {
-        output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
+        output
+            .bytes
+            .put_zeros(head_size(received.as_ref()), GFP_KERNEL)?;
         let mut body = Body {
             start: output.bytes.len(),
             out: output,
             life: &self.life,
             session: &self.waker,
             header,
+            received,
             is_deferred: false,
         };
         (operation.run)(service, self.life.peer, request, &mut body)?;
@@ -448,9 +479,16 @@ enum After {
     Deferred,
 }
 
-/// Writes the header of the reply that begins at `start`; a failed one has no body.
+/// Bytes of a reply before its body: the header, and the trace context if the request was recorded.
+fn head_size(received: Option<&Received>) -> usize {
+    HEADER_LEN + received.map_or(0, Received::context_size)
+}
+
+/// Writes the header of the reply that begins at `start`, and its trace context if the request was
+/// recorded; a failed one has no body.
 fn finish(
     request: &Header,
+    received: Option<Received>,
     output: &mut Output,
     start: usize,
     result: Result<(), Errno>,
@@ -460,7 +498,9 @@ fn finish(
         Err(errno) => {
             output.pages = None;
             output.bytes.truncate(start);
-            output.bytes.put_zeros(HEADER_LEN, GFP_KERNEL)?;
+            output
+                .bytes
+                .put_zeros(head_size(received.as_ref()), GFP_KERNEL)?;
             errno.to_wire()
         }
     };
@@ -472,13 +512,27 @@ fn finish(
     else {
         return Err(EIO);
     };
+    let len = body.len() + pages;
+    let traced = match received {
+        Some(received) => {
+            let size = received.context_size();
+            let context = received.reply(word, len.saturating_sub(size)).ok_or(EIO)?;
+            body.get_mut(..size)
+                .ok_or(EIO)?
+                .copy_from_slice(context.bytes());
+            true
+        }
+        None => false,
+    };
     *header = Header {
         kind: Kind::Reply,
         op: request.op,
-        len: (body.len() + pages) as u32,
+        len: len as u32,
         word,
         id: request.id,
         taken: 0,
+        stamp: clock::now(),
+        traced,
     }
     .to_bytes();
     Ok(())

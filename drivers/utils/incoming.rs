@@ -3,17 +3,20 @@
 //! Replies in what a client has received.
 
 use kernel::prelude::*;
-use virgo_proto::frame::{
-    Header,
-    Kind,
-    HEADER_LEN,
-    MAX_BODY, //
+use virgo_proto::{
+    eventnet::TraceContext,
+    frame::{
+        Header,
+        Kind,
+        HEADER_LEN,
+        MAX_BODY, //
+    }, //
 };
 
 /// What is at the start of the input.
 pub(crate) enum Incoming<'a> {
-    /// A reply.
-    Whole(Header, &'a [u8]),
+    /// A reply: its header, the trace context if it has one, and the body.
+    Whole(Header, Option<TraceContext<'a>>, &'a [u8]),
     /// The start of one.
     Begun(Header),
     /// Less than that.
@@ -31,10 +34,11 @@ pub(crate) fn find(bytes: &[u8]) -> Result<Incoming<'_>> {
         Some(Ok(header)) if header.kind == Kind::Reply => header,
         Some(_) => return Err(EPROTO),
     };
-    Ok(match bytes.get(HEADER_LEN..whole(&header)) {
-        Some(body) => Incoming::Whole(header, body),
-        None => Incoming::Begun(header),
-    })
+    let Some(body) = bytes.get(HEADER_LEN..whole(&header)) else {
+        return Ok(Incoming::Begun(header));
+    };
+    let (context, body) = TraceContext::of_frame(&header, body).ok_or(EPROTO)?;
+    Ok(Incoming::Whole(header, context, body))
 }
 
 /// Bytes of a frame with this header, which was found good: so it is not too long.

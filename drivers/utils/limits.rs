@@ -39,6 +39,17 @@ pub(crate) fn user_share() -> u32 {
     module_parameters::user_share.value().clamp(1, 100)
 }
 
+/// By how much the wall clocks of nodes may differ, in milliseconds: stamps that are further ahead of
+/// this node's are not merged.
+pub(crate) fn clock_skew_ms() -> u32 {
+    module_parameters::clock_skew_ms.value().clamp(1, 3_600_000)
+}
+
+/// Bytes of the ring of events of each processor.
+pub(crate) fn event_ring_bytes() -> usize {
+    module_parameters::event_ring_kb.value().clamp(4, 1 << 16) as usize * 1024
+}
+
 /// Log lines in 5 s that the peers of one service can cause.
 pub(crate) fn log_burst() -> u32 {
     module_parameters::log_burst.value()

@@ -54,6 +54,10 @@ use virgo_config::{
     Node, //
 };
 use virgo_proto::{
+    eventnet::event::{
+        EventId,
+        Kind, //
+    },
     frame::RequestId,
     slots::{
         ClientSlot,
@@ -89,6 +93,9 @@ const EXPEL: usize = 32;
 pub(crate) struct Link {
     node: Arc<Node>,
     connector: Pin<KBox<Task<Connector>>>,
+    pub(crate) peer: NodeId,
+    /// What the requests are to EventNet.
+    pub(crate) kind: Kind,
     #[pin]
     pub(crate) state: SpinLock<State>,
     /// Where the task of each slot sleeps until it has its reply, or is to receive.
@@ -147,6 +154,8 @@ enum Line {
 pub(crate) struct Answer {
     pub(crate) status: u32,
     pub(crate) body: KVVec<u8>,
+    /// The event that has sent it, if that is recorded.
+    pub(crate) sent_by: Option<EventId>,
 }
 
 /// A connection, as a task has found it.
@@ -238,6 +247,8 @@ impl Link {
             try_pin_init!(Self {
                 node,
                 connector,
+                peer,
+                kind: Kind::of_port(port),
                 state <- linux::new_spinlock!(state, "virgo_link"),
                 sleepers: waiters()?,
                 lines: waiters()?,

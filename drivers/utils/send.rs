@@ -15,6 +15,7 @@ use crate::{
         Data,
         Request, //
     },
+    clock,
     connect::send_all,
     link::{
         Connection,
@@ -57,10 +58,12 @@ pub(crate) const MAX_ARGS: usize = 32;
 /// How often a task that has sent its own request sends what others have left meanwhile.
 const FLUSHES: usize = 8;
 
-/// The start of a request's frame: the header and the arguments.
+/// The start of a request's frame: the header, the trace context if there is one, and the arguments.
 struct Head {
     bytes: [u8; HEADER_LEN + MAX_ARGS],
     len: usize,
+    /// The same with the trace context; empty if there is none.
+    traced: KVVec<u8>,
 }
 
 impl Head {
@@ -68,25 +71,47 @@ impl Head {
         let mut head = Head {
             bytes: [0; HEADER_LEN + MAX_ARGS],
             len: HEADER_LEN + request.args.len(),
+            traced: KVVec::new(),
         };
-        let header = Header {
+        let mut header = Header {
             kind: Kind::Request,
             op: request.op,
             len: (request.args.len() + request.data.size()) as u32,
             word: deadline.left_ms(),
             id: guard.id,
             taken: guard.taken,
+            stamp: clock::now(),
+            traced: false,
         };
         let (start, rest) = head.bytes.split_at_mut(HEADER_LEN);
         start.copy_from_slice(&header.to_bytes());
         if let Some(args) = rest.get_mut(..request.args.len()) {
             args.copy_from_slice(request.args);
         }
+        if let Some(sent) = &guard.sent {
+            header.traced = true;
+            header.len += sent.context.size() as u32;
+            // Without memory the request is not traced.
+            if head.trace(&header, sent.context.bytes()).is_err() {
+                head.traced.clear();
+            }
+        }
         head
     }
 
+    fn trace(&mut self, header: &Header, context: &[u8]) -> Result {
+        let args = self.bytes.get(HEADER_LEN..self.len).unwrap_or_default();
+        self.traced.reserve(self.len + context.len(), GFP_KERNEL)?;
+        self.traced.put_bytes(&header.to_bytes(), GFP_KERNEL)?;
+        self.traced.put_bytes(context, GFP_KERNEL)?;
+        Ok(self.traced.put_bytes(args, GFP_KERNEL)?)
+    }
+
     fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        match self.traced.is_empty() {
+            true => self.bytes.get(..self.len).unwrap_or_default(),
+            false => &self.traced,
+        }
     }
 }
 
@@ -484,7 +509,7 @@ impl State {
         head: &Head,
         request: &Request<'_>,
     ) -> Result<Option<Connection>> {
-        if !Outbound::takes(head.len + request.data.size()) {
+        if !Outbound::takes(head.bytes().len() + request.data.size()) {
             return Ok(None);
         }
         let Ok(Some(connection)) = self.connection() else {

@@ -6,6 +6,7 @@ use crate::{
     attached::Attached,
     client::Client,
     deferred::Deferred,
+    eventnet::hooks::Received,
     output::Output,
     peers::Life,
     reply::{
@@ -191,6 +192,8 @@ pub struct Body<'a> {
     pub(crate) life: &'a Arc<Life>,
     pub(crate) session: &'a Waker,
     pub(crate) header: &'a Header,
+    /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
+    pub(crate) received: &'a mut Option<Received>,
     pub(crate) is_deferred: bool,
 }
 
@@ -203,7 +206,8 @@ impl Body<'_> {
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
         let header = self.header;
-        let deferred = Deferred::new(self.life, self.session, header.op, header.id)?;
+        let mut deferred = Deferred::new(self.life, self.session, header.op, header.id)?;
+        deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)
     }

@@ -3,6 +3,7 @@
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
 
 use crate::{
+    eventnet::hooks::Sent,
     link::{
         Answer,
         Connection,
@@ -18,6 +19,7 @@ use linux::{
     waiters::Woken, //
 };
 use virgo_proto::{
+    eventnet::event::EventId,
     frame::RequestId,
     slots::{
         Class,
@@ -38,6 +40,8 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) left_with: Option<(Connection, u64)>,
     /// Its task is the receiver since the request was sent.
     pub(crate) receiver: Option<Receiver>,
+    /// The event that has sent the request, if it is recorded.
+    pub(crate) sent: Option<Sent>,
     /// The slot is free already.
     is_free: bool,
 }
@@ -123,7 +127,17 @@ impl<'a> SlotGuard<'a> {
             taken: state.slots.taken(id),
             left_with: None,
             receiver: None,
+            sent: None,
             is_free: false,
+        }
+    }
+}
+
+impl SlotGuard<'_> {
+    /// The reply was sent by this event, if that is recorded.
+    pub(crate) fn replied(&mut self, by: Option<EventId>) {
+        if let Some(sent) = &mut self.sent {
+            sent.reply = by;
         }
     }
 }

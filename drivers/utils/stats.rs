@@ -2,7 +2,10 @@
 
 //! Calls, errors and time of every operation of a service, counted in one way.
 
-use crate::service::Service;
+use crate::{
+    eventnet::hooks,
+    service::Service, //
+};
 use kernel::{
     fmt,
     prelude::*,
@@ -18,9 +21,12 @@ use kernel::{
         Monotonic, //
     }, //
 };
-use virgo_proto::histogram::{
-    self,
-    BUCKETS, //
+use virgo_proto::{
+    eventnet::event::Kind,
+    histogram::{
+        self,
+        BUCKETS, //
+    }, //
 };
 
 /// All calls are counted, one of so many is timed: reading the clock twice costs as much as a small
@@ -113,7 +119,13 @@ impl Stats {
         index: usize,
         call: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        self.count(S::COMMANDS.len() + S::OPERATIONS.len() + index, call)
+        let name = S::CALLS.get(index).copied().unwrap_or_default();
+        let called = hooks::call(Kind::of_port(S::PORT), index, name);
+        let result = self.count(S::COMMANDS.len() + S::OPERATIONS.len() + index, call);
+        if let Some(called) = called {
+            called.end(hooks::status(&result));
+        }
+        result
     }
 
     /// Calls and errors of all operations together.

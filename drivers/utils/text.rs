@@ -4,6 +4,7 @@
 
 use crate::{
     attached::Attached,
+    eventnet::hooks,
     input::Input,
     limits,
     reply::{
@@ -37,6 +38,7 @@ use virgo_proto::{
         Command, //
     },
     errno::Errno,
+    eventnet::event::Kind,
     json::Out as _,
     line::Splitter, //
 };
@@ -209,9 +211,15 @@ impl Text {
                 None => session.hub.service.other(&caller, line, &mut reply),
                 Some((index, known)) => {
                     let service = &*session.hub.service;
-                    session.hub.stats.count(index, || {
+                    let label = known.names.first().copied().unwrap_or_default();
+                    let called = hooks::call(Kind::of_port(S::PORT), index, label);
+                    let result = session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)
-                    })
+                    });
+                    if let Some(called) = called {
+                        called.end(result.as_ref().map_or_else(|e| e.errno.to_wire(), |()| 0));
+                    }
+                    result
                 }
             },
         };

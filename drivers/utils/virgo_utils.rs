@@ -14,12 +14,14 @@ mod backlog;
 pub mod budget;
 pub mod buffer;
 mod client;
+pub mod clock;
 mod connect;
 mod connector;
 mod debug_files;
 mod deferred;
 mod destination;
 pub mod diversion;
+pub mod eventnet;
 mod exchange;
 mod frames;
 pub mod functions;
@@ -111,6 +113,14 @@ module! {
             default: 256,
             description: "Requests under way at one service of one node (4 to 256)",
         },
+        clock_skew_ms: u32 {
+            default: 500,
+            description: "How far ahead another node's clock may be to be followed, in ms (1 to 3600000)",
+        },
+        event_ring_kb: u32 {
+            default: 256,
+            description: "Events that each processor keeps once they are recorded, in KiB (4 to 65536)",
+        },
         log_burst: u32 {
             default: 10,
             description: "Log lines in 5 s that the peers of one service can cause",
@@ -122,12 +132,16 @@ module! {
     },
 }
 
-struct Utils;
+struct Utils {
+    _recorder: eventnet::Recorder,
+}
 
 impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
         requests::init();
-        Ok(Utils)
+        Ok(Utils {
+            _recorder: eventnet::Recorder::new(),
+        })
     }
 }

@@ -12,6 +12,7 @@ mod clone;
 mod console;
 mod copies;
 mod durable;
+mod eventnet;
 mod exports;
 mod faults;
 mod files;
@@ -60,6 +61,7 @@ fn main() -> Result<ExitCode> {
         queue::TESTS,
         durable::TESTS,
         kingcobra::TESTS,
+        eventnet::TESTS,
         modules::TESTS,
         admission::TESTS,
         links::TESTS,

@@ -3,6 +3,7 @@
 //! Headers of frames and what the handshake says.
 
 use virgo_proto::{
+    eventnet::MAX_CONTEXT,
     frame::{Bad, HEADER_LEN, Header},
     handshake::{HELLO_LEN, Hello, hello_bytes},
 };
@@ -16,7 +17,8 @@ pub(crate) fn check(data: &[u8]) {
     match Header::parse(bytes, limit) {
         None => assert!(bytes.len() < HEADER_LEN),
         Some(Ok(header)) => {
-            assert!(header.len as usize <= limit);
+            let context = if header.traced { MAX_CONTEXT } else { 0 };
+            assert!(header.len as usize <= limit + context);
             assert_eq!(header.to_bytes(), bytes[..HEADER_LEN]);
         }
         Some(Err(bad)) => {

@@ -10,6 +10,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use std::io;
 use virgo_proto::{
+    clock::Hybrid,
     errno::Errno,
     frame::{HEADER_LEN, Header, Kind, MAX_BODY, RequestId},
     handshake::{HELLO_LEN, Hello, Mac, Side, hello_bytes, transcript},
@@ -25,6 +26,8 @@ pub(crate) fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
         word: 0,
         id: RequestId { slot: 0, seq: 0 },
         taken: 0,
+        stamp: Hybrid::default(),
+        traced: false,
     };
     [&header.to_bytes(), body].concat()
 }
@@ -67,6 +70,8 @@ pub(crate) fn request(number: Number, op: u16, body: &[u8]) -> Vec<u8> {
             seq: number.seq,
         },
         taken: number.taken,
+        stamp: Hybrid::default(),
+        traced: false,
     };
     [&header.to_bytes(), body].concat()
 }

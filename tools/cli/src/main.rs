@@ -10,6 +10,7 @@ mod clone;
 mod config;
 mod copy;
 mod ends;
+mod eventnet;
 mod failure;
 mod files;
 mod functions;
@@ -110,6 +111,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Queue(command) => return queue::run(output, &command),
         Command::Kingcobra(command) => return kingcobra::run(output, &command),
+        Command::Eventnet(command) => return eventnet::run(output, &command),
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Cp(options) => return copy_files(output, options, copy::cp),
         Command::Put(options) => return copy_files(output, options, copy::put),

@@ -98,6 +98,9 @@ pub(crate) enum Command {
     /// Have requests done, and see the record of them
     #[command(subcommand)]
     Kingcobra(KingcobraCommand),
+    /// See what happened before what (as root)
+    #[command(subcommand)]
+    Eventnet(crate::eventnet::EventNet),
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where calls, requests and replies become events. Each of these functions costs one predictable
+//! branch while nothing of its kind is recorded.
+
+pub(crate) use super::recorder::ContextBytes;
+use super::{
+    recorder::{
+        self,
+        Draft, //
+    },
+    scope::{
+        self,
+        Current,
+        Scope, //
+    },
+    switch, //
+};
+use crate::reply::to_wire;
+use kernel::prelude::*;
+use virgo_proto::{
+    eventnet::{
+        event::{
+            EventId,
+            Kind,
+            Point, //
+        },
+        TraceContext, //
+    },
+    frame::Header,
+    vuid::NodeId, //
+};
+
+/// What the current task does next is caused by this; `None` if it is not to be recorded.
+fn cause() -> Option<Option<EventId>> {
+    match scope::current() {
+        Current::None => switch::is_sampled().then_some(None),
+        Current::Skipped => None,
+        Current::Event(event) => Some(Some(event)),
+    }
+}
+
+/// What led to the end of what `begin` has begun: the last event of the current task, if that is known.
+fn last_or(begin: EventId) -> Option<EventId> {
+    match scope::current() {
+        Current::Event(event) => Some(event),
+        Current::None | Current::Skipped => Some(begin),
+    }
+}
+
+/// A call that a program or a person has made.
+pub(crate) struct Called {
+    id: Option<EventId>,
+    kind: Kind,
+    op: u16,
+    /// Its end is that of the call.
+    _scope: Option<Scope>,
+}
+
+/// Something is called: operation `op` of a service, which has this name. Task context.
+#[inline]
+pub(crate) fn call(kind: Kind, op: usize, name: &str) -> Option<Called> {
+    match switch::is_on(kind) {
+        true => Some(begin_call(kind, op, name)),
+        false => None,
+    }
+}
+
+#[cold]
+fn begin_call(kind: Kind, op: usize, name: &str) -> Called {
+    let op = op as u16;
+    let draft = |cause| Draft {
+        op,
+        cause,
+        text: name.as_bytes(),
+        ..Draft::new(kind, Point::Call)
+    };
+    let id = cause().and_then(|cause| recorder::record(&draft(cause), None));
+    Called {
+        id,
+        kind,
+        op,
+        _scope: Scope::enter(id),
+    }
+}
+
+impl Called {
+    /// The call returns with this error, 0 for success.
+    pub(crate) fn end(self, status: u32) {
+        let Some(id) = self.id else {
+            return;
+        };
+        let draft = Draft {
+            op: self.op,
+            status,
+            begin: id.seq,
+            cause: last_or(id),
+            ..Draft::new(self.kind, Point::Return)
+        };
+        recorder::record(&draft, None);
+    }
+}
+
+/// The error number of a result; 0 for success.
+pub(crate) fn status<T>(result: &Result<T>) -> u32 {
+    result
+        .as_ref()
+        .map_or_else(|e| to_wire(*e).to_wire(), |_| 0)
+}
+
+/// A request that was sent to another node.
+pub(crate) struct Sent {
+    id: EventId,
+    kind: Kind,
+    op: u16,
+    peer: NodeId,
+    /// For its frame.
+    pub(crate) context: ContextBytes,
+    /// The event that has sent the reply.
+    pub(crate) reply: Option<EventId>,
+}
+
+/// A request is sent. May sleep.
+#[inline]
+pub(crate) fn send(kind: Kind, op: u16, peer: NodeId, bytes: usize) -> Option<Sent> {
+    match switch::is_on(kind) {
+        true => begin_send(kind, op, peer, bytes),
+        false => None,
+    }
+}
+
+#[cold]
+fn begin_send(kind: Kind, op: u16, peer: NodeId, bytes: usize) -> Option<Sent> {
+    let draft = Draft {
+        op,
+        peer,
+        bytes: bytes as u32,
+        cause: cause()?,
+        ..Draft::new(kind, Point::Send)
+    };
+    let mut context = ContextBytes::new().ok()?;
+    let id = recorder::record(&draft, Some(&mut context))?;
+    scope::happened(id);
+    Some(Sent {
+        id,
+        kind,
+        op,
+        peer,
+        context,
+        reply: None,
+    })
+}
+
+impl Sent {
+    /// The reply is here, or nobody waits for it any more.
+    #[cold]
+    pub(crate) fn done(self, result: &Result) {
+        let draft = Draft {
+            op: self.op,
+            peer: self.peer,
+            status: status(result),
+            begin: self.id.seq,
+            cause: self.reply.or(Some(self.id)),
+            ..Draft::new(self.kind, Point::Done)
+        };
+        if let Some(id) = recorder::record(&draft, None) {
+            scope::happened(id);
+        }
+    }
+}
+
+/// A reply has arrived, perhaps one that another task waits for. Returns the event that has sent it.
+#[inline]
+pub(crate) fn reply_arrived(context: Option<TraceContext<'_>>) -> Option<EventId> {
+    let context = context?;
+    recorder::join(&context);
+    Some(context.event)
+}
+
+/// A request of another node that has arrived.
+pub(crate) struct Received {
+    id: EventId,
+    kind: Kind,
+    op: u16,
+    peer: NodeId,
+    /// For the frame of its reply.
+    context: ContextBytes,
+}
+
+/// A request has arrived. It is recorded if its sender has recorded it. Task context.
+#[inline]
+pub(crate) fn receive(
+    kind: Kind,
+    header: &Header,
+    context: Option<TraceContext<'_>>,
+    peer: NodeId,
+) -> Option<Received> {
+    let context = context?;
+    match switch::is_on(kind) {
+        true => begin_receive(kind, header, &context, peer),
+        false => None,
+    }
+}
+
+#[cold]
+fn begin_receive(
+    kind: Kind,
+    header: &Header,
+    context: &TraceContext<'_>,
+    peer: NodeId,
+) -> Option<Received> {
+    recorder::join(context);
+    let draft = Draft {
+        op: header.op,
+        peer,
+        bytes: header.len,
+        cause: Some(context.event),
+        ..Draft::new(kind, Point::Receive)
+    };
+    let reply = ContextBytes::new().ok()?;
+    let id = recorder::record(&draft, None)?;
+    Some(Received {
+        id,
+        kind,
+        op: header.op,
+        peer,
+        context: reply,
+    })
+}
+
+impl Received {
+    /// While the result exists, what the current task does is caused by the request. Task context.
+    pub(crate) fn serve(&self) -> Serving {
+        Serving(Scope::enter(Some(self.id)))
+    }
+
+    /// Bytes of the trace context of its reply.
+    pub(crate) fn context_size(&self) -> usize {
+        self.context.size()
+    }
+
+    /// The reply is sent, with this error, 0 for success, and so many bytes. Returns its trace context;
+    /// none if recording has ended meanwhile.
+    pub(crate) fn reply(mut self, status: u32, bytes: usize) -> Option<ContextBytes> {
+        let draft = Draft {
+            op: self.op,
+            peer: self.peer,
+            status,
+            bytes: bytes as u32,
+            begin: self.id.seq,
+            cause: last_or(self.id),
+            ..Draft::new(self.kind, Point::Reply)
+        };
+        recorder::record(&draft, Some(&mut self.context))?;
+        Some(self.context)
+    }
+}
+
+/// See [`Received::serve`].
+#[expect(dead_code, reason = "exists to be dropped")]
+pub(crate) struct Serving(Option<Scope>);

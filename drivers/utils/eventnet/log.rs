@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What modules say by themselves. Neither blocks nor fails: what cannot be kept is counted.
+//!
+//! Any context but NMI.
+
+use super::{
+    recorder::{
+        self,
+        Draft, //
+    },
+    scope::{
+        self,
+        Current, //
+    },
+    sink,
+    switch, //
+};
+use virgo_proto::eventnet::{
+    event::{
+        Kind,
+        Point, //
+    },
+    Message, //
+};
+
+/// Logs `text`: as an edge or a vertex, if it is a message of the original's grammar, otherwise as an
+/// event of kind `log`, while those are recorded.
+pub fn log(text: &[u8]) {
+    if text.starts_with(b"eventnet_") {
+        if let Ok(message) = Message::parse(text) {
+            sink::log(&message);
+            return;
+        }
+    }
+    log_event(Kind::Log, text);
+}
+
+/// Logs an event of this kind, while those are recorded. Its cause is what the current task has recorded
+/// last. Of a longer text the first [`MAX_TEXT`](virgo_proto::eventnet::event::MAX_TEXT) bytes are
+/// kept.
+pub fn log_event(kind: Kind, text: &[u8]) {
+    if !switch::is_on(kind) {
+        return;
+    }
+    let cause = match scope::current() {
+        Current::Event(event) => Some(event),
+        Current::None | Current::Skipped => None,
+    };
+    let draft = Draft {
+        cause,
+        text,
+        ..Draft::new(kind, Point::Local)
+    };
+    if let Some(id) = recorder::record(&draft, None) {
+        scope::happened(id);
+    }
+}
+
+/// `virgo_eventnet_log()` of `include/linux/virgo_eventnet.h`, for modules in C.
+///
+/// # Safety
+///
+/// `text` points at `len` bytes that nobody changes meanwhile.
+#[no_mangle]
+unsafe extern "C" fn virgo_eventnet_log_bytes(text: *const u8, len: usize) {
+    // SAFETY: By the caller's promise.
+    log(unsafe { core::slice::from_raw_parts(text, len) });
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Recording events: each gets its number, its stamp and its vector clock under one lock, which is held
+//! for that only, and goes to the ring of its processor.
+//!
+//! Any context but NMI, unless said otherwise.
+
+use super::{
+    rings::{
+        Losses,
+        Rings, //
+    },
+    switch, //
+};
+use crate::{
+    clock,
+    limits, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
+};
+use linux::{
+    bytes::Fill,
+    deadline, //
+};
+use virgo_proto::{
+    clock::Vector,
+    config::MAX_NODES,
+    eventnet::{
+        event::{
+            Event,
+            EventId,
+            Kind,
+            Point,
+            MAX_TEXT, //
+        },
+        ring::{
+            Cursor,
+            Read, //
+        },
+        TraceContext, //
+    },
+    vuid::NodeId, //
+};
+use zerocopy::little_endian::U64;
+
+/// Clocks of so many nodes are copied to a small buffer.
+const FEW: usize = 8;
+
+/// What is known of an event before it is recorded.
+#[derive(Clone, Copy)]
+pub(super) struct Draft<'a> {
+    pub(super) kind: Kind,
+    pub(super) point: Point,
+    pub(super) op: u16,
+    pub(super) status: u32,
+    pub(super) bytes: u32,
+    pub(super) peer: NodeId,
+    pub(super) about: u64,
+    /// The number of the event whose end this is; 0 if it is no end.
+    pub(super) begin: u64,
+    pub(super) cause: Option<EventId>,
+    pub(super) text: &'a [u8],
+}
+
+impl Draft<'_> {
+    pub(super) const fn new(kind: Kind, point: Point) -> Self {
+        Draft {
+            kind,
+            point,
+            op: 0,
+            status: 0,
+            bytes: 0,
+            peer: 0,
+            about: 0,
+            begin: 0,
+            cause: None,
+            text: b"",
+        }
+    }
+}
+
+struct State {
+    /// This node; 0 before anything is recorded.
+    me: NodeId,
+    /// What has happened before the next event of this node.
+    known: Vector,
+    rings: Option<Arc<Rings>>,
+}
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised by `init`, before any other module can use it: they load after this one.
+    unsafe(uninit) static STATE: SpinLockIrq<State> = State {
+        me: 0,
+        known: Vector::ZERO,
+        rings: None,
+    };
+}
+
+/// Nodes in the clocks of events.
+static NODES: Atomic<u32> = Atomic::new(0);
+
+/// Events that were lost since there was no ring.
+static UNRECORDED: Atomic<u64> = Atomic::new(0);
+
+/// Makes this usable. Called once, in the module's initialisation.
+pub(super) fn init() {
+    // SAFETY: Called once in the life of the module.
+    unsafe { STATE.init() };
+}
+
+/// Ends recording and gives the memory back. Called once, when no other module uses this one any more.
+pub(super) fn exit() {
+    switch::set(core::iter::empty(), 1);
+    let rings = STATE.lock().rings.take();
+    drop(rings);
+}
+
+/// Records these kinds of events and no others from now on, and one call of `one_in`. May sleep.
+///
+/// # Errors
+///
+/// [`ENOMEM`] if there is no memory for the rings, [`ENODEV`].
+pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
+    let config = virgo_config::node()?.config();
+    let nodes = u8::try_from(config.nodes.len().min(MAX_NODES))?;
+    if STATE.lock().rings.is_none() {
+        let new = Arc::new(Rings::new(limits::event_ring_bytes())?, GFP_KERNEL)?;
+        let mut state = STATE.lock();
+        let useless = match state.rings {
+            None => state.rings.replace(new),
+            Some(_) => Some(new),
+        };
+        drop(state);
+        drop(useless);
+    }
+    let mut state = STATE.lock();
+    NODES.store(nodes.max(config.me).into(), Relaxed);
+    if state.me != config.me {
+        // Numbers go on from the time, which grows faster than events are recorded: those of another life
+        // of this node are smaller.
+        let (seconds, _) = deadline::wall();
+        state.me = config.me;
+        state.known.raise(config.me, seconds << 20);
+    }
+    drop(state);
+    switch::set(kinds, one_in);
+    Ok(())
+}
+
+fn nodes() -> usize {
+    (NODES.load(Relaxed) as usize).min(MAX_NODES)
+}
+
+/// The trace context of the frames that an event will send.
+pub(crate) struct ContextBytes {
+    bytes: KVVec<u8>,
+    nodes: u8,
+}
+
+impl ContextBytes {
+    /// A context that is not filled in yet. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(super) fn new() -> Result<Self> {
+        let nodes = nodes() as u8;
+        let bytes = KVVec::with_capacity(TraceContext::size(nodes), GFP_KERNEL)?;
+        Ok(ContextBytes { bytes, nodes })
+    }
+
+    /// How many bytes it has when it is filled in.
+    pub(crate) fn size(&self) -> usize {
+        TraceContext::size(self.nodes)
+    }
+
+    /// Its bytes; none before it is filled in.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Fills it in. There may be more nodes by now, or fewer.
+    fn fill(&mut self, event: EventId, counts: &[U64]) {
+        let size = self.size();
+        let counts = counts.get(..self.nodes.into()).unwrap_or(counts);
+        // There is room, so no memory is taken.
+        let start = TraceContext::start(event, self.nodes);
+        let _ = self.bytes.put_bytes(&start, GFP_NOWAIT);
+        let _ = self.bytes.put_bytes(counts.as_bytes(), GFP_NOWAIT);
+        let missing = size.saturating_sub(self.bytes.len());
+        let _ = self.bytes.put_zeros(missing, GFP_NOWAIT);
+    }
+}
+
+/// Whatever happens on this node from now on has happened after what `context` tells of.
+pub(super) fn join(context: &TraceContext<'_>) {
+    let mut state = STATE.lock();
+    for (node, count) in (1..).zip(context.counts()) {
+        // What another node says of this one's events it has from this one.
+        if node != state.me {
+            state.known.raise(node, count);
+        }
+    }
+}
+
+/// Records an event, and writes what frames that it sends say of it to `context`. `None` if nothing can be
+/// recorded.
+pub(super) fn record(draft: &Draft<'_>, context: Option<&mut ContextBytes>) -> Option<EventId> {
+    match nodes() <= FEW {
+        true => record_with::<FEW>(draft, context),
+        false => record_with::<MAX_NODES>(draft, context),
+    }
+}
+
+/// As [`record`], with room for the counts of `N` nodes on the stack.
+fn record_with<const N: usize>(
+    draft: &Draft<'_>,
+    context: Option<&mut ContextBytes>,
+) -> Option<EventId> {
+    let nanos = deadline::now_ns();
+    let mut counts = [U64::ZERO; N];
+    let mut state = STATE.lock();
+    let Some(rings) = state.rings.clone() else {
+        drop(state);
+        UNRECORDED.fetch_add(1, Relaxed);
+        return None;
+    };
+    let me = state.me;
+    let id = EventId {
+        node: me,
+        seq: state.known.tick(me),
+    };
+    let stamp = clock::now();
+    let nodes = nodes().min(N);
+    for (count, known) in counts.iter_mut().zip(state.known.to_wire(nodes)) {
+        *count = U64::from_bytes(known);
+    }
+    drop(state);
+    let clock = counts.get(..nodes).unwrap_or_default();
+    let event = Event {
+        id,
+        cause: draft.cause,
+        kind: draft.kind,
+        point: draft.point,
+        op: draft.op,
+        status: draft.status,
+        bytes: draft.bytes,
+        peer: draft.peer,
+        stamp,
+        nanos,
+        about: draft.about,
+        begin: draft.begin,
+        clock,
+        text: draft.text.get(..MAX_TEXT).unwrap_or(draft.text),
+    };
+    rings.push(&event);
+    if let Some(context) = context {
+        context.fill(id, clock);
+    }
+    Some(id)
+}
+
+fn rings() -> Option<Arc<Rings>> {
+    STATE.lock().rings.clone()
+}
+
+/// Reads records of the ring with this index; `None` if there is no such ring.
+pub fn read(index: usize, from: Cursor, out: &mut [u8]) -> Option<Read> {
+    rings()?.read(index, from, out)
+}
+
+/// How many rings there are; none before anything is recorded.
+pub fn ring_count() -> usize {
+    rings().map_or(0, |rings| rings.count())
+}
+
+/// What the ring with this index has lost.
+pub fn losses(index: usize) -> Option<Losses> {
+    rings()?.losses(index)
+}
+
+/// Events that were lost since there was no ring.
+pub fn unrecorded() -> u64 {
+    UNRECORDED.load(Relaxed)
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * virgo_eventnet_log() for modules in C; eventnet/log.rs does it.
+ */
+#include <linux/export.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#include <linux/virgo_eventnet.h>
+
+/* The longest text that is kept, as in proto/eventnet/event.rs. */
+#define VIRGO_EVENTNET_MAX_TEXT 256
+
+void virgo_eventnet_log_bytes(const char *text, size_t len);
+
+void virgo_eventnet_log(const char *msg)
+{
+	virgo_eventnet_log_bytes(msg, strnlen(msg, VIRGO_EVENTNET_MAX_TEXT));
+}
+EXPORT_SYMBOL_GPL(virgo_eventnet_log);

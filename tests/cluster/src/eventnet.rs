@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: GPL-2.0
+//! EventNet: its messages and files, and the events that nodes record.
+
+use crate::{
+    Test,
+    support::{fails, sh, text, wait_until_whole, within},
+};
+use anyhow::{Context, Result, ensure};
+use std::time::Duration;
+use virgo_cluster::{Cluster, Node};
+use virgo_eventnet::{Event, Graph, read_json, why::why};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("eventnet_messages", messages),
+    ("eventnet_bad_messages", bad_messages),
+    ("eventnet_files_edited_by_people", edited_files),
+    ("eventnet_links_are_not_followed", links),
+    ("eventnet_full_disk", full_disk),
+    ("eventnet_a_remote_call_on_all_nodes", remote_call),
+    ("eventnet_a_call_that_fails", failed_call),
+    ("eventnet_exports_and_answers", answers),
+    ("eventnet_clocks_an_hour_apart", clocks_apart),
+    ("eventnet_a_ring_overflows", overflow),
+    ("eventnet_a_node_dies_while_events_are_read", dead_node),
+    ("eventnet_modules_in_c", module_in_c),
+    ("eventnet_unload_while_others_log", unload),
+];
+
+const PORT: u16 = 20000;
+const FOLDER: &str = "/var/log/eventnet";
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const UPDATED: &str = "EventNet updated";
+
+/// Says something to the EventNet of a node; returns the answers.
+fn say(node: &Node, messages: &[&str]) -> Result<Vec<String>> {
+    text(node, node, PORT, messages)
+}
+
+/// Waits until a file of EventNet is this.
+fn holds(node: &Node, file: &str, expected: &str) -> Result<()> {
+    within(PATIENCE, || {
+        let found = sh(node, &format!("cat {FOLDER}/{file}"))?;
+        ensure!(found == expected.trim(), "{file} is {found:?}");
+        Ok(())
+    })
+}
+
+fn empty(node: &Node) -> Result<()> {
+    sh(node, &format!("rm -rf {FOLDER}/*"))?;
+    Ok(())
+}
+
+const EDGES: &str = "EventNetEdges.txt";
+const VERTICES: &str = "EventNetVertices.txt";
+
+/// Every spelling of the design notes, the code and its comments is taken, and written as the original
+/// was to.
+fn messages(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    let said = [
+        "eventnet_edgemsg#1#2#",
+        "eventnet_edgemsg#2#3",
+        "eventnet_edgmsg#9#3#4",
+        // A duplicate is an edge of its own, and unknown vertices are no fault.
+        "eventnet_edgemsg#1#2",
+        "eventnet_vertexmsg#1#15#16#",
+        "eventnet_vertxtmsg#1-11,12-11,12",
+        "eventnet_vertextmsg#2#5,6#(5,6)",
+        "eventnet_vertexmsg#1#15#16#",
+    ];
+    let answers = say(&node, &said)?;
+    ensure!(answers == [UPDATED; 8], "{answers:?}");
+    holds(&node, EDGES, "1,2\n2,3\n3,4\n1,2")?;
+    let vertices = "1 - 15,11,12,16 - (15,16)#(11,12)\n2 - 5,6 - (5,6)";
+    within(PATIENCE, || {
+        let found = sh(&node, &format!("cat {FOLDER}/{VERTICES}"))?;
+        // In how many steps they were written is not known, and with it the order of partakers.
+        let same = |line: &str| {
+            let mut parts: Vec<_> = line.split(&[' ', ',', '#', '-'][..]).collect();
+            parts.sort_unstable();
+            parts.join(" ")
+        };
+        let lines = |text: &str| text.lines().map(same).collect::<Vec<_>>();
+        ensure!(lines(&found) == lines(vertices), "{found}");
+        Ok(())
+    })
+}
+
+/// What is no message is refused with a reason, and the session goes on.
+fn bad_messages(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    let digits = "9".repeat(60_000);
+    let long = format!("eventnet_edgemsg#1#{digits}");
+    let too_long = format!("eventnet_edgemsg#1#{}", "9".repeat(1_000_000));
+    let bad = [
+        "eventnet_edgemsg",
+        "eventnet_edgemsg#1",
+        "eventnet_edgemsg#1#2#3#4",
+        "eventnet_edgemsg#a#2",
+        "eventnet_edgemsg#-1#2",
+        "eventnet_edgemsg#3#3",
+        "eventnet_edgmsg#x#1#2",
+        "eventnet_edgemsg#1#18446744073709551616",
+        &long,
+        "eventnet_vertexmsg#1",
+        "eventnet_vertextmsg#1#2,x#3,4",
+        "eventnet_vertextmsg#1#2,3#3,4,5",
+        "eventnet_vertxtmsg#1-2,3-(3,4",
+        "eventnet_nonsense#1#2",
+    ];
+    let answers = say(&node, &bad)?;
+    ensure!(answers.len() == bad.len(), "{answers:?}");
+    for (message, answer) in bad.iter().zip(&answers) {
+        let start = message.get(..40).unwrap_or(message);
+        ensure!(answer.starts_with("ERR EINVAL "), "{start}: {answer}");
+    }
+    let answers = say(&node, &[&too_long, "eventnet_edgemsg#1#2"])?;
+    ensure!(answers.len() == 2, "{answers:?}");
+    ensure!(answers[0].starts_with("ERR EMSGSIZE "), "{answers:?}");
+    ensure!(answers[1] == UPDATED, "{answers:?}");
+    holds(&node, EDGES, "1,2")?;
+    // Only root has others watched.
+    let node2 = cluster.node(2);
+    let (said, _) = fails(
+        &node2,
+        "setpriv --reuid 65534 --clear-groups virgo clone --on 2 eventnet_dump 0 0 0 ||
+         su -s /bin/sh nobody -c 'virgo clone --on 2 eventnet_dump 0 0 0'",
+    )?;
+    ensure!(!said.is_empty(), "{said}");
+    Ok(())
+}
+
+/// The files are edited, cut and removed while they are in use; nothing that people have written
+/// there is lost, and what is said goes on to be written.
+fn edited_files(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    say(&node, &["eventnet_edgemsg#1#2", "eventnet_vertexmsg#1#5#6"])?;
+    holds(&node, EDGES, "1,2")?;
+    holds(&node, VERTICES, "1 - 5,6 - (5,6)")?;
+    // A last line without its end, a line that means nothing, and one as the original wrote it.
+    sh(
+        &node,
+        &format!(
+            "cd {FOLDER}; printf 3,4 >>{EDGES}
+             printf 'a remark\\n2  -  7,8  -  (7,8)\\000' >>{VERTICES}"
+        ),
+    )?;
+    say(&node, &["eventnet_edgemsg#5#6", "eventnet_vertexmsg#1#5#9"])?;
+    holds(&node, EDGES, "1,2\n3,4\n5,6")?;
+    within(PATIENCE, || {
+        let found = sh(&node, &format!("tr -d '\\000' <{FOLDER}/{VERTICES}"))?;
+        ensure!(
+            found == "1 - 5,6,9 - (5,6)#(5,9)\na remark\n2  -  7,8  -  (7,8)",
+            "{found}"
+        );
+        Ok(())
+    })?;
+    sh(&node, &format!("cd {FOLDER}; : >{EDGES}; rm {VERTICES}"))?;
+    say(&node, &["eventnet_edgemsg#7#8", "eventnet_vertexmsg#3#1#2"])?;
+    holds(&node, EDGES, "7,8")?;
+    holds(&node, VERTICES, "3 - 1,2 - (1,2)")
+}
+
+/// Neither the folder nor a file may be a symbolic link, and without the folder nothing is made. What
+/// was said is written when that is put right.
+fn links(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    let errno = || -> Result<String> { sh(&node, "sed -n 's/^messages .* errno //p' /sys/kernel/debug/virgo/eventnet/state") };
+    let refused = || {
+        within(PATIENCE, || {
+            let errno = errno()?;
+            ensure!(errno != "0", "errno is {errno}");
+            Ok(())
+        })
+    };
+    sh(&node, &format!("echo precious >/tmp/precious; ln -s /tmp/precious {FOLDER}/{EDGES}"))?;
+    say(&node, &["eventnet_edgemsg#1#2"])?;
+    refused()?;
+    sh(&node, &format!("[ \"$(cat /tmp/precious)\" = precious ] && rm {FOLDER}/{EDGES}"))?;
+    holds(&node, EDGES, "1,2")?;
+    // It is a mount point, so something else has to stand in its place.
+    sh(&node, &format!("umount {FOLDER} && mkdir /tmp/elsewhere && rmdir {FOLDER} && ln -s /tmp/elsewhere {FOLDER}"))?;
+    say(&node, &["eventnet_edgemsg#3#4"])?;
+    refused()?;
+    sh(&node, &format!("[ -z \"$(ls /tmp/elsewhere)\" ] && rm {FOLDER}"))?;
+    // Missing.
+    refused()?;
+    sh(&node, &format!("mkdir {FOLDER} && mount --bind /run/disk/eventnet {FOLDER}"))?;
+    holds(&node, EDGES, "1,2\n3,4")?;
+    sh(&node, "rmdir /tmp/elsewhere")?;
+    within(PATIENCE, || {
+        let errno = errno()?;
+        ensure!(errno == "0", "errno is {errno}");
+        Ok(())
+    })
+}
+
+/// While the disk is full answers come at once; what there is no room for is refused, and the rest is
+/// written when there is room. No line is written in part.
+fn full_disk(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    sh(&node, &format!("umount {FOLDER} && mount -t tmpfs -o size=64k tmpfs {FOLDER}"))?;
+    sh(&node, &format!("dd if=/dev/zero of={FOLDER}/filler bs=4096 count=16 2>/dev/null; true"))?;
+    let lines: Vec<String> = (0..50).map(|n| format!("eventnet_edgemsg#{n}#1000")).collect();
+    let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+    let answers = say(&node, &lines)?;
+    ensure!(answers.iter().all(|answer| answer == UPDATED), "{answers:?}");
+    within(PATIENCE, || {
+        let state = sh(&node, "cat /sys/kernel/debug/virgo/eventnet/state")?;
+        ensure!(state.contains("errno 28"), "{state}");
+        Ok(())
+    })?;
+    let many = sh(
+        &node,
+        "(echo \"auth $(cat /etc/virgo_text.key)\"; seq 20000 | sed 's/.*/eventnet_edgemsg#&#999999/'; echo quit) |
+         nc 127.0.0.1 20000 | cut -c1-11 | sort | uniq -c",
+    )?;
+    ensure!(many.contains("ERR ENOSPC"), "{many}");
+    sh(&node, &format!("rm {FOLDER}/filler"))?;
+    within(PATIENCE, || {
+        let found = sh(&node, &format!("grep -c ',1000$' {FOLDER}/{EDGES}; grep -vc '^[0-9]*,[0-9]*$' {FOLDER}/{EDGES}; true"))?;
+        ensure!(found == "50\n0", "{found}");
+        Ok(())
+    })?;
+    sh(&node, &format!("umount {FOLDER} && mount --bind /run/disk/eventnet {FOLDER}"))?;
+    Ok(())
+}
+
+fn switch(cluster: &Cluster, how: &str) -> Result<()> {
+    sh(&cluster.node(1), &format!("virgo eventnet {how}"))?;
+    Ok(())
+}
+
+/// What all nodes have recorded.
+fn recorded(cluster: &Cluster) -> Result<Graph> {
+    let json = sh(&cluster.node(1), "virgo eventnet export --format json")?;
+    Ok(Graph::new(read_json(json.as_bytes())?))
+}
+
+/// The last call of this name on node 1.
+fn last_call<'a>(graph: &'a Graph, name: &str) -> Result<&'a Event> {
+    let calls = graph.events().iter().filter(|event| {
+        event.id.node == 1 && event.point == "call" && event.text == name
+    });
+    calls.last().with_context(|| format!("no call {name}"))
+}
+
+/// A get from another node leaves six events on two nodes, each caused by the one before.
+fn remote_call(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let id = sh(&node, "virgo malloc 100 --place 2")?;
+    switch(cluster, "on")?;
+    sh(&node, &format!("virgo get {id} --length 5"))?;
+    switch(cluster, "off")?;
+    let graph = recorded(cluster)?;
+    let faults = graph.faults();
+    ensure!(faults.is_empty(), "{faults:?}");
+    let call = last_call(&graph, "virgo_get2")?;
+    let why = why(&graph, call.id)?;
+    let points: Vec<_> = why.hops.iter().map(|hop| (hop.to.id.node, hop.to.point.as_str())).collect();
+    let expected = [(1, "send"), (2, "receive"), (2, "reply"), (1, "done"), (1, "return")];
+    ensure!(points == expected, "{points:?}");
+    ensure!(why.first.id == call.id && why.missing.is_none(), "{why:?}");
+    // Switched off nothing is recorded.
+    let before = graph.events().len();
+    sh(&node, &format!("virgo get {id} --length 5"))?;
+    let after = recorded(cluster)?.events().len();
+    ensure!(before == after, "{before} events became {after}");
+    // One kind, and one call of so many.
+    switch(cluster, "on --kinds memory --one-in 5")?;
+    sh(&node, &format!("for i in $(seq 20); do virgo get {id} --length 5 >/dev/null || exit; done"))?;
+    switch(cluster, "off")?;
+    let graph = recorded(cluster)?;
+    let new: Vec<_> = graph.events().iter().filter(|event| event.seq_after(after, &graph)).collect();
+    ensure!(new.iter().all(|event| event.kind == "memory"), "{new:?}");
+    let calls = new.iter().filter(|event| event.point == "call").count();
+    ensure!((2..=8).contains(&calls), "{calls} of 20 calls");
+    sh(&node, &format!("virgo free {id}"))?;
+    Ok(())
+}
+
+/// Events of a graph beyond its first so many.
+trait Later {
+    fn seq_after(&self, count: usize, graph: &Graph) -> bool;
+}
+
+impl Later for Event {
+    fn seq_after(&self, count: usize, graph: &Graph) -> bool {
+        let mut stamps: Vec<_> = graph.events().iter().map(|event| event.stamp).collect();
+        stamps.sort_unstable();
+        stamps.get(count).is_some_and(|first| self.stamp >= *first)
+    }
+}
+
+/// A call that finds no node in time says so in its events, and why tells where the time went.
+fn failed_call(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let id = sh(&node, "virgo malloc 100 --place 2")?;
+    switch(cluster, "on --kinds memory")?;
+    cluster.node(2).pause()?;
+    let failed = fails(&node, &format!("virgo get {id} --length 5"));
+    cluster.node(2).resume()?;
+    failed?;
+    wait_until_whole(cluster)?;
+    switch(cluster, "off")?;
+    let graph = recorded(cluster)?;
+    let call = graph.events().iter().rfind(|event| {
+        event.id.node == 1 && event.point == "return" && event.status != 0
+    });
+    let why = why(&graph, call.context("no call has failed")?.id)?;
+    let longest = why.hops.iter().max_by_key(|hop| hop.nanos).context("no hops")?;
+    ensure!(longest.to.point == "done" && longest.to.status != 0, "{why:?}");
+    ensure!(longest.nanos > 1_000_000_000, "{why:?}");
+    sh(&node, &format!("virgo free {id}"))?;
+    Ok(())
+}
+
+/// The command line says what happened before what, and writes all formats.
+fn answers(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let id = sh(&node, "virgo malloc 100 --place 2")?;
+    switch(cluster, "on --kinds memory")?;
+    sh(&node, &format!("virgo get {id} --length 5; virgo free {id}"))?;
+    switch(cluster, "off")?;
+    let graph = recorded(cluster)?;
+    let call = last_call(&graph, "virgo_get2")?.id;
+    let end = graph.events().iter().find(|event| event.begin == Some(call));
+    let end = end.context("the call has no end")?.id;
+    sh(&node, "virgo eventnet export --format json >/tmp/events")?;
+    let input = "--input /tmp/events";
+    sh(&node, &format!("virgo eventnet before {call} {end} {input}"))?;
+    fails(&node, &format!("virgo eventnet before {end} {call} {input}"))?;
+    let path = sh(&node, &format!("virgo eventnet path {call} {end} {input}"))?;
+    ensure!(path.contains("receive from node1"), "{path}");
+    let why = sh(&node, &format!("virgo eventnet why {call} {input}"))?;
+    ensure!(why.contains("longest") && why.contains("in all"), "{why}");
+    sh(&node, &format!("virgo eventnet order {input}"))?;
+    for format in ["dot", "shiviz", "perfetto", "otlp"] {
+        let text = sh(&node, &format!("virgo eventnet export --format {format} {input}"))?;
+        ensure!(text.len() > 100, "{format}: {text}");
+    }
+    let (said, _) = fails(&node, &format!("virgo eventnet export --format svg {input}"))?;
+    ensure!(said.contains("graphviz"), "{said}");
+    // A cycle, made by hand: each of two events is caused by the other.
+    sh(
+        &node,
+        "cat >/tmp/cycle <<end
+{\"id\":\"1:1\",\"cause\":\"2:1\",\"kind\":\"log\",\"point\":\"local\",\"wall_ns\":1,\"stamp\":1,\"mono_ns\":1,\"clock\":[1,1]}
+{\"id\":\"2:1\",\"cause\":\"1:1\",\"kind\":\"log\",\"point\":\"local\",\"wall_ns\":1,\"stamp\":1,\"mono_ns\":1,\"clock\":[1,1]}
+end",
+    )?;
+    let (said, _) = fails(&node, "virgo eventnet order --input /tmp/cycle")?;
+    ensure!(said.contains("a cycle") && said.contains("stamp"), "{said}");
+    Ok(())
+}
+
+/// A node whose clock is an hour ahead does not take the others along; the one whose clock goes back has
+/// growing stamps all the same. What cannot be is told.
+fn clocks_apart(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let now = "date +%s";
+    let ahead = || -> Result<u64> {
+        let loss = sh(&node1, "virgo --json eventnet loss --node 1")?;
+        let (_, count) = loss.split_once("\"clocks_ahead\":").context("no count")?;
+        let digits: String = count.chars().take_while(char::is_ascii_digit).collect();
+        Ok(digits.parse()?)
+    };
+    let before = ahead()?;
+    sh(&node2, &format!("date -s @$(($({now}) + 3600))"))?;
+    switch(cluster, "on --kinds memory")?;
+    let used = sh(&node1, "id=$(virgo malloc 100 --place 2) && virgo free $id");
+    let back = sh(&node2, &format!("date -s @$(($({now}) - 3600))"));
+    let again = sh(&node1, "id=$(virgo malloc 100 --place 2) && virgo free $id");
+    switch(cluster, "off")?;
+    used.and(back).and(again)?;
+    ensure!(ahead()? > before, "no stamp was ahead");
+    let wall = sh(&node1, now)?.parse::<u64>()?;
+    let graph = recorded(cluster)?;
+    let latest = graph.events().iter().filter(|event| event.id.node == 1).map(|event| event.wall_ns).max();
+    let latest = latest.context("no events")? / 1_000_000_000;
+    ensure!(latest < wall + 60, "node 1 says {latest}, it is {wall}");
+    let said = format!("{:?}", graph.faults());
+    ensure!(said.contains("Stamp"), "{said}");
+    let mut last = 0;
+    for event in graph.events().iter().filter(|event| event.id.node == 2) {
+        ensure!(event.stamp > last, "{event:?}");
+        last = event.stamp;
+    }
+    // Its hybrid clock stays an hour ahead until it is loaded anew.
+    node2.restart()?;
+    wait_until_whole(cluster)
+}
+
+/// A ring that is full forgets its oldest events, and says how many.
+fn overflow(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    sh(&node, "insmod /lib/virgo/tests/virgo_test_functions.ko; virgo eventnet on --kinds log --node 1")?;
+    let logged = sh(&node, "virgo clone --on 1 virgo_test_log 20000 'the ring is full'");
+    let off = switch(cluster, "off");
+    let dump = sh(&node, "virgo eventnet export --format json --node 1 2>&1 >/tmp/events; tail -n 1 /tmp/events; wc -l </tmp/events");
+    sh(&node, "rmmod virgo_test_functions")?;
+    logged?;
+    off?;
+    let dump = dump?;
+    ensure!(dump.contains("events were replaced by later ones"), "{dump}");
+    ensure!(dump.contains("the ring is full"), "{dump}");
+    Ok(())
+}
+
+/// What the others have recorded is there, and what is missing is told.
+fn dead_node(cluster: &Cluster) -> Result<()> {
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    switch(cluster, "on --kinds memory")?;
+    sh(&node1, "id=$(virgo malloc 100 --place 2) && virgo free $id")?;
+    node3.kill()?;
+    let dump = sh(&node1, "virgo eventnet dump 2>&1");
+    node3.restart()?;
+    wait_until_whole(cluster)?;
+    switch(cluster, "off")?;
+    let dump = dump?;
+    ensure!(dump.contains("node 3: its events are missing"), "{dump}");
+    ensure!(dump.contains("memory receive from node1"), "{dump}");
+    Ok(())
+}
+
+/// A module in C says things, also in an interrupt.
+fn module_in_c(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    empty(&node)?;
+    switch(cluster, "on --kinds log")?;
+    let loaded = sh(&node, "insmod /lib/virgo/tests/virgo_test_eventnet.ko && sleep 0.3 && rmmod virgo_test_eventnet");
+    switch(cluster, "off")?;
+    loaded?;
+    holds(&node, EDGES, "7001,7002")?;
+    holds(&node, VERTICES, "7001 - 1,2 - (1,2)")?;
+    let dump = sh(&node, "virgo eventnet dump --node 2")?;
+    ensure!(dump.contains("said by a module in C"), "{dump}");
+    ensure!(dump.contains("said in an interrupt"), "{dump}");
+    Ok(())
+}
+
+/// virgo_eventnet goes and comes while others log messages for its files; what it has taken it has
+/// written, and what came meanwhile is counted.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    let result = sh(
+        &node,
+        "insmod /lib/virgo/tests/virgo_test_functions.ko || exit
+         (for i in $(seq 20); do virgo clone --on 1 virgo_test_log 500 'eventnet_edgemsg#1#2'; done) >/dev/null 2>&1 &
+         for i in $(seq 10); do
+             n=0; until rmmod virgo_eventnet 2>/dev/null; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done
+             insmod /lib/virgo/virgo_eventnet.ko || exit
+         done
+         wait; n=0; until rmmod virgo_test_functions; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.05; done",
+    );
+    result?;
+    let odd = sh(&node, &format!("grep -vc '^1,2$' {FOLDER}/{EDGES}; true"))?;
+    ensure!(odd == "0" || odd.is_empty(), "{odd} lines are not whole");
+    ensure!(say(&node, &["eventnet_edgemsg#3#4"])? == [UPDATED], "it does not answer");
+    Ok(())
+}

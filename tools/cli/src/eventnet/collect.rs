@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Reading the events of nodes: each node's function `eventnet_dump` gives some of one of its rings.
+
+use super::{answers, options::Follow};
+use crate::{call_error::CallError, output::Output};
+use anyhow::{Context, Result, bail};
+use std::{thread, time::Duration};
+use virgo::{Call, Ended, On, status::Status};
+use virgo_eventnet::{Event, read_records};
+use virgo_proto::{
+    clone::MAX_OUTPUT,
+    eventnet::{Dump, ring::Cursor},
+};
+
+const DUMP: &str = "eventnet_dump";
+
+/// A reader of one node's events.
+struct Reader {
+    node: u32,
+    /// Where it is in each ring.
+    rings: Vec<Cursor>,
+    lost: u64,
+    /// Records of a later version.
+    unknown: usize,
+}
+
+/// The events of several nodes, and what is missing.
+pub(super) struct Collected {
+    pub(super) events: Vec<Event>,
+    pub(super) notes: Vec<String>,
+}
+
+/// Runs a function of a node and returns what it has printed.
+pub(super) fn ask(node: u32, function: &str, args: &[String]) -> Result<Vec<u8>> {
+    let call = Call::new(function).args(args).max_output(MAX_OUTPUT);
+    let outcome = virgo::run(&call.on(On::Node(node)))?;
+    match outcome.ended {
+        Ended::Returned(_) if !outcome.truncated => Ok(outcome.stdout),
+        Ended::Failed(errno) => Err(CallError::new(function, errno, &outcome).into()),
+        _ => bail!("the answer of node {node} is not whole"),
+    }
+}
+
+/// The node, or all nodes.
+pub(super) fn nodes(node: Option<u32>) -> Result<Vec<u32>> {
+    Ok(match node {
+        Some(node) => vec![node],
+        None => {
+            let config = Status::default().config()?;
+            config.nodes.iter().map(|node| node.number.into()).collect()
+        }
+    })
+}
+
+impl Reader {
+    fn new(node: u32) -> Self {
+        Reader {
+            node,
+            rings: vec![Cursor::default()],
+            lost: 0,
+            unknown: 0,
+        }
+    }
+
+    /// Reads what is there now. Events that happen meanwhile are read, too, but not for ever.
+    fn read(&mut self) -> Result<Vec<Event>> {
+        let mut events = Vec::new();
+        let mut ring = 0;
+        while ring < self.rings.len() {
+            // A ring is read round once; what is written faster than it is read is lost anyway.
+            let mut rounds = 4096;
+            loop {
+                let from = self.rings[ring];
+                let args = [ring as u64, from.at, from.count].map(|number| number.to_string());
+                let answer = ask(self.node, DUMP, &args)?;
+                let dump = Dump::parse(&answer).context("not an answer of eventnet_dump")?;
+                let rings = usize::try_from(dump.rings)?.clamp(1, 4096);
+                self.rings.resize(rings.max(self.rings.len()), Cursor::default());
+                self.rings[ring] = dump.next;
+                self.lost += dump.lost;
+                let (some, unknown) = read_records(dump.records)?;
+                self.unknown += unknown;
+                rounds -= 1;
+                // A ring that has given less than half of what fits is at its end.
+                let is_end = dump.records.len() < MAX_OUTPUT / 2 || rounds == 0;
+                events.extend(some);
+                if is_end {
+                    break;
+                }
+            }
+            ring += 1;
+        }
+        events.sort_by_key(|event| event.id);
+        Ok(events)
+    }
+
+    /// Says what is missing, since this was asked last.
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let node = self.node;
+        match std::mem::take(&mut self.lost) {
+            0 => (),
+            lost => notes.push(format!("node {node}: {lost} events were replaced by later ones")),
+        }
+        match std::mem::take(&mut self.unknown) {
+            0 => (),
+            unknown => notes.push(format!("node {node}: {unknown} events are of a later version")),
+        }
+        notes
+    }
+}
+
+/// Reads the events of a node, or of all that answer: what those have that do not is missing.
+pub(super) fn all(node: Option<u32>) -> Result<Collected> {
+    let mut collected = Collected {
+        events: Vec::new(),
+        notes: Vec::new(),
+    };
+    let nodes = nodes(node)?;
+    let (mut failed, mut last) = (0, None);
+    for &node in &nodes {
+        let mut reader = Reader::new(node);
+        match reader.read() {
+            Ok(events) => collected.events.extend(events),
+            Err(error) => {
+                failed += 1;
+                let note = format!("node {node}: its events are missing: {error:#}");
+                collected.notes.push(note);
+                last = Some(error);
+            }
+        }
+        collected.notes.extend(reader.notes());
+    }
+    match last {
+        Some(error) if failed == nodes.len() => Err(error),
+        _ => Ok(collected),
+    }
+}
+
+/// Prints events as they happen, from now on.
+pub(super) fn follow(output: Output, options: &Follow) -> Result<()> {
+    let mut readers: Vec<_> = nodes(options.nodes.node)?.into_iter().map(Reader::new).collect();
+    for reader in &mut readers {
+        reader.read()?;
+        reader.notes();
+    }
+    let mut left = options.count.unwrap_or(usize::MAX);
+    while left > 0 {
+        let mut events = Vec::new();
+        for reader in &mut readers {
+            match reader.read() {
+                Ok(some) => events.extend(some),
+                Err(error) => {
+                    let node = reader.node;
+                    crate::output::note(format_args!("virgo: node {node}: {error:#}"));
+                }
+            }
+            for note in reader.notes() {
+                crate::output::note(format_args!("virgo: {note}"));
+            }
+        }
+        events.sort_by_key(|event| (event.stamp, event.id));
+        events.truncate(left);
+        left -= events.len();
+        match output.json {
+            true => answers::json_lines(&events)?,
+            false => answers::lines(events.iter())?,
+        }
+        if left > 0 {
+            thread::sleep(options.every.max(Duration::from_millis(10)));
+        }
+    }
+    Ok(())
+}
