@@ -42,6 +42,7 @@ pub mod table;
 mod text;
 mod ticket;
 mod user;
+pub mod variables;
 
 pub use attached::{
     Attached,
@@ -114,12 +115,16 @@ module! {
     },
 }
 
-struct Utils;
+struct Utils {
+    _variables: variables::Registry,
+}
 
 impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
         requests::init();
-        Ok(Utils)
+        Ok(Utils {
+            _variables: variables::Registry::new(),
+        })
     }
 }

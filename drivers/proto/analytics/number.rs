@@ -39,15 +39,15 @@ pub fn decimal(text: &str) -> Option<i64> {
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
-    let mut value: u128 = 0;
+    let mut value: u64 = 0;
     let (mut any, mut behind) = (false, false);
     let mut shift = PLACES.saturating_add(exponent.into());
     for &byte in digits {
         match byte {
             b'0'..=b'9' => {
                 any = true;
-                // Digits beyond all precision count as zeros.
-                if value < 1 << 100 {
+                // Digits beyond the 19th count as zeros. No 128 bits: the kernel cannot divide those.
+                if value < u64::MAX / 10 {
                     value = value
                         .saturating_mul(10)
                         .saturating_add(byte.saturating_sub(b'0').into());
@@ -75,11 +75,11 @@ pub fn decimal(text: &str) -> Option<i64> {
 }
 
 /// `value * 10^shift`, to the nearest integer.
-fn scale(value: u128, shift: i32) -> Option<u128> {
+fn scale(value: u64, shift: i32) -> Option<u64> {
     if value == 0 {
         return Some(0);
     }
-    let power = 10u128.checked_pow(shift.unsigned_abs());
+    let power = 10u64.checked_pow(shift.unsigned_abs());
     if shift >= 0 {
         return value.checked_mul(power?);
     }

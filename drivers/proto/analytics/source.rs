@@ -4,7 +4,7 @@
 
 /// Where a value comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ValueSource {
     /// The module's own default.
     Default,
     /// `/etc/virgo_kernel_analytics.conf`.
@@ -17,15 +17,15 @@ pub enum Source {
     Cli,
 }
 
-impl Source {
+impl ValueSource {
     /// Its name in replies and lists.
     pub const fn name(self) -> &'static str {
         match self {
-            Source::Default => "default",
-            Source::File => "file",
-            Source::Stream => "stream",
-            Source::Text => "text",
-            Source::Cli => "cli",
+            ValueSource::Default => "default",
+            ValueSource::File => "file",
+            ValueSource::Stream => "stream",
+            ValueSource::Text => "text",
+            ValueSource::Cli => "cli",
         }
     }
 }

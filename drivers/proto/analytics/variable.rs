@@ -76,7 +76,10 @@ impl Refusal {
 impl Declaration {
     /// Whether its value is a number.
     pub const fn is_number(&self) -> bool {
-        matches!(self.kind, ValueType::Integer | ValueType::Decimal | ValueType::Boolean)
+        matches!(
+            self.kind,
+            ValueType::Integer | ValueType::Decimal | ValueType::Boolean
+        )
     }
 
     /// The number that `value` stands for; 0 for texts and lists.
@@ -87,7 +90,9 @@ impl Declaration {
     pub fn read(&self, value: &str) -> Result<i64, Refusal> {
         let text = unquoted(value);
         let number = match self.kind {
-            ValueType::Integer => number::integer(text).ok_or(Refusal::Type("expected an integer"))?,
+            ValueType::Integer => {
+                number::integer(text).ok_or(Refusal::Type("expected an integer"))?
+            }
             ValueType::Decimal => {
                 number::decimal(text).ok_or(Refusal::Type("expected a decimal number"))?
             }
