@@ -45,6 +45,7 @@ pub mod module;
 pub mod net;
 pub mod pages;
 pub mod program;
+pub mod rcu;
 pub mod rwlock;
 pub mod secret;
 pub mod user;

@@ -26,6 +26,7 @@
 extern crate std;
 
 pub mod admission;
+pub mod analytics;
 pub mod balance;
 pub mod clock;
 pub mod clone;

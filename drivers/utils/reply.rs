@@ -44,6 +44,14 @@ impl Failure {
         }
     }
 
+    /// A failure whose reason was put together, and has no control characters.
+    pub fn made(errno: Errno, reason: CString) -> Self {
+        Failure {
+            errno,
+            reason: Reason::Made(reason),
+        }
+    }
+
     /// What node `node` has refused, for `reason`; one that a line cannot hold gives way to what
     /// the number means.
     pub fn of_node(node: NodeId, errno: Errno, reason: &[u8]) -> Self {

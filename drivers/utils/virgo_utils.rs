@@ -48,6 +48,7 @@ mod stats;
 pub mod table;
 mod text;
 mod user;
+pub mod variables;
 
 pub use attached::{
     Attached,
@@ -134,6 +135,7 @@ module! {
 
 struct Utils {
     _recorder: eventnet::Recorder,
+    _variables: variables::Registry,
 }
 
 impl kernel::Module for Utils {
@@ -142,6 +144,7 @@ impl kernel::Module for Utils {
         requests::init();
         Ok(Utils {
             _recorder: eventnet::Recorder::new(),
+            _variables: variables::Registry::new(),
         })
     }
 }

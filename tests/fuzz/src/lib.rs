@@ -3,6 +3,7 @@
 //! What must hold of `virgo-proto` for any input. Each target takes bytes as libFuzzer makes them
 //! up, and panics if they break a promise of the crate. `run` runs them.
 
+mod analytics;
 mod command;
 mod config;
 mod frame;
@@ -16,6 +17,7 @@ pub type Target = fn(&[u8]);
 /// The target with this name.
 pub fn target(name: &str) -> Option<Target> {
     Some(match name {
+        "analytics" => analytics::check,
         "command" => command::check,
         "config" => config::check,
         "frame" => frame::check,

@@ -4,6 +4,7 @@
 // They panic if the output does not take what they print; see `output`.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod analytics;
 mod balance;
 mod call_error;
 mod clone;
@@ -113,6 +114,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Kingcobra(command) => return kingcobra::run(output, &command),
         Command::Eventnet(command) => return eventnet::run(output, &command),
         Command::Lb(command) => balance::run(output, &command)?,
+        Command::Analytics(command) => analytics::run(output, &command)?,
         Command::Cp(options) => return copy_files(output, options, copy::cp),
         Command::Put(options) => return copy_files(output, options, copy::put),
         Command::Cat { files } => return files::cat(output, &files),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line.
 
-use crate::memory_list::MemoryList;
+use crate::{analytics::AnalyticsCommand, memory_list::MemoryList};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 use virgo::{Id, On, Place, abi::MAX_CALLS, queue::Queue};
@@ -104,6 +104,9 @@ pub(crate) enum Command {
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),
+    /// The variables that steer the kernel modules of this node (as root)
+    #[command(subcommand)]
+    Analytics(AnalyticsCommand),
     /// Copy files from node to node
     ///
     /// A file is NODE:/PATH on a node (2:/a, node2:/a), or a path of this machine. As a source,

@@ -15,6 +15,7 @@
 //! # Ok::<(), virgo::status::Error>(())
 //! ```
 
+mod analytics;
 mod config;
 mod cpupool;
 mod memory;
@@ -23,6 +24,7 @@ mod queues;
 mod sessions;
 mod stats;
 
+pub use analytics::{Analytics, Change, Declared, Variable};
 pub use config::{Config, Node};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use memory::{Lost, Memory, Object};

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text commands.
+
+use crate::{
+    local::Analytics,
+    watch::Watching, //
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use virgo_config::Config;
+use virgo_proto::{
+    analytics::{
+        pairs,
+        source::ValueSource, //
+    },
+    command,
+    config::{
+        lists_uid,
+        Item, //
+    },
+    errno::Errno, //
+};
+use virgo_utils::{
+    variables::{
+        Origin,
+        Refused, //
+    },
+    Caller,
+    Command,
+    Failure,
+    Reply, //
+};
+
+/// What a `callers` line calls the right to set variables.
+const RIGHT: &str = "kernel_analytics";
+
+/// Bytes of a reply that lists things.
+const MAX_REPLY: usize = 60 * 1024;
+
+pub(crate) const COMMANDS: &[Command<Analytics>] = &[
+    Command {
+        names: &["set", "virgo_analytics_set"],
+        usage: "(key=value[,key=value])",
+        run: set,
+    },
+    Command {
+        names: &["reset"],
+        usage: "(key)",
+        run: reset,
+    },
+    Command {
+        names: &["get", "virgo_analytics_get"],
+        usage: "(key)",
+        run: get,
+    },
+    Command {
+        names: &["list"],
+        usage: "([prefix])",
+        run: list,
+    },
+    Command {
+        names: &["explain"],
+        usage: "(key)",
+        run: explain,
+    },
+    Command {
+        names: &["history"],
+        usage: "([prefix])",
+        run: history,
+    },
+    Command {
+        names: &["watch"],
+        usage: "([prefix])",
+        run: watch,
+    },
+    Command {
+        names: &["reload"],
+        usage: "",
+        run: reload,
+    },
+];
+
+const UNKNOWN: Failure = Failure::new(Errno::ENOENT, "no such variable; list() shows them");
+
+/// Root may set variables, and whom a `callers` line names for that.
+fn may_set(config: &Config, uid: u32) -> bool {
+    let mut listed = uid == 0;
+    config.for_each(|item| {
+        if let Item::Callers { target, uids } = item {
+            listed |= target == RIGHT && lists_uid(uids, uid);
+        }
+    });
+    listed
+}
+
+fn check_right(caller: &Caller<'_>) -> Result<(), Failure> {
+    match may_set(caller.config, caller.uid) {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Errno::EACCES,
+            "only root sets variables, and uids of a line 'callers = kernel_analytics UID,UID'",
+        )),
+    }
+}
+
+fn of_refused(refused: Refused) -> Failure {
+    match refused {
+        Refused::Text { errno, reason, .. } => Failure::made(errno, reason),
+        Refused::Error(error) => error.into(),
+    }
+}
+
+fn key<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
+    let key = core::str::from_utf8(command.body).map_err(|_| UNKNOWN)?;
+    match key {
+        "" => Err(Failure::new(Errno::EINVAL, "which variable?")),
+        key => Ok(key),
+    }
+}
+
+fn prefix<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
+    match command.body {
+        b"" => Ok(""),
+        _ => {
+            let prefix = key(command)?;
+            pairs::check_key(prefix).map_err(|reason| Failure::new(Errno::EINVAL, reason))?;
+            Ok(prefix)
+        }
+    }
+}
+
+fn set(
+    analytics: &Analytics,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    check_right(caller)?;
+    let origin = Origin {
+        source: ValueSource::Text,
+        uid: caller.uid,
+    };
+    let count = analytics.setter.set(command.body, origin);
+    reply.field("set", count.map_err(of_refused)? as u64)
+}
+
+fn reset(
+    analytics: &Analytics,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    check_right(caller)?;
+    match analytics.setter.reset(key(command)?) {
+        true => reply.text(b"OK"),
+        false => Err(Failure::new(Errno::ENOENT, "nobody has set it")),
+    }
+}
+
+fn reload(
+    analytics: &Analytics,
+    caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    check_right(caller)?;
+    reply.field("set", analytics.reload().map_err(of_refused)? as u64)
+}
+
+fn get(
+    analytics: &Analytics,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let write = analytics
+        .setter
+        .with(key(command)?, |value, _| reply.text(value.text().as_bytes()));
+    write.ok_or(UNKNOWN)?
+}
+
+fn list(
+    analytics: &Analytics,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let prefix = prefix(command)?;
+    let mut out = List::default();
+    analytics.setter.try_for_each(|key, value, _| {
+        match key.starts_with(prefix) {
+            true => out.put(b",", &[key.as_bytes(), b"=", value.text().as_bytes()]),
+            false => Ok(()),
+        }
+    })?;
+    reply.text(&out.0)
+}
+
+fn history(
+    analytics: &Analytics,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let prefix = prefix(command)?;
+    let mut out = List::default();
+    analytics.history.try_for_each(|record| {
+        if !record.key().starts_with(prefix) {
+            return Ok(());
+        }
+        let (source, uid, value) = match &record.value {
+            Some(value) => (value.origin.source.name(), value.origin.uid, value.text()),
+            None => ("none", 0, ""),
+        };
+        let (number, ms) = (record.number, record.ms);
+        let head = CString::try_from_fmt(fmt!("{number} {ms} {source} {uid} "))?;
+        let key = record.key().as_bytes();
+        out.put(b"\t", &[head.to_bytes(), key, b"=", value.as_bytes()])
+    })?;
+    reply.text(&out.0)
+}
+
+fn explain(
+    analytics: &Analytics,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let key = key(command)?;
+    let write = analytics.setter.with(key, |value, declaration| {
+        reply.bytes("key", key.as_bytes())?;
+        reply.bytes("value", value.text().as_bytes())?;
+        reply.bytes("source", value.origin.source.name().as_bytes())?;
+        reply.field("uid", value.origin.uid.into())?;
+        reply.field("since_ms", value.since_ms)?;
+        let Some(declaration) = declaration else {
+            return reply.bytes("type", b"undeclared");
+        };
+        reply.bytes("type", declaration.kind.name().as_bytes())?;
+        if declaration.is_number() {
+            for (name, number) in [
+                ("min", declaration.min),
+                ("max", declaration.max),
+                ("default", declaration.default),
+            ] {
+                let shown = CString::try_from_fmt(format_args!("{}", declaration.shown(number)))?;
+                reply.bytes(name, shown.to_bytes())?;
+            }
+        }
+        reply.bytes("unit", declaration.unit.as_bytes())?;
+        reply.bytes("reader", declaration.reader.as_bytes())?;
+        reply.bytes("about", declaration.about.as_bytes())
+    });
+    write.ok_or(UNKNOWN)?
+}
+
+fn watch(
+    analytics: &Analytics,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    let prefix = prefix(command)?;
+    let watching = caller
+        .attached
+        .get_or(|waker| Watching::new(analytics.history.clone(), waker))?;
+    watching.watch(prefix.as_bytes())?;
+    reply.text(b"watching")
+}
+
+/// Items of a reply, up to a limit.
+#[derive(Default)]
+struct List(KVVec<u8>);
+
+impl List {
+    /// Adds an item that has these parts.
+    fn put(&mut self, separator: &[u8], parts: &[&[u8]]) -> Result<(), Failure> {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if self.0.len().saturating_add(len) > MAX_REPLY {
+            return Err(Failure::new(
+                Errno::EMSGSIZE,
+                "more than a line; give the beginning of the keys",
+            ));
+        }
+        if !self.0.is_empty() {
+            self.0.extend_from_slice(separator, GFP_KERNEL)?;
+        }
+        for part in parts {
+            self.0.extend_from_slice(part, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+}

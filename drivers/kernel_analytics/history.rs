@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What was set, by whom and when: the last changes, in order.
+//!
+//! # Locking
+//!
+//! A mutex, taken under the registry's: whoever reads the history must not set variables meanwhile.
+
+use crate::local::Limits;
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    deadline,
+    waker::Waker, //
+};
+use virgo_utils::variables::{
+    Change,
+    Named,
+    Observer,
+    Value, //
+};
+
+/// A change.
+pub(crate) struct Record {
+    /// Its number. The history has no gaps.
+    pub(crate) number: u64,
+    /// When it was made, in milliseconds since 1970.
+    pub(crate) ms: u64,
+    named: Arc<Named>,
+    /// The value from then on; `None` for a variable that is no more.
+    pub(crate) value: Option<Arc<Value>>,
+}
+
+impl Record {
+    pub(crate) fn key(&self) -> &str {
+        self.named.key()
+    }
+
+    /// Bytes that are charged as long as the record is there.
+    fn bytes(&self) -> usize {
+        let value = self.value.as_ref().map_or(0, |value| value.text().len());
+        value.saturating_add(self.key().len())
+    }
+
+    fn share(&self) -> Self {
+        Record {
+            number: self.number,
+            ms: self.ms,
+            named: self.named.clone(),
+            value: self.value.clone(),
+        }
+    }
+}
+
+/// The last changes. Values in it stay charged to who has set them.
+#[pin_data]
+pub(crate) struct History {
+    /// Bytes that the records may have together.
+    max_bytes: usize,
+    #[pin]
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    /// A ring of a fixed size, full of records once there were so many.
+    records: KVVec<Option<Record>>,
+    /// Number of the oldest record and of the next one.
+    first: u64,
+    next: u64,
+    bytes: usize,
+    /// Of those who wait for the next record.
+    wakers: KVec<Waker>,
+}
+
+impl History {
+    pub(crate) fn new(limits: &Limits) -> Result<Arc<Self>> {
+        let mut records = KVVec::with_capacity(limits.history, GFP_KERNEL)?;
+        for _ in 0..limits.history {
+            records.push(None, GFP_KERNEL)?;
+        }
+        let inner = Inner {
+            records,
+            first: 1,
+            next: 1,
+            bytes: 0,
+            wakers: KVec::new(),
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                // The rest is for values that are in force.
+                max_bytes: (limits.max_bytes / 4) as usize,
+                inner <- kernel::new_mutex!(inner, "virgo_analytics_history"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The number that the next change will have. May sleep.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.inner.lock().next
+    }
+
+    /// The first record from `number` on whose key begins with `prefix`; if there is none, `waker` is
+    /// woken by the next one. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn next_or_wake(
+        &self,
+        number: u64,
+        prefix: &str,
+        waker: &Waker,
+    ) -> Result<Option<Record>> {
+        let mut inner = self.inner.lock();
+        if let Some(record) = inner.from(number).find(|r| r.key().starts_with(prefix)) {
+            return Ok(Some(record.share()));
+        }
+        if !inner.wakers.iter().any(|other| other.is(waker)) {
+            inner.wakers.push(waker.clone(), GFP_KERNEL)?;
+        }
+        Ok(None)
+    }
+
+    /// Number of the oldest record that is kept. May sleep.
+    pub(crate) fn first_number(&self) -> u64 {
+        self.inner.lock().first
+    }
+
+    /// Shows `see` each record, the oldest first. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of `see`.
+    pub(crate) fn try_for_each<E>(
+        &self,
+        see: impl FnMut(&Record) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let inner = self.inner.lock();
+        let mut records = inner.from(inner.first);
+        records.try_for_each(see)
+    }
+}
+
+impl Inner {
+    fn slot(&self, number: u64) -> usize {
+        // The ring is not empty.
+        (number % self.records.len().max(1) as u64) as usize
+    }
+
+    /// The records from `number` on.
+    fn from(&self, number: u64) -> impl Iterator<Item = &Record> {
+        (number.max(self.first)..self.next)
+            .filter_map(|number| self.records.get(self.slot(number))?.as_ref())
+    }
+
+    fn put(&mut self, record: Option<Record>, number: u64) {
+        let slot = self.slot(number);
+        self.bytes = self
+            .bytes
+            .saturating_add(record.as_ref().map_or(0, Record::bytes));
+        if let Some(place) = self.records.get_mut(slot) {
+            let old = core::mem::replace(place, record);
+            self.bytes = self
+                .bytes
+                .saturating_sub(old.as_ref().map_or(0, Record::bytes));
+        }
+    }
+
+    fn drop_first(&mut self) {
+        self.put(None, self.first);
+        self.first = self.first.saturating_add(1);
+    }
+}
+
+impl Observer for History {
+    fn changed(&self, change: &Change<'_>) {
+        let (seconds, nanos) = deadline::wall();
+        let record = Record {
+            number: change.number,
+            ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
+            named: change.named.clone(),
+            value: change.value.cloned(),
+        };
+        let mut inner = self.inner.lock();
+        // Changes have consecutive numbers, but the first that this history sees may have any.
+        if inner.first == inner.next {
+            inner.first = change.number;
+        }
+        inner.next = change.number.saturating_add(1);
+        inner.put(Some(record), change.number);
+        let ring = inner.records.len() as u64;
+        while inner.first < inner.next
+            && (inner.next - inner.first > ring || inner.bytes > self.max_bytes)
+        {
+            inner.drop_first();
+        }
+        let wakers = core::mem::take(&mut inner.wakers);
+        drop(inner);
+        for waker in &wakers {
+            waker.wake();
+        }
+    }
+}

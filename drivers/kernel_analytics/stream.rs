@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The stream: a connection to a host that sends values as they are learnt.
+//!
+//! A work of the module connects, and connects again when the connection has ended, ever later up to
+//! 30 s. What comes is read by the work of the connection ([`crate::stream_input`]).
+
+use crate::stream_input::Input;
+use core::net::{
+    Ipv4Addr,
+    SocketAddrV4, //
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    net::{
+        Stream,
+        Watched, //
+    },
+    work::{
+        Queue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_proto::analytics::{
+    list::unquoted,
+    variable::{
+        Declaration,
+        ValueType, //
+    },
+    STREAM_HOST,
+    STREAM_PORT,
+    STREAM_START,
+    STREAM_SWITCH, //
+};
+use virgo_utils::{
+    variables::{
+        Changed,
+        Setter,
+        Value,
+        Variable, //
+    },
+    Failure,
+    Reply, //
+};
+
+/// How long a connection may take to come about. Unloading the module waits as long, at most.
+const CONNECT_MS: u32 = 3000;
+
+/// Pauses between connections, in milliseconds: the first, and the longest.
+const PAUSE_MS: u32 = 1000;
+const MAX_PAUSE_MS: u32 = 30_000;
+
+const SWITCH: Declaration = Declaration {
+    name: STREAM_SWITCH,
+    kind: ValueType::Boolean,
+    unit: "",
+    min: 0,
+    max: 1,
+    default: 0,
+    reader: "kernel_analytics",
+    about: "whether variables are taken from the stream of a host",
+};
+
+const HOST: Declaration = Declaration {
+    name: STREAM_HOST,
+    kind: ValueType::Text,
+    unit: "",
+    min: 0,
+    max: 0,
+    default: 0,
+    reader: "kernel_analytics",
+    about: "IPv4 address of the host of the stream; this machine if it is empty",
+};
+
+/// Whether a line of the stream may set `key`: not where the stream comes from.
+pub(crate) fn may_set(key: &str) -> bool {
+    key != STREAM_SWITCH && key != STREAM_HOST
+}
+
+/// What is counted.
+pub(crate) struct Status {
+    connected: Atomic<bool>,
+    connections: Atomic<u64>,
+    pub(crate) lines: Atomic<u64>,
+    pub(crate) values: Atomic<u64>,
+    /// Lines that were not taken.
+    pub(crate) refused: Atomic<u64>,
+    /// Connections that have failed or ended since a line was taken.
+    pub(crate) failures: Atomic<u32>,
+}
+
+impl Status {
+    fn new() -> Self {
+        Status {
+            connected: Atomic::new(false),
+            connections: Atomic::new(0),
+            lines: Atomic::new(0),
+            values: Atomic::new(0),
+            refused: Atomic::new(0),
+            failures: Atomic::new(0),
+        }
+    }
+
+    /// Adds to the reply of the command `stats`.
+    pub(crate) fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("stream_connected", self.connected.load(Relaxed).into())?;
+        reply.field("stream_connections", self.connections.load(Relaxed))?;
+        reply.field("stream_lines", self.lines.load(Relaxed))?;
+        reply.field("stream_values", self.values.load(Relaxed))?;
+        reply.field("stream_refused", self.refused.load(Relaxed))
+    }
+
+    /// Shows it to root: a line.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connected = self.connected.load(Relaxed);
+        let state = if connected { "connected" } else { "-" };
+        writeln!(f, "# stream state connections lines values refused")?;
+        writeln!(
+            f,
+            "stream {state} {} {} {} {}",
+            self.connections.load(Relaxed),
+            self.lines.load(Relaxed),
+            self.values.load(Relaxed),
+            self.refused.load(Relaxed)
+        )
+    }
+}
+
+/// What the configuration wants.
+#[derive(Clone, Copy)]
+struct Wanted {
+    on: bool,
+    /// `None` if it is no address.
+    host: Option<Ipv4Addr>,
+    /// It is no use to connect any more.
+    stopped: bool,
+    /// How often this has changed.
+    version: u64,
+}
+
+/// Connects; the data of a task.
+#[pin_data]
+pub(crate) struct Connector {
+    setter: Arc<Setter>,
+    max_lines: u32,
+    queue: Arc<Queue>,
+    status: Arc<Status>,
+    #[pin]
+    wanted: Mutex<Wanted>,
+    /// The connection, and the version of what is wanted that it was made for. Replaced by the task's
+    /// work only, and when that has been stopped.
+    #[pin]
+    connection: Mutex<Option<Connection>>,
+}
+
+struct Connection {
+    watched: Pin<KBox<Watched<Input>>>,
+    version: u64,
+}
+
+impl Connector {
+    fn wanted(&self) -> Wanted {
+        *self.wanted.lock()
+    }
+
+    /// Takes the connection, and waits for its work when it drops it. Only the connection's own work must
+    /// not call this.
+    fn hang_up(&self) {
+        let old = self.connection.lock().take();
+        drop(old);
+        self.status.connected.store(false, Relaxed);
+    }
+
+    /// Whether there is a connection that has not ended, as it is wanted.
+    fn is_connected(&self, wanted: &Wanted) -> bool {
+        match &*self.connection.lock() {
+            Some(connection) => {
+                connection.version == wanted.version && !connection.watched.has_ended()
+            }
+            None => false,
+        }
+    }
+
+    /// Connects to `host`. Sleeps until it is done.
+    fn connect(&self, task: &Task<Self>, host: Ipv4Addr, version: u64) -> Result {
+        let deadline = Deadline::after_ms(CONNECT_MS);
+        let stream = Stream::connect(SocketAddrV4::new(host, STREAM_PORT), deadline)?;
+        // A new connection has room for so few bytes.
+        match stream.send(STREAM_START, b"", false)? {
+            Some(sent) if sent == STREAM_START.len() => (),
+            _ => return Err(EPIPE),
+        }
+        let input = Input::new(
+            self.setter.clone(),
+            self.status.clone(),
+            task.waker()?,
+            self.max_lines,
+        )?;
+        let watched = KBox::pin_init(
+            linux::new_watched!(self.queue.clone(), stream, input, "virgo_analytics_stream"),
+            GFP_KERNEL,
+        )?;
+        *self.connection.lock() = Some(Connection { watched, version });
+        self.status.connections.fetch_add(1, Relaxed);
+        self.status.connected.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// How long to wait for the next try.
+    fn pause_ms(&self) -> u32 {
+        let failures = self.status.failures.load(Relaxed);
+        PAUSE_MS
+            .saturating_mul(1 << failures.saturating_sub(1).min(5))
+            .min(MAX_PAUSE_MS)
+    }
+}
+
+impl Run for Connector {
+    /// Makes what there is what is wanted.
+    fn run(task: &Task<Self>) {
+        let wanted = task.wanted();
+        if task.is_connected(&wanted) && wanted.on && !wanted.stopped {
+            return;
+        }
+        let ended = task
+            .connection
+            .lock()
+            .as_ref()
+            .is_some_and(|connection| connection.version == wanted.version);
+        task.hang_up();
+        let Some(host) = wanted.host.filter(|_| wanted.on && !wanted.stopped) else {
+            return;
+        };
+        if ended {
+            // Wait before the next one: a host that ends each connection at once costs little.
+            task.status.failures.fetch_add(1, Relaxed);
+            task.schedule_after_ms(task.pause_ms());
+            return;
+        }
+        if let Err(error) = task.connect(task, host, wanted.version) {
+            if task.status.failures.fetch_add(1, Relaxed) == 0 {
+                pr_info!("stream from {host:?}: {error:?}; tried again from time to time\n");
+            }
+            task.schedule_after_ms(task.pause_ms());
+        }
+        if task.wanted().version != wanted.version {
+            task.schedule_now();
+        }
+    }
+}
+
+/// What the module holds: the stream ends when this is dropped.
+pub(crate) struct Streaming(Arc<Task<Connector>>);
+
+impl Streaming {
+    /// A stream that is not wanted yet. Its lines set variables by `setter`, at most `max_lines` a second.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(setter: Arc<Setter>, max_lines: u32) -> Result<Self> {
+        let queue = Queue::unbound(c"virgo_analytics", 2)?;
+        let status = Arc::new(Status::new(), GFP_KERNEL)?;
+        let wanted = Wanted {
+            on: false,
+            host: Some(Ipv4Addr::LOCALHOST),
+            stopped: false,
+            version: 0,
+        };
+        let own = queue.clone();
+        let connector = pin_init!(Connector {
+            setter,
+            max_lines,
+            queue: own,
+            status,
+            wanted <- kernel::new_mutex!(wanted, "virgo_analytics_wanted"),
+            connection <- kernel::new_mutex!(None, "virgo_analytics_connection"),
+        });
+        let connector = Arc::pin_init(
+            linux::new_task!(queue, connector, "virgo_analytics_connector"),
+            GFP_KERNEL,
+        )?;
+        Ok(Streaming(connector))
+    }
+
+    pub(crate) fn status(&self) -> Arc<Status> {
+        self.0.status.clone()
+    }
+
+    /// Declares the variables that say what is wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn declare(&self) -> Result<[Variable; 2]> {
+        let switch = Arc::new(Switch(self.0.clone()), GFP_KERNEL)?;
+        let host = Arc::new(Host(self.0.clone()), GFP_KERNEL)?;
+        Ok([
+            Variable::declare_and_tell(&SWITCH, Some(switch))?,
+            Variable::declare_and_tell(&HOST, Some(host))?,
+        ])
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.wanted.lock().stopped = true;
+        self.0.stop();
+        self.0.hang_up();
+    }
+}
+
+/// Changes what is wanted, and has the work see to it.
+fn change(connector: &Task<Connector>, change: impl FnOnce(&mut Wanted)) {
+    let mut wanted = connector.wanted.lock();
+    change(&mut wanted);
+    wanted.version = wanted.version.wrapping_add(1);
+    drop(wanted);
+    connector.status.failures.store(0, Relaxed);
+    connector.schedule_now();
+}
+
+struct Switch(Arc<Task<Connector>>);
+
+impl Changed for Switch {
+    fn changed(&self, value: &Value) {
+        change(&self.0, |wanted| wanted.on = value.integer() == Some(1));
+    }
+}
+
+struct Host(Arc<Task<Connector>>);
+
+impl Changed for Host {
+    fn changed(&self, value: &Value) {
+        let host = match unquoted(value.text()) {
+            "" => Some(Ipv4Addr::LOCALHOST),
+            text => text.parse().ok(),
+        };
+        if host.is_none() {
+            pr_warn!("{STREAM_HOST}: not an IPv4 address; there is no stream\n");
+        }
+        change(&self.0, |wanted| wanted.host = host);
+    }
+}

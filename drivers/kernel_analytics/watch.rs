@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Text sessions that are told of changes.
+
+use crate::history::{
+    History,
+    Record, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::waker::Waker;
+use virgo_utils::{
+    Attachment,
+    Failure,
+    Reply, //
+};
+
+/// What a session has of its own: what it watches, once it does.
+#[pin_data]
+pub(crate) struct Watching {
+    history: Arc<History>,
+    waker: Waker,
+    #[pin]
+    wanted: Mutex<Option<Wanted>>,
+}
+
+struct Wanted {
+    /// What keys begin with.
+    prefix: KVec<u8>,
+    /// Number of the next change.
+    next: u64,
+}
+
+impl Watching {
+    pub(crate) fn new(history: Arc<History>, waker: Waker) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                history,
+                waker,
+                wanted <- kernel::new_mutex!(None, "virgo_analytics_watch"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// From now on the session is told of changes of variables whose key begins with `prefix`. May
+    /// sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn watch(&self, prefix: &[u8]) -> Result {
+        let mut copy = KVec::with_capacity(prefix.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(prefix, GFP_KERNEL)?;
+        let wanted = Wanted {
+            prefix: copy,
+            next: self.history.next_number(),
+        };
+        *self.wanted.lock() = Some(wanted);
+        Ok(())
+    }
+}
+
+impl Attachment for Watching {
+    fn next(&self, line: &mut Reply<'_>) -> Result<bool, Failure> {
+        let mut wanted = self.wanted.lock();
+        let Some(wanted) = &mut *wanted else {
+            return Ok(false);
+        };
+        let first = self.history.first_number();
+        if first > wanted.next {
+            // The session has not read for long.
+            let lost = first - wanted.next;
+            wanted.next = first;
+            line.field("lost", lost)?;
+            return Ok(true);
+        }
+        let prefix = core::str::from_utf8(&wanted.prefix).unwrap_or_default();
+        let next = self
+            .history
+            .next_or_wake(wanted.next, prefix, &self.waker)?;
+        let Some(record) = next else {
+            return Ok(false);
+        };
+        wanted.next = record.number.saturating_add(1);
+        write_record(&record, line)?;
+        Ok(true)
+    }
+}
+
+/// Writes a change as named fields.
+pub(crate) fn write_record(record: &Record, line: &mut Reply<'_>) -> Result<(), Failure> {
+    line.field("change", record.number)?;
+    line.field("ms", record.ms)?;
+    line.bytes("key", record.key().as_bytes())?;
+    match &record.value {
+        Some(value) => {
+            line.bytes("source", value.origin.source.name().as_bytes())?;
+            line.field("uid", value.origin.uid.into())?;
+            line.bytes("value", value.text().as_bytes())
+        }
+        None => line.bytes("source", b"none"),
+    }
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Setting variables: the privilege of virgo_kernel_analytics.
+
+use super::{
+    registry::{
+        State,
+        STATE, //
+    },
+    table::{
+        self,
+        Named,
+        Value, //
+    }, //
+};
+use crate::budget::Budget;
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    str::CString,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+use linux::rcu::RcuBox;
+use virgo_proto::{
+    analytics::{
+        pairs::{
+            self,
+            Pair, //
+        },
+        source::ValueSource,
+        variable::{
+            Declaration,
+            Refusal, //
+        },
+    },
+    errno::Errno, //
+};
+
+/// Who has set a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// By which way.
+    pub source: ValueSource,
+    /// The uid that has; 0 for the file and the stream, which are root's.
+    pub uid: u32,
+}
+
+impl Origin {
+    /// Nobody.
+    pub const DEFAULT: Origin = Origin {
+        source: ValueSource::Default,
+        uid: 0,
+    };
+}
+
+/// A change, as the observer sees it.
+pub struct Change<'a> {
+    /// Its number; later changes have higher ones.
+    pub number: u64,
+    /// Which variable.
+    pub named: &'a Arc<Named>,
+    /// Its value from now on; `None` if it is no more.
+    pub value: Option<&'a Arc<Value>>,
+}
+
+/// Is told of all changes.
+pub trait Observer: Send + Sync {
+    /// Called in the order of the changes, in process context; may sleep, but delays all other changes;
+    /// must not declare, withdraw or set variables.
+    fn changed(&self, change: &Change<'_>);
+}
+
+/// Why nothing was set.
+pub enum Refused {
+    /// The values are bad.
+    Text {
+        /// Line, from 1.
+        line: u32,
+        /// In a number.
+        errno: Errno,
+        /// Which variable it is about, and what is wrong.
+        reason: CString,
+    },
+    /// It is not the values' fault.
+    Error(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Refused::Error(error)
+    }
+}
+
+impl From<kernel::alloc::AllocError> for Refused {
+    fn from(_: kernel::alloc::AllocError) -> Self {
+        Refused::Error(ENOMEM)
+    }
+}
+
+/// Bytes that a value costs besides its text.
+const VALUE_BYTES: u64 = (size_of::<Value>() + 32) as u64;
+
+/// Bytes that an undeclared variable costs besides its key.
+const NAMED_BYTES: u64 = (size_of::<Named>() + 32) as u64;
+
+/// The right to set variables. There is one at a time; dropping it gives all variables their defaults,
+/// and those that nobody has declared are gone.
+pub struct Setter {
+    budget: Pin<KBox<Budget>>,
+    max_keys: usize,
+}
+
+/// A change that is sure to succeed.
+struct Pending {
+    named: Arc<Named>,
+    value: Arc<Value>,
+    shared: RcuBox<Arc<Value>>,
+    number: i64,
+    /// The variable was put into the table for this change.
+    is_new: bool,
+}
+
+/// Changes that are made together, or not at all.
+#[derive(Default)]
+struct Batch {
+    pending: KVVec<Pending>,
+    /// How many variables are new.
+    new: usize,
+}
+
+impl Setter {
+    /// Takes the right, for `max_keys` variables that nobody has declared, and values charged to
+    /// `budget`, in bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EBUSY`] if somebody has it.
+    pub fn new(
+        observer: Arc<dyn Observer>,
+        budget: Pin<KBox<Budget>>,
+        max_keys: usize,
+    ) -> Result<Self> {
+        let mut state = STATE.lock();
+        if state.observer.is_some() {
+            return Err(EBUSY);
+        }
+        state.observer = Some(observer);
+        Ok(Setter { budget, max_keys })
+    }
+
+    /// Bytes that values take, and may take.
+    pub fn used(&self) -> (u64, u64) {
+        (self.budget.used(), self.budget.limit())
+    }
+
+    /// Sets all variables of `text`, whose grammar is that of [`pairs`], or none. When this returns,
+    /// all who read them have been told. Returns how many values were set. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Why none was set.
+    pub fn set(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+        let mut state = STATE.lock();
+        self.set_locked(&mut state, text, origin, |_| true)
+    }
+
+    /// As [`Self::set`], for pairs that are `allowed`.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`Errno::EPERM`] for another variable.
+    pub fn set_allowed(
+        &self,
+        text: &[u8],
+        origin: Origin,
+        allowed: impl Fn(&str) -> bool,
+    ) -> Result<usize, Refused> {
+        let mut state = STATE.lock();
+        self.set_locked(&mut state, text, origin, allowed)
+    }
+
+    /// As [`Self::set`], for the whole of a source: what has a value of this source and is not in
+    /// `text` gets its default back.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set`]; then nothing has changed.
+    pub fn set_whole(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+        let mut state = STATE.lock();
+        let before = state.changes;
+        let set = self.set_locked(&mut state, text, origin, |_| true)?;
+        reset_if(&mut state, |value| {
+            value.origin.source == origin.source && value.number <= before
+        });
+        Ok(set)
+    }
+
+    /// Gives a variable its default back; one that nobody has declared is gone then. False if nobody
+    /// has set it. May sleep.
+    pub fn reset(&self, key: &str) -> bool {
+        let mut state = STATE.lock();
+        let Some(named) = table::find(key) else {
+            return false;
+        };
+        match named.value() {
+            Some(value) if value.origin.source != ValueSource::Default => {
+                reset(&mut state, &named);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Shows `see` each variable: its key, its value, what is declared. No variable changes meanwhile.
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of `see`.
+    pub fn try_for_each<E>(
+        &self,
+        mut see: impl FnMut(&str, &Value, Option<&Declaration>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let state = STATE.lock();
+        table::try_for_each(|named, value| {
+            let declared = state.declared(named.key());
+            see(
+                named.key(),
+                value,
+                declared.map(|declared| declared.declaration),
+            )
+        })
+    }
+
+    /// Shows `see` one variable, as [`Self::try_for_each`] does; `None` if there is none.
+    pub fn with<T>(
+        &self,
+        key: &str,
+        see: impl FnOnce(&Value, Option<&Declaration>) -> T,
+    ) -> Option<T> {
+        let state = STATE.lock();
+        let value = table::find(key)?.value()?;
+        let declared = state.declared(key);
+        Some(see(&value, declared.map(|declared| declared.declaration)))
+    }
+
+    fn set_locked(
+        &self,
+        state: &mut State,
+        text: &[u8],
+        origin: Origin,
+        allowed: impl Fn(&str) -> bool,
+    ) -> Result<usize, Refused> {
+        let mut batch = Batch::default();
+        let mut failure = None;
+        let parsed = pairs::parse(text, |_, pair| {
+            let prepared = match allowed(pair.key) {
+                true => self.prepare(state, &mut batch, pair, origin),
+                false => Err(refused(Errno::EPERM, pair.key, "not to be set in this way")),
+            };
+            prepared.map_err(|refused| {
+                failure = Some(refused);
+                ""
+            })
+        });
+        if let Err(fault) = parsed {
+            for new in batch.pending.iter().filter(|change| change.is_new) {
+                new.named.remove();
+            }
+            return Err(match failure {
+                None => refused(Errno::EINVAL, "", fault.reason).at(fault.line),
+                Some(refused) => refused.at(fault.line),
+            });
+        }
+        let count = batch.pending.len();
+        for change in batch.pending {
+            let is_declared = state.declared(change.named.key()).is_some();
+            if !is_declared && change.named.value().is_none() {
+                state.undeclared = state.undeclared.saturating_add(1);
+            }
+            state.changes = change.value.number;
+            change.named.set(change.shared);
+            state.tell(&change.named, Some(&change.value), change.number);
+        }
+        Ok(count)
+    }
+
+    /// Does all of a change that may fail.
+    fn prepare(
+        &self,
+        state: &State,
+        batch: &mut Batch,
+        pair: Pair<'_>,
+        origin: Origin,
+    ) -> Result<(), Refused> {
+        let Pair { key, value: text } = pair;
+        let bad = |errno, reason| Err(refused(errno, key, reason));
+        let declared = state.declared(key);
+        let number = match declared.map(|declared| declared.declaration.read(text)) {
+            None => 0,
+            Some(Ok(number)) => number,
+            Some(Err(Refusal::Bounds)) => return bad(Errno::ERANGE, Refusal::Bounds.reason()),
+            Some(Err(refusal)) => return bad(Errno::EINVAL, refusal.reason()),
+        };
+        // So many values at once would only push each other out.
+        if batch.pending.len() >= self.max_keys {
+            return bad(Errno::ENOSPC, "more values at once than max_keys");
+        }
+        let charge = |bytes: u64, len: usize| self.budget.charge(origin.uid, bytes + len as u64);
+        let (named, is_new) = match table::find(key) {
+            Some(named) => (named, false),
+            None if state.undeclared.saturating_add(batch.new) >= self.max_keys => {
+                return bad(Errno::ENOSPC, "more variables than max_keys");
+            }
+            None => (
+                Named::insert(key, Some(charge(NAMED_BYTES, key.len())?))?,
+                true,
+            ),
+        };
+        let mut prepare = || {
+            let charge = charge(VALUE_BYTES, text.len())?;
+            let change = state
+                .changes
+                .saturating_add(batch.pending.len() as u64)
+                .saturating_add(1);
+            let value = Value::new(text, origin, change, Some(charge))?;
+            let shared = RcuBox::new(value.clone())?;
+            batch.pending.push(
+                Pending {
+                    named: named.clone(),
+                    value,
+                    shared,
+                    number,
+                    is_new,
+                },
+                GFP_KERNEL,
+            )?;
+            batch.new = batch.new.saturating_add(is_new.into());
+            Ok::<_, Error>(())
+        };
+        prepare().map_err(|error| {
+            if is_new {
+                named.remove();
+            }
+            error.into()
+        })
+    }
+}
+
+/// Resets all variables whose value is `old`.
+fn reset_if(state: &mut State, old: impl Fn(&Value) -> bool) {
+    let mut from = 0;
+    while let Some((place, named)) = table::next(from, &old) {
+        reset(state, &named);
+        from = place;
+    }
+}
+
+/// Gives a variable its default, or takes it out of the table.
+fn reset(state: &mut State, named: &Arc<Named>) {
+    state.changes = state.changes.saturating_add(1);
+    let default = state
+        .declared(named.key())
+        .map(|declared| (declared.default.clone(), declared.declaration.default));
+    match default {
+        Some((default, number)) => {
+            match RcuBox::new(default.clone()) {
+                Ok(shared) => named.set(shared),
+                // The module has its default all the same; only look-ups find nothing.
+                Err(_) => named.clear(),
+            }
+            state.tell(named, Some(&default), number);
+        }
+        None => {
+            named.remove();
+            state.undeclared = state.undeclared.saturating_sub(1);
+            state.tell(named, None, 0);
+        }
+    }
+}
+
+impl Drop for Setter {
+    fn drop(&mut self) {
+        let mut state = STATE.lock();
+        let observer = state.observer.take();
+        reset_if(&mut state, |value| {
+            value.origin.source != ValueSource::Default
+        });
+        drop(state);
+        drop(observer);
+        // What was set is charged to the budget.
+        rcu::rcu_barrier();
+    }
+}
+
+impl Refused {
+    /// With the line that it is about.
+    fn at(self, line: u32) -> Self {
+        match self {
+            Refused::Text { errno, reason, .. } => Refused::Text {
+                line,
+                errno,
+                reason,
+            },
+            error => error,
+        }
+    }
+}
+
+fn refused(errno: Errno, key: &str, reason: &str) -> Refused {
+    let text = match key {
+        "" => CString::try_from_fmt(fmt!("{reason}")),
+        _ => CString::try_from_fmt(fmt!("{key}: {reason}")),
+    };
+    match text {
+        Ok(reason) => Refused::Text {
+            line: 0,
+            errno,
+            reason,
+        },
+        Err(error) => Refused::Error(error),
+    }
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of variables: read under RCU, changed under the registry's mutex.
+
+use super::setter::Origin;
+use crate::budget::Charge;
+use kernel::{
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    }, //
+};
+use linux::{
+    deadline,
+    rcu::{
+        RcuBox,
+        RcuCell, //
+    }, //
+};
+use virgo_proto::analytics::{
+    list::unquoted,
+    number, //
+};
+
+/// Places of the table; with so many variables each has one of its own, on average.
+const BUCKETS: usize = 1024;
+
+/// The table. It is a static so that a look-up needs no other pointer; [`super::Registry`] empties it.
+static TABLE: [RcuCell<Bucket>; BUCKETS] = [const { RcuCell::empty() }; BUCKETS];
+
+/// The variables of a place. Never changes: another one takes its place.
+struct Bucket(KVec<Arc<Named>>);
+
+/// A variable.
+pub struct Named {
+    hash: u64,
+    key: KVec<u8>,
+    value: RcuCell<Arc<Value>>,
+    /// Of what is not declared.
+    _charge: Option<Charge>,
+}
+
+/// A value of a variable. Never changes.
+pub struct Value {
+    text: KVec<u8>,
+    integer: Option<i64>,
+    decimal: Option<i64>,
+    /// Who has set it.
+    pub origin: Origin,
+    /// When, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Number of the change that has set it: later changes have higher ones. 0 is the default.
+    pub number: u64,
+    /// What was set is charged to who has set it.
+    _charge: Option<Charge>,
+}
+
+impl Value {
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(super) fn new(
+        text: &str,
+        origin: Origin,
+        number: u64,
+        charge: Option<Charge>,
+    ) -> Result<Arc<Self>> {
+        let mut copy = KVec::with_capacity(text.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(text.as_bytes(), GFP_KERNEL)?;
+        let (seconds, nanos) = deadline::wall();
+        let plain = unquoted(text);
+        let value = Value {
+            text: copy,
+            integer: number::integer(plain).or_else(|| number::boolean(plain).map(i64::from)),
+            decimal: number::decimal(plain),
+            origin,
+            since_ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
+            number,
+            _charge: charge,
+        };
+        Ok(Arc::new(value, GFP_KERNEL)?)
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        core::str::from_utf8(&self.text).unwrap_or_default()
+    }
+
+    /// As an integer, if it is one; a boolean is 0 or 1.
+    pub fn integer(&self) -> Option<i64> {
+        self.integer
+    }
+
+    /// As a decimal in millionths, if it is one.
+    pub fn decimal(&self) -> Option<i64> {
+        self.decimal
+    }
+}
+
+impl Named {
+    /// A variable without a value, in the table: nobody finds it before it has one. Not for a key that
+    /// is there. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(super) fn insert(key: &str, charge: Option<Charge>) -> Result<Arc<Self>> {
+        let mut copy = KVec::with_capacity(key.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(key.as_bytes(), GFP_KERNEL)?;
+        let named = Named {
+            hash: hash(key.as_bytes()),
+            key: copy,
+            value: RcuCell::empty(),
+            _charge: charge,
+        };
+        let named = Arc::new(named, GFP_KERNEL)?;
+        let place = bucket(named.hash).ok_or(EINVAL)?;
+        let mut all = copy_of(place, 1, |_| true)?;
+        all.push(named.clone(), GFP_KERNEL)?;
+        place.replace(Some(RcuBox::new(Bucket(all))?));
+        Ok(named)
+    }
+
+    /// Takes the value away, and the variable out of the table; if there is no memory for that, it
+    /// goes with the next one of its place. May sleep.
+    pub(super) fn remove(&self) {
+        self.value.replace(None);
+        let Some(place) = bucket(self.hash) else {
+            return;
+        };
+        let rest = copy_of(place, 0, |named| named.value.get(&rcu::read_lock()).is_some());
+        match rest {
+            Ok(rest) if rest.is_empty() => place.replace(None),
+            Ok(rest) => {
+                if let Ok(rest) = RcuBox::new(Bucket(rest)) {
+                    place.replace(Some(rest));
+                }
+            }
+            Err(_) => (),
+        }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &str {
+        core::str::from_utf8(&self.key).unwrap_or_default()
+    }
+
+    /// Its value. Any context.
+    pub fn value(&self) -> Option<Arc<Value>> {
+        self.value.get(&rcu::read_lock()).cloned()
+    }
+
+    /// Takes the value away.
+    pub(super) fn clear(&self) {
+        self.value.replace(None);
+    }
+
+    /// Gives it another value.
+    pub(super) fn set(&self, value: RcuBox<Arc<Value>>) {
+        self.value.replace(Some(value));
+    }
+}
+
+/// Mixes the bytes of a key, eight at a time, as FxHash does.
+fn hash(key: &[u8]) -> u64 {
+    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
+    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
+    let mut words = key.chunks_exact(8);
+    let mut hash = key.len() as u64;
+    for word in &mut words {
+        hash = mix(hash, u64::from_le_bytes(word.try_into().unwrap_or_default()));
+    }
+    let rest = words.remainder().iter();
+    let last = rest.fold(0, |last, &byte| last << 8 | u64::from(byte));
+    // The upper bits are the well mixed ones.
+    mix(hash, last).rotate_left(20)
+}
+
+fn bucket(hash: u64) -> Option<&'static RcuCell<Bucket>> {
+    TABLE.get(hash as usize % BUCKETS)
+}
+
+fn with_named<T>(key: &[u8], see: impl FnOnce(&Arc<Named>, &rcu::Guard) -> T) -> Option<T> {
+    let hash = hash(key);
+    let guard = rcu::read_lock();
+    let all = &bucket(hash)?.get(&guard)?.0;
+    let named = all
+        .iter()
+        .find(|named| named.hash == hash && named.key.as_slice() == key)?;
+    Some(see(named, &guard))
+}
+
+/// Shows `see`, which must not sleep, the value of a variable. Any context.
+pub(super) fn with_value<T>(key: &[u8], see: impl FnOnce(&Value) -> T) -> Option<T> {
+    with_named(key, |named, guard| named.value.get(guard).map(|value| see(value))).flatten()
+}
+
+/// The variable with this key, which may be one without a value.
+pub(super) fn find(key: &str) -> Option<Arc<Named>> {
+    with_named(key.as_bytes(), |named, _| named.clone())
+}
+
+/// What is in a place, as far as `keep` says so, with room for `more`. Nobody else changes the table.
+/// May sleep.
+fn copy_of(
+    place: &RcuCell<Bucket>,
+    more: usize,
+    keep: impl Fn(&Named) -> bool,
+) -> Result<KVec<Arc<Named>>> {
+    let len = place.get(&rcu::read_lock()).map_or(0, |all| all.0.len());
+    let mut copy = KVec::with_capacity(len.saturating_add(more), GFP_KERNEL)?;
+    let guard = rcu::read_lock();
+    for named in place.get(&guard).map(|all| &all.0).into_iter().flatten() {
+        if keep(named) {
+            // There is room: nothing is allocated.
+            copy.push(named.clone(), GFP_ATOMIC)?;
+        }
+    }
+    Ok(copy)
+}
+
+/// Shows `see` each variable that has a value. Others may change it meanwhile, unless the caller keeps
+/// them from it. May sleep.
+///
+/// # Errors
+///
+/// Those of `see`.
+pub(super) fn try_for_each<E>(
+    mut see: impl FnMut(&Arc<Named>, &Value) -> Result<(), E>,
+) -> Result<(), E> {
+    for place in &TABLE {
+        let nth = |n: usize| Some(place.get(&rcu::read_lock())?.0.get(n)?.clone());
+        for named in (0..).map_while(nth) {
+            if let Some(value) = named.value() {
+                see(&named, &value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The next variable, at or after place `from`, whose value is `wanted`, and its place.
+pub(super) fn next(from: usize, wanted: impl Fn(&Value) -> bool) -> Option<(usize, Arc<Named>)> {
+    let guard = rcu::read_lock();
+    TABLE.iter().enumerate().skip(from).find_map(|(at, place)| {
+        let mut all = place.get(&guard)?.0.iter();
+        let named = all.find(|named| named.value.get(&guard).is_some_and(|value| wanted(value)))?;
+        Some((at, named.clone()))
+    })
+}
+
+/// Empties the table. Nobody uses it any more.
+pub(super) fn clear() {
+    for place in &TABLE {
+        place.replace(None);
+    }
+}
