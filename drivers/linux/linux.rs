@@ -47,6 +47,7 @@ pub mod pages;
 pub mod program;
 pub mod rwlock;
 pub mod secret;
+pub mod trace;
 pub mod user;
 pub mod vfs;
 pub mod wait;
