@@ -12,6 +12,7 @@
 
 #include "device.h"
 #include "pages.h"
+#include "trace.h"
 #include "vfs.h"
 #include "waiters.h"
 

@@ -48,6 +48,7 @@ pub mod program;
 pub mod rcu;
 pub mod rwlock;
 pub mod secret;
+pub mod trace;
 pub mod user;
 pub mod vfs;
 pub mod wait;
