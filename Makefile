@@ -28,6 +28,7 @@ modules: kernel ## kernel modules: build/slim/modules
 tools: root ## library, command line and cluster tool: build/target
 	$(STEP) tools 'library, command line, cluster tool' $(CARGO) build --release $(WORKSPACE)
 	$(STEP) tools-dynamic 'caller of library functions' qemu/in-root tools/dynamic build
+	$(STEP) compat 'library for programs of the first VIRGO' qemu/in-root tools/compat/build
 	$(STEP) c-programs 'C programs for the guests' qemu/in-root tests/c/build
 	$(STEP) called 'what other nodes run and call' qemu/in-root tests/library/build
 

@@ -34,7 +34,7 @@ use kernel::{
     fmt,
     prelude::*, //
 };
-use linux::calls::CpupoolRegistration;
+use virgo_abi::calls::CpupoolRegistration;
 use virgo_utils::{
     functions,
     Caller,
