@@ -33,6 +33,9 @@ tools: root ## library, command line and cluster tool: build/target
 	$(STEP) c-programs 'C programs for the guests' qemu/in-root tests/c/build
 	$(STEP) called 'what other nodes run and call' qemu/in-root tests/library/build
 
+deb: tools ## Debian packages: build/deb
+	$(STEP) deb 'Debian packages' qemu/in-root packaging/deb
+
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
 	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
 		CLIPPY=1 CLIPPY_DRIVER=$(CURDIR)/qemu/rustdoc
@@ -64,6 +67,9 @@ bench: modules tools image-bench ## instructions an operation, beside others
 
 soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
 	tests/soak.sh
+
+package-test: deb ## packages in fresh Debian systems: install, cluster of three, upgrade, purge (as root)
+	$(STEP) package-test 'packages in fresh Debian systems' packaging/test
 
 ##@ Steps of the above
 root: ## build root: compilers, kernel source, QEMU
