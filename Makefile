@@ -8,18 +8,19 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # The scripts read from the environment, where make puts them: KDIR=DIR, a prepared kernel tree
-# of your own for the slim lane; VIRGO_MIRROR=URL, a Debian mirror other than this machine's.
+# of your own for the slim lane; VIRGO_MIRROR=URL, a Debian mirror other than this machine's;
+# KERNEL=patched or stock, which kernel the demo runs on: the patched one if it was built before.
 
 STEP := qemu/step.sh
 CARGO := qemu/in-root cargo
 WORKSPACE := --manifest-path tools/Cargo.toml --workspace --locked
 
 ##@ Using it
-demo: modules tools image ## boot three nodes and show what they do for each other
-	tests/demo.sh
+demo: demo-image ## boot three nodes and show what they do for each other
+	. qemu/paths.sh && VIRGO_LANE=$$(virgo_demo_lane) tests/demo.sh
 
-cluster: modules tools image ## boot three nodes and leave them running; qemu/cluster.sh stops them
-	qemu/cluster.sh up
+cluster: demo-image ## boot three nodes and leave them running; qemu/cluster.sh stops them
+	. qemu/paths.sh && qemu/cluster.sh up $$([ $$(virgo_demo_lane) = slim ] || echo --stock)
 
 ##@ Building it
 modules: kernel ## kernel modules: build/slim/modules
@@ -28,8 +29,12 @@ modules: kernel ## kernel modules: build/slim/modules
 tools: root ## library, command line and cluster tool: build/target
 	$(STEP) tools 'library, command line, cluster tool' $(CARGO) build --release $(WORKSPACE)
 	$(STEP) tools-dynamic 'caller of library functions' qemu/in-root tools/dynamic build
+	$(STEP) compat 'library for programs of the first VIRGO' qemu/in-root tools/compat/build
 	$(STEP) c-programs 'C programs for the guests' qemu/in-root tests/c/build
 	$(STEP) called 'what other nodes run and call' qemu/in-root tests/library/build
+
+deb: tools ## Debian packages: build/deb
+	$(STEP) deb 'Debian packages' qemu/in-root packaging/deb
 
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
 	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
@@ -63,6 +68,9 @@ bench: modules tools image-bench ## instructions an operation, beside others
 soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
 	tests/soak.sh
 
+package-test: deb ## packages in fresh Debian systems: install, cluster of three, upgrade, purge (as root)
+	$(STEP) package-test 'packages in fresh Debian systems' packaging/test
+
 ##@ Steps of the above
 root: ## build root: compilers, kernel source, QEMU
 	qemu/buildroot.sh
@@ -72,6 +80,22 @@ kernel: root ## slim kernel
 
 kernel-debug: root ## kernel with KASAN, lockdep and kmemleak
 	qemu/kernel.sh debug
+
+# On two processors tools are built while the metadata of a kernel are made, which takes one of them.
+demo-image: root
+	. qemu/paths.sh && lane=$$(virgo_demo_lane) && if [ "$$lane" = stock ]; then \
+		$(MAKE) tools & $(MAKE) modules-stock; modules=$$?; \
+		wait $$! && [ $$modules = 0 ] && $(MAKE) image-stock; \
+	else \
+		$(MAKE) image; \
+	fi
+
+stock: root ## what modules are built against for Debian's own kernel
+	qemu/stock.sh
+
+modules-stock: stock ## modules for it: build/stock/modules
+	$(STEP) modules-stock "kernel modules, Debian's kernel" \
+		qemu/modules.sh stock $(CURDIR)/build/stock/modules
 
 modules-debug: kernel-debug ## modules for it: build/debug/modules
 	$(STEP) modules-debug 'kernel modules, debug lane' \
@@ -83,6 +107,9 @@ image: modules tools ## what the guests boot: build/slim/initramfs.cpio
 image-debug: modules-debug tools ## the same of the debug lane
 	qemu/image.sh debug
 
+image-stock: modules-stock tools ## the same for Debian's kernel
+	qemu/image.sh stock
+
 image-bench: modules tools ## the same with what VIRGO is compared with
 	qemu/image.sh bench
 
@@ -92,6 +119,9 @@ host-test: root ## tests that need no guest
 
 slim-test: modules tools image ## cluster tests
 	tests/run.sh slim $(T)
+
+stock-test: modules-stock tools image-stock ## those that show each service and door, on Debian's kernel
+	tests/run.sh stock $(T)
 
 debug-test: modules-debug tools image-debug ## cluster tests on the debug kernel, smaller counts
 	tests/run.sh debug $(T)

@@ -22,6 +22,8 @@
  *   EHOSTDOWN, ETIMEDOUT, ECONNRESET
  *                 another node does not answer, or lost the request
  *   ENOSYS        the module virgo_mempool is not loaded
+ *   EACCES        on a kernel without VIRGO's system calls: the program may not
+ *                 open /dev/virgo
  *
  * Those about calls, beside EFAULT and ENODEV as above; what goes wrong with one
  * of several calls is its own state and value:
@@ -38,6 +40,9 @@
 #define _VIRGO_H
 
 #include <stddef.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -50,6 +55,101 @@ extern "C" {
 long syscall(long number, ...);
 #endif
 
+/*
+ * The functions are inline, unless a program says otherwise before it includes
+ * this: libvirgo.a has them all for languages that call functions only.
+ */
+#ifndef VIRGO_FUNCTION
+#define VIRGO_FUNCTION static inline
+#endif
+
+/* How calls are made: not known yet, or by system call, or by this descriptor of the device. */
+#define VIRGO_DOOR_UNKNOWN	(-2)
+#define VIRGO_DOOR_SYSCALL	(-1)
+
+/* One for the whole program, in however many of its files this header is. */
+__attribute__((weak)) int virgo_door = VIRGO_DOOR_UNKNOWN;
+
+/* Makes a call at the device. For functions below. */
+static inline long virgo_ioctl(int fd, long number, const unsigned long *args)
+{
+	struct virgo_first_args first;
+	long result;
+	int i;
+
+	if (number < __NR_virgo_clone2) {
+		for (i = 0; i < 4; i++)
+			first.args[i] = args[i];
+		result = syscall(SYS_ioctl, fd, VIRGO_IOC(number, sizeof(first)), &first);
+	} else {
+		/* Structures have sizes known here, far below what a number has room for. */
+		result = syscall(SYS_ioctl, fd, VIRGO_IOC(number, args[1] & 0x3fff), args[0]);
+	}
+	/* Modules that are older than this header. */
+	if (result < 0 && errno == ENOTTY)
+		errno = ENOSYS;
+	return result;
+}
+
+/*
+ * Makes the first call of the program, and decides how it makes them. A system
+ * call that the kernel does not have does nothing, so that the same call can be
+ * made at the device then. VIRGO_DOOR=syscall or device in the environment
+ * leaves only the one, for tests.
+ */
+static inline long virgo_enter_first(long number, const unsigned long *args)
+{
+	const char *wanted = getenv("VIRGO_DOOR");
+	int door = VIRGO_DOOR_UNKNOWN, fd;
+	long result;
+
+	if (!wanted || !strcmp(wanted, "syscall")) {
+		result = syscall(number, args[0], args[1], args[2], args[3]);
+		if (result >= 0 || errno != ENOSYS) {
+			__atomic_store_n(&virgo_door, VIRGO_DOOR_SYSCALL, __ATOMIC_RELAXED);
+			return result;
+		}
+		if (wanted)
+			return result;
+	}
+	/* O_RDWR | O_CLOEXEC, whose names <fcntl.h> hides from programs that ask for strict C. */
+	fd = (int)syscall(SYS_openat, -100, "/dev/virgo", 02000002);
+	if (fd < 0) {
+		if (errno == ENOENT)
+			errno = ENOSYS;
+		return -1;
+	}
+	/* Another thread may have been first. */
+	if (!__atomic_compare_exchange_n(&virgo_door, &door, fd, 0, __ATOMIC_ACQ_REL,
+					 __ATOMIC_ACQUIRE)) {
+		close(fd);
+		if (door == VIRGO_DOOR_SYSCALL)
+			return syscall(number, args[0], args[1], args[2], args[3]);
+		fd = door;
+	}
+	return virgo_ioctl(fd, number, args);
+}
+
+/* Makes a call, as syscall() would. For functions below. */
+static inline long virgo_enter(long number, unsigned long a, unsigned long b, unsigned long c,
+			       unsigned long d)
+{
+	const unsigned long args[4] = { a, b, c, d };
+	int door = __atomic_load_n(&virgo_door, __ATOMIC_ACQUIRE);
+
+	if (door == VIRGO_DOOR_SYSCALL)
+		return syscall(number, a, b, c, d);
+	if (door == VIRGO_DOOR_UNKNOWN)
+		return virgo_enter_first(number, args);
+	return virgo_ioctl(door, number, args);
+}
+
+/* Makes a call that takes a structure. */
+static inline long virgo_enter_sized(long number, const void *args, size_t size)
+{
+	return virgo_enter(number, (unsigned long)args, size, 0, 0);
+}
+
 /**
  * virgo_malloc - allocate cluster memory
  * @size: bytes, at least 1; they are zero at first
@@ -60,9 +160,9 @@ long syscall(long number, ...);
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_malloc(int size, unsigned long long *id)
+VIRGO_FUNCTION int virgo_malloc(int size, unsigned long long *id)
 {
-	return (int)syscall(__NR_virgo_malloc, size, id);
+	return (int)virgo_enter(__NR_virgo_malloc, (unsigned long)size, (unsigned long)id, 0, 0);
 }
 
 /**
@@ -72,9 +172,9 @@ static inline int virgo_malloc(int size, unsigned long long *id)
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_set(unsigned long long id, const char *data)
+VIRGO_FUNCTION int virgo_set(unsigned long long id, const char *data)
 {
-	return (int)syscall(__NR_virgo_set, id, data);
+	return (int)virgo_enter(__NR_virgo_set, id, (unsigned long)data, 0, 0);
 }
 
 /**
@@ -86,9 +186,9 @@ static inline int virgo_set(unsigned long long id, const char *data)
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_get(unsigned long long id, char *data)
+VIRGO_FUNCTION int virgo_get(unsigned long long id, char *data)
 {
-	return (int)syscall(__NR_virgo_get, id, data);
+	return (int)virgo_enter(__NR_virgo_get, id, (unsigned long)data, 0, 0);
 }
 
 /**
@@ -97,9 +197,9 @@ static inline int virgo_get(unsigned long long id, char *data)
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_free(unsigned long long id)
+VIRGO_FUNCTION int virgo_free(unsigned long long id)
 {
-	return (int)syscall(__NR_virgo_free, id);
+	return (int)virgo_enter(__NR_virgo_free, id, 0, 0, 0);
 }
 
 /**
@@ -113,7 +213,7 @@ static inline int virgo_free(unsigned long long id)
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_malloc2(unsigned long long size, unsigned int flags,
+VIRGO_FUNCTION int virgo_malloc2(unsigned long long size, unsigned int flags,
 				unsigned int place, unsigned int node,
 				unsigned int timeout_ms, unsigned long long *id)
 {
@@ -121,7 +221,7 @@ static inline int virgo_malloc2(unsigned long long size, unsigned int flags,
 		size, 0, flags, place, node, timeout_ms
 	};
 
-	if (syscall(__NR_virgo_malloc2, &args, sizeof(args)) != 0)
+	if (virgo_enter_sized(__NR_virgo_malloc2, &args, sizeof(args)) != 0)
 		return -1;
 	*id = args.id;
 	return 0;
@@ -138,14 +238,14 @@ static inline int virgo_malloc2(unsigned long long size, unsigned int flags,
  * Return: the number of bytes copied, which is less than @len only if the rest
  * failed; or -1 and errno.
  */
-static inline long virgo_set2(unsigned long long id, unsigned long long offset,
+VIRGO_FUNCTION long virgo_set2(unsigned long long id, unsigned long long offset,
 			      const void *data, size_t len, unsigned int timeout_ms)
 {
 	struct virgo_data_args args = {
 		id, offset, len, (unsigned long)data, 0, timeout_ms
 	};
 
-	return syscall(__NR_virgo_set2, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_set2, &args, sizeof(args));
 }
 
 /**
@@ -159,14 +259,14 @@ static inline long virgo_set2(unsigned long long id, unsigned long long offset,
  * Return: the number of bytes copied, which is less than @len only if the
  * allocation ends or the rest failed; or -1 and errno.
  */
-static inline long virgo_get2(unsigned long long id, unsigned long long offset,
+VIRGO_FUNCTION long virgo_get2(unsigned long long id, unsigned long long offset,
 			      void *data, size_t len, unsigned int timeout_ms)
 {
 	struct virgo_data_args args = {
 		id, offset, len, (unsigned long)data, 0, timeout_ms
 	};
 
-	return syscall(__NR_virgo_get2, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_get2, &args, sizeof(args));
 }
 
 /**
@@ -177,11 +277,11 @@ static inline long virgo_get2(unsigned long long id, unsigned long long offset,
  * Return: 0, or -1 and errno. If a node that has a part of the allocation does
  * not answer, the allocation stays and can be freed again.
  */
-static inline int virgo_free2(unsigned long long id, unsigned int timeout_ms)
+VIRGO_FUNCTION int virgo_free2(unsigned long long id, unsigned int timeout_ms)
 {
 	struct virgo_free_args args = { id, 0, timeout_ms };
 
-	return (int)syscall(__NR_virgo_free2, &args, sizeof(args));
+	return (int)virgo_enter_sized(__NR_virgo_free2, &args, sizeof(args));
 }
 
 /**
@@ -194,9 +294,9 @@ static inline int virgo_free2(unsigned long long id, unsigned int timeout_ms)
  * Return: 0 if the function has returned or the program has ended with status 0;
  * otherwise -1 and errno, EIO for another status or a signal.
  */
-static inline int virgo_clone(const char *func)
+VIRGO_FUNCTION int virgo_clone(const char *func)
 {
-	return (int)syscall(__NR_virgo_clone, func);
+	return (int)virgo_enter(__NR_virgo_clone, (unsigned long)func, 0, 0, 0);
 }
 
 /**
@@ -208,13 +308,13 @@ static inline int virgo_clone(const char *func)
  *
  * Return: @count, or -1 and errno.
  */
-static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, unsigned int flags,
+VIRGO_FUNCTION long virgo_clone2(struct virgo_call *calls, unsigned int count, unsigned int flags,
 				unsigned int timeout_ms)
 {
 	struct virgo_clone_args args = { (unsigned long)calls, count, flags, timeout_ms,
 					 sizeof(*calls) };
 
-	return syscall(__NR_virgo_clone2, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_clone2, &args, sizeof(args));
 }
 
 /**
@@ -225,13 +325,13 @@ static inline long virgo_clone2(struct virgo_call *calls, unsigned int count, un
  *
  * Return: how many have ended: these are filled in; or -1 and errno.
  */
-static inline long virgo_wait(struct virgo_call *calls, unsigned int count,
+VIRGO_FUNCTION long virgo_wait(struct virgo_call *calls, unsigned int count,
 			      unsigned int timeout_ms)
 {
 	struct virgo_wait_args args = { (unsigned long)calls, count, 0, timeout_ms,
 					sizeof(*calls) };
 
-	return syscall(__NR_virgo_wait, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_wait, &args, sizeof(args));
 }
 
 /**
@@ -241,11 +341,11 @@ static inline long virgo_wait(struct virgo_call *calls, unsigned int count,
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_cancel(unsigned long long job, unsigned int timeout_ms)
+VIRGO_FUNCTION int virgo_cancel(unsigned long long job, unsigned int timeout_ms)
 {
 	struct virgo_cancel_args args = { job, 0, timeout_ms };
 
-	return (int)syscall(__NR_virgo_cancel, &args, sizeof(args));
+	return (int)virgo_enter_sized(__NR_virgo_cancel, &args, sizeof(args));
 }
 
 /**
@@ -257,9 +357,9 @@ static inline int virgo_cancel(unsigned long long job, unsigned int timeout_ms)
  *
  * Return: a file descriptor, for the functions below and close(); or -1 and errno.
  */
-static inline int virgo_open(const char *path)
+VIRGO_FUNCTION int virgo_open(const char *path)
 {
-	return (int)syscall(__NR_virgo_open, path);
+	return (int)virgo_enter(__NR_virgo_open, (unsigned long)path, 0, 0, 0);
 }
 
 /**
@@ -268,9 +368,9 @@ static inline int virgo_open(const char *path)
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_close(int fd)
+VIRGO_FUNCTION int virgo_close(int fd)
 {
-	return (int)syscall(__NR_virgo_close, (long)fd);
+	return (int)virgo_enter(__NR_virgo_close, (unsigned long)fd, 0, 0, 0);
 }
 
 /**
@@ -282,9 +382,10 @@ static inline int virgo_close(int fd)
  *
  * Return: the number of bytes, less than @size only at the end; or -1 and errno.
  */
-static inline long virgo_read(int fd, void *data, int size, int pos)
+VIRGO_FUNCTION long virgo_read(int fd, void *data, int size, int pos)
 {
-	return syscall(__NR_virgo_read, (long)fd, data, size, pos);
+	return virgo_enter(__NR_virgo_read, (unsigned long)fd, (unsigned long)data,
+			   (unsigned long)size, (unsigned long)pos);
 }
 
 /**
@@ -297,9 +398,10 @@ static inline long virgo_read(int fd, void *data, int size, int pos)
  * Return: the number of bytes, less than @size only if the rest failed; or -1
  * and errno.
  */
-static inline long virgo_write(int fd, const void *data, int size, int pos)
+VIRGO_FUNCTION long virgo_write(int fd, const void *data, int size, int pos)
 {
-	return syscall(__NR_virgo_write, (long)fd, data, size, pos);
+	return virgo_enter(__NR_virgo_write, (unsigned long)fd, (unsigned long)data,
+			   (unsigned long)size, (unsigned long)pos);
 }
 
 /**
@@ -312,14 +414,14 @@ static inline long virgo_write(int fd, const void *data, int size, int pos)
  *
  * Return: a file descriptor, or -1 and errno.
  */
-static inline int virgo_open2(const char *path, int flags, unsigned int mode,
+VIRGO_FUNCTION int virgo_open2(const char *path, int flags, unsigned int mode,
 			      unsigned int timeout_ms)
 {
 	struct virgo_open_args args = {
 		(unsigned long)path, (unsigned int)flags, mode, timeout_ms, 0
 	};
 
-	return (int)syscall(__NR_virgo_open2, &args, sizeof(args));
+	return (int)virgo_enter_sized(__NR_virgo_open2, &args, sizeof(args));
 }
 
 /**
@@ -332,14 +434,14 @@ static inline int virgo_open2(const char *path, int flags, unsigned int mode,
  *
  * Return: as virgo_read().
  */
-static inline long virgo_read2(int fd, unsigned long long offset, void *data, size_t len,
+VIRGO_FUNCTION long virgo_read2(int fd, unsigned long long offset, void *data, size_t len,
 			       unsigned int timeout_ms)
 {
 	struct virgo_file_args args = {
 		offset, len, (unsigned long)data, fd, 0, timeout_ms, 0
 	};
 
-	return syscall(__NR_virgo_read2, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_read2, &args, sizeof(args));
 }
 
 /**
@@ -352,14 +454,14 @@ static inline long virgo_read2(int fd, unsigned long long offset, void *data, si
  *
  * Return: as virgo_write().
  */
-static inline long virgo_write2(int fd, unsigned long long offset, const void *data, size_t len,
+VIRGO_FUNCTION long virgo_write2(int fd, unsigned long long offset, const void *data, size_t len,
 				unsigned int timeout_ms)
 {
 	struct virgo_file_args args = {
 		offset, len, (unsigned long)data, fd, 0, timeout_ms, 0
 	};
 
-	return syscall(__NR_virgo_write2, &args, sizeof(args));
+	return virgo_enter_sized(__NR_virgo_write2, &args, sizeof(args));
 }
 
 /**
@@ -368,11 +470,11 @@ static inline long virgo_write2(int fd, unsigned long long offset, const void *d
  *
  * Return: 0, or -1 and errno.
  */
-static inline int virgo_fsync(int fd)
+VIRGO_FUNCTION int virgo_fsync(int fd)
 {
 	struct virgo_fsync_args args = { fd, 0, 0, 0 };
 
-	return (int)syscall(__NR_virgo_fsync, &args, sizeof(args));
+	return (int)virgo_enter_sized(__NR_virgo_fsync, &args, sizeof(args));
 }
 
 /**
@@ -382,9 +484,9 @@ static inline int virgo_fsync(int fd)
  * Return: 0, a count, a length or a descriptor, by the operation; or -1 and
  * errno.
  */
-static inline long virgo_queue(struct virgo_queue_args *args)
+VIRGO_FUNCTION long virgo_queue(struct virgo_queue_args *args)
 {
-	return syscall(__NR_virgo_queue, args, sizeof(*args));
+	return virgo_enter_sized(__NR_virgo_queue, args, sizeof(*args));
 }
 
 #ifdef __cplusplus

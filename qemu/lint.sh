@@ -42,7 +42,8 @@ check_bindings() {
 }
 export -f check_licences check_bindings # for the shell of the step
 
-mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*')
+mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*' \
+	':!debian/changelog' ':!debian/copyright' ':!debian/*.docs' ':!debian/source')
 mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellcheck shell=')
 # Kernel style is for what becomes part of a kernel.
 mapfile -t c < <(sources 'drivers/*.[ch]' 'syscalls/*.c' 'include/linux/*.h' 'include/uapi/*.h')

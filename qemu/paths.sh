@@ -18,6 +18,11 @@ virgo_hash() {
 	sha256sum | cut -c1-12
 }
 
+# Prints the release of Debian's kernel that is in the build root.
+virgo_stock_release() {
+	cat "$VIRGO_ROOT/etc/virgo-stock-kernel"
+}
+
 # Prints the kernel tree of a lane (bench has that of slim). A kernel depends on the tools of the build
 # root, the kernel patch with the files it adds, and the configuration; see qemu/kernel.sh.
 virgo_kdir() {
@@ -30,10 +35,18 @@ virgo_kdir() {
 		fi ;;
 	debug)
 		fragments+=("$VIRGO_TOP/qemu/kernel/debug.config") ;;
+	stock) ;;
 	*)
-		virgo_die "no lane is called '$lane'; there are slim and debug" ;;
+		virgo_die "no lane is called '$lane'; there are slim, debug and stock" ;;
 	esac
 	[ -d "$VIRGO_ROOT" ] || virgo_die "there is no build root yet: run 'make root'"
+	if [ "$lane" = stock ]; then
+		printf '%s/kernel-stock-%s\n' "$VIRGO_CACHE" "$(
+			cat "$VIRGO_ROOT/etc/virgo-toolchain" "$VIRGO_ROOT/etc/virgo-stock-kernel" \
+				"$VIRGO_TOP/qemu/stock/rust-metadata" | virgo_hash
+		)"
+		return
+	fi
 	printf '%s/kernel-%s-%s\n' "$VIRGO_CACHE" "$lane" "$(
 		cat "$VIRGO_ROOT/etc/virgo-toolchain" "$VIRGO_TOP/qemu/kernel/build.sh" \
 			"$VIRGO_TOP/syscalls/virgo-syscalls.patch" \
@@ -41,6 +54,32 @@ virgo_kdir() {
 			"$VIRGO_TOP/include/linux/virgo_calls.h" \
 			"${fragments[@]}" | virgo_hash
 	)"
+}
+
+# Prints the image that guests of a lane boot.
+virgo_kernel() {
+	local kdir
+	if [ "$1" = stock ]; then
+		printf '%s/usr/lib/modules/%s/vmlinuz\n' "$VIRGO_ROOT" "$(virgo_stock_release)"
+	else
+		kdir=$(virgo_kdir "$1") && printf '%s/arch/x86/boot/bzImage\n' "$kdir"
+	fi
+}
+
+# Prints the lane of the demo: the patched kernel if it is there or KERNEL=patched asks for it, and
+# otherwise Debian's own, which need not be built.
+virgo_demo_lane() {
+	case ${KERNEL:-} in
+	patched) echo slim ;;
+	stock) echo stock ;;
+	'')
+		if [ -n "${KDIR:-}" ] || { [ -d "$VIRGO_ROOT" ] && [ -d "$(virgo_kdir slim)" ]; }; then
+			echo slim
+		else
+			echo stock
+		fi ;;
+	*) virgo_die "KERNEL is '$KERNEL'; there are patched and stock" ;;
+	esac
 }
 
 VIRGO_TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)

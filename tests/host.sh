@@ -5,6 +5,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 
+[ $# -gt 0 ] || tests/stock/refusals
+
 # The cluster tests are run by tests/run.sh.
 cargo test --manifest-path tools/Cargo.toml --workspace --locked --exclude virgo-tests -- "$@"
 tools/dynamic build

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! System calls with any numbers for arguments, by any user. A part of each suite that makes them.
+//! Calls with any numbers for arguments, by any user and the door that the library has chosen. A part of each suite that makes them.
 #![expect(unsafe_code, reason = "system calls are unsafe")]
 
 use libc::c_long;
 use rustix::io::Errno;
-use std::{io, panic::resume_unwind, thread};
+use std::{panic::resume_unwind, thread};
 
 /// What a system call returns.
 pub(crate) type Outcome = Result<usize, Errno>;
@@ -17,13 +17,8 @@ pub(crate) fn invoke(number: c_long, first: u64, second: u64) -> Outcome {
 /// Like [`invoke`], with four arguments.
 pub(crate) fn invoke4(number: c_long, a: u64, b: u64, c: u64, d: u64) -> Outcome {
     // SAFETY: What the kernel writes goes where no memory of Rust's is, as callers see to.
-    match unsafe { libc::syscall(number, a, b, c, d, 0, 0) } {
-        -1 => {
-            let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);
-            Err(Errno::from_raw_os_error(error))
-        }
-        result => Ok(usize::try_from(result).expect("only -1 is negative")),
-    }
+    let returned = unsafe { virgo::door::enter(number, [a, b, c, d]) };
+    returned.map_err(Errno::from_raw_os_error)
 }
 
 /// Runs `f` as another user: in a thread of its own, because a uid belongs to a thread.

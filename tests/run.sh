@@ -3,7 +3,7 @@
 # Runs the cluster tests on the kernel of a lane; with a name those whose name contains it.
 # On the debug kernel the tests do less than on the slim one, unless VIRGO_SOAK=1: see rounds.rs.
 #
-# Usage: run.sh slim|debug [NAME]
+# Usage: run.sh slim|debug|stock [NAME]
 set -eu
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 

@@ -19,13 +19,15 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    calls::CloudfsCalls,
     descriptor::{
         Held,
         Kind, //
     },
-    device,
-    user::{
+    user,
+    vfs, //
+};
+use virgo_abi::{
+    args::{
         self,
         files,
         FileArgs,
@@ -39,7 +41,8 @@ use linux::{
         TruncateArgs,
         UnlinkArgs, //
     },
-    vfs, //
+    calls::CloudfsCalls,
+    device, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -259,7 +262,7 @@ impl CloudfsCalls for Calls {
             UserSlice::new(address(a.data), entries.len())
                 .writer()
                 .write_slice(&entries)?;
-            user::write_next(args, next)?;
+            args::write_next(args, next)?;
             Ok(entries.len())
         })
     }

@@ -21,10 +21,8 @@ use crate::{
     cluster::Cloudfs, //
 };
 use kernel::prelude::*;
-use linux::{
-    calls::CloudfsRegistration,
-    descriptor::Kind, //
-};
+use linux::descriptor::Kind;
+use virgo_abi::calls::CloudfsRegistration;
 use virgo_utils::{
     Client,
     Command,

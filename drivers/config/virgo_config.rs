@@ -33,10 +33,8 @@ pub use node::{
 
 use control::Control;
 use kernel::prelude::*;
-use linux::{
-    debugfs::File,
-    device::Device, //
-};
+use linux::debugfs::File;
+use virgo_abi::device::Device;
 
 module! {
     type: ConfigModule,

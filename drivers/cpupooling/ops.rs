@@ -179,7 +179,7 @@ fn pick(this: &Cpupool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let args = PickArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let policy = Policy::from_wire(args.policy.get()).ok_or(EINVAL)?;
     let count = args.count.get();
-    if count > linux::user::MAX_CALLS {
+    if count > virgo_abi::args::MAX_CALLS {
         return Err(EINVAL);
     }
     this.view.heard(this.node.config().me, this.load());

@@ -81,7 +81,7 @@ impl Drop for Started<'_> {
 }
 
 impl Cpupool {
-    /// Makes `calls` for `user`: at most [`linux::user::MAX_CALLS`]. Calls for one node are there when
+    /// Makes `calls` for `user`: at most [`virgo_abi::args::MAX_CALLS`]. Calls for one node are there when
     /// this returns, or have failed; those for several are on their way, to all at once, so that a
     /// node that does not answer holds up its own only. Sleeps, killably.
     ///

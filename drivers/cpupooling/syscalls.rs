@@ -25,16 +25,19 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    calls::CpupoolCalls,
-    device,
-    user::{
+    user, //
+};
+use virgo_abi::{
+    args::{
         self,
         run,
         CancelArgs,
         CloneArgs,
         WaitArgs,
         CLONE_ASYNC, //
-    }, //
+    },
+    calls::CpupoolCalls,
+    device, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -208,7 +211,7 @@ impl Calls {
 
 impl Shared {
     /// The jobs of `calls` that user `uid` waits for; `None` for those that have ended.
-    fn wanted(&self, calls: &[user::Call], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
+    fn wanted(&self, calls: &[args::Call], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
         let wait = self.jobs.next_wait();
         let mut jobs = KVVec::with_capacity(calls.len(), GFP_KERNEL_ACCOUNT)?;
         let mut running = 0;
@@ -240,14 +243,14 @@ impl Shared {
 /// The caller's array of calls.
 struct Array {
     at: UserPtr,
-    calls: KVVec<user::Call>,
+    calls: KVVec<args::Call>,
 }
 
 impl Array {
     fn read(at: u64, count: u32, call_size: u32) -> Result<Self> {
         // A later version may take others.
-        let known = call_size as usize == size_of::<user::Call>();
-        if !known || count == 0 || count > user::MAX_CALLS {
+        let known = call_size as usize == size_of::<args::Call>();
+        if !known || count == 0 || count > args::MAX_CALLS {
             return Err(EINVAL);
         }
         let at = UserPtr::from_addr(at as usize);
@@ -256,10 +259,10 @@ impl Array {
     }
 
     /// Changes the call with this index, here and in the caller's memory.
-    fn change(&mut self, index: usize, change: impl FnOnce(&mut user::Call) -> Result) -> Result {
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut args::Call) -> Result) -> Result {
         let call = self.calls.get_mut(index).ok_or(EIO)?;
         change(call)?;
-        let size = size_of::<user::Call>();
+        let size = size_of::<args::Call>();
         let at = self.at.wrapping_byte_add(index * size);
         UserSlice::new(at, size).writer().write(call)
     }
@@ -308,7 +311,7 @@ impl Argvs {
 }
 
 /// Where the caller wants a call to run.
-fn place(call: &user::Call, config: &Config) -> Result<Place> {
+fn place(call: &args::Call, config: &Config) -> Result<Place> {
     if call.flags != 0 || (call.node != 0) != (call.place == run::NODE) {
         return Err(EINVAL);
     }
@@ -323,7 +326,7 @@ fn place(call: &user::Call, config: &Config) -> Result<Place> {
 }
 
 /// Gives the caller what came of a call.
-fn give(outcome: &Outcome, call: &mut user::Call) -> Result {
+fn give(outcome: &Outcome, call: &mut args::Call) -> Result {
     let (out, err) = outcome.streams();
     let (out_len, err_len) = share_room(call.output_len as usize, out.len(), err.len());
     let mut at = UserPtr::from_addr(call.output as usize);

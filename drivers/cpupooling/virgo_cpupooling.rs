@@ -43,7 +43,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::calls::CpupoolRegistration;
+use virgo_abi::calls::CpupoolRegistration;
 use virgo_utils::{
     functions,
     Caller,

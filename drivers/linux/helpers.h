@@ -7,10 +7,7 @@
 #define VIRGO_LINUX_HELPERS_H
 
 #include <linux/types.h>
-#include <linux/virgo_calls.h>
-#include <uapi/linux/virgo.h>
 
-#include "device.h"
 #include "pages.h"
 #include "trace.h"
 #include "vfs.h"

@@ -20,25 +20,18 @@
     reason = "generated"
 )]
 mod helpers {
-    use kernel::{
-        bindings::*,
-        ffi, //
-    };
-
     include!(concat!(
-        env!("VIRGO_LINUX_GENERATED"),
-        "/helpers_generated.rs"
+        env!("VIRGO_GENERATED"),
+        "/linux/helpers_generated.rs"
     ));
 }
 
 pub mod append;
 pub mod bytes;
-pub mod calls;
 pub mod crypto;
 pub mod deadline;
 pub mod debugfs;
 pub mod descriptor;
-pub mod device;
 pub mod file;
 pub mod load;
 pub mod module;

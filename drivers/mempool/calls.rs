@@ -17,14 +17,17 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    calls::MempoolCalls,
-    user::{
+    user, //
+};
+use virgo_abi::{
+    args::{
         self,
         place,
         DataArgs,
         FreeArgs,
         MallocArgs, //
-    }, //
+    },
+    calls::MempoolCalls, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -134,7 +137,7 @@ impl MempoolCalls for Calls {
     fn malloc2(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(4, || {
             let a = user::read_args::<MallocArgs>(args, size)?;
-            if a.flags & !user::MALLOC_SHARED != 0 || (a.node != 0) != (a.place == place::NODE) {
+            if a.flags & !args::MALLOC_SHARED != 0 || (a.node != 0) != (a.place == place::NODE) {
                 return Err(EINVAL);
             }
             let config = self.config();
@@ -146,8 +149,8 @@ impl MempoolCalls for Calls {
                 place::NODE => Target::Node(u8::try_from(a.node).map_err(|_| ENODEV)?),
                 _ => return Err(EINVAL),
             };
-            let shared = a.flags & user::MALLOC_SHARED != 0;
-            self.give(&user, a.size, shared, target, |id| user::write_id(args, id))
+            let shared = a.flags & args::MALLOC_SHARED != 0;
+            self.give(&user, a.size, shared, target, |id| args::write_id(args, id))
         })
     }
 

@@ -30,7 +30,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::calls::MempoolRegistration;
+use virgo_abi::calls::MempoolRegistration;
 use virgo_proto::mempool::{
     op,
     AllocManyReply,

@@ -35,20 +35,23 @@ use kernel::{
     }, //
 };
 use linux::{
-    calls::QueueCalls,
     deadline::Deadline,
     descriptor::{
         Held,
         Kind, //
     },
-    user::{
+    user, //
+};
+use virgo_abi::{
+    args::{
         self,
         queue_op,
         Message,
         QueueArgs,
         MAX_MESSAGES,
         MESSAGE_REQUEST, //
-    }, //
+    },
+    calls::QueueCalls, //
 };
 use virgo_proto::{
     queue::{
@@ -401,7 +404,7 @@ impl Call<'_> {
     /// Says how many messages, or copies of them, were lost, if the program has room for that.
     fn tell_lost(&self, lost: u64) -> Result {
         match self.told {
-            Some(args) => user::write_lost(args, lost),
+            Some(args) => args::write_lost(args, lost),
             None => Ok(()),
         }
     }

@@ -48,13 +48,13 @@ use kernel::{
     }, //
 };
 use linux::{
-    calls::QueueRegistration as CallsRegistration,
     descriptor::Kind,
     work::{
         Queue as WorkQueue,
         Task, //
     }, //
 };
+use virgo_abi::calls::QueueRegistration as CallsRegistration;
 use virgo_utils::{
     functions,
     requests::QueueRegistration,

@@ -11,7 +11,7 @@ use kernel::{
     },
     uaccess::UserPtr, //
 };
-use linux::calls::{
+use virgo_abi::calls::{
     MempoolCalls,
     MempoolRegistration, //
 };

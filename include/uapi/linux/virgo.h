@@ -9,6 +9,7 @@
 #ifndef _UAPI_LINUX_VIRGO_H
 #define _UAPI_LINUX_VIRGO_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 
 /*
@@ -44,6 +45,26 @@
 #define __NR_virgo_mkdir	572
 #define __NR_virgo_readdir	573
 #define __NR_virgo_queue	574
+
+/*
+ * A kernel without these system calls has the device /dev/virgo, which has to be
+ * open for reading and writing: ioctl(fd, VIRGO_IOC(number, size), args) does
+ * what syscall(number, args, size) does, with the same errors; ENOTTY if there
+ * is no such call. It counts at most INT_MAX bytes. The first nine calls have
+ * their arguments in a struct virgo_first_args.
+ */
+#define VIRGO_IOC_TYPE		0xb9
+#define VIRGO_IOC(number, size)						\
+	_IOC(_IOC_READ | _IOC_WRITE, VIRGO_IOC_TYPE, (number) - __NR_virgo_clone, size)
+
+/**
+ * struct virgo_first_args - arguments of one of the first nine calls, for the device
+ * @args: in their order, addresses and signed numbers as 64 bits; what the call
+ *        does not have does not count
+ */
+struct virgo_first_args {
+	__aligned_u64 args[4];
+};
 
 /* virgo_malloc2: flags. */
 #define VIRGO_MALLOC_SHARED	(1U << 0) /* every uid of the cluster may set, get and free */

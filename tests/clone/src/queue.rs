@@ -3,7 +3,6 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{
-    io,
     os::fd::{AsFd, AsRawFd},
     thread,
     time::{Duration, Instant},
@@ -154,11 +153,9 @@ fn large_messages_and_small_rooms() {
 /// Makes the call as it is.
 #[expect(unsafe_code, reason = "a system call with any arguments")]
 pub(crate) fn call(args: &QueueArgs) -> Result<usize, i32> {
+    let address = (&raw const *args).expose_provenance() as u64;
     // SAFETY: The addresses in the arguments are those of nothing, or of what the test owns.
-    match unsafe { libc::syscall(nr::QUEUE, &raw const *args, size_of::<QueueArgs>()) } {
-        -1 => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
-        result => Ok(usize::try_from(result).expect("only -1 is negative")),
-    }
+    unsafe { virgo::door::enter(nr::QUEUE, [address, size_of::<QueueArgs>() as u64, 0, 0]) }
 }
 
 pub(crate) fn named(op: u32, name: &str) -> QueueArgs {

@@ -15,9 +15,16 @@ pub const TESTS: &[(&str, Test)] = &[
     ("syscalls", syscalls),
     ("clone_syscalls", clone_syscalls),
     ("file_syscalls", file_syscalls),
+    ("syscalls_by_device", syscalls_by_device),
+    ("clone_syscalls_by_device", clone_syscalls_by_device),
+    ("file_syscalls_by_device", file_syscalls_by_device),
     ("original_program", original_program),
+    ("original_program_by_device", original_program_by_device),
     ("wire", wire),
 ];
+
+/// Has programs make their calls at the device, also on a kernel with VIRGO's system calls.
+const BY_DEVICE: &str = "VIRGO_DOOR=device";
 
 /// Seconds that a whole suite may take, when the host is busy with other things, too.
 const PATIENCE: Rounds = Rounds {
@@ -53,9 +60,30 @@ fn file_syscalls(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-file-tests"])
 }
 
+/// The same calls at the device, where they have the same errors.
+fn syscalls_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-syscall-tests"])
+}
+
+fn clone_syscalls_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-clone-tests"])
+}
+
+fn file_syscalls_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-file-tests"])
+}
+
 /// A program written for the interface of 2017.
 fn original_program(cluster: &Cluster) -> Result<()> {
     sh(&cluster.node(1), "test_virgo_malloc")?;
+    Ok(())
+}
+
+/// The same program, linked dynamically, by the library that is preloaded into such programs: what
+/// the kernel does not have is done at the device, and other system calls go on working.
+fn original_program_by_device(cluster: &Cluster) -> Result<()> {
+    let command = format!("{BY_DEVICE} virgo-compat /usr/lib/virgo/test/test_virgo_malloc");
+    sh(&cluster.node(1), &command)?;
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests that need a cluster: boots three nodes once, runs the tests one after the other, and
-//! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel.
+//! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel,
+//! `VIRGO_LANE=stock` those of [`stock`] on Debian's own.
 //!
 //! Each test leaves the cluster as it found it: all nodes up, all links whole; after one that fails
 //! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
@@ -27,6 +28,7 @@ mod queue;
 mod quiet;
 #[path = "../../rounds.rs"]
 mod rounds;
+mod stock;
 mod support;
 
 use anyhow::{Result, bail};
@@ -43,10 +45,11 @@ fn main() -> Result<ExitCode> {
     arguments.test_threads = Some(1);
     let lane = match env::var("VIRGO_LANE").as_deref() {
         Ok("debug") => Lane::Debug,
+        Ok("stock") => Lane::Stock,
         Ok("slim") | Err(_) => Lane::Slim,
-        Ok(other) => bail!("VIRGO_LANE is '{other}'; there are slim and debug"),
+        Ok(other) => bail!("VIRGO_LANE is '{other}'; there are slim, debug and stock"),
     };
-    let tests = [
+    let mut tests = [
         // First, while nothing has happened.
         quiet::TESTS,
         guest::TESTS,
@@ -68,6 +71,9 @@ fn main() -> Result<ExitCode> {
         faults::TESTS,
     ]
     .concat();
+    if lane == Lane::Stock {
+        tests.retain(|(name, _)| stock::CHOSEN.contains(name));
+    }
     if arguments.list {
         libtest_mimic::run(&arguments, trials(&tests, None)).exit();
     }

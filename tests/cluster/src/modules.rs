@@ -13,6 +13,10 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("stubs_without_and_with_a_module", stubs),
     ("unload_while_calls_are_inside", unload_inside),
+    (
+        "unload_while_the_device_is_open",
+        unload_while_device_is_open,
+    ),
     ("load_and_unload_under_traffic", load_unload),
     ("unload_while_a_session_ends", unload_while_a_session_ends),
     ("open_debugfs_files_keep_their_modules", open_debugfs_files),
@@ -50,16 +54,59 @@ fn unload_inside(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     without_mempool(&node, || {
         sh(&node, &format!("insmod {TEST_CALLS}"))?;
-        // Its malloc sleeps for as many milliseconds as bytes were asked for.
-        let inside = node.spawn(["virgo_call_malloc", "3000"])?;
-        std::thread::sleep(Duration::from_millis(1000));
-        let (said, _) = fails(&node, "rmmod virgo_test_calls")?;
-        ensure!(said.contains("temporarily unavailable"), "{said}");
-        let result = inside.wait()?.text()?;
-        ensure!(result.trim() == "3000", "{result}");
+        for door in doors(&node)? {
+            // Its malloc sleeps for as many milliseconds as bytes were asked for.
+            let door = format!("VIRGO_DOOR={door}");
+            let inside = node.spawn(["env", &door, "virgo_call_malloc", "3000"])?;
+            std::thread::sleep(Duration::from_millis(1000));
+            let (said, _) = fails(&node, "rmmod virgo_test_calls")?;
+            ensure!(said.contains("temporarily unavailable"), "{said}");
+            let result = inside.wait()?.text()?;
+            ensure!(result.trim() == "3000", "{result}");
+        }
         sh(&node, "rmmod virgo_test_calls")?;
         Ok(())
     })
+}
+
+/// The ways by which programs of a node can make calls.
+fn doors(node: &Node) -> Result<&'static [&'static str]> {
+    let has_calls = sh(
+        node,
+        "grep -q ' register_virgo_calls$' /proc/kallsyms && echo yes || true",
+    )?;
+    Ok(match &*has_calls {
+        "yes" => &["syscall", "device"],
+        _ => &["device"],
+    })
+}
+
+/// Services come and go while a program has the device open, and are used and missed by it; the module
+/// of the device stays until it is closed.
+fn unload_while_device_is_open(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let script = "
+        export VIRGO_DOOR=device
+        order=\"$(grep -v '^#' /lib/virgo/order)\"
+        exec 3<>/dev/virgo || exit 1
+        for i in 1 2 3; do
+            id=$(virgo malloc 10) && virgo free $id || exit 1
+            rmmod virgo_mempool || exit 1
+            if virgo malloc 10 2>/tmp/said; then exit 1; fi
+            grep -q ENOSYS /tmp/said || { cat /tmp/said; exit 1; }
+            insmod /lib/virgo/virgo_mempool.ko || exit 1
+        done
+        for m in virgo_sample_echo $(echo \"$order\" | tac); do
+            [ $m != virgo_config ] || ! rmmod $m 2>/tmp/said || { echo $m went; exit 1; }
+            [ $m != virgo_config ] || exec 3>&-
+            n=0; until rmmod $m 2>>/tmp/said; do n=$((n + 1)); [ $n -lt 100 ] || exit 1; sleep 0.1; done
+        done
+        grep -q 'virgo_config.*temporarily unavailable' /tmp/said || { cat /tmp/said; exit 1; }
+        if virgo malloc 10 2>/tmp/said; then exit 1; fi
+        grep -q ENOSYS /tmp/said || { cat /tmp/said; exit 1; }
+        for m in $order virgo_sample_echo; do insmod /lib/virgo/$m.ko || exit 1; done";
+    sh(&node, script)?;
+    wait_until_whole(cluster)
 }
 
 /// All modules, round after round, while other nodes use this one by all three ways.

@@ -8,6 +8,7 @@ mod absent;
 mod arguments;
 mod chunks;
 mod content;
+mod device;
 mod full;
 mod ids;
 mod pointers;
@@ -40,6 +41,7 @@ const TESTS: &[&[Test]] = &[
     arguments::TESTS,
     chunks::TESTS,
     content::TESTS,
+    device::TESTS,
     full::TESTS,
     ids::TESTS,
     pointers::TESTS,

@@ -92,6 +92,13 @@ pub(crate) fn reload(output: Output) -> Result<()> {
     })
 }
 
+/// What is wrong with what the modules of this machine would read.
+pub(crate) fn faults() -> Vec<String> {
+    let findings = this_machine().into_iter();
+    let bad = findings.filter(|finding| !finding.ok);
+    bad.map(|finding| finding.to_string()).collect()
+}
+
 /// Checks what the modules of this machine would read.
 fn this_machine() -> Vec<Finding> {
     let sources = [File::Cloud, File::Client].map(|file| Source {

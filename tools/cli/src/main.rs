@@ -10,6 +10,7 @@ mod call_error;
 mod clone;
 mod config;
 mod copy;
+mod doctor;
 mod ends;
 mod eventnet;
 mod failure;
@@ -119,6 +120,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Put(options) => return copy_files(output, options, copy::put),
         Command::Cat { files } => return files::cat(output, &files),
         Command::Ls(options) => return list_files(output, options),
+        Command::Doctor => return doctor::run(output),
         Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,

@@ -52,6 +52,12 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "ID")]
         ids: Vec<Id>,
     },
+    /// See what is wrong with this machine as a node, and what to do about it
+    ///
+    /// Looks at the kernel, the modules, the device, ports, files and keys, memory, the clock, and
+    /// whether the other nodes are reached and reach this one. As root it sees all of that. Exit
+    /// status 1 if there is a problem; warnings are none.
+    Doctor,
     /// See what the memory pools hold
     #[command(subcommand)]
     Memory(MemoryCommand),

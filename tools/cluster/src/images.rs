@@ -16,8 +16,8 @@ pub(crate) const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 /// Prints where things lie for the lane `$2`, as the script `$1` has it.
 const PRINT_PATHS: &str = r#"
     . "$1"
-    kdir=$(virgo_kdir "$2")
-    printf '%s\n' "$VIRGO_CACHE" "$VIRGO_ROOT" "$kdir" "$VIRGO_BUILD"
+    kernel=$(virgo_kernel "$2")
+    printf '%s\n' "$VIRGO_CACHE" "$VIRGO_ROOT" "$kernel" "$VIRGO_BUILD"
 "#;
 
 /// The files that a cluster is started from, all of which exist.
@@ -58,14 +58,14 @@ impl Images {
             .output()
             .context("cannot run bash")?;
         let text = String::from_utf8(output.stdout).context("a path is not UTF-8")?;
-        let [cache, root, kdir, build] = text.lines().collect::<Vec<_>>()[..] else {
+        let [cache, root, kernel, build] = text.lines().collect::<Vec<_>>()[..] else {
             let error = String::from_utf8_lossy(&output.stderr);
             bail!("{}", error.trim().trim_start_matches("virgo: "));
         };
         let images = Self {
             cache: cache.into(),
             root: root.into(),
-            kernel: Path::new(kdir).join("arch/x86/boot/bzImage"),
+            kernel: kernel.into(),
             initramfs: Path::new(build).join(format!("{lane}/initramfs.cpio")),
         };
         for (what, path) in [
@@ -78,6 +78,7 @@ impl Images {
                     Lane::Slim => "make image",
                     Lane::Debug => "make image-debug",
                     Lane::Bench => "make image-bench",
+                    Lane::Stock => "make image-stock",
                 };
                 bail!(
                     "{what} is not built yet ({} is missing): run '{make}'",

@@ -80,13 +80,16 @@ struct Up {
     /// Use the kernel with KASAN, lockdep and kmemleak
     #[arg(long)]
     debug: bool,
+    /// Use Debian's own kernel, which has no system calls of VIRGO
+    #[arg(long, conflicts_with_all = ["debug", "icount"])]
+    stock: bool,
     /// For measuring: one node with one processor, whose clock counts instructions
     #[arg(long, conflicts_with_all = ["n", "smp"])]
     icount: bool,
     /// Processors of a node
     #[arg(long, value_name = "PROCESSORS")]
     smp: Option<u8>,
-    /// Memory of a node [default: 256, or 512 with --icount, or 1024 with --debug]
+    /// Memory of a node [default: 256, or 512 with --icount or --stock, or 1024 with --debug]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
 }
@@ -102,7 +105,11 @@ impl Up {
             }
         };
         Options {
-            lane: if self.debug { Lane::Debug } else { base.lane },
+            lane: match (self.debug, self.stock) {
+                (true, _) => Lane::Debug,
+                (_, true) => Lane::Stock,
+                _ => base.lane,
+            },
             smp: self.smp.unwrap_or(base.smp),
             memory: self.memory,
             ..base

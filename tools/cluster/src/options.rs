@@ -20,6 +20,8 @@ pub enum Lane {
     Debug,
     /// The fast one, beside the programs that VIRGO is compared with.
     Bench,
+    /// Debian's own, which has no system calls of VIRGO.
+    Stock,
 }
 
 impl Lane {
@@ -28,7 +30,7 @@ impl Lane {
         match self {
             Self::Slim => 256,
             Self::Debug => 1024,
-            Self::Bench => 512,
+            Self::Bench | Self::Stock => 512,
         }
     }
 
@@ -36,6 +38,8 @@ impl Lane {
     pub(crate) fn boot_timeout(self) -> Duration {
         Duration::from_secs(match self {
             Self::Slim | Self::Bench => 60,
+            // It has much more to start, and modules to load before it has a disk.
+            Self::Stock => 120,
             Self::Debug => 240,
         })
     }
@@ -47,6 +51,7 @@ impl Display for Lane {
             Self::Slim => "slim",
             Self::Debug => "debug",
             Self::Bench => "bench",
+            Self::Stock => "stock",
         })
     }
 }

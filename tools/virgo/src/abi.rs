@@ -47,6 +47,19 @@ numbers! {
     QUEUE = 574, "virgo_queue";
 }
 
+/// Type of the device's ioctls.
+const IOC_TYPE: u64 = 0xb9;
+/// Largest size of a structure that the number of an ioctl has room for.
+pub(crate) const IOC_SIZE_MAX: u64 = (1 << 14) - 1;
+
+/// Number of the ioctl on `/dev/virgo` that makes a call: `VIRGO_IOC()` of the header. What does not
+/// fit is left out.
+pub const fn ioc(number: c_long, size: usize) -> u64 {
+    const READ_AND_WRITE: u64 = 3;
+    let index = (number - nr::CLONE) as u64 & 0xff;
+    READ_AND_WRITE << 30 | (size as u64 & IOC_SIZE_MAX) << 16 | IOC_TYPE << 8 | index
+}
+
 /// Flag of [`MallocArgs`]: every uid of the cluster may set, get and free the allocation.
 pub const MALLOC_SHARED: u32 = 1 << 0;
 
@@ -512,6 +525,15 @@ mod tests {
             .map(|(name, number)| (name, number.parse().unwrap()))
             .collect();
         assert_eq!(header, CALLS);
+    }
+
+    #[test]
+    fn ioctl_numbers_are_those_of_the_header() {
+        assert_eq!(defines("VIRGO_IOC_TYPE"), [("", "0xb9")]);
+        assert_eq!(members("virgo_first_args"), ["args[4]"]);
+        // _IOWR(0xb9, 0, 32 bytes), _IOWR(0xb9, 26, 64 bytes).
+        assert_eq!(ioc(nr::CLONE, 32), 0xc020_b900);
+        assert_eq!(ioc(nr::QUEUE, 64), 0xc040_b91a);
     }
 
     #[test]

@@ -1,33 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The system calls themselves. Everything else in this crate is safe Rust upon them.
-#![expect(unsafe_code, reason = "system calls take addresses")]
+//! The calls themselves. Everything else in this crate is safe Rust upon them.
+#![expect(unsafe_code, reason = "calls take addresses")]
 
 use crate::abi::{
     self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, Message,
     MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
-    UnlinkArgs, WaitArgs, nr,
+    UnlinkArgs, nr,
 };
+use crate::door;
 use libc::{c_int, c_long};
 use std::{
     ffi::CStr,
-    io,
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-/// What a call returns: a number of bytes or 0, or an errno.
-type Outcome = Result<usize, c_int>;
+use door::Returned as Outcome;
 
 /// `virgo_malloc2`.
 pub(crate) fn malloc2(args: &mut MallocArgs) -> Outcome {
     // SAFETY: The call reads and writes `args`, within its size, and no other memory.
-    outcome(unsafe { libc::syscall(nr::MALLOC2, args, size_of::<MallocArgs>()) })
+    unsafe { sized(nr::MALLOC2, &raw mut *args) }
 }
 
 /// `virgo_set` of a string.
 pub(crate) fn set(id: u64, text: &CStr) -> Outcome {
     // SAFETY: The call reads the string up to and with its NUL.
-    outcome(unsafe { libc::syscall(nr::SET, id, text.as_ptr()) })
+    unsafe { door::enter(nr::SET, [id, path(text), 0, 0]) }
 }
 
 /// `virgo_set2` of `data`.
@@ -41,7 +40,7 @@ pub(crate) fn set2(id: u64, offset: u64, data: &[u8], timeout_ms: u32) -> Outcom
         timeout_ms,
     };
     // SAFETY: The call reads `args` and the `len` bytes of `data`, which is borrowed.
-    outcome(unsafe { libc::syscall(nr::SET2, &raw const args, size_of::<DataArgs>()) })
+    unsafe { sized(nr::SET2, &raw const args) }
 }
 
 /// `virgo_get2` into `data`.
@@ -56,7 +55,7 @@ pub(crate) fn get2(id: u64, offset: u64, data: &mut [u8], timeout_ms: u32) -> Ou
     };
     // SAFETY: The call reads `args` and writes at most `len` bytes to `data`, which is borrowed
     // exclusively and may hold any bytes.
-    outcome(unsafe { libc::syscall(nr::GET2, &raw const args, size_of::<DataArgs>()) })
+    unsafe { sized(nr::GET2, &raw const args) }
 }
 
 /// `virgo_free2`.
@@ -67,7 +66,7 @@ pub(crate) fn free2(id: u64, timeout_ms: u32) -> Outcome {
         timeout_ms,
     };
     // SAFETY: The call reads `args`.
-    outcome(unsafe { libc::syscall(nr::FREE2, &raw const args, size_of::<FreeArgs>()) })
+    unsafe { sized(nr::FREE2, &raw const args) }
 }
 
 /// An array of calls, and the memory that it names.
@@ -110,14 +109,14 @@ impl<'a> Calls<'a> {
         // SAFETY: The call reads `args`, and reads and writes the `count` structures there. By the
         // invariant it reads what was borrowed as `argv` and writes what was as `output`, which
         // may hold any bytes.
-        outcome(unsafe { libc::syscall(nr::CLONE2, &raw const args, size_of::<CloneArgs>()) })
+        unsafe { sized(nr::CLONE2, &raw const args) }
     }
 
     /// `virgo_wait`.
     pub(crate) fn wait(&mut self, timeout_ms: u32) -> Outcome {
         let args = self.args(timeout_ms);
         // SAFETY: As in `clone2`.
-        outcome(unsafe { libc::syscall(nr::WAIT, &raw const args, size_of::<WaitArgs>()) })
+        unsafe { sized(nr::WAIT, &raw const args) }
     }
 
     fn args(&mut self, timeout_ms: u32) -> CloneArgs {
@@ -140,10 +139,10 @@ pub(crate) fn cancel(job: u64, timeout_ms: u32) -> Outcome {
         timeout_ms,
     };
     // SAFETY: The call reads `args`.
-    outcome(unsafe { libc::syscall(nr::CANCEL, &raw const args, size_of::<CancelArgs>()) })
+    unsafe { sized(nr::CANCEL, &raw const args) }
 }
 
-/// A path's address. It must be borrowed while it is used.
+/// A string's address. It must be borrowed while it is used.
 fn path(path: &CStr) -> u64 {
     path.as_ptr().expose_provenance() as u64
 }
@@ -163,7 +162,7 @@ pub(crate) fn open2(
         reserved: 0,
     };
     // SAFETY: The call reads `args`, and the path up to its NUL.
-    let fd = outcome(unsafe { libc::syscall(nr::OPEN2, &raw const args, size_of::<OpenArgs>()) })?;
+    let fd = unsafe { sized(nr::OPEN2, &raw const args) }?;
     let fd = c_int::try_from(fd).map_err(|_| libc::EBADF)?;
     // SAFETY: The call has just made this descriptor, for its caller.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
@@ -181,7 +180,7 @@ pub(crate) fn read2(fd: BorrowedFd<'_>, offset: u64, data: &mut [u8], timeout_ms
     };
     // SAFETY: The call reads `args` and writes at most `len` bytes to `data`, which is borrowed
     // exclusively and may hold any bytes.
-    outcome(unsafe { libc::syscall(nr::READ2, &raw const args, size_of::<FileArgs>()) })
+    unsafe { sized(nr::READ2, &raw const args) }
 }
 
 /// `virgo_write2` of `data`.
@@ -195,7 +194,7 @@ pub(crate) fn write2(fd: BorrowedFd<'_>, offset: u64, data: &[u8], timeout_ms: u
         ..Default::default()
     };
     // SAFETY: The call reads `args` and the `len` bytes of `data`, which is borrowed.
-    outcome(unsafe { libc::syscall(nr::WRITE2, &raw const args, size_of::<FileArgs>()) })
+    unsafe { sized(nr::WRITE2, &raw const args) }
 }
 
 /// `virgo_fsync`.
@@ -207,7 +206,7 @@ pub(crate) fn fsync(fd: BorrowedFd<'_>, flags: u32, timeout_ms: u32) -> Outcome 
         reserved: 0,
     };
     // SAFETY: The call reads `args`.
-    outcome(unsafe { libc::syscall(nr::FSYNC, &raw const args, size_of::<FsyncArgs>()) })
+    unsafe { sized(nr::FSYNC, &raw const args) }
 }
 
 /// `virgo_truncate`.
@@ -219,7 +218,7 @@ pub(crate) fn truncate(fd: BorrowedFd<'_>, size: u64, timeout_ms: u32) -> Outcom
         ..Default::default()
     };
     // SAFETY: The call reads `args`.
-    outcome(unsafe { libc::syscall(nr::TRUNCATE, &raw const args, size_of::<TruncateArgs>()) })
+    unsafe { sized(nr::TRUNCATE, &raw const args) }
 }
 
 /// `virgo_stat` of an open file.
@@ -249,7 +248,7 @@ fn stat(args: StatArgs) -> Result<Stat, c_int> {
         ..args
     };
     // SAFETY: The call reads `args` and the path, and writes `stat`.
-    outcome(unsafe { libc::syscall(nr::STAT, &raw const args, size_of::<StatArgs>()) })?;
+    unsafe { sized(nr::STAT, &raw const args) }?;
     Ok(stat)
 }
 
@@ -261,7 +260,7 @@ pub(crate) fn unlink(name: &CStr, flags: u32, timeout_ms: u32) -> Outcome {
         timeout_ms,
     };
     // SAFETY: The call reads `args`, and the path up to its NUL.
-    outcome(unsafe { libc::syscall(nr::UNLINK, &raw const args, size_of::<UnlinkArgs>()) })
+    unsafe { sized(nr::UNLINK, &raw const args) }
 }
 
 /// `virgo_rename`.
@@ -273,7 +272,7 @@ pub(crate) fn rename(from: &CStr, to: &CStr, flags: u32, timeout_ms: u32) -> Out
         timeout_ms,
     };
     // SAFETY: The call reads `args`, and the paths up to their NULs.
-    outcome(unsafe { libc::syscall(nr::RENAME, &raw const args, size_of::<RenameArgs>()) })
+    unsafe { sized(nr::RENAME, &raw const args) }
 }
 
 /// `virgo_mkdir`.
@@ -285,7 +284,7 @@ pub(crate) fn mkdir(name: &CStr, mode: u32, timeout_ms: u32) -> Outcome {
         ..Default::default()
     };
     // SAFETY: The call reads `args`, and the path up to its NUL.
-    outcome(unsafe { libc::syscall(nr::MKDIR, &raw const args, size_of::<MkdirArgs>()) })
+    unsafe { sized(nr::MKDIR, &raw const args) }
 }
 
 /// `virgo_readdir` into `data`, from `next` on, which is set to where to go on.
@@ -307,8 +306,7 @@ pub(crate) fn readdir(
     };
     // SAFETY: The call reads `args` and the path, and writes `args` and at most `len` bytes to
     // `data`, which is borrowed exclusively and may hold any bytes.
-    let ret = unsafe { libc::syscall(nr::READDIR, &raw mut args, size_of::<ReaddirArgs>()) };
-    let n = outcome(ret)?;
+    let n = unsafe { sized(nr::READDIR, &raw mut args) }?;
     *next = args.next;
     Ok(n)
 }
@@ -406,9 +404,9 @@ impl<'a> Queue<'a> {
         // SAFETY: The call reads and writes `args`, and the `count` messages there. By the
         // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
         // operations that write to a message's or the call's data are made with room for it only.
-        let returned = unsafe { libc::syscall(nr::QUEUE, &raw mut args, size_of::<QueueArgs>()) };
+        let returned = unsafe { sized(nr::QUEUE, &raw mut args) };
         self.args.lost = args.lost;
-        outcome(returned)
+        returned
     }
 }
 
@@ -416,7 +414,13 @@ fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-fn outcome(returned: c_long) -> Outcome {
-    // -1 is the only negative number that `syscall` returns.
-    usize::try_from(returned).map_err(|_| io::Error::last_os_error().raw_os_error().unwrap_or(0))
+/// Makes a call that takes a structure.
+///
+/// # Safety
+///
+/// `args` is valid for what the call does with it, and so are the addresses that it has.
+unsafe fn sized<T>(number: c_long, args: *const T) -> Outcome {
+    let arguments = [args.expose_provenance() as u64, size_of::<T>() as u64, 0, 0];
+    // SAFETY: By the caller's promise.
+    unsafe { door::enter(number, arguments) }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Memory, processors and files of a whole VIRGO cluster, used by system call.
+//! Memory, processors and files of a whole VIRGO cluster.
 //!
 //! An allocation lies in the memory of one node or of several, and is named by an [`Id`] that
 //! every node understands:
@@ -55,13 +55,17 @@
 //! Every call ends by its deadline: the one that the node's configuration sets, or one of the
 //! caller's own, see [`within`]. What goes wrong is an [`Error`] with an errno.
 //!
+//! Calls are made by system call, or at the device `/dev/virgo` of a kernel without VIRGO's: see
+//! [`door`].
+//!
 //! [`status`] reads what the kernel modules say about themselves. [`abi`] has the numbers and
-//! structures of the system calls, for programs that make them by themselves.
+//! structures of the calls, for programs that make them by themselves.
 
 pub mod abi;
 mod allocation;
 mod call;
 mod clone;
+pub mod door;
 mod error;
 mod files;
 mod id;

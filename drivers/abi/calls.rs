@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Serving VIRGO's system calls.
+//! Serving VIRGO's calls, at each door by which programs make them.
 //!
-//! C header: [`include/linux/virgo_calls.h`](srctree/include/linux/virgo_calls.h)
+//! C headers: [`include/linux/virgo_calls.h`](srctree/include/linux/virgo_calls.h), `served.h`
 
-use crate::helpers::{
+use crate::generated::{
     self,
     virgo_calls, //
 };
@@ -127,8 +127,8 @@ macro_rules! registration {
             ///
             /// # Errors
             ///
-            /// [`EBUSY`] if another module serves them; [`EINVAL`] if the kernel was built with
-            /// another layout of `struct virgo_calls`.
+            /// [`EBUSY`] if another module serves them; [`EINVAL`] if the kernel or virgo_config
+            /// was built with another layout of `struct virgo_calls`.
             pub fn new(module: &'static ThisModule, handler: T) -> impl PinInit<Self, Error> {
                 try_pin_init!(Self {
                     handler,
@@ -144,14 +144,14 @@ macro_rules! registration {
                     // INVARIANT: Registered from here on. If it fails `drop` runs all the same,
                     // and withdrawing what is not registered does nothing.
                     to_result(unsafe {
-                        helpers::register_virgo_calls(helpers::$service, this.calls.get())
+                        generated::virgo_serve(generated::$service, this.calls.get())
                     })
                 })
             }
 
             /// # Safety
             ///
-            /// `calls` is the `calls` of a live registration: the stubs pass what was
+            /// `calls` is the `calls` of a live registration: both doors pass what was
             /// registered, and pin the module that owns it.
             unsafe fn call(
                 calls: *const virgo_calls,
@@ -182,7 +182,7 @@ macro_rules! registration {
             fn drop(self: Pin<&mut Self>) {
                 // SAFETY: By the invariant `calls` is registered. Calls inside hold the module,
                 // so there are none when its exit function drops this.
-                unsafe { helpers::unregister_virgo_calls(helpers::$service, self.calls.get()) };
+                unsafe { generated::virgo_unserve(generated::$service, self.calls.get()) };
             }
         }
     };

@@ -4,7 +4,7 @@
 //!
 //! C side: `device.c`, which says why.
 
-use crate::helpers;
+use crate::generated;
 use kernel::{
     error::to_result,
     prelude::*, //
@@ -21,7 +21,7 @@ impl Device {
     /// [`EBUSY`] if there are no device numbers left, [`ENOMEM`].
     pub fn register() -> Result<Self> {
         // SAFETY: The structure is registered once: dropping its owner takes it back.
-        to_result(unsafe { helpers::virgo_device_register() })?;
+        to_result(unsafe { generated::virgo_device_register() })?;
         Ok(Device(()))
     }
 }
@@ -29,7 +29,7 @@ impl Device {
 impl Drop for Device {
     fn drop(&mut self) {
         // SAFETY: It was registered by `register`.
-        unsafe { helpers::virgo_device_unregister() };
+        unsafe { generated::virgo_device_unregister() };
     }
 }
 
@@ -42,7 +42,7 @@ impl Drop for Device {
 pub fn check_caller() -> Result {
     // SAFETY: Called by a task that has a table of files and a root directory, as all have that make
     // system calls.
-    match to_result(unsafe { helpers::virgo_device_check() }) {
+    match to_result(unsafe { generated::virgo_device_check() }) {
         Err(e) if !matches!(e, ENOMEM | ENFILE | EINTR | ERESTARTSYS) => Err(EPERM),
         result => result,
     }

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tests that run on Debian's own kernel, too: each service, at the device and by network, what
+//! comes from the kernel's own facilities, modules that come and go, and faults.
+
+/// Their names.
+pub const CHOSEN: &[&str] = &[
+    "syscalls",
+    "clone_syscalls",
+    "file_syscalls",
+    "original_program_by_device",
+    "wire",
+    "allocation_is_spread_and_read_elsewhere",
+    "text_session_uses_the_same_memory",
+    "full_pool_gives_enomem",
+    "allocations_are_charged_to_the_memory_cgroup",
+    "clone_runs_on_every_node",
+    "jobs_are_waited_for_and_cancelled",
+    "calls_end_in_time_if_their_node_is_killed",
+    "calls_are_done_once_on_a_bad_network",
+    "files_are_copied_between_nodes",
+    "nothing_outside_an_export_is_reached",
+    "what_was_synced_survives_a_kill",
+    "program_runs_on_another_node",
+    "program_has_no_rights_there",
+    "library_functions_run_on_another_node",
+    "cancelled_programs_end",
+    "queue_is_used_from_every_node",
+    "queue_keeps_what_it_acknowledged_over_kills",
+    "kingcobra_records_and_replies",
+    "stubs_without_and_with_a_module",
+    "unload_while_calls_are_inside",
+    "unload_while_the_device_is_open",
+    "load_and_unload_under_traffic",
+    "bad_configuration_changes_nothing",
+    "killed_node_is_an_error_and_comes_back",
+    "paused_node_is_an_error_in_time",
+    "cut_off_node_is_an_error_in_time",
+    "text_sessions_act_as_the_uid_of_their_key",
+    "reload_ends_sessions_of_removed_nodes",
+];
