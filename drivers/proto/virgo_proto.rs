@@ -49,3 +49,4 @@ pub mod queue;
 pub mod scan;
 pub mod slots;
 pub mod vuid;
+pub mod worker_shares;

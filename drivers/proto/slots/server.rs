@@ -103,6 +103,21 @@ where
         }
     }
 
+    /// Whether the reply of request `id` is to come later, and still wanted.
+    pub fn awaits(&mut self, id: RequestId) -> bool {
+        self.last(id)
+            .is_some_and(|slot| matches!(slot.reply, Reply::Deferred))
+    }
+
+    /// The deferred reply of request `id` is sent, and not stored: a repetition is done again.
+    pub fn forget_deferred(&mut self, id: RequestId) {
+        if let Some(slot) = self.last(id) {
+            if let Reply::Deferred = slot.reply {
+                slot.reply = Reply::None;
+            }
+        }
+    }
+
     /// Stores a deferred reply, and returns it to be sent. `None` if nobody wants it any more.
     pub fn finish_deferred(&mut self, id: RequestId, reply: R) -> Option<&R> {
         let slot = self.last(id)?;
@@ -191,6 +206,21 @@ mod tests {
         assert_eq!(r.finish_deferred(id(0, 1), "late"), Some(&"late"));
         assert_eq!(r.finish_deferred(id(0, 1), "later"), None);
         assert_eq!(r.arrive(id(0, 1), 0), Arrival::Again(&"late"));
+    }
+
+    #[test]
+    fn deferred_reply_that_is_not_kept_is_made_again() {
+        let mut r = replies::<()>();
+        let _ = r.arrive(id(0, 1), 0);
+        r.defer(id(0, 1));
+        assert!(r.awaits(id(0, 1)));
+        assert_eq!(r.arrive(id(0, 1), 0), Arrival::Deferred);
+        r.forget_deferred(id(0, 1));
+        assert!(!r.awaits(id(0, 1)));
+        assert_eq!(r.arrive(id(0, 1), 0), Arrival::New { abandoned: None });
+        r.defer(id(0, 1));
+        assert_eq!(r.arrive(id(0, 2), 0), Arrival::New { abandoned: None });
+        assert!(!r.awaits(id(0, 1)) && !r.awaits(id(0, 2)));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The two ends of a copy: files of this machine and of nodes, used alike.
 
+use crate::{
+    known::{Kind, Known},
+    opened::Opened,
+};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::{
     fs::{CWD, RenameFlags, renameat_with},
@@ -14,14 +18,11 @@ use std::{
     io::ErrorKind,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
-        fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt},
+        fs::{DirBuilderExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
 };
 use virgo_proto::cloudfs::{At, BadName, Name};
-
-/// Permission bits.
-const PERMISSIONS: u32 = 0o777;
 
 /// A file or directory, or where one is to be. Names are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,94 +31,6 @@ pub(crate) enum End {
     Local(PathBuf),
     /// Of a node, by its name in the cluster.
     Cluster(OsString),
-}
-
-/// What is known of one.
-#[derive(Clone, Debug)]
-pub(crate) struct Known {
-    pub(crate) kind: Kind,
-    pub(crate) len: u64,
-    pub(crate) mode: u32,
-    /// Names.
-    pub(crate) links: u64,
-    pub(crate) uid: u32,
-    pub(crate) inode: Inode,
-    /// Last change of its content: seconds and nanoseconds.
-    pub(crate) modified: (i64, u32),
-}
-
-/// What it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    File,
-    Dir,
-    /// Neither: a device, a pipe, a socket.
-    Special(&'static str),
-}
-
-/// Tells files of one machine, or of one export of a node, apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Inode {
-    /// The node; 0 for this machine.
-    pub(crate) node: u32,
-    /// The file system, of this machine.
-    dev: u64,
-    number: u64,
-}
-
-impl Known {
-    pub(crate) fn is_dir(&self) -> bool {
-        self.kind == Kind::Dir
-    }
-
-    fn of_cluster(found: &virgo::Metadata) -> Self {
-        let stat = found.stat();
-        Self {
-            kind: match stat.mode & libc::S_IFMT {
-                libc::S_IFREG => Kind::File,
-                libc::S_IFDIR => Kind::Dir,
-                libc::S_IFIFO => Kind::Special("a pipe"),
-                libc::S_IFSOCK => Kind::Special("a socket"),
-                _ => Kind::Special("a device"),
-            },
-            len: stat.size,
-            mode: stat.mode & PERMISSIONS,
-            links: stat.nlink.into(),
-            uid: stat.uid,
-            inode: Inode {
-                node: stat.node,
-                dev: 0,
-                number: stat.ino,
-            },
-            modified: (stat.mtime_s, stat.mtime_ns),
-        }
-    }
-
-    fn of_local(found: &fs::Metadata) -> Self {
-        let kind = found.file_type();
-        Self {
-            kind: match () {
-                () if kind.is_file() => Kind::File,
-                () if kind.is_dir() => Kind::Dir,
-                () if kind.is_fifo() => Kind::Special("a pipe"),
-                () if kind.is_socket() => Kind::Special("a socket"),
-                () => Kind::Special("a device"),
-            },
-            len: found.len(),
-            mode: found.mode() & PERMISSIONS,
-            links: found.nlink(),
-            uid: found.uid(),
-            inode: Inode {
-                node: 0,
-                dev: found.dev(),
-                number: found.ino(),
-            },
-            modified: (
-                found.mtime(),
-                u32::try_from(found.mtime_nsec()).unwrap_or(0),
-            ),
-        }
-    }
 }
 
 impl End {
@@ -414,62 +327,6 @@ impl Display for End {
             Self::Local(path) => virgo::shown(path),
             Self::Cluster(name) => virgo::shown(name),
         })
-    }
-}
-
-/// An open file.
-pub(crate) enum Opened {
-    Local(fs::File),
-    Cluster(virgo::File),
-}
-
-impl Opened {
-    /// What is known of it.
-    pub(crate) fn known(&self) -> Result<Known> {
-        match self {
-            Self::Cluster(file) => Ok(Known::of_cluster(&file.metadata()?)),
-            Self::Local(file) => Ok(Known::of_local(&file.metadata().context("cannot look at")?)),
-        }
-    }
-
-    /// Reads at byte `offset`. Fewer bytes than there is room for are the last ones.
-    pub(crate) fn read_at(&self, offset: u64, data: &mut [u8]) -> Result<usize> {
-        match self {
-            Self::Cluster(file) => Ok(file.read_at(offset, data)?),
-            Self::Local(file) => {
-                let mut done = 0;
-                while done < data.len() {
-                    match file.read_at(&mut data[done..], offset + done as u64) {
-                        Ok(0) => break,
-                        Ok(n) => done += n,
-                        Err(error) if error.kind() == ErrorKind::Interrupted => (),
-                        Err(error) => return Err(error).context("cannot read"),
-                    }
-                }
-                Ok(done)
-            }
-        }
-    }
-
-    pub(crate) fn write_at(&self, offset: u64, data: &[u8]) -> Result<()> {
-        match self {
-            Self::Cluster(file) => Ok(file.write_at(offset, data)?),
-            Self::Local(file) => file.write_all_at(data, offset).context("cannot write"),
-        }
-    }
-
-    pub(crate) fn set_len(&self, len: u64) -> Result<()> {
-        match self {
-            Self::Cluster(file) => Ok(file.set_len(len)?),
-            Self::Local(file) => file.set_len(len).context("cannot truncate"),
-        }
-    }
-
-    pub(crate) fn sync(&self) -> Result<()> {
-        match self {
-            Self::Cluster(file) => Ok(file.sync()?),
-            Self::Local(file) => file.sync_all().context("cannot bring to the disk"),
-        }
     }
 }
 

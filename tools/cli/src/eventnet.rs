@@ -4,15 +4,14 @@
 mod answers;
 mod collect;
 mod export;
-mod options;
 mod switch;
 
-pub(crate) use options::EventNet;
-
-use crate::output::{self, Output};
+use crate::{
+    options::eventnet::{EventNet, Source},
+    output::{self, Output},
+};
 use anyhow::{Context, Result};
 use collect::Collected;
-use options::Source;
 use std::{fs::File, io::BufReader, process::ExitCode};
 use virgo_eventnet::{Event, Graph, read_json};
 

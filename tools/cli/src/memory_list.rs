@@ -1,26 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Listing what the memory pools hold.
 
-use crate::output::{self, Output};
+use crate::{
+    options::MemoryList,
+    output::{self, Output},
+};
 use anyhow::Result;
-use clap::Args;
 use std::process::ExitCode;
 use virgo::status::{Memory, Object, Status};
 
 const HEADER: [&str; 6] = ["ID", "NODE", "UID", "KIND", "ACCESS", "SIZE"];
-
-#[derive(Debug, Args)]
-pub(crate) struct MemoryList {
-    /// Only what belongs to this uid
-    #[arg(long)]
-    uid: Option<u32>,
-    /// Only what this node has
-    #[arg(long)]
-    node: Option<u8>,
-    /// Pieces of split allocations, too
-    #[arg(long)]
-    pieces: bool,
-}
 
 /// Lists allocations; the status says whether all nodes that are asked for have answered.
 pub(crate) fn list(output: Output, options: &MemoryList) -> Result<ExitCode> {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A file while it is copied: it has a name of its own, and gets that of the target when it is whole.
 
-use crate::ends::{End, Inode, Known, Opened};
+use crate::{
+    ends::End,
+    known::{Inode, Known},
+    opened::Opened,
+};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::{

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Copying standard input to a file: `virgo put - 2:/x`.
 
-use crate::{
-    ends::{End, Opened},
-    options::Copy,
-    output::Output,
-    part::Part,
-};
+use crate::{ends::End, opened::Opened, options::Copy, output::Output, part::Part};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::{

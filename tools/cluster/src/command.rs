@@ -47,6 +47,57 @@ impl Output {
     }
 }
 
+impl Node {
+    /// Runs a command, with nothing on its standard input, and waits for it to end.
+    ///
+    /// # Errors
+    ///
+    /// If the command could not be run to its end; not if it fails.
+    pub fn run<I>(&self, command: I) -> Result<Output>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn(command)?.wait()
+    }
+
+    /// As [`run`](Self::run), but kills the command when it takes longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// Also [`Failure::TimedOut`].
+    pub fn run_with_timeout<I>(&self, command: I, timeout: Duration) -> Result<Output>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn(command)?.wait_timeout(timeout)
+    }
+
+    /// Starts a command, with nothing on its standard input, to be waited for later.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be started.
+    pub fn spawn<I>(&self, command: I) -> Result<Running>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        self.spawn_with_input(command, Vec::new())
+    }
+
+    /// Starts a command that finds `input` on its standard input.
+    ///
+    /// # Errors
+    ///
+    /// If it could not be started.
+    pub fn spawn_with_input<I>(&self, command: I, input: Vec<u8>) -> Result<Running>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let command: Vec<_> = command.into_iter().map(Into::into).collect();
+        Running::start(self, command, input)
+    }
+}
+
 /// A command that was started in a guest. It goes on if this is dropped.
 #[derive(Debug)]
 pub struct Running {

@@ -3,7 +3,6 @@
 
 use crate::{
     agent::{self, Agent},
-    command::{Output, Running},
     failure::Failure,
     images::Images,
     monitor::Monitor,
@@ -13,12 +12,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 use std::{
-    fmt::{self, Display, Formatter},
     fs::{self, File},
     net::Ipv4Addr,
     path::Path,
     sync::Arc,
-    time::Duration,
 };
 
 /// Size of a node's disk.
@@ -31,28 +28,6 @@ pub struct Node {
     number: u8,
     run_dir: RunDir,
     launch: Arc<Launch>,
-}
-
-/// How a node is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NodeState {
-    /// It answers.
-    Running(Modules),
-    /// It was stopped by [`Node::pause`].
-    Paused,
-    /// It runs and does not answer.
-    Silent,
-    /// Its machine is not there.
-    Dead,
-}
-
-/// What became of VIRGO's modules on a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Modules {
-    /// Loaded now, in the order of loading.
-    pub loaded: Vec<String>,
-    /// Could not be loaded when the node came up; its console says why.
-    pub failed: Vec<String>,
 }
 
 impl Node {
@@ -77,55 +52,6 @@ impl Node {
     /// Its address in the cluster.
     pub fn address(&self) -> Ipv4Addr {
         network::address(self.number)
-    }
-
-    /// Runs a command, with nothing on its standard input, and waits for it to end.
-    ///
-    /// # Errors
-    ///
-    /// If the command could not be run to its end; not if it fails.
-    pub fn run<I>(&self, command: I) -> Result<Output>
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.spawn(command)?.wait()
-    }
-
-    /// As [`run`](Self::run), but kills the command when it takes longer than `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// Also [`Failure::TimedOut`].
-    pub fn run_with_timeout<I>(&self, command: I, timeout: Duration) -> Result<Output>
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.spawn(command)?.wait_timeout(timeout)
-    }
-
-    /// Starts a command, with nothing on its standard input, to be waited for later.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be started.
-    pub fn spawn<I>(&self, command: I) -> Result<Running>
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        self.spawn_with_input(command, Vec::new())
-    }
-
-    /// Starts a command that finds `input` on its standard input.
-    ///
-    /// # Errors
-    ///
-    /// If it could not be started.
-    pub fn spawn_with_input<I>(&self, command: I, input: Vec<u8>) -> Result<Running>
-    where
-        I: IntoIterator<Item: Into<String>>,
-    {
-        let command: Vec<_> = command.into_iter().map(Into::into).collect();
-        Running::start(self, command, input)
     }
 
     /// Makes the file `path`, or replaces what is in it; `mode` is its permissions.
@@ -160,24 +86,6 @@ impl Node {
         let path = self.dir().console();
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(String::from_utf8_lossy(&text).into())
-    }
-
-    /// How the node is.
-    ///
-    /// # Errors
-    ///
-    /// If it is in none of the states that there are, for example if its QEMU does not answer.
-    pub fn state(&self) -> Result<NodeState> {
-        let state = match self.run_with_timeout(["/lib/virgo/state"], agent::TIMEOUT) {
-            Ok(output) => return Ok(NodeState::Running(Modules::parse(&output.text()?))),
-            Err(error) => match error.downcast_ref::<Failure>() {
-                Some(Failure::Dead(_)) => NodeState::Dead,
-                Some(Failure::Paused(_)) => NodeState::Paused,
-                Some(Failure::TimedOut { .. }) => NodeState::Silent,
-                _ => return Err(error),
-            },
-        };
-        Ok(state)
     }
 
     /// Stops the machine's processors. It then answers nobody, and its clock stands still.
@@ -318,40 +226,6 @@ impl Node {
     }
 }
 
-impl Modules {
-    /// Reads what `qemu/guest/state` prints.
-    fn parse(text: &str) -> Self {
-        let mut modules = Self::default();
-        for line in text.lines() {
-            match line.split_once(' ') {
-                Some(("loaded", name)) => modules.loaded.push(name.into()),
-                Some(("failed", name)) => modules.failed.push(name.into()),
-                _ => (),
-            }
-        }
-        modules
-    }
-}
-
-impl Display for NodeState {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Modules { loaded, failed } = match self {
-            Self::Running(modules) => modules,
-            Self::Paused => return f.write_str("paused"),
-            Self::Silent => return f.write_str("runs, but does not answer"),
-            Self::Dead => return f.write_str("dead"),
-        };
-        f.write_str("running")?;
-        if !loaded.is_empty() {
-            write!(f, ": {}", loaded.join(" "))?;
-        }
-        if !failed.is_empty() {
-            write!(f, "; FAILED to load: {}", failed.join(" "))?;
-        }
-        Ok(())
-    }
-}
-
 fn create_disk(path: &Path, images: &Images) -> Result<()> {
     let cannot = || format!("cannot make the disk {}", path.display());
     File::create_new(path)
@@ -371,17 +245,4 @@ fn create_disk(path: &Path, images: &Images) -> Result<()> {
         );
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_are_shown() {
-        let show = |text| NodeState::Running(Modules::parse(text)).to_string();
-        assert_eq!(show(""), "running");
-        assert_eq!(show("loaded a\nloaded b\n"), "running: a b");
-        assert_eq!(show("loaded a\nfailed b"), "running: a; FAILED to load: b");
-    }
 }

@@ -1,186 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Calls of functions and programs on any node.
 
+mod outcome;
+mod request;
+
+pub use outcome::{Ended, Outcome};
+pub use request::{Call, On, ParseOnError};
+
 use crate::{
     Error, Result,
-    abi::{self, CLONE_ASYNC, MAX_CALLS},
+    abi::{self, CLONE_ASYNC},
     call::{self, Calls},
     error::Tried,
     memory::Within,
 };
-use libc::{EINVAL, c_int};
-use std::{mem, str::FromStr};
-
-/// Most bytes of output that a call keeps: 64 KiB of standard output, and as many of standard error.
-const MAX_OUTPUT: usize = 2 * 64 * 1024;
-
-/// A call of a function or program, on some node of the cluster.
-///
-/// A name is a function that a kernel module has registered, an absolute path a program, and
-/// `PATH:SYMBOL` a function of a library.
-///
-/// ```no_run
-/// use virgo::{Call, Ended, On};
-///
-/// let outcome = virgo::run(&Call::new("echo").arg("hello").on(On::Node(2)))?;
-/// assert_eq!(outcome.ended, Ended::Returned(5));
-/// assert_eq!(outcome.stdout, b"hello");
-/// # Ok::<(), virgo::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "nothing is called before `run` or `start`"]
-pub struct Call {
-    /// Name and arguments, a NUL after each; `None` if one of them has a NUL itself.
-    argv: Option<Vec<u8>>,
-    on: On,
-    room: usize,
-}
-
-impl Call {
-    /// A call of `target` without arguments, where the node's configuration says.
-    pub fn new(target: impl AsRef<[u8]>) -> Self {
-        let call = Self {
-            argv: Some(Vec::new()),
-            on: On::Configured,
-            room: MAX_OUTPUT,
-        };
-        call.arg(target)
-    }
-
-    /// One more argument: any bytes but NUL.
-    pub fn arg(mut self, arg: impl AsRef<[u8]>) -> Self {
-        let arg = arg.as_ref();
-        match &mut self.argv {
-            Some(argv) if !arg.contains(&0) => {
-                argv.extend_from_slice(arg);
-                argv.push(0);
-            }
-            _ => self.argv = None,
-        }
-        self
-    }
-
-    /// More arguments.
-    pub fn args(self, args: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
-        args.into_iter().fold(self, Self::arg)
-    }
-
-    /// Where it runs.
-    pub fn on(mut self, on: On) -> Self {
-        self.on = on;
-        self
-    }
-
-    /// How many bytes of output are kept, both kinds together, instead of 64 KiB of each.
-    pub fn max_output(mut self, bytes: usize) -> Self {
-        self.room = bytes;
-        self
-    }
-
-    fn to_abi(&self) -> abi::Call {
-        let (place, node) = match self.on {
-            On::Configured => (abi::RUN_DEFAULT, 0),
-            On::Least => (abi::RUN_LEAST, 0),
-            On::Random => (abi::RUN_RANDOM, 0),
-            On::Two => (abi::RUN_TWO, 0),
-            On::Node(number) => (abi::RUN_NODE, number),
-        };
-        abi::Call {
-            place,
-            node,
-            ..abi::Call::default()
-        }
-    }
-}
-
-/// Where a [`Call`] runs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum On {
-    /// As `/etc/virgo_client.conf` says.
-    #[default]
-    Configured,
-    /// On the least loaded node, as far as is known.
-    Least,
-    /// On a random node.
-    Random,
-    /// On the less loaded of two random nodes.
-    Two,
-    /// On the node with this number.
-    Node(u32),
-}
-
-impl FromStr for On {
-    type Err = ParseOnError;
-
-    /// Reads `least`, `random`, `two`, or the number of a node.
-    fn from_str(text: &str) -> Result<Self, ParseOnError> {
-        match text {
-            "least" => Ok(Self::Least),
-            "random" => Ok(Self::Random),
-            "two" => Ok(Self::Two),
-            _ => match text.parse() {
-                Ok(number @ 1..) => Ok(Self::Node(number)),
-                _ => Err(ParseOnError(())),
-            },
-        }
-    }
-}
-
-/// The text does not say where to run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected 'least', 'random', 'two' or the number of a node")]
-pub struct ParseOnError(());
-
-/// What came of a call.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// How it ended.
-    pub ended: Ended,
-    /// Number of the node that it went to; 0 if it went nowhere.
-    pub node: u32,
-    /// What it has printed.
-    pub stdout: Vec<u8>,
-    /// What it has printed as errors; of a call that was refused, the reason.
-    pub stderr: Vec<u8>,
-    /// There was more output.
-    pub truncated: bool,
-}
-
-/// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// A function returned this.
-    Returned(i64),
-    /// A program ended with this status.
-    Exited(i32),
-    /// The signal with this number killed a program.
-    Killed(i32),
-    /// It did not run, or nobody knows: an errno.
-    Failed(c_int),
-}
-
-impl Outcome {
-    /// `None` if it has not ended.
-    fn new(call: &abi::Call, output: &[u8]) -> Option<Self> {
-        let value = i32::try_from(call.value).unwrap_or(i32::MAX);
-        let ended = match call.state {
-            abi::CALL_RUNNING => return None,
-            abi::CALL_RETURNED => Ended::Returned(call.value),
-            abi::CALL_EXITED => Ended::Exited(value),
-            abi::CALL_KILLED => Ended::Killed(value),
-            _ => Ended::Failed(value),
-        };
-        let (out_len, err_len) = (call.out_len as usize, call.err_len as usize);
-        let (stdout, rest) = output.split_at(out_len.min(output.len()));
-        Some(Self {
-            ended,
-            node: call.node,
-            stdout: stdout.to_vec(),
-            stderr: rest[..err_len.min(rest.len())].to_vec(),
-            truncated: call.flags & abi::CALL_TRUNCATED != 0,
-        })
-    }
-}
+use libc::EINVAL;
+use outcome::Outputs;
+use request::MAX_OUTPUT;
 
 /// A call that was [started](start). Its result is kept for [`wait_any`], by any program of the
 /// same uid or of root on this node, until ten minutes after its deadline.
@@ -441,42 +277,9 @@ fn incomplete(count: usize) -> Error {
     Error::new(Tried::Run { count }, libc::EIO)
 }
 
-/// Room for the outputs of calls. Memory is taken for what is written only.
-struct Outputs {
-    bytes: Vec<u8>,
-    rooms: Vec<usize>,
-}
-
-impl Outputs {
-    fn new(rooms: impl Iterator<Item = usize>) -> Self {
-        // More calls than may be are refused; their outputs are not written.
-        let rooms: Vec<_> = rooms.take(MAX_CALLS + 1).collect();
-        Self {
-            bytes: vec![0; rooms.iter().sum()],
-            rooms,
-        }
-    }
-
-    /// The room of each call.
-    fn each(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let mut rest = &mut self.bytes[..];
-        self.rooms.iter().map(move |&room| {
-            let (output, behind) = mem::take(&mut rest).split_at_mut(room);
-            rest = behind;
-            output
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_end_with_nul() {
-        let call = Call::new("echo").arg("a b").args(["", "c"]);
-        assert_eq!(call.argv.as_deref(), Some(&b"echo\0a b\0\0c\0"[..]));
-    }
 
     #[test]
     fn a_nul_within_is_refused_without_a_system_call() {
@@ -485,58 +288,6 @@ mod tests {
             assert_eq!(error.errno(), EINVAL);
             assert_eq!(error.to_string(), "cannot run a call: not valid (EINVAL)");
         }
-    }
-
-    #[test]
-    fn places_are_read() {
-        for (text, on, place, node) in [
-            ("least", On::Least, abi::RUN_LEAST, 0),
-            ("random", On::Random, abi::RUN_RANDOM, 0),
-            ("two", On::Two, abi::RUN_TWO, 0),
-            ("12", On::Node(12), abi::RUN_NODE, 12),
-        ] {
-            assert_eq!(text.parse(), Ok(on));
-            let call = Call::new("x").on(on).to_abi();
-            assert_eq!((call.place, call.node), (place, node), "{text}");
-        }
-        for text in ["", "0", "-1", "node2", "all", "4294967296"] {
-            assert!(text.parse::<On>().is_err(), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn outcomes_are_read() {
-        let call = abi::Call {
-            state: abi::CALL_EXITED,
-            value: 3,
-            node: 2,
-            out_len: 4,
-            err_len: 2,
-            flags: abi::CALL_TRUNCATED,
-            ..abi::Call::default()
-        };
-        let expected = Outcome {
-            ended: Ended::Exited(3),
-            node: 2,
-            stdout: b"good".to_vec(),
-            stderr: b"ba".to_vec(),
-            truncated: true,
-        };
-        assert_eq!(Outcome::new(&call, b"goodba\0\0"), Some(expected));
-        for (state, value, ended) in [
-            (abi::CALL_RETURNED, i64::MIN, Ended::Returned(i64::MIN)),
-            (abi::CALL_KILLED, 9, Ended::Killed(9)),
-            (abi::CALL_FAILED, 2, Ended::Failed(2)),
-        ] {
-            let call = abi::Call {
-                state,
-                value,
-                ..abi::Call::default()
-            };
-            let outcome = Outcome::new(&call, b"").map(|outcome| outcome.ended);
-            assert_eq!(outcome, Some(ended));
-        }
-        assert_eq!(Outcome::new(&abi::Call::default(), b""), None);
     }
 
     #[test]
@@ -551,14 +302,5 @@ mod tests {
         );
         assert_eq!(wait_any(&mut [job]), Ok(0));
         assert_eq!(wait_any(&mut []), Ok(0));
-    }
-
-    #[test]
-    fn outputs_do_not_overlap() {
-        let mut outputs = Outputs::new([2, 0, 3].into_iter());
-        for (number, output) in (1..).zip(outputs.each()) {
-            output.fill(number);
-        }
-        assert_eq!(outputs.bytes, [1, 1, 3, 3, 3]);
     }
 }

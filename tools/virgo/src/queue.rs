@@ -9,50 +9,25 @@
 //! # }
 //! ```
 
+mod message;
 mod serve;
+mod subscription;
 
+pub use message::{MAX_MESSAGE, Message};
 pub(crate) use serve::serve_queue;
 pub use serve::{refusal, serve, told_error};
+pub use subscription::Subscription;
 
 use crate::{
     Error, Result,
-    abi::{self, MESSAGE_REQUEST, QueueArgs, queue_op as op},
+    abi::{self, QueueArgs, queue_op as op},
     call,
-    error::Tried,
     memory::milliseconds,
 };
-use libc::{EINVAL, EMSGSIZE, ETIMEDOUT, c_int};
-use std::{
-    cell::RefCell,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
-use virgo_proto::{
-    config::MAX_DEADLINE_MS,
-    errno::Errno,
-    queue::{MAX_NAME, reasons},
-};
-
-/// Most bytes of a message, of a request and of a reply.
-pub const MAX_MESSAGE: usize = virgo_proto::queue::MAX_MESSAGE;
-
-/// A message that was taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// By what it is acknowledged: another one each time that the message is taken.
-    pub id: u64,
-    /// Number in the queue or topic that it was published to; 0 if there is none of that name.
-    pub position: u64,
-    /// What it was published as.
-    pub subject: String,
-    /// The bytes.
-    pub data: Vec<u8>,
-    /// How often it was taken, this time included.
-    pub deliveries: u32,
-    /// Somebody waits for a reply.
-    pub is_request: bool,
-}
+use libc::c_int;
+use message::{TAKE, explained, one, take, with_rooms, wrong_timeout};
+use std::time::Duration;
+use virgo_proto::queue::reasons;
 
 /// How a message is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,209 +248,10 @@ impl Queue {
     }
 }
 
-/// A subscription of this program, to a queue, a topic or a pattern of this node. Its descriptor is
-/// readable when there is a message.
-#[derive(Debug)]
-pub struct Subscription {
-    descriptor: OwnedFd,
-    /// Messages that were lost, as far as nobody has asked.
-    lost: AtomicU64,
-}
-
-impl Subscription {
-    /// Subscribes. `options` are words: `ack` (each message has to be acknowledged), `group=NAME`
-    /// (share with others), `from=POSITION`, and bounds as for a queue; see docs/queue.md.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for a pattern or an option that is none, `EUSERS`, `EMFILE`.
-    #[expect(unsafe_code, reason = "a descriptor that the kernel has made")]
-    pub fn open(pattern: &str, options: &str) -> Result<Self> {
-        let args = QueueArgs {
-            fd: -1,
-            ..QueueArgs::default()
-        };
-        let mut call = call::Queue::new(args, pattern.as_bytes()).data(options.as_bytes());
-        let fd = call.call(op::OPEN);
-        let fd = fd.and_then(|fd| i32::try_from(fd).map_err(|_| libc::EBADF));
-        let fd = fd.map_err(|errno| {
-            explained("subscribe", errno, || {
-                reasons::of_pattern(pattern.as_bytes())
-                    .or_else(|| reasons::of_subscription(options.as_bytes()))
-            })
-        })?;
-        // SAFETY: The kernel has just made it for this program, and nobody else knows it.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self {
-            descriptor,
-            lost: AtomicU64::new(0),
-        })
-    }
-
-    /// How many messages this subscription had no room for since this was asked last, as far as
-    /// [`Self::take`] has been told.
-    pub fn lost(&self) -> u64 {
-        self.lost.swap(0, Ordering::Relaxed)
-    }
-
-    fn call(&self, timeout: Option<Duration>) -> call::Queue<'_> {
-        let args = QueueArgs {
-            timeout_ms: timeout.map_or(0, milliseconds),
-            fd: self.descriptor.as_raw_fd(),
-            ..QueueArgs::default()
-        };
-        call::Queue::new(args, b"")
-    }
-
-    /// Takes up to `count` messages; waits for the first, for `timeout` or as configured.
-    ///
-    /// # Errors
-    ///
-    /// `ETIMEDOUT` if there is none in time; `ENOENT` if the queue is deleted.
-    pub fn take(&self, count: usize, timeout: Option<Duration>) -> Result<Vec<Message>> {
-        let wrong = || wrong_timeout(timeout.map_or(0, milliseconds));
-        let lost = |lost| {
-            self.lost.fetch_add(lost, Ordering::Relaxed);
-        };
-        take(self.call(timeout), count, lost).map_err(|errno| explained(TAKE, errno, wrong))
-    }
-
-    /// Message `id` is done.
-    ///
-    /// # Errors
-    ///
-    /// `ESTALE` if this subscription does not have it (any more).
-    pub fn ack(&self, id: u64) -> Result<()> {
-        let acked = one(self.call(None), op::ACK, id, b"", 0);
-        acked.map_err(|errno| explained("acknowledge", errno, || None))
-    }
-
-    /// Others may have message `id` in `delay`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::ack`].
-    pub fn give_back(&self, id: u64, delay: Duration) -> Result<()> {
-        let delay = u32::try_from(delay.as_millis()).unwrap_or(u32::MAX);
-        let given = one(self.call(None), op::NACK, id, b"", delay);
-        given.map_err(|errno| explained("give back", errno, || None))
-    }
-
-    /// Message `id`, a request, is done, and this is the reply.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::ack`]; `EINVAL` if it is no request; `ESRCH` if nobody waits any more.
-    pub fn reply(&self, id: u64, data: &[u8]) -> Result<()> {
-        let replied = one(self.call(None), op::REPLY, id, data, 0);
-        replied.map_err(|errno| explained("reply", errno, || reasons::of_message(data)))
-    }
-}
-
-impl AsFd for Subscription {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.descriptor.as_fd()
-    }
-}
-
-const TAKE: &str = "take messages";
-
-/// Why an operation has failed. The kernel says it by number; the reason for `EINVAL` and
-/// `EMSGSIZE` is found by judging what was passed as the kernel does, with the same code: `wrong`
-/// does that.
-fn explained(
-    what: &'static str,
-    errno: c_int,
-    wrong: impl FnOnce() -> Option<&'static str>,
-) -> Error {
-    let known = Errno::from_wire(errno.unsigned_abs());
-    let reason = match errno {
-        EINVAL | EMSGSIZE => wrong(),
-        ETIMEDOUT if what == TAKE => Some("no message in time"),
-        libc::ENOSYS => None,
-        _ => Some(reasons::explain(known)).filter(|&reason| reason != known.text()),
-    };
-    Error::new(Tried::Queue { what }, errno).because(reason)
-}
-
-fn wrong_timeout(timeout_ms: u32) -> Option<&'static str> {
-    (timeout_ms > MAX_DEADLINE_MS).then_some("a timeout is at most 300 s")
-}
-
-/// Does something with one message.
-fn one<'a>(
-    mut call: call::Queue<'a>,
-    op: u32,
-    id: u64,
-    data: &'a [u8],
-    delay_ms: u32,
-) -> Result<(), c_int> {
-    let message = abi::Message {
-        id,
-        delay_ms,
-        ..abi::Message::default()
-    };
-    call.push(message, data);
-    call.call(op).map(drop)
-}
-
-/// Room for a message.
-struct Room {
-    data: Vec<u8>,
-    subject: [u8; MAX_NAME],
-}
-
-/// Lends rooms, which stay with the thread: making them costs more than most messages do.
-fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T {
-    thread_local! {
-        static ROOMS: RefCell<Vec<Room>> = const { RefCell::new(Vec::new()) };
-    }
-    ROOMS.with_borrow_mut(|rooms| {
-        while rooms.len() < count {
-            rooms.push(Room {
-                data: vec![0; MAX_MESSAGE],
-                subject: [0; MAX_NAME],
-            });
-        }
-        f(&mut rooms[..count])
-    })
-}
-
-/// Takes messages, and says how many were lost.
-fn take(
-    call: call::Queue<'_>,
-    count: usize,
-    lost: impl FnOnce(u64),
-) -> Result<Vec<Message>, c_int> {
-    with_rooms(count.clamp(1, abi::MAX_MESSAGES), |rooms| {
-        let mut call = call;
-        for Room { data, subject } in rooms.iter_mut() {
-            call.push_room(data, subject);
-        }
-        let taken = call.call(op::TAKE);
-        lost(call.lost());
-        let taken = taken?;
-        let messages = call.into_messages();
-        let message = |(message, room): (&abi::Message, &Room)| {
-            let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
-            let subject = &room.subject[..len(message.subject_len, &room.subject)];
-            Message {
-                id: message.id,
-                position: message.position,
-                subject: String::from_utf8_lossy(subject).into_owned(),
-                data: room.data[..len(message.len, &room.data)].to_vec(),
-                deliveries: message.deliveries,
-                is_request: message.flags & MESSAGE_REQUEST != 0,
-            }
-        };
-        let all = messages.iter().zip(rooms.iter()).map(message);
-        Ok(all.take(taken).collect())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use libc::{EINVAL, ETIMEDOUT};
 
     #[test]
     fn reasons_are_those_of_the_kernel() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Reading the events of nodes: each node's function `eventnet_dump` gives some of one of its rings.
 
-use super::{answers, options::Follow};
-use crate::{call_error::CallError, output::Output};
+use super::answers;
+use crate::{call_error::CallError, options::eventnet::Follow, output::Output};
 use anyhow::{Context, Result, bail};
 use std::{thread, time::Duration};
 use virgo::{Call, Ended, On, status::Status};

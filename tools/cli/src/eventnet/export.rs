@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Events for other tools.
 
-use super::{
-    answers,
-    options::{Export, Format},
+use super::answers;
+use crate::{
+    options::eventnet::{Export, Format},
+    output::bytes,
 };
-use crate::output::bytes;
 use anyhow::{Context, Result, ensure};
 use std::{
     io::Write,

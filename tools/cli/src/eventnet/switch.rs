@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Switching recording on and off, and what nodes say of it.
 
-use super::{
-    collect::{ask, nodes},
-    options::{Nodes, On},
+use super::collect::{ask, nodes};
+use crate::{
+    options::eventnet::{Nodes, On},
+    output::{self, Output},
 };
-use crate::output::{self, Output};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
