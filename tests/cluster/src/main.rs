@@ -12,6 +12,7 @@ mod cli;
 mod clone;
 mod console;
 mod copies;
+mod doctor;
 mod durable;
 mod eventnet;
 mod exports;
@@ -56,6 +57,7 @@ fn main() -> Result<ExitCode> {
         pool::TESTS,
         clone::TESTS,
         cli::TESTS,
+        doctor::TESTS,
         files::TESTS,
         exports::TESTS,
         copies::TESTS,

@@ -37,4 +37,6 @@ pub const CHOSEN: &[&str] = &[
     "cut_off_node_is_an_error_in_time",
     "text_sessions_act_as_the_uid_of_their_key",
     "reload_ends_sessions_of_removed_nodes",
+    "doctor_finds_no_problem_on_a_good_node",
+    "doctor_finds_what_is_wrong",
 ];
