@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+//! How long programs run, from records of their beginnings and ends.
+
+use crate::line::Event;
+use sketches_ddsketch::{Config, DDSketch};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// Processes that are waited for; of more, the oldest are forgotten.
+pub const MAX_RUNNING: usize = 65_536;
+
+/// Programs that are kept apart; further ones are passed over.
+pub const MAX_PROGRAMS: usize = 1024;
+
+/// The relative error of a run time.
+pub const ERROR: f64 = 0.01;
+
+/// Buckets of a program's sketch.
+const BUCKETS: u32 = 2048;
+
+/// What is known of run times, in bounded memory.
+#[derive(Default)]
+pub struct Runs {
+    programs: BTreeMap<String, DDSketch>,
+    /// By process: since when it runs what, and the number of that.
+    running: HashMap<u32, (u64, String, u64)>,
+    /// Processes in the order in which they began, with those numbers.
+    order: VecDeque<(u32, u64)>,
+    begun: u64,
+}
+
+impl Runs {
+    /// Takes an event.
+    pub fn add(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Exec {
+                at_us,
+                pid,
+                program,
+            } => {
+                // A process that runs something else has ended the first.
+                self.end(pid, at_us);
+                let program = key(program);
+                self.begun += 1;
+                self.running.insert(pid, (at_us, program, self.begun));
+                self.order.push_back((pid, self.begun));
+                self.forget();
+            }
+            Event::Exit { at_us, pid } => self.end(pid, at_us),
+        }
+    }
+
+    fn end(&mut self, pid: u32, at_us: u64) {
+        let Some((since, program, _)) = self.running.remove(&pid) else {
+            return;
+        };
+        let Some(took) = at_us.checked_sub(since) else {
+            return;
+        };
+        if self.programs.len() >= MAX_PROGRAMS && !self.programs.contains_key(&program) {
+            return;
+        }
+        let config = || DDSketch::new(Config::new(ERROR, BUCKETS, 1e-3));
+        let sketch = self.programs.entry(program).or_insert_with(config);
+        sketch.add(took as f64 / 1000.0);
+    }
+
+    /// Forgets the oldest while there are too many.
+    fn forget(&mut self) {
+        while self.order.len() > MAX_RUNNING {
+            let Some((pid, number)) = self.order.pop_front() else {
+                return;
+            };
+            if self.running.get(&pid).is_some_and(|run| run.2 == number) {
+                self.running.remove(&pid);
+            }
+        }
+    }
+
+    /// A quantile of a program's run times, in milliseconds.
+    #[must_use]
+    pub fn quantile(&self, program: &str, q: f64) -> Option<f64> {
+        self.programs.get(program)?.quantile(q).ok()?
+    }
+
+    /// Processes that are waited for.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Adds what is known as `key=value` pairs: `run_ms.PROGRAM=[P50 P90 P99]`.
+    pub fn write(&self, pairs: &mut Vec<(String, String)>) {
+        for (program, sketch) in &self.programs {
+            let quantile = |q| sketch.quantile(q).ok().flatten().unwrap_or(0.0);
+            let value = format!(
+                "[{:.3} {:.3} {:.3}]",
+                quantile(0.5),
+                quantile(0.9),
+                quantile(0.99)
+            );
+            pairs.push((format!("run_ms.{program}"), value));
+        }
+    }
+}
+
+/// A program as a part of a key: the last 57 bytes of its path, with `_` for what no key has.
+#[must_use]
+pub fn key(program: &[u8]) -> String {
+    let last = &program[program.len().saturating_sub(57)..];
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-:/".contains(&b);
+    last.iter()
+        .map(|&b| if allowed(b) { char::from(b) } else { '_' })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_timed_by_process() {
+        let mut runs = Runs::default();
+        let exec = |at_us, pid, program| Event::Exec {
+            at_us,
+            pid,
+            program,
+        };
+        runs.add(&exec(0, 1, b"/bin/long"));
+        runs.add(&exec(10, 2, b"/bin/short"));
+        runs.add(&Event::Exit {
+            at_us: 1010,
+            pid: 2,
+        });
+        runs.add(&Event::Exit { at_us: 9, pid: 3 });
+        runs.add(&Event::Exit {
+            at_us: 5_000_000,
+            pid: 1,
+        });
+        let long = runs.quantile("/bin/long", 0.5).unwrap();
+        let short = runs.quantile("/bin/short", 0.5).unwrap();
+        assert!((long - 5000.0).abs() < 100.0 && (short - 1.0).abs() < 0.02);
+        assert_eq!(runs.running(), 0);
+    }
+
+    #[test]
+    fn what_never_ends_is_forgotten() {
+        let mut runs = Runs::default();
+        for pid in 0..200_000 {
+            runs.add(&Event::Exec {
+                at_us: 0,
+                pid,
+                program: b"x",
+            });
+        }
+        assert_eq!(runs.running(), MAX_RUNNING);
+    }
+}
