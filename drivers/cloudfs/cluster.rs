@@ -16,7 +16,8 @@ use crate::{
     },
     here,
     opened::OpenedFiles,
-    there::There, //
+    there::There,
+    workers::Workers, //
 };
 use kernel::{
     prelude::*,
@@ -28,10 +29,7 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::{
-    crypto,
-    work::Queue, //
-};
+use linux::crypto;
 use virgo_config::Node;
 use virgo_proto::{
     balance::{
@@ -56,9 +54,6 @@ use virgo_utils::{
     User, //
 };
 
-/// Files that are brought to the disk at a time.
-const SYNCING: c_int = 16;
-
 /// All state of the module.
 pub(crate) struct Cloudfs {
     pub(crate) node: Arc<Node>,
@@ -67,9 +62,9 @@ pub(crate) struct Cloudfs {
     /// other nodes have yet to close for them.
     pub(crate) files: Pin<KBox<Budget>>,
     /// Files of this node that others have open.
-    pub(crate) opened: Pin<KBox<OpenedFiles>>,
-    /// Where files of this node are brought to the disk for others.
-    pub(crate) syncing: Arc<Queue>,
+    pub(crate) opened: Arc<OpenedFiles>,
+    /// What uses files of this node for others.
+    pub(crate) workers: Arc<Workers>,
     /// Whether this node's own files are reached like another's.
     loopback: bool,
     /// How many files were open on each node when it last said so.
@@ -88,8 +83,8 @@ impl Cloudfs {
             others: Others::new(node.clone(), port)?,
             node,
             files: Budget::new(max_files.into())?,
-            opened: KBox::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
-            syncing: Queue::unbound(c"virgo_syncing", SYNCING)?,
+            opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
+            workers: Arc::new(Workers::new()?, GFP_KERNEL)?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
         };

@@ -10,6 +10,7 @@ use kernel::{
 use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
+        are_entries,
         flag,
         op,
         Handle,
@@ -231,6 +232,9 @@ impl There<'_> {
         let n = self.ask(op::READ_DIR, args.as_bytes(), path, &mut reply)?;
         let reply = reply.get(..n).ok_or(EPROTO)?;
         let (head, entries) = ReadDirReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
+        if !are_entries(entries, with_stat) {
+            return Err(EPROTO);
+        }
         to.get_mut(..entries.len())
             .ok_or(EPROTO)?
             .copy_from_slice(entries);

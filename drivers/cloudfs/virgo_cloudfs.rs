@@ -3,6 +3,7 @@
 //! virgo_cloudfs: files of all nodes, used from any of them.
 
 mod calls;
+mod changes;
 mod closing;
 mod cluster;
 mod commands;
@@ -14,6 +15,7 @@ mod peer;
 mod session_files;
 mod syncing;
 mod there;
+mod workers;
 
 use crate::{
     calls::Calls,

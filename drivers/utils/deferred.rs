@@ -45,6 +45,15 @@ pub struct Deferred {
     id: RequestId,
     /// Room for a reply without a body, so that there always is one.
     frame: KVVec<u8>,
+    /// The reply is kept for a repetition of the request.
+    kept: bool,
+}
+
+/// A deferred reply that is there.
+pub(crate) struct Late {
+    pub(crate) id: RequestId,
+    pub(crate) frame: KVVec<u8>,
+    pub(crate) kept: bool,
 }
 
 impl Deferred {
@@ -61,7 +70,28 @@ impl Deferred {
             op,
             id,
             frame,
+            kept: true,
         })
+    }
+
+    /// Takes memory for a reply with a body of up to `len` bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`], [`ENOMEM`].
+    pub fn prepare(&mut self, len: usize) -> Result {
+        self.reserve(len)
+    }
+
+    /// As [`Self::answer`], for a request that is done again when it is repeated: the reply, which may
+    /// be large, is not kept once it is sent.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn answer_unkept(mut self, body: &[u8]) -> Result {
+        self.kept = false;
+        self.answer(body)
     }
 
     /// Whether the peer has not begun another life. Any context.
@@ -117,7 +147,11 @@ impl Drop for Deferred {
             self.frame.clear();
         }
         let frame = core::mem::take(&mut self.frame);
-        self.life.outbox.put(self.id, frame);
+        self.life.outbox.put(Late {
+            id: self.id,
+            frame,
+            kept: self.kept,
+        });
     }
 }
 
@@ -131,7 +165,7 @@ pub(crate) struct Outbox {
 }
 
 struct State {
-    frames: KVVec<(RequestId, KVVec<u8>)>,
+    frames: KVVec<Late>,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
     /// The session that has last received a request whose reply is owed.
@@ -170,10 +204,10 @@ impl Outbox {
         Ok(())
     }
 
-    fn put(&self, id: RequestId, frame: KVVec<u8>) {
+    fn put(&self, late: Late) {
         let mut state = self.state.lock();
         state.owed -= 1;
-        let full = state.frames.push_within_capacity((id, frame));
+        let full = state.frames.push_within_capacity(late);
         self.filled.store(true, Relaxed);
         if let Some(session) = &state.session {
             session.wake();
@@ -188,7 +222,7 @@ impl Outbox {
     }
 
     /// The next reply, if `session` is to send it.
-    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVVec<u8>)> {
+    pub(crate) fn next(&self, session: &Waker) -> Option<Late> {
         let mut state = self.state.lock();
         if !state.is_sent_by(session) {
             return None;

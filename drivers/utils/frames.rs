@@ -3,6 +3,7 @@
 //! Frame sessions: the server's side of what nodes say to each other.
 
 use crate::{
+    deferred::Late,
     input::Input,
     limits,
     output::Output,
@@ -16,7 +17,8 @@ use crate::{
         Operation,
         Peer,
         Repeat,
-        Service, //
+        Service,
+        TakeRequest, //
     },
     session::{
         Next,
@@ -242,7 +244,7 @@ impl Frames {
     }
 
     /// Writes deferred replies that have come.
-    pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
+    pub(crate) fn feed<S: Service>(&self, service: &S, output: &mut KVVec<u8>) -> Result {
         if !self.life.outbox.is_filled() {
             return Ok(());
         }
@@ -250,10 +252,15 @@ impl Frames {
         // session comes before, and is not answered, or after.
         let mut replies = self.life.replies.lock();
         while output.len() < PIECE {
-            let Some((id, reply)) = self.life.outbox.next(&self.waker) else {
+            let Some(Late { id, frame, kept }) = self.life.outbox.next(&self.waker) else {
                 break;
             };
-            if let Some(reply) = replies.finish_deferred(id, reply) {
+            if !replies.awaits(id) {
+                undo(service, &frame);
+            } else if !kept {
+                replies.forget_deferred(id);
+                output.put_bytes(&frame, GFP_KERNEL)?;
+            } else if let Some(reply) = replies.finish_deferred(id, frame) {
                 output.put_bytes(reply, GFP_KERNEL)?;
             }
         }
@@ -273,8 +280,13 @@ impl Frames {
             }
             let used = match frame(input.bytes(), MAX_BODY) {
                 Frame::Whole(header, body) if header.kind == Kind::Request => {
-                    self.request(session, &header, body, output)?;
-                    HEADER_LEN + body.len()
+                    let used = HEADER_LEN + body.len();
+                    if let Some(mut take) = self.request(session, &header, body, output)? {
+                        take.call(input.take(used, HEADER_LEN));
+                        0
+                    } else {
+                        used
+                    }
                 }
                 Frame::Partial(size) => return Ok(Next::Receive(size.max(PIECE))),
                 Frame::Whole(..) => return self.refuse(session, Errno::EPROTO, output),
@@ -309,7 +321,7 @@ impl Frames {
         header: &Header,
         body: &[u8],
         output: &mut Output,
-    ) -> Result {
+    ) -> Result<Option<KBox<dyn TakeRequest>>> {
         let service = &session.hub.service;
         let mut replies = self.life.replies.lock();
         if self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
@@ -319,27 +331,25 @@ impl Frames {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {
                 output.bytes.put_bytes(reply, GFP_KERNEL)?;
-                return Ok(());
+                return Ok(None);
             }
             Arrival::Deferred => {
                 self.life.outbox.attach(&self.waker);
-                return Ok(());
+                return Ok(None);
             }
             Arrival::Stale => {
-                return finish(header, output, output.bytes.len(), Err(Errno::EALREADY));
+                finish(header, output, output.bytes.len(), Err(Errno::EALREADY))?;
+                return Ok(None);
             }
         };
         if let Some(reply) = abandoned {
-            if let Frame::Whole(old, body) = frame(&reply, MAX_BODY) {
-                if old.word == 0 {
-                    service.undo(old.op, body);
-                }
-            }
+            undo(&**service, &reply);
         }
         let start = output.bytes.len();
         let mut operations = S::OPERATIONS.iter().enumerate();
         let Some((index, operation)) = operations.find(|(_, o)| o.number == header.op) else {
-            return finish(header, output, start, Err(Errno::EOPNOTSUPP));
+            finish(header, output, start, Err(Errno::EOPNOTSUPP))?;
+            return Ok(None);
         };
         // Memory for what has to be kept is taken before anything is done.
         output.bytes.reserve(HEADER_LEN, GFP_KERNEL)?;
@@ -357,10 +367,10 @@ impl Frames {
                 self.run(operation, service, header, body, output)
             })
             .map_err(to_wire);
-        if let Ok(After::Deferred) = result {
+        if let Ok(After::Deferred(take)) = result {
             output.bytes.truncate(start);
             replies.defer(header.id);
-            return Ok(());
+            return Ok(take);
         }
         finish(header, output, start, result.map(drop))?;
         if let (Some(mut kept), Some(reply)) = (kept, output.bytes.get(start..)) {
@@ -370,7 +380,7 @@ impl Frames {
                 replies.finish(header.id, kept);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn run<S: Service>(
@@ -389,10 +399,11 @@ impl Frames {
             session: &self.waker,
             header,
             is_deferred: false,
+            take_request: None,
         };
         (operation.run)(service, self.life.peer, request, &mut body)?;
         Ok(match body.is_deferred {
-            true => After::Deferred,
+            true => After::Deferred(body.take_request),
             false => After::Replied,
         })
     }
@@ -401,7 +412,17 @@ impl Frames {
 /// What an operation that has succeeded leaves.
 enum After {
     Replied,
-    Deferred,
+    /// Perhaps somebody takes the request.
+    Deferred(Option<KBox<dyn TakeRequest>>),
+}
+
+/// Tells the service that nobody wants this reply any more.
+fn undo<S: Service>(service: &S, reply: &[u8]) {
+    if let Frame::Whole(header, body) = frame(reply, MAX_BODY) {
+        if header.word == 0 {
+            service.undo(header.op, body);
+        }
+    }
 }
 
 /// Writes the header of the reply that begins at `start`; a failed one has no body.

@@ -73,6 +73,7 @@ pub use service::{
     Operation,
     Peer,
     Repeat,
+    RequestBody,
     Service, //
 };
 pub use stats::Stats;
