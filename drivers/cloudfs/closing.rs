@@ -2,7 +2,7 @@
 
 //! Files of other nodes that nobody here uses any more: their nodes are told, later.
 
-use crate::there::There;
+use crate::remote::RemoteFiles;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -32,18 +32,18 @@ pub(crate) const MAX_FILES: u32 = 1 << 20;
 
 /// An open file of another node.
 #[derive(Clone, Copy)]
-pub(crate) struct Remote {
+pub(crate) struct RemoteHandle {
     pub(crate) node: NodeId,
     pub(crate) handle: u64,
 }
 
 /// The file services of other nodes: those who have files there hold it.
-pub(crate) struct Others {
+pub(crate) struct RemoteNodes {
     pub(crate) client: Arc<Client>,
     closing: Pin<KBox<Task<Backlog<Closing>>>>,
 }
 
-impl Others {
+impl RemoteNodes {
     pub(crate) fn new(node: Arc<Node>, port: u16) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
         let closing = Backlog::new(Closing {
@@ -55,12 +55,12 @@ impl Others {
             linux::new_task!(queue, closing, "virgo_closing"),
             GFP_KERNEL,
         )?;
-        Ok(Arc::new(Others { client, closing }, GFP_KERNEL)?)
+        Ok(Arc::new(RemoteNodes { client, closing }, GFP_KERNEL)?)
     }
 
     /// The one of `node`, for `user`.
-    pub(crate) fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
-        There {
+    pub(crate) fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> RemoteFiles<'a> {
+        RemoteFiles {
             client: &self.client,
             user,
             node,
@@ -68,7 +68,7 @@ impl Others {
     }
 
     /// Has a file closed, without waiting for it; until it is, `charge` is kept.
-    pub(crate) fn close(&self, remote: Remote, charge: Charge) {
+    pub(crate) fn close(&self, remote: RemoteHandle, charge: Charge) {
         let closed = Closed {
             remote,
             _charge: charge,
@@ -79,7 +79,7 @@ impl Others {
 
 /// A file that nobody here uses any more, and who has to pay until its node knows that.
 struct Closed {
-    remote: Remote,
+    remote: RemoteHandle,
     _charge: Charge,
 }
 
@@ -103,7 +103,7 @@ impl Chore for Closing {
 
     fn attempt(&self, node: NodeId, closed: &[Closed]) -> Result {
         let config = self.node.config();
-        let there = There {
+        let there = RemoteFiles {
             client: &self.client,
             user: &User::of_node(&config),
             node,

@@ -7,16 +7,16 @@
 
 use crate::{
     closing::{
-        Others,
-        Remote, //
+        RemoteHandle,
+        RemoteNodes, //
     },
     file::{
         File,
-        Place, //
+        Location, //
     },
-    here,
+    local,
     opened::OpenedFiles,
-    there::There,
+    remote::RemoteFiles,
     workers::Workers, //
 };
 use kernel::{
@@ -57,7 +57,7 @@ use virgo_utils::{
 /// All state of the module.
 pub(crate) struct Cloudfs {
     pub(crate) node: Arc<Node>,
-    pub(crate) others: Arc<Others>,
+    pub(crate) others: Arc<RemoteNodes>,
     /// Files that programs and sessions of this node have open, wherever they are, and those that
     /// other nodes have yet to close for them.
     pub(crate) files: Pin<KBox<Budget>>,
@@ -80,7 +80,7 @@ impl Cloudfs {
         loopback: bool,
     ) -> Result<Arc<Self>> {
         let this = Cloudfs {
-            others: Others::new(node.clone(), port)?,
+            others: RemoteNodes::new(node.clone(), port)?,
             node,
             files: Budget::new(max_files.into())?,
             opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
@@ -95,7 +95,7 @@ impl Cloudfs {
         node == user.config.me && !self.loopback
     }
 
-    fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
+    fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> RemoteFiles<'a> {
         self.others.there(user, node)
     }
 
@@ -177,17 +177,17 @@ impl Cloudfs {
         path: &[u8],
         flags: u32,
         mode: u16,
-    ) -> Result<Place> {
+    ) -> Result<Location> {
         if self.is_here(user, node) {
-            let open = || here::open(user.config, path, flags, mode);
-            return Ok(Place::Here(until_ready(user.deadline, open)?));
+            let open = || local::open(user.config, path, flags, mode);
+            return Ok(Location::Local(until_ready(user.deadline, open)?));
         }
         let there = self.there(user, node);
         let (handle, load) = until_ready(user.deadline, || there.open(path, flags, mode))?;
         if let Some(known) = self.load_of(node) {
             known.store(load, Relaxed);
         }
-        Ok(Place::There(Remote { node, handle }))
+        Ok(Location::Remote(RemoteHandle { node, handle }))
     }
 
     fn load_of(&self, node: NodeId) -> Option<&Atomic<u64>> {
@@ -242,7 +242,7 @@ impl Cloudfs {
     pub(crate) fn stat(&self, user: &User<'_>, name: &Name<'_>, follow: bool) -> Result<Stat> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
-            true => here::stat(user.config, name.path, follow),
+            true => local::stat(user.config, name.path, follow),
             false => self.there(user, node).stat(0, name.path, follow),
         }
     }
@@ -255,7 +255,7 @@ impl Cloudfs {
     pub(crate) fn unlink(&self, user: &User<'_>, name: &Name<'_>, is_dir: bool) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::unlink(user.config, name.path, is_dir),
+            true => local::unlink(user.config, name.path, is_dir),
             false => self.there(user, node).unlink(name.path, is_dir),
         })
     }
@@ -277,7 +277,7 @@ impl Cloudfs {
             return Err(EXDEV);
         }
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::rename(user.config, from.path, to.path, replace),
+            true => local::rename(user.config, from.path, to.path, replace),
             false => self.there(user, node).rename(from.path, to.path, replace),
         })
     }
@@ -290,12 +290,12 @@ impl Cloudfs {
     pub(crate) fn mkdir(&self, user: &User<'_>, name: &Name<'_>, mode: u16) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::mkdir(user.config, name.path, mode),
+            true => local::mkdir(user.config, name.path, mode),
             false => self.there(user, node).mkdir(name.path, mode),
         })
     }
 
-    /// Entries of a directory, see [`here::read_dir`]. May sleep, killably.
+    /// Entries of a directory, see [`local::read_dir`]. May sleep, killably.
     ///
     /// # Errors
     ///
@@ -310,7 +310,7 @@ impl Cloudfs {
     ) -> Result<(usize, u64)> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
-            true => here::read_dir(user.config, name.path, from, with_stat, to),
+            true => local::read_dir(user.config, name.path, from, with_stat, to),
             false => self
                 .there(user, node)
                 .read_dir(name.path, from, with_stat, to),

@@ -49,7 +49,7 @@ use kernel::{
 };
 use linux::{
     calls::QueueRegistration as CallsRegistration,
-    descriptor::Kind,
+    descriptor::FdType,
     work::{
         Queue as WorkQueue,
         Task, //
@@ -177,7 +177,7 @@ impl kernel::InPlaceModule for Module {
             let calls = Calls {
                 service: service.clone(),
                 stats: stats.clone(),
-                handles: KBox::pin_init(Kind::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
+                handles: KBox::pin_init(FdType::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
             };
             let server = match module_parameters::reactor.value() {
                 0 => None,

@@ -41,13 +41,13 @@ use virgo_utils::{
 
 /// The file service of another node, for a user.
 #[derive(Clone, Copy)]
-pub(crate) struct There<'a> {
+pub(crate) struct RemoteFiles<'a> {
     pub(crate) client: &'a Client,
     pub(crate) user: &'a User<'a>,
     pub(crate) node: NodeId,
 }
 
-impl There<'_> {
+impl RemoteFiles<'_> {
     /// Asks for something that may be done twice.
     fn ask(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
         let request = again(op, args, Data::Bytes(data));
@@ -214,7 +214,7 @@ impl There<'_> {
         Ok(())
     }
 
-    /// Entries of the directory at `path`, as [`here::read_dir`](crate::here::read_dir) writes them.
+    /// Entries of the directory at `path`, as [`local::read_dir`](crate::local::read_dir) writes them.
     pub(crate) fn read_dir(
         &self,
         path: &[u8],

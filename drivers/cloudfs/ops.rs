@@ -8,7 +8,7 @@ use crate::{
         What, //
     },
     cluster::Cloudfs,
-    here,
+    local,
     opened::{
         owner,
         Opened, //
@@ -162,7 +162,7 @@ fn defer_change(
     work: impl FnOnce(&Config) -> Result + Send + 'static,
 ) -> Result {
     let config = this.node.config();
-    let owner = owner(here::device(&config, path)?, peer, NOBODY);
+    let owner = owner(local::device(&config, path)?, peer, NOBODY);
     defer(this, owner, reply, (0, true), move |_, _| work(&config))
 }
 
@@ -182,12 +182,12 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     }
     let charge = this.opened.charge(peer, uid)?;
     let config = this.node.config();
-    let owner = owner(here::device(&config, name)?, peer, Some(uid));
+    let owner = owner(local::device(&config, name)?, peer, Some(uid));
     let (name, opened) = (copy(name)?, this.opened.clone());
     let size = (size_of::<OpenReply>(), true);
     defer(this, owner, reply, size, move |deferred, body| {
         body.reserve(size_of::<OpenReply>(), GFP_KERNEL)?;
-        let file = here::open(&config, &name, how, mode)?;
+        let file = local::open(&config, &name, how, mode)?;
         let answer = OpenReply {
             handle: opened.insert(peer, file, charge)?.into(),
             load: (opened.len() as u64).into(),
@@ -346,16 +346,16 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         (handle, []) if follow => {
             let opened = this.opened.get(peer, handle)?;
             defer(this, opened.owner(), reply, size, move |_, body| {
-                let stat = here::to_wire(&opened.file.stat()?);
+                let stat = local::to_wire(&opened.file.stat()?);
                 Ok(body.put_bytes(stat.as_bytes(), GFP_KERNEL)?)
             })
         }
         (0, [_, ..]) => {
             let config = this.node.config();
             let name = copy(path(name)?)?;
-            let owner = owner(here::device(&config, &name)?, peer, NOBODY);
+            let owner = owner(local::device(&config, &name)?, peer, NOBODY);
             defer(this, owner, reply, size, move |_, body| {
-                let stat = here::stat(&config, &name, follow)?;
+                let stat = local::stat(&config, &name, follow)?;
                 Ok(body.put_bytes(stat.as_bytes(), GFP_KERNEL)?)
             })
         }
@@ -393,7 +393,7 @@ fn unlink(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> R
     let is_dir = args.flags.get() & flag::DIRECTORY != 0;
     let copied = copy(name)?;
     defer_change(this, peer, reply, name, move |config| {
-        here::unlink(config, &copied, is_dir)
+        local::unlink(config, &copied, is_dir)
     })
 }
 
@@ -402,7 +402,7 @@ fn rename(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> R
     let replace = args.flags.get() & flag::NO_REPLACE == 0;
     let (old, new) = (copy(from)?, copy(path(to)?)?);
     defer_change(this, peer, reply, from, move |config| {
-        here::rename(config, &old, &new, replace)
+        local::rename(config, &old, &new, replace)
     })
 }
 
@@ -413,7 +413,7 @@ fn mkdir(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let mode = permissions(args.mode.get())?;
     let copied = copy(name)?;
     defer_change(this, peer, reply, name, move |config| {
-        here::mkdir(config, &copied, mode)
+        local::mkdir(config, &copied, mode)
     })
 }
 
@@ -431,11 +431,11 @@ fn read_dir(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     const HEAD: usize = size_of::<ReadDirReply>();
     let config = this.node.config();
     let name = copy(path(name)?)?;
-    let owner = owner(here::device(&config, &name)?, peer, NOBODY);
+    let owner = owner(local::device(&config, &name)?, peer, NOBODY);
     defer(this, owner, reply, (HEAD + len, false), move |_, body| {
         body.put_zeros(HEAD + len, GFP_KERNEL)?;
         let (head, entries) = body.split_first_chunk_mut::<HEAD>().ok_or(EINVAL)?;
-        let (n, next) = here::read_dir(&config, &name, from, with_stat, entries)?;
+        let (n, next) = local::read_dir(&config, &name, from, with_stat, entries)?;
         *head = next.to_le_bytes();
         body.truncate(HEAD + n);
         Ok(())
