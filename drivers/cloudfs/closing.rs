@@ -2,7 +2,7 @@
 
 //! Files of other nodes that nobody here uses any more: their nodes are told, later.
 
-use crate::there::There;
+use crate::remote::RemoteFiles;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -29,18 +29,18 @@ pub(crate) const MAX_FILES: u32 = 1 << 20;
 
 /// An open file of another node.
 #[derive(Clone, Copy)]
-pub(crate) struct Remote {
+pub(crate) struct RemoteHandle {
     pub(crate) node: NodeId,
     pub(crate) handle: u64,
 }
 
 /// The file services of other nodes: those who have files there hold it.
-pub(crate) struct Others {
+pub(crate) struct RemoteNodes {
     pub(crate) client: Arc<Client>,
     closing: Pin<KBox<Backlog<Closing>>>,
 }
 
-impl Others {
+impl RemoteNodes {
     pub(crate) fn new(node: Arc<Node>, port: u16) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
         let closing = Closing {
@@ -48,12 +48,12 @@ impl Others {
             client: client.clone(),
         };
         let closing = Backlog::new(c"virgo_closing", closing)?;
-        Ok(Arc::new(Others { client, closing }, GFP_KERNEL)?)
+        Ok(Arc::new(RemoteNodes { client, closing }, GFP_KERNEL)?)
     }
 
     /// The one of `node`, for `user`.
-    pub(crate) fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
-        There {
+    pub(crate) fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> RemoteFiles<'a> {
+        RemoteFiles {
             client: &self.client,
             user,
             node,
@@ -70,7 +70,7 @@ impl Others {
     }
 
     /// Has a file closed, without waiting for it; until it is, `charge` is kept.
-    pub(crate) fn close(&self, room: Reservation<Closed>, remote: Remote, charge: Charge) {
+    pub(crate) fn close(&self, room: Reservation<Closed>, remote: RemoteHandle, charge: Charge) {
         let closed = Closed {
             remote,
             _charge: charge,
@@ -81,7 +81,7 @@ impl Others {
 
 /// A file that nobody here uses any more, and who has to pay until its node knows that.
 pub(crate) struct Closed {
-    remote: Remote,
+    remote: RemoteHandle,
     _charge: Charge,
 }
 
@@ -105,7 +105,7 @@ impl Chore for Closing {
 
     fn attempt(&self, node: NodeId, closed: &[Closed]) -> Result {
         let config = self.node.config();
-        let there = There {
+        let there = RemoteFiles {
             client: &self.client,
             user: &User::of_node(&config),
             node,

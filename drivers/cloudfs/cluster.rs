@@ -7,17 +7,18 @@
 
 use crate::{
     closing::{
-        Others,
-        Remote, //
+        RemoteHandle,
+        RemoteNodes, //
     },
     file::{
         File,
-        OpenCost,
-        Place, //
+        Location,
+        OpenCost, //
     },
-    here,
+    local,
     opened::OpenedFiles,
-    there::There, //
+    remote::RemoteFiles,
+    workers::Workers, //
 };
 use kernel::{
     prelude::*,
@@ -29,10 +30,7 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::{
-    crypto,
-    work::Queue, //
-};
+use linux::crypto;
 use virgo_config::Node;
 use virgo_proto::{
     balance::{
@@ -59,20 +57,17 @@ use virgo_utils::{
     User, //
 };
 
-/// Files that are brought to the disk at a time.
-const SYNCING: c_int = 16;
-
 /// All state of the module.
 pub(crate) struct Cloudfs {
     pub(crate) node: Arc<Node>,
-    pub(crate) others: Arc<Others>,
+    pub(crate) others: Arc<RemoteNodes>,
     /// Files that programs and sessions of this node have open, wherever they are, and those that
     /// other nodes have yet to close for them.
     pub(crate) files: Pin<KBox<Budget>>,
     /// Files of this node that others have open.
-    pub(crate) opened: Pin<KBox<OpenedFiles>>,
-    /// Where files of this node are brought to the disk for others.
-    pub(crate) syncing: Arc<Queue>,
+    pub(crate) opened: Arc<OpenedFiles>,
+    /// What uses files of this node for others.
+    pub(crate) workers: Arc<Workers>,
     /// Of lines that peers cause.
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// Whether this node's own files are reached like another's.
@@ -90,11 +85,11 @@ impl Cloudfs {
         loopback: bool,
     ) -> Result<Arc<Self>> {
         let this = Cloudfs {
-            others: Others::new(node.clone(), port)?,
+            others: RemoteNodes::new(node.clone(), port)?,
             node,
             files: Budget::new(max_files.into())?,
-            opened: KBox::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
-            syncing: Queue::unbound(c"virgo_syncing", SYNCING)?,
+            opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
+            workers: Arc::new(Workers::new()?, GFP_KERNEL)?,
             log: LogLimit::new()?,
             loopback,
             load: [const { Atomic::new(0) }; MAX_NODES],
@@ -106,7 +101,7 @@ impl Cloudfs {
         node == user.config.me && !self.loopback
     }
 
-    fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> There<'a> {
+    fn there<'a>(&'a self, user: &'a User<'a>, node: NodeId) -> RemoteFiles<'a> {
         self.others.there(user, node)
     }
 
@@ -190,10 +185,10 @@ impl Cloudfs {
         path: &[u8],
         flags: u32,
         mode: u16,
-    ) -> Result<Place> {
+    ) -> Result<Location> {
         if self.is_here(user, node) {
-            let open = || here::open(user.config, path, flags, mode);
-            return Ok(Place::Here(until_ready(user.deadline, open)?));
+            let open = || local::open(user.config, path, flags, mode);
+            return Ok(Location::Local(until_ready(user.deadline, open)?));
         }
         self.others.prepare(node)?;
         let there = self.there(user, node);
@@ -201,7 +196,7 @@ impl Cloudfs {
         if let Some(known) = self.load_of(node) {
             known.store(load, Relaxed);
         }
-        Ok(Place::There(Remote { node, handle }))
+        Ok(Location::Remote(RemoteHandle { node, handle }))
     }
 
     fn load_of(&self, node: NodeId) -> Option<&Atomic<u64>> {
@@ -256,7 +251,7 @@ impl Cloudfs {
     pub(crate) fn stat(&self, user: &User<'_>, name: &Name<'_>, follow: bool) -> Result<Stat> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
-            true => here::stat(user.config, name.path, follow),
+            true => local::stat(user.config, name.path, follow),
             false => self.there(user, node).stat(0, name.path, follow),
         }
     }
@@ -269,7 +264,7 @@ impl Cloudfs {
     pub(crate) fn unlink(&self, user: &User<'_>, name: &Name<'_>, is_dir: bool) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::unlink(user.config, name.path, is_dir),
+            true => local::unlink(user.config, name.path, is_dir),
             false => self.there(user, node).unlink(name.path, is_dir),
         })
     }
@@ -291,7 +286,7 @@ impl Cloudfs {
             return Err(EXDEV);
         }
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::rename(user.config, from.path, to.path, replace),
+            true => local::rename(user.config, from.path, to.path, replace),
             false => self.there(user, node).rename(from.path, to.path, replace),
         })
     }
@@ -304,12 +299,12 @@ impl Cloudfs {
     pub(crate) fn mkdir(&self, user: &User<'_>, name: &Name<'_>, mode: u16) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
-            true => here::mkdir(user.config, name.path, mode),
+            true => local::mkdir(user.config, name.path, mode),
             false => self.there(user, node).mkdir(name.path, mode),
         })
     }
 
-    /// Entries of a directory, see [`here::read_dir`]. May sleep, killably.
+    /// Entries of a directory, see [`local::read_dir`]. May sleep, killably.
     ///
     /// # Errors
     ///
@@ -324,7 +319,7 @@ impl Cloudfs {
     ) -> Result<(usize, u64)> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
-            true => here::read_dir(user.config, name.path, from, with_stat, to),
+            true => local::read_dir(user.config, name.path, from, with_stat, to),
             false => self
                 .there(user, node)
                 .read_dir(name.path, from, with_stat, to),

@@ -5,11 +5,11 @@
 use crate::{
     closing::{
         Closed,
-        Others,
-        Remote, //
+        RemoteHandle,
+        RemoteNodes, //
     },
-    here,
-    there::There, //
+    local,
+    remote::RemoteFiles, //
 };
 use kernel::{
     prelude::*,
@@ -51,8 +51,8 @@ const SMALL: usize = 1024;
 
 /// An open file. Dropping it closes it, without waiting for its node.
 pub(crate) struct File {
-    others: Arc<Others>,
-    at: Place,
+    others: Arc<RemoteNodes>,
+    at: Location,
     /// `None` while it is dropped.
     cost: Option<OpenCost>,
     /// Everything is written to the end.
@@ -74,15 +74,15 @@ pub(crate) struct OpenCost {
 }
 
 /// Where it is.
-pub(crate) enum Place {
-    Here(vfs::File),
-    There(Remote),
+pub(crate) enum Location {
+    Local(vfs::File),
+    Remote(RemoteHandle),
 }
 
 impl File {
     pub(crate) fn new(
-        others: Arc<Others>,
-        at: Place,
+        others: Arc<RemoteNodes>,
+        at: Location,
         cost: OpenCost,
         append: bool,
         timeout_ms: u32,
@@ -97,15 +97,15 @@ impl File {
         }
     }
 
-    fn there<'a>(&'a self, user: &'a User<'a>, remote: &Remote) -> There<'a> {
+    fn there<'a>(&'a self, user: &'a User<'a>, remote: &RemoteHandle) -> RemoteFiles<'a> {
         self.others.there(user, remote.node)
     }
 
     /// The node that has it.
     pub(crate) fn node(&self, user: &User<'_>) -> NodeId {
         match &self.at {
-            Place::Here(_) => user.config.me,
-            Place::There(remote) => remote.node,
+            Location::Local(_) => user.config.me,
+            Location::Remote(remote) => remote.node,
         }
     }
 
@@ -117,8 +117,8 @@ impl File {
     /// As pread(2); [`ESTALE`] if its node has restarted; what calls to other nodes fail with.
     pub(crate) fn read(&self, user: &User<'_>, offset: u64, to: &mut [u8]) -> Result<usize> {
         match &self.at {
-            Place::Here(file) => file.read(offset, to),
-            Place::There(remote) => self.there(user, remote).read(remote.handle, offset, to),
+            Location::Local(file) => file.read(offset, to),
+            Location::Remote(remote) => self.there(user, remote).read(remote.handle, offset, to),
         }
     }
 
@@ -135,8 +135,8 @@ impl File {
         len: usize,
     ) -> Result<usize> {
         let remote = match &self.at {
-            Place::Here(file) => return file.read_user(offset, to, len),
-            Place::There(remote) => remote,
+            Location::Local(file) => return file.read_user(offset, to, len),
+            Location::Remote(remote) => remote,
         };
         let there = self.there(user, remote);
         in_flight(
@@ -161,8 +161,8 @@ impl File {
     /// As for [`Self::read`], and as pwrite(2).
     pub(crate) fn write(&self, user: &User<'_>, offset: u64, from: &[u8]) -> Result<usize> {
         match &self.at {
-            Place::Here(file) => file.write(offset, from),
-            Place::There(remote) => {
+            Location::Local(file) => file.write(offset, from),
+            Location::Remote(remote) => {
                 let from = Data::Bytes(from.get(..MAX_DATA).unwrap_or(from));
                 self.there(user, remote)
                     .write(None, remote.handle, offset, from)
@@ -183,8 +183,8 @@ impl File {
         len: usize,
     ) -> Result<usize> {
         let remote = match &self.at {
-            Place::Here(file) => return file.write_user(offset, from, len),
-            Place::There(remote) => remote,
+            Location::Local(file) => return file.write_user(offset, from, len),
+            Location::Remote(remote) => remote,
         };
         let there = self.there(user, remote);
         if len <= SMALL {
@@ -230,8 +230,8 @@ impl File {
     /// before they could be told. Each failure is reported once.
     pub(crate) fn sync(&self, user: &User<'_>, data_only: bool) -> Result {
         let remote = match &self.at {
-            Place::Here(file) => return file.sync(data_only),
-            Place::There(remote) => remote,
+            Location::Local(file) => return file.sync(data_only),
+            Location::Remote(remote) => remote,
         };
         let met = self.there(user, remote).sync(remote.handle, data_only)?;
         let mut told = self.told.load(Relaxed);
@@ -252,8 +252,8 @@ impl File {
     /// As for [`Self::read`], and as ftruncate(2).
     pub(crate) fn truncate(&self, user: &User<'_>, size: u64) -> Result {
         match &self.at {
-            Place::Here(file) => file.truncate(size),
-            Place::There(remote) => self.there(user, remote).truncate(remote.handle, size),
+            Location::Local(file) => file.truncate(size),
+            Location::Remote(remote) => self.there(user, remote).truncate(remote.handle, size),
         }
     }
 
@@ -264,15 +264,15 @@ impl File {
     /// As for [`Self::read`].
     pub(crate) fn stat(&self, user: &User<'_>) -> Result<Stat> {
         match &self.at {
-            Place::Here(file) => Ok(here::to_wire(&file.stat()?)),
-            Place::There(remote) => self.there(user, remote).stat(remote.handle, b"", true),
+            Location::Local(file) => Ok(local::to_wire(&file.stat()?)),
+            Location::Remote(remote) => self.there(user, remote).stat(remote.handle, b"", true),
         }
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        if let (Place::There(remote), Some(cost)) = (&self.at, self.cost.take()) {
+        if let (Location::Remote(remote), Some(cost)) = (&self.at, self.cost.take()) {
             self.others.close(cost.room, *remote, cost.charge);
         }
     }

@@ -2,13 +2,19 @@
 
 //! Files of this node that other nodes have open.
 
-use crate::syncing::Syncing;
+use crate::{
+    changes::Changes,
+    syncing::Syncing, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 use linux::vfs::File;
-use virgo_proto::config::MAX_NODES;
+use virgo_proto::{
+    config::MAX_NODES,
+    worker_shares::Owner, //
+};
 use virgo_utils::{
     budget::{
         Budget,
@@ -25,12 +31,28 @@ use virgo_utils::{
 #[pin_data]
 pub(crate) struct Opened {
     pub(crate) file: File,
-    /// Each write is on the disk when it returns.
-    pub(crate) synchronous: bool,
+    #[pin]
+    pub(crate) changes: Changes,
     #[pin]
     pub(crate) syncing: Syncing,
     peer: Peer,
-    _charge: Charge,
+    charge: Charge,
+}
+
+impl Opened {
+    /// Who uses it.
+    pub(crate) fn owner(&self) -> Owner {
+        owner(self.file.device(), self.peer, Some(self.charge.uid()))
+    }
+}
+
+/// The owner of work on a file system for user `uid` of `peer`, if the request says which.
+pub(crate) fn owner(device: u32, peer: Peer, uid: Option<u32>) -> Owner {
+    let uid = uid.map_or(u64::from(u32::MAX) + 1, u64::from);
+    Owner {
+        device,
+        user: u64::from(peer.node) << 40 | uid,
+    }
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
@@ -76,25 +98,19 @@ impl OpenedFiles {
         })
     }
 
-    /// Keeps `file` for `peer`; `synchronous` if it was opened so. Returns the handle.
+    /// Keeps `file` for `peer`. Returns the handle.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn insert(
-        &self,
-        peer: Peer,
-        file: File,
-        synchronous: bool,
-        charge: Charge,
-    ) -> Result<u64> {
+    pub(crate) fn insert(&self, peer: Peer, file: File, charge: Charge) -> Result<u64> {
         let opened = Arc::pin_init(
             pin_init!(Opened {
                 file,
-                synchronous,
+                changes <- Changes::new(),
                 syncing <- Syncing::new(),
                 peer,
-                _charge: charge,
+                charge,
             }),
             GFP_KERNEL,
         )?;

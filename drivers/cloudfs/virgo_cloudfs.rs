@@ -2,26 +2,28 @@
 
 //! virgo_cloudfs: files of all nodes, used from any of them.
 
-mod calls;
+mod changes;
 mod closing;
 mod cluster;
 mod commands;
 mod file;
-mod here;
+mod local;
 mod opened;
+mod ops;
 mod paths;
-mod peer;
+mod remote;
 mod session_files;
 mod syncing;
-mod there;
+mod syscalls;
+mod workers;
 
 use crate::{
-    calls::Calls,
     closing::MAX_FILES,
-    cluster::Cloudfs, //
+    cluster::Cloudfs,
+    syscalls::Calls, //
 };
 use kernel::prelude::*;
-use linux::descriptor::Kind;
+use linux::descriptor::FdType;
 use virgo_abi::calls::CloudfsRegistration;
 use virgo_utils::{
     Client,
@@ -61,8 +63,8 @@ impl Service for Cloudfs {
     const NAME: &'static CStr = c"cloudfs";
     const PORT: u16 = 50000;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
-    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
-    const CALLS: &'static [&'static str] = calls::NAMES;
+    const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
+    const CALLS: &'static [&'static str] = syscalls::NAMES;
 
     fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
         reply.field("open", self.opened.len() as u64)?;
@@ -74,7 +76,7 @@ impl Service for Cloudfs {
     }
 
     fn undo(&self, op: u16, reply: &[u8]) {
-        peer::undo(self, op, reply);
+        ops::undo(self, op, reply);
     }
 
     fn peer_restarted(&self, peer: Peer) {
@@ -107,7 +109,7 @@ impl kernel::InPlaceModule for Module {
             let calls = Calls {
                 cloudfs: cloudfs.clone(),
                 stats: stats.clone(),
-                files: KBox::pin_init(Kind::new(module, c"[virgo]"), GFP_KERNEL)?,
+                files: KBox::pin_init(FdType::new(module, c"[virgo]"), GFP_KERNEL)?,
             };
             Ok(try_pin_init!(Self {
                 _server <- Server::new(module, cloudfs, stats),

@@ -117,8 +117,11 @@ impl Config {
         Ok(keys.push(key, GFP_KERNEL).map_err(Error::from)?)
     }
 
+    /// Looks the directories up, once: who can change a name or a link on the way to one must not be
+    /// able to have another exported later. One that is not there is told in the log; the others are
+    /// served.
     fn read_exports(&self) -> Result<KVec<Export>> {
-        let (mut dirs, mut found) = (Directories::default(), KVec::new());
+        let mut found = KVec::new();
         let mut result = Ok(());
         self.for_each(|item| {
             if let (
@@ -131,16 +134,23 @@ impl Config {
             ) = (item, &result)
             {
                 let path = CString::try_from_fmt(fmt!("{path}"));
-                let index = path.and_then(|path| dirs.add(path));
-                result =
-                    index.and_then(|index| Ok(found.push((index, writable, owner), GFP_KERNEL)?));
+                result = path.and_then(|path| Ok(found.push((path, writable, owner), GFP_KERNEL)?));
             }
         });
         result?;
+        let mut dirs = Directories::new(found.len())?;
+        for (index, (path, ..)) in found.iter().enumerate() {
+            if let Err(e) = dirs.open(index, path) {
+                pr_warn!(
+                    "export {}: {e:?}; reload the configuration when it is there\n",
+                    &**path
+                );
+            }
+        }
         let dirs = Arc::new(dirs, GFP_KERNEL)?;
         let mut exports = KVec::with_capacity(found.len(), GFP_KERNEL)?;
-        for (index, writable, owner) in found {
-            let export = Export::new(dirs.clone(), index, writable, owner)?;
+        for (index, (path, writable, owner)) in found.into_iter().enumerate() {
+            let export = Export::new(dirs.clone(), index, path, writable, owner)?;
             exports.push(export, GFP_KERNEL)?;
         }
         Ok(exports)

@@ -4,6 +4,7 @@
 
 use kernel::{
     prelude::*,
+    str::CString,
     sync::Arc, //
 };
 use linux::vfs::{
@@ -22,22 +23,26 @@ pub struct Export {
     dirs: Arc<Directories>,
     /// Which of them is this one's.
     index: usize,
+    /// The absolute path that names begin with.
+    path: CString,
     /// Whether they may change anything.
     pub writable: bool,
     cred: Credentials,
 }
 
 impl Export {
-    /// An export of the directory with this index.
+    /// An export of the directory with this index, which is called `path`.
     pub(crate) fn new(
         dirs: Arc<Directories>,
         index: usize,
+        path: CString,
         writable: bool,
         owner: Owner,
     ) -> Result<Self> {
         Ok(Export {
             dirs,
             index,
+            path,
             writable,
             cred: Credentials::new(owner.uid, owner.gid)?,
         })
@@ -45,7 +50,7 @@ impl Export {
 
     /// What is left of `path` in this directory, if it begins with it.
     pub fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
-        below(path, self.dirs.path(self.index)?.to_bytes())
+        below(path, self.path.to_bytes())
     }
 
     /// The directory, and who uses it.

@@ -27,6 +27,13 @@ impl Deadline {
         }
     }
 
+    /// Further away than anybody waits.
+    pub fn never() -> Self {
+        Deadline {
+            at: now().wrapping_add(c_ulong::MAX / 4),
+        }
+    }
+
     /// `ms` milliseconds after this.
     pub fn later(self, ms: u32) -> Self {
         let more = msecs_to_jiffies(ms).min(c_ulong::MAX / 8);

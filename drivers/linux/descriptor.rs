@@ -46,7 +46,7 @@ type Poll = unsafe extern "C" fn(
 /// The private data of a file whose operations are `operations` is a `T` in a `KBox`, owned by
 /// the file.
 #[pin_data]
-pub struct Kind<T> {
+pub struct FdType<T> {
     #[pin]
     operations: Opaque<bindings::file_operations>,
     name: &'static CStr,
@@ -54,11 +54,11 @@ pub struct Kind<T> {
 }
 
 // SAFETY: `operations` does not change; objects are `Send` and `Sync` where they are used.
-unsafe impl<T: Send + Sync> Send for Kind<T> {}
+unsafe impl<T: Send + Sync> Send for FdType<T> {}
 // SAFETY: As above.
-unsafe impl<T: Send + Sync> Sync for Kind<T> {}
+unsafe impl<T: Send + Sync> Sync for FdType<T> {}
 
-impl<T: Send + Sync + 'static> Kind<T> {
+impl<T: Send + Sync + 'static> FdType<T> {
     /// Objects of `module`, which must hold this in its state: it cannot be unloaded while there
     /// are any. Programs see `name` in `/proc`.
     pub fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
@@ -131,11 +131,11 @@ impl<T: Send + Sync + 'static> Kind<T> {
     /// # Errors
     ///
     /// [`EBADF`] if it is closed or something else's.
-    pub fn get(&self, fd: c_int) -> Result<Held<'_, T>> {
+    pub fn get(&self, fd: c_int) -> Result<FdRef<'_, T>> {
         let fd = c_uint::try_from(fd).map_err(|_| EBADF)?;
         // SAFETY: The current task has a table of descriptors.
         let file = NonNull::new(unsafe { bindings::fget(fd) }).ok_or(EBADF)?;
-        let held = Held {
+        let held = FdRef {
             file,
             _object: PhantomData,
         };
@@ -160,7 +160,7 @@ impl<T: Send + Sync + 'static> Kind<T> {
     }
 }
 
-impl<T: Pollable> Kind<T> {
+impl<T: Pollable> FdType<T> {
     /// As [`Self::new`], for objects whose descriptors can be polled.
     pub fn pollable(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
         Self::with_poll(module, name, Some(poll::<T>))
@@ -168,22 +168,22 @@ impl<T: Pollable> Kind<T> {
 }
 
 /// An object while it is used; it stays, also if its descriptor is closed.
-pub struct Held<'a, T> {
+pub struct FdRef<'a, T> {
     file: NonNull<bindings::file>,
     _object: PhantomData<&'a T>,
 }
 
-impl<T> Deref for Held<'_, T> {
+impl<T> Deref for FdRef<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
         // SAFETY: The file is open, and `get` has seen that it is of our kind: by the invariant of
-        // `Kind` its private data is a `T`, shared until the last reference is gone.
+        // `FdType` its private data is a `T`, shared until the last reference is gone.
         unsafe { &*(*self.file.as_ptr()).private_data.cast::<T>() }
     }
 }
 
-impl<T> Drop for Held<'_, T> {
+impl<T> Drop for FdRef<'_, T> {
     fn drop(&mut self) {
         // SAFETY: The reference is ours.
         unsafe { bindings::fput(self.file.as_ptr()) };
@@ -192,21 +192,21 @@ impl<T> Drop for Held<'_, T> {
 
 /// # Safety
 ///
-/// Called by the kernel with the last reference on a file of `Kind<T>`.
+/// Called by the kernel with the last reference on a file of `FdType<T>`.
 unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-    // SAFETY: By the invariant of `Kind` the file owns a `T`; nobody uses it any more.
+    // SAFETY: By the invariant of `FdType` the file owns a `T`; nobody uses it any more.
     drop(unsafe { KBox::from_raw((*file).private_data.cast::<T>()) });
     0
 }
 
 /// # Safety
 ///
-/// `file` is an open file of `Kind<T>`; `table` is what the kernel's poll passes.
+/// `file` is an open file of `FdType<T>`; `table` is what the kernel's poll passes.
 unsafe extern "C" fn poll<T: Pollable>(
     file: *mut bindings::file,
     table: *mut bindings::poll_table_struct,
 ) -> bindings::__poll_t {
-    // SAFETY: By the invariant of `Kind` the file owns a `T`, shared as long as it is open.
+    // SAFETY: By the invariant of `FdType` the file owns a `T`, shared as long as it is open.
     let object = unsafe { &*(*file).private_data.cast::<T>() };
     // SAFETY: File and table are valid by the caller's promise. The queue lives as long as the
     // file, which the poll holds.

@@ -65,13 +65,18 @@ struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos)
 
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
+	/* The caller's affair, as in sendfile(2): a security module may have changed its mind. */
+	n = rw_verify_area(READ, file, &pos, len);
+	if (n < 0)
+		goto free;
 	scoped_with_creds(file->f_cred)
 		n = splice_direct_to_actor(file, &sd, virgo_take_all);
-	if (n < 0) {
-		virgo_pages_free(pages);
-		return ERR_PTR(n);
-	}
-	return pages;
+	if (n >= 0)
+		return pages;
+
+free:
+	virgo_pages_free(pages);
+	return ERR_PTR(n);
 }
 
 /*

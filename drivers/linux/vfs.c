@@ -2,7 +2,8 @@
 /*
  * Files of an exported directory, with given credentials.
  *
- * The path of the directory is trusted. Names are relative to it, and come from
+ * The directory itself was looked up when the configuration was read, and stays the
+ * same whatever its path leads to by now. Names are relative to it, and come from
  * anywhere: the kernel's own beneath-resolution keeps them inside, whatever
  * symbolic links, mounts or renames there are. Exports inside the export are not
  * part of it; where a walk has ended decides that, not what its path looks like.
@@ -16,6 +17,8 @@
 #include <linux/fs_struct.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
+#include <linux/pagemap.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
@@ -75,90 +78,105 @@ u32 virgo_umask(void)
 }
 
 /**
- * struct virgo_zone - an export while something is done in it
- * @root:   its directory
- * @nested: directories of the exports inside it: what is beneath them belongs to them
- * @count:  how many those are
+ * struct virgo_dirs - the directories of all exports of a configuration
+ * @count: how many there are
+ * @paths: where each is; without a dentry if it could not be found
+ *
+ * Does not change once it is in use. A path that is held here pins its mount: umount(8)
+ * says EBUSY, as it does for a directory that nfsd exports.
  */
-struct virgo_zone {
-	struct path root;
-	struct path *nested;
+struct virgo_dirs {
 	size_t count;
+	struct path paths[] __counted_by(count);
 };
 
+struct virgo_dirs *virgo_dirs_new(size_t count)
+{
+	struct virgo_dirs *dirs = kvzalloc_flex(*dirs, paths, count, GFP_KERNEL);
+
+	if (dirs)
+		dirs->count = count;
+	return dirs;
+}
+
 /*
- * The directory at @dir, found as the first process finds it and with all
- * privileges, whoever asks: the administrator has named it, and a request of
- * another node, which a worker carries out, must get the same answer as a local
- * system call.
+ * The directory at @path, found as the first process finds it and with all
+ * privileges: the administrator has named it.
  */
-static int virgo_dir(const char *dir, struct path *path)
+static int virgo_dir(const char *path, struct path *dir)
 {
 	int err = -ENOENT;
 
 	scoped_with_init_fs() scoped_with_kernel_creds()
-		err = kern_path(dir, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, path);
+		err = kern_path(path, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, dir);
 	return err;
 }
 
-static void virgo_leave(struct virgo_zone *zone)
+/* Looks up the directory of export @index, before anybody uses @dirs. */
+int virgo_dirs_open(struct virgo_dirs *dirs, size_t index, const char *path)
 {
-	while (zone->count)
-		path_put(&zone->nested[--zone->count]);
-	kfree(zone->nested);
-	path_put(&zone->root);
+	struct path dir;
+	int err = virgo_dir(path, &dir);
+
+	if (!err)
+		dirs->paths[index] = dir;
+	return err;
 }
 
-/* On success virgo_leave() ends it. */
-static int virgo_enter(const struct virgo_export *export, struct virgo_zone *zone)
+void virgo_dirs_free(struct virgo_dirs *dirs)
 {
-	struct path path;
 	size_t i;
-	int err;
 
-	*zone = (struct virgo_zone){};
-	err = virgo_dir(export->dirs[export->index], &zone->root);
-	if (err)
-		return err;
-	for (i = 0; i < export->count; i++) {
-		if (i == export->index)
-			continue;
-		err = virgo_dir(export->dirs[i], &path);
-		/* There is nothing to be kept apart. Other errors say nothing about that. */
-		if (err == -ENOENT || err == -ENOTDIR)
-			continue;
-		if (err)
-			goto leave;
-		/* One on another mount is not reached from here: LOOKUP_NO_XDEV. */
-		if (path.mnt != zone->root.mnt || path.dentry == zone->root.dentry ||
-		    !is_subdir(path.dentry, zone->root.dentry)) {
-			path_put(&path);
-			continue;
-		}
-		if (!zone->nested)
-			zone->nested = kzalloc_objs(*zone->nested, export->count);
-		if (!zone->nested) {
-			path_put(&path);
-			err = -ENOMEM;
-			goto leave;
-		}
-		zone->nested[zone->count++] = path;
-	}
-	return 0;
+	for (i = 0; i < dirs->count; i++)
+		path_put(&dirs->paths[i]);
+	kvfree(dirs);
+}
 
-leave:
-	virgo_leave(zone);
-	return err;
+/* The directory of @export; NULL if it was not there when the configuration was read. */
+static const struct path *virgo_root(const struct virgo_export *export)
+{
+	const struct path *root = &export->dirs->paths[export->index];
+
+	return root->dentry ? root : NULL;
+}
+
+/*
+ * The directory of export @index if it is inside that of @export, and not the same. If it
+ * is on another mount, @at is where that is mounted on the mount of @export, so that a
+ * rename there would move it; a walk does not reach it (LOOKUP_NO_XDEV). To be put.
+ */
+static bool virgo_nested(const struct virgo_export *export, size_t index, struct path *at)
+{
+	const struct path *root = virgo_root(export);
+	const struct path *dir = &export->dirs->paths[index];
+
+	if (index == export->index || !dir->dentry)
+		return false;
+	*at = *dir;
+	path_get(at);
+	while (at->mnt != root->mnt && follow_up(at))
+		;
+	if (at->mnt == root->mnt && at->dentry != root->dentry &&
+	    is_subdir(at->dentry, root->dentry))
+		return true;
+	path_put(at);
+	return false;
 }
 
 /* -EXDEV for what belongs to an export inside this one, whichever way led there. */
-static int virgo_check(const struct virgo_zone *zone, struct dentry *dentry)
+static int virgo_check(const struct virgo_export *export, struct dentry *dentry)
 {
+	const struct path *root = virgo_root(export);
 	size_t i;
 
-	for (i = 0; i < zone->count; i++)
-		if (is_subdir(dentry, zone->nested[i].dentry))
+	for (i = 0; i < export->dirs->count; i++) {
+		const struct path *dir = &export->dirs->paths[i];
+
+		/* One that this export is in has all of it: then it is not inside. */
+		if (i != export->index && dir->dentry && dir->mnt == root->mnt &&
+		    is_subdir(dentry, dir->dentry) && !is_subdir(root->dentry, dir->dentry))
 			return -EXDEV;
+	}
 	return 0;
 }
 
@@ -166,27 +184,34 @@ static int virgo_check(const struct virgo_zone *zone, struct dentry *dentry)
  * -EBUSY for the directory of an export inside this one, and for those that it
  * is in: elsewhere, or by another name, what is in it would be this export's.
  */
-static int virgo_check_name(const struct virgo_zone *zone, struct dentry *dentry)
+static int virgo_check_name(const struct virgo_export *export, struct dentry *dentry)
 {
+	struct path nested;
 	size_t i;
+	int err = 0;
 
-	for (i = 0; i < zone->count; i++)
-		if (is_subdir(zone->nested[i].dentry, dentry))
-			return -EBUSY;
-	return 0;
+	for (i = 0; i < export->dirs->count && !err; i++) {
+		if (!virgo_nested(export, i, &nested))
+			continue;
+		if (is_subdir(nested.dentry, dentry))
+			err = -EBUSY;
+		path_put(&nested);
+	}
+	return err;
 }
 
-static int virgo_walk(const struct virgo_zone *zone, const char *name, unsigned int flags,
+static int virgo_walk(const struct virgo_export *export, const char *name, unsigned int flags,
 		      struct path *path)
 {
+	const struct path *root = virgo_root(export);
 	int tries, err = -EAGAIN;
 
 	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
-		err = vfs_path_lookup(zone->root.dentry, zone->root.mnt, *name ? name : ".",
+		err = vfs_path_lookup(root->dentry, root->mnt, *name ? name : ".",
 				      flags | VIRGO_BENEATH, path);
 	if (err)
 		return err;
-	err = virgo_check(zone, path->dentry);
+	err = virgo_check(export, path->dentry);
 	if (err)
 		path_put(path);
 	return err;
@@ -234,7 +259,8 @@ static int virgo_empty(const struct path *path)
 	return err;
 }
 
-static struct file *virgo_open_existing(const struct virgo_zone *zone, const char *name, int flags)
+static struct file *virgo_open_existing(const struct virgo_export *export, const char *name,
+					int flags)
 {
 	unsigned int lookup = (flags & O_NOFOLLOW ? 0 : LOOKUP_FOLLOW) |
 			      (flags & O_DIRECTORY ? LOOKUP_DIRECTORY : 0);
@@ -242,7 +268,7 @@ static struct file *virgo_open_existing(const struct virgo_zone *zone, const cha
 	struct path path;
 	int err;
 
-	err = virgo_walk(zone, name, lookup, &path);
+	err = virgo_walk(export, name, lookup, &path);
 	if (err)
 		return ERR_PTR(err);
 	err = virgo_may_open(&path, flags);
@@ -259,28 +285,29 @@ static struct file *virgo_open_existing(const struct virgo_zone *zone, const cha
 }
 
 /* The parent of @name. */
-static int virgo_find_parent(const struct virgo_zone *zone, struct filename *name,
+static int virgo_find_parent(const struct virgo_export *export, struct filename *name,
 			     struct path *parent, struct qstr *last)
 {
 	int tries, err = -EAGAIN;
 
 	for (tries = 0; tries < VIRGO_TRIES && err == -EAGAIN; tries++)
-		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last, &zone->root);
+		err = vfs_path_parent_lookup(name, VIRGO_BENEATH, parent, last,
+					     virgo_root(export));
 	if (err)
 		return err;
-	err = virgo_check(zone, parent->dentry);
+	err = virgo_check(export, parent->dentry);
 	if (err)
 		path_put(parent);
 	return err;
 }
 
 /* The same, ready for changes there. On success virgo_parent_put() ends it. */
-static int virgo_parent(const struct virgo_zone *zone, struct filename *name, struct path *parent,
-			struct qstr *last)
+static int virgo_parent(const struct virgo_export *export, struct filename *name,
+			struct path *parent, struct qstr *last)
 {
 	int err;
 
-	err = virgo_find_parent(zone, name, parent, last);
+	err = virgo_find_parent(export, name, parent, last);
 	if (err)
 		return err;
 	err = mnt_want_write(parent->mnt);
@@ -317,7 +344,7 @@ static struct file *virgo_create(struct path *child, int flags, umode_t mode)
 }
 
 /* -EEXIST if there is something of that name. */
-static struct file *virgo_open_new(const struct virgo_zone *zone, const char *name, int flags,
+static struct file *virgo_open_new(const struct virgo_export *export, const char *name, int flags,
 				   umode_t mode)
 {
 	CLASS(filename_kernel, filename)(name);
@@ -327,7 +354,7 @@ static struct file *virgo_open_new(const struct virgo_zone *zone, const char *na
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(zone, filename, &parent, &last);
+	err = virgo_parent(export, filename, &parent, &last);
 	if (err)
 		return ERR_PTR(err);
 	/* A name with a slash behind it is a directory's. */
@@ -350,32 +377,37 @@ static struct file *virgo_open_new(const struct virgo_zone *zone, const char *na
 	return file;
 }
 
+/* Tells file systems apart. */
+u32 virgo_export_device(const struct virgo_export *export)
+{
+	const struct path *root = virgo_root(export);
+
+	return root ? root->mnt->mnt_sb->s_dev : 0;
+}
+
 struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
 			       umode_t mode)
 {
 	struct file *file = ERR_PTR(-ENOENT);
-	struct virgo_zone zone;
-	int tries, err;
+	int tries;
 
 	/* -EAGAIN if somebody has a lease: it is asked for, but may take long to come back. */
 	flags |= O_LARGEFILE | O_NONBLOCK;
-	err = virgo_enter(export, &zone);
-	if (err)
-		return ERR_PTR(err);
+	if (!virgo_root(export))
+		return file;
 	scoped_with_init_fs() scoped_with_creds(export->cred) {
 		/* Somebody else may create or remove it between the two. */
 		for (tries = 0; tries < VIRGO_TRIES; tries++) {
 			if ((flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
-				file = virgo_open_existing(&zone, name, flags);
+				file = virgo_open_existing(export, name, flags);
 				if (file != ERR_PTR(-ENOENT) || !(flags & O_CREAT))
 					break;
 			}
-			file = virgo_open_new(&zone, name, flags, mode);
+			file = virgo_open_new(export, name, flags, mode);
 			if (file != ERR_PTR(-EEXIST) || flags & O_EXCL)
 				break;
 		}
 	}
-	virgo_leave(&zone);
 	return file;
 }
 
@@ -404,25 +436,22 @@ static int virgo_getattr(const struct path *path, struct virgo_file_stat *stat)
 int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
 		      struct virgo_file_stat *stat)
 {
-	struct virgo_zone zone;
 	struct path path;
 	int err;
 
-	err = virgo_enter(export, &zone);
-	if (err)
-		return err;
+	if (!virgo_root(export))
+		return -ENOENT;
 	scoped_with_creds(export->cred) {
-		err = virgo_walk(&zone, name, follow ? LOOKUP_FOLLOW : 0, &path);
+		err = virgo_walk(export, name, follow ? LOOKUP_FOLLOW : 0, &path);
 		if (!err) {
 			err = virgo_getattr(&path, stat);
 			path_put(&path);
 		}
 	}
-	virgo_leave(&zone);
 	return err;
 }
 
-static int virgo_unlink(const struct virgo_zone *zone, const char *name, bool is_dir)
+static int virgo_unlink(const struct virgo_export *export, const char *name, bool is_dir)
 {
 	CLASS(filename_kernel, filename)(name);
 	struct mnt_idmap *idmap;
@@ -431,7 +460,7 @@ static int virgo_unlink(const struct virgo_zone *zone, const char *name, bool is
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(zone, filename, &parent, &last);
+	err = virgo_parent(export, filename, &parent, &last);
 	if (err)
 		return err;
 	idmap = mnt_idmap(parent.mnt);
@@ -439,7 +468,7 @@ static int virgo_unlink(const struct virgo_zone *zone, const char *name, bool is
 	if (IS_ERR(dentry)) {
 		err = PTR_ERR(dentry);
 	} else {
-		err = virgo_check_name(zone, dentry);
+		err = virgo_check_name(export, dentry);
 		if (!err && !is_dir && last.name[last.len])
 			err = d_is_dir(dentry) ? -EISDIR : -ENOTDIR;
 		if (!err && is_dir)
@@ -454,19 +483,16 @@ static int virgo_unlink(const struct virgo_zone *zone, const char *name, bool is
 
 int virgo_export_unlink(const struct virgo_export *export, const char *name, bool is_dir)
 {
-	struct virgo_zone zone;
 	int err;
 
-	err = virgo_enter(export, &zone);
-	if (err)
-		return err;
+	if (!virgo_root(export))
+		return -ENOENT;
 	scoped_with_creds(export->cred)
-		err = virgo_unlink(&zone, name, is_dir);
-	virgo_leave(&zone);
+		err = virgo_unlink(export, name, is_dir);
 	return err;
 }
 
-static int virgo_rename(const struct virgo_zone *zone, const char *from, const char *to,
+static int virgo_rename(const struct virgo_export *export, const char *from, const char *to,
 			bool replace)
 {
 	CLASS(filename_kernel, from_name)(from);
@@ -476,11 +502,11 @@ static int virgo_rename(const struct virgo_zone *zone, const char *from, const c
 	struct renamedata data = { .flags = replace ? 0 : RENAME_NOREPLACE };
 	int err;
 
-	err = virgo_parent(zone, from_name, &from_parent, &from_last);
+	err = virgo_parent(export, from_name, &from_parent, &from_last);
 	if (err)
 		return err;
 	/* On the same mount, for which write access must not be asked for twice. */
-	err = virgo_find_parent(zone, to_name, &to_parent, &to_last);
+	err = virgo_find_parent(export, to_name, &to_parent, &to_last);
 	if (err)
 		goto out;
 	data.mnt_idmap = mnt_idmap(from_parent.mnt);
@@ -488,8 +514,8 @@ static int virgo_rename(const struct virgo_zone *zone, const char *from, const c
 	data.new_parent = to_parent.dentry;
 	err = start_renaming(&data, 0, &from_last, &to_last);
 	if (!err) {
-		err = virgo_check_name(zone, data.old_dentry) ?:
-		      virgo_check_name(zone, data.new_dentry);
+		err = virgo_check_name(export, data.old_dentry) ?:
+		      virgo_check_name(export, data.new_dentry);
 		if (!err && (from_last.name[from_last.len] || to_last.name[to_last.len]) &&
 		    !d_is_dir(data.old_dentry))
 			err = -ENOTDIR;
@@ -506,24 +532,43 @@ out:
 int virgo_export_rename(const struct virgo_export *export, const char *from, const char *to,
 			bool replace)
 {
-	struct virgo_zone zone;
 	int err;
 
-	err = virgo_enter(export, &zone);
-	if (err)
-		return err;
+	if (!virgo_root(export))
+		return -ENOENT;
 	scoped_with_creds(export->cred)
-		err = virgo_rename(&zone, from, to, replace);
-	virgo_leave(&zone);
+		err = virgo_rename(export, from, to, replace);
 	return err;
+}
+
+/* The directory at @dir alone, as the first process finds it. To be freed. */
+static struct virgo_dirs *virgo_dirs_of_one(const char *dir)
+{
+	struct virgo_dirs *dirs = virgo_dirs_new(1);
+	int err;
+
+	if (!dirs)
+		return ERR_PTR(-ENOMEM);
+	err = virgo_dirs_open(dirs, 0, dir);
+	if (err) {
+		virgo_dirs_free(dirs);
+		return ERR_PTR(err);
+	}
+	return dirs;
 }
 
 /* As the current task, in a directory as the first process sees it; replaces nothing. */
 int virgo_file_rename(const char *dir, const char *from, const char *to)
 {
-	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+	struct virgo_dirs *dirs = virgo_dirs_of_one(dir);
+	const struct virgo_export here = { .dirs = dirs, .cred = current_cred() };
+	int err;
 
-	return virgo_export_rename(&here, from, to, false);
+	if (IS_ERR(dirs))
+		return PTR_ERR(dirs);
+	err = virgo_export_rename(&here, from, to, false);
+	virgo_dirs_free(dirs);
+	return err;
 }
 
 /* As virgo_file_rename(), but what @to names is gone then. */
@@ -557,13 +602,19 @@ struct file *virgo_file_open_in(const char *dir, const char *name, int flags, um
 
 int virgo_file_exists(const char *dir, const char *name)
 {
-	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
+	struct virgo_dirs *dirs = virgo_dirs_of_one(dir);
+	const struct virgo_export here = { .dirs = dirs, .cred = current_cred() };
 	struct virgo_file_stat stat;
+	int err;
 
-	return virgo_export_stat(&here, name, false, &stat);
+	if (IS_ERR(dirs))
+		return PTR_ERR(dirs);
+	err = virgo_export_stat(&here, name, false, &stat);
+	virgo_dirs_free(dirs);
+	return err;
 }
 
-static int virgo_mkdir(const struct virgo_zone *zone, const char *name, umode_t mode)
+static int virgo_mkdir(const struct virgo_export *export, const char *name, umode_t mode)
 {
 	CLASS(filename_kernel, filename)(name);
 	struct dentry *dentry;
@@ -571,7 +622,7 @@ static int virgo_mkdir(const struct virgo_zone *zone, const char *name, umode_t 
 	struct qstr last;
 	int err;
 
-	err = virgo_parent(zone, filename, &parent, &last);
+	err = virgo_parent(export, filename, &parent, &last);
 	if (err)
 		return err;
 	dentry = start_creating_killable(mnt_idmap(parent.mnt), parent.dentry, &last);
@@ -591,15 +642,12 @@ static int virgo_mkdir(const struct virgo_zone *zone, const char *name, umode_t 
 
 int virgo_export_mkdir(const struct virgo_export *export, const char *name, umode_t mode)
 {
-	struct virgo_zone zone;
 	int err;
 
-	err = virgo_enter(export, &zone);
-	if (err)
-		return err;
+	if (!virgo_root(export))
+		return -ENOENT;
 	scoped_with_init_fs() scoped_with_creds(export->cred)
-		err = virgo_mkdir(&zone, name, mode);
-	virgo_leave(&zone);
+		err = virgo_mkdir(export, name, mode);
 	return err;
 }
 
@@ -634,6 +682,67 @@ ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
 
 	iov_iter_kvec(&iter, ITER_DEST, &part, 1, len);
 	return virgo_iter_read(file, &iter, pos);
+}
+
+/*
+ * Whether what the kernel has of a file is found without waiting for anybody. File
+ * systems of other machines say that (FMODE_NOWAIT) and ask all the same whether it is
+ * still true; tmpfs does not say it.
+ */
+static bool virgo_caches(struct file *file)
+{
+	return (file->f_mode & FMODE_NOWAIT && file_inode(file)->i_sb->s_bdev) ||
+	       shmem_mapping(file->f_mapping);
+}
+
+/*
+ * Whether the kernel has all of @len bytes at @pos that the file has, and need not read
+ * ahead when they are read: that does not wait for the disk then, unless they are
+ * dropped meanwhile.
+ */
+bool virgo_file_is_cached(struct file *file, size_t len, loff_t pos)
+{
+	loff_t size = i_size_read(file->f_mapping->host);
+	pgoff_t index, last;
+
+	if (!S_ISREG(file_inode(file)->i_mode) || !virgo_caches(file))
+		return false;
+	if (pos >= size || !len)
+		return true;
+	last = (min_t(u64, (u64)pos + len, size) - 1) >> PAGE_SHIFT;
+	for (index = pos >> PAGE_SHIFT; index <= last;) {
+		struct folio *folio = filemap_get_folio(file->f_mapping, index);
+		bool ready;
+
+		if (IS_ERR(folio))
+			return false;
+		ready = folio_test_uptodate(folio) && !folio_test_readahead(folio);
+		index = folio_next_index(folio);
+		folio_put(folio);
+		if (!ready)
+			return false;
+	}
+	return true;
+}
+
+/* As virgo_file_read(), but -EAGAIN if that might wait for the disk. */
+ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos)
+{
+	if (!virgo_file_is_cached(file, len, pos))
+		return -EAGAIN;
+	return virgo_file_read(file, data, len, pos);
+}
+
+/* Tells file systems apart. */
+u32 virgo_file_device(struct file *file)
+{
+	return file_inode(file)->i_sb->s_dev;
+}
+
+/* Whether each write is on the disk when it returns: opened, mounted or marked so. */
+bool virgo_file_is_sync(struct file *file)
+{
+	return file->f_flags & O_DSYNC || IS_SYNC(file_inode(file));
 }
 
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos)
@@ -733,8 +842,8 @@ static bool virgo_dir_emit(struct dir_context *ctx, const char *name, int len, l
 
 	if ((len == 1 && name[0] == '.') || (len == 2 && name[0] == '.' && name[1] == '.'))
 		return true;
-	/* No file system of Linux has longer names. */
-	if (len <= 0 || len > NAME_MAX)
+	/* No file system of Linux has longer names; with a slash it leads elsewhere. */
+	if (len <= 0 || len > NAME_MAX || memchr(name, '/', len))
 		return true;
 	if (dir->left < size + dir->extra)
 		return false;

@@ -54,20 +54,25 @@ const struct cred *virgo_cred_new(uid_t uid, gid_t gid);
 void virgo_cred_put(const struct cred *cred);
 u32 virgo_umask(void);
 
+struct virgo_dirs;
+
+struct virgo_dirs *virgo_dirs_new(size_t count);
+int virgo_dirs_open(struct virgo_dirs *dirs, size_t index, const char *path);
+void virgo_dirs_free(struct virgo_dirs *dirs);
+
 /**
  * struct virgo_export - an exported directory, and who uses it
- * @dirs:  absolute paths, in the initial name space, of all exported directories
- * @count: how many those are
+ * @dirs:  all exported directories
  * @index: which of them this is
  * @cred:  with whose credentials it is used
  */
 struct virgo_export {
-	const char *const *dirs;
-	size_t count;
+	const struct virgo_dirs *dirs;
 	size_t index;
 	const struct cred *cred;
 };
 
+u32 virgo_export_device(const struct virgo_export *export);
 struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
 			       umode_t mode);
 int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
@@ -82,6 +87,10 @@ int virgo_export_rename(const struct virgo_export *export, const char *from, con
 int virgo_export_mkdir(const struct virgo_export *export, const char *name, umode_t mode);
 
 ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
+ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos);
+bool virgo_file_is_cached(struct file *file, size_t len, loff_t pos);
+u32 virgo_file_device(struct file *file);
+bool virgo_file_is_sync(struct file *file);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
 ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos);
 ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos);

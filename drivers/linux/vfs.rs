@@ -24,7 +24,6 @@ use kernel::{
     },
     fs::file::flags,
     prelude::*,
-    str::CString,
     uaccess::UserPtr, //
 };
 
@@ -118,50 +117,69 @@ impl Open {
     }
 }
 
-/// The directories that are exported.
+/// The directories that are exported: each was looked up once, and stays what it was then, whatever
+/// becomes of the names and links that have led to it. Their mounts are pinned.
 ///
 /// # Invariants
 ///
-/// `pointers` has the addresses of `paths`, in their order.
-#[derive(Default)]
+/// The pointer comes from `virgo_dirs_new`, for `count` directories, and is freed by nobody else.
 pub struct Directories {
-    paths: KVec<CString>,
-    pointers: KVec<*const c_char>,
+    dirs: NonNull<helpers::virgo_dirs>,
+    count: usize,
 }
 
-// SAFETY: The pointers are used with a shared reference only, to read what `paths` owns.
+// SAFETY: References to paths may be used and given back by any thread.
 unsafe impl Send for Directories {}
-// SAFETY: As above.
+// SAFETY: With a shared reference nothing is changed.
 unsafe impl Sync for Directories {}
 
 impl Directories {
-    /// Adds the directory at an absolute path of the initial name space. Returns its index.
+    /// Room for `count` directories, none of which is there yet.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub fn add(&mut self, path: CString) -> Result<usize> {
-        self.paths.reserve(1, GFP_KERNEL)?;
-        self.pointers.push(path.as_char_ptr(), GFP_KERNEL)?;
-        // INVARIANT: The string stays where it is when its owner is moved. There is room, so this
-        // does not fail.
-        self.paths.push(path, GFP_KERNEL)?;
-        Ok(self.paths.len() - 1)
+    pub fn new(count: usize) -> Result<Self> {
+        // SAFETY: Has no preconditions.
+        let dirs = unsafe { helpers::virgo_dirs_new(count) };
+        // INVARIANT: Just made.
+        Ok(Directories {
+            dirs: NonNull::new(dirs).ok_or(ENOMEM)?,
+            count,
+        })
     }
 
-    /// The path of the directory with this index.
-    pub fn path(&self, index: usize) -> Option<&CStr> {
-        self.paths.get(index).map(|path| &**path)
+    /// Looks up directory `index` by its absolute path, as the first process sees it. Once for each.
+    /// Sleeps for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As open(2); [`EINVAL`] if there is no room for it. What is done in it is [`ENOENT`] then.
+    pub fn open(&mut self, index: usize, path: &CStr) -> Result {
+        if index >= self.count {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the invariant the pointer is valid, and nobody else uses it, as `self` is borrowed
+        // mutably. The index is one of its directories. The path ends with NUL.
+        to_result(unsafe {
+            helpers::virgo_dirs_open(self.dirs.as_ptr(), index, path.as_char_ptr())
+        })
     }
 
     /// The directory with this index, for whom `cred` stand.
     pub fn beneath<'a>(&'a self, index: usize, cred: &'a Credentials) -> Option<Beneath<'a>> {
-        self.paths.get(index)?;
-        Some(Beneath {
+        (index < self.count).then_some(Beneath {
             dirs: self,
             index,
             cred,
         })
+    }
+}
+
+impl Drop for Directories {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant it is ours.
+        unsafe { helpers::virgo_dirs_free(self.dirs.as_ptr()) };
     }
 }
 
@@ -173,7 +191,7 @@ impl Directories {
 ///
 /// # Invariants
 ///
-/// `index` is that of a directory of `dirs`.
+/// `index` is less than the number of directories of `dirs`.
 pub struct Beneath<'a> {
     dirs: &'a Directories,
     index: usize,
@@ -189,11 +207,16 @@ impl Beneath<'_> {
     /// As the C side has it. What it points to is borrowed as long as `self`.
     fn export(&self) -> helpers::virgo_export {
         helpers::virgo_export {
-            dirs: self.dirs.pointers.as_ptr(),
-            count: self.dirs.pointers.len(),
+            dirs: self.dirs.dirs.as_ptr(),
             index: self.index,
             cred: self.cred.as_ptr(),
         }
+    }
+
+    /// Tells the file system that it is on from others.
+    pub fn device(&self) -> u32 {
+        // SAFETY: The export is valid by the invariant.
+        unsafe { helpers::virgo_export_device(&self.export()) }
     }
 
     /// Opens a file or directory; `mode` are the permissions of a new one.
@@ -294,6 +317,31 @@ impl File {
         moved(n, len)
     }
 
+    /// As [`Self::read`], without waiting for the disk.
+    ///
+    /// # Errors
+    ///
+    /// As there; [`EAGAIN`] if the disk would have to be waited for.
+    pub fn read_cached(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
+        let (data, len, at) = (to.as_mut_ptr().cast(), to.len(), position(offset)?);
+        // SAFETY: The file is open, `to` is valid for writes of its length.
+        let n = unsafe { helpers::virgo_file_read_cached(self.as_ptr(), data, len, at) };
+        moved(n, len)
+    }
+
+    /// Tells the file system that it is on from others.
+    pub fn device(&self) -> u32 {
+        // SAFETY: The file is open.
+        unsafe { helpers::virgo_file_device(self.as_ptr()) }
+    }
+
+    /// Whether each write is on the disk when it returns: the file was opened so, or is on a file system
+    /// that is mounted so.
+    pub fn is_synchronous(&self) -> bool {
+        // SAFETY: The file is open.
+        unsafe { helpers::virgo_file_is_sync(self.as_ptr()) }
+    }
+
     /// Writes at byte `offset`, or at the end if the file was opened so. Returns how many bytes:
     /// fewer if an error, like a full disk, has kept the rest.
     ///
@@ -333,14 +381,18 @@ impl File {
         moved(n, len)
     }
 
-    /// Up to `len` bytes at byte `offset`, to be sent without being copied. They are fewer at the
-    /// end, and may be fewer if they are more than 64 KiB.
+    /// Up to `len` bytes at byte `offset`, to be sent without being copied, and without waiting for the
+    /// disk. They are fewer at the end, and may be fewer if they are more than 64 KiB.
     ///
     /// # Errors
     ///
-    /// As pread(2); [`EINVAL`] if it is not a regular file.
-    pub fn pages(&self, offset: u64, len: usize) -> Result<Pages> {
+    /// As pread(2); [`EAGAIN`] if the disk would have to be waited for, or if it is not a regular file.
+    pub fn cached_pages(&self, offset: u64, len: usize) -> Result<Pages> {
         let at = position(offset)?;
+        // SAFETY: The file is open.
+        if !unsafe { helpers::virgo_file_is_cached(self.as_ptr(), len, at) } {
+            return Err(EAGAIN);
+        }
         // SAFETY: The file is open.
         unsafe { Pages::read(self.as_ptr(), len, at) }
     }

@@ -37,8 +37,8 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     descriptor::{
-        Held,
-        Kind, //
+        FdRef,
+        FdType, //
     },
     user, //
 };
@@ -76,7 +76,7 @@ pub(crate) const NAMES: &[&str] = &[
 pub(crate) struct Calls {
     pub(crate) service: Arc<QueueService>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) handles: Pin<KBox<Kind<Handle>>>,
+    pub(crate) handles: Pin<KBox<FdType<Handle>>>,
 }
 
 /// A call, with its arguments read.
@@ -229,7 +229,7 @@ impl Call<'_> {
     }
 
     /// The caller's subscription, if it means one.
-    fn handle(&self) -> Result<Option<Held<'_, Handle>>> {
+    fn handle(&self) -> Result<Option<FdRef<'_, Handle>>> {
         if !self.name.is_empty() {
             return Ok(None);
         }

@@ -48,7 +48,7 @@ use kernel::{
     }, //
 };
 use linux::{
-    descriptor::Kind,
+    descriptor::FdType,
     work::{
         Queue as WorkQueue,
         Task, //
@@ -175,7 +175,7 @@ impl kernel::InPlaceModule for Module {
             let calls = Calls {
                 service: service.clone(),
                 stats: stats.clone(),
-                handles: KBox::pin_init(Kind::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
+                handles: KBox::pin_init(FdType::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,
             };
             let server = move || {
                 Ok::<_, Error>(match module_parameters::reactor.value() {

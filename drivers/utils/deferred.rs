@@ -52,6 +52,15 @@ pub struct Deferred {
     frame: KVVec<u8>,
     /// The event of the request's arrival, if that is recorded.
     received: Option<Received>,
+    /// The reply is kept for a repetition of the request.
+    kept: bool,
+}
+
+/// A deferred reply that is there.
+pub(crate) struct Late {
+    pub(crate) id: RequestId,
+    pub(crate) frame: KVVec<u8>,
+    pub(crate) kept: bool,
 }
 
 impl Deferred {
@@ -69,6 +78,7 @@ impl Deferred {
             id,
             frame,
             received: None,
+            kept: true,
         })
     }
 
@@ -84,6 +94,26 @@ impl Deferred {
 
     fn context_size(&self) -> usize {
         self.received.as_ref().map_or(0, Received::context_size)
+    }
+
+    /// Takes memory for a reply with a body of up to `len` bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`], [`ENOMEM`].
+    pub fn prepare(&mut self, len: usize) -> Result {
+        self.reserve(len)
+    }
+
+    /// As [`Self::answer`], for a request that is done again when it is repeated: the reply, which may
+    /// be large, is not kept once it is sent.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn answer_unkept(mut self, body: &[u8]) -> Result {
+        self.kept = false;
+        self.answer(body)
     }
 
     /// Whether the peer has not begun another life. Any context.
@@ -148,7 +178,11 @@ impl Drop for Deferred {
             self.frame.clear();
         }
         let frame = core::mem::take(&mut self.frame);
-        self.life.outbox.put(self.id, frame);
+        self.life.outbox.put(Late {
+            id: self.id,
+            frame,
+            kept: self.kept,
+        });
     }
 }
 
@@ -163,7 +197,7 @@ pub(crate) struct Outbox {
 
 struct State {
     /// Those that are there, in the order in which they have come.
-    frames: KVVec<(RequestId, KVVec<u8>)>,
+    frames: KVVec<Late>,
     /// How many at the start of `frames` were taken.
     taken: usize,
     /// Replies that are owed. There is room for them in `frames`.
@@ -206,11 +240,11 @@ impl Outbox {
         Ok(())
     }
 
-    fn put(&self, id: RequestId, frame: KVVec<u8>) {
+    fn put(&self, late: Late) {
         let mut state = self.state.lock();
         state.owed -= 1;
         // There is room.
-        let full = state.frames.push_within_capacity((id, frame));
+        let full = state.frames.push_within_capacity(late);
         self.filled.store(true, Relaxed);
         if let Some(session) = &state.session {
             session.wake();
@@ -225,7 +259,7 @@ impl Outbox {
     }
 
     /// The next reply, if `session` is to send it.
-    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVVec<u8>)> {
+    pub(crate) fn next(&self, session: &Waker) -> Option<Late> {
         let mut state = self.state.lock();
         if !state.is_sent_by(session) {
             return None;
@@ -247,14 +281,15 @@ impl Outbox {
 
 impl State {
     /// Takes the reply that has come first.
-    fn take(&mut self) -> Option<(RequestId, KVVec<u8>)> {
-        let Some((id, frame)) = self.frames.get_mut(self.taken) else {
+    fn take(&mut self) -> Option<Late> {
+        let Some(late) = self.frames.get_mut(self.taken) else {
             self.frames.clear();
             self.taken = 0;
             return None;
         };
         self.taken += 1;
-        Some((*id, core::mem::take(frame)))
+        let frame = core::mem::take(&mut late.frame);
+        Some(Late { frame, ..*late })
     }
 
     /// Makes room of the places of those that were taken, if these are most.

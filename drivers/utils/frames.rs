@@ -4,6 +4,7 @@
 
 use crate::{
     clock,
+    deferred::Late,
     eventnet::hooks::{
         self,
         Received, //
@@ -22,7 +23,8 @@ use crate::{
         Operation,
         Peer,
         Repeat,
-        Service, //
+        Service,
+        TakeRequest, //
     },
     session::{
         Next,
@@ -259,7 +261,7 @@ impl Frames {
     }
 
     /// Writes deferred replies that have come.
-    pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
+    pub(crate) fn feed<S: Service>(&self, service: &S, output: &mut KVVec<u8>) -> Result {
         if !self.life.outbox.is_filled() {
             return Ok(());
         }
@@ -270,10 +272,15 @@ impl Frames {
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some((id, reply)) = self.life.outbox.next(&self.waker) else {
+            let Some(Late { id, frame, kept }) = self.life.outbox.next(&self.waker) else {
                 break;
             };
-            if let Some(reply) = replies.finish_deferred(id, reply) {
+            if !replies.awaits(id) {
+                undo(service, &frame);
+            } else if !kept {
+                replies.forget_deferred(id);
+                output.put_bytes(&frame, GFP_KERNEL)?;
+            } else if let Some(reply) = replies.finish_deferred(id, frame) {
                 output.put_bytes(reply, GFP_KERNEL)?;
             }
         }
@@ -294,10 +301,15 @@ impl Frames {
             let used = match frame(input.bytes(), MAX_BODY) {
                 Frame::Whole(header, context, body, used) if header.kind == Kind::Request => {
                     clock::receive(header.stamp);
-                    if !self.request(session, &header, context, body, output)? {
-                        return Ok(Next::Blocked);
+                    let skip = used - body.len();
+                    match self.request(session, &header, context, body, output)? {
+                        Requested::Blocked => return Ok(Next::Blocked),
+                        Requested::Done => used,
+                        Requested::Taken(mut take) => {
+                            take.call(input.take(used, skip));
+                            0
+                        }
                     }
-                    used
                 }
                 Frame::Partial(size) => return Ok(Next::Receive(size.max(PIECE))),
                 Frame::Whole(..) => return self.refuse(session, Errno::EPROTO, output),
@@ -334,10 +346,10 @@ impl Frames {
         context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
-    ) -> Result<bool> {
+    ) -> Result<Requested> {
         self.check()?;
         let Some(mut replies) = self.life.try_replies(&self.waker) else {
-            return Ok(false);
+            return Ok(Requested::Blocked);
         };
         // Another session may have been served since.
         self.check()?;
@@ -350,7 +362,7 @@ impl Frames {
                 session.hub.service.peer_restarted(present);
             }
         }
-        result.map(|()| true)
+        result.map(|take| take.map_or(Requested::Done, Requested::Taken))
     }
 
     /// Whether this is the session that is served.
@@ -369,39 +381,32 @@ impl Frames {
         body: &[u8],
         output: &mut Output,
         replies: &mut StoredReplies,
-    ) -> Result {
+    ) -> Result<Option<KBox<dyn TakeRequest>>> {
         let service = &session.hub.service;
         let abandoned = match replies.arrive(header.id, header.taken) {
             Arrival::New { abandoned } => abandoned,
             Arrival::Again(reply) => {
                 output.bytes.put_bytes(reply, GFP_KERNEL)?;
-                return Ok(());
+                return Ok(None);
             }
             Arrival::Deferred => {
                 self.life.outbox.attach(&self.waker);
-                return Ok(());
+                return Ok(None);
             }
             Arrival::Stale => {
-                return finish(
-                    header,
-                    None,
-                    output,
-                    output.bytes.len(),
-                    Err(Errno::EALREADY),
-                );
+                let start = output.bytes.len();
+                finish(header, None, output, start, Err(Errno::EALREADY))?;
+                return Ok(None);
             }
         };
         if let Some(reply) = abandoned {
-            if let Frame::Whole(old, _, body, _) = frame(&reply, MAX_BODY) {
-                if old.word == 0 {
-                    service.undo(old.op, body);
-                }
-            }
+            undo(&**service, &reply);
         }
         let start = output.bytes.len();
         let mut operations = S::OPERATIONS.iter().enumerate();
         let Some((index, operation)) = operations.find(|(_, o)| o.number == header.op) else {
-            return finish(header, None, output, start, Err(Errno::EOPNOTSUPP));
+            finish(header, None, output, start, Err(Errno::EOPNOTSUPP))?;
+            return Ok(None);
         };
         let kind = event::Kind::of_port(S::PORT);
         let mut received = hooks::receive(kind, header, context, self.life.peer.node);
@@ -423,10 +428,10 @@ impl Frames {
                 self.run(operation, service, header, &mut received, body, output)
             })
             .map_err(to_wire);
-        if let Ok(After::Deferred) = result {
+        if let Ok(After::Deferred(take)) = result {
             output.bytes.truncate(start);
             replies.defer(header.id);
-            return Ok(());
+            return Ok(take);
         }
         finish(header, received, output, start, result.map(drop))?;
         drop(serving);
@@ -441,7 +446,7 @@ impl Frames {
                 replies.finish(header.id, kept);
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     fn run<S: Service>(
@@ -464,19 +469,40 @@ impl Frames {
             header,
             received,
             is_deferred: false,
+            take_request: None,
         };
         (operation.run)(service, self.life.peer, request, &mut body)?;
         Ok(match body.is_deferred {
-            true => After::Deferred,
+            true => After::Deferred(body.take_request),
             false => After::Replied,
         })
     }
 }
 
+/// What has become of a request that was received.
+enum Requested {
+    /// It waits for another session of its peer.
+    Blocked,
+    /// Its reply is written, or owed.
+    Done,
+    /// Its reply is owed, and this takes its body.
+    Taken(KBox<dyn TakeRequest>),
+}
+
 /// What an operation that has succeeded leaves.
 enum After {
     Replied,
-    Deferred,
+    /// Perhaps somebody takes the request.
+    Deferred(Option<KBox<dyn TakeRequest>>),
+}
+
+/// Tells the service that nobody wants this reply any more.
+fn undo<S: Service>(service: &S, reply: &[u8]) {
+    if let Frame::Whole(header, _, body, _) = frame(reply, MAX_BODY) {
+        if header.word == 0 {
+            service.undo(header.op, body);
+        }
+    }
 }
 
 /// Bytes of a reply before its body: the header, and the trace context if the request was recorded.

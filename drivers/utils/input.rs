@@ -2,6 +2,7 @@
 
 //! Bytes that have arrived and are not used up.
 
+use crate::service::RequestBody;
 use kernel::prelude::*;
 use linux::{
     net::Stream,
@@ -83,6 +84,28 @@ impl Input {
     /// How many of the bytes that arrive next nobody wants.
     pub(crate) fn unwanted(&self) -> usize {
         self.unwanted
+    }
+
+    /// The first `n` bytes are used up, and somebody else goes on using them, but for the first `skip`
+    /// of them. Gives the buffer away if it is large and has nothing else. Not while it may have a key.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; they are used up then, too.
+    pub(crate) fn take(&mut self, n: usize, skip: usize) -> Result<RequestBody> {
+        let end = self.start.saturating_add(n).min(self.bytes.len());
+        let start = self.start.saturating_add(skip).min(end);
+        if end == self.bytes.len() && self.bytes.capacity() > KEEP {
+            self.start = 0;
+            let bytes = core::mem::take(&mut self.bytes);
+            return Ok(RequestBody { bytes, start });
+        }
+        let mut bytes = KVVec::new();
+        let copied = self.bytes.get(start..end).unwrap_or_default();
+        let copied = bytes.extend_from_slice(copied, GFP_KERNEL);
+        self.consume(n);
+        copied?;
+        Ok(RequestBody { bytes, start: 0 })
     }
 
     /// The first `n` bytes are used up.

@@ -92,7 +92,7 @@ pub trait Service: Send + Sync + Sized + 'static {
     }
 
     /// A peer has given up waiting for the reply of this operation before it could know what it
-    /// says; nobody else will ever know. May sleep.
+    /// says; nobody else will ever know. Not called for a former life of the peer. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
     /// A peer has come back without the memory of its former life. May sleep.
@@ -195,11 +195,39 @@ pub struct Body<'a> {
     /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
     pub(crate) received: &'a mut Option<Received>,
     pub(crate) is_deferred: bool,
+    pub(crate) take_request: Option<KBox<dyn TakeRequest>>,
+}
+
+/// The body of a request that is kept until its deferred reply is given.
+pub struct RequestBody {
+    pub(crate) bytes: KVVec<u8>,
+    pub(crate) start: usize,
+}
+
+impl RequestBody {
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// Gets the body of a request whose reply is deferred.
+pub(crate) trait TakeRequest {
+    /// Called once.
+    fn call(&mut self, body: Result<RequestBody>);
+}
+
+impl<F: FnOnce(Result<RequestBody>)> TakeRequest for Option<F> {
+    fn call(&mut self, body: Result<RequestBody>) {
+        if let Some(function) = self.take() {
+            function(body);
+        }
+    }
 }
 
 impl Body<'_> {
     /// Has the reply given later: if the operation succeeds, what it has written here is no reply.
-    /// The reply is stored then. Not for operations that are undone. May sleep.
+    /// The reply is stored then, unless [`Deferred::answer_unkept`] gives it. May sleep.
     ///
     /// # Errors
     ///
@@ -210,6 +238,22 @@ impl Body<'_> {
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)
+    }
+
+    /// As [`Self::defer`]. When the operation has returned, `take` gets the reply that is owed and the
+    /// body of the request, mostly without copying it; or [`ENOMEM`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn defer_with_request(
+        &mut self,
+        take: impl FnOnce(Deferred, Result<RequestBody>) + 'static,
+    ) -> Result {
+        let deferred = self.defer()?;
+        let take = move |body| take(deferred, body);
+        self.take_request = Some(KBox::new(Some(take), GFP_KERNEL)?);
+        Ok(())
     }
 
     /// For how long the peer was going to wait for the reply when it sent the request, in

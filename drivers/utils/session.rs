@@ -397,7 +397,7 @@ impl<S: Service> Session<S> {
                     self.set_stalled(stream, false);
                 }
             }
-            state.feed()?;
+            state.feed(&*self.hub.service)?;
             // What the peer says has its turn, too.
             if !state.output.is_empty() && !stream.is_readable() {
                 continue;
@@ -481,13 +481,13 @@ enum Progress {
 
 impl State {
     /// If there is nothing else to do, takes what comes without being asked for.
-    fn feed(&mut self) -> Result {
+    fn feed<S: Service>(&mut self, service: &S) -> Result {
         if !self.output.is_empty() || !matches!(self.next, Next::Receive(_)) {
             return Ok(());
         }
         match &self.mode {
             Mode::Text(text) => text.feed(&mut self.output.bytes),
-            Mode::Frames(frames) => frames.feed(&mut self.output.bytes),
+            Mode::Frames(frames) => frames.feed(service, &mut self.output.bytes),
             _ => Ok(()),
         }
     }

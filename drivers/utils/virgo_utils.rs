@@ -84,6 +84,7 @@ pub use service::{
     Operation,
     Peer,
     Repeat,
+    RequestBody,
     Service, //
 };
 pub use stats::Stats;

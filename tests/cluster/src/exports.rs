@@ -11,6 +11,8 @@ use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("an_export_inside_another_is_its_own", nested),
+    ("an_export_stays_where_it_was_found", looked_up_once),
+    ("an_export_mounted_inside_another_stays", mounted),
     ("one_user_does_not_have_all_files_open", quota),
 ];
 
@@ -126,6 +128,82 @@ fn move_away(from: &Node) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What others put on the way to an exported directory changes nothing until the configuration is read
+/// again, neither for it nor for other exports.
+fn looked_up_once(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(
+        &node2,
+        &format!(
+            "mkdir -p {EXPORT}/once/real {EXPORT}/once/other /tmp/secrets && cd {EXPORT}/once
+             echo right >real/x; echo wrong >/tmp/secrets/x; chmod 755 /tmp/secrets
+             ln -s real way; chown -R -h 65534:65534 ."
+        ),
+    )?;
+    let lines = format!(
+        "export = {EXPORT}/once/way ro\nexport = {EXPORT}/once/other ro\n\
+         export = {EXPORT}/once/missing ro"
+    );
+    let checks = || -> Result<()> {
+        // As the user of the outer export might do it.
+        sh(
+            &node2,
+            &format!(
+                "cd {EXPORT}/once && rm way && ln -s /tmp/secrets way
+                 rmdir other && ln -s other other"
+            ),
+        )?;
+        for from in [&node1, &node2] {
+            let said = sh(from, &format!("virgo cat 2:{EXPORT}/once/way/x"))?;
+            ensure!(said == "right", "{said}");
+            let said = sh(from, &format!("virgo cat 2:{EXPORT}/once/real/x"));
+            // The inner export is that directory, by whatever name.
+            ensure!(said.is_err(), "{said:?}");
+            sh(from, &format!("virgo ls 2:{EXPORT}/once"))?;
+            let (said, _) = fails(from, &format!("virgo ls 2:{EXPORT}/once/missing"))?;
+            ensure!(said.contains("ENOENT"), "{said}");
+        }
+        Ok(())
+    };
+    let result = with_config(&node2, &lines, checks);
+    sh(&node2, &format!("rm -r {EXPORT}/once /tmp/secrets"))?;
+    result
+}
+
+/// The directory that another file system, which is exported by itself, is mounted in is not renamed
+/// through the export around it. While it is exported it is not unmounted.
+fn mounted(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let dir = format!("{EXPORT}/around");
+    sh(
+        &node2,
+        &format!(
+            "mkdir -p {dir}/mid/inner && chown -R 65534:65534 {dir}
+             mount -t tmpfs tmpfs {dir}/mid/inner && echo inner >{dir}/mid/inner/x"
+        ),
+    )?;
+    let lines = format!("export = {dir}/mid/inner ro");
+    let checks = || -> Result<()> {
+        for from in [&node1, &node2] {
+            for (old, new) in [("mid", "other"), ("mid/inner", "mid/other")] {
+                let rename = format!("virgo_rename(2:{dir}/{old},2:{dir}/{new})");
+                let replies = text(from, from, 50000, &[&rename])?;
+                let kept = |reply: &String| {
+                    reply.starts_with("ERR EBUSY ") || reply.starts_with("ERR EROFS ")
+                };
+                ensure!(replies.iter().all(kept), "{rename}: {replies:?}");
+            }
+            let said = sh(from, &format!("virgo cat 2:{dir}/mid/inner/x"))?;
+            ensure!(said == "inner", "{said}");
+        }
+        fails(&node2, &format!("umount {dir}/mid/inner"))?;
+        Ok(())
+    };
+    let result = with_config(&node2, &lines, checks);
+    sh(&node2, &format!("umount {dir}/*/inner && rm -r {dir}"))?;
+    result
 }
 
 /// The limit of the node that has the files, then that of the node that uses them.

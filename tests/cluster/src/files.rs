@@ -5,7 +5,7 @@ use crate::{
     Test,
     guest::told_how_much,
     rounds::Rounds,
-    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, within},
+    support::{DEADLINE, SLACK, fails, field, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("several_requests_are_under_way", several),
     ("replies_that_nobody_takes_are_not_in_the_way", left_behind),
     ("a_slow_disk_holds_up_who_waits_for_it", slow_disk),
+    ("a_file_system_that_hangs_holds_up_only_who_uses_it", hung),
+    ("file_size_limits_hold_on_the_programs_own_node", limited),
     ("appends_are_done_once_on_a_bad_network", bad_network),
 ];
 
@@ -698,6 +700,67 @@ fn slow_disk(cluster: &Cluster) -> Result<()> {
         "the disk was not too slow: {said}"
     );
     println!("read in {took:?}");
+    Ok(())
+}
+
+/// While nothing can be written to the disk of node 2, and many wait for that, the same node uses another
+/// file system there at once. Later all go on.
+fn hung(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let other = "/tmp/other";
+    sh(
+        &node2,
+        &format!("mkdir -p {other} && chown 65534:65534 {other} && echo there >{other}/there"),
+    )?;
+    let checks = || -> Result<()> {
+        sh(&node2, "fsfreeze --freeze /run/disk")?;
+        let waiting = (0..40)
+            .map(|n| node1.spawn(["virgo", "put", "/etc/hosts", &format!("2:{EXPORT}/hung{n}")]))
+            .collect::<Result<Vec<_>, _>>();
+        std::thread::sleep(Duration::from_secs(2));
+        let start = Instant::now();
+        let done = sh(
+            &node1,
+            &format!(
+                "virgo cat 2:{other}/there && virgo put /etc/hosts 2:{other}/new &&
+                 virgo ls 2:{other}"
+            ),
+        );
+        let took = start.elapsed();
+        sh(&node2, "fsfreeze --unfreeze /run/disk")?;
+        for copy in waiting? {
+            copy.wait()?;
+        }
+        let done = done?;
+        ensure!(done == "there\nnew\nthere", "{done}");
+        println!("others took {took:?}");
+        ensure!(took < SLACK + DEADLINE, "{took:?}");
+        sh(&node1, &format!("virgo put /etc/hosts 2:{EXPORT}/after"))?;
+        wait_until_open(&node2, 0)
+    };
+    let result = with_config(&node2, &format!("export = {other} rw"), checks);
+    sh(
+        &node2,
+        &format!("rm -rf {other} {EXPORT}/hung* {EXPORT}/after {EXPORT}/.virgo-*"),
+    )?;
+    result
+}
+
+/// As for write(2): a program that writes more than it may to a file of its node gets SIGXFSZ.
+fn limited(cluster: &Cluster) -> Result<()> {
+    const SIGXFSZ: i32 = 25;
+    let node1 = cluster.node(1);
+    let put = |limit: &str| {
+        let put = format!("{limit} head -c 100000 /dev/zero | virgo put - 1:{EXPORT}/limited");
+        node1.run(["sh", "-c", &put])
+    };
+    let (stopped, free) = (put("ulimit -f 8;")?, put("")?);
+    sh(
+        &node1,
+        &format!("rm -f {EXPORT}/limited {EXPORT}/.virgo-part-*"),
+    )?;
+    ensure!(stopped.status == 128 + SIGXFSZ, "{stopped:?}");
+    ensure!(free.success(), "{free:?}");
     Ok(())
 }
 

@@ -54,6 +54,16 @@ fn find_name<'a>(config: &'a Config, path: &[u8]) -> Result<(Beneath<'a>, CStrin
     }
 }
 
+/// Tells the file system of the export that `path` is in from others. Does not sleep for it.
+///
+/// # Errors
+///
+/// [`EACCES`] if it is in none.
+pub(crate) fn device(config: &Config, path: &[u8]) -> Result<u32> {
+    let (export, _) = config.export(path).ok_or(EACCES)?;
+    Ok(export.beneath()?.device())
+}
+
 /// Opens `path`; `flags` are those of [`virgo_proto::cloudfs::open`].
 pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Result<File> {
     let change = flags & (open::WRITE | open::CREATE | open::TRUNCATE | open::APPEND) != 0;

@@ -10,6 +10,7 @@ use kernel::{
 use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
+        are_entries,
         flag,
         op,
         Handle,
@@ -40,13 +41,13 @@ use virgo_utils::{
 
 /// The file service of another node, for a user.
 #[derive(Clone, Copy)]
-pub(crate) struct There<'a> {
+pub(crate) struct RemoteFiles<'a> {
     pub(crate) client: &'a Client,
     pub(crate) user: &'a User<'a>,
     pub(crate) node: NodeId,
 }
 
-impl There<'_> {
+impl RemoteFiles<'_> {
     /// Asks for something that may be done twice.
     fn ask(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
         let request = again(self.user, op, args, Data::Bytes(data));
@@ -213,7 +214,7 @@ impl There<'_> {
         Ok(())
     }
 
-    /// Entries of the directory at `path`, as [`here::read_dir`](crate::here::read_dir) writes them.
+    /// Entries of the directory at `path`, as [`local::read_dir`](crate::local::read_dir) writes them.
     pub(crate) fn read_dir(
         &self,
         path: &[u8],
@@ -231,6 +232,9 @@ impl There<'_> {
         let n = self.ask(op::READ_DIR, args.as_bytes(), path, &mut reply)?;
         let reply = reply.get(..n).ok_or(EPROTO)?;
         let (head, entries) = ReadDirReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
+        if !are_entries(entries, with_stat) {
+            return Err(EPROTO);
+        }
         to.get_mut(..entries.len())
             .ok_or(EPROTO)?
             .copy_from_slice(entries);

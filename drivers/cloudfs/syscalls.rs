@@ -20,8 +20,8 @@ use kernel::{
 use linux::{
     bytes::Fill,
     descriptor::{
-        Held,
-        Kind, //
+        FdRef,
+        FdType, //
     },
     user,
     vfs, //
@@ -64,7 +64,7 @@ pub(crate) struct Calls {
     pub(crate) cloudfs: Arc<Cloudfs>,
     pub(crate) stats: Arc<Stats>,
     /// Descriptors of programs.
-    pub(crate) files: Pin<KBox<Kind<File>>>,
+    pub(crate) files: Pin<KBox<FdType<File>>>,
 }
 
 /// Names of the calls, in the order of the indices below.
@@ -289,7 +289,7 @@ impl Calls {
         config: &'a Config,
         fd: c_int,
         timeout_ms: u32,
-    ) -> Result<(Held<'_, File>, User<'a>)> {
+    ) -> Result<(FdRef<'_, File>, User<'a>)> {
         let file = self.files.get(fd)?;
         let ms = match timeout_ms {
             0 => file.timeout_ms,

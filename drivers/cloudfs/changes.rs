@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Changes of an open file that another node has asked for, in the order in which it has.
+//!
+//! They may wait for a disk for longer than the program that wants them: it may then ask for the next
+//! one, which must not be overtaken by the one that it has given up. So one job at a time is submitted
+//! for an open file, and does what has been asked for meanwhile, too. A file has one worker at most for
+//! its changes.
+
+use kernel::{
+    prelude::*,
+    sync::Mutex, //
+};
+use linux::deadline::Deadline;
+use virgo_utils::{
+    Deferred,
+    RequestBody, //
+};
+
+/// A change, and the reply that is owed for it, for which there is memory.
+pub(crate) struct Change {
+    pub(crate) reply: Deferred,
+    /// When nobody waits for it any more.
+    pub(crate) until: Deadline,
+    pub(crate) what: What,
+}
+
+/// What is to be done.
+pub(crate) enum What {
+    /// What a Write asks for.
+    Write(RequestBody),
+    /// The file gets this size.
+    Truncate(u64),
+}
+
+/// The changes of one open file that have yet to be made. The lock is not held meanwhile.
+#[pin_data]
+pub(crate) struct Changes {
+    #[pin]
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: KVVec<Change>,
+    /// A job is submitted that will call [`Changes::work`].
+    submitted: bool,
+}
+
+impl Changes {
+    /// Of a file that was just opened.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            state <- kernel::new_mutex!(State::default(), "virgo_changes"),
+        })
+    }
+
+    /// Has `change` wait for [`Self::work`], for which `submit` is called if that is needed. May sleep,
+    /// not for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`], and what `submit` fails with, told to whoever waits for the change, too.
+    pub(crate) fn add(&self, change: Change, submit: impl FnOnce() -> Result) -> Result {
+        let mut state = self.state.lock();
+        let prepare = || -> Result {
+            state.waiting.reserve(1, GFP_KERNEL)?;
+            if !state.submitted {
+                submit()?;
+                state.submitted = true;
+            }
+            Ok(())
+        };
+        match prepare() {
+            Ok(()) => {
+                // There is room.
+                let full = state.waiting.push_within_capacity(change);
+                drop(state);
+                drop(full);
+                Ok(())
+            }
+            Err(e) => {
+                drop(state);
+                change.reply.fail(e);
+                Err(e)
+            }
+        }
+    }
+
+    /// Has `make` make all changes that somebody still waits for. Sleeps for the disk.
+    pub(crate) fn work(&self, make: impl Fn(Deferred, What)) {
+        loop {
+            let mut state = self.state.lock();
+            let waiting = core::mem::take(&mut state.waiting);
+            if waiting.is_empty() {
+                state.submitted = false;
+                return;
+            }
+            drop(state);
+            for change in waiting {
+                if !change.until.passed() {
+                    make(change.reply, change.what);
+                }
+            }
+        }
+    }
+}

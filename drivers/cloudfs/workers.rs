@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Work that may wait for a disk, or for ever: for other nodes, whose sessions must not wait.
+//!
+//! Whoever submits work has a reply to give, which is deferred. What cannot begin yet waits in a line of
+//! its owner, and is dropped when nobody waits for its reply any more. Which owner comes next is decided
+//! by [`WorkerShares`].
+//!
+//! # Lifetime
+//!
+//! Dropping [`Workers`] waits for all work that has begun. So no work may hold what holds them.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    waker::Waker,
+    work::{
+        Queue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_proto::worker_shares::{
+    Owner,
+    WorkerShares, //
+};
+
+/// Most work that is under way at a time: each has a kernel stack while it waits.
+const MAX: usize = 32;
+
+/// Lines beyond which those that are empty are dropped.
+const KEEP: usize = 16;
+
+/// Something to do.
+trait Job: Send {
+    fn run(&mut self);
+}
+
+/// A function that is called once.
+struct Once<F>(Option<F>);
+
+impl<F: FnOnce() + Send> Job for Once<F> {
+    fn run(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
+    }
+}
+
+/// A job that waits for a worker.
+struct Waiting {
+    job: KBox<dyn Job>,
+    /// When nobody wants it any more.
+    until: Deadline,
+}
+
+/// The jobs of one owner, in the order in which they came.
+struct Line {
+    owner: Owner,
+    /// The last to come is last.
+    back: KVVec<Waiting>,
+    /// Those that came before; the first to come is last.
+    front: KVVec<Waiting>,
+}
+
+impl Line {
+    fn first(&mut self) -> Option<&Waiting> {
+        if self.front.is_empty() {
+            core::mem::swap(&mut self.front, &mut self.back);
+            self.front.reverse();
+        }
+        self.front.last()
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        self.first()?;
+        self.front.pop()
+    }
+}
+
+/// A worker, while it has something to do.
+struct Worker {
+    waker: Waker,
+    job: Option<Waiting>,
+}
+
+struct State {
+    shares: WorkerShares<MAX>,
+    /// By the numbers that `shares` gives them.
+    workers: KVec<Worker>,
+    lines: KVVec<Line>,
+    /// Where to look for the next line that may go on.
+    next: usize,
+}
+
+/// What the workers share. Its lock is not held while a job runs, or is dropped.
+#[pin_data]
+struct Lines {
+    #[pin]
+    state: Mutex<State>,
+}
+
+/// The workers of this module.
+pub(crate) struct Workers {
+    lines: Arc<Lines>,
+    _tasks: KVec<Pin<KBox<Task<Numbered>>>>,
+}
+
+/// What a worker's task has.
+struct Numbered {
+    lines: Arc<Lines>,
+    number: usize,
+}
+
+impl Workers {
+    pub(crate) fn new() -> Result<Self> {
+        let state = State {
+            shares: WorkerShares::new(),
+            workers: KVec::with_capacity(MAX, GFP_KERNEL)?,
+            lines: KVVec::new(),
+            next: 0,
+        };
+        let lines = Arc::pin_init(
+            pin_init!(Lines {
+                state <- kernel::new_mutex!(state, "virgo_file_workers"),
+            }),
+            GFP_KERNEL,
+        )?;
+        let queue = Queue::unbound(c"virgo_files", MAX as c_int)?;
+        let mut tasks = KVec::with_capacity(MAX, GFP_KERNEL)?;
+        for number in 0..MAX {
+            let lines = lines.clone();
+            let task = linux::new_task!(
+                queue.clone(),
+                Numbered { lines, number },
+                "virgo_file_worker"
+            );
+            tasks.push(KBox::pin_init(task, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        for task in &tasks {
+            let worker = Worker {
+                waker: task.waker()?,
+                job: None,
+            };
+            lines.state.lock().workers.push(worker, GFP_KERNEL)?;
+        }
+        Ok(Workers {
+            lines,
+            _tasks: tasks,
+        })
+    }
+
+    /// Has `job` done by a worker, for `owner`; it is dropped instead, if none is free before `until`.
+    /// May sleep, not for other jobs.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; then it is dropped.
+    pub(crate) fn submit(
+        &self,
+        owner: Owner,
+        until: Deadline,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result {
+        let job: KBox<dyn Job> = KBox::new(Once(Some(job)), GFP_KERNEL)?;
+        let mut unwanted = None;
+        let mut state = self.lines.state.lock();
+        let line = state.line(owner)?;
+        line.back.push(Waiting { job, until }, GFP_KERNEL)?;
+        // As many go as come, while the owner's work hangs.
+        if line.first().is_some_and(|first| first.until.passed()) {
+            unwanted = line.pop();
+        }
+        state.dispatch();
+        drop(state);
+        drop(unwanted);
+        Ok(())
+    }
+}
+
+impl Run for Numbered {
+    fn run(task: &Task<Self>) {
+        let this: &Self = task;
+        let mut state = this.lines.state.lock();
+        while let Some(Waiting { mut job, until }) = state.take(this.number) {
+            drop(state);
+            if !until.passed() {
+                job.run();
+            }
+            drop(job);
+            state = this.lines.state.lock();
+            state.shares.end(this.number);
+            state.dispatch();
+        }
+    }
+}
+
+impl State {
+    /// The line of `owner`, perhaps a new one.
+    fn line(&mut self, owner: Owner) -> Result<&mut Line> {
+        let at = match self.lines.iter().position(|line| line.owner == owner) {
+            Some(at) => at,
+            None => {
+                let new = Line {
+                    owner,
+                    back: KVVec::new(),
+                    front: KVVec::new(),
+                };
+                self.lines.push(new, GFP_KERNEL)?;
+                self.lines.len() - 1
+            }
+        };
+        self.lines.get_mut(at).ok_or(ENOMEM)
+    }
+
+    /// The job that worker `number` has been given.
+    fn take(&mut self, number: usize) -> Option<Waiting> {
+        self.workers.get_mut(number)?.job.take()
+    }
+
+    /// Gives workers all jobs that may begin. Lines take turns.
+    fn dispatch(&mut self) {
+        // A few that are empty are kept, so that not each job makes one.
+        if self.lines.len() > KEEP {
+            self.lines.retain(|line| line.first().is_some());
+        }
+        let count = self.lines.len();
+        let mut refused = 0;
+        while refused < count {
+            self.next = (self.next + 1) % count;
+            let Some(line) = self.lines.get_mut(self.next) else {
+                return;
+            };
+            let owner = line.owner;
+            let begun = line.first().and_then(|_| self.shares.begin(owner));
+            let worker = begun.and_then(|number| self.workers.get_mut(number));
+            match worker {
+                Some(worker) => {
+                    worker.job = line.pop();
+                    worker.waker.wake();
+                    refused = 0;
+                }
+                None => refused += 1,
+            }
+        }
+    }
+}
