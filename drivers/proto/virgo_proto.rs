@@ -47,4 +47,5 @@ pub mod pieces;
 pub mod queue;
 pub mod scan;
 pub mod slots;
+pub mod sort;
 pub mod vuid;

@@ -51,6 +51,7 @@ use virgo_proto::{
     frame::{
         Header,
         Kind,
+        RequestId,
         HEADER_LEN,
         MAX_BODY,
         NO_OPERATION, //
@@ -128,7 +129,7 @@ impl Link {
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
         let (mut ticket, turn) = self.enter_now()?;
-        ticket.sent = self.sending(request);
+        ticket.sent = self.sending(ticket.id, request);
         let sent = self.send(&mut ticket, Some(turn), request, deadline);
         let (connection, receiver) = sent.ok()?;
         if let Some(input) = receiver {
@@ -138,9 +139,9 @@ impl Link {
     }
 
     /// Records that a request is sent.
-    fn sending(&self, request: &Request<'_>) -> Option<Sent> {
+    fn sending(&self, id: RequestId, request: &Request<'_>) -> Option<Sent> {
         let bytes = request.args.len() + request.data.size();
-        hooks::send(self.kind, request.op, self.peer, bytes)
+        hooks::send(self.kind, request.op, self.peer, id, bytes)
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
@@ -159,7 +160,7 @@ impl Link {
                     self.probe(deadline)?;
                 }
                 let (mut ticket, turn) = self.enter(class(request), deadline)?;
-                ticket.sent = self.sending(request);
+                ticket.sent = self.sending(ticket.id, request);
                 let sent = self.send(&mut ticket, turn, request, deadline);
                 (ticket, sent)
             }
