@@ -207,6 +207,24 @@ request_and_reply() {
 	node 2 virgo kingcobra log | grep -q 'reply  HELLO FROM A CALL' || fail "no reply on record"
 }
 
+# Every call that was made since the recording began, in causal order. dot is graphviz's.
+picture() {
+	local events=$top/build/demo
+	node 1 virgo eventnet off
+	mkdir -p "$top/build"
+	# The events outlive the nodes.
+	node 1 virgo eventnet export --format json >"$events.json"
+	node 1 virgo eventnet order >/dev/null || fail "events have no causal order"
+	node 1 virgo eventnet export --format dot >"$events.dot"
+	grep -c receive "$events.json" | sed 's/.*/  & requests went from node to node/'
+	if "$top/qemu/in-root" dot -V 2>/dev/null; then
+		"$top/qemu/in-root" dot -Tsvg "$events.dot" >"$events.svg"
+		echo "  picture of all calls: $events.svg"
+	else
+		echo "  graph of all calls: $events.dot (graphviz makes a picture of it: dot -Tsvg)"
+	fi
+}
+
 command_line() {
 	node 1 virgo nodes | indent
 }
@@ -227,6 +245,7 @@ up=("$cluster" up)
 
 begin=$EPOCHREALTIME
 step 'three nodes boot' "${up[@]}"
+step 'all nodes record what happens' node 1 virgo eventnet on
 step 'a program for the calls of 2017 runs on node1' original_program
 step 'a C program on node1 uses 1 MiB of cluster memory' program_on_node1
 step 'its pieces lie on several nodes' where_it_lies
@@ -238,6 +257,7 @@ step 'a person on node3 has other nodes run them by telnet' calls_by_telnet
 step 'a file is copied from node to node by program, command line and telnet' files_are_copied
 step 'a call on node1 becomes a request on node2, and is replied to' request_and_reply
 step 'the command line on node1 shows the cluster' command_line
+step 'what the nodes have recorded is put in order' picture
 step 'the nodes go down' "$cluster" down
 
 printf '\n== All steps did what they say; it took %s:\n' "$(seconds_since "$begin")"

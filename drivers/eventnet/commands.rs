@@ -97,7 +97,10 @@ pub(crate) fn message(
     };
     let added = eventnet.pending.add(&message, caller.uid);
     added.map_err(|e| match e {
-        EDQUOT => Failure::new(Errno::EDQUOT, "too many of your messages wait to be written"),
+        EDQUOT => Failure::new(
+            Errno::EDQUOT,
+            "too many of your messages wait to be written",
+        ),
         ENOSPC => Failure::new(Errno::ENOSPC, "too many messages wait to be written"),
         e => Failure::new(
             virgo_utils::to_wire(e),

@@ -33,8 +33,10 @@ use virgo_utils::{
     eventnet::MessageSink, //
 };
 
-/// Messages that can wait at a time: each has a charge.
-const MAX_MESSAGES: usize = 4096;
+/// Messages that can wait in so many bytes: each has a charge.
+fn max_messages(bytes: usize) -> usize {
+    bytes / 64
+}
 
 /// Lines that were taken out.
 #[derive(Default)]
@@ -52,7 +54,7 @@ impl Lines {
         Ok(Lines {
             edges: KVVec::with_capacity(bytes, GFP_KERNEL)?,
             vertices: KVVec::with_capacity(bytes, GFP_KERNEL)?,
-            charges: KVVec::with_capacity(MAX_MESSAGES, GFP_KERNEL)?,
+            charges: KVVec::with_capacity(max_messages(bytes), GFP_KERNEL)?,
         })
     }
 
@@ -194,7 +196,7 @@ impl State {
         };
         // No memory is taken: lines and charges have their room.
         let size = usize::try_from(charge.amount())?;
-        let has_room = to.len() + size <= bytes && lines.charges.len() < MAX_MESSAGES;
+        let has_room = to.len() + size <= bytes && lines.charges.len() < max_messages(bytes);
         if !has_room {
             return Err(ENOSPC);
         }

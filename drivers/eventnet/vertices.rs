@@ -7,12 +7,15 @@ use linux::{
     bytes::Fill,
     work::yield_now, //
 };
-use virgo_proto::eventnet::{
-    line::{
-        write_vertex_of,
-        Vertex, //
+use virgo_proto::{
+    eventnet::{
+        line::{
+            write_vertex_of,
+            Vertex, //
+        },
+        unique, //
     },
-    unique, //
+    sort::sort_by_key, //
 };
 
 /// Lines that are looked at before other tasks get their turn.
@@ -45,7 +48,7 @@ fn index(text: &[u8]) -> Result<KVVec<Known<'_>>> {
             yield_now();
         }
     }
-    known.sort_unstable();
+    sort_by_key(&mut known, |&(id, at, _)| (id, at));
     Ok(known)
 }
 
@@ -110,7 +113,9 @@ impl<'a> Vertices<'a> {
 
     /// Whether none of those that are added is there.
     pub(crate) fn are_new(&self) -> bool {
-        self.added.iter().all(|one| of(&self.known, one.0).is_empty())
+        self.added
+            .iter()
+            .all(|one| of(&self.known, one.0).is_empty())
     }
 
     /// The lines of those that are added and not there, each id once, in the order of the ids' first
@@ -122,12 +127,14 @@ impl<'a> Vertices<'a> {
     pub(crate) fn added(&self) -> Result<KVVec<u8>> {
         let mut firsts = KVVec::new();
         for one in &self.added {
-            let is_first = of(&self.added, one.0).first().is_some_and(|first| first.1 == one.1);
+            let is_first = of(&self.added, one.0)
+                .first()
+                .is_some_and(|first| first.1 == one.1);
             if is_first && of(&self.known, one.0).is_empty() {
                 firsts.push((one.1, one.0), GFP_KERNEL)?;
             }
         }
-        firsts.sort_unstable();
+        sort_by_key(&mut firsts, |&first| first);
         let mut out = KVVec::new();
         for &(_, id) in &firsts {
             write_one(&mut out, id, of(&self.added, id).iter())?;

@@ -589,11 +589,11 @@ struct file *virgo_file_open_in(const char *dir, const char *name, int flags, um
 	struct path path;
 	int err = -ENOENT;
 
+	flags |= O_NOFOLLOW | O_LARGEFILE | O_NONBLOCK;
 	scoped_with_init_fs() {
 		err = kern_path(dir, LOOKUP_DIRECTORY, &path);
 		if (!err) {
-			file = file_open_root(&path, name, flags | O_NOFOLLOW | O_LARGEFILE | O_NONBLOCK,
-					      mode);
+			file = file_open_root(&path, name, flags, mode);
 			path_put(&path);
 		}
 	}

@@ -103,7 +103,8 @@ impl RequestId {
         }
     }
 
-    fn to_wire(self) -> u64 {
+    /// The id as a number, as it crosses the wire.
+    pub fn to_wire(self) -> u64 {
         (self.seq << 8) | u64::from(self.slot)
     }
 }

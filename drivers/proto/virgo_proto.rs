@@ -48,5 +48,6 @@ pub mod pieces;
 pub mod queue;
 pub mod scan;
 pub mod slots;
+pub mod sort;
 pub mod vuid;
 pub mod worker_shares;

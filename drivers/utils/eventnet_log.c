@@ -7,10 +7,10 @@
 #include <linux/types.h>
 #include <linux/virgo_eventnet.h>
 
+#include "eventnet_log.h"
+
 /* The longest text that is kept, as in proto/eventnet/event.rs. */
 #define VIRGO_EVENTNET_MAX_TEXT 256
-
-void virgo_eventnet_log_bytes(const char *text, size_t len);
 
 void virgo_eventnet_log(const char *msg)
 {

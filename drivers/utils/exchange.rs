@@ -62,6 +62,7 @@ use virgo_proto::{
     eventnet::TraceContext,
     frame::{
         Header,
+        RequestId,
         HEADER_LEN,
         MAX_BODY,
         NO_OPERATION, //
@@ -118,7 +119,7 @@ impl Link {
     pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
         check(request).ok()?;
         let (mut guard, sender) = self.enter_now(request.uid)?;
-        guard.sent = self.sending(request);
+        guard.sent = self.sending(guard.id, request);
         let sent = self.send(&mut guard, Some(sender), request, deadline);
         let connection = sent.ok()?;
         if guard.receiver.take().is_some() {
@@ -129,9 +130,9 @@ impl Link {
     }
 
     /// Records that a request is sent.
-    fn sending(&self, request: &Request<'_>) -> Option<Sent> {
+    fn sending(&self, id: RequestId, request: &Request<'_>) -> Option<Sent> {
         let bytes = request.args.len() + request.data.size();
-        hooks::send(self.kind, request.op, self.peer, bytes)
+        hooks::send(self.kind, request.op, self.peer, id, bytes)
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
@@ -150,7 +151,7 @@ impl Link {
                     self.probe(request.uid, deadline)?;
                 }
                 let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
-                guard.sent = self.sending(request);
+                guard.sent = self.sending(guard.id, request);
                 let sent = self.send(&mut guard, sender, request, deadline);
                 (guard, sent)
             }

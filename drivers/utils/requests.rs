@@ -5,6 +5,10 @@
 //!
 //! The queue is that of virgo_queue; a module that only pushes need not wait for it to be loaded.
 
+use crate::eventnet::{
+    self,
+    hooks, //
+};
 use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
@@ -14,7 +18,10 @@ use linux::{
     deadline::Deadline,
     module::Pinned, //
 };
-use virgo_proto::vuid::NodeId;
+use virgo_proto::{
+    eventnet::event::Kind,
+    vuid::NodeId, //
+};
 
 /// Who waits for a reply, as the queue calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,6 +127,7 @@ fn queue() -> Result<Taken<dyn RequestQueue>> {
 /// [`ENODEV`] if virgo_queue is not loaded; [`EAGAIN`] if there is no room now; [`EMSGSIZE`],
 /// [`ENOMEM`].
 pub fn push_request(request: &Request<'_>) -> Result {
+    eventnet::log_event(Kind::Request, b"request pushed");
     queue()?.offered.push(request)
 }
 
@@ -135,6 +143,7 @@ pub fn pop_request() -> Option<KVec<u8>> {
 ///
 /// [`ENODEV`] if virgo_queue is not loaded; [`ENOENT`] if nobody wants it; those of the network.
 pub fn publish(node: NodeId, subject: &[u8], request: &Request<'_>, deadline: Deadline) -> Result {
+    eventnet::log_event(Kind::Request, b"request published");
     queue()?.offered.publish(node, subject, request, deadline)
 }
 
@@ -153,6 +162,7 @@ pub fn ask(name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVe
 ///
 /// [`ESRCH`] if nobody waits any more; [`ENODEV`], [`EMSGSIZE`], [`ENOMEM`].
 pub fn answer(to: ReplyTo, data: &[u8]) -> Result {
+    eventnet::log_event(Kind::Request, b"request answered");
     queue()?.offered.answer(to, data)
 }
 
@@ -162,7 +172,13 @@ pub fn handle(request: &Request<'_>) -> Option<Result> {
     let offers = OFFERS.lock();
     let handler = offers.handler.as_ref().and_then(Offer::take);
     drop(offers);
-    Some(handler?.offered.handle(request))
+    let handler = handler?;
+    let called = hooks::call(Kind::Request, 0, "request handled");
+    let result = handler.offered.handle(request);
+    if let Some(called) = called {
+        called.end(hooks::status(&result));
+    }
+    Some(result)
 }
 
 /// Whether there is a handler. Any context.

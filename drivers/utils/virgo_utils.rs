@@ -116,7 +116,7 @@ module! {
             description: "Requests under way at one service of one node (4 to 256)",
         },
         clock_skew_ms: u32 {
-            default: 500,
+            default: 10_000,
             description: "How far ahead another node's clock may be to be followed, in ms (1 to 3600000)",
         },
         event_ring_kb: u32 {

@@ -129,7 +129,14 @@ mod tests {
     #[test]
     fn lines_look_like_the_originals() {
         assert_eq!(written(|out| write_edge(1, 2, out)), "1,2\n");
-        let line = written(|out| write_vertex_of(1, [11, 12, 15, 16].into_iter(), [(11, 12), (15, 16)].into_iter(), out));
+        let line = written(|out| {
+            write_vertex_of(
+                1,
+                [11, 12, 15, 16].into_iter(),
+                [(11, 12), (15, 16)].into_iter(),
+                out,
+            )
+        });
         assert_eq!(line, "1 - 11,12,15,16 - (11,12)#(15,16)\n");
     }
 

@@ -2,12 +2,14 @@
 
 //! Merging lists, so that each item stands there once.
 
+use crate::sort::sort_by_key;
+
 /// Brings what differs to the front, in the order in which it was first there. Returns how many
 /// items that are. The second value of each is its place, which the caller has numbered.
 ///
 /// Takes time as sorting does, however often an item is there.
 pub fn unique<T: Ord + Copy>(items: &mut [(T, u32)]) -> usize {
-    items.sort_unstable();
+    sort_by_key(items, |item| *item);
     let mut kept = 0usize;
     for at in 0..items.len() {
         let Some(&item) = items.get(at) else {
@@ -22,7 +24,7 @@ pub fn unique<T: Ord + Copy>(items: &mut [(T, u32)]) -> usize {
         }
     }
     if let Some(all) = items.get_mut(..kept) {
-        all.sort_unstable_by_key(|&(_, place)| place);
+        sort_by_key(all, |&(_, place)| place);
     }
     kept
 }

@@ -27,7 +27,10 @@ use virgo_proto::{
         },
         TraceContext, //
     },
-    frame::Header,
+    frame::{
+        Header,
+        RequestId, //
+    },
     vuid::NodeId, //
 };
 
@@ -114,6 +117,7 @@ pub(crate) struct Sent {
     kind: Kind,
     op: u16,
     peer: NodeId,
+    request: RequestId,
     /// For its frame.
     pub(crate) context: ContextBytes,
     /// The event that has sent the reply.
@@ -122,19 +126,26 @@ pub(crate) struct Sent {
 
 /// A request is sent. May sleep.
 #[inline]
-pub(crate) fn send(kind: Kind, op: u16, peer: NodeId, bytes: usize) -> Option<Sent> {
+pub(crate) fn send(
+    kind: Kind,
+    op: u16,
+    peer: NodeId,
+    request: RequestId,
+    bytes: usize,
+) -> Option<Sent> {
     match switch::is_on(kind) {
-        true => begin_send(kind, op, peer, bytes),
+        true => begin_send(kind, op, peer, request, bytes),
         false => None,
     }
 }
 
 #[cold]
-fn begin_send(kind: Kind, op: u16, peer: NodeId, bytes: usize) -> Option<Sent> {
+fn begin_send(kind: Kind, op: u16, peer: NodeId, request: RequestId, bytes: usize) -> Option<Sent> {
     let draft = Draft {
         op,
         peer,
         bytes: bytes as u32,
+        about: request.to_wire(),
         cause: cause()?,
         ..Draft::new(kind, Point::Send)
     };
@@ -146,6 +157,7 @@ fn begin_send(kind: Kind, op: u16, peer: NodeId, bytes: usize) -> Option<Sent> {
         kind,
         op,
         peer,
+        request,
         context,
         reply: None,
     })
@@ -159,6 +171,7 @@ impl Sent {
             op: self.op,
             peer: self.peer,
             status: status(result),
+            about: self.request.to_wire(),
             begin: self.id.seq,
             cause: self.reply.or(Some(self.id)),
             ..Draft::new(self.kind, Point::Done)
@@ -183,6 +196,7 @@ pub(crate) struct Received {
     kind: Kind,
     op: u16,
     peer: NodeId,
+    request: RequestId,
     /// For the frame of its reply.
     context: ContextBytes,
 }
@@ -214,6 +228,7 @@ fn begin_receive(
         op: header.op,
         peer,
         bytes: header.len,
+        about: header.id.to_wire(),
         cause: Some(context.event),
         ..Draft::new(kind, Point::Receive)
     };
@@ -224,6 +239,7 @@ fn begin_receive(
         kind,
         op: header.op,
         peer,
+        request: header.id,
         context: reply,
     })
 }
@@ -247,6 +263,7 @@ impl Received {
             peer: self.peer,
             status,
             bytes: bytes as u32,
+            about: self.request.to_wire(),
             begin: self.id.seq,
             cause: last_or(self.id),
             ..Draft::new(self.kind, Point::Reply)

@@ -7,6 +7,7 @@
 //! only the services whose names contain it are measured, and the table is only printed.
 
 mod cpupooling;
+mod eventnet;
 mod files;
 mod idle;
 mod mempool;
@@ -34,6 +35,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("cpupooling", cpupooling::BENCH),
     ("files", files::BENCH),
     ("queue", queue::BENCH),
+    ("eventnet", eventnet::BENCH),
 ];
 
 fn main() -> Result<()> {

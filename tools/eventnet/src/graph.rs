@@ -4,7 +4,7 @@
 use crate::event::{Event, Id};
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, HashMap, HashSet, VecDeque},
     fmt,
 };
 
@@ -131,9 +131,9 @@ impl Graph {
         let mut missing = vec![0u8; count];
         // Successors, all in one vector: those of event `at` begin at `starts[at]`.
         let mut starts = vec![0u32; count + 1];
-        for at in 0..count {
+        for (at, missing) in missing.iter_mut().enumerate() {
             for before in self.before(at) {
-                missing[at] += 1;
+                *missing += 1;
                 starts[before + 1] += 1;
             }
         }
@@ -188,26 +188,38 @@ impl Graph {
         }
     }
 
-    /// A shortest way from event `from` to event `to`, without `from`; empty if they are the same.
-    /// `None` if there is none, or if events on it were lost.
+    /// A way from event `from` to event `to`, without `from`, with as few steps as possible that are
+    /// not from a cause to its effect; empty if they are the same. `None` if there is none, or if
+    /// events on it were lost.
     pub fn path(&self, from: Id, to: Id) -> Option<Vec<Step>> {
         let (start, end) = (self.index(from)?, self.index(to)?);
-        // Back from the end, past events only that come after the start.
+        // Back from the end, past events only that come after the start. Steps that cost nothing go to
+        // the front of the queue, so that it is in the order of the costs.
         let mut after = HashMap::from([(end, None)]);
+        let mut costs = HashMap::from([(end, 0u32)]);
+        let mut done = HashSet::new();
         let mut queue = VecDeque::from([end]);
         while let Some(at) = queue.pop_front() {
             if at == start {
                 return Some(self.steps(start, &after));
             }
-            // Messages first: they are what people ask for.
+            if !done.insert(at) {
+                continue;
+            }
             let [previous, cause] = self.before[at];
             let cause = cause.map(|before| (before as usize, true));
             let previous = previous.map(|before| (before as usize, false));
             for (before, is_cause) in cause.into_iter().chain(previous) {
                 let known = self.events[before].knows(from.node) >= from.seq;
-                if (known || before == start) && !after.contains_key(&before) {
+                let cost = costs[&at] + u32::from(!is_cause);
+                let is_better = costs.get(&before).is_none_or(|other| cost < *other);
+                if (known || before == start) && !done.contains(&before) && is_better {
+                    costs.insert(before, cost);
                     after.insert(before, Some((at, is_cause)));
-                    queue.push_back(before);
+                    match is_cause {
+                        true => queue.push_front(before),
+                        false => queue.push_back(before),
+                    }
                 }
             }
         }
@@ -403,6 +415,20 @@ pub(crate) mod tests {
             ..events[0].clone()
         });
         assert!(Graph::new(events).faults().contains(&Fault::Twice(a)));
+    }
+
+    #[test]
+    fn a_way_goes_by_messages_where_it_can() {
+        let mut nodes = Nodes::default();
+        let call = nodes.record(1, "call", None, None, 10);
+        let send = nodes.record(1, "send", Some(call), None, 10);
+        let receive = nodes.record(2, "receive", Some(send), None, 10);
+        let reply = nodes.record(2, "reply", Some(receive), Some(receive), 10);
+        let done = nodes.record(1, "done", Some(reply), Some(send), 10);
+        let ids: Vec<_> = nodes.events.iter().map(|event| event.id).collect();
+        let path = Graph::new(nodes.events).path(ids[call], ids[done]);
+        let by_messages = [send, receive, reply, done].map(|at| Step::Caused(ids[at]));
+        assert_eq!(path.as_deref(), Some(&by_messages[..]));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Usage: `virgo-bench-guest MEASUREMENT [ARGUMENT]`
 
 mod cpupooling;
+mod eventnet;
 mod files;
 mod mempool;
 mod queue;
@@ -24,6 +25,7 @@ const MEASUREMENTS: &[&[(&str, Measurement)]] = &[
     cpupooling::MEASUREMENTS,
     files::MEASUREMENTS,
     queue::MEASUREMENTS,
+    eventnet::MEASUREMENTS,
 ];
 
 fn main() -> Result<()> {

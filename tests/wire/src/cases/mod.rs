@@ -21,6 +21,7 @@ mod queue;
 mod queue_owners;
 mod requests;
 mod stalled;
+mod traced;
 
 use crate::node::Node;
 use std::io;
@@ -58,6 +59,7 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("queue_owners", queue_owners::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
+        ("traced", traced::SUITE),
         ("crowd", crowd::SUITE),
         ("stalled", stalled::SUITE),
         ("mutation", mutation::SUITE),

@@ -34,7 +34,9 @@ fn cells(event: &Event) -> Vec<String> {
     vec![
         event.id.to_string(),
         time(event),
-        event.cause.map_or("-".to_owned(), |cause| cause.to_string()),
+        event
+            .cause
+            .map_or("-".to_owned(), |cause| cause.to_string()),
         printable(&event.label()).replace(['\n', '\t'], " "),
     ]
 }
@@ -161,7 +163,7 @@ struct JsonHop<'a> {
     meanwhile: Option<String>,
 }
 
-fn json_hop<'a>(hop: &Hop<'a>) -> JsonHop<'a> {
+fn json_hop<'a>(graph: &Graph, hop: &Hop<'a>) -> JsonHop<'a> {
     JsonHop {
         nanos: hop.nanos,
         measure: match hop.measure {
@@ -170,29 +172,32 @@ fn json_hop<'a>(hop: &Hop<'a>) -> JsonHop<'a> {
             Measure::WallClocks => "wall_clocks",
         },
         event: hop.to,
-        meanwhile: meanwhile(hop),
+        meanwhile: meanwhile(graph, hop),
     }
 }
 
 /// What else a node did during a hop, if that is more than half of it.
-fn meanwhile(hop: &Hop<'_>) -> Option<String> {
+fn meanwhile(graph: &Graph, hop: &Hop<'_>) -> Option<String> {
     let other = hop.meanwhile.as_ref()?;
     let is_much = i64::try_from(other.nanos).is_ok_and(|nanos| nanos > hop.nanos / 2);
+    // What it was its beginning says.
+    let begin = other.longest.begin.and_then(|begin| graph.get(begin));
+    let what = begin.unwrap_or(other.longest);
     is_much.then(|| {
         format!(
-            "meanwhile {} other things ended on node{}; the longest took {}: {} ({})",
+            "meanwhile other recorded work ended on node{1} ({0} in all); the longest took {2}: {3} ({4})",
             other.count,
             hop.to.id.node,
             duration(other.nanos as i64),
-            printable(&other.longest.label()),
-            other.longest.id,
+            printable(&what.label()),
+            what.id,
         )
     })
 }
 
 pub(super) fn why(output: Output, graph: &Graph, id: Id) -> Result<()> {
     let why = chain_of(graph, id)?;
-    let hops: Vec<_> = why.hops.iter().map(json_hop).collect();
+    let hops: Vec<_> = why.hops.iter().map(|hop| json_hop(graph, hop)).collect();
     output.print(&hops, || {
         let longest = why.hops.iter().map(|hop| hop.nanos).max().unwrap_or(0);
         let row = |nanos: String, mark: &str, event: &Event| {
@@ -223,7 +228,7 @@ pub(super) fn why(output: Output, graph: &Graph, id: Id) -> Result<()> {
         if let Some(missing) = why.missing {
             text += &format!("\nwhat led to the first of these, {missing}, is not known: it was lost, or not recorded");
         }
-        for note in why.hops.iter().filter_map(meanwhile) {
+        for note in why.hops.iter().filter_map(|hop| meanwhile(graph, hop)) {
             text += "\n";
             text += &note;
         }

@@ -75,7 +75,8 @@ impl Reader {
                 let answer = ask(self.node, DUMP, &args)?;
                 let dump = Dump::parse(&answer).context("not an answer of eventnet_dump")?;
                 let rings = usize::try_from(dump.rings)?.clamp(1, 4096);
-                self.rings.resize(rings.max(self.rings.len()), Cursor::default());
+                self.rings
+                    .resize(rings.max(self.rings.len()), Cursor::default());
                 self.rings[ring] = dump.next;
                 self.lost += dump.lost;
                 let (some, unknown) = read_records(dump.records)?;
@@ -100,11 +101,15 @@ impl Reader {
         let node = self.node;
         match std::mem::take(&mut self.lost) {
             0 => (),
-            lost => notes.push(format!("node {node}: {lost} events were replaced by later ones")),
+            lost => notes.push(format!(
+                "node {node}: {lost} events were replaced by later ones"
+            )),
         }
         match std::mem::take(&mut self.unknown) {
             0 => (),
-            unknown => notes.push(format!("node {node}: {unknown} events are of a later version")),
+            unknown => notes.push(format!(
+                "node {node}: {unknown} events are of a later version"
+            )),
         }
         notes
     }
@@ -139,7 +144,10 @@ pub(super) fn all(node: Option<u32>) -> Result<Collected> {
 
 /// Prints events as they happen, from now on.
 pub(super) fn follow(output: Output, options: &Follow) -> Result<()> {
-    let mut readers: Vec<_> = nodes(options.nodes.node)?.into_iter().map(Reader::new).collect();
+    let mut readers: Vec<_> = nodes(options.nodes.node)?
+        .into_iter()
+        .map(Reader::new)
+        .collect();
     for reader in &mut readers {
         reader.read()?;
         reader.notes();

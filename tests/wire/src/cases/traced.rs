@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Requests with a trace context: which event of the sender has sent them.
+
+use super::{Suite, suite};
+use crate::{
+    memory::TEXT,
+    node::Node,
+    peer::{Number, Peer, request},
+    text::Text,
+};
+use std::io;
+use virgo_proto::{
+    errno::Errno,
+    eventnet::{MAX_CONTEXT, PORT, TraceContext, event::EventId},
+    mempool::op,
+};
+
+pub(super) const SUITE: Suite = suite![
+    bad_contexts_end_the_session,
+    a_context_is_no_part_of_the_body,
+    a_recorded_request_has_a_recorded_reply,
+    stamps_from_the_future_are_not_followed,
+];
+
+/// The byte of a frame that has its kind.
+const KIND: usize = 5;
+
+fn traced(number: Number, context: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut bytes = request(number, op::ALLOC, &[context, body].concat());
+    bytes[KIND] |= 0x80;
+    bytes
+}
+
+fn context(node: u8, counts: &[u64]) -> Vec<u8> {
+    let event = EventId { node, seq: 7 };
+    let mut bytes = TraceContext::start(event, counts.len() as u8).to_vec();
+    bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
+    bytes
+}
+
+fn bad_contexts_end_the_session(node: &Node) -> io::Result<()> {
+    let good = context(1, &[7, 0]);
+    let mut reserved = good.clone();
+    reserved[4] = 1;
+    let mut too_many = good.clone();
+    too_many[1] = 65;
+    let no_node = context(0, &[7]);
+    for bad in [&good[..20], &[], &reserved, &too_many, &no_node] {
+        let mut peer = Peer::open(node)?;
+        peer.wire.send(&traced(Number::FIRST, bad, &[]))?;
+        assert_eq!(peer.wire.refusal()?, Errno::EPROTO, "{bad:?}");
+    }
+    Ok(())
+}
+
+/// Nothing is recorded: the request is done, and its reply is as any other.
+fn a_context_is_no_part_of_the_body(node: &Node) -> io::Result<()> {
+    let longest = context(1, &[u64::MAX; 64]);
+    assert_eq!(longest.len(), MAX_CONTEXT);
+    let mut peer = Peer::open(node)?;
+    for context in [longest, context(64, &[])] {
+        let number = peer.number(0);
+        let frame = traced(number, &context, &TEXT.alloc(1, 0));
+        peer.wire.send(&frame)?;
+        let (header, body) = peer.wire.frame()?;
+        assert_eq!(
+            (header.word, header.traced, body.len()),
+            (0, false, 8),
+            "{header:?}"
+        );
+        assert_ne!(header.stamp.to_wire(), 0, "a reply has a stamp");
+    }
+    Ok(())
+}
+
+fn a_recorded_request_has_a_recorded_reply(node: &Node) -> io::Result<()> {
+    let mut text = Text::open(node, PORT)?;
+    assert_eq!(text.ask("eventnet_on(memory)")?, "OK");
+    let result = recorded(node);
+    assert_eq!(text.ask("eventnet_off")?, "OK");
+    result
+}
+
+fn recorded(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let number = peer.number(0);
+    let frame = traced(number, &context(1, &[7, 0, 0]), &TEXT.alloc(1, 0));
+    let mut last = None;
+    // What is repeated gets the stored reply, its context included.
+    for _ in 0..2 {
+        peer.wire.send(&frame)?;
+        let (header, body) = peer.wire.frame()?;
+        assert!(header.traced && header.word == 0, "{header:?}");
+        let (context, rest) = TraceContext::split(&body).expect("a context");
+        assert_eq!(rest.len(), 8, "an id");
+        assert!(context.event.seq > 1 << 40, "{context:?}");
+        assert_eq!(last.replace(body.clone()).unwrap_or(body.clone()), body);
+    }
+    // A failed one has a context and nothing else.
+    let number = peer.number(0);
+    peer.wire
+        .send(&traced(number, &context(1, &[8]), &[1, 2, 3]))?;
+    let (header, body) = peer.wire.frame()?;
+    assert!(header.traced && header.word != 0, "{header:?}");
+    let (_, rest) = TraceContext::split(&body).expect("a context");
+    assert_eq!(rest, b"");
+    // Without a context the sender has not recorded it, and nor does the node.
+    let number = peer.number(0);
+    peer.wire
+        .send(&request(number, op::ALLOC, &TEXT.alloc(1, 0)))?;
+    assert!(!peer.wire.frame()?.0.traced);
+    Ok(())
+}
+
+fn stamps_from_the_future_are_not_followed(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let mut stamps = Vec::new();
+    for stamp in [0, u64::MAX] {
+        let number = peer.number(0);
+        let mut frame = request(number, op::ALLOC, &TEXT.alloc(1, 0));
+        frame[32..40].copy_from_slice(&stamp.to_le_bytes());
+        peer.wire.send(&frame)?;
+        stamps.push(peer.wire.frame()?.0.stamp);
+    }
+    let [before, after] = stamps[..] else {
+        panic!("two stamps")
+    };
+    assert!(before < after, "{stamps:?}");
+    let minute = 60_000_000_000;
+    assert!(
+        after.wall_nanos() < before.wall_nanos() + minute,
+        "{stamps:?}"
+    );
+    Ok(())
+}
