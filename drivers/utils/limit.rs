@@ -2,6 +2,7 @@
 
 //! A bound on log lines that others can cause.
 
+use crate::limits;
 use kernel::{
     prelude::*,
     sync::SpinLock, //
@@ -16,7 +17,6 @@ const PERIOD_MS: u32 = 5000;
 pub(crate) struct LogLimit {
     #[pin]
     state: SpinLock<State>,
-    burst: u32,
 }
 
 struct State {
@@ -25,11 +25,10 @@ struct State {
 }
 
 impl LogLimit {
-    pub(crate) fn new(burst: u32) -> impl PinInit<Self> {
+    pub(crate) fn new() -> impl PinInit<Self> {
         let period = Deadline::after_ms(PERIOD_MS);
         pin_init!(Self {
             state <- linux::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
-            burst,
         })
     }
 
@@ -41,6 +40,6 @@ impl LogLimit {
             state.passed = 0;
         }
         state.passed = state.passed.saturating_add(1);
-        state.passed <= self.burst
+        state.passed <= limits::log_burst()
     }
 }

@@ -159,7 +159,7 @@ impl<S: Service> Shared<S> {
         queue: Arc<Queue>,
     ) -> Result<impl PinInit<Self, Error>> {
         let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
-        let log = KBox::pin_init(LogLimit::new(limits::log_burst()), GFP_KERNEL)?;
+        let log = KBox::pin_init(LogLimit::new(), GFP_KERNEL)?;
         Ok(try_pin_init!(Self {
             service,
             node,

@@ -115,7 +115,9 @@ module! {
     },
 }
 
+/// Fields are dropped in order: the registry goes last.
 struct Utils {
+    _log_burst: variables::Variable,
     _variables: variables::Registry,
 }
 
@@ -123,8 +125,10 @@ impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
         requests::init();
+        let registry = variables::Registry::new();
         Ok(Utils {
-            _variables: variables::Registry::new(),
+            _log_burst: variables::Variable::declare(&limits::LOG_BURST)?,
+            _variables: registry,
         })
     }
 }
