@@ -9,6 +9,7 @@ mod commands;
 mod executor;
 mod heart;
 mod jobs;
+mod learnt;
 mod load;
 mod outbox;
 mod outcome;
