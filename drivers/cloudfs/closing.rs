@@ -2,7 +2,10 @@
 
 //! Files of other nodes that nobody here uses any more: their nodes are told, later.
 
-use crate::there::There;
+use crate::{
+    there::There,
+    window::READ_WINDOW, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -21,6 +24,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     budget::Charge,
+    variables::Variable,
     Backlog,
     Chore,
     Client,
@@ -41,6 +45,7 @@ pub(crate) struct Remote {
 pub(crate) struct Others {
     pub(crate) client: Arc<Client>,
     closing: Pin<KBox<Task<Backlog<Closing>>>>,
+    window: Variable,
 }
 
 impl Others {
@@ -55,7 +60,17 @@ impl Others {
             linux::new_task!(queue, closing, "virgo_closing"),
             GFP_KERNEL,
         )?;
-        Ok(Arc::new(Others { client, closing }, GFP_KERNEL)?)
+        let others = Others {
+            client,
+            closing,
+            window: Variable::declare(&READ_WINDOW)?,
+        };
+        Ok(Arc::new(others, GFP_KERNEL)?)
+    }
+
+    /// Pieces of a read or write that are under way at a time.
+    pub(crate) fn window(&self) -> usize {
+        usize::try_from(self.window.get()).unwrap_or(1)
     }
 
     /// The one of `node`, for `user`.

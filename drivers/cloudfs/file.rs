@@ -134,6 +134,7 @@ impl File {
             offset,
             len,
             MAX_DATA,
+            self.others.window(),
             |at, _, wanted| there.begin_read(remote.handle, at, wanted),
             |flight, at, done, wanted| {
                 let to = to.wrapping_byte_add(done);
@@ -201,6 +202,7 @@ impl File {
             offset,
             len,
             MAX_DATA,
+            self.others.window(),
             begin,
             |begun, at, done, wanted| match begun {
                 Some((flight, data)) => write(Some(flight), at, &data),

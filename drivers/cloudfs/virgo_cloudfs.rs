@@ -14,6 +14,7 @@ mod peer;
 mod session_files;
 mod syncing;
 mod there;
+mod window;
 
 use crate::{
     calls::Calls,
