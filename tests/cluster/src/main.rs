@@ -7,6 +7,7 @@
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
 mod admission;
+mod analytics;
 mod cli;
 mod clone;
 mod console;
@@ -59,6 +60,7 @@ fn main() -> Result<ExitCode> {
         queue::TESTS,
         durable::TESTS,
         kingcobra::TESTS,
+        analytics::TESTS,
         modules::TESTS,
         admission::TESTS,
         faults::TESTS,
