@@ -2,7 +2,10 @@
 
 //! Files of other nodes that nobody here uses any more: their nodes are told, later.
 
-use crate::remote::RemoteFiles;
+use crate::{
+    remote::RemoteFiles,
+    window::READ_WINDOW, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -17,6 +20,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     budget::Charge,
+    variables::Variable,
     Backlog,
     Chore,
     Client,
@@ -38,6 +42,7 @@ pub(crate) struct RemoteHandle {
 pub(crate) struct RemoteNodes {
     pub(crate) client: Arc<Client>,
     closing: Pin<KBox<Backlog<Closing>>>,
+    window: Variable,
 }
 
 impl RemoteNodes {
@@ -47,8 +52,17 @@ impl RemoteNodes {
             node,
             client: client.clone(),
         };
-        let closing = Backlog::new(c"virgo_closing", closing)?;
-        Ok(Arc::new(RemoteNodes { client, closing }, GFP_KERNEL)?)
+        let nodes = RemoteNodes {
+            client,
+            closing: Backlog::new(c"virgo_closing", closing)?,
+            window: Variable::declare(&READ_WINDOW)?,
+        };
+        Ok(Arc::new(nodes, GFP_KERNEL)?)
+    }
+
+    /// Pieces of a read or write that are under way at a time.
+    pub(crate) fn window(&self) -> usize {
+        usize::try_from(self.window.get()).unwrap_or(1)
     }
 
     /// The one of `node`, for `user`.

@@ -143,6 +143,7 @@ impl File {
             offset,
             len,
             MAX_DATA,
+            self.others.window(),
             |at, _, wanted| there.begin_read(remote.handle, at, wanted),
             |flight, at, done, wanted| {
                 let to = to.wrapping_byte_add(done);
@@ -210,6 +211,7 @@ impl File {
             offset,
             len,
             MAX_DATA,
+            self.others.window(),
             begin,
             |begun, at, done, wanted| match begun {
                 Some((flight, data)) => write(Some(flight), at, &data),

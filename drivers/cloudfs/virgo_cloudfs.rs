@@ -15,6 +15,7 @@ mod remote;
 mod session_files;
 mod syncing;
 mod syscalls;
+mod window;
 mod workers;
 
 use crate::{

@@ -2,6 +2,7 @@
 
 //! How loaded this node is.
 
+use crate::learnt::Learnt;
 use kernel::{
     prelude::*,
     sync::SpinLock,
@@ -18,6 +19,7 @@ const FRESH_MS: i64 = 250;
 /// The last measurement.
 #[pin_data]
 pub(crate) struct OwnLoad {
+    learnt: Learnt,
     #[pin]
     last: SpinLock<Last>,
 }
@@ -31,7 +33,8 @@ struct Last {
 }
 
 impl OwnLoad {
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// `learnt` weighs it.
+    pub(crate) fn new(learnt: Learnt) -> impl PinInit<Self> {
         let last = Last {
             is_measuring: false,
             at: None,
@@ -45,6 +48,7 @@ impl OwnLoad {
             },
         };
         pin_init!(Self {
+            learnt,
             last <- kernel::new_spinlock!(last, "virgo_load"),
         })
     }
@@ -83,7 +87,8 @@ impl OwnLoad {
             };
         }
         Load {
-            calls: calls.into(),
+            calls: self.learnt.weighed(calls).into(),
+            runnable: self.learnt.runnable(last.load.runnable.get()).into(),
             ..last.load
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     executor::Executor,
     job::Job,
     jobs::Jobs,
+    learnt::Learnt,
     load::OwnLoad,
     load_reporter::LoadReporter,
     outbox::Outboxes,
@@ -87,7 +88,7 @@ impl Cpupool {
     ) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
         let jobs = Arc::pin_init(Jobs::new(), GFP_KERNEL)?;
-        let own = Arc::pin_init(OwnLoad::new(), GFP_KERNEL)?;
+        let own = Arc::pin_init(OwnLoad::new(Learnt::new()?), GFP_KERNEL)?;
         let view = Arc::pin_init(View::new(), GFP_KERNEL)?;
         let outboxes = Outboxes::new(&client, &jobs)?;
         let executor = Executor::new(node.clone(), jobs.clone(), outboxes.clone(), limits.running)?;

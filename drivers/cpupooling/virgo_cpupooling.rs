@@ -12,6 +12,7 @@ mod executor;
 mod function;
 mod job;
 mod jobs;
+mod learnt;
 mod load;
 mod load_reporter;
 mod local;

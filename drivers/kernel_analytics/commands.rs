@@ -176,9 +176,9 @@ fn get(
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
-    let write = analytics
-        .setter
-        .with(key(command)?, |value, _| reply.text(value.text().as_bytes()));
+    let write = analytics.setter.with(key(command)?, |value, _| {
+        reply.text(value.text().as_bytes())
+    });
     write.ok_or(UNKNOWN)?
 }
 
@@ -190,12 +190,12 @@ fn list(
 ) -> Result<(), Failure> {
     let prefix = prefix(command)?;
     let mut out = List::default();
-    analytics.setter.try_for_each(|key, value, _| {
-        match key.starts_with(prefix) {
+    analytics
+        .setter
+        .try_for_each(|key, value, _| match key.starts_with(prefix) {
             true => out.put(b",", &[key.as_bytes(), b"=", value.text().as_bytes()]),
             false => Ok(()),
-        }
-    })?;
+        })?;
     reply.text(&out.0)
 }
 
@@ -211,10 +211,7 @@ fn history(
         if !record.key().starts_with(prefix) {
             return Ok(());
         }
-        let (source, uid, value) = match &record.value {
-            Some(value) => (value.origin.source.name(), value.origin.uid, value.text()),
-            None => ("none", 0, ""),
-        };
+        let (source, uid, value) = (record.source(), record.uid(), record.value());
         let (number, ms) = (record.number, record.ms);
         let head = CString::try_from_fmt(fmt!("{number} {ms} {source} {uid} "))?;
         let key = record.key().as_bytes();

@@ -61,10 +61,7 @@ impl Content for Control {
         })?;
         analytics.history.try_for_each(|record| {
             let (number, ms, key) = (record.number, record.ms, record.key());
-            let (source, uid, value) = match &record.value {
-                Some(value) => (value.origin.source.name(), value.origin.uid, value.text()),
-                None => ("none", 0, ""),
-            };
+            let (source, uid, value) = (record.source(), record.uid(), record.value());
             writeln!(f, "change\t{number}\t{ms}\t{key}\t{source}\t{uid}\t{value}")
         })?;
         analytics.with_rejected(|rejected| match rejected {

@@ -7,6 +7,7 @@
 //! A mutex, taken under the registry's: whoever reads the history must not set variables meanwhile.
 
 use crate::local::Limits;
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::{
@@ -20,44 +21,72 @@ use linux::{
 };
 use virgo_utils::variables::{
     Change,
-    Named,
     Observer,
-    Value, //
+    Origin, //
 };
 
-/// A change.
+/// A change. Never changes itself.
 pub(crate) struct Record {
-    /// Its number. The history has no gaps.
+    /// Its number. They are consecutive; one is missing only if there was no memory for it.
     pub(crate) number: u64,
     /// When it was made, in milliseconds since 1970.
     pub(crate) ms: u64,
-    named: Arc<Named>,
-    /// The value from then on; `None` for a variable that is no more.
-    pub(crate) value: Option<Arc<Value>>,
+    /// Who has set the value; `None` for a variable that is no more.
+    pub(crate) origin: Option<Origin>,
+    /// The key, then the value from then on.
+    text: KVec<u8>,
+    key_len: usize,
 }
 
 impl Record {
+    /// A copy of a change: what was set is not to be charged for as long as it is remembered.
+    fn new(change: &Change<'_>) -> Result<Arc<Self>> {
+        let (seconds, nanos) = deadline::wall();
+        let key = change.named.key().as_bytes();
+        let value = change.value.map_or("", |value| value.text()).as_bytes();
+        let mut text = KVec::with_capacity(key.len() + value.len(), GFP_KERNEL)?;
+        text.extend_from_slice(key, GFP_KERNEL)?;
+        text.extend_from_slice(value, GFP_KERNEL)?;
+        let record = Record {
+            number: change.number,
+            ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
+            origin: change.value.map(|value| value.origin),
+            text,
+            key_len: key.len(),
+        };
+        Ok(Arc::new(record, GFP_KERNEL)?)
+    }
+
+    /// Of the variable.
     pub(crate) fn key(&self) -> &str {
-        self.named.key()
+        text(self.text.get(..self.key_len))
     }
 
-    /// Bytes that are charged as long as the record is there.
+    /// The value from then on.
+    pub(crate) fn value(&self) -> &str {
+        text(self.text.get(self.key_len..))
+    }
+
+    /// Where the value comes from.
+    pub(crate) fn source(&self) -> &'static str {
+        self.origin.map_or("none", |origin| origin.source.name())
+    }
+
+    /// The uid that has set it.
+    pub(crate) fn uid(&self) -> u32 {
+        self.origin.map_or(0, |origin| origin.uid)
+    }
+
     fn bytes(&self) -> usize {
-        let value = self.value.as_ref().map_or(0, |value| value.text().len());
-        value.saturating_add(self.key().len())
-    }
-
-    fn share(&self) -> Self {
-        Record {
-            number: self.number,
-            ms: self.ms,
-            named: self.named.clone(),
-            value: self.value.clone(),
-        }
+        size_of::<Self>() + self.text.len()
     }
 }
 
-/// The last changes. Values in it stay charged to who has set them.
+fn text(bytes: Option<&[u8]>) -> &str {
+    core::str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()
+}
+
+/// The last changes, in memory of the module's own.
 #[pin_data]
 pub(crate) struct History {
     /// Bytes that the records may have together.
@@ -68,7 +97,7 @@ pub(crate) struct History {
 
 struct Inner {
     /// A ring of a fixed size, full of records once there were so many.
-    records: KVVec<Option<Record>>,
+    records: KVVec<Option<Arc<Record>>>,
     /// Number of the oldest record and of the next one.
     first: u64,
     next: u64,
@@ -92,7 +121,6 @@ impl History {
         };
         Arc::pin_init(
             pin_init!(Self {
-                // The rest is for values that are in force.
                 max_bytes: (limits.max_bytes / 4) as usize,
                 inner <- kernel::new_mutex!(inner, "virgo_analytics_history"),
             }),
@@ -116,10 +144,10 @@ impl History {
         number: u64,
         prefix: &str,
         waker: &Waker,
-    ) -> Result<Option<Record>> {
+    ) -> Result<Option<Arc<Record>>> {
         let mut inner = self.inner.lock();
         if let Some(record) = inner.from(number).find(|r| r.key().starts_with(prefix)) {
-            return Ok(Some(record.share()));
+            return Ok(Some(record.clone()));
         }
         if !inner.wakers.iter().any(|other| other.is(waker)) {
             inner.wakers.push(waker.clone(), GFP_KERNEL)?;
@@ -139,11 +167,11 @@ impl History {
     /// Those of `see`.
     pub(crate) fn try_for_each<E>(
         &self,
-        see: impl FnMut(&Record) -> Result<(), E>,
+        mut see: impl FnMut(&Record) -> Result<(), E>,
     ) -> Result<(), E> {
         let inner = self.inner.lock();
         let mut records = inner.from(inner.first);
-        records.try_for_each(see)
+        records.try_for_each(|record| see(record))
     }
 }
 
@@ -154,21 +182,21 @@ impl Inner {
     }
 
     /// The records from `number` on.
-    fn from(&self, number: u64) -> impl Iterator<Item = &Record> {
+    fn from(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
         (number.max(self.first)..self.next)
             .filter_map(|number| self.records.get(self.slot(number))?.as_ref())
     }
 
-    fn put(&mut self, record: Option<Record>, number: u64) {
+    fn put(&mut self, record: Option<Arc<Record>>, number: u64) {
         let slot = self.slot(number);
         self.bytes = self
             .bytes
-            .saturating_add(record.as_ref().map_or(0, Record::bytes));
+            .saturating_add(record.as_ref().map_or(0, |record| record.bytes()));
         if let Some(place) = self.records.get_mut(slot) {
             let old = core::mem::replace(place, record);
             self.bytes = self
                 .bytes
-                .saturating_sub(old.as_ref().map_or(0, Record::bytes));
+                .saturating_sub(old.as_ref().map_or(0, |record| record.bytes()));
         }
     }
 
@@ -180,20 +208,15 @@ impl Inner {
 
 impl Observer for History {
     fn changed(&self, change: &Change<'_>) {
-        let (seconds, nanos) = deadline::wall();
-        let record = Record {
-            number: change.number,
-            ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
-            named: change.named.clone(),
-            value: change.value.cloned(),
-        };
+        // Without memory the change is missing here, and said to be lost.
+        let record = Record::new(change).ok();
         let mut inner = self.inner.lock();
         // Changes have consecutive numbers, but the first that this history sees may have any.
         if inner.first == inner.next {
             inner.first = change.number;
         }
         inner.next = change.number.saturating_add(1);
-        inner.put(Some(record), change.number);
+        inner.put(record, change.number);
         let ring = inner.records.len() as u64;
         while inner.first < inner.next
             && (inner.next - inner.first > ring || inner.bytes > self.max_bytes)

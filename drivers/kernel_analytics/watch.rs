@@ -98,12 +98,7 @@ pub(crate) fn write_record(record: &Record, line: &mut Reply<'_>) -> Result<(), 
     line.field("change", record.number)?;
     line.field("ms", record.ms)?;
     line.bytes("key", record.key().as_bytes())?;
-    match &record.value {
-        Some(value) => {
-            line.bytes("source", value.origin.source.name().as_bytes())?;
-            line.field("uid", value.origin.uid.into())?;
-            line.bytes("value", value.text().as_bytes())
-        }
-        None => line.bytes("source", b"none"),
-    }
+    line.bytes("source", record.source().as_bytes())?;
+    line.field("uid", record.uid().into())?;
+    line.bytes("value", record.value().as_bytes())
 }

@@ -98,7 +98,9 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
         if !old.is_null() {
             // SAFETY: By the invariant it is valid, and ours alone to free since the exchange;
             // `free` does so after a grace period. The head is not otherwise used.
-            unsafe { bindings::call_rcu(Opaque::cast_into(&raw const (*old).head), Some(free::<T>)) };
+            unsafe {
+                bindings::call_rcu(Opaque::cast_into(&raw const (*old).head), Some(free::<T>))
+            };
         }
     }
 }

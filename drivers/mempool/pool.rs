@@ -13,6 +13,10 @@ use kernel::{
 };
 use linux::crypto;
 use virgo_proto::{
+    analytics::variable::{
+        Declaration,
+        ValueType, //
+    },
     mempool::{
         Listed,
         EVERYBODY, //
@@ -32,7 +36,19 @@ use virgo_utils::{
         Place,
         Table, //
     },
+    variables::Variable,
     Peer, //
+};
+
+const MAX_BYTES: Declaration = Declaration {
+    name: "mempool_bytes",
+    kind: ValueType::Integer,
+    unit: "bytes",
+    min: 0,
+    max: i64::MAX,
+    default: 0,
+    reader: "mempool",
+    about: "size of this node's pool, if it is less than pool_bytes; 0 for that. What is allocated stays",
 };
 
 /// This part of a pool is for maps: one in so many bytes.
@@ -51,6 +67,8 @@ pub(crate) struct Owner {
 pub(crate) struct Pool {
     /// Bytes of objects, maps, and what keeps them.
     budget: Pin<KBox<Budget>>,
+    /// Less than the budget, if it is not 0.
+    max_bytes: Variable,
     /// Bytes that only maps may take, so that a node whose pool is full can still allocate what lies
     /// on others.
     reserve: u64,
@@ -66,6 +84,7 @@ impl Pool {
         try_pin_init!(Self {
             budget: Budget::new(limit)?,
             reserve: limit / RESERVE,
+            max_bytes: Variable::declare(&MAX_BYTES)?,
             key: MixKey(array::from_fn(|_| crypto::random_u64())),
             table <- Table::new(crypto::random_u32()),
         }? Error)
@@ -231,7 +250,11 @@ impl Pool {
 
     /// Bytes that are left for objects.
     pub(crate) fn room(&self) -> u64 {
-        self.budget.free().saturating_sub(self.reserve)
+        let free = self.budget.free().saturating_sub(self.reserve);
+        match u64::try_from(self.max_bytes.get()) {
+            Ok(most @ 1..) => free.min(most.saturating_sub(self.budget.used())),
+            _ => free,
+        }
     }
 
     /// Those of them that user `uid` may take.

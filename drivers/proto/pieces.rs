@@ -2,14 +2,17 @@
 
 //! What is too much for one request is done in several, a few of them at a time.
 
-/// Pieces that are under way at a time.
+/// Pieces that are under way at a time, unless somebody wants something else.
 pub const WINDOW: usize = 4;
+
+/// Most pieces that are under way at a time.
+pub const MAX_WINDOW: usize = 16;
 
 /// Does `step` for `len` bytes, at most `max` at a time, until all is done or a step does less than
 /// it should. It is given the bytes before, and how many it is to do; it returns how many it did.
 /// Returns the bytes done; an error only if there were none.
 ///
-/// Before a step, `begin` may begin pieces that come later, up to [`WINDOW`] with that of the step,
+/// Before a step, `begin` may begin pieces that come later, up to `window` (1 to [`MAX_WINDOW`]) with that of the step,
 /// which is given what `begin` has returned for it. So pieces behind one of which less was done than
 /// should be may be done, too. Before this returns they go to `rest`, with the same numbers.
 ///
@@ -19,6 +22,7 @@ pub const WINDOW: usize = 4;
 pub fn in_flight<F, E>(
     len: usize,
     max: usize,
+    window: usize,
     mut begin: impl FnMut(usize, usize) -> Option<F>,
     mut step: impl FnMut(Option<F>, usize, usize) -> Result<usize, E>,
     mut rest: impl FnMut(F, usize, usize),
@@ -28,7 +32,9 @@ pub fn in_flight<F, E>(
     }
     let max = max.max(1);
     // The oldest first.
-    let mut flights = [const { None }; WINDOW];
+    let mut flights = [const { None }; MAX_WINDOW];
+    let window = window.clamp(1, MAX_WINDOW);
+    let flights = flights.get_mut(..window).unwrap_or_default();
     // Where the next piece begins to be under way, and where the next step is.
     let (mut begun, mut at) = (0, 0);
     let result = loop {
@@ -56,7 +62,7 @@ pub fn in_flight<F, E>(
             Err(_) => break Ok(before),
         }
     };
-    for flight in flights.into_iter().flatten() {
+    for flight in flights.iter_mut().filter_map(Option::take) {
         let wanted = len.saturating_sub(at).min(max);
         rest(flight, at, wanted);
         at = at.saturating_add(wanted);
@@ -88,6 +94,7 @@ mod tests {
         let result = in_flight::<(), ()>(
             5,
             5,
+            WINDOW,
             |_, _| panic!("begun"),
             |flight, at, len| {
                 assert!(flight.is_none());
@@ -105,6 +112,7 @@ mod tests {
         let result = in_flight(
             100,
             10,
+            WINDOW,
             |_, _| {
                 begun.set(begun.get() + 1);
                 Some(())
@@ -126,6 +134,7 @@ mod tests {
         fn pieces_are_done_in_order(
             len in 0..200usize,
             max in 1..40usize,
+            window in 0..20usize,
             may_begin in prop::collection::vec(any::<bool>(), 1..40),
             short in prop::option::of((0..20usize, prop::option::of(0..40usize))),
         ) {
@@ -137,6 +146,7 @@ mod tests {
             let result = in_flight(
                 len,
                 max,
+                window,
                 |at, len| {
                     asked += 1;
                     may_begin[asked % may_begin.len()].then(|| {
@@ -146,7 +156,7 @@ mod tests {
                     })
                 },
                 |flight, at, len| {
-                    assert!(alive.get() <= WINDOW);
+                    assert!(alive.get() <= window.clamp(1, MAX_WINDOW));
                     if let Some(flight) = flight {
                         assert_eq!((flight.at, flight.len), (at, len));
                     }

@@ -44,6 +44,7 @@ pub mod kingcobra;
 pub mod line;
 pub mod load_view;
 pub mod mempool;
+pub mod pace;
 pub mod pieces;
 pub mod queue;
 pub mod scan;

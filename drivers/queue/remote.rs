@@ -226,6 +226,10 @@ impl QueueService {
         while !batch.is_empty() {
             let mut answer = [0; size_of::<PublishReply>()];
             let (head, data) = batch.request();
+            if let Err(e) = self.bandwidth.pass(data.len(), deadline) {
+                all.refused = Some(e);
+                return Ok(all);
+            }
             let mut full = false;
             let sent = until_ready(deadline, || {
                 let sent = self.call(
@@ -301,6 +305,7 @@ impl QueueService {
         deadline: Deadline,
     ) -> Result<KVec<u8>> {
         let data = join(parts.subject, parts.data)?;
+        self.bandwidth.pass(data.len(), deadline)?;
         until_ready(deadline, || {
             let args = AskArgs {
                 timeout_ms: deadline.left_ms().into(),

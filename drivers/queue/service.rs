@@ -3,6 +3,7 @@
 //! The service on port 60000.
 
 use crate::{
+    bandwidth::Bandwidth,
     calls,
     channel::Channel,
     commands,
@@ -37,6 +38,8 @@ pub(crate) struct QueueService {
     pub(crate) pulls: Arc<Task<Pulls>>,
     pub(crate) queues: Arc<Queues>,
     pub(crate) client: Arc<Client>,
+    /// How fast messages go to other nodes.
+    pub(crate) bandwidth: Bandwidth,
     /// This node is reached like another, for measurements.
     pub(crate) loopback: bool,
     /// Requests are work of the kernel's work queue.

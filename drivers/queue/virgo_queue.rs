@@ -2,6 +2,7 @@
 
 //! virgo_queue: queues and topics in the kernel, for programs, people and other modules.
 
+mod bandwidth;
 mod batch;
 mod calls;
 mod channel;
@@ -25,6 +26,7 @@ mod service;
 mod subscriber;
 
 use crate::{
+    bandwidth::Bandwidth,
     calls::Calls,
     log::Log,
     log_worker::LogWorker,
@@ -165,6 +167,7 @@ impl kernel::InPlaceModule for Module {
                 pulls: Pulls::new(&queues.work)?,
                 queues,
                 client,
+                bandwidth: Bandwidth::new()?,
                 loopback: module_parameters::loopback.value() != 0,
                 pushes_work: work.is_some(),
                 last_pull: Atomic::new(0),

@@ -443,3 +443,70 @@ mod budget_tests {
         Ok(())
     }
 }
+
+#[kunit_tests(virgo_variables)]
+mod variables_tests {
+    use kernel::{
+        prelude::*,
+        sync::{
+            rcu,
+            Arc, //
+        }, //
+    };
+    use linux::rcu::{
+        RcuBox,
+        RcuCell, //
+    };
+    use virgo_proto::analytics::variable::{
+        Declaration,
+        ValueType, //
+    };
+    use virgo_utils::variables::{
+        decimal,
+        integer,
+        with_text,
+        Variable, //
+    };
+
+    const RATE: Declaration = Declaration {
+        name: "virgo_test_rate",
+        kind: ValueType::Decimal,
+        unit: "",
+        min: 0,
+        max: 10_000_000,
+        default: 1_500_000,
+        reader: "test_kunit",
+        about: "nothing",
+    };
+
+    #[test]
+    fn a_declared_variable_is_found_by_its_key() -> Result {
+        assert_eq!(decimal(RATE.name), None);
+        let rate = Variable::declare(&RATE)?;
+        assert_eq!(rate.get(), 1_500_000);
+        assert_eq!(decimal(RATE.name), Some(1_500_000));
+        assert_eq!(integer(RATE.name), None);
+        assert_eq!(with_text(RATE.name, |text| text == "1.5"), Some(true));
+        assert_eq!(Variable::declare(&RATE).err(), Some(EEXIST));
+        assert_eq!(decimal(RATE.name), Some(1_500_000));
+        drop(rate);
+        assert_eq!(decimal(RATE.name), None);
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_replaced_is_freed_when_its_readers_are_gone() -> Result {
+        let value = Arc::new(1, GFP_KERNEL)?;
+        let cell = RcuCell::new(RcuBox::new(value.clone())?);
+        assert_eq!(cell.get(&rcu::read_lock()).map(|seen| **seen), Some(1));
+        cell.replace(Some(RcuBox::new(Arc::new(2, GFP_KERNEL)?)?));
+        assert_eq!(cell.get(&rcu::read_lock()).map(|seen| **seen), Some(2));
+        rcu::rcu_barrier();
+        // The cell's reference is gone: this is the only one.
+        assert!(Arc::into_unique_or_drop(value).is_some());
+        cell.replace(None);
+        assert!(cell.get(&rcu::read_lock()).is_none());
+        rcu::rcu_barrier();
+        Ok(())
+    }
+}

@@ -17,7 +17,6 @@ const PERIOD_MS: u32 = 5000;
 pub struct LogLimit {
     #[pin]
     state: SpinLock<State>,
-    burst: u32,
 }
 
 struct State {
@@ -26,18 +25,17 @@ struct State {
 }
 
 impl LogLimit {
-    /// As many lines as the module parameter `log_burst` of virgo_utils says. May sleep.
+    /// As many lines as the module parameter `log_burst` of virgo_utils says, or the variable in its
+    /// place. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub fn new() -> Result<Pin<KBox<Self>>> {
-        let burst = limits::log_burst();
         let period = Deadline::after_ms(PERIOD_MS);
         KBox::pin_init(
             pin_init!(Self {
                 state <- linux::new_spinlock!(State { period, passed: 0 }, "virgo_log_limit"),
-                burst,
             }),
             GFP_KERNEL,
         )
@@ -51,6 +49,6 @@ impl LogLimit {
             state.passed = 0;
         }
         state.passed = state.passed.saturating_add(1);
-        state.passed <= self.burst
+        state.passed <= limits::log_burst()
     }
 }

@@ -29,6 +29,7 @@ pub fn for_each(
         offset,
         len,
         max,
+        1,
         begin,
         |_, at, done, wanted| step(at, done, wanted),
         |nothing, _, _, _| match nothing {},
@@ -44,6 +45,7 @@ pub fn in_flight<F>(
     offset: u64,
     len: usize,
     max: usize,
+    window: usize,
     mut begin: impl FnMut(u64, usize, usize) -> Option<F>,
     mut step: impl FnMut(Option<F>, u64, usize, usize) -> Result<usize>,
     mut rest: impl FnMut(F, u64, usize, usize),
@@ -52,6 +54,7 @@ pub fn in_flight<F>(
     pieces::in_flight(
         len,
         max,
+        window,
         |done, wanted| begin(at(done)?, done, wanted),
         |begun, done, wanted| step(begun, at(done).ok_or(EINVAL)?, done, wanted),
         // It was begun, so it has a place.

@@ -134,8 +134,10 @@ module! {
     },
 }
 
+/// Fields are dropped in order: the registry goes last.
 struct Utils {
     _recorder: eventnet::Recorder,
+    _log_burst: variables::Variable,
     _variables: variables::Registry,
 }
 
@@ -143,9 +145,11 @@ impl kernel::Module for Utils {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         functions::init();
         requests::init();
+        let registry = variables::Registry::new();
         Ok(Utils {
             _recorder: eventnet::Recorder::new(),
-            _variables: variables::Registry::new(),
+            _log_burst: variables::Variable::declare(&limits::LOG_BURST)?,
+            _variables: registry,
         })
     }
 }

@@ -33,7 +33,10 @@ unsafe fn number(
 ///
 /// As the header says: a string that ends with NUL, and a pointer that is valid for writes.
 #[no_mangle]
-pub(super) unsafe extern "C" fn virgo_analytics_integer(key: *const c_char, value: *mut i64) -> c_int {
+pub(super) unsafe extern "C" fn virgo_analytics_integer(
+    key: *const c_char,
+    value: *mut i64,
+) -> c_int {
     // SAFETY: By the caller's promise.
     unsafe { number(key, value, Value::integer) }
 }

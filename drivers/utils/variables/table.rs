@@ -131,7 +131,9 @@ impl Named {
         let Some(place) = bucket(self.hash) else {
             return;
         };
-        let rest = copy_of(place, 0, |named| named.value.get(&rcu::read_lock()).is_some());
+        let rest = copy_of(place, 0, |named| {
+            named.value.get(&rcu::read_lock()).is_some()
+        });
         match rest {
             Ok(rest) if rest.is_empty() => place.replace(None),
             Ok(rest) => {
@@ -171,7 +173,10 @@ fn hash(key: &[u8]) -> u64 {
     let mut words = key.chunks_exact(8);
     let mut hash = key.len() as u64;
     for word in &mut words {
-        hash = mix(hash, u64::from_le_bytes(word.try_into().unwrap_or_default()));
+        hash = mix(
+            hash,
+            u64::from_le_bytes(word.try_into().unwrap_or_default()),
+        );
     }
     let rest = words.remainder().iter();
     let last = rest.fold(0, |last, &byte| last << 8 | u64::from(byte));
@@ -195,7 +200,10 @@ fn with_named<T>(key: &[u8], see: impl FnOnce(&Arc<Named>, &rcu::Guard) -> T) ->
 
 /// Shows `see`, which must not sleep, the value of a variable. Any context.
 pub(super) fn with_value<T>(key: &[u8], see: impl FnOnce(&Value) -> T) -> Option<T> {
-    with_named(key, |named, guard| named.value.get(guard).map(|value| see(value))).flatten()
+    with_named(key, |named, guard| {
+        named.value.get(guard).map(|value| see(value))
+    })
+    .flatten()
 }
 
 /// The variable with this key, which may be one without a value.

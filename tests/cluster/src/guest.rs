@@ -39,7 +39,7 @@ fn kunit(cluster: &Cluster) -> Result<()> {
     let results = sh(&node, "cat /sys/kernel/debug/kunit/virgo_*/results")?;
     sh(&node, "rmmod virgo_test_kunit")?;
     ensure!(
-        ["linux", "table", "budget"]
+        ["linux", "table", "budget", "variables"]
             .iter()
             .all(|suite| results.contains(&format!("ok 1 virgo_{suite}"))),
         "{results}"

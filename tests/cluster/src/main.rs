@@ -8,6 +8,7 @@
 //! `VIRGO_SOAK=1`: see [`rounds`].
 
 mod admission;
+mod analytics;
 mod cli;
 mod clone;
 mod console;
@@ -67,6 +68,7 @@ fn main() -> Result<ExitCode> {
         durable::TESTS,
         kingcobra::TESTS,
         eventnet::TESTS,
+        analytics::TESTS,
         modules::TESTS,
         admission::TESTS,
         links::TESTS,

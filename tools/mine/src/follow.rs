@@ -41,7 +41,7 @@ impl Follower {
     /// # Errors
     ///
     /// Those of reading.
-    pub fn next(&mut self) -> io::Result<News<'_>> {
+    pub fn poll(&mut self) -> io::Result<News<'_>> {
         let Some(file) = &mut self.file else {
             match File::open(&self.path) {
                 Ok(file) => self.file = Some(file),

@@ -108,7 +108,7 @@ fn read(miner: &mut Miner, path: &Path) -> Result<()> {
 
 /// Takes what is new; true if that is nothing.
 fn catch_up(miner: &mut Miner, follower: &mut Follower) -> Result<bool> {
-    match follower.next()? {
+    match follower.poll()? {
         News::Bytes(bytes) => miner.feed(bytes),
         News::Restart => miner.end(),
         News::Nothing => return Ok(true),

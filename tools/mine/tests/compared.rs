@@ -142,7 +142,7 @@ fn what_is_learnt_is_in_the_grammar_of_the_kernel() {
 fn drain(miner: &mut Miner, follower: &mut Follower) {
     let mut nothing = 0;
     while nothing < 3 {
-        match follower.next().unwrap() {
+        match follower.poll().unwrap() {
             News::Bytes(bytes) => miner.feed(bytes),
             News::Restart => miner.end(),
             News::Nothing => nothing += 1,

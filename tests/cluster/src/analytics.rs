@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Variables that steer the kernel: every way by which they are set, and what must not come through.
+
+use crate::{
+    Test,
+    support::{fails, sh, text, with_config, within},
+};
+use anyhow::{Context, Result, ensure};
+use std::time::Duration;
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("analytics_are_set_and_explained", doors),
+    ("analytics_are_set_by_those_who_may", rights),
+    (
+        "analytics_out_of_bounds_are_refused_from_everywhere",
+        bounds,
+    ),
+    ("analytics_file_is_taken_whole_or_not_at_all", files),
+    ("analytics_file_may_change_while_it_is_read", changing_file),
+    ("analytics_come_over_a_stream", stream),
+    ("analytics_stream_survives_its_host", hostile_stream),
+    ("analytics_of_a_user_have_a_quota", quota),
+    ("analytics_unload_gives_defaults_back", unload),
+    ("analytics_steer_pool_and_balancer", steering),
+    ("analytics_limit_the_bandwidth_of_the_queue", bandwidth),
+];
+
+const PORT: u16 = 40000;
+const FILE: &str = "/etc/virgo_kernel_analytics.conf";
+
+/// Gives all variables their defaults, by loading the module anew with these parameters.
+fn fresh(node: &Node, parameters: &str) -> Result<()> {
+    sh(
+        node,
+        &format!(
+            "rm -f {FILE}; rmmod virgo_kernel_analytics \
+             && insmod /lib/virgo/virgo_kernel_analytics.ko {parameters}"
+        ),
+    )?;
+    Ok(())
+}
+
+fn get(node: &Node, key: &str) -> Result<String> {
+    sh(node, &format!("virgo analytics get {key}"))
+}
+
+fn doors(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(
+        &node,
+        "virgo analytics set SRC=111.123.180.44 match=True \"fds={'22', '20'}\"",
+    )?;
+    ensure!(get(&node, "fds")? == "{'22', '20'}");
+    ensure!(get(&node, "SRC")? == "111.123.180.44");
+    // All of it or nothing.
+    let (said, _) = fails(&node, "virgo analytics set SRC=1 nonsense")?;
+    ensure!(said.contains("without '='"), "{said}");
+    ensure!(get(&node, "SRC")? == "111.123.180.44");
+    sh(&node, "virgo analytics set match=False")?;
+    let history = sh(&node, "virgo analytics history match")?;
+    let lines: Vec<_> = history.lines().collect();
+    ensure!(
+        matches!(lines[..], [a, b] if a.ends_with("match=True") && b.ends_with("match=False")),
+        "{history}"
+    );
+    let explained = sh(&node, "virgo analytics explain read_from_stream")?;
+    ensure!(
+        explained.contains("nobody has set it") && explained.contains("from false to true"),
+        "{explained}"
+    );
+    let watched = sh(
+        &node,
+        "virgo analytics watch m --count 2 >/tmp/watched & sleep 1
+         virgo analytics set a=1 m1=1 m2=2; wait; cat /tmp/watched",
+    )?;
+    ensure!(
+        watched.contains("m1=1") && watched.contains("m2=2") && !watched.contains("a=1"),
+        "{watched}"
+    );
+    sh(&node, "virgo analytics reset SRC")?;
+    let (said, _) = fails(&node, "virgo analytics get SRC")?;
+    ensure!(said.contains("no variable"), "{said}");
+    let (said, _) = fails(&node, "virgo analytics reset SRC")?;
+    ensure!(said.contains("nobody has set it"), "{said}");
+    let json = sh(&node, "virgo --json analytics list match")?;
+    ensure!(json.contains("\"value\":\"False\""), "{json}");
+    Ok(())
+}
+
+fn rights(cluster: &Cluster) -> Result<()> {
+    let (node, other) = (cluster.node(1), cluster.node(2));
+    fresh(&node, "")?;
+    let denied = text(
+        &other,
+        &node,
+        PORT,
+        &["set(a=1)", "reset(a)", "reload", "list()"],
+    )?;
+    ensure!(
+        denied[..3]
+            .iter()
+            .all(|line| line.starts_with("ERR EACCES")),
+        "{denied:?}"
+    );
+    ensure!(
+        denied[3].starts_with("read_from_stream=false"),
+        "{denied:?}"
+    );
+    let (said, _) = fails(
+        &node,
+        "su nobody -s /bin/sh -c 'virgo analytics set a=1' 2>&1",
+    )?;
+    ensure!(said.contains("ermission denied"), "{said}");
+    with_config(&node, "callers = kernel_analytics 65534", || {
+        let replies = text(
+            &other,
+            &node,
+            PORT,
+            &[
+                "watch(a)",
+                "set(a=1,b=2)",
+                "set(a={1,2})",
+                "get(a)",
+                "explain(a)",
+            ],
+        )?;
+        ensure!(
+            replies.iter().any(|line| line == "set=2")
+                && replies.iter().any(|line| line == "{1,2}")
+                && replies.iter().any(|line| line.contains("uid=65534")),
+            "{replies:?}"
+        );
+        Ok(())
+    })?;
+    let denied = text(&other, &node, PORT, &["set(a=1)"])?;
+    ensure!(denied[0].starts_with("ERR EACCES"), "{denied:?}");
+    Ok(())
+}
+
+fn bounds(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    let off = "false";
+    let (said, _) = fails(&node, "virgo analytics set read_from_stream=2")?;
+    ensure!(said.contains("read_from_stream: expected"), "{said}");
+    with_config(&node, "callers = kernel_analytics 65534", || {
+        let replies = text(&node, &node, PORT, &["set(read_from_stream=maybe)"])?;
+        ensure!(
+            replies[0].starts_with("ERR EINVAL read_from_stream"),
+            "{replies:?}"
+        );
+        Ok(())
+    })?;
+    sh(
+        &node,
+        &format!("printf 'a=1\\nread_from_stream=-1\\n' >{FILE}"),
+    )?;
+    let (said, _) = fails(&node, "virgo analytics reload")?;
+    ensure!(
+        said.contains(&format!("{FILE}:2: read_from_stream")),
+        "{said}"
+    );
+    ensure!(get(&node, "read_from_stream")? == off);
+    let (said, _) = fails(&node, "virgo analytics get a")?;
+    ensure!(said.contains("no variable"), "{said}");
+    sh(&node, &format!("rm {FILE}"))?;
+    Ok(())
+}
+
+/// Puts what a shell command prints into the file, and reads that.
+fn load(node: &Node, make: &str) -> Result<()> {
+    sh(
+        node,
+        &format!("{{ {make}; }} >{FILE} && virgo analytics reload"),
+    )?;
+    Ok(())
+}
+
+fn files(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "max_file_bytes=16777216")?;
+    load(&node, "printf 'a=1,b={x,y}\\n# more\\nc=3,c=4'")?;
+    ensure!(get(&node, "b")? == "{x,y}" && get(&node, "c")? == "4");
+    sh(&node, "virgo analytics set mine=1")?;
+    for (make, line, reason) in [
+        ("printf 'a=2\\nkey'", ":2", "without '='"),
+        ("printf 'a=2\\nb=\\377'", ":2", "not UTF-8"),
+        ("printf 'a=2,b={1'", ":1", "not closed"),
+        ("seq 1000000 | sed 's/.*/k&=1/'", ":4097", "max_keys"),
+        (
+            "head -c 10485760 /dev/zero | tr '\\0' x",
+            ":1",
+            "without '='",
+        ),
+        ("head -c 17825792 /dev/zero", "", "longer than"),
+    ] {
+        let (said, _) = fails(
+            &node,
+            &format!("{{ {make}; }} >{FILE}; virgo analytics reload"),
+        )?;
+        ensure!(
+            said.contains(&format!("{FILE}{line}: ")) && said.contains(reason),
+            "{make}: {said}"
+        );
+        ensure!(get(&node, "a")? == "1", "{make} has changed something");
+    }
+    sh(&node, &format!("printf 'a=3' >{FILE}; chmod 666 {FILE}"))?;
+    let (said, _) = fails(&node, "virgo analytics reload")?;
+    ensure!(said.contains("nobody else may write"), "{said}");
+    sh(&node, &format!("rm {FILE}; mkdir {FILE}"))?;
+    let (said, _) = fails(&node, "virgo analytics reload")?;
+    ensure!(said.contains("not a regular file"), "{said}");
+    sh(&node, &format!("rmdir {FILE}"))?;
+    // What the file does not say any more is gone; what came by another way stays.
+    load(&node, "printf 'b=5'")?;
+    let (said, _) = fails(&node, "virgo analytics get a")?;
+    ensure!(said.contains("no variable"), "{said}");
+    ensure!(get(&node, "b")? == "5" && get(&node, "mine")? == "1");
+    load(&node, ":")?;
+    fails(&node, "virgo analytics get b")?;
+    fresh(&node, "")
+}
+
+/// Somebody rewrites the file all the time: each reading is of a whole file, or refused.
+fn changing_file(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(
+        &node,
+        &format!(
+            "( until [ -e /tmp/stop ]; do
+                 for n in 1 2; do seq 400 | sed \"s/.*/k&={{$n,$n}}/\" >{FILE}; done
+               done; rm /tmp/stop ) >/dev/null 2>&1 &
+             for i in $(seq 30); do virgo analytics reload 2>/dev/null; done
+             touch /tmp/stop; wait"
+        ),
+    )?;
+    let list = sh(&node, "virgo analytics list k || true")?;
+    ensure!(!list.contains("{1,2}") && !list.contains("{1 "), "{list}");
+    sh(&node, "dmesg | grep -c virgo_kernel_analytics || true")?;
+    fresh(&node, "")
+}
+
+/// A counter of the stream: connections, lines, values, refused.
+fn counter(node: &Node, name: &str) -> Result<u64> {
+    let state = sh(
+        node,
+        "grep '^stream' /sys/kernel/debug/virgo/kernel_analytics/state",
+    )?;
+    let index = match name {
+        "connections" => 2,
+        "lines" => 3,
+        "values" => 4,
+        _ => 5,
+    };
+    let value = state.split(' ').nth(index);
+    Ok(value.context("no counter")?.parse()?)
+}
+
+/// Serves the stream on `host`, once, with what a shell command prints.
+fn serve<T>(host: &Node, make: &str, during: impl FnOnce() -> Result<T>) -> Result<T> {
+    let server = host.spawn([
+        "sh",
+        "-c",
+        &format!("( {make} ) | nc -l -p 64000 >/tmp/said"),
+    ])?;
+    let result = during();
+    // Whoever waits for more is not to wait for ever.
+    sh(host, "killall nc sleep yes 2>/dev/null; true")?;
+    let _ = server.wait_timeout(Duration::from_secs(20));
+    result
+}
+
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn stream(cluster: &Cluster) -> Result<()> {
+    let (node, host) = (cluster.node(1), cluster.node(2));
+    fresh(&node, "")?;
+    let on = format!(
+        "virgo analytics set streaming_kernel_analytics_host={} read_from_stream=1",
+        host.address()
+    );
+    serve(&host, "echo k1=v1; sleep 60", || {
+        sh(&node, &on)?;
+        within(PATIENCE, || {
+            ensure!(get(&node, "k1")? == "v1");
+            Ok(())
+        })
+    })?;
+    ensure!(sh(&host, "cat /tmp/said")? == "KERNEL_ANALYTICS_STREAMING_START");
+    // The host is back after a while, and is found again.
+    serve(&host, "echo 'k1=v2,k2={1, 2}'; sleep 60", || {
+        within(PATIENCE, || {
+            ensure!(get(&node, "k1")? == "v2" && get(&node, "k2")? == "{1, 2}");
+            Ok(())
+        })
+    })?;
+    // Off is off.
+    sh(&node, "virgo analytics set read_from_stream=0")?;
+    let before = counter(&node, "connections")?;
+    serve(&host, "echo k1=v3; sleep 3", || sh(&node, "sleep 4"))?;
+    ensure!(counter(&node, "connections")? == before && get(&node, "k1")? == "v2");
+    fresh(&node, "")
+}
+
+fn hostile_stream(cluster: &Cluster) -> Result<()> {
+    let (node, host) = (cluster.node(1), cluster.node(2));
+    fresh(&node, "stream_lines=100")?;
+    let on = format!(
+        "virgo analytics set streaming_kernel_analytics_host={} read_from_stream=1",
+        host.address()
+    );
+    // Lines that are no pairs, that want another host, and that are not finished.
+    let lines = "printf 'x\\n\\377=1\\na=1,b\\nread_from_stream=0\\n\
+                 streaming_kernel_analytics_host=1.2.3.4\\nok=1\\ncut=1'";
+    serve(&host, lines, || {
+        sh(&node, &on)?;
+        within(PATIENCE, || {
+            ensure!(get(&node, "ok")? == "1");
+            Ok(())
+        })
+    })?;
+    ensure!(
+        counter(&node, "refused")? == 5,
+        "{}",
+        counter(&node, "refused")?
+    );
+    ensure!(get(&node, "read_from_stream")? == "1");
+    for key in ["a", "cut"] {
+        fails(&node, &format!("virgo analytics get {key}"))?;
+    }
+    // One endless line ends the connection.
+    let before = counter(&node, "connections")?;
+    serve(&host, "yes x | tr -d '\\n'", || {
+        within(PATIENCE, || {
+            ensure!(counter(&node, "connections")? > before);
+            Ok(())
+        })?;
+        within(PATIENCE, || {
+            ensure!(
+                sh(&node, "cat /sys/kernel/debug/virgo/kernel_analytics/state")?
+                    .contains("stream -")
+            );
+            Ok(())
+        })
+    })?;
+    // A flood is taken as fast as is allowed, and no faster.
+    let before = counter(&node, "connections")?;
+    serve(&host, "yes flood=1", || {
+        within(PATIENCE, || {
+            ensure!(counter(&node, "connections")? > before);
+            Ok(())
+        })?;
+        let lines = counter(&node, "lines")?;
+        let took = sh(
+            &node,
+            "s=$(cut -d' ' -f1 /proc/uptime); sleep 5; echo $s $(cut -d' ' -f1 /proc/uptime)",
+        )?;
+        let times: Vec<f64> = took.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        let taken = counter(&node, "lines")? - lines;
+        println!("{taken} lines in {:.1} s", times[1] - times[0]);
+        ensure!(
+            taken > 100 && taken as f64 <= 150.0 * (times[1] - times[0] + 5.0),
+            "{taken}"
+        );
+        Ok(())
+    })?;
+    fresh(&node, "")
+}
+
+fn quota(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "max_bytes=65536")?;
+    with_config(&node, "callers = kernel_analytics 65534", || {
+        let value = "v".repeat(4000);
+        let sets: Vec<_> = (0..12).map(|i| format!("set(k{i}={value})")).collect();
+        let sets: Vec<_> = sets.iter().map(String::as_str).collect();
+        let replies = text(&node, &node, PORT, &sets)?;
+        ensure!(
+            replies[0] == "set=1" && replies[11].starts_with("ERR EDQUOT"),
+            "{replies:?}"
+        );
+        Ok(())
+    })?;
+    // Others still have room, also when more was set than fits, one after the other.
+    sh(
+        &node,
+        "i=0; while [ $i -lt 500 ]; do i=$((i + 1))
+             echo \"set root=$i\" >/sys/kernel/debug/virgo/analytics || exit
+         done",
+    )?;
+    ensure!(get(&node, "root")? == "500");
+    fresh(&node, "")
+}
+
+fn unload(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(&node, "virgo analytics set a=1 read_from_stream=1")?;
+    fresh(&node, "")?;
+    ensure!(get(&node, "read_from_stream")? == "false");
+    fails(&node, "virgo analytics get a")?;
+    // While others set and look.
+    sh(
+        &node,
+        "( until [ -e /tmp/stop ]; do virgo analytics set x=$$,y=2; virgo analytics list; done
+           rm /tmp/stop ) >/dev/null 2>&1 &
+         for i in $(seq 10); do
+             until rmmod virgo_kernel_analytics 2>/dev/null; do :; done
+             insmod /lib/virgo/virgo_kernel_analytics.ko || exit 1
+         done; touch /tmp/stop; wait",
+    )?;
+    fresh(&node, "")
+}
+
+fn steering(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    // The pool is full from now on; what is there stays.
+    let id = sh(&node, "virgo malloc 1000 --place 1")?;
+    sh(&node, "virgo analytics set mempool_bytes=1")?;
+    let (said, _) = fails(&node, "virgo malloc 1000 --place 1")?;
+    ensure!(said.contains("ENOMEM"), "{said}");
+    sh(&node, &format!("virgo get {id} --length 1"))?;
+    sh(&node, "virgo analytics reset mempool_bytes")?;
+    let more = sh(&node, "virgo malloc 1000 --place 1")?;
+    sh(&node, &format!("virgo free {id} {more}"))?;
+    // A learnt load counts as so many runnable tasks, times the weight.
+    let runnable = || -> Result<u32> {
+        sh(&node, "virgo clone --on 1 noop")?;
+        let state = sh(
+            &node,
+            "grep '^load 1 ' /sys/kernel/debug/virgo/cpupooling/state",
+        )?;
+        Ok(state.split(' ').nth(3).context("no load")?.parse()?)
+    };
+    let before = runnable()?;
+    sh(
+        &node,
+        "virgo analytics set 'localhost_load=[31.5 1 1 2/99 7]' cpupooling_load_weight=2",
+    )?;
+    within(PATIENCE, || {
+        let now = runnable()?;
+        ensure!(now >= 64, "{before} were runnable, now {now}");
+        Ok(())
+    })?;
+    let nodes = sh(
+        &node,
+        "for i in 1 2 3 4 5 6; do virgo clone --on least node; done",
+    )?;
+    ensure!(!nodes.lines().any(|line| line.trim() == "1"), "{nodes}");
+    let (said, _) = fails(&node, "virgo analytics set cpupooling_load_weight=0")?;
+    ensure!(
+        said.contains("cpupooling_load_weight: out of the"),
+        "{said}"
+    );
+    fresh(&node, "")
+}
+
+/// Ten megabits at one megabit a second.
+fn bandwidth(cluster: &Cluster) -> Result<()> {
+    let (node, other) = (cluster.node(1), cluster.node(2));
+    fresh(&node, "")?;
+    sh(&other, "virgo queue create limited messages=4000 bytes=8M")?;
+    sh(
+        &node,
+        "yes $(printf 'x%.0s' $(seq 999)) | head -n 1250 >/tmp/lines",
+    )?;
+    let publish = || -> Result<f64> {
+        let took = sh(
+            &node,
+            "s=$(cut -d' ' -f1 /proc/uptime)
+             virgo queue pub limited --node 2 --timeout 60s --lines </tmp/lines >/dev/null || exit
+             echo $s $(cut -d' ' -f1 /proc/uptime)",
+        )?;
+        let times: Vec<f64> = took.split(' ').map(str::parse).collect::<Result<_, _>>()?;
+        Ok(times[1] - times[0])
+    };
+    let free = publish()?;
+    sh(&node, "virgo analytics set MaxNetworkBandwidth=1")?;
+    let limited = publish()?;
+    println!("10 Mbit in {free:.2} s without a limit, {limited:.2} s with 1 Mbit/s");
+    // What goes first is free, what goes last is not waited for.
+    ensure!((9.0..11.0).contains(&limited), "{limited}");
+    sh(&other, "virgo queue delete limited")?;
+    fresh(&node, "")
+}
