@@ -518,12 +518,12 @@ int virgo_export_rename(const struct virgo_export *export, const char *from, con
 	return err;
 }
 
-/* As the current task, in a directory as the first process sees it; replaces nothing. */
-int virgo_file_rename(const char *dir, const char *from, const char *to)
+/* As the current task, in a directory as the first process sees it. */
+int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace)
 {
 	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
 
-	return virgo_export_rename(&here, from, to, false);
+	return virgo_export_rename(&here, from, to, replace);
 }
 
 int virgo_file_exists(const char *dir, const char *name)

@@ -287,7 +287,7 @@ impl Call<'_> {
         match result {
             Err(e) if published.count == 0 => Err(e),
             _ => {
-                queues.commit(published.place)?;
+                queues.commit(published.lsn)?;
                 self.tell_lost(published.lost.into())?;
                 Ok(published.count as usize)
             }
@@ -412,9 +412,9 @@ impl Call<'_> {
         append_data(&message, &mut data)?;
         let parts = self.parts(&data, self.service().own_address());
         let account = self.service().queues.budget.account(self.uid)?;
-        let reply = self
-            .service()
-            .request_on(self.node, account, &parts, self.deadline)?;
+        let reply =
+            self.service()
+                .request_on(self.node, (self.uid, account), &parts, self.deadline)?;
         write_bytes(self.args.data, self.args.len, &reply)?;
         Ok(reply.len())
     }

@@ -5,8 +5,7 @@
 //!
 //! All that happens to the messages is [`virgo_proto::queue::state`]'s affair, under a spinlock that
 //! any context may take, for a time that does not grow with the number of messages: what concerns many
-//! is done in steps, with the lock let go between them. Only those messages are dropped under it that
-//! make room for another. Its task is its clock: it runs when a message is due.
+//! is done in steps, with the lock let go between them. Its task is its clock: it runs when a message is due.
 
 use crate::{
     chunks::Chunks,
@@ -64,6 +63,7 @@ use virgo_proto::queue::{
         Kind as RecordKind,
         Record, //
     },
+    shares::Sharing,
     slab::Slab,
     state::{
         Counts,
@@ -78,6 +78,7 @@ use virgo_proto::queue::{
     }, //
 };
 use virgo_utils::budget::{
+    user_share,
     Account,
     Charge, //
 };
@@ -119,7 +120,7 @@ struct State {
     over: bool,
     /// When the task runs next.
     clock: u64,
-    /// Dead letters that the undertaker was woken for.
+    /// Dead letters for which the work that brings them was woken.
     buried: u64,
 }
 
@@ -141,8 +142,11 @@ pub(crate) struct Channel {
     /// Of a subscription: how many use it. It goes with the last one.
     pub(crate) users: Atomic<u32>,
     pub(crate) policy: Policy,
+    /// Messages are kept for replay.
+    pub(crate) keeps: bool,
     log: Option<Durable>,
-    undertaker: Waker,
+    /// Woken when there are dead letters.
+    dead_letters: Waker,
     #[pin]
     state: SpinLockIrq<State>,
     /// Held from the first step to the last of what is done in steps that walk along a list. Taken
@@ -170,25 +174,51 @@ impl How {
         priority: 4,
         delay_ms: 0,
     };
+
+    /// Whether it goes into channels at once, and not before others.
+    pub(crate) fn is_plain(self) -> bool {
+        self.delay_ms == 0 && self.priority <= Self::PLAIN.priority
+    }
 }
 
 /// A message that is made, and how it goes into channels.
 pub(crate) type Outgoing = (Arc<Message>, How);
 
-/// Does something with each message, up to the first for which that fails. Each is told the number
-/// that it gets. Returns with how many it went well.
+/// Does something with each message, up to the first for which that fails or has to be done again:
+/// `put` says so by `None`. Each is told the number that it gets. Returns with how many it went well,
+/// and whether these were all.
 fn put_each(
     messages: &[Outgoing],
-    mut put: impl FnMut(&Arc<Message>, How) -> Result<u64>,
-) -> (usize, Result) {
+    mut put: impl FnMut(&Arc<Message>, How) -> Result<Option<u64>>,
+) -> (usize, Result<bool>) {
     let mut count = 0;
-    let result = messages.iter().try_for_each(|(message, how)| {
-        let seq = put(message, *how)?;
-        message.position.store(seq, Relaxed);
+    for (message, how) in messages {
+        match put(message, *how) {
+            Ok(Some(seq)) => message.position.store(seq, Relaxed),
+            Ok(None) => return (count, Ok(false)),
+            Err(e) => return (count, Err(e)),
+        }
         count += 1;
-        Ok(())
-    });
-    (count, result)
+    }
+    (count, Ok(true))
+}
+
+/// Does that with all messages, with the lock let go between the steps. Returns with how many it went
+/// well.
+fn put_all(
+    messages: &[Outgoing],
+    mut step: impl FnMut(&[Outgoing]) -> (usize, Result<bool>),
+) -> (usize, Result) {
+    let mut all = 0;
+    loop {
+        let (count, result) = step(messages.get(all..).unwrap_or_default());
+        all += count;
+        match result {
+            Ok(true) => return (all, Ok(())),
+            Ok(false) => (),
+            Err(e) => return (all, Err(e)),
+        }
+    }
 }
 
 /// When a message that is delayed is ready.
@@ -226,8 +256,8 @@ pub(crate) struct Charged {
 }
 
 impl Channel {
-    /// An empty channel, whose clock runs on `work`. `undertaker` is woken when there are dead
-    /// letters. May sleep.
+    /// An empty channel, whose clock runs on `work`. `dead_letters` is woken when there are
+    /// some. May sleep.
     ///
     /// # Errors
     ///
@@ -236,7 +266,7 @@ impl Channel {
         work: Arc<WorkQueue>,
         name: &[u8],
         options: &Options<'_>,
-        undertaker: Waker,
+        dead_letters: Waker,
         log: Option<Durable>,
         charged: Charged,
     ) -> Result<Arc<Task<Self>>> {
@@ -253,8 +283,15 @@ impl Channel {
             false => account.charge(bytes as u64)?,
         };
         let places = Slab::new(Chunks::new(account.clone()));
+        let access = options.access();
+        let sharing = Sharing {
+            owner: access.owner,
+            percent: user_share(),
+            key: crypto::random_u32(),
+        };
+        let delivery = crypto::random_u32();
         let state = State {
-            queue: Queue::new(places, options.limits, crypto::random_u32()),
+            queue: Queue::new(places, options.limits, delivery, sharing, |m| m.uid),
             waiters: KVec::new(),
             over: false,
             clock: u64::MAX,
@@ -265,13 +302,14 @@ impl Channel {
             kind: options.kind,
             bound,
             dead,
-            access: options.access(),
+            access,
             account,
             _charges: [own, count],
             users: Atomic::new(0),
             policy: options.limits.policy,
+            keeps: options.limits.keep > 0,
             log,
-            undertaker,
+            dead_letters,
             state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
             walking <- linux::new_mutex!((), "virgo_channel_walk"),
             ready <- linux::new_wait_queue!("virgo_channel_ready"),
@@ -295,35 +333,64 @@ impl Channel {
         }
     }
 
+    /// A message as this channel may keep it for longer than its publisher can say: charged to the
+    /// channel's owner. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Message::new`].
+    pub(crate) fn own(&self, message: &Arc<Message>) -> Result<Arc<Message>> {
+        match message.payer() == self.access.owner {
+            true => Ok(message.clone()),
+            false => message.copy_for(&self.account, message.uid),
+        }
+    }
+
+    /// A copy of a message that is charged to the channel's owner, and carried out as `uid` if it is a
+    /// request. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Message::new`].
+    pub(crate) fn copy_as(&self, message: &Message, uid: u32) -> Result<Arc<Message>> {
+        message.copy_for(&self.account, uid)
+    }
+
     /// Puts a message in. Returns its number. Any context.
     ///
     /// # Errors
     ///
     /// [`EAGAIN`] if there is no room and the sender may wait for some; [`ENOBUFS`] if it is refused;
-    /// [`ENOENT`] if the channel is deleted; [`ENOMEM`].
+    /// [`EDQUOT`] if its publisher has the share of the channel that one user may have; [`ENOENT`] if
+    /// the channel is deleted; [`ENOMEM`].
     pub(crate) fn push(task: &Task<Self>, message: &Arc<Message>, how: How) -> Result<u64> {
-        let now = now_ms();
-        let mut state = task.state.lock();
-        let seq = state.push(now, message, how)?;
-        task.pushed(state, due(now, how));
-        Ok(seq)
+        loop {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            if let Some(seq) = state.push(now, message, how)? {
+                task.pushed(state, due(now, how));
+                return Ok(seq);
+            }
+        }
     }
 
     /// Puts messages in that were published to this channel's name, in order, up to the first for
     /// which that fails, as [`Self::push`] does. Returns how many went in. Any context.
     pub(crate) fn push_all(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
-        let now = now_ms();
-        let mut first = None;
-        let mut state = task.state.lock();
-        let pushed = put_each(messages, |message, how| {
-            let seq = state.push(now, message, how)?;
-            first = [first, due(now, how)].into_iter().flatten().min();
-            Ok(seq)
-        });
-        if pushed.0 > 0 {
-            task.pushed(state, first);
-        }
-        pushed
+        put_all(messages, |messages| {
+            let now = now_ms();
+            let mut first = None;
+            let mut state = task.state.lock();
+            let pushed = put_each(messages, |message, how| {
+                let seq = state.push(now, message, how)?;
+                first = [first, due(now, how)].into_iter().flatten().min();
+                Ok(seq)
+            });
+            if pushed.0 > 0 {
+                task.pushed(state, first);
+            }
+            pushed
+        })
     }
 
     /// Puts a message in that was published to this channel's name, and waits for room until
@@ -433,7 +500,7 @@ impl Channel {
         let has_died = state.has_died();
         task.set_clock(state, due);
         if has_died {
-            task.undertaker.wake();
+            task.dead_letters.wake();
         }
         if let (true, Ok(Some(taken))) = (acked, &result) {
             task.done(taken.seq);
@@ -458,7 +525,10 @@ impl Channel {
         let done = state.queue.ack(holder, id);
         // There may have been as many out as may be.
         match state.queue.has_next() {
-            true => task.tell_waiters(state),
+            true => {
+                task.tell_waiters(state);
+                task.ready.wake_all();
+            }
             false => drop(state),
         }
         let (seq, message) = done.map_err(|NotHeld| ESTALE)?;
@@ -545,10 +615,11 @@ impl Channel {
     /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
     /// [`ENOMEM`].
     pub(crate) fn record(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
-        let now = now_ms();
-        let mut state = task.state.lock();
-        let recorded = put_each(messages, |message, _| state.record(now, message));
-        drop(state);
+        let recorded = put_all(messages, |messages| {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            put_each(messages, |message, _| state.record(now, message))
+        });
         task.left();
         recorded
     }
@@ -557,7 +628,7 @@ impl Channel {
     /// Sleeps.
     pub(crate) fn replay(task: &Task<Self>, from: u64) -> u32 {
         let _walking = task.walking.lock();
-        task.state.lock().queue.begin_with_kept();
+        task.state.lock().queue.begin_with_kept(from);
         let mut all = 0u32;
         loop {
             let mut state = task.state.lock();
@@ -580,7 +651,7 @@ impl Channel {
     pub(crate) fn kept(&self, from: u64) -> Result<KVVec<Arc<Message>>> {
         let mut kept = KVVec::new();
         let _walking = self.walking.lock();
-        self.state.lock().queue.begin_with_kept();
+        self.state.lock().queue.begin_with_kept(from);
         loop {
             kept.reserve(STEP as usize, GFP_KERNEL_ACCOUNT)?;
             let mut state = self.state.lock();
@@ -614,19 +685,44 @@ impl Channel {
         }
     }
 
-    /// Nobody can use it any more; who waits is told. Its messages are gone. May sleep.
-    pub(crate) fn close(&self) {
+    /// Nobody can use it any more; who waits is told.
+    pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.over = true;
         self.tell_waiters(state);
         self.ready.wake_all();
         self.room.wake_all();
+    }
+
+    /// Drops the messages of a channel that has [ended](Self::end). May sleep.
+    pub(crate) fn clear(&self) {
         loop {
             let message = self.state.lock().queue.remove_any();
             if message.is_none() {
                 return;
             }
         }
+    }
+
+    /// Takes out all messages that there are when it begins, also those that are handed out or kept.
+    /// Returns how many. Sleeps.
+    pub(crate) fn purge(&self) -> u64 {
+        let state = self.state.lock();
+        let mut left = state.queue.len().saturating_add(state.queue.kept());
+        drop(state);
+        let mut purged = 0;
+        while left > 0 {
+            left -= 1;
+            let removed = self.state.lock().queue.remove_any();
+            let Some((seq, message)) = removed else {
+                break;
+            };
+            drop(message);
+            self.done(seq);
+            purged += 1;
+        }
+        self.left();
+        purged
     }
 
     pub(crate) fn figures(&self) -> Figures {
@@ -688,20 +784,30 @@ impl Channel {
             time: log::now(),
             delay_ms: how.delay_ms,
             from: message.from.octets(),
+            uid: message.uid,
             queue: &task.name,
             subject: message.subject(),
             data: message.data(),
             ..Record::new(RecordKind::Publish)
         };
-        let place = durable.log.append(writer, &record)?;
+        let appended = durable.log.append(writer, &record);
+        let place = appended.inspect_err(|_| task.state.lock().queue.give_up_reserved(false))?;
         // A dead letter has been published already.
         if message.position.load(Relaxed) == 0 && message.subject() == task.name.as_slice() {
             message.position.store(seq, Relaxed);
         }
-        match Self::push(task, message, how) {
-            Ok(_) => Ok(place),
+        let now = now_ms();
+        let mut state = task.state.lock();
+        match state.insert(now, message, how) {
+            Ok(_) => {
+                task.pushed(state, due(now, how));
+                Ok(place)
+            }
             Err(e) => {
-                // Deleted meanwhile. Not under our lock, which `done` takes.
+                // Deleted meanwhile. The number is in the log, and never another message's.
+                state.queue.give_up_reserved(true);
+                drop(state);
+                // Not by `done`, which takes the lock that we have.
                 let undo = Record {
                     seq,
                     queue: &task.name,
@@ -713,23 +819,28 @@ impl Channel {
         }
     }
 
-    /// Makes sure that there is room for a message. Returns the number that the next one gets.
+    /// Makes sure that there is room for a message, and keeps it. Returns the number that the next one
+    /// gets.
     fn reserve(&self, message: &Message) -> Result<u64> {
-        let mut state = self.state.lock();
-        state.make_room(message.bytes())?;
-        match state.queue.reserve() {
-            true => Ok(state.queue.next_seq()),
-            false => Err(ENOMEM),
+        loop {
+            let mut state = self.state.lock();
+            if state.make_room(message.bytes(), message.uid)? {
+                return match state.queue.reserve() {
+                    true => Ok(state.queue.next_seq()),
+                    false => Err(ENOMEM),
+                };
+            }
         }
     }
 
-    /// Whether there is room for so many bytes.
+    /// Whether there is room for so many bytes of user `uid`.
     ///
     /// # Errors
     ///
     /// As for [`Self::push`].
-    pub(crate) fn has_room(&self, bytes: u32) -> Result {
-        self.state.lock().make_room(bytes)
+    pub(crate) fn has_room(&self, bytes: u32, uid: u32) -> Result {
+        while !self.state.lock().make_room(bytes, uid)? {}
+        Ok(())
     }
 
     /// Waits until there may be room. False at the deadline. Sleeps, killably.
@@ -737,9 +848,9 @@ impl Channel {
     /// # Errors
     ///
     /// [`EINTR`].
-    pub(crate) fn wait_for_room(&self, bytes: u32, deadline: Deadline) -> Result<bool> {
+    pub(crate) fn wait_for_room(&self, bytes: u32, uid: u32, deadline: Deadline) -> Result<bool> {
         // A queue that blocks drops nothing but what it has kept.
-        let room = || (self.has_room(bytes) != Err(EAGAIN)).then_some(());
+        let room = || (self.has_room(bytes, uid) != Err(EAGAIN)).then_some(());
         let found = self.room.wait(deadline, room)?.is_some();
         if !found {
             self.count_lost();
@@ -896,19 +1007,28 @@ impl Clock for Task<Channel> {
         }
         self.ready.wake_all();
         if has_died {
-            self.undertaker.wake();
+            self.dead_letters.wake();
         }
     }
 }
 
 impl State {
-    /// See [`Channel::push`].
-    fn push(&mut self, now: u64, message: &Arc<Message>, how: How) -> Result<u64> {
-        let bytes = message.bytes();
-        self.make_room(bytes)?;
+    /// See [`Channel::push`]. `None` if the lock is to be let go, and this called again.
+    fn push(&mut self, now: u64, message: &Arc<Message>, how: How) -> Result<Option<u64>> {
+        match self.make_room(message.bytes(), message.uid)? {
+            true => self.insert(now, message, how).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Puts a message in for which there is room.
+    fn insert(&mut self, now: u64, message: &Arc<Message>, how: How) -> Result<u64> {
+        if self.over {
+            return Err(ENOENT);
+        }
         let push = Push {
             item: message.clone(),
-            bytes,
+            bytes: message.bytes(),
             priority: how.priority,
             delay_ms: how.delay_ms.into(),
         };
@@ -916,31 +1036,36 @@ impl State {
         self.queue.push(now, push).map_err(|_| ENOMEM)
     }
 
-    /// Drops some hundred messages at most, as many as one can be larger than others.
-    fn make_room(&mut self, bytes: u32) -> Result {
+    /// Makes room for so many bytes of user `uid`. False if the lock is to be let go, and this called
+    /// again.
+    fn make_room(&mut self, bytes: u32, uid: u32) -> Result<bool> {
         if self.over {
             return Err(ENOENT);
         }
-        match self.queue.make_room(bytes, drop) {
-            Room::Yes => Ok(()),
+        match self.queue.make_room(bytes, uid, drop) {
+            Room::Yes => Ok(true),
+            Room::More => Ok(false),
             Room::Later => Err(EAGAIN),
             Room::No => Err(ENOBUFS),
+            Room::Share => Err(EDQUOT),
         }
     }
 
-    /// See [`Channel::record`].
-    fn record(&mut self, now: u64, message: &Arc<Message>) -> Result<u64> {
+    /// See [`Channel::record`]. `None` if the lock is to be let go, and this called again.
+    fn record(&mut self, now: u64, message: &Arc<Message>) -> Result<Option<u64>> {
         if self.queue.limits().keep == 0 && !self.over {
-            return Ok(self.queue.pass());
+            return Ok(Some(self.queue.pass()));
         }
         let seq = self.push(now, message, How::PLAIN)?;
-        // The caller has it, too.
-        drop(self.queue.take_acked());
+        if seq.is_some() {
+            // The caller has it, too.
+            drop(self.queue.take_acked());
+        }
         Ok(seq)
     }
 
-    /// Whether there are dead letters that the undertaker has not been woken for. It comes to the
-    /// others by itself.
+    /// Whether there are dead letters for which the work that brings them has not been woken. It comes
+    /// to the others by itself.
     fn has_died(&mut self) -> bool {
         let dead = self.queue.counts().dead;
         core::mem::replace(&mut self.buried, dead) != dead
@@ -971,6 +1096,7 @@ fn write_some(
                 time,
                 delay_ms: u32::try_from(*delay).unwrap_or(u32::MAX),
                 from: message.from.octets(),
+                uid: message.uid,
                 subject: message.subject(),
                 data: message.data(),
                 ..*record

@@ -3,6 +3,7 @@
 //! The queue's text commands.
 
 use crate::{
+    admin::explain,
     channel::{
         Channel,
         Figures,
@@ -16,9 +17,9 @@ use crate::{
     publish::Published,
     queues::{
         Queues,
-        Shared, //
+        Shared,
+        REQUESTS, //
     },
-    requests,
     service::QueueService,
     subscriber::Subscriber, //
 };
@@ -32,10 +33,7 @@ use virgo_proto::{
     errno::Errno,
     queue::{
         access::Right,
-        options::{
-            Kind,
-            Options, //
-        },
+        options::Kind,
         reasons,
         subscribe::SubscribeArgs, //
     }, //
@@ -106,6 +104,11 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
         run: delete,
     },
     Command {
+        names: &["purge"],
+        usage: " NAME",
+        run: purge,
+    },
+    Command {
         names: &["replay"],
         usage: " NAME POSITION",
         run: replay,
@@ -150,12 +153,6 @@ fn name(text: &[u8]) -> Result<&[u8], Failure> {
     }
 }
 
-/// What went wrong, in words that fit queues.
-fn explain(e: Error) -> Failure {
-    let failure = Failure::from(e);
-    Failure::new(failure.errno, reasons::explain(failure.errno))
-}
-
 fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
     Parts {
         subject,
@@ -180,9 +177,9 @@ fn show_published(
     published: Published,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    if published.place > 0 {
+    if published.lsn > 0 {
         // The answer goes out when the message is on disk, and with it those of others.
-        subscriber_or_new(this, caller)?.settle_at(published.place);
+        subscriber_or_new(this, caller)?.settle_at(published.lsn);
     }
     reply.field("position", published.position)?;
     reply.field("channels", published.channels.into())?;
@@ -201,9 +198,13 @@ fn publish(
     let (to, data) = word(command.body);
     let parts = parts(caller, name(to)?, data);
     let account = account(this, caller)?;
-    let published = this
-        .queues
-        .publish(&account, &parts, How::PLAIN, Some(deadline(caller)));
+    let published = this.queues.publish(
+        caller.uid,
+        &account,
+        &parts,
+        How::PLAIN,
+        Some(deadline(caller)),
+    );
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -226,7 +227,7 @@ fn publish_how(
     let account = account(this, caller)?;
     let published = this
         .queues
-        .publish(&account, &parts, how, Some(deadline(caller)));
+        .publish(caller.uid, &account, &parts, how, Some(deadline(caller)));
     show_published(this, caller, published.map_err(explain)?, reply)
 }
 
@@ -338,7 +339,7 @@ fn request(
     let parts = parts(caller, name(to)?, data);
     let account = account(this, caller)?;
     let answer = this
-        .request_on(0, account, &parts, deadline(caller))
+        .request_on(0, (caller.uid, account), &parts, deadline(caller))
         .map_err(explain)?;
     out.text(&answer)
 }
@@ -366,7 +367,7 @@ fn create(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (new, options) = word(command.body);
-    this.create(caller.uid, name(new)?, options)?;
+    this.queues.create_for(caller.uid, name(new)?, options)?;
     reply.text(b"OK")
 }
 
@@ -376,60 +377,18 @@ fn delete(
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    this.delete(caller.uid, command.body)?;
+    this.queues.delete_for(caller.uid, command.body)?;
     reply.text(b"OK")
 }
 
-/// Whether only root makes queues and topics of this name: others take part in what goes on there
-/// on behalf of all users, or it is how subscriptions are called.
-fn is_reserved(name: &[u8]) -> bool {
-    name.starts_with(b"_") || name.starts_with(b"kingcobra.")
-}
-
-impl QueueService {
-    /// Makes a queue or topic of `uid` by words. May sleep.
-    pub(crate) fn create(&self, uid: u32, name: &[u8], words: &[u8]) -> Reported {
-        let mut options = Options::DEFAULT.parse(words).map_err(expected)?;
-        if uid != 0 && is_reserved(name) {
-            return Err(Failure::new(
-                Errno::EACCES,
-                "names that begin with _ or kingcobra. are root's",
-            ));
-        }
-        let owner = options.owner.unwrap_or(uid);
-        if uid != 0 && owner != uid {
-            return Err(Failure::new(
-                Errno::EPERM,
-                "only root makes queues that others own",
-            ));
-        }
-        options.owner = Some(owner);
-        if !options.durable {
-            self.queues.create(name, &options).map_err(explain)?;
-            return Ok(());
-        }
-        // The last word counts.
-        let mut text = KVec::new();
-        text.extend_from_slice(words, GFP_KERNEL)?;
-        let said = kernel::str::CString::try_from_fmt(fmt!(" owner={owner}"))?;
-        text.extend_from_slice(said.to_bytes(), GFP_KERNEL)?;
-        let created = self.queues.create_durable(name, &options, &text);
-        created.map_err(explain)?;
-        Ok(())
-    }
-
-    /// Deletes a queue or topic on behalf of `uid`. May sleep.
-    pub(crate) fn delete(&self, uid: u32, name: &[u8]) -> Reported {
-        let channel = self.queues.find(name).map_err(explain)?;
-        if channel.kind == Kind::Subscription || name == requests::NAME {
-            return Err(Failure::new(
-                Errno::EBUSY,
-                "subscriptions go with those who have them, and the queue of requests stays",
-            ));
-        }
-        channel.check(uid, Right::Delete).map_err(explain)?;
-        self.queues.remove(&channel).map_err(explain)
-    }
+fn purge(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let purged = this.queues.purge_for(caller.uid, command.body)?;
+    reply.field("purged", purged)
 }
 
 fn replay(
@@ -555,8 +514,10 @@ pub(crate) fn bare(
     } else {
         // The same as a push, but charged to who asks.
         let account = account(this, caller)?;
-        let parts = parts(caller, requests::NAME, data);
-        let published = this.queues.publish(&account, &parts, How::PLAIN, None);
+        let parts = parts(caller, REQUESTS, data);
+        let published = this
+            .queues
+            .publish(caller.uid, &account, &parts, How::PLAIN, None);
         published.map_err(explain)?;
     }
     reply.text(b"queued")

@@ -19,6 +19,7 @@
 //! gets its number, is appended, and goes into its queue, so that the log has them in order. Nothing
 //! waits under it.
 
+use crate::commits::Commits;
 use kernel::{
     prelude::*,
     sync::{
@@ -44,11 +45,13 @@ use linux::{
     waker::Waker, //
 };
 use virgo_proto::queue::record::{
+    Cookie,
     Kind,
     Record,
     Survey,
     MAX_RECORD, //
 };
+use virgo_utils::Deferred;
 
 /// Bytes of room that messages leave to records of what is done with them.
 pub(crate) const MARGIN: u64 = 64 << 10;
@@ -63,7 +66,7 @@ const MANY_DONE: usize = 64 << 10;
 const DONE_MS: u32 = 100;
 
 /// The longest that anybody waits for the disk, in milliseconds.
-const PATIENCE_MS: u32 = 60_000;
+pub(crate) const PATIENCE_MS: u32 = 60_000;
 
 /// Whether there can be durable queues.
 #[derive(Clone, Copy)]
@@ -111,6 +114,9 @@ pub(crate) struct Log {
     #[pin]
     progress: WaitQueue,
     worker: SetOnce<Waker>,
+    /// Peers that wait to be on disk.
+    #[pin]
+    commits: Commits,
     #[pin]
     numbers: Mutex<Numbers>,
 }
@@ -118,6 +124,8 @@ pub(crate) struct Log {
 /// What is to be written.
 pub(crate) struct Writer {
     pub(crate) state: State,
+    /// What records of the files have.
+    pub(crate) cookie: Cookie,
     pub(crate) pending: KVVec<u8>,
     /// LSN of the end of what is pending.
     pub(crate) lsn: u64,
@@ -130,6 +138,8 @@ pub(crate) struct Writer {
     /// How often there was none, and why the last time.
     refusals: u64,
     refusal: Error,
+    /// There was none the last time that somebody asked.
+    is_full: bool,
     /// Something has happened to the queues that the files do not say: they are to be written anew.
     pub(crate) stale: bool,
 }
@@ -153,7 +163,17 @@ impl Writer {
     /// Whoever waits for room has waited in vain.
     pub(crate) fn refuse(&mut self, e: Error) {
         self.refusals += 1;
-        (self.refusal, self.asked) = (e, 0);
+        (self.refusal, self.asked, self.is_full) = (e, 0, true);
+    }
+
+    /// There is room for so many bytes, which is all that was asked for.
+    pub(crate) fn grant(&mut self, room: u64) {
+        (self.room, self.asked, self.is_full) = (room, 0, false);
+    }
+
+    /// Whether messages of so many bytes can be appended now.
+    fn has_room(&self, need: u64) -> bool {
+        self.room >= need && self.pending.len() <= MAX_PENDING
     }
 }
 
@@ -162,6 +182,7 @@ impl Log {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let writer = Writer {
             state: State::Opening,
+            cookie: Cookie::NONE,
             pending: KVVec::new(),
             lsn: 0,
             sync_to: 0,
@@ -169,6 +190,7 @@ impl Log {
             asked: 0,
             refusals: 0,
             refusal: ENOSPC,
+            is_full: false,
             stale: false,
         };
         Arc::pin_init(
@@ -179,6 +201,7 @@ impl Log {
                 rounds: Atomic::new(0),
                 progress <- linux::new_wait_queue!("virgo_log_progress"),
                 worker: SetOnce::new(),
+                commits <- Commits::new(),
                 numbers <- kernel::new_mutex!(Numbers::default(), "virgo_log_numbers"),
             }),
             GFP_KERNEL,
@@ -214,21 +237,25 @@ impl Log {
         self.writer.lock()
     }
 
-    /// The right to append `bytes` bytes of messages, for which there is room. Sleeps, killably.
+    /// The right to append `bytes` bytes of messages, for which there is room. Waits for room until
+    /// `deadline`, or for as long as the disk is waited for. Sleeps, killably.
     ///
     /// # Errors
     ///
     /// [`ENOSPC`] and other errors of files; [`EIO`] while the disk does not work; [`EROFS`] if there
     /// are no durable queues; [`ETIMEDOUT`], [`EINTR`].
-    pub(crate) fn lock_for(&self, bytes: usize) -> Result<MutexGuard<'_, Writer>> {
+    pub(crate) fn lock_for(
+        &self,
+        bytes: usize,
+        deadline: Deadline,
+    ) -> Result<MutexGuard<'_, Writer>> {
         let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
-        let until = Deadline::after_ms(PATIENCE_MS);
+        let until = Deadline::after_ms(PATIENCE_MS).min(deadline);
         let mut refusals = None;
         loop {
             let mut writer = self.writer.lock();
             writer.check()?;
-            let full = writer.pending.len() > MAX_PENDING;
-            if writer.room >= need && !full {
+            if writer.has_room(need) {
                 return Ok(writer);
             }
             match refusals {
@@ -242,6 +269,28 @@ impl Log {
             let next = || (self.rounds.load(Acquire) != round).then_some(());
             self.progress.wait(until, next)?.ok_or(ETIMEDOUT)?;
         }
+    }
+
+    /// The same without a wait for the disk. May sleep for short.
+    ///
+    /// # Errors
+    ///
+    /// [`EAGAIN`] if there is no room now; if there was none the last time that somebody asked, why.
+    pub(crate) fn try_lock_for(&self, bytes: usize) -> Result<MutexGuard<'_, Writer>> {
+        let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
+        let mut writer = self.writer.lock();
+        writer.check()?;
+        if writer.has_room(need) {
+            return Ok(writer);
+        }
+        writer.asked = writer.asked.max(need);
+        let refused = match writer.is_full {
+            true => writer.refusal,
+            false => EAGAIN,
+        };
+        drop(writer);
+        self.wake();
+        Err(refused)
     }
 
     /// Appends a record for which there is room. Returns the LSN to [commit](Self::commit).
@@ -258,7 +307,8 @@ impl Log {
         let pending = &mut writer.pending;
         let before = pending.len();
         pending.reserve(size, GFP_KERNEL)?;
-        let put = record.write(crc32c, |part| pending.put_bytes(part, GFP_KERNEL));
+        let cookie = writer.cookie;
+        let put = record.write(cookie, crc32c, |part| pending.put_bytes(part, GFP_KERNEL));
         match put {
             Some(Ok(())) => (),
             Some(Err(e)) => {
@@ -275,6 +325,14 @@ impl Log {
         Ok(writer.lsn)
     }
 
+    /// What has become of all up to `lsn`, once that is known.
+    fn outcome(&self, lsn: u64) -> Option<Result> {
+        if self.is_synced(lsn) {
+            return Some(Ok(()));
+        }
+        (self.lost.load(Acquire) >= lsn).then_some(Err(EIO))
+    }
+
     /// Returns when all up to `lsn` is on disk. Sleeps, killably.
     ///
     /// # Errors
@@ -282,18 +340,31 @@ impl Log {
     /// [`EIO`] if the disk has failed or takes too long, [`EINTR`] if the task is being killed: it may
     /// get there yet.
     pub(crate) fn commit(&self, lsn: u64) -> Result {
-        if self.synced.load(Acquire) >= lsn {
+        if self.is_synced(lsn) {
             return Ok(());
         }
         self.wake();
-        let done = || {
-            if self.synced.load(Acquire) >= lsn {
-                return Some(Ok(()));
-            }
-            (self.lost.load(Acquire) >= lsn).then_some(Err(EIO))
-        };
         let until = Deadline::after_ms(PATIENCE_MS);
-        self.progress.wait(until, done)?.unwrap_or(Err(EIO))
+        let outcome = || self.outcome(lsn);
+        self.progress.wait(until, outcome)?.unwrap_or(Err(EIO))
+    }
+
+    /// Has a peer told `body` when all up to `lsn` is on disk, or [`EIO`]. May sleep, not for the
+    /// disk.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn commit_later(&self, lsn: u64, reply: Deferred, body: &[u8]) -> Result {
+        self.commits.add(lsn, reply, body)?;
+        self.wake();
+        // It may be there already, and then the worker does not look again.
+        self.settle_commits();
+        Ok(())
+    }
+
+    fn settle_commits(&self) {
+        self.commits.settle(|lsn| self.outcome(lsn));
     }
 
     /// Message `seq` of queue `queue` is done. That it is gets to disk with the next message, or
@@ -337,6 +408,7 @@ impl Log {
     pub(crate) fn set_synced(&self, lsn: u64) {
         self.synced.store(lsn, Release);
         self.progress.wake_all();
+        self.settle_commits();
     }
 
     /// Whether all up to `lsn` is on disk.
@@ -348,6 +420,11 @@ impl Log {
     pub(crate) fn set_lost(&self, lsn: u64) {
         self.lost.store(lsn, Release);
         self.progress.wake_all();
+    }
+
+    /// Tells peers so, without the writer's lock. May sleep.
+    pub(crate) fn tell_lost(&self) {
+        self.settle_commits();
     }
 
     /// The worker has done a round: who waits looks again.

@@ -36,7 +36,10 @@ use linux::{
         AppendFile, //
     },
     bytes::Fill,
-    crypto::crc32c,
+    crypto::{
+        crc32c,
+        random_u64, //
+    },
     deadline::Deadline,
     work::{
         Run,
@@ -45,6 +48,7 @@ use linux::{
 };
 use virgo_proto::queue::{
     record::{
+        Cookie,
         Kind,
         Record,
         FORMAT,
@@ -112,6 +116,8 @@ pub(crate) struct Disk {
     pub(crate) files: Files,
     /// Files that are to be moved aside, never emptied.
     pub(crate) keep: [bool; 2],
+    /// What the records of the files have, the present one's if it is of this format.
+    cookie: Cookie,
     /// Bytes of the active file that there is room for.
     reserved: u64,
     /// The same of the other file, when it is about to follow.
@@ -134,11 +140,14 @@ impl Disk {
         handles: [AppendFile; 2],
         files: Files,
         keep: [bool; 2],
+        found: Option<Cookie>,
         max_bytes: u64,
     ) -> Self {
+        let known = found.filter(|cookie| *cookie != Cookie::NONE);
         Disk {
             handles,
             keep,
+            cookie: known.unwrap_or_else(|| Cookie(random_u64().max(1))),
             reserved: files.size(),
             next_reserved: 0,
             written: 0,
@@ -233,9 +242,9 @@ struct Snapshot<'a> {
 impl Snapshot<'_> {
     fn put(&mut self, record: &Record<'_>) -> Result {
         self.bytes.reserve(record.size(), GFP_KERNEL)?;
-        let bytes = &mut self.bytes;
+        let (bytes, cookie) = (&mut self.bytes, self.disk.cookie);
         record
-            .write(crc32c, |part| bytes.put_bytes(part, GFP_KERNEL))
+            .write(cookie, crc32c, |part| bytes.put_bytes(part, GFP_KERNEL))
             .ok_or(EMSGSIZE)??;
         match self.bytes.len() as u64 >= PIECE {
             true => self.write(),
@@ -285,7 +294,9 @@ impl LogWorker {
     fn open(&self) -> Option<Disk> {
         let opened = self.open_files(self.max_bytes);
         let (state, disk) = match opened {
-            Ok(disk) => (State::Ready, Some(disk)),
+            Ok((disk, true)) => (State::Ready, Some(disk)),
+            // Written anew before anything is appended: records of two formats do not mix.
+            Ok((disk, false)) => (State::Failed(EAGAIN), Some(disk)),
             Err((e, reason)) => {
                 pr_warn!("no durable queues: {FOLDER_NAME}: {reason}: {e:?}\n");
                 (State::Unusable(e, reason), None)
@@ -295,7 +306,12 @@ impl LogWorker {
         numbers.kept = kept();
         numbers.max_bytes = self.max_bytes;
         drop(numbers);
-        self.log.lock().state = state;
+        let mut writer = self.log.lock();
+        writer.state = state;
+        if let Some(disk) = &disk {
+            writer.cookie = disk.cookie;
+        }
+        drop(writer);
         disk
     }
 
@@ -351,6 +367,8 @@ impl LogWorker {
         writer.pending.clear();
         (writer.room, writer.asked) = (0, 0);
         self.log.set_lost(writer.lsn);
+        drop(writer);
+        self.log.tell_lost();
     }
 
     /// Whether the disk has failed and not worked since.
@@ -387,9 +405,7 @@ impl LogWorker {
             return Ok(());
         }
         self.reserve(disk, pending + asked)?;
-        let mut writer = self.log.lock();
-        self.set_room(disk, &mut writer);
-        writer.asked = 0;
+        self.set_room(disk, &mut self.log.lock());
         Ok(())
     }
 
@@ -422,7 +438,7 @@ impl LogWorker {
     /// Tells how much may be appended.
     fn set_room(&self, disk: &Disk, writer: &mut log::Writer) {
         let used = disk.files.size() + writer.pending.len() as u64;
-        writer.room = disk.reserved.saturating_sub(used);
+        writer.grant(disk.reserved.saturating_sub(used));
     }
 
     /// Begins the other file with what the queues have, which is the active one then.
@@ -501,12 +517,17 @@ impl LogWorker {
 
     /// Writes the last record of a snapshot, when there is room for what is pending.
     fn seal(&self, disk: &mut Disk, file: File, at: u64) -> Result {
-        // What is pending was promised room, and will be written to this file.
-        let pending = self.log.lock().pending.len() as u64;
-        let reserved = (at + pending + 2 * MARGIN).min(disk.max_bytes);
-        if at + HEAD as u64 + pending > reserved {
+        // What is pending will be written to this file, and so will what is appended until it is the
+        // active one: all of that was promised room.
+        let mut writer = self.log.lock();
+        let pending = writer.pending.len() as u64;
+        let promised = at + HEAD as u64 + pending;
+        let reserved = (promised + writer.room.max(2 * MARGIN)).min(disk.max_bytes);
+        if promised > reserved {
             return Err(ENOSPC);
         }
+        writer.room = writer.room.min(reserved - promised);
+        drop(writer);
         match disk.handle(file)?.reserve(at, reserved - at) {
             Ok(()) | Err(EOPNOTSUPP) => (),
             Err(e) => return Err(e),
@@ -517,7 +538,7 @@ impl LogWorker {
             time: log::now(),
             ..Record::new(Kind::Whole)
         };
-        put(disk.handle(file)?, at, &whole)
+        put(disk.handle(file)?, at, &whole, disk.cookie)
     }
 
     fn empty(&self, disk: &mut Disk, file: File) -> Result {
@@ -539,7 +560,7 @@ impl LogWorker {
             writer.state = State::Ready;
             // What could not be written is in what the queues have.
             disk.written = writer.lsn;
-            pr_info!("durable queues: the disk works again\n");
+            pr_info!("durable queues: the log is written again\n");
         }
         self.set_room(disk, &mut writer);
         drop(writer);
@@ -600,10 +621,10 @@ impl LogWorker {
 }
 
 /// Writes a record to a place of a file.
-fn put(file: &AppendFile, at: u64, record: &Record<'_>) -> Result {
+fn put(file: &AppendFile, at: u64, record: &Record<'_>, cookie: Cookie) -> Result {
     let mut bytes = KVVec::with_capacity(record.size(), GFP_KERNEL)?;
     record
-        .write(crc32c, |part| bytes.put_bytes(part, GFP_KERNEL))
+        .write(cookie, crc32c, |part| bytes.put_bytes(part, GFP_KERNEL))
         .ok_or(EMSGSIZE)??;
     file.write_at(&bytes, at)
 }

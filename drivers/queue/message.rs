@@ -7,7 +7,10 @@ use kernel::{
     alloc::Flags,
     prelude::*,
     sync::{
-        atomic::Atomic,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         UniqueArc, //
     }, //
@@ -34,8 +37,8 @@ enum Text {
     Long(KVec<u8>),
 }
 
-/// A message. Its memory is charged to who has published it, and given back wherever the last user
-/// drops it, in any context.
+/// A message. Its memory is charged to who has published it, or to who keeps it beyond what the
+/// publisher can undo, and given back wherever the last user drops it, in any context.
 pub(crate) struct Message {
     text: Text,
     subject_len: u32,
@@ -79,21 +82,28 @@ impl Message {
         Self::build(account, parts, len, flags, Account::charge, read)
     }
 
-    /// A message that is charged to root: in any context, where no account can be looked for.
+    /// Whom it is charged to.
+    pub(crate) fn payer(&self) -> u32 {
+        self.charge.uid()
+    }
+
+    /// A copy that is charged to `account`, and carried out as `uid` if it is a request. May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Self::new`].
-    pub(crate) fn atomic(budget: &Budget, parts: &Parts<'_>) -> Result<Arc<Self>> {
-        let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(
-            &budget.root(),
-            parts,
-            len,
-            GFP_ATOMIC,
-            Account::charge,
-            read,
-        )
+    pub(crate) fn copy_for(&self, account: &Account, uid: u32) -> Result<Arc<Self>> {
+        let parts = Parts {
+            subject: self.subject(),
+            data: self.data(),
+            reply: self.reply,
+            from: self.from,
+            uid,
+        };
+        // Not for the program that publishes: its memory cgroup has nothing to do with it.
+        let copy = Self::new(account, &parts, GFP_KERNEL)?;
+        copy.position.store(self.position.load(Relaxed), Relaxed);
+        Ok(copy)
     }
 
     /// A message of `len` bytes, which `read` writes, instead of the data of `parts`. May sleep.

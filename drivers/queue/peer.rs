@@ -11,6 +11,11 @@ use crate::{
         Message,
         Parts, //
     },
+    peer_jobs::{
+        told,
+        Job,
+        PeerJobs, //
+    },
     publish::Published,
     pulls::{
         Pull,
@@ -29,6 +34,7 @@ use virgo_proto::{
     config::MAX_DEADLINE_MS,
     queue::{
         access::Right,
+        reasons::MAX_OPTIONS,
         state::TAKE_BITS,
         wire::{
             next_item,
@@ -44,12 +50,12 @@ use virgo_proto::{
             MAX_WAIT_MS,
             PULLS,
             UNTAKE, //
-        }, //
+        },
+        MAX_NAME, //
     },
     vuid::NodeId, //
 };
 use virgo_utils::{
-    from_wire,
     to_wire,
     Body,
     Operation,
@@ -129,16 +135,31 @@ fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
     Ok((head.uid.get(), name, rest))
 }
 
-fn create(this: &QueueService, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, options) = named(request)?;
-    let created = this.create(uid, name, options);
-    created.map_err(|failure| from_wire(failure.errno.to_wire()))
+    if name.len() > MAX_NAME || options.len() > MAX_OPTIONS {
+        return Err(EINVAL);
+    }
+    if !this.queues.waits_for_disk(name, options) {
+        return told(this.queues.create_for(uid, name, options));
+    }
+    let mut words = KVec::with_capacity(options.len(), GFP_KERNEL)?;
+    words.extend_from_slice(options, GFP_KERNEL)?;
+    PeerJobs::add(
+        &this.peer_jobs,
+        uid,
+        name,
+        Job::Create(words),
+        reply.defer()?,
+    )
 }
 
-fn delete(this: &QueueService, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, _) = named(request)?;
-    let deleted = this.delete(uid, name);
-    deleted.map_err(|failure| from_wire(failure.errno.to_wire()))
+    if !this.queues.waits_for_disk(name, b"") {
+        return told(this.queues.delete_for(uid, name));
+    }
+    PeerJobs::add(&this.peer_jobs, uid, name, Job::Delete, reply.defer()?)
 }
 
 fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
@@ -176,16 +197,20 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     let mut published = Published::default();
     // Nothing may wait here: who asks tries again.
     let result = queues.publish_all(uid, subject, messages, None, &mut published);
-    match result {
-        Err(e) if published.count == 0 => return Err(e),
-        _ => queues.commit(published.place)?,
+    if let (Err(e), 0) = (result, published.count) {
+        return Err(e);
     }
     let answer = PublishReply {
         published: published.count.into(),
         errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
         lost: published.lost.into(),
     };
-    reply.put(answer.as_bytes())
+    match published.lsn {
+        0 => reply.put(answer.as_bytes()),
+        lsn => queues
+            .log()?
+            .commit_later(lsn, reply.defer()?, answer.as_bytes()),
+    }
 }
 
 fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
@@ -207,10 +232,11 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
         from: address(this, peer.node),
         uid: args.uid.get(),
     };
-    // Nothing may wait here: who asks tries again.
+    // Nothing may wait here: who asks tries again. Nor is the disk waited for: whoever replies has the
+    // request.
     queues
-        .publish(&account, &parts, How::PLAIN, None)
-        .and_then(|published| queues.commit(published.place))
+        .publish(args.uid.get(), &account, &parts, How::PLAIN, None)
+        .map(drop)
         .inspect_err(|_| queues.pending.forget(reply_to))
 }
 

@@ -5,7 +5,10 @@
 use crate::message::ReplyTo;
 use kernel::{
     prelude::*,
-    sync::SpinLock, //
+    sync::{
+        Arc,
+        SpinLock, //
+    }, //
 };
 use linux::{
     bytes::Fill,
@@ -35,27 +38,41 @@ struct Entry {
 }
 
 enum Who {
-    /// A task of this node, of this user. The reply, once it is there.
-    Here(Account, Option<Reply>),
+    /// A task of this node.
+    Here(Arc<Requester>),
     /// Another node, until then.
     There(Deferred, Deadline),
 }
 
-/// All who wait. Their list is locked for short; replies to other nodes are given outside of it,
-/// since that may sleep.
+/// A task that waits for a reply: alone, so that no other is woken by it.
+#[pin_data]
+struct Requester {
+    account: Account,
+    #[pin]
+    reply: SpinLock<Option<Reply>>,
+    #[pin]
+    replied: WaitQueue,
+}
+
+/// All who wait, by number. Their list is locked for short; replies to other nodes are given outside
+/// of it, since that may sleep.
 #[pin_data]
 pub(crate) struct Pending {
     #[pin]
     entries: SpinLock<KVec<Entry>>,
-    #[pin]
-    answered: WaitQueue,
     owed: Pin<KBox<Budget>>,
 }
 
 /// A place for a reply; nobody can reply any more when it is dropped.
 pub(crate) struct Place<'a> {
     pending: &'a Pending,
+    requester: Arc<Requester>,
     pub(crate) reply_to: ReplyTo,
+}
+
+/// Where the entry of this number is, or would be.
+fn search(entries: &[Entry], id: u64) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| entry.id.cmp(&id))
 }
 
 impl Pending {
@@ -68,7 +85,6 @@ impl Pending {
         let owed = Budget::new(MAX)?;
         Ok(pin_init!(Self {
             entries <- kernel::new_spinlock!(KVec::new(), "virgo_pending"),
-            answered <- linux::new_wait_queue!("virgo_answered"),
             owed,
         }))
     }
@@ -94,9 +110,16 @@ impl Pending {
     /// Those of [`Self::charge`].
     pub(crate) fn open(&self, id: u64, account: Account) -> Result<Place<'_>> {
         let uid = account.uid();
-        let reply_to = self.add(id, uid, Who::Here(account, None))?;
+        let requester = pin_init!(Requester {
+            account,
+            reply <- kernel::new_spinlock!(None, "virgo_reply"),
+            replied <- linux::new_wait_queue!("virgo_replied"),
+        });
+        let requester = Arc::pin_init(requester, GFP_KERNEL_ACCOUNT)?;
+        let reply_to = self.add(id, uid, Who::Here(requester.clone()))?;
         Ok(Place {
             pending: self,
+            requester,
             reply_to,
         })
     }
@@ -126,10 +149,18 @@ impl Pending {
         // Goes before the entry, whose end may sleep if it is refused.
         let mut entries = self.entries.lock();
         entries.reserve(1, GFP_ATOMIC)?;
-        let full = entries.push_within_capacity(entry);
+        // Numbers grow, so it is one of the last.
+        let (mut unused, mut inserted) = (None, Ok(()));
+        match search(&entries, id) {
+            Ok(_) => unused = Some(entry),
+            Err(at) => inserted = entries.insert_within_capacity(at, entry),
+        }
         drop(entries);
-        drop(full);
-        Ok(ReplyTo(id))
+        // Numbers are unique and there is room, so it is there.
+        match unused.is_none() && inserted.is_ok() {
+            true => Ok(ReplyTo(id)),
+            false => Err(EEXIST),
+        }
     }
 
     /// Gives a reply. May sleep.
@@ -146,16 +177,16 @@ impl Pending {
         if let Some(reply) = self.take_there(to)? {
             return reply.answer(data);
         }
-        let account = self.requester(to)?;
+        let requester = self.take_here(to)?;
         let copy = || -> Reply {
-            let charge = account.charge(data.len() as u64)?;
+            let charge = requester.account.charge(data.len() as u64)?;
             let mut copy = KVec::new();
-            copy.put_bytes(data, GFP_KERNEL_ACCOUNT)?;
+            copy.put_bytes(data, GFP_KERNEL)?;
             Ok((copy, charge))
         };
         let copy = copy();
         let result = copy.as_ref().map(drop).map_err(|e| *e);
-        self.give(to, copy)?;
+        requester.give(copy);
         result
     }
 
@@ -170,13 +201,16 @@ impl Pending {
                 reply.fail(why);
                 Ok(())
             }
-            None => self.give(to, Err(why)),
+            None => {
+                self.take_here(to)?.give(Err(why));
+                Ok(())
+            }
         }
     }
 
     /// What another node is owed, if it is one who waits.
     fn take_there(&self, to: ReplyTo) -> Result<Option<Deferred>> {
-        let there = self.take(|entry| entry.id == to.0 && matches!(entry.who, Who::There(..)));
+        let there = self.take(to, |who| matches!(who, Who::There(..)));
         match there {
             Some(Who::There(reply, until)) => match reply.is_wanted() && !until.passed() {
                 true => Ok(Some(reply)),
@@ -186,45 +220,50 @@ impl Pending {
         }
     }
 
-    /// The account of the task of this node that waits.
-    fn requester(&self, to: ReplyTo) -> Result<Account> {
-        let entries = self.entries.lock();
-        let entry = entries.iter().find(|entry| entry.id == to.0);
-        match entry.map(|entry| &entry.who) {
-            Some(Who::Here(account, None)) => Ok(account.clone()),
+    /// The task of this node that waits. It gets no other reply.
+    fn take_here(&self, to: ReplyTo) -> Result<Arc<Requester>> {
+        match self.take(to, |who| matches!(who, Who::Here(_))) {
+            Some(Who::Here(requester)) => Ok(requester),
             _ => Err(ESRCH),
         }
     }
 
-    /// Gives a task of this node its reply. May sleep.
-    fn give(&self, to: ReplyTo, given: Reply) -> Result {
-        let mut entries = self.entries.lock();
-        let entry = entries.iter_mut().find(|entry| entry.id == to.0);
-        match entry.map(|entry| &mut entry.who) {
-            Some(Who::Here(_, reply @ None)) => *reply = Some(given),
-            _ => return Err(ESRCH),
-        }
-        drop(entries);
-        self.answered.wake_all();
-        Ok(())
-    }
-
     /// Nobody waits for this reply any more. May sleep.
     pub(crate) fn forget(&self, to: ReplyTo) {
-        drop(self.take(|entry| entry.id == to.0));
+        drop(self.take(to, |_| true));
     }
 
     /// Other nodes whose time is over do not wait any more. May sleep.
     pub(crate) fn forget_late(&self) {
         let late = |entry: &Entry| matches!(&entry.who, Who::There(_, until) if until.passed());
-        while self.take(late).is_some() {}
+        loop {
+            let mut entries = self.entries.lock();
+            let Some(at) = entries.iter().position(late) else {
+                return;
+            };
+            let gone = entries.remove(at);
+            drop(entries);
+            drop(gone);
+        }
     }
 
-    /// Removes the first entry of this kind.
-    fn take(&self, wanted: impl FnMut(&Entry) -> bool) -> Option<Who> {
+    /// Removes the entry of this number, if it is one that is `wanted`.
+    fn take(&self, to: ReplyTo, wanted: impl FnOnce(&Who) -> bool) -> Option<Who> {
         let mut entries = self.entries.lock();
-        let at = entries.iter().position(wanted)?;
-        Some(entries.remove(at).ok()?.who)
+        let at = search(&entries, to.0).ok()?;
+        if !wanted(&entries.get(at)?.who) {
+            return None;
+        }
+        let taken = entries.remove(at).ok()?;
+        drop(entries);
+        Some(taken.who)
+    }
+}
+
+impl Requester {
+    fn give(&self, reply: Reply) {
+        *self.reply.lock() = Some(reply);
+        self.replied.wake_all();
     }
 }
 
@@ -235,14 +274,8 @@ impl Place<'_> {
     ///
     /// [`ETIMEDOUT`] at the deadline, [`EINTR`]; why there is none.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<KVec<u8>> {
-        let reply = self.pending.answered.wait(deadline, || {
-            let mut entries = self.pending.entries.lock();
-            let entry = entries.iter_mut().find(|entry| entry.id == self.reply_to.0);
-            match &mut entry?.who {
-                Who::Here(_, reply) => reply.take(),
-                Who::There(..) => None,
-            }
-        })?;
+        let Requester { reply, replied, .. } = &*self.requester;
+        let reply = replied.wait(deadline, || reply.lock().take())?;
         let (reply, _) = reply.ok_or(ETIMEDOUT)??;
         Ok(reply)
     }

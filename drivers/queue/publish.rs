@@ -16,9 +16,11 @@ use crate::{
     queues::{
         Queues,
         Shared,
-        Table, //
+        Table,
+        REQUESTS, //
     }, //
 };
+use core::slice;
 use kernel::{
     prelude::*,
     sync::{
@@ -51,8 +53,8 @@ pub(crate) struct Published {
     pub(crate) channels: u32,
     /// Copies of those that went well that were lost: a channel had no room, or its disk has failed.
     pub(crate) lost: u32,
-    /// What has to be on disk before anybody is told; see [`Queues::commit`].
-    pub(crate) place: u64,
+    /// LSN up to which the log has to be on disk before anybody is told; see [`Queues::commit`].
+    pub(crate) lsn: u64,
 }
 
 /// Messages that are published under one hold of the lock, so that others have their turn.
@@ -62,16 +64,18 @@ const AT_ONCE: usize = 8;
 const FEW: u32 = 4096;
 
 impl Queues {
-    /// Publishes a message of the user whose `account` it is. Waits until `deadline` for room in the
+    /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until `deadline` for room in the
     /// queue of that name, or one that is bound to it, if there is one and that is its way. May sleep.
     ///
     /// # Errors
     ///
-    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`ENOENT`] if it went
+    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`EPERM`] for a request
+    /// with a priority or delay of a user other than root; [`ENOENT`] if it went
     /// nowhere; those of [`Channel::push_wait`] for the queue of that name, or one that is bound to it
     /// and has a say, and then nobody else has it.
     pub(crate) fn publish(
         &self,
+        uid: u32,
         account: &Account,
         parts: &Parts<'_>,
         how: How,
@@ -80,7 +84,7 @@ impl Queues {
         let message = Message::new(account, parts, GFP_KERNEL_ACCOUNT)?;
         let mut published = Published::default();
         let one = [(message, how)];
-        self.publish_some(account.uid(), parts.subject, &one, deadline, &mut published)?;
+        self.publish_some(uid, parts.subject, &one, deadline, &mut published)?;
         Ok(published)
     }
 
@@ -148,14 +152,21 @@ impl Queues {
             None => (),
             Some(named) => named.check(uid, Right::Publish)?,
         }
+        // Requests of all users wait in one queue, and nobody may go before others.
+        if uid != 0 && name == REQUESTS && !messages.iter().all(|(_, how)| how.is_plain()) {
+            return Err(EPERM);
+        }
         // With others each goes to all before the next: the first that goes nowhere is the end.
         let at_once = match messages {
-            [_] => 1,
-            _ if table.bound_to(name, named.as_ref()).next().is_some() => 1,
-            _ => AT_ONCE,
+            [(first, _), _, ..] if !table.is_bound_to(name, named.as_ref(), first.uid) => AT_ONCE,
+            _ => 1,
+        };
+        let to = To {
+            uid,
+            name,
+            named: named.as_ref(),
         };
         for group in messages.chunks(at_once) {
-            let to = (uid, named.as_ref());
             match self.publish_group(table, to, group, deadline, published)? {
                 Some(held) => table = held,
                 None => break,
@@ -170,7 +181,7 @@ impl Queues {
     fn publish_group<'a>(
         &'a self,
         table: ReadGuard<'a, Table>,
-        (uid, named): (u32, Option<&Shared>),
+        to: To<'_>,
         group: &[Outgoing],
         deadline: Option<Deadline>,
         published: &mut Published,
@@ -180,34 +191,41 @@ impl Queues {
         };
         let mut count = group.len();
         let (mut table, mut held) = match count {
-            1 => self.wait_for_bound(table, (uid, named), &first.0, deadline)?,
+            1 => self.wait_for_bound(table, to, &first.0, deadline)?,
             _ => (table, true),
         };
-        if let Some(named) = named {
+        if let Some(named) = to.named {
+            let owned = owned_by(named, group)?;
+            let owned = owned.as_deref().unwrap_or(group);
             let put;
             (count, put) = match named.kind {
-                Kind::Topic => Channel::record(named, group),
+                Kind::Topic => Channel::record(named, owned),
                 _ if named.is_durable() => (0, Err(EAGAIN)),
-                _ => Channel::push_all(named, group),
+                _ => Channel::push_all(named, owned),
             };
-            match put {
-                Ok(()) => (),
-                Err(EAGAIN) if count > 0 => held = false,
-                Err(EAGAIN) if named.is_durable() || deadline.is_some() => {
+            match (put, owned.first()) {
+                (Ok(()), _) => (),
+                (Err(EAGAIN), _) if count > 0 => held = false,
+                (Err(EAGAIN), Some(first)) if named.is_durable() || deadline.is_some() => {
                     drop(table);
-                    let place = self.push_slowly(named, first, deadline)?;
-                    published.place = published.place.max(place);
+                    let lsn = self.push_slowly(named, first, deadline)?;
+                    published.lsn = published.lsn.max(lsn);
                     (table, held, count) = (self.table.read(), false, 1);
                 }
-                Err(e) => {
+                (Err(e), _) => {
                     published.count += count as u32;
                     return Err(e);
                 }
             }
+            for ((message, _), (owned, _)) in group.iter().zip(owned) {
+                message
+                    .position
+                    .store(owned.position.load(Relaxed), Relaxed);
+            }
         }
-        published.channels = named.is_some().into();
+        published.channels = to.named.is_some().into();
         let table = match count {
-            1 => self.push_bound(table, named, first, published)?,
+            1 => self.push_bound(table, to, first, deadline, published)?,
             _ => Some(table),
         };
         if published.channels == 0 {
@@ -226,30 +244,35 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`ENOBUFS`] if such a queue refuses it; [`EAGAIN`] if one blocks and there is no deadline,
+    /// [`ENOBUFS`] if such a queue refuses it, [`EDQUOT`] if the publisher has the share of it that one
+    /// user may have; [`EAGAIN`] if one blocks, or its log has no room now, and there is no deadline,
     /// [`ETIMEDOUT`] at that; [`EINTR`].
     fn wait_for_bound<'a>(
         &'a self,
         mut table: ReadGuard<'a, Table>,
-        (uid, named): (u32, Option<&Shared>),
+        to: To<'_>,
         message: &Arc<Message>,
         deadline: Option<Deadline>,
     ) -> Result<(ReadGuard<'a, Table>, bool)> {
         let mut held = true;
-        let bytes = message.bytes();
+        let (bytes, uid) = (message.bytes(), message.uid);
         loop {
-            let mut bound = table.bound_to(message.subject(), named);
+            let mut bound = table.bound_to(to.name, to.named, uid);
             let blocks = bound.find_map(|bound| {
-                let owner = bound.access.owner;
-                let has_say = owner == 0
-                    || owner == uid
-                    || named.is_some_and(|named| named.access.owner == owner);
-                if !has_say || bound.kind != Kind::Queue || bound.policy == Policy::DropOldest {
+                if !to.has_say(bound)
+                    || bound.kind != Kind::Queue
+                    || bound.policy == Policy::DropOldest
+                {
                     return None;
                 }
-                match bound.has_room(bytes) {
+                let room = bound.has_room(bytes, uid);
+                let room = room.and_then(|()| match deadline.is_none() && bound.is_durable() {
+                    true => self.log()?.try_lock_for(log_bytes(message)).map(drop),
+                    false => Ok(()),
+                });
+                match room {
                     Err(EAGAIN) => Some(Ok(bound.clone())),
-                    Err(ENOBUFS) => Some(Err(ENOBUFS)),
+                    Err(e @ (ENOBUFS | EDQUOT)) => Some(Err(e)),
                     _ => None,
                 }
             });
@@ -261,15 +284,16 @@ impl Queues {
             // Nothing may be locked while one waits.
             drop(table);
             held = false;
-            if !full.wait_for_room(bytes, deadline)? {
+            if !full.wait_for_room(bytes, uid, deadline)? {
                 return Err(ETIMEDOUT);
             }
             table = self.table.read();
         }
     }
 
-    /// Puts a message into the channels that are bound to its name. Returns the lock if it was held
-    /// all the time.
+    /// Puts a message into the channels that are bound to its name. Their owners pay for what they
+    /// keep of others' messages. The disk is waited for only on behalf of those that have a say.
+    /// Returns the lock if it was held all the time.
     ///
     /// # Errors
     ///
@@ -277,15 +301,37 @@ impl Queues {
     fn push_bound<'a>(
         &self,
         table: ReadGuard<'a, Table>,
-        named: Option<&Shared>,
+        to: To<'_>,
         (message, how): &Outgoing,
+        deadline: Option<Deadline>,
         published: &mut Published,
     ) -> Result<Option<ReadGuard<'a, Table>>> {
         let mut durable = KVec::new();
         let (mut lost, mut why) = (0, Ok(()));
-        for bound in table.bound_to(message.subject(), named) {
+        // The last one that was made for another who pays.
+        let mut copy: Option<Arc<Message>> = None;
+        for bound in table.bound_to(to.name, to.named, message.uid) {
+            let owner = bound.access.owner;
+            let is_theirs = owner == message.payer();
+            if !is_theirs && copy.as_ref().is_none_or(|copy| copy.payer() != owner) {
+                match bound.own(message) {
+                    Ok(made) => copy = Some(made),
+                    Err(_) => {
+                        // Its owner has no memory left: there is no room, as in a full queue.
+                        bound.count_lost();
+                        (lost, why) = (lost + 1, Err(ENOBUFS));
+                        continue;
+                    }
+                }
+            }
+            let message = match &copy {
+                Some(copy) if !is_theirs => copy,
+                _ => message,
+            };
             let put = match bound.is_durable() {
-                true => durable.push(bound.clone(), GFP_KERNEL).map_err(Error::from),
+                true => durable
+                    .push((bound.clone(), message.clone()), GFP_KERNEL)
+                    .map_err(Error::from),
                 false => Channel::push(bound, message, *how).map(|_| published.channels += 1),
             };
             if let Err(e) = put {
@@ -296,10 +342,15 @@ impl Queues {
         if !durable.is_empty() {
             table = None;
         }
-        for bound in durable {
-            match self.push_durable(&bound, message, *how, None) {
-                Ok(place) => {
-                    published.place = published.place.max(place);
+        for (bound, message) in durable {
+            let has_say = to.has_say(&bound);
+            // Room in the queue is not waited for twice.
+            let log_deadline = deadline.filter(|_| has_say);
+            match self.push_logged(&bound, &message, *how, log_deadline) {
+                Ok(lsn) => {
+                    if has_say {
+                        published.lsn = published.lsn.max(lsn);
+                    }
                     published.channels += 1;
                 }
                 Err(e) => (lost, why) = (lost + 1, Err(refused(e))),
@@ -312,8 +363,8 @@ impl Queues {
         Ok(table)
     }
 
-    /// Puts a message into the queue of its name where that takes time. Returns what has to be
-    /// [committed](Self::commit).
+    /// Puts a message into the queue of its name where that takes time. Returns the LSN to
+    /// [commit](Self::commit).
     fn push_slowly(
         &self,
         named: &Shared,
@@ -331,7 +382,12 @@ impl Queues {
     }
 
     /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
-    /// its way. Returns what has to be [committed](Self::commit). May sleep.
+    /// its way. Returns the LSN to [commit](Self::commit). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::push_logged`]; [`EAGAIN`] if there is no deadline and the log has no room now;
+    /// [`ETIMEDOUT`], [`EINTR`].
     pub(crate) fn push_durable(
         &self,
         channel: &Shared,
@@ -339,16 +395,10 @@ impl Queues {
         how: How,
         deadline: Option<Deadline>,
     ) -> Result<u64> {
-        let log = self.log()?;
-        // Its record is no longer than this.
-        let bytes = MAX_NAME + message.bytes() as usize;
         loop {
-            let mut writer = log.lock_for(bytes)?;
-            let pushed = Channel::push_logged(channel, &mut writer, message, how);
-            drop(writer);
-            match (pushed, deadline) {
+            match (self.push_logged(channel, message, how, deadline), deadline) {
                 (Err(EAGAIN), Some(deadline)) => {
-                    if !channel.wait_for_room(message.bytes(), deadline)? {
+                    if !channel.wait_for_room(message.bytes(), message.uid, deadline)? {
                         return Err(ETIMEDOUT);
                     }
                 }
@@ -356,6 +406,92 @@ impl Queues {
             }
         }
     }
+
+    /// The same; waits until `deadline` for room in the log only.
+    fn push_logged(
+        &self,
+        channel: &Shared,
+        message: &Arc<Message>,
+        how: How,
+        deadline: Option<Deadline>,
+    ) -> Result<u64> {
+        let log = self.log()?;
+        let bytes = log_bytes(message);
+        let mut writer = match deadline {
+            Some(deadline) => log.lock_for(bytes, deadline)?,
+            None => log.try_lock_for(bytes)?,
+        };
+        Channel::push_logged(channel, &mut writer, message, how)
+    }
+
+    /// Hands a dead letter to those who have subscribed to the topic for such letters. Returns the LSN
+    /// to [commit](Self::commit). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::push`]; nobody has it then.
+    pub(crate) fn publish_dead(&self, topic: &Shared, letter: &Arc<Message>) -> Result<u64> {
+        let letter = (letter.clone(), How::PLAIN);
+        let table = self.table.read();
+        Channel::record(topic, slice::from_ref(&letter)).1?;
+        let to = To {
+            uid: topic.access.owner,
+            name: &topic.name,
+            named: Some(topic),
+        };
+        let mut published = Published {
+            channels: 1,
+            ..Published::default()
+        };
+        self.push_bound(table, to, &letter, None, &mut published)?;
+        Ok(published.lsn)
+    }
+}
+
+/// Where messages go.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    /// Who publishes.
+    uid: u32,
+    name: &'a [u8],
+    /// The channel of that name.
+    named: Option<&'a Shared>,
+}
+
+impl To<'_> {
+    /// Whether a bound queue may keep the publisher waiting, or from publishing.
+    fn has_say(&self, bound: &Channel) -> bool {
+        let owner = bound.access.owner;
+        let owns_name = |named: &Shared| named.access.owner == owner;
+        owner == 0 || owner == self.uid || self.named.is_some_and(owns_name)
+    }
+}
+
+/// The messages as the channel of their name keeps them: what may stay for replay is its owner's.
+/// `None` if they are as they should be.
+///
+/// # Errors
+///
+/// [`ENOBUFS`] if its owner has no room for them, [`ENOMEM`].
+fn owned_by(named: &Channel, group: &[Outgoing]) -> Result<Option<KVec<Outgoing>>> {
+    let is_owned = |(message, _): &Outgoing| message.payer() == named.access.owner;
+    if !named.keeps || group.iter().all(is_owned) {
+        return Ok(None);
+    }
+    let mut owned = KVec::with_capacity(group.len(), GFP_KERNEL)?;
+    for (message, how) in group {
+        let message = named.own(message).map_err(|e| match e {
+            EDQUOT => ENOBUFS,
+            e => e,
+        })?;
+        owned.push((message, *how), GFP_KERNEL)?;
+    }
+    Ok(Some(owned))
+}
+
+/// The most bytes of a message in the log: its record is no longer than this.
+fn log_bytes(message: &Message) -> usize {
+    MAX_NAME + message.bytes() as usize
 }
 
 /// What a publisher is told of a channel that was not the one of the name.

@@ -3,14 +3,17 @@
 //! All channels of this node, by name.
 
 use crate::{
+    bindings::Bindings,
     channel::{
         Channel,
         Charged,
-        Durable,
-        How, //
+        Durable, //
     },
-    log::Log,
-    message::Message,
+    history::History,
+    log::{
+        Log,
+        PATIENCE_MS, //
+    },
     pending::Pending, //
 };
 use kernel::{
@@ -26,11 +29,11 @@ use kernel::{
     }, //
 };
 use linux::{
+    deadline::Deadline,
     rwlock::RwLock,
     waker::Waker,
     work::{
         Queue as WorkQueue,
-        Run,
         Task, //
     }, //
 };
@@ -67,14 +70,23 @@ const SESSION: u64 = 1 << 63;
 /// Who has what the handler of requests has taken.
 pub(crate) const HANDLER: u64 = SESSION;
 
-/// After so long, in milliseconds, it is tried again to bring dead letters where they belong.
-const AGAIN_MS: u32 = 1000;
+/// Name of the queue of requests.
+pub(crate) const REQUESTS: &[u8] = b"requests";
+
+/// Names of what goes on between users and KingCobra begin so.
+const KINGCOBRA: &[u8] = b"kingcobra.";
+
+/// Whether a name is one of those of the system: only root makes queues and topics of these names,
+/// since others take part in what goes on there on behalf of all users, or subscriptions are called
+/// so.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(b"_") || name.starts_with(KINGCOBRA)
+}
 
 /// Sorted by name.
 pub(crate) struct Table {
     all: KVVec<Shared>,
-    /// Those that are bound to a pattern, in the order in which they were made.
-    pub(crate) bound: KVVec<Shared>,
+    bound: Bindings,
 }
 
 /// See the module.
@@ -88,8 +100,8 @@ pub(crate) struct Queues {
     pub(crate) work: Arc<WorkQueue>,
     #[pin]
     pub(crate) pending: Pending,
-    /// For dead letters.
-    undertaker: SetOnce<Waker>,
+    /// Woken when a channel has dead letters.
+    dead_letters: SetOnce<Waker>,
     /// For durable queues, if there can be any.
     log: SetOnce<Arc<Log>>,
     /// The last number given to who takes messages, or to a subscription.
@@ -108,20 +120,32 @@ impl Table {
         self.all.get(self.search(name).ok()?)
     }
 
-    /// The others that get what is published as `name`, which `named` is called, if anything is: a
-    /// name that nobody owns is heard by all, others by those who may take from it.
+    /// All channels.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Shared> {
+        self.all.iter()
+    }
+
+    /// The others that get what user `uid` publishes as `name`, which `named` is called, if anything
+    /// is. A name that nobody owns is heard by all, others by those who may take from it. What is
+    /// published between a user and KingCobra as a name that nobody owns, root and that user hear.
     pub(crate) fn bound_to<'a>(
         &'a self,
         name: &'a [u8],
         named: Option<&'a Shared>,
+        uid: u32,
     ) -> impl Iterator<Item = &'a Shared> {
-        let may = move |bound: &Shared| {
-            named.is_none_or(|named| named.access.allows(bound.access.owner, Right::Take))
-        };
-        let all = self.bound.iter();
-        all.filter(move |bound| {
-            subject::matches(&bound.bound, name) && bound.name != *name && may(bound)
+        self.bound.matching(name).filter(move |bound| {
+            let owner = bound.access.owner;
+            match named {
+                Some(named) => named.access.allows(owner, Right::Take),
+                None => owner == 0 || owner == uid || !name.starts_with(KINGCOBRA),
+            }
         })
+    }
+
+    /// Whether there are any of those.
+    pub(crate) fn is_bound_to(&self, name: &[u8], named: Option<&Shared>, uid: u32) -> bool {
+        self.bound_to(name, named, uid).next().is_some()
     }
 }
 
@@ -133,7 +157,7 @@ impl Queues {
         let work = WorkQueue::new(c"virgo_queue", 0)?;
         let table = Table {
             all: KVVec::new(),
-            bound: KVVec::new(),
+            bound: Bindings::new(),
         };
         Arc::pin_init(
             pin_init!(Self {
@@ -142,7 +166,7 @@ impl Queues {
                 channels,
                 work,
                 pending <- pending,
-                undertaker: SetOnce::new(),
+                dead_letters: SetOnce::new(),
                 log: SetOnce::new(),
                 last: Atomic::new(0),
                 table <- linux::new_rwlock!(table, "virgo_queues"),
@@ -152,8 +176,8 @@ impl Queues {
     }
 
     /// Whom channels wake that have dead letters. Once, before there are channels.
-    pub(crate) fn set_undertaker(&self, waker: Waker) {
-        self.undertaker.populate(waker);
+    pub(crate) fn set_dead_letters(&self, waker: Waker) {
+        self.dead_letters.populate(waker);
     }
 
     /// Where durable queues are written. Once.
@@ -165,15 +189,15 @@ impl Queues {
         self.log.as_ref().ok_or(EROFS)
     }
 
-    /// Returns when all that was published up to `place` is on disk. May sleep.
+    /// Returns when all that was published up to `lsn` is on disk. May sleep.
     ///
     /// # Errors
     ///
     /// [`EIO`] if the disk has failed.
-    pub(crate) fn commit(&self, place: u64) -> Result {
-        match place {
+    pub(crate) fn commit(&self, lsn: u64) -> Result {
+        match lsn {
             0 => Ok(()),
-            place => self.log()?.commit(place),
+            lsn => self.log()?.commit(lsn),
         }
     }
 
@@ -204,7 +228,7 @@ impl Queues {
     /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`EDQUOT`] if its owner
     /// has too many, [`ENOMEM`].
     pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
-        self.create_with(name, options, None, false, |_, _| Ok(()))
+        self.create_with(name, options, None, false, None)
     }
 
     /// Makes a channel of the module's own, whatever there is already. May sleep.
@@ -213,7 +237,7 @@ impl Queues {
     ///
     /// [`EEXIST`], [`ENOMEM`].
     pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
-        self.create_with(name, options, None, true, |_, _| Ok(()))
+        self.create_with(name, options, None, true, None)
     }
 
     /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
@@ -233,17 +257,19 @@ impl Queues {
             data: text,
             ..Record::new(record::Kind::Create)
         };
-        let mut writer = log.lock_for(record.size())?;
         let durable = Durable::new(log.clone(), text)?;
-        let channel = self.create_with(name, options, Some(durable), false, |_, _| Ok(()))?;
-        let place = log.append(&mut writer, &record).inspect_err(|_| {
+        let mut writer = log.lock_for(record.size(), Deadline::after_ms(PATIENCE_MS))?;
+        let channel = self.create_with(name, options, Some(durable), false, None)?;
+        let appended = log.append(&mut writer, &record);
+        drop(writer);
+        let lsn = appended.inspect_err(|_| {
             let _ = self.take_out(&channel);
         })?;
-        drop(writer);
-        if let Err(e) = log.commit(place) {
+        if let Err(e) = log.commit(lsn) {
             // That it was made may be on disk, or get there: it is made undone, or the log is written
             // anew from the table.
             if self.remove_logged(&channel).is_err() {
+                log.lock().stale = true;
                 let _ = self.take_out(&channel);
             }
             return Err(e);
@@ -260,22 +286,22 @@ impl Queues {
         log: Arc<Log>,
     ) -> Result<Shared> {
         let durable = Durable::new(log, text)?;
-        self.create_with(name, options, Some(durable), true, |_, _| Ok(()))
+        self.create_with(name, options, Some(durable), true, None)
     }
 
-    /// The same; `fill` is called before anything is published to it, and nothing is meanwhile.
+    /// Makes a channel. It begins with `history`.
     fn create_with(
         &self,
         name: &[u8],
         options: &Options<'_>,
         durable: Option<Durable>,
         is_restored: bool,
-        fill: impl FnOnce(&Shared, &Table) -> Result,
+        mut history: Option<History<'_>>,
     ) -> Result<Shared> {
         if !subject::is_name(name) {
             return Err(EINVAL);
         }
-        let undertaker = self.undertaker.as_ref().ok_or(ENODEV)?.clone();
+        let dead_letters = self.dead_letters.as_ref().ok_or(ENODEV)?.clone();
         let owner = options.access().owner;
         let channels = self.channels.account(owner)?;
         let charged = Charged {
@@ -293,22 +319,29 @@ impl Queues {
             self.work.clone(),
             name,
             options,
-            undertaker,
+            dead_letters,
             durable,
             charged,
         )?;
+        if channel.kind == Kind::Subscription {
+            channel.users.store(1, Relaxed);
+        }
+        if let Some(history) = &mut history {
+            history.begin(self, &channel)?;
+        }
         let mut table = self.table.write();
         let Err(at) = table.search(name) else {
             return Err(EEXIST);
         };
         table.all.reserve(1, GFP_KERNEL)?;
-        table.bound.reserve(1, GFP_KERNEL)?;
-        fill(&channel, &table)?;
+        table.bound.reserve()?;
+        if let Some(history) = &mut history {
+            history.finish(&channel, &table)?;
+        }
         // Within the capacity, so neither fails.
         let _ = table.all.insert_within_capacity(at, channel.clone());
-        if !channel.bound.is_empty() {
-            let _ = table.bound.push_within_capacity(channel.clone());
-        }
+        table.bound.insert(&channel);
+        drop(table);
         Ok(channel)
     }
 
@@ -321,20 +354,20 @@ impl Queues {
         if !channel.is_durable() {
             return self.take_out(channel);
         }
-        let place = match self.remove_logged(channel) {
+        let lsn = match self.remove_logged(channel) {
             Err(ENOSPC) => {
                 // Waits for room.
-                let log = self.log()?;
-                drop(log.lock_for(record::HEAD + channel.name.len())?);
+                let (log, bytes) = (self.log()?, record::HEAD + channel.name.len());
+                drop(log.lock_for(bytes, Deadline::after_ms(PATIENCE_MS))?);
                 self.remove_logged(channel)?
             }
             removed => removed?,
         };
-        self.commit(place)
+        self.commit(lsn)
     }
 
-    /// Takes a durable channel out of the table, and says so in the log. Returns what has to be
-    /// [committed](Self::commit).
+    /// Takes a durable channel out of the table, and says so in the log. Returns the LSN to
+    /// [commit](Self::commit).
     fn remove_logged(&self, channel: &Shared) -> Result<u64> {
         let log = self.log()?;
         let mut writer = log.lock();
@@ -348,29 +381,35 @@ impl Queues {
         {
             return Err(ENOENT);
         }
-        let place = log.append(&mut writer, &record)?;
-        self.take_out(channel)?;
-        Ok(place)
+        let lsn = log.append(&mut writer, &record)?;
+        // Before anybody else can append what happens to it.
+        let removed = self.unlink(channel)?;
+        channel.end();
+        drop(writer);
+        channel.clear();
+        drop(removed);
+        Ok(lsn)
     }
 
     /// Takes the channel out of the table. What the log says of it stays.
     pub(crate) fn take_out(&self, channel: &Shared) -> Result {
-        let mut table = self.table.write();
-        let at = table.search(&channel.name).map_err(|_| ENOENT)?;
-        if !table
-            .all
-            .get(at)
-            .is_some_and(|known| Arc::ptr_eq(known, channel))
-        {
-            return Err(ENOENT);
-        }
-        let removed = table.all.remove(at);
-        table.bound.retain(|known| !Arc::ptr_eq(known, channel));
-        drop(table);
-        channel.close();
+        let removed = self.unlink(channel)?;
+        channel.end();
+        channel.clear();
         // Not under the lock, which its task may want.
         drop(removed);
         Ok(())
+    }
+
+    fn unlink(&self, channel: &Shared) -> Result<Shared> {
+        let mut table = self.table.write();
+        let at = table.search(&channel.name).map_err(|_| ENOENT)?;
+        let known = table.all.get(at);
+        if !known.is_some_and(|known| Arc::ptr_eq(known, channel)) {
+            return Err(ENOENT);
+        }
+        table.bound.remove(channel);
+        table.all.remove(at).map_err(|_| ENOENT)
     }
 
     /// A subscription of `uid` to `pattern`. With `from` it begins with what topics have kept from
@@ -403,13 +442,8 @@ impl Queues {
                 owner: Some(uid),
                 ..*options
             };
-            let created = self.create_with(&name, &options, None, false, |channel, table| {
-                channel.users.store(1, Relaxed);
-                match from {
-                    Some(from) => fill(channel, table, pattern, from),
-                    None => Ok(()),
-                }
-            });
+            let history = from.map(|from| History::new(pattern, from));
+            let created = self.create_with(&name, &options, None, false, history);
             // Another one of the group was faster, or somebody has made a queue of this name.
             if !matches!(created, Err(EEXIST)) {
                 return created;
@@ -461,7 +495,7 @@ impl Queues {
     }
 
     /// The first channel that has dead letters of those whose names are behind `name`. May sleep.
-    fn next_with_dead(&self, name: &[u8]) -> Option<Shared> {
+    pub(crate) fn next_with_dead(&self, name: &[u8]) -> Option<Shared> {
         let table = self.table.read();
         let from = table.search(name).map_or_else(|at| at, |at| at + 1);
         let mut behind = table.all.get(from..).unwrap_or_default().iter();
@@ -483,69 +517,6 @@ impl Queues {
                 }
                 None => return,
             }
-        }
-    }
-}
-
-/// Begins a subscription with what topics have kept from number `from` on.
-fn fill(channel: &Shared, table: &Table, pattern: &[u8], from: u64) -> Result {
-    let topics = table.all.iter().filter(|topic| {
-        topic.kind == Kind::Topic
-            && subject::matches(pattern, &topic.name)
-            && topic.access.allows(channel.access.owner, Right::Take)
-    });
-    for topic in topics {
-        for message in topic.kept(from)? {
-            Channel::push(channel, &message, How::PLAIN)?;
-        }
-    }
-    Ok(())
-}
-
-/// Brings dead letters to where they belong. One that cannot be brought stays where it is, and is
-/// tried again.
-pub(crate) struct Undertaker(pub(crate) Arc<Queues>);
-
-impl Undertaker {
-    /// A durable letter is on disk there before it is gone here.
-    fn bring(&self, letter: &Arc<Message>, from: &Channel) -> Result {
-        let to = self.0.find(&from.dead)?;
-        to.check(from.access.owner, Right::Publish)?;
-        if !to.is_durable() {
-            return Channel::push(&to, letter, How::PLAIN).map(drop);
-        }
-        let place = self.0.push_durable(&to, letter, How::PLAIN, None)?;
-        self.0.commit(place)
-    }
-
-    /// Brings those of one channel, up to the first that cannot be brought.
-    fn bring_all(&self, channel: &Channel) -> Result {
-        while let Some(letter) = channel.first_dead() {
-            if channel.dead.is_empty() {
-                channel.count_lost();
-            } else {
-                self.bring(&letter, channel)?;
-            }
-            channel.drop_dead();
-        }
-        Ok(())
-    }
-}
-
-impl Run for Undertaker {
-    fn run(task: &Task<Self>) {
-        let mut all_brought = true;
-        let mut last: Option<Shared> = None;
-        loop {
-            let name = last.as_ref().map_or(&b""[..], |channel| &channel.name);
-            let Some(channel) = task.0.next_with_dead(name) else {
-                break;
-            };
-            all_brought &= task.bring_all(&channel).is_ok();
-            last = Some(channel);
-        }
-        if !all_brought {
-            task.schedule_after_ms(AGAIN_MS);
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
+    rbtree::RBTree,
     str::BStr,
     sync::{
         atomic::Relaxed,
@@ -52,6 +53,7 @@ use virgo_proto::queue::{
     record::{
         delay_left,
         Choice,
+        Cookie,
         Found,
         Kind,
         Record,
@@ -130,14 +132,17 @@ impl Source for Window<'_> {
     }
 }
 
-/// Shows all that a file has to `see`. May sleep.
-fn scan(file: &AppendFile, mut see: impl FnMut(&Found<'_>, u64) -> Result) -> Result {
+/// Shows all that a file has to `see`. Returns its cookie, if it has any records. May sleep.
+fn scan(
+    file: &AppendFile,
+    mut see: impl FnMut(&Found<'_>, u64) -> Result,
+) -> Result<Option<Cookie>> {
     let mut scan = Scan::new(Window::new(file)?, crc32c);
     loop {
         let at = scan.at();
         match scan.find_next()? {
             Some(found) => see(&found, at)?,
-            None => return Ok(()),
+            None => return Ok(scan.cookie()),
         }
     }
 }
@@ -169,7 +174,7 @@ fn tell(path: &CStr, found: &Found<'_>, at: u64) {
         Found::Torn(bytes) => pr_warn!(
             "durable queues: {path}: {bytes} bytes at the end were not whole and are cut\n"
         ),
-        Found::Record(_) => (),
+        Found::Record { .. } => (),
     }
 }
 
@@ -177,7 +182,7 @@ fn survey(file: &AppendFile, path: &CStr) -> Result<Survey> {
     let (mut survey, mut told) = (Survey::default(), 0);
     scan(file, |found, at| {
         survey.count(found);
-        if !matches!(found, Found::Record(_)) {
+        if !matches!(found, Found::Record { .. }) {
             told += 1;
             if told <= MAX_TOLD {
                 tell(path, found, at);
@@ -196,12 +201,8 @@ fn survey(file: &AppendFile, path: &CStr) -> Result<Survey> {
     Ok(survey)
 }
 
-/// A message in the log that is not done as far as was read.
-struct Entry {
-    seq: u64,
-    /// `None` once it is done.
-    push: Option<Push<Arc<Message>>>,
-}
+/// A message in the log; `None` once it is done.
+type Entry = Option<Push<Arc<Message>>>;
 
 /// A queue in the log.
 struct Queue {
@@ -209,8 +210,8 @@ struct Queue {
     /// `None` if there was no record that it was made.
     options: Option<KVec<u8>>,
     next: u64,
-    /// By number.
-    entries: KVVec<Entry>,
+    /// By number. A snapshot has them in no order.
+    entries: RBTree<u64, Entry>,
 }
 
 fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
@@ -237,7 +238,7 @@ impl All {
                     name: copy(name)?,
                     options: None,
                     next: 1,
-                    entries: KVVec::new(),
+                    entries: RBTree::new(),
                 };
                 self.0.reserve(1, GFP_KERNEL)?;
                 let _ = self.0.insert_within_capacity(at, queue);
@@ -279,16 +280,15 @@ impl All {
 
     fn publish(&mut self, queues: &Queues, record: &Record<'_>) -> Result {
         let queue = self.find_or_make(record.queue)?;
-        let Err(at) = queue.search(record.seq) else {
+        if queue.entries.get(&record.seq).is_some() {
             return Ok(());
-        };
+        }
         let parts = Parts {
             subject: record.subject,
             data: record.data,
             reply: None,
             from: record.from.into(),
-            // Whose it was is not in the log.
-            uid: 65534,
+            uid: record.uid,
         };
         let message = Message::restored(&queues.budget, &parts)?;
         message.position.store(record.seq, Relaxed);
@@ -298,27 +298,17 @@ impl All {
             priority: record.priority,
             delay_ms: delay_left(record.time, log::now(), record.delay_ms).into(),
         };
-        let entry = Entry {
-            seq: record.seq,
-            push: Some(push),
-        };
-        queue.entries.reserve(1, GFP_KERNEL)?;
-        let _ = queue.entries.insert_within_capacity(at, entry);
+        let entries = &mut queue.entries;
+        entries.try_create_and_insert(record.seq, Some(push), GFP_KERNEL)?;
         queue.next = queue.next.max(record.seq.saturating_add(1));
         Ok(())
     }
 }
 
 impl Queue {
-    fn search(&self, seq: u64) -> Result<usize, usize> {
-        self.entries.binary_search_by(|entry| entry.seq.cmp(&seq))
-    }
-
     fn done(&mut self, seq: u64) {
-        if let Ok(at) = self.search(seq) {
-            if let Some(entry) = self.entries.get_mut(at) {
-                entry.push = None;
-            }
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            *entry = None;
         }
     }
 }
@@ -354,12 +344,12 @@ struct Made {
 
 impl LogWorker {
     /// Opens the files, makes the queues that the log has, with their messages, and says how it goes
-    /// on. May sleep.
+    /// on, and whether records may be appended to the log before it is written anew. May sleep.
     ///
     /// # Errors
     ///
     /// Why that cannot be done: the files are as they were then, and there are no durable queues.
-    pub(crate) fn open_files(&self, max_bytes: u64) -> Result<Disk, Unusable> {
+    pub(crate) fn open_files(&self, max_bytes: u64) -> Result<(Disk, bool), Unusable> {
         let unreadable = |e| (e, "the log cannot be read, and is left as it is");
         let [first, second] = PATHS.map(AppendFile::open);
         let handles = match (first, second) {
@@ -379,12 +369,12 @@ impl LogWorker {
         };
         let mut keep = choice.keep;
         let mut made = Made::default();
-        if let Err(e) = self.make(active, &mut made) {
+        let cookie = self.make(active, &mut made).map_err(|e| {
             for channel in &made.channels {
                 let _ = self.queues.take_out(channel);
             }
-            return Err(unreadable(e));
-        }
+            unreadable(e)
+        })?;
         if let (true, Some(keep)) = (made.missing, keep.get_mut(choice.active)) {
             *keep = true;
         }
@@ -401,23 +391,25 @@ impl LogWorker {
         let generations = surveys.map(|survey| survey.generation);
         let generation = generations.into_iter().max().unwrap_or(0);
         let files = Files::new(choice.active, size, generation);
-        Ok(Disk::new(handles, files, keep, max_bytes))
+        let may_append = cookie != Some(Cookie::NONE);
+        let disk = Disk::new(handles, files, keep, cookie, max_bytes);
+        Ok((disk, may_append))
     }
 
-    /// Makes the queues of a file.
-    fn make(&self, file: &AppendFile, made: &mut Made) -> Result {
+    /// Makes the queues of a file. Returns its cookie.
+    fn make(&self, file: &AppendFile, made: &mut Made) -> Result<Option<Cookie>> {
         let mut all = All(KVVec::new());
-        scan(file, |found, _| match found {
-            Found::Record(record) => all.apply(&self.queues, record),
+        let cookie = scan(file, |found, _| match found {
+            Found::Record { record, .. } => all.apply(&self.queues, record),
             _ => Ok(()),
         })?;
         for queue in all.0 {
             self.make_queue(queue, made)?;
         }
-        Ok(())
+        Ok(cookie)
     }
 
-    fn make_queue(&self, queue: Queue, made: &mut Made) -> Result {
+    fn make_queue(&self, mut queue: Queue, made: &mut Made) -> Result {
         let text = queue.options.as_deref().unwrap_or(ORPHAN);
         let shown = BStr::from_bytes(&queue.name);
         let (options, is_known) = options(text);
@@ -440,11 +432,15 @@ impl LogWorker {
         };
         made.channels.push(channel.clone(), GFP_KERNEL)?;
         let mut count = 0;
-        for entry in queue.entries {
-            if let Some(push) = entry.push {
-                Channel::restore(&channel, entry.seq, push)?;
+        let mut first = queue.entries.cursor_front_mut();
+        while let Some(cursor) = first {
+            let (next, node) = cursor.remove_current();
+            let (seq, entry) = node.to_key_value();
+            if let Some(push) = entry {
+                Channel::restore(&channel, seq, push)?;
                 count += 1;
             }
+            first = next;
         }
         channel.skip_to(queue.next);
         made.messages += count;

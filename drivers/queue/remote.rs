@@ -13,6 +13,7 @@ use crate::{
         ReplyTo, //
     },
     peer::holder,
+    peer_jobs::told,
     queues::Shared,
     service::QueueService, //
 };
@@ -37,7 +38,6 @@ use virgo_proto::{
             op,
             AckArgs,
             AskArgs,
-            ForgetArgs,
             Named,
             PublishReply,
             PullArgs,
@@ -141,9 +141,7 @@ impl QueueService {
         deadline: Deadline,
     ) -> Result {
         match self.other(node) {
-            None => self
-                .create(uid, name, options)
-                .map_err(|failure| from_wire(failure.errno.to_wire())),
+            None => told(self.queues.create_for(uid, name, options)),
             Some(node) => self.call_named(uid, node, op::CREATE, name, options, deadline),
         }
     }
@@ -157,9 +155,7 @@ impl QueueService {
         deadline: Deadline,
     ) -> Result {
         match self.other(node) {
-            None => self
-                .delete(uid, name)
-                .map_err(|failure| from_wire(failure.errno.to_wire())),
+            None => told(self.queues.delete_for(uid, name)),
             Some(node) => self.call_named(uid, node, op::DELETE, name, b"", deadline),
         }
     }
@@ -183,8 +179,9 @@ impl QueueService {
         Ok(())
     }
 
-    /// Publishes a message; waits for room if that is the queue's way. Returns what has to be
-    /// [committed](crate::queues::Queues::commit). A reply is not waited for. May sleep.
+    /// Publishes a message with the rights of `uid`; waits for room if that is the queue's way. It is
+    /// charged to `account`, on another node to `uid`. Returns the LSN to
+    /// [commit](crate::queues::Queues::commit). A reply is not waited for. May sleep.
     ///
     /// # Errors
     ///
@@ -192,17 +189,18 @@ impl QueueService {
     pub(crate) fn publish_on(
         &self,
         node: NodeId,
-        account: &Account,
+        (uid, account): (u32, &Account),
         parts: &Parts<'_>,
         how: How,
         deadline: Deadline,
     ) -> Result<u64> {
         let Some(node) = self.other(node) else {
-            let published = self.queues.publish(account, parts, how, Some(deadline))?;
-            return Ok(published.place);
+            let queues = &self.queues;
+            let published = queues.publish(uid, account, parts, how, Some(deadline))?;
+            return Ok(published.lsn);
         };
         let lengths = iter::once(parts.data.len());
-        let mut batch = Batch::new(account.uid(), parts.subject, lengths)?;
+        let mut batch = Batch::new(uid, parts.subject, lengths)?;
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
@@ -260,7 +258,8 @@ impl QueueService {
         Ok(all)
     }
 
-    /// Publishes a request and waits for its reply. Sleeps, killably.
+    /// Publishes a request with the rights of `uid` and waits for its reply. Both are charged to
+    /// `account`. Sleeps, killably.
     ///
     /// # Errors
     ///
@@ -269,12 +268,12 @@ impl QueueService {
     pub(crate) fn request_on(
         &self,
         node: NodeId,
-        account: Account,
+        (uid, account): (u32, Account),
         parts: &Parts<'_>,
         deadline: Deadline,
     ) -> Result<KVec<u8>> {
         if let Some(node) = self.other(node) {
-            return self.ask(account.uid(), node, parts, deadline);
+            return self.ask(uid, node, parts, deadline);
         }
         let number = self.queues.next_number();
         let place = self.queues.pending.open(number, account.clone())?;
@@ -284,8 +283,8 @@ impl QueueService {
         };
         let published = self
             .queues
-            .publish(&account, &parts, How::PLAIN, Some(deadline))?;
-        self.queues.commit(published.place)?;
+            .publish(uid, &account, &parts, How::PLAIN, Some(deadline))?;
+        self.queues.commit(published.lsn)?;
         place.wait(deadline)
     }
 
@@ -378,34 +377,54 @@ impl QueueService {
                 Deadline::after_ms(1).sleep()?;
                 continue;
             }
-            let mut rest = bytes.get(..len).ok_or(EPROTO)?;
-            let (mut given, mut failed) = (0, None);
-            while !rest.is_empty() {
-                let (entry, subject, data) = next_entry(&mut rest).ok_or(EPROTO)?;
-                if given == count as usize {
-                    // There is no room for more than were asked for.
-                    return Err(EPROTO);
-                }
-                let got = Got {
-                    id: entry.id.get(),
-                    position: entry.position.get(),
-                    deliveries: entry.deliveries.get(),
-                    subject,
-                    data,
-                    is_request: entry.flags.get() & REQUEST != 0,
-                };
-                if failed.is_none() {
-                    failed = give(&got).err();
-                }
-                match failed {
-                    None => given += 1,
-                    Some(_) => self.done_on(uid, node, name, got.id, Done::Untaken, deadline)?,
+            let pulled = bytes.get(..len).ok_or(EPROTO)?;
+            let given = self.give_all((uid, node, name), count, pulled, deadline, &mut give);
+            return given;
+        }
+    }
+
+    /// Shows `give` the messages of a reply; those of which it knows nothing then are given back.
+    /// Returns how many it has: what it has counts, whatever happens to the others.
+    fn give_all(
+        &self,
+        (uid, node, name): (u32, NodeId, &[u8]),
+        count: u32,
+        mut rest: &[u8],
+        deadline: Deadline,
+        give: &mut impl FnMut(&Got<'_>) -> Result,
+    ) -> Result<usize> {
+        let (mut given, mut failed) = (0, None);
+        while !rest.is_empty() {
+            let Some((entry, subject, data)) = next_entry(&mut rest) else {
+                failed = failed.or(Some(EPROTO));
+                break;
+            };
+            // There is no room for more than were asked for.
+            if failed.is_none() && given == count as usize {
+                failed = Some(EPROTO);
+            }
+            let got = Got {
+                id: entry.id.get(),
+                position: entry.position.get(),
+                deliveries: entry.deliveries.get(),
+                subject,
+                data,
+                is_request: entry.flags.get() & REQUEST != 0,
+            };
+            if failed.is_none() {
+                failed = give(&got).err();
+            }
+            match failed {
+                None => given += 1,
+                // If that does not get there others get it when its time is over.
+                Some(_) => {
+                    let _ = self.done_on(uid, node, name, got.id, Done::Untaken, deadline);
                 }
             }
-            return match failed {
-                Some(e) if given == 0 => Err(e),
-                _ => Ok(given),
-            };
+        }
+        match failed {
+            Some(e) if given == 0 => Err(e),
+            _ => Ok(given),
         }
     }
 
@@ -413,28 +432,9 @@ impl QueueService {
     /// for others, and so is what was. A worker says so to the other node, since a task that is being
     /// killed does not wait any more.
     fn forget_pull(&self, uid: u32, node: NodeId, name: &[u8], number: u32) {
-        let client = self.client.clone();
-        let deadline = Deadline::after_ms(self.queues.node.config().deadline_ms);
-        let mut copy = KVVec::new();
-        if copy.extend_from_slice(name, GFP_KERNEL).is_err() {
-            return;
-        }
-        let forget = move || {
-            let args = ForgetArgs {
-                uid: uid.into(),
-                number: number.into(),
-            };
-            let request = Request {
-                op: op::FORGET,
-                args: args.as_bytes(),
-                data: Data::Bytes(&copy),
-                again: true,
-                expect: Expect::Soon,
-            };
-            // Otherwise others get it when its time is over.
-            let _ = client.call(node, &request, &mut [], deadline);
-        };
-        let _ = self.queues.work.spawn(forget);
+        let timeout_ms = self.queues.node.config().deadline_ms;
+        // Otherwise others get it when its time is over.
+        let _ = self.forgets.add(node, uid, name, number, timeout_ms);
     }
 
     /// Says what becomes of delivery `id` of queue `name`. May sleep.

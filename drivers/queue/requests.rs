@@ -20,19 +20,14 @@ use crate::{
     },
     queues::{
         Shared,
-        HANDLER, //
+        HANDLER,
+        REQUESTS, //
     },
     service::QueueService, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
+    sync::Arc,
     workqueue::{
         impl_has_work,
         new_work,
@@ -57,16 +52,17 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 use virgo_utils::{
-    budget::Account,
+    budget::{
+        Account,
+        Budget,
+        Charge, //
+    },
     requests::{
         self,
         Request,
         RequestQueue, //
     }, //
 };
-
-/// Name of the queue.
-pub(crate) const NAME: &[u8] = b"requests";
 
 /// Requests handed to the handler in a row before other work gets its turn.
 const BUDGET: usize = 64;
@@ -81,8 +77,8 @@ pub(crate) struct Requests {
     drain: Waker,
     /// The other way, if it was chosen.
     work: Option<Arc<WorkQueue>>,
-    /// Pieces of work under way.
-    waiting: Arc<Atomic<u32>>,
+    /// Pieces of work that wait, by user.
+    waiting: Pin<KBox<Budget>>,
 }
 
 impl Requests {
@@ -102,7 +98,8 @@ impl Requests {
             ..Options::DEFAULT
         };
         // The log may have brought more than there may be.
-        let channel = queues.create_own(NAME, &options)?;
+        let waiting = Budget::new(options.limits.messages.into())?;
+        let channel = queues.create_own(REQUESTS, &options)?;
         let drain = Arc::pin_init(
             linux::new_task!(
                 queues.work.clone(),
@@ -115,7 +112,7 @@ impl Requests {
             channel,
             drain: drain.waker()?,
             work,
-            waiting: Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            waiting,
             service,
         };
         this.drain.wake();
@@ -123,11 +120,14 @@ impl Requests {
     }
 }
 
+/// Whose rights modules have: they ask on behalf of others, may use every queue, and bound themselves
+/// what users can have them ask for. Whose a request is goes with it, and that user pays for it.
+const MODULES: u32 = 0;
+
 impl Requests {
-    /// That of modules, which ask on behalf of others: they may use every queue, and bound themselves
-    /// what users can have them ask for. Whose the request is goes with it.
-    fn account(&self) -> Account {
-        self.service.queues.budget.root()
+    /// The account of who makes a request. Any context if that is root; otherwise it may sleep.
+    fn payer(&self, request: &Request<'_>) -> Result<Account> {
+        self.service.queues.budget.account(request.uid)
     }
 }
 
@@ -139,17 +139,19 @@ impl RequestQueue for Requests {
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result {
+        let payer = self.payer(request)?;
         let parts = parts(subject, request);
-        let account = self.account();
-        let place = self
+        let by = (MODULES, &payer);
+        let lsn = self
             .service
-            .publish_on(node, &account, &parts, How::PLAIN, deadline)?;
-        self.service.queues.commit(place)
+            .publish_on(node, by, &parts, How::PLAIN, deadline)?;
+        self.service.queues.commit(lsn)
     }
 
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+        let by = (MODULES, self.payer(request)?);
         self.service
-            .request_on(0, self.account(), &parts(name, request), deadline)
+            .request_on(0, by, &parts(name, request), deadline)
     }
 
     fn answer(&self, to: ReplyTo, data: &[u8]) -> Result {
@@ -157,30 +159,38 @@ impl RequestQueue for Requests {
     }
 
     fn push(&self, request: &Request<'_>) -> Result {
-        let budget = &self.service.queues.budget;
-        let message = Message::atomic(budget, &parts(NAME, request))?;
+        let payer = self.payer(request)?;
+        let parts = parts(REQUESTS, request);
+        let message = match request.uid {
+            0 => Message::new(&payer, &parts, GFP_ATOMIC)?,
+            _ => Message::new(&payer, &parts, GFP_KERNEL)?,
+        };
         match &self.work {
             None => Channel::push(&self.channel, &message, How::PLAIN).map(drop),
             Some(work) => {
-                let count = self.waiting.fetch_add(1, Relaxed);
-                if count >= self.channel.figures().limits.messages {
-                    self.waiting.fetch_sub(1, Relaxed);
-                    return Err(ENOBUFS);
-                }
-                let piece = Piece::new(message, self.channel.clone(), self.waiting.clone());
-                let piece = piece.inspect_err(|_| {
-                    self.waiting.fetch_sub(1, Relaxed);
+                let waits = self.waiting.charge(request.uid, 1).map_err(|e| match e {
+                    ENOMEM => ENOBUFS,
+                    e => e,
                 })?;
-                work.enqueue(piece);
+                work.enqueue(Piece::new(message, self.channel.clone(), waits)?);
                 Ok(())
             }
         }
     }
 
     fn pop(&self) -> Option<KVec<u8>> {
-        let taken = Channel::take(&self.channel, HANDLER, true).ok()??;
-        let mut data = KVec::with_capacity(taken.item.data().len(), GFP_ATOMIC).ok()?;
-        data.extend_from_slice(taken.item.data(), GFP_ATOMIC).ok()?;
+        let taken = Channel::take(&self.channel, HANDLER, false).ok()??;
+        let mut data = KVec::new();
+        if data
+            .extend_from_slice(taken.item.data(), GFP_ATOMIC)
+            .is_err()
+        {
+            // It stays for who has memory.
+            let _ = Channel::untake(&self.channel, HANDLER, taken.id);
+            return None;
+        }
+        // If its time was over another has it, too.
+        let _ = Channel::ack(&self.channel, HANDLER, taken.id);
         Some(data)
     }
 
@@ -223,8 +233,11 @@ impl Run for Drain {
                 channel.forget_waker(&waker);
                 return;
             }
-            let Ok(Some(taken)) = Channel::take_or_wake(channel, HANDLER, false, &waker) else {
-                return;
+            let taken = match Channel::take_or_wake(channel, HANDLER, false, &waker) {
+                Ok(Some(taken)) => taken,
+                // There is no memory to be woken by.
+                Err(ENOMEM) => return task.schedule_after_ms(AGAIN_MS),
+                Ok(None) | Err(_) => return,
             };
             // It may have been too long, and another has it.
             let _ = match handle(&taken.item) {
@@ -241,7 +254,7 @@ impl Run for Drain {
 struct Piece {
     message: Arc<Message>,
     channel: Shared,
-    waiting: Arc<Atomic<u32>>,
+    _waits: Charge,
     #[pin]
     work: Work<Piece>,
 }
@@ -251,16 +264,12 @@ impl_has_work! {
 }
 
 impl Piece {
-    fn new(
-        message: Arc<Message>,
-        channel: Shared,
-        waiting: Arc<Atomic<u32>>,
-    ) -> Result<Pin<KBox<Self>>> {
+    fn new(message: Arc<Message>, channel: Shared, waits: Charge) -> Result<Pin<KBox<Self>>> {
         KBox::pin_init(
             pin_init!(Piece {
                 message,
                 channel,
-                waiting,
+                _waits: waits,
                 work <- new_work!("virgo_request"),
             }),
             GFP_ATOMIC,
@@ -272,7 +281,6 @@ impl WorkItem for Piece {
     type Pointer = Pin<KBox<Self>>;
 
     fn run(this: Pin<KBox<Self>>) {
-        this.waiting.fetch_sub(1, Relaxed);
         if !matches!(handle(&this.message), Some(Ok(()))) {
             // The queue counts what it refuses.
             let _ = Channel::push(&this.channel, &this.message, How::PLAIN);

@@ -6,8 +6,10 @@ use crate::{
     calls,
     channel::Channel,
     commands,
+    forgets::Forgets,
     log_status,
     peer,
+    peer_jobs::PeerJobs,
     pulls::Pulls,
     queues::Queues, //
 };
@@ -35,6 +37,8 @@ use virgo_utils::{
 /// The state of the service.
 pub(crate) struct QueueService {
     pub(crate) pulls: Arc<Task<Pulls>>,
+    pub(crate) peer_jobs: Arc<Task<PeerJobs>>,
+    pub(crate) forgets: Forgets,
     pub(crate) queues: Arc<Queues>,
     pub(crate) client: Arc<Client>,
     /// This node is reached like another, for measurements.

@@ -31,6 +31,7 @@ use virgo_utils::{
         Account,
         Charge, //
     },
+    to_wire,
     Attachment,
     Failure,
     Reply, //
@@ -82,8 +83,8 @@ pub(crate) struct Subscriber {
     /// Who takes messages out.
     holder: u64,
     waker: Waker,
-    /// What has to be on disk before answers are sent.
-    place: Atomic<u64>,
+    /// LSN up to which the log has to be on disk before answers are sent.
+    lsn: Atomic<u64>,
     #[pin]
     inner: Mutex<Inner>,
 }
@@ -107,16 +108,16 @@ impl Subscriber {
                 holder: queues.next_holder(),
                 queues,
                 waker,
-                place: Atomic::new(0),
+                lsn: Atomic::new(0),
                 inner <- kernel::new_mutex!(inner, "virgo_subscriber"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Answers are not sent before all up to `place` is on disk.
-    pub(crate) fn settle_at(&self, place: u64) {
-        self.place.store(place, Relaxed);
+    /// Answers are not sent before all up to `lsn` is on disk.
+    pub(crate) fn settle_at(&self, lsn: u64) {
+        self.lsn.store(lsn, Relaxed);
     }
 
     /// Subscribes to what comes to `channel`, of which the session is a user now. May sleep.
@@ -156,13 +157,9 @@ impl Subscriber {
         let mut inner = self.inner.lock();
         let mut subscriptions = inner.subscriptions.iter();
         let at = subscriptions.position(|s| s.pattern.as_slice() == pattern);
-        let removed = inner
-            .subscriptions
-            .remove(at.ok_or(ENOENT)?)
-            .map_err(|_| ENOENT)?;
-        inner
-            .open
-            .retain(|open| !Arc::ptr_eq(&open.channel, &removed.channel));
+        let at = at.ok_or(ENOENT)?;
+        let channel = inner.subscriptions.get(at).map(|s| s.channel.clone());
+        let removed = inner.end(at, &channel.ok_or(ENOENT)?).ok_or(ENOENT)?;
         drop(inner);
         self.leave(&removed);
         Ok(())
@@ -234,6 +231,14 @@ impl Subscriber {
 }
 
 impl Inner {
+    /// Ends subscription number `at`, which is to `channel`.
+    fn end(&mut self, at: usize, channel: &Shared) -> Option<Subscription> {
+        let ended = self.subscriptions.remove(at).ok()?;
+        self.open
+            .retain(|open| !Arc::ptr_eq(&open.channel, channel));
+        Some(ended)
+    }
+
     /// Makes room for one more to be noted.
     fn reserve(&mut self) -> Result {
         if self.open.len() == self.open.capacity() {
@@ -302,8 +307,10 @@ impl Attachment for Subscriber {
                 return Ok(true);
             }
             // Before one is taken, which would be lost without it.
-            inner.reserve()?;
-            match Channel::take_or_wake(&channel, self.holder, acked, &self.waker) {
+            let taken = inner
+                .reserve()
+                .and_then(|()| Channel::take_or_wake(&channel, self.holder, acked, &self.waker));
+            match taken {
                 Ok(None) => (),
                 Ok(Some(delivery)) => {
                     let id = inner.note(&channel, &delivery, acked);
@@ -311,16 +318,21 @@ impl Attachment for Subscriber {
                     return Ok(true);
                 }
                 Err(e) => {
-                    let gone = inner.subscriptions.remove(turn);
-                    inner
-                        .open
-                        .retain(|open| !Arc::ptr_eq(&open.channel, &channel));
+                    // Ended, or the session would be told so for ever.
+                    let ended = inner.end(turn, &channel);
                     drop(inner);
-                    if let (ENOENT, Ok(gone)) = (e, &gone) {
-                        line.bytes("deleted", &gone.pattern)?;
-                        return Ok(true);
+                    let Some(ended) = ended else {
+                        return Err(e.into());
+                    };
+                    self.leave(&ended);
+                    match e {
+                        ENOENT => line.bytes("deleted", &ended.pattern)?,
+                        e => {
+                            line.bytes("ended", &ended.pattern)?;
+                            line.bytes("error", to_wire(e).name().as_bytes())?;
+                        }
                     }
-                    return Err(e.into());
+                    return Ok(true);
                 }
             }
         }
@@ -328,7 +340,7 @@ impl Attachment for Subscriber {
     }
 
     fn settle(&self) -> Result {
-        self.queues.commit(self.place.load(Relaxed))
+        self.queues.commit(self.lsn.load(Relaxed))
     }
 }
 

@@ -2,17 +2,24 @@
 
 //! virgo_queue: queues and topics in the kernel, for programs, people and other modules.
 
+mod admin;
 mod batch;
+mod bindings;
 mod calls;
 mod channel;
 mod chunks;
 mod commands;
+mod commits;
+mod dead_letters;
+mod forgets;
 mod handle;
+mod history;
 mod log;
 mod log_status;
 mod log_worker;
 mod message;
 mod peer;
+mod peer_jobs;
 mod pending;
 mod publish;
 mod pulls;
@@ -26,13 +33,15 @@ mod subscriber;
 
 use crate::{
     calls::Calls,
+    dead_letters::DeadLetterWork,
+    forgets::Forgets,
     log::Log,
     log_worker::LogWorker,
+    peer_jobs::PeerJobs,
     pulls::Pulls,
     queues::{
         Bounds,
-        Queues,
-        Undertaker, //
+        Queues, //
     },
     requests::{
         Drain,
@@ -128,7 +137,7 @@ struct Module {
     _registration: QueueRegistration,
     _work: Option<Arc<WorkQueue>>,
     _drain: Arc<Task<Drain>>,
-    _undertaker: Arc<Task<Undertaker>>,
+    _dead_letters: Arc<Task<DeadLetterWork>>,
     _log: OpenLog,
     _log_worker: Arc<Task<LogWorker>>,
     _contents: Contents,
@@ -144,12 +153,12 @@ impl kernel::InPlaceModule for Module {
             };
             let queues = Queues::new(node.clone(), bounds)?;
             let contents = Contents(queues.clone());
-            let undertaker = Undertaker(queues.clone());
-            let undertaker = Arc::pin_init(
-                linux::new_task!(queues.work.clone(), undertaker, "virgo_undertaker"),
+            let dead_letters = DeadLetterWork(queues.clone());
+            let dead_letters = Arc::pin_init(
+                linux::new_task!(queues.work.clone(), dead_letters, "virgo_dead_letters"),
                 GFP_KERNEL,
             )?;
-            queues.set_undertaker(undertaker.waker()?);
+            queues.set_dead_letters(dead_letters.waker()?);
             let log = Log::new()?;
             let max_log_bytes = module_parameters::max_log_bytes.value();
             let max_log_bytes = max_log_bytes.clamp(1 << 20, 1 << 40);
@@ -163,6 +172,8 @@ impl kernel::InPlaceModule for Module {
             let client = Arc::pin_init(Client::new(node, QueueService::PORT), GFP_KERNEL)?;
             let service = QueueService {
                 pulls: Pulls::new(&queues.work)?,
+                peer_jobs: PeerJobs::new(queues.clone())?,
+                forgets: Forgets::new(client.clone())?,
                 queues,
                 client,
                 loopback: module_parameters::loopback.value() != 0,
@@ -192,7 +203,7 @@ impl kernel::InPlaceModule for Module {
                 _registration: registration,
                 _work: work,
                 _drain: drain,
-                _undertaker: undertaker,
+                _dead_letters: dead_letters,
                 _log: OpenLog(log),
                 _log_worker: log_worker,
                 _contents: contents,

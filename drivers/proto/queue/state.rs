@@ -20,15 +20,18 @@
 //! A queue is used under a lock with interrupts off, so no call takes time that grows with the
 //! number of messages, but for the logarithm that a heap costs. What concerns many messages is done
 //! in steps of [`STEP`], between which the lock is let go: what is due by repeated [`Queue::tick`],
-//! what a holder leaves by [`Queue::give_back_some`], replay by [`Queue::replay_some`]. The latter
-//! two walk along a list; one such walk is under way at a time. [`Queue::make_room`] drops as many
-//! messages as one can be larger than others.
+//! what a holder leaves by [`Queue::give_back_some`], replay by [`Queue::replay_some`], and what goes
+//! for a larger message by repeated [`Queue::make_room`]. Giving back and replay walk along a list;
+//! one such walk is under way at a time.
+//!
+//! A user who does not own the queue has at most a share of it, see [`super::shares`].
 //!
 //! Each delivery has an identifier of its own, so that who has had a message before cannot
 //! acknowledge it when it has come back. It says in which place the message is.
 
 use super::{
     heap,
+    shares::{Shares, Sharing},
     slab::{List, Places, Slot, Stage, NONE, PLACE_BITS},
 };
 
@@ -142,6 +145,10 @@ pub enum Room {
     Later,
     /// No.
     No,
+    /// Its sender has the share of the queue that one user may have.
+    Share,
+    /// Not yet: messages were dropped for it, and more have to be.
+    More,
 }
 
 /// A message that is handed out.
@@ -209,7 +216,7 @@ fn bit(priority: u8) -> u16 {
 }
 
 /// A queue of messages in memory of `P`.
-pub struct Queue<P> {
+pub struct Queue<P: Places> {
     places: P,
     ready: [Ready; PRIORITIES],
     /// A bit for each priority of which some are ready.
@@ -229,12 +236,24 @@ pub struct Queue<P> {
     limits: Limits,
     next_seq: u64,
     counts: Counts,
+    shares: Shares,
+    /// Who has published a message.
+    publisher: fn(&P::Item) -> u32,
+    /// There is room that is promised to a message: see [`Self::reserve`].
+    reserved: bool,
 }
 
 impl<P: Places> Queue<P> {
     /// An empty queue, whose first message has the number 1. Numbers of deliveries begin behind
     /// `delivery`: another one each time, so that no identifier of an earlier queue is valid.
-    pub fn new(places: P, limits: Limits, delivery: u32) -> Self {
+    /// `publisher` says who has published a message.
+    pub fn new(
+        places: P,
+        limits: Limits,
+        delivery: u32,
+        sharing: Sharing,
+        publisher: fn(&P::Item) -> u32,
+    ) -> Self {
         Queue {
             places,
             ready: [Ready::NONE; PRIORITIES],
@@ -251,6 +270,9 @@ impl<P: Places> Queue<P> {
             limits,
             next_seq: 1,
             counts: Counts::default(),
+            shares: Shares::new(sharing),
+            publisher,
+            reserved: false,
         }
     }
 
@@ -322,19 +344,33 @@ impl<P: Places> Queue<P> {
         self.ready_len > 0 && self.leased.len() < self.limits.leased
     }
 
-    /// Makes room for a message of so many bytes, if that can be; gives `gone` those that go for it.
-    /// After [`Room::Yes`] there is room until something else is pushed.
-    pub fn make_room(&mut self, bytes: u32, mut gone: impl FnMut(P::Item)) -> Room {
+    /// Makes room for a message of so many bytes that user `uid` publishes, if that can be; gives
+    /// `gone` those that go for it, at most [`STEP`]. After [`Room::Yes`] there is room until
+    /// something else is pushed or replayed; after [`Room::More`] this is to be called again.
+    pub fn make_room(&mut self, bytes: u32, uid: u32, mut gone: impl FnMut(P::Item)) -> Room {
+        let Limits {
+            messages,
+            bytes: max_bytes,
+            policy,
+            ..
+        } = self.limits;
+        // Who drops the oldest always has room, and so have others.
+        let has_share =
+            policy == Policy::DropOldest || self.shares.has_room(uid, bytes, messages, max_bytes);
         let bytes = u64::from(bytes);
-        loop {
-            let fits = self.bytes.saturating_add(bytes) <= self.limits.bytes;
-            if fits && self.len() < self.limits.messages {
+        for _ in 0..STEP {
+            let fits = self.bytes.saturating_add(bytes) <= max_bytes;
+            if fits && has_share && self.taken_places() < messages {
                 return Room::Yes;
             }
-            let old = match self.limits.policy {
+            let old = match policy {
                 _ if !fits && !self.kept.is_empty() => self.forget_oldest(),
-                _ if bytes > self.limits.bytes => None,
+                _ if bytes > max_bytes => None,
                 Policy::Block => return Room::Later,
+                Policy::Reject if !has_share => {
+                    self.count_refused();
+                    return Room::Share;
+                }
                 Policy::Reject => None,
                 Policy::DropOldest => self.drop_oldest(),
             };
@@ -344,6 +380,12 @@ impl<P: Places> Queue<P> {
             };
             gone(old);
         }
+        Room::More
+    }
+
+    /// Messages that count as those that wait: one for which room is reserved is as good as there.
+    fn taken_places(&self) -> u32 {
+        self.len().saturating_add(self.reserved.into())
     }
 
     /// Counts a message that was refused.
@@ -359,6 +401,7 @@ impl<P: Places> Queue<P> {
     /// The message, if there is no memory for it.
     pub fn push(&mut self, now: u64, push: Push<P::Item>) -> Result<u64, P::Item> {
         let seq = self.next_seq;
+        self.reserved = false;
         self.restore(now, seq, push)?;
         self.counts.pushed = self.counts.pushed.saturating_add(1);
         Ok(seq)
@@ -384,6 +427,7 @@ impl<P: Places> Queue<P> {
             return item.map_or(Ok(()), Err);
         };
         self.bytes = self.bytes.saturating_add(u64::from(push.bytes));
+        self.enter(at);
         self.skip_to(seq.saturating_add(1));
         if push.delay_ms == 0 {
             self.make_ready(at);
@@ -408,9 +452,20 @@ impl<P: Places> Queue<P> {
         seq
     }
 
-    /// Makes sure that the next [`Self::push`] finds a place. False without memory.
+    /// Makes sure that the next [`Self::push`] finds a place, and keeps the room that
+    /// [`Self::make_room`] has made from replay until then. False without memory.
     pub fn reserve(&mut self) -> bool {
-        self.places.reserve()
+        self.reserved = self.places.reserve();
+        self.reserved
+    }
+
+    /// The message for which there is a place does not come. If its number has been said to
+    /// somebody, it is not given to another.
+    pub fn give_up_reserved(&mut self, is_told: bool) {
+        self.reserved = false;
+        if is_told {
+            self.skip_to(self.next_seq.saturating_add(1));
+        }
     }
 
     /// The message that is handed out next.
@@ -630,8 +685,22 @@ impl<P: Places> Queue<P> {
     }
 
     /// Begins to walk along the messages that are kept, for [`Self::replay_some`] or
-    /// [`Self::show_some_kept`].
-    pub fn begin_with_kept(&mut self) {
+    /// [`Self::show_some_kept`] with the same `from`: with the first of those from that number on, if
+    /// only few are, and otherwise with the first of all.
+    pub fn begin_with_kept(&mut self, from: u64) {
+        let (mut at, mut left) = (self.kept.tail(), 0u32);
+        while left < STEP {
+            match self.places.get(at) {
+                Some(slot) if slot.seq >= from => at = slot.prev,
+                Some(slot) => {
+                    let at = slot.next;
+                    self.walk = Walk { at, left };
+                    return;
+                }
+                None => break,
+            }
+            left = left.saturating_add(1);
+        }
         self.walk = Walk {
             at: self.kept.head(),
             left: self.kept.len(),
@@ -643,7 +712,7 @@ impl<P: Places> Queue<P> {
     pub fn replay_some(&mut self, from: u64) -> (u32, bool) {
         let mut count = 0u32;
         for _ in 0..STEP {
-            if self.len() >= self.limits.messages {
+            if self.taken_places() >= self.limits.messages {
                 return (count, false);
             }
             let Some((at, slot)) = self.next_of_walk() else {
@@ -651,6 +720,7 @@ impl<P: Places> Queue<P> {
             };
             if slot.seq >= from {
                 self.unkeep(at);
+                self.enter(at);
                 self.make_ready(at);
                 count = count.saturating_add(1);
             }
@@ -709,30 +779,36 @@ impl<P: Places> Queue<P> {
         (next < end).then_some(next)
     }
 
-    /// Takes any message out; for the end of the queue.
-    pub fn remove_any(&mut self) -> Option<P::Item> {
+    /// Takes any message out, whatever it waits for. Returns its number and itself.
+    pub fn remove_any(&mut self) -> Option<(u64, P::Item)> {
+        let at = self.unlist_any()?;
+        let seq = self.places.get(at)?.seq;
+        Some((seq, self.release_place(at)?))
+    }
+
+    /// Takes any place off its list.
+    fn unlist_any(&mut self) -> Option<u32> {
         if let Some(at) = self.next_ready() {
             self.unready(at);
-            return self.release_place(at);
+            return Some(at);
         }
         if self.later != NONE {
             let at = self.later;
             self.later = heap::pop(&mut self.places, at);
             self.delayed_len = self.delayed_len.saturating_sub(1);
-            return self.release_place(at);
+            return Some(at);
         }
         let leased = self.leased.head();
         if leased != NONE {
             self.end_lease(leased);
-            return self.release_place(leased);
+            return Some(leased);
         }
         let kept = self.kept.head();
         if kept != NONE {
             self.unkeep(kept);
-            return self.release_place(kept);
+            return Some(kept);
         }
-        let at = self.dead.pop_front(&mut self.places)?;
-        self.release_place(at)
+        self.dead.pop_front(&mut self.places)
     }
 
     fn next_ready(&self) -> Option<u32> {
@@ -805,6 +881,7 @@ impl<P: Places> Queue<P> {
 
     /// Place `at`, which is on no list, has a message that can be replayed.
     fn keep(&mut self, at: u32) {
+        self.leave(at);
         if let Some(slot) = self.places.get_mut(at) {
             slot.stage = Stage::Kept;
         }
@@ -876,9 +953,33 @@ impl<P: Places> Queue<P> {
         (is_it && is_theirs).then_some(at)
     }
 
+    /// The message in place `at` counts as one of its publisher's.
+    fn enter(&mut self, at: u32) {
+        if let Some((uid, bytes)) = self.use_of(at) {
+            self.shares.add(uid, bytes);
+        }
+    }
+
+    /// It does not any more.
+    fn leave(&mut self, at: u32) {
+        if let Some((uid, bytes)) = self.use_of(at) {
+            self.shares.remove(uid, bytes);
+        }
+    }
+
+    /// Publisher and bytes of the message in place `at`.
+    fn use_of(&self, at: u32) -> Option<(u32, u32)> {
+        let slot = self.places.get(at)?;
+        Some(((self.publisher)(slot.item.as_ref()?), slot.bytes))
+    }
+
     /// Frees place `at`, which is on no list.
     fn release_place(&mut self, at: u32) -> Option<P::Item> {
-        let bytes = self.places.get(at)?.bytes;
+        let slot = self.places.get(at)?;
+        let bytes = slot.bytes;
+        if slot.stage != Stage::Kept {
+            self.leave(at);
+        }
         let item = self.places.remove(at);
         self.bytes = self.bytes.saturating_sub(u64::from(bytes));
         item

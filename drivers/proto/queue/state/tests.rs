@@ -17,8 +17,28 @@ const SMALL: Limits = Limits {
     ..Limits::DEFAULT
 };
 
+/// Users of the tests: who owns the queues, and another.
+const OWNER: u32 = 1000;
+const OTHER: u32 = 1001;
+
+const SHARING: Sharing = Sharing {
+    owner: OWNER,
+    percent: 50,
+    key: 1,
+};
+
+/// Items from here on are the other user's.
+const OTHERS: u32 = 1 << 20;
+
+fn publisher(&item: &u32) -> u32 {
+    match item {
+        0..OTHERS => OWNER,
+        _ => OTHER,
+    }
+}
+
 fn queue(limits: Limits) -> Queued {
-    Queue::new(Plain::slab(), limits, 77)
+    Queue::new(Plain::slab(), limits, 77, SHARING, publisher)
 }
 
 fn plain(item: u32) -> Push<u32> {
@@ -31,7 +51,7 @@ fn plain(item: u32) -> Push<u32> {
 }
 
 fn push(queue: &mut Queued, item: u32) -> u64 {
-    assert_eq!(queue.make_room(10, |_| ()), Room::Yes);
+    assert_eq!(queue.make_room(10, OWNER, |_| ()), Room::Yes);
     queue.push(0, plain(item)).unwrap()
 }
 
@@ -53,7 +73,7 @@ fn tick(queue: &mut Queued, now: u64) -> Option<u64> {
 }
 
 fn replay(queue: &mut Queued, from: u64) -> u32 {
-    queue.begin_with_kept();
+    queue.begin_with_kept(from);
     let mut all = 0;
     loop {
         let (count, more) = queue.replay_some(from);
@@ -213,7 +233,7 @@ fn a_step_is_bounded() {
     while q.give_back_some(15, true, |holder| holder == 1) {}
     assert_eq!(q.ready(), count);
     while q.take_acked().is_some() {}
-    q.begin_with_kept();
+    q.begin_with_kept(1);
     assert_eq!(q.replay_some(1), (STEP, true));
 }
 
@@ -264,7 +284,7 @@ fn each_delivery_has_an_id_of_its_own() {
     let third = q.take(10, 7).unwrap();
     assert_eq!(acked(q.ack(7, second.id)), Err(NotHeld));
     // In another queue, after a restart, it is nothing.
-    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20);
+    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20, SHARING, publisher);
     push(&mut again, 2);
     again.take(0, 7).unwrap();
     assert_eq!(acked(again.ack(7, third.id)), Err(NotHeld));
@@ -348,9 +368,9 @@ fn dead_letters_stay_until_they_are_taken() {
     q.take(0, 7).unwrap();
     q.tick(10);
     assert_eq!((q.dead(), q.len(), q.first_dead()), (1, 1, Some(&1)));
-    assert_eq!(q.make_room(10, |_| ()), Room::No);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::No);
     assert_eq!(q.take_dead(), Some((seq, 1)));
-    assert_eq!(q.make_room(10, |_| ()), Room::Yes);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::Yes);
 }
 
 #[test]
@@ -381,7 +401,7 @@ fn policies_at_the_bound() {
     }
     let room = |q: &mut Queued, bytes| {
         let mut gone = vec![];
-        (q.make_room(bytes, |item| gone.push(item)), gone)
+        (q.make_room(bytes, OWNER, |item| gone.push(item)), gone)
     };
     assert_eq!(room(&mut q, 10), (Room::No, vec![]));
     q.limits.policy = Policy::Block;
@@ -399,6 +419,74 @@ fn policies_at_the_bound() {
         (Room::No, vec![4]),
         "what is out cannot be dropped"
     );
+}
+
+#[test]
+fn another_user_has_a_share_of_what_waits() {
+    let limits = Limits {
+        messages: 10,
+        keep: 10,
+        ..Limits::DEFAULT
+    };
+    let mut q = queue(limits);
+    let room = |q: &mut Queued, uid| q.make_room(10, uid, |_| ());
+    for item in OTHERS..OTHERS + 5 {
+        assert_eq!(room(&mut q, OTHER), Room::Yes);
+        q.push(0, plain(item)).unwrap();
+    }
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    assert_eq!(room(&mut q, OWNER), Room::Yes);
+    q.limits.policy = Policy::Block;
+    assert_eq!(room(&mut q, OTHER), Room::Later);
+    q.limits.policy = Policy::Reject;
+    // What is out or delayed counts, what is done does not, also if it is kept.
+    let taken = q.take(0, 1).unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    q.give_back(0, 1, taken.id, 5).unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    q.take_acked().unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Yes);
+    assert_eq!(replay(&mut q, 0), 1);
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    while q.remove_any().is_some() {}
+    assert_eq!(room(&mut q, OTHER), Room::Yes);
+}
+
+#[test]
+fn room_that_is_reserved_stays() {
+    let mut q = queue(Limits { keep: 3, ..SMALL });
+    for item in 1..=3 {
+        push(&mut q, item);
+        q.take_acked().unwrap();
+    }
+    push(&mut q, 4);
+    push(&mut q, 5);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::Yes);
+    assert!(q.reserve());
+    assert_eq!(replay(&mut q, 0), 0, "there is room for three");
+    let seq = q.next_seq();
+    q.give_up_reserved(true);
+    assert_eq!(q.next_seq(), seq + 1, "the number is not used again");
+    assert_eq!(replay(&mut q, 0), 1);
+}
+
+#[test]
+fn room_is_made_in_steps() {
+    let count = 3 * STEP;
+    let mut q = queue(Limits {
+        messages: count,
+        bytes: u64::from(count) * 10,
+        policy: Policy::DropOldest,
+        ..Limits::DEFAULT
+    });
+    for item in 0..count {
+        push(&mut q, item);
+    }
+    let mut gone = 0;
+    for expected in [Room::More, Room::More, Room::More, Room::Yes] {
+        assert_eq!(q.make_room(count * 10, OWNER, |_| gone += 1), expected);
+    }
+    assert_eq!((gone, q.len()), (count, 0));
 }
 
 #[test]
@@ -467,7 +555,7 @@ fn acknowledged_messages_are_kept_and_replayed() {
         while q.forget().is_some() {}
     }
     let mut seen = vec![];
-    q.begin_with_kept();
+    q.begin_with_kept(4);
     while q.show_some_kept(4, |seq, &item| seen.push((seq, item))) {}
     assert_eq!(seen, [(4, 4), (5, 5)]);
     assert_eq!(replay(&mut q, 4), 2);
@@ -475,8 +563,31 @@ fn acknowledged_messages_are_kept_and_replayed() {
     let again = q.take_acked().unwrap();
     assert_eq!((again.item, again.deliveries), (4, 2));
     let mut forgotten = vec![];
-    q.make_room(30, |item| forgotten.push(item));
+    q.make_room(30, OWNER, |item| forgotten.push(item));
     assert_eq!(forgotten, [3], "new ones go before old ones");
+}
+
+#[test]
+fn those_that_were_kept_last_are_found_at_once() {
+    let count = 3 * STEP;
+    let mut q = queue(Limits {
+        keep: count,
+        ..Limits::DEFAULT
+    });
+    for item in 1..=count {
+        push(&mut q, item);
+        q.take_acked().unwrap();
+    }
+    for from in [0, 1, 2 * STEP, count - 1, count, count + 1] {
+        let mut seen = vec![];
+        q.begin_with_kept(from.into());
+        let mut steps = 0;
+        while q.show_some_kept(from.into(), |_, &item| seen.push(item)) {
+            steps += 1;
+        }
+        assert_eq!(seen, (from.max(1)..=count).collect::<Vec<_>>());
+        assert!(from < count - 1 || steps == 0, "{from}: {steps} steps");
+    }
 }
 
 #[test]
@@ -712,7 +823,7 @@ proptest! {
             match step {
                 Step::Push { priority, delay } => {
                     let mut gone = None;
-                    let room = q.make_room(10, |item| gone = Some(item)) == Room::Yes;
+                    let room = q.make_room(10, OWNER, |item| gone = Some(item)) == Room::Yes;
                     let full = m.live() >= limits.messages as usize;
                     let expected = match (full, policy) {
                         (true, Policy::DropOldest) => m.drop_oldest(),

@@ -1,35 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! From request to reply.
+//! A request, from when it was taken to its reply.
 
-use crate::log::{
-    self,
-    Log, //
+use crate::{
+    log,
+    service::KingcobraService, //
 };
 use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
     str::CString,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    },
-    workqueue::{
-        impl_has_work,
-        new_work,
-        Work,
-        WorkItem, //
-    }, //
+    sync::atomic::Relaxed, //
 };
-use linux::{
-    deadline::{
-        wall,
-        Deadline, //
-    },
-    work::Queue, //
+use linux::deadline::{
+    wall,
+    Deadline, //
 };
 use virgo_proto::{
     kingcobra::{
@@ -42,10 +27,7 @@ use virgo_proto::{
     queue::MAX_MESSAGE, //
 };
 use virgo_utils::{
-    budget::{
-        Budget,
-        Charge, //
-    },
+    budget::Charge,
     functions::{
         self,
         Call,
@@ -53,103 +35,19 @@ use virgo_utils::{
     },
     requests::{
         self,
-        Handler,
         ReplyTo,
         Request, //
     }, //
 };
 
-/// Requests that are being done or wait for that; others come again.
-const MAX_JOBS: u64 = 1024;
-
-/// Bytes of all of them.
-const MAX_BYTES: u64 = 16 << 20;
-
 /// Most bytes that a function may print as its reply.
 const MAX_REPLY: usize = 32 * 1024;
-
-/// Bytes that a request counts for beside its data.
-const OVERHEAD: usize = 256;
 
 /// What a request is answered that nobody is there for.
 const NOBODY: &[u8] = b"received, and on record; no service is registered for such requests";
 
-/// The state of the module.
-#[pin_data]
-pub(crate) struct Cobra {
-    #[pin]
-    log: Log,
-    persist: bool,
-    /// Requests under way, by the uid that has asked.
-    jobs: Pin<KBox<Budget>>,
-    bytes: Pin<KBox<Budget>>,
-    /// The module is being unloaded: no request is begun any more.
-    stopped: Atomic<bool>,
-}
-
-/// Has requests that were not begun go back to the queue when it is dropped.
-pub(crate) struct Stop(pub(crate) Arc<Cobra>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.stopped.store(true, Relaxed);
-    }
-}
-
-impl Cobra {
-    pub(crate) fn new(persist: bool) -> Result<Arc<Self>> {
-        Arc::pin_init(
-            try_pin_init!(Self {
-                log <- Log::new(),
-                persist,
-                jobs: Budget::new(MAX_JOBS)?,
-                bytes: Budget::new(MAX_BYTES)?,
-                stopped: Atomic::new(false),
-            }? Error),
-            GFP_KERNEL,
-        )
-    }
-
-    fn write(&self, record: &Record<'_>, sync: bool) -> Result {
-        match self.persist {
-            true => self.log.write(record, sync),
-            false => Ok(()),
-        }
-    }
-}
-
-/// Takes requests. Not the jobs' to hold: with it goes the queue that they run on.
-pub(crate) struct Front {
-    cobra: Arc<Cobra>,
-    work: Arc<Queue>,
-}
-
-impl Front {
-    pub(crate) fn handler(cobra: Arc<Cobra>, work: Arc<Queue>) -> Result<Arc<dyn Handler>> {
-        let front: Arc<dyn Handler> = Arc::new(Front { cobra, work }, GFP_KERNEL)?;
-        Ok(front)
-    }
-}
-
-impl Handler for Front {
-    fn handle(&self, request: &Request<'_>) -> Result {
-        // Who has too many is refused; his requests come again, and those of others now.
-        let charges = (
-            self.cobra.jobs.charge(request.uid, 1)?,
-            self.cobra
-                .bytes
-                .charge(request.uid, (OVERHEAD + request.data.len()) as u64)?,
-        );
-        self.work
-            .enqueue(Job::new(self.cobra.clone(), request, charges)?);
-        Ok(())
-    }
-}
-
 /// A request being done.
-#[pin_data]
-struct Job {
-    cobra: Arc<Cobra>,
+pub(crate) struct Job {
     data: KVec<u8>,
     from: Ipv4Addr,
     uid: u32,
@@ -157,35 +55,29 @@ struct Job {
     _charges: (Charge, Charge),
     /// When it came: seconds and nanoseconds.
     time: (u64, u32),
-    #[pin]
-    work: Work<Job>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Job { self.work }
 }
 
 impl Job {
-    fn new(
-        cobra: Arc<Cobra>,
-        request: &Request<'_>,
-        charges: (Charge, Charge),
-    ) -> Result<Pin<KBox<Self>>> {
-        let mut data = KVec::with_capacity(request.data.len(), GFP_KERNEL)?;
-        data.extend_from_slice(request.data, GFP_KERNEL)?;
-        KBox::pin_init(
-            pin_init!(Job {
-                cobra,
-                data,
-                from: request.from,
-                uid: request.uid,
-                reply: request.reply,
-                _charges: charges,
-                time: wall(),
-                work <- new_work!("virgo_kingcobra"),
-            }),
-            GFP_KERNEL,
-        )
+    /// A copy of a request, for which its user was charged.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(request: &Request<'_>, charges: (Charge, Charge)) -> Result<KBox<Self>> {
+        let job = Job {
+            data: copy(request.data)?,
+            from: request.from,
+            uid: request.uid,
+            reply: request.reply,
+            _charges: charges,
+            time: wall(),
+        };
+        Ok(KBox::new(job, GFP_KERNEL)?)
+    }
+
+    /// Who has asked.
+    pub(crate) fn uid(&self) -> u32 {
+        self.uid
     }
 
     fn record<'a>(&self, kind: Kind, payload: &'a [u8]) -> Record<'a> {
@@ -220,26 +112,26 @@ impl Job {
         }
     }
 
-    /// Does it, whatever it is.
-    fn run(&self) {
-        if self.cobra.stopped.load(Relaxed) {
+    /// Does it, whatever it is. May sleep.
+    pub(crate) fn run(&self, service: &KingcobraService) {
+        if service.stopped.load(Relaxed) {
             return self.give_back();
         }
         match kind(&self.data) {
             // What was replied is for who has asked, and is never answered.
             Some(Kind::Reply) => match Record::parse(&self.data) {
                 Some(reply) => {
-                    let written = self.cobra.write(&reply, false);
+                    let written = service.write(&reply, false);
                     self.publish(&reply, written);
                 }
                 None => self.malformed(),
             },
             // The header is ours to write, with the address that it really comes from.
             Some(Kind::Request) => match Record::parse(&self.data) {
-                Some(request) => self.answer(request.payload),
+                Some(request) => self.answer(service, request.payload),
                 None => self.malformed(),
             },
-            None => self.answer(&self.data),
+            None => self.answer(service, &self.data),
         }
     }
 
@@ -258,12 +150,10 @@ impl Job {
         }
     }
 
-    fn answer(&self, payload: &[u8]) {
-        let written = self
-            .cobra
-            .write(&self.record(Kind::Request, payload), false);
+    fn answer(&self, service: &KingcobraService, payload: &[u8]) {
+        let written = service.write(&self.record(Kind::Request, payload), false);
         let reply = match written {
-            Ok(()) => self.ask(payload),
+            Ok(()) => self.ask(service, payload),
             Err(e) => Err(e),
         };
         // With the head of its record it has to fit a message.
@@ -281,7 +171,7 @@ impl Job {
         };
         let record = self.record(Kind::Reply, bytes);
         // On disk, and with it the request, before anybody is told.
-        let written = self.cobra.write(&record, true);
+        let written = service.write(&record, true);
         if let Err(e) = &written {
             let name = virgo_utils::to_wire(*e).name();
             kernel::pr_warn_once!("no record of a reply: {name}; others may follow\n");
@@ -291,7 +181,7 @@ impl Job {
 
     /// What comes of a request: what the function says that is registered for its type, or else a
     /// program that serves the queue.
-    fn ask(&self, payload: &[u8]) -> Result<KVec<u8>> {
+    fn ask(&self, service: &KingcobraService, payload: &[u8]) -> Result<KVec<u8>> {
         let (kind, about) = Type::of(payload);
         if let Some(function) = functions::find(kind.function().as_bytes()) {
             let config = virgo_config::node()?.config();
@@ -306,7 +196,7 @@ impl Job {
                 state: None,
                 uid: self.uid,
                 deadline: self.deadline(),
-                cancelled: &self.cobra.stopped,
+                cancelled: &service.stopped,
                 args: &[about],
                 output: &mut output,
             })?;
@@ -375,12 +265,4 @@ fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
     let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
     copy.extend_from_slice(bytes, GFP_KERNEL)?;
     Ok(copy)
-}
-
-impl WorkItem for Job {
-    type Pointer = Pin<KBox<Self>>;
-
-    fn run(this: Pin<KBox<Self>>) {
-        Job::run(&this);
-    }
 }
