@@ -54,7 +54,7 @@ impl RequestHandler {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(
+    pub(crate) fn make(
         service: Arc<KingcobraService>,
         work: Arc<Queue>,
     ) -> Result<Arc<dyn Handler>> {

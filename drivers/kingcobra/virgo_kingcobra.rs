@@ -61,7 +61,7 @@ impl kernel::Module for Module {
             _ => Some(module_parameters::max_log_bytes.value().max(4096)),
         };
         let service = KingcobraService::new(max_log_bytes)?;
-        let handler = RequestHandler::new(service.clone(), work.clone())?;
+        let handler = RequestHandler::make(service.clone(), work.clone())?;
         Ok(Module {
             _handler: HandlerRegistration::new(module, handler)?,
             _stop: Stop(service),

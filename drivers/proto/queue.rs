@@ -4,6 +4,7 @@
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
 //! - [`shares`]: how much of it each of its publishers uses;
+//! - [`limits`]: its bounds;
 //! - [`slab`]: places for messages, in memory that goes back;
 //! - [`heap`]: messages that are due later;
 //! - [`options`]: what a queue is to be like;
@@ -17,6 +18,7 @@
 
 pub mod access;
 pub mod heap;
+pub mod limits;
 pub mod options;
 pub mod reasons;
 pub mod record;

@@ -11,6 +11,9 @@
 /// Buckets.
 const BUCKETS: usize = 64;
 
+/// A hash of 32 bits is shifted by so many to be the number of a bucket.
+const HASH_SHIFT: u32 = u32::BITS.saturating_sub(BUCKETS.ilog2());
+
 /// Bytes are counted in units of this many, rounded up, so that a bucket's counter has 32 bits.
 const UNIT: u32 = 64;
 
@@ -56,6 +59,7 @@ impl Shares {
     }
 
     /// The bucket of `uid`; `None` for those who may use all.
+    #[inline]
     fn bucket(&mut self, uid: u32) -> Option<&mut Use> {
         if uid == 0 || uid == self.sharing.owner {
             return None;
@@ -63,8 +67,7 @@ impl Shares {
         // Multiplicative hashing (Knuth); the upper bits are the well mixed ones.
         let hash = (uid ^ self.sharing.key).wrapping_mul(0x9e37_79b1);
         let hash = (hash ^ (hash >> 15)).wrapping_mul(0x85eb_ca6b);
-        self.buckets
-            .get_mut((hash >> (u32::BITS - BUCKETS.ilog2())) as usize)
+        self.buckets.get_mut(hash.wrapping_shr(HASH_SHIFT) as usize)
     }
 
     /// Whether `uid` may have another message of so many bytes in a queue with these bounds. One
@@ -77,7 +80,10 @@ impl Shares {
         if used.messages == 0 {
             return true;
         }
-        let share = |all: u64| (all / 100).saturating_mul(percent) + all % 100 * percent / 100;
+        let share = |all: u64| {
+            let rest = (all % 100).saturating_mul(percent) / 100;
+            (all / 100).saturating_mul(percent).saturating_add(rest)
+        };
         let messages = u64::from(used.messages.saturating_add(1));
         let bytes = u64::from(used.units.saturating_add(units(bytes))).saturating_mul(UNIT.into());
         messages <= share(max_messages.into()) && bytes <= share(max_bytes)

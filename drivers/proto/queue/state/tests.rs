@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::{
-    super::slab::{Plain, Slab},
+    super::slab::{Plain, Published, Slab},
     *,
 };
 use proptest::prelude::*;
@@ -30,15 +30,17 @@ const SHARING: Sharing = Sharing {
 /// Items from here on are the other user's.
 const OTHERS: u32 = 1 << 20;
 
-fn publisher(&item: &u32) -> u32 {
-    match item {
-        0..OTHERS => OWNER,
-        _ => OTHER,
+impl Published for u32 {
+    fn publisher(&self) -> u32 {
+        match *self {
+            0..OTHERS => OWNER,
+            _ => OTHER,
+        }
     }
 }
 
 fn queue(limits: Limits) -> Queued {
-    Queue::new(Plain::slab(), limits, 77, SHARING, publisher)
+    Queue::new(Plain::slab(), limits, 77, SHARING)
 }
 
 fn plain(item: u32) -> Push<u32> {
@@ -55,11 +57,11 @@ fn push(queue: &mut Queued, item: u32) -> u64 {
     queue.push(0, plain(item)).unwrap()
 }
 
-/// Gives back all that `holder` has. Returns how many messages were ready then that were not before.
-fn give_all_back(queue: &mut Queued, now: u64, holder: u64) -> u32 {
+/// Gives back all that `consumer` has. Returns how many messages were ready then that were not before.
+fn give_all_back(queue: &mut Queued, now: u64, consumer: u64) -> u32 {
     let leased = queue.leased();
     queue.begin_to_give_back();
-    while queue.give_back_some(now, true, |other| other == holder) {}
+    while queue.give_back_some(now, true, |other| other == consumer) {}
     leased - queue.leased()
 }
 
@@ -146,8 +148,8 @@ fn a_holder_that_goes_leaves_all_in_order() {
     for item in 1..=5 {
         push(&mut q, item);
     }
-    for holder in [1, 2, 1, 2] {
-        q.take(0, holder).unwrap();
+    for consumer in [1, 2, 1, 2] {
+        q.take(0, consumer).unwrap();
     }
     assert_eq!(give_all_back(&mut q, 0, 1), 2);
     let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
@@ -184,7 +186,7 @@ fn many_that_come_back_are_in_order() {
     }
     let (taken, mut ids) = order(&mut q);
     assert_eq!(taken, all, "the last one first");
-    // As adverse as a holder can be.
+    // As adverse as a consumer can be.
     ids.sort_unstable_by_key(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     for id in ids {
         q.give_back(0, 1, id, 0).unwrap();
@@ -228,9 +230,9 @@ fn a_step_is_bounded() {
     tick(&mut q, 15);
     while q.take(15, 1).is_some() {}
     q.begin_to_give_back();
-    assert!(q.give_back_some(15, true, |holder| holder == 1));
+    assert!(q.give_back_some(15, true, |consumer| consumer == 1));
     assert_eq!(q.ready(), STEP);
-    while q.give_back_some(15, true, |holder| holder == 1) {}
+    while q.give_back_some(15, true, |consumer| consumer == 1) {}
     assert_eq!(q.ready(), count);
     while q.take_acked().is_some() {}
     q.begin_with_kept(1);
@@ -252,13 +254,13 @@ fn a_walk_survives_what_happens_between_its_steps() {
         })
         .collect();
     q.begin_to_give_back();
-    assert!(q.give_back_some(0, true, |holder| holder == 1));
+    assert!(q.give_back_some(0, true, |consumer| consumer == 1));
     // The place where the walk goes on, and those behind it.
     for (item, &id) in (0..count).zip(&ids).skip(STEP as usize).take(9) {
         acked(q.ack(u64::from(item % 2), id)).unwrap();
     }
-    while q.give_back_some(0, true, |holder| holder == 1) {}
-    // Those of the other holder, without five of the nine.
+    while q.give_back_some(0, true, |consumer| consumer == 1) {}
+    // Those of the other consumer, without five of the nine.
     assert_eq!(q.leased(), count / 2 - 5);
     assert_eq!(q.ready(), count / 2 - 4);
 }
@@ -284,7 +286,7 @@ fn each_delivery_has_an_id_of_its_own() {
     let third = q.take(10, 7).unwrap();
     assert_eq!(acked(q.ack(7, second.id)), Err(NotHeld));
     // In another queue, after a restart, it is nothing.
-    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20, SHARING, publisher);
+    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20, SHARING);
     push(&mut again, 2);
     again.take(0, 7).unwrap();
     assert_eq!(acked(again.ack(7, third.id)), Err(NotHeld));
@@ -299,7 +301,7 @@ fn takes_of_one_holder_are_told_apart() {
     let second = q.take(0, 7 | (2 << 40)).unwrap();
     assert_eq!(acked(q.ack(8, first.id)), Err(NotHeld));
     q.begin_to_give_back();
-    while q.give_back_some(0, false, |holder| holder == (7 | (1 << 40))) {}
+    while q.give_back_some(0, false, |consumer| consumer == (7 | (1 << 40))) {}
     assert_eq!((q.ready(), q.leased()), (1, 1));
     assert_eq!(acked(q.ack(7, second.id)), Ok(2));
 }
@@ -643,7 +645,7 @@ enum At {
     Ready,
     Delayed(u64),
     Leased {
-        holder: u64,
+        consumer: u64,
         until: u64,
         order: usize,
         id: u64,
@@ -760,22 +762,25 @@ impl Model {
         }
     }
 
-    /// Those that are out, in the order in which they went out: holder, number, delivery.
+    /// Those that are out, in the order in which they went out: consumer, number, delivery.
     fn leases(&self) -> Vec<(u64, u64, u64)> {
         let mut leases: Vec<_> = self
             .all
             .iter()
             .filter_map(|e| match e.at {
                 At::Leased {
-                    holder, order, id, ..
-                } => Some((order, holder, e.seq, id)),
+                    consumer,
+                    order,
+                    id,
+                    ..
+                } => Some((order, consumer, e.seq, id)),
                 _ => None,
             })
             .collect();
         leases.sort_unstable();
         leases
             .iter()
-            .map(|&(_, holder, seq, id)| (holder, seq, id))
+            .map(|&(_, consumer, seq, id)| (consumer, seq, id))
             .collect()
     }
 
@@ -841,9 +846,9 @@ proptest! {
                         m.next += 1;
                     }
                 }
-                Step::Take(holder) => {
+                Step::Take(consumer) => {
                     let expected = m.next().filter(|_| m.leased() < limits.leased as usize);
-                    let taken = q.take(now, holder);
+                    let taken = q.take(now, consumer);
                     let id = taken.as_ref().map_or(0, |t| t.id);
                     prop_assert_eq!(
                         taken.map(|t| (t.seq, t.deliveries)),
@@ -853,7 +858,7 @@ proptest! {
                         let until = now + u64::from(limits.ack_ms);
                         m.order += 1;
                         m.all[index].deliveries += 1;
-                        m.all[index].at = At::Leased { holder, until, order: m.order, id };
+                        m.all[index].at = At::Leased { consumer, until, order: m.order, id };
                     }
                 }
                 Step::TakeAcked => {
@@ -867,31 +872,31 @@ proptest! {
                 }
                 Step::Ack(which) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.ack(holder + 100, id), Err(NotHeld));
-                        prop_assert_eq!(q.ack(holder, id), Ok((seq, None)));
-                        prop_assert_eq!(q.ack(holder, id), Err(NotHeld));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.ack(consumer + 100, id), Err(NotHeld));
+                        prop_assert_eq!(q.ack(consumer, id), Ok((seq, None)));
+                        prop_assert_eq!(q.ack(consumer, id), Err(NotHeld));
                         m.acked(m.index(seq));
                     }
                 }
                 Step::GiveBack(which, delay) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.give_back(now, holder, id, delay), Ok(()));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.give_back(now, consumer, id, delay), Ok(()));
                         m.back(m.index(seq), now, delay);
                     }
                 }
                 Step::Untake(which) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.untake(holder, id), Ok(()));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.untake(consumer, id), Ok(()));
                         m.untake(m.index(seq));
                     }
                 }
-                Step::Gone(holder) => {
-                    let held = m.leases().into_iter().filter(|&(h, ..)| h == holder);
+                Step::Gone(consumer) => {
+                    let held = m.leases().into_iter().filter(|&(h, ..)| h == consumer);
                     let held: Vec<_> = held.collect();
-                    prop_assert_eq!(give_all_back(&mut q, now, holder), held.len() as u32);
+                    prop_assert_eq!(give_all_back(&mut q, now, consumer), held.len() as u32);
                     for (_, seq, _) in held {
                         m.back(m.index(seq), now, 0);
                     }

@@ -3,11 +3,11 @@
 //! A program's subscription: what stands behind its descriptor.
 
 use crate::{
-    channel::Channel,
-    queues::{
-        Queues,
+    channel::{
+        Channel,
         Shared, //
-    }, //
+    },
+    queues::Queues, //
 };
 use kernel::sync::{
     atomic::{
@@ -27,7 +27,7 @@ pub(crate) struct Handle {
     queues: Arc<Queues>,
     pub(crate) channel: Shared,
     /// Who takes messages out.
-    pub(crate) holder: u64,
+    pub(crate) consumer: u64,
     /// Messages are acknowledged by being taken.
     pub(crate) acked: bool,
     /// Messages that were lost before the program was told.
@@ -38,7 +38,7 @@ impl Handle {
     /// A user of `channel`, which it is counted as already.
     pub(crate) fn new(queues: Arc<Queues>, channel: Shared, acked: bool) -> Self {
         Handle {
-            holder: queues.next_holder(),
+            consumer: queues.next_consumer(),
             lost: Atomic::new(channel.lost()),
             queues,
             channel,
@@ -72,7 +72,7 @@ impl Drop for Handle {
     fn drop(&mut self) {
         // What is acknowledged by being taken is not out.
         if !self.acked {
-            Channel::give_all_back(&self.channel, true, |holder| holder == self.holder);
+            Channel::give_all_back(&self.channel, true, |consumer| consumer == self.consumer);
         }
         self.queues.leave(&self.channel);
     }

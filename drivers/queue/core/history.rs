@@ -8,13 +8,10 @@
 use crate::{
     channel::{
         Channel,
-        How, //
+        PublishOptions,
+        Shared, //
     },
-    queues::{
-        Queues,
-        Shared,
-        Table, //
-    }, //
+    table::Table, //
 };
 use kernel::{
     prelude::*,
@@ -23,6 +20,7 @@ use kernel::{
         Arc, //
     }, //
 };
+use linux::rwlock::RwLock;
 use virgo_proto::queue::{
     access::Right,
     options::Kind,
@@ -58,9 +56,9 @@ impl<'a> History<'a> {
     /// # Errors
     ///
     /// [`ENOMEM`]; those of [`Channel::push`].
-    pub(crate) fn begin(&mut self, queues: &Queues, channel: &Shared) -> Result {
+    pub(crate) fn begin(&mut self, table: &RwLock<Table>, channel: &Shared) -> Result {
         for _ in 0..ROUNDS {
-            let topics = self.topics(channel, &queues.table.read())?;
+            let topics = self.topics(channel, &table.read())?;
             let mut count = 0;
             for topic in &topics {
                 count += self.copy(channel, topic)?;
@@ -117,7 +115,7 @@ impl<'a> History<'a> {
         let (_, next) = self.copied.get_mut(at).ok_or(EINVAL)?;
         let kept = topic.kept(*next)?;
         for message in &kept {
-            Channel::push(channel, &channel.own(message)?, How::PLAIN)?;
+            Channel::push(channel, &channel.own(message)?, PublishOptions::PLAIN)?;
             *next = (*next).max(message.position.load(Relaxed).saturating_add(1));
         }
         Ok(kept.len())

@@ -4,22 +4,21 @@
 
 use crate::{
     batch::Batch,
-    channel::How,
-    commands::channel_for,
+    channel::PublishOptions,
     handle::Handle,
+    local::{
+        done_here,
+        take_here,
+        Delivery,
+        Done, //
+    },
     message::{
         self,
         Parts,
         ReplyTo, //
     },
     publish::Published,
-    remote::{
-        done_here,
-        take_here,
-        Done,
-        Got,
-        Sent, //
-    },
+    remote::Sent,
     service::QueueService, //
 };
 use core::{
@@ -157,9 +156,9 @@ fn each(messages: &[Message], mut act: impl FnMut(&Message) -> Result) -> Result
     Ok(done)
 }
 
-fn how(message: &Message) -> Result<How> {
+fn how(message: &Message) -> Result<PublishOptions> {
     match message.priority {
-        0..=9 => Ok(How {
+        0..=9 => Ok(PublishOptions {
             priority: message.priority as u8,
             delay_ms: message.delay_ms,
         }),
@@ -338,7 +337,7 @@ impl Call<'_> {
         let options = self.options()?;
         let args = SubscribeArgs::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
-        let channel = channel_for(&args, queues, self.uid)?;
+        let channel = queues.channel_for(&args, self.uid)?;
         let handle = Handle::new(queues.clone(), channel, args.acked);
         Ok(self.this.handles.install(handle, true)? as usize)
     }
@@ -346,7 +345,7 @@ impl Call<'_> {
     fn take(&self) -> Result<usize> {
         let count = self.count()?;
         let mut index = 0;
-        let give = |got: &Got<'_>| {
+        let give = |got: &Delivery<'_>| {
             self.give(index, got)?;
             index += 1;
             Ok(())
@@ -355,8 +354,8 @@ impl Call<'_> {
             Some(handle) => {
                 let deadline = self.deadline;
                 let lost = self.told.map_or(0, |_| handle.newly_lost());
-                let (channel, holder, acked) = (&handle.channel, handle.holder, handle.acked);
-                let taken = take_here(channel, holder, acked, count as u32, deadline, give);
+                let (channel, consumer, acked) = (&handle.channel, handle.consumer, handle.acked);
+                let taken = take_here(channel, consumer, acked, count as u32, deadline, give);
                 if self.tell_lost(lost).is_err() {
                     handle.add_lost(lost);
                 }
@@ -370,7 +369,7 @@ impl Call<'_> {
         }
     }
 
-    fn give(&self, index: usize, got: &Got<'_>) -> Result {
+    fn give(&self, index: usize, got: &Delivery<'_>) -> Result {
         let mut message = self.message(index)?;
         write_bytes(message.data, message.len, got.data)?;
         write_bytes(message.subject, message.subject_len, got.subject)?;
@@ -390,7 +389,7 @@ impl Call<'_> {
 
     fn done(&self, id: u64, done: Done) -> Result {
         match self.handle()? {
-            Some(handle) => done_here(&handle.channel, handle.holder, id, done),
+            Some(handle) => done_here(&handle.channel, handle.consumer, id, done),
             None => {
                 let service = self.service();
                 service.done_on(self.uid, self.node, &self.name, id, done, self.deadline)
@@ -429,7 +428,7 @@ impl Call<'_> {
         };
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
-                let request = handle.channel.held(handle.holder, message.id)?;
+                let request = handle.channel.held(handle.consumer, message.id)?;
                 request.reply.ok_or(EINVAL)?
             }
             None if self.node == 0 => self.service().requester(self.uid, &self.name, message.id)?,

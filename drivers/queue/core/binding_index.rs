@@ -5,7 +5,7 @@
 //! They are sorted by the words of their patterns before the first wildcard. A publisher looks at
 //! those only of which these words are the first ones of the name.
 
-use crate::queues::Shared;
+use crate::channel::Shared;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -13,16 +13,16 @@ use kernel::{
 use virgo_proto::queue::subject;
 
 /// See the module.
-pub(crate) struct Bindings(KVVec<Shared>);
+pub(crate) struct BindingIndex(KVVec<Shared>);
 
 fn literal(channel: &Shared) -> &[u8] {
     subject::literal(&channel.bound)
 }
 
-impl Bindings {
+impl BindingIndex {
     /// None.
     pub(crate) fn new() -> Self {
-        Bindings(KVVec::new())
+        BindingIndex(KVVec::new())
     }
 
     /// Makes room for another one. May sleep.

@@ -3,14 +3,14 @@
 //! What people are told of the log.
 
 use crate::{
+    disk::{
+        FOLDER_NAME,
+        PATHS, //
+    },
     log::{
         Log,
         Numbers,
         State, //
-    },
-    log_worker::{
-        FOLDER_NAME,
-        PATHS, //
     }, //
 };
 use kernel::{

@@ -3,11 +3,13 @@
 //! Making, emptying and deleting queues and topics on behalf of users.
 
 use crate::{
-    channel::Channel,
-    queues::{
+    channel::{
+        Channel,
+        Shared, //
+    },
+    queues::Queues,
+    table::{
         is_reserved,
-        Queues,
-        Shared,
         REQUESTS, //
     }, //
 };
@@ -26,12 +28,20 @@ use virgo_proto::{
         reasons, //
     }, //
 };
-use virgo_utils::Failure;
+use virgo_utils::{
+    from_wire,
+    Failure, //
+};
 
 /// What went wrong, in words that fit queues.
 pub(crate) fn explain(e: Error) -> Failure {
     let failure = Failure::from(e);
     Failure::new(failure.errno, reasons::explain(failure.errno))
+}
+
+/// What a peer, or a program of this node, is told.
+pub(crate) fn told(done: Result<(), Failure>) -> Result {
+    done.map_err(|failure| from_wire(failure.errno.to_wire()))
 }
 
 impl Queues {

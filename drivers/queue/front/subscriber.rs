@@ -5,13 +5,11 @@
 use crate::{
     channel::{
         Channel,
-        Delivery, //
+        Shared,
+        TakenMessage, //
     },
     message::ReplyTo,
-    queues::{
-        Queues,
-        Shared, //
-    }, //
+    queues::Queues, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -44,7 +42,7 @@ const MAX_SUBSCRIPTIONS: usize = 64;
 const MAX_OPEN: usize = 4096;
 
 /// So many are noted in memory that is not given back when none are left.
-const FEW: usize = 16;
+const SMALL_LIST: usize = 16;
 
 struct Subscription {
     channel: Shared,
@@ -81,7 +79,7 @@ struct Inner {
 pub(crate) struct Subscriber {
     queues: Arc<Queues>,
     /// Who takes messages out.
-    holder: u64,
+    consumer: u64,
     waker: Waker,
     /// LSN up to which the log has to be on disk before answers are sent.
     lsn: Atomic<u64>,
@@ -105,7 +103,7 @@ impl Subscriber {
         };
         Arc::pin_init(
             pin_init!(Self {
-                holder: queues.next_holder(),
+                consumer: queues.next_consumer(),
                 queues,
                 waker,
                 lsn: Atomic::new(0),
@@ -170,7 +168,7 @@ impl Subscriber {
         channel.forget_waker(&self.waker);
         // What is acknowledged by being sent is not out.
         if !subscription.acked {
-            Channel::give_all_back(channel, true, |holder| holder == self.holder);
+            Channel::give_all_back(channel, true, |consumer| consumer == self.consumer);
         }
         self.queues.leave(channel);
     }
@@ -183,7 +181,7 @@ impl Subscriber {
             .position(|open| open.id == id)
             .ok_or(ESTALE)?;
         let open = inner.open.remove(at).map_err(|_| ESTALE)?;
-        if inner.open.is_empty() && inner.open.capacity() > FEW {
+        if inner.open.is_empty() && inner.open.capacity() > SMALL_LIST {
             inner.open = KVec::new();
             let _ = inner.charge.resize(size_of::<Self>() as u64);
         }
@@ -199,7 +197,7 @@ impl Subscriber {
         let open = self.close(id)?;
         match open.acked {
             true => Ok(()),
-            false => Channel::ack(&open.channel, self.holder, open.delivery),
+            false => Channel::ack(&open.channel, self.consumer, open.delivery),
         }
     }
 
@@ -212,7 +210,7 @@ impl Subscriber {
         let open = self.close(id)?;
         match open.acked {
             true => Err(ESTALE),
-            false => Channel::give_back(&open.channel, self.holder, open.delivery, delay_ms),
+            false => Channel::give_back(&open.channel, self.consumer, open.delivery, delay_ms),
         }
     }
 
@@ -224,7 +222,7 @@ impl Subscriber {
     pub(crate) fn answered(&self, id: u64) -> Result<ReplyTo> {
         let open = self.close(id)?;
         if !open.acked {
-            Channel::ack(&open.channel, self.holder, open.delivery)?;
+            Channel::ack(&open.channel, self.consumer, open.delivery)?;
         }
         open.reply.ok_or(EINVAL)
     }
@@ -251,7 +249,7 @@ impl Inner {
     }
 
     /// Remembers what the session may speak of again, for which there is room. Returns its number.
-    fn note(&mut self, channel: &Shared, delivery: &Delivery, acked: bool) -> u64 {
+    fn note(&mut self, channel: &Shared, delivery: &TakenMessage, acked: bool) -> u64 {
         self.last += 1;
         if !acked || delivery.item.reply.is_some() {
             if self.open.len() >= MAX_OPEN {
@@ -273,7 +271,7 @@ impl Inner {
 }
 
 /// A message as a line.
-fn write(id: u64, delivery: &Delivery, line: &mut Reply<'_>) -> Result<(), Failure> {
+fn write(id: u64, delivery: &TakenMessage, line: &mut Reply<'_>) -> Result<(), Failure> {
     let message = &delivery.item;
     let kind = match message.reply {
         Some(_) => "request",
@@ -309,7 +307,7 @@ impl Attachment for Subscriber {
             // Before one is taken, which would be lost without it.
             let taken = inner
                 .reserve()
-                .and_then(|()| Channel::take_or_wake(&channel, self.holder, acked, &self.waker));
+                .and_then(|()| Channel::take_or_wake(&channel, self.consumer, acked, &self.waker));
             match taken {
                 Ok(None) => (),
                 Ok(Some(delivery)) => {

@@ -36,7 +36,7 @@ type MessagePiece = Piece<Arc<Message>>;
 /// Pieces with numbers that follow each other.
 struct Group {
     pieces: KBox<[Option<KBox<MessagePiece>>; GROUP]>,
-    /// How many there are.
+    /// PublishOptions many there are.
     live: usize,
 }
 
@@ -220,6 +220,10 @@ impl Pieces for Chunks {
         self.open = self.open.min(index);
         self.give(PIECE_BYTES);
         self.close_group(index);
+    }
+
+    fn publisher(message: &Arc<Message>) -> u32 {
+        message.uid
     }
 
     fn end(&self) -> u32 {

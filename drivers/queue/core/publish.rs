@@ -6,16 +6,16 @@
 use crate::{
     channel::{
         Channel,
-        How,
-        Outgoing, //
+        Outgoing,
+        PublishOptions,
+        Shared, //
     },
     message::{
         Message,
         Parts, //
     },
-    queues::{
-        Queues,
-        Shared,
+    queues::Queues,
+    table::{
         Table,
         REQUESTS, //
     }, //
@@ -45,7 +45,7 @@ use virgo_utils::budget::Account;
 /// went with the last.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Published {
-    /// How many went well.
+    /// PublishOptions many went well.
     pub(crate) count: u32,
     /// Its number in the queue or topic of that name; 0 if there is none.
     pub(crate) position: u64,
@@ -61,7 +61,7 @@ pub(crate) struct Published {
 const AT_ONCE: usize = 8;
 
 /// Bytes after which no more are made before these are published: they may wait, and count as long.
-const FEW: u32 = 4096;
+const BATCH_BYTES: u32 = 4096;
 
 impl Queues {
     /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until `deadline` for room in the
@@ -78,7 +78,7 @@ impl Queues {
         uid: u32,
         account: &Account,
         parts: &Parts<'_>,
-        how: How,
+        how: PublishOptions,
         deadline: Option<Deadline>,
     ) -> Result<Published> {
         let message = Message::new(account, parts, GFP_KERNEL_ACCOUNT)?;
@@ -115,7 +115,7 @@ impl Queues {
                         some.push(outgoing, GFP_KERNEL)?;
                     }
                 }
-                if some.len() == AT_ONCE || bytes >= FEW {
+                if some.len() == AT_ONCE || bytes >= BATCH_BYTES {
                     break None;
                 }
             };
@@ -195,8 +195,8 @@ impl Queues {
             _ => (table, true),
         };
         if let Some(named) = to.named {
-            let owned = owned_by(named, group)?;
-            let owned = owned.as_deref().unwrap_or(group);
+            let copies = owned_by(named, group)?;
+            let owned = copies.as_deref().unwrap_or(group);
             let put;
             (count, put) = match named.kind {
                 Kind::Topic => Channel::record(named, owned),
@@ -217,7 +217,7 @@ impl Queues {
                     return Err(e);
                 }
             }
-            for ((message, _), (owned, _)) in group.iter().zip(owned) {
+            for ((message, _), (owned, _)) in group.iter().zip(copies.iter().flatten()) {
                 message
                     .position
                     .store(owned.position.load(Relaxed), Relaxed);
@@ -256,6 +256,18 @@ impl Queues {
     ) -> Result<(ReadGuard<'a, Table>, bool)> {
         let mut held = true;
         let (bytes, uid) = (message.bytes(), message.uid);
+        let is_logged = |bound: &Shared| bound.is_durable() && to.has_say(bound);
+        let mut bound = table.bound_to(to.name, to.named, uid);
+        let waits_for_log = deadline.is_none() && bound.any(is_logged);
+        drop(bound);
+        if waits_for_log {
+            // The lock of the log is taken before that of the table.
+            drop(table);
+            if let Err(EAGAIN) = self.log()?.try_lock_for(log_bytes(message)) {
+                return Err(EAGAIN);
+            }
+            (table, held) = (self.table.read(), false);
+        }
         loop {
             let mut bound = table.bound_to(to.name, to.named, uid);
             let blocks = bound.find_map(|bound| {
@@ -265,12 +277,7 @@ impl Queues {
                 {
                     return None;
                 }
-                let room = bound.has_room(bytes, uid);
-                let room = room.and_then(|()| match deadline.is_none() && bound.is_durable() {
-                    true => self.log()?.try_lock_for(log_bytes(message)).map(drop),
-                    false => Ok(()),
-                });
-                match room {
+                match bound.has_room(bytes, uid) {
                     Err(EAGAIN) => Some(Ok(bound.clone())),
                     Err(e @ (ENOBUFS | EDQUOT)) => Some(Err(e)),
                     _ => None,
@@ -392,7 +399,7 @@ impl Queues {
         &self,
         channel: &Shared,
         message: &Arc<Message>,
-        how: How,
+        how: PublishOptions,
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         loop {
@@ -412,7 +419,7 @@ impl Queues {
         &self,
         channel: &Shared,
         message: &Arc<Message>,
-        how: How,
+        how: PublishOptions,
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         let log = self.log()?;
@@ -431,7 +438,7 @@ impl Queues {
     ///
     /// As for [`Channel::push`]; nobody has it then.
     pub(crate) fn publish_dead(&self, topic: &Shared, letter: &Arc<Message>) -> Result<u64> {
-        let letter = (letter.clone(), How::PLAIN);
+        let letter = (letter.clone(), PublishOptions::PLAIN);
         let table = self.table.read();
         Channel::record(topic, slice::from_ref(&letter)).1?;
         let to = To {

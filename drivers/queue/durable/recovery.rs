@@ -12,24 +12,23 @@
 //! there are, as for those that are published, and for a number for each that is done.
 
 use crate::{
-    channel::Channel,
+    channel::{
+        Channel,
+        Shared, //
+    },
+    disk::{
+        Disk,
+        PATHS, //
+    },
     log::{
         self,
         Log, //
-    },
-    log_worker::{
-        Disk,
-        LogWorker,
-        PATHS, //
     },
     message::{
         Message,
         Parts, //
     },
-    queues::{
-        Queues,
-        Shared, //
-    }, //
+    queues::Queues, //
 };
 use kernel::{
     prelude::*,
@@ -342,14 +341,28 @@ struct Made {
     missing: bool,
 }
 
-impl LogWorker {
-    /// Opens the files, makes the queues that the log has, with their messages, and says how it goes
-    /// on, and whether records may be appended to the log before it is written anew. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Why that cannot be done: the files are as they were then, and there are no durable queues.
-    pub(crate) fn open_files(&self, max_bytes: u64) -> Result<(Disk, bool), Unusable> {
+/// Opens the files, makes the queues that the log has, with their messages, and says how it goes on,
+/// and whether records may be appended to the log before it is written anew. May sleep.
+///
+/// # Errors
+///
+/// Why that cannot be done: the files are as they were then, and there are no durable queues.
+pub(crate) fn open(
+    queues: &Queues,
+    log: &Arc<Log>,
+    max_bytes: u64,
+) -> Result<(Disk, bool), Unusable> {
+    Recovery { queues, log }.open(max_bytes)
+}
+
+/// What the queues of the log are made of.
+struct Recovery<'a> {
+    queues: &'a Queues,
+    log: &'a Arc<Log>,
+}
+
+impl Recovery<'_> {
+    fn open(&self, max_bytes: u64) -> Result<(Disk, bool), Unusable> {
         let unreadable = |e| (e, "the log cannot be read, and is left as it is");
         let [first, second] = PATHS.map(AppendFile::open);
         let handles = match (first, second) {
@@ -400,7 +413,7 @@ impl LogWorker {
     fn make(&self, file: &AppendFile, made: &mut Made) -> Result<Option<Cookie>> {
         let mut all = All(KVVec::new());
         let cookie = scan(file, |found, _| match found {
-            Found::Record { record, .. } => all.apply(&self.queues, record),
+            Found::Record { record, .. } => all.apply(self.queues, record),
             _ => Ok(()),
         })?;
         for queue in all.0 {

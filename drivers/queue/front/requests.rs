@@ -11,19 +11,17 @@
 use crate::{
     channel::{
         Channel,
-        How, //
+        PublishOptions,
+        Shared, //
     },
+    consumer::HANDLER,
     message::{
         Message,
         Parts,
         ReplyTo, //
     },
-    queues::{
-        Shared,
-        HANDLER,
-        REQUESTS, //
-    },
-    service::QueueService, //
+    service::QueueService,
+    table::REQUESTS, //
 };
 use kernel::{
     prelude::*,
@@ -144,7 +142,7 @@ impl RequestQueue for Requests {
         let by = (MODULES, &payer);
         let lsn = self
             .service
-            .publish_on(node, by, &parts, How::PLAIN, deadline)?;
+            .publish_on(node, by, &parts, PublishOptions::PLAIN, deadline)?;
         self.service.queues.commit(lsn)
     }
 
@@ -166,7 +164,7 @@ impl RequestQueue for Requests {
             _ => Message::new(&payer, &parts, GFP_KERNEL)?,
         };
         match &self.work {
-            None => Channel::push(&self.channel, &message, How::PLAIN).map(drop),
+            None => Channel::push(&self.channel, &message, PublishOptions::PLAIN).map(drop),
             Some(work) => {
                 let waits = self.waiting.charge(request.uid, 1).map_err(|e| match e {
                     ENOMEM => ENOBUFS,
@@ -283,7 +281,7 @@ impl WorkItem for Piece {
     fn run(this: Pin<KBox<Self>>) {
         if !matches!(handle(&this.message), Some(Ok(()))) {
             // The queue counts what it refuses.
-            let _ = Channel::push(&this.channel, &this.message, How::PLAIN);
+            let _ = Channel::push(&this.channel, &this.message, PublishOptions::PLAIN);
         }
     }
 }

@@ -5,7 +5,10 @@
 //! A peer's session must not wait, so a work of the module does these, one after the other. There are
 //! as many at most as slots of all peers.
 
-use crate::queues::Queues;
+use crate::{
+    admin::told,
+    queues::Queues, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -17,11 +20,7 @@ use linux::work::{
     Run,
     Task, //
 };
-use virgo_utils::{
-    from_wire,
-    Deferred,
-    Failure, //
-};
+use virgo_utils::Deferred;
 
 /// What is done with a queue.
 pub(crate) enum Job {
@@ -44,11 +43,6 @@ pub(crate) struct PeerJobs {
     queues: Arc<Queues>,
     #[pin]
     waiting: Mutex<KVec<Waiting>>,
-}
-
-/// What a peer is told.
-pub(crate) fn told(done: Result<(), Failure>) -> Result {
-    done.map_err(|failure| from_wire(failure.errno.to_wire()))
 }
 
 impl PeerJobs {

@@ -2,7 +2,7 @@
 
 //! Messages on their way to a queue of another node, several in a request.
 
-use crate::channel::How;
+use crate::channel::PublishOptions;
 use core::mem::size_of;
 use kernel::prelude::*;
 use linux::bytes::Fill;
@@ -75,7 +75,7 @@ impl Batch {
     /// [`EMSGSIZE`] without room for it; those of `read`; [`ENOMEM`]. It is not in then.
     pub(crate) fn put(
         &mut self,
-        how: How,
+        how: PublishOptions,
         data_len: usize,
         read: impl FnOnce(&mut KVVec<u8>) -> Result,
     ) -> Result {

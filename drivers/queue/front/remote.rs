@@ -3,18 +3,20 @@
 //! Using queues of any node: this one's at once, others' by request.
 
 use crate::{
+    admin::told,
     batch::Batch,
-    channel::{
-        Channel,
-        How, //
+    channel::PublishOptions,
+    consumer::programs,
+    local::{
+        done_here,
+        take_here,
+        Delivery,
+        Done, //
     },
     message::{
         Parts,
         ReplyTo, //
     },
-    peer::holder,
-    peer_jobs::told,
-    queues::Shared,
     service::QueueService, //
 };
 use core::{
@@ -61,26 +63,10 @@ use virgo_utils::{
     Request, //
 };
 
-/// Who has what programs of this node, of the same user, have taken by name.
-const fn programs(uid: u32) -> u64 {
-    holder(0, uid)
-}
-
-/// What becomes of a delivery.
-#[derive(Clone, Copy)]
-pub(crate) enum Done {
-    /// It is done.
-    Acked,
-    /// Others may have the message in so many milliseconds.
-    Back(u32),
-    /// It was none: nobody has seen the message.
-    Untaken,
-}
-
 /// What has become of messages that were sent to another node.
 #[derive(Default)]
 pub(crate) struct Sent {
-    /// How many went well.
+    /// PublishOptions many went well.
     pub(crate) count: usize,
     /// Copies of these that were lost.
     pub(crate) lost: u64,
@@ -90,17 +76,6 @@ pub(crate) struct Sent {
 
 /// In the reply of a Publish: there was no room for the next message, but the sender may wait.
 const WAITS: u32 = Errno::EAGAIN.to_wire();
-
-/// A message that was taken, wherever it was.
-pub(crate) struct Got<'a> {
-    pub(crate) id: u64,
-    pub(crate) position: u64,
-    pub(crate) deliveries: u32,
-    pub(crate) subject: &'a [u8],
-    pub(crate) data: &'a [u8],
-    /// Whether somebody waits for a reply.
-    pub(crate) is_request: bool,
-}
 
 impl QueueService {
     /// `Some` for another node.
@@ -191,7 +166,7 @@ impl QueueService {
         node: NodeId,
         (uid, account): (u32, &Account),
         parts: &Parts<'_>,
-        how: How,
+        how: PublishOptions,
         deadline: Deadline,
     ) -> Result<u64> {
         let Some(node) = self.other(node) else {
@@ -281,9 +256,9 @@ impl QueueService {
             reply: Some(place.reply_to),
             ..*parts
         };
-        let published = self
-            .queues
-            .publish(uid, &account, &parts, How::PLAIN, Some(deadline))?;
+        let published =
+            self.queues
+                .publish(uid, &account, &parts, PublishOptions::PLAIN, Some(deadline))?;
         self.queues.commit(published.lsn)?;
         place.wait(deadline)
     }
@@ -338,7 +313,7 @@ impl QueueService {
         name: &[u8],
         count: u32,
         deadline: Deadline,
-        mut give: impl FnMut(&Got<'_>) -> Result,
+        mut give: impl FnMut(&Delivery<'_>) -> Result,
     ) -> Result<usize> {
         let Some(node) = self.other(node) else {
             let channel = self.queues.find(name)?;
@@ -391,7 +366,7 @@ impl QueueService {
         count: u32,
         mut rest: &[u8],
         deadline: Deadline,
-        give: &mut impl FnMut(&Got<'_>) -> Result,
+        give: &mut impl FnMut(&Delivery<'_>) -> Result,
     ) -> Result<usize> {
         let (mut given, mut failed) = (0, None);
         while !rest.is_empty() {
@@ -403,7 +378,7 @@ impl QueueService {
             if failed.is_none() && given == count as usize {
                 failed = Some(EPROTO);
             }
-            let got = Got {
+            let got = Delivery {
                 id: entry.id.get(),
                 position: entry.position.get(),
                 deliveries: entry.deliveries.get(),
@@ -483,19 +458,6 @@ impl QueueService {
     }
 }
 
-/// Says what becomes of delivery `id` of a channel of this node. May sleep.
-///
-/// # Errors
-///
-/// [`ESTALE`] if `holder` does not have it (any more).
-pub(crate) fn done_here(channel: &Shared, holder: u64, id: u64, done: Done) -> Result {
-    match done {
-        Done::Acked => Channel::ack(channel, holder, id),
-        Done::Back(delay_ms) => Channel::give_back(channel, holder, id, delay_ms),
-        Done::Untaken => Channel::untake(channel, holder, id),
-    }
-}
-
 fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
     if first.len() > MAX_NAME {
         return Err(EINVAL);
@@ -504,50 +466,4 @@ fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
     joined.extend_from_slice(first, GFP_KERNEL)?;
     joined.extend_from_slice(second, GFP_KERNEL)?;
     Ok(joined)
-}
-
-/// Takes messages of a channel of this node, as [`QueueService::take_on`] does.
-pub(crate) fn take_here(
-    channel: &Shared,
-    holder: u64,
-    acked: bool,
-    count: u32,
-    deadline: Deadline,
-    mut give: impl FnMut(&Got<'_>) -> Result,
-) -> Result<usize> {
-    let mut given = 0;
-    while given < count as usize {
-        // Not for good before the program has it.
-        let Some(taken) = Channel::take(channel, holder, false)? else {
-            if given > 0 {
-                break;
-            }
-            match channel.wait(deadline)? {
-                true => continue,
-                false => return Err(ETIMEDOUT),
-            }
-        };
-        let message = &taken.item;
-        let result = give(&Got {
-            id: taken.id,
-            position: message.position.load(Relaxed),
-            deliveries: taken.deliveries,
-            subject: message.subject(),
-            data: message.data(),
-            is_request: message.reply.is_some(),
-        });
-        match result {
-            Ok(()) if acked => Channel::ack(channel, holder, taken.id)?,
-            Ok(()) => (),
-            Err(e) => {
-                Channel::untake(channel, holder, taken.id)?;
-                match given {
-                    0 => return Err(e),
-                    _ => break,
-                }
-            }
-        }
-        given += 1;
-    }
-    Ok(given)
 }

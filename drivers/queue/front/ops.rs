@@ -3,16 +3,20 @@
 //! What other nodes may ask of this node's queues. See [`virgo_proto::queue::wire`].
 
 use crate::{
+    admin::told,
     channel::{
         Channel,
-        How, //
+        PublishOptions, //
+    },
+    consumer::{
+        consumer,
+        consumer_of_pull, //
     },
     message::{
         Message,
         Parts, //
     },
     peer_jobs::{
-        told,
         Job,
         PeerJobs, //
     },
@@ -35,7 +39,6 @@ use virgo_proto::{
     queue::{
         access::Right,
         reasons::MAX_OPTIONS,
-        state::TAKE_BITS,
         wire::{
             next_item,
             op,
@@ -48,7 +51,6 @@ use virgo_proto::{
             GIVE_BACK,
             MAX_PULL,
             MAX_WAIT_MS,
-            PULLS,
             UNTAKE, //
         },
         MAX_NAME, //
@@ -112,22 +114,6 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
 /// is less: so that nothing is taken for a puller that has given up.
 const AHEAD_MS: u32 = 100;
 
-/// Who has what `uid` of a node has taken.
-pub(crate) const fn holder(node: NodeId, uid: u32) -> u64 {
-    (node as u64) << 32 | uid as u64
-}
-
-/// The same, of one pull.
-fn holder_of_pull(peer: Peer, uid: u32, number: u32) -> u64 {
-    // In the bits by which takes are told apart.
-    holder(peer.node, uid) | u64::from(number % PULLS) << TAKE_BITS.trailing_zeros()
-}
-
-/// Whether a holder is a user of this node.
-pub(crate) const fn is_of(who: u64, node: NodeId) -> bool {
-    (who & !TAKE_BITS) >> 32 == node as u64
-}
-
 fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
     let (head, rest) = Named::read_from_prefix(request).map_err(|_| EINVAL)?;
     let name_len = usize::from(head.name_len.get());
@@ -187,7 +173,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
             from,
             uid,
         };
-        let how = How {
+        let how = PublishOptions {
             priority: item.priority,
             delay_ms: item.delay_ms.get(),
         };
@@ -235,7 +221,13 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     // Nothing may wait here: who asks tries again. Nor is the disk waited for: whoever replies has the
     // request.
     queues
-        .publish(args.uid.get(), &account, &parts, How::PLAIN, None)
+        .publish(
+            args.uid.get(),
+            &account,
+            &parts,
+            PublishOptions::PLAIN,
+            None,
+        )
         .map(drop)
         .inspect_err(|_| queues.pending.forget(reply_to))
 }
@@ -259,7 +251,7 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
     channel.check(uid, Right::Take)?;
     let pull = Pull {
         channel,
-        holder: holder_of_pull(peer, uid, args.number.get()),
+        consumer: consumer_of_pull(peer, uid, args.number.get()),
         count: args.count.get(),
         room: args.bytes.get() as usize,
     };
@@ -278,11 +270,11 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
 fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let (args, name) = AckArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let channel = this.queues.find(name)?;
-    let (holder, id) = (holder(peer.node, args.uid.get()), args.id.get());
+    let (consumer, id) = (consumer(peer.node, args.uid.get()), args.id.get());
     match args.flags.get() {
-        0 => Channel::ack(&channel, holder, id),
-        GIVE_BACK => Channel::give_back(&channel, holder, id, args.delay_ms.get()),
-        UNTAKE => Channel::untake(&channel, holder, id),
+        0 => Channel::ack(&channel, consumer, id),
+        GIVE_BACK => Channel::give_back(&channel, consumer, id, args.delay_ms.get()),
+        UNTAKE => Channel::untake(&channel, consumer, id),
         _ => Err(EINVAL),
     }
 }
@@ -290,7 +282,7 @@ fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -
 fn forget(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let (args, name) = ForgetArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let channel = this.queues.find(name)?;
-    let holder = holder_of_pull(peer, args.uid.get(), args.number.get());
-    this.pulls.forget(&channel, holder);
+    let consumer = consumer_of_pull(peer, args.uid.get(), args.number.get());
+    this.pulls.forget(&channel, consumer);
     Ok(())
 }

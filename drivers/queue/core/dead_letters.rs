@@ -8,13 +8,11 @@
 use crate::{
     channel::{
         Channel,
-        How, //
+        PublishOptions,
+        Shared, //
     },
     message::Message,
-    queues::{
-        Queues,
-        Shared, //
-    }, //
+    queues::Queues, //
 };
 use kernel::{
     prelude::*,
@@ -78,8 +76,11 @@ impl DeadLetterWork {
         };
         let lsn = match to.kind {
             Kind::Topic => self.0.publish_dead(&to, letter)?,
-            _ if to.is_durable() => self.0.push_durable(&to, letter, How::PLAIN, None)?,
-            _ => return Channel::push(&to, letter, How::PLAIN).map(drop),
+            _ if to.is_durable() => {
+                self.0
+                    .push_durable(&to, letter, PublishOptions::PLAIN, None)?
+            }
+            _ => return Channel::push(&to, letter, PublishOptions::PLAIN).map(drop),
         };
         self.0.commit(lsn)
     }
@@ -95,7 +96,7 @@ impl DeadLetterWork {
             } else if self.bring(&letter, channel).is_err() {
                 return Left::Later;
             }
-            channel.drop_dead();
+            channel.drop_dead(&letter);
         }
         Left::Now
     }

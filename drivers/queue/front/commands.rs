@@ -6,8 +6,9 @@ use crate::{
     admin::explain,
     channel::{
         Channel,
-        Figures,
-        How, //
+        ChannelStats,
+        PublishOptions,
+        Shared, //
     },
     log_status,
     message::{
@@ -15,13 +16,9 @@ use crate::{
         ReplyTo, //
     },
     publish::Published,
-    queues::{
-        Queues,
-        Shared,
-        REQUESTS, //
-    },
     service::QueueService,
-    subscriber::Subscriber, //
+    subscriber::Subscriber,
+    table::REQUESTS, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;
@@ -202,7 +199,7 @@ fn publish(
         caller.uid,
         &account,
         &parts,
-        How::PLAIN,
+        PublishOptions::PLAIN,
         Some(deadline(caller)),
     );
     show_published(this, caller, published.map_err(explain)?, reply)
@@ -218,7 +215,7 @@ fn publish_how(
         .args()
         .ok_or(expected("expected publish(name,priority,delay-ms,data)"))?;
     let number = |text, most| parse_u64(text).filter(|&n| n <= most);
-    let how = How {
+    let how = PublishOptions {
         priority: number(priority, 9).ok_or(expected("expected a priority from 0 to 9"))? as u8,
         delay_ms: number(delay, u32::MAX.into())
             .ok_or(expected("expected a delay in milliseconds"))? as u32,
@@ -249,24 +246,6 @@ fn subscriber_or_new<'a>(
     Ok(caller.attached.get_or(new)?)
 }
 
-/// The queue of that name, or a subscription of `uid`, which has one more user now. May sleep.
-///
-/// # Errors
-///
-/// Those of [`Queues::subscribe`]; [`EACCES`] for a queue or topic that `uid` may not take from.
-pub(crate) fn channel_for(args: &SubscribeArgs<'_>, queues: &Queues, uid: u32) -> Result<Shared> {
-    if let Ok(named) = queues.find(args.pattern) {
-        named.check(uid, Right::Take)?;
-        if named.kind == Kind::Queue {
-            if let Some(from) = args.from {
-                Channel::replay(&named, from);
-            }
-            return Ok(named);
-        }
-    }
-    queues.subscribe(uid, args.pattern, args.group, &args.options, args.from)
-}
-
 fn subscribe(
     this: &QueueService,
     caller: &Caller<'_>,
@@ -277,7 +256,7 @@ fn subscribe(
     let args = SubscribeArgs::parse(pattern, rest).map_err(expected)?;
     let queues = &this.queues;
     let subscriber = subscriber_or_new(this, caller)?;
-    let channel = channel_for(&args, queues, caller.uid).map_err(explain)?;
+    let channel = queues.channel_for(&args, caller.uid).map_err(explain)?;
     if let Err(e) = subscriber.add(channel.clone(), pattern, args.acked) {
         queues.leave(&channel);
         return Err(explain(e));
@@ -426,12 +405,12 @@ fn list(
     let mut list = KVVec::new();
     let mut result = Ok(());
     this.queues.for_each(|channel: &Shared| {
-        let Figures {
+        let ChannelStats {
             ready,
             delayed,
             leased,
             ..
-        } = channel.figures();
+        } = channel.stats();
         let put = |part: &[u8]| -> Result { Ok(list.extend_from_slice(part, GFP_KERNEL)?) };
         result = put_entry(channel, [ready, delayed, leased], put);
         result.is_ok() && list.len() < MAX_LIST
@@ -456,7 +435,7 @@ fn show_one(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let channel = this.queues.find(command.body).map_err(explain)?;
-    let f = channel.figures();
+    let f = channel.stats();
     reply.bytes("kind", kind(&channel).as_bytes())?;
     reply.bytes("policy", f.limits.policy.name().as_bytes())?;
     let (owner, others) = channel.access.mode.digits();
@@ -515,9 +494,9 @@ pub(crate) fn bare(
         // The same as a push, but charged to who asks.
         let account = account(this, caller)?;
         let parts = parts(caller, REQUESTS, data);
-        let published = this
-            .queues
-            .publish(caller.uid, &account, &parts, How::PLAIN, None);
+        let published =
+            this.queues
+                .publish(caller.uid, &account, &parts, PublishOptions::PLAIN, None);
         published.map_err(explain)?;
     }
     reply.text(b"queued")

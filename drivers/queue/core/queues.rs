@@ -3,22 +3,23 @@
 //! All channels of this node, by name.
 
 use crate::{
-    bindings::Bindings,
     channel::{
         Channel,
         Charged,
-        Durable, //
+        Durable,
+        Shared, //
     },
+    consumer::SESSION,
     history::History,
     log::{
         Log,
         PATIENCE_MS, //
     },
-    pending::Pending, //
+    pending::Pending,
+    table::Table, //
 };
 use kernel::{
     prelude::*,
-    str::CString,
     sync::{
         atomic::{
             Atomic,
@@ -32,14 +33,10 @@ use linux::{
     deadline::Deadline,
     rwlock::RwLock,
     waker::Waker,
-    work::{
-        Queue as WorkQueue,
-        Task, //
-    }, //
+    work::Queue as WorkQueue, //
 };
 use virgo_config::Node;
 use virgo_proto::queue::{
-    access::Right,
     options::{
         Kind,
         Options, //
@@ -52,9 +49,6 @@ use virgo_proto::queue::{
 };
 use virgo_utils::budget::Budget;
 
-/// A channel, shared.
-pub(crate) type Shared = Arc<Task<Channel>>;
-
 /// Bounds of all channels together.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
@@ -62,31 +56,6 @@ pub(crate) struct Bounds {
     pub(crate) channels: usize,
     /// Bytes of messages.
     pub(crate) bytes: u64,
-}
-
-/// Bit of a holder that is not a user of some node: a session or a descriptor.
-const SESSION: u64 = 1 << 63;
-
-/// Who has what the handler of requests has taken.
-pub(crate) const HANDLER: u64 = SESSION;
-
-/// Name of the queue of requests.
-pub(crate) const REQUESTS: &[u8] = b"requests";
-
-/// Names of what goes on between users and KingCobra begin so.
-const KINGCOBRA: &[u8] = b"kingcobra.";
-
-/// Whether a name is one of those of the system: only root makes queues and topics of these names,
-/// since others take part in what goes on there on behalf of all users, or subscriptions are called
-/// so.
-pub(crate) fn is_reserved(name: &[u8]) -> bool {
-    name.starts_with(b"_") || name.starts_with(KINGCOBRA)
-}
-
-/// Sorted by name.
-pub(crate) struct Table {
-    all: KVVec<Shared>,
-    bound: Bindings,
 }
 
 /// See the module.
@@ -110,55 +79,12 @@ pub(crate) struct Queues {
     pub(crate) table: RwLock<Table>,
 }
 
-impl Table {
-    fn search(&self, name: &[u8]) -> Result<usize, usize> {
-        self.all
-            .binary_search_by(|channel| channel.name.as_slice().cmp(name))
-    }
-
-    pub(crate) fn find(&self, name: &[u8]) -> Option<&Shared> {
-        self.all.get(self.search(name).ok()?)
-    }
-
-    /// All channels.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Shared> {
-        self.all.iter()
-    }
-
-    /// The others that get what user `uid` publishes as `name`, which `named` is called, if anything
-    /// is. A name that nobody owns is heard by all, others by those who may take from it. What is
-    /// published between a user and KingCobra as a name that nobody owns, root and that user hear.
-    pub(crate) fn bound_to<'a>(
-        &'a self,
-        name: &'a [u8],
-        named: Option<&'a Shared>,
-        uid: u32,
-    ) -> impl Iterator<Item = &'a Shared> {
-        self.bound.matching(name).filter(move |bound| {
-            let owner = bound.access.owner;
-            match named {
-                Some(named) => named.access.allows(owner, Right::Take),
-                None => owner == 0 || owner == uid || !name.starts_with(KINGCOBRA),
-            }
-        })
-    }
-
-    /// Whether there are any of those.
-    pub(crate) fn is_bound_to(&self, name: &[u8], named: Option<&Shared>, uid: u32) -> bool {
-        self.bound_to(name, named, uid).next().is_some()
-    }
-}
-
 impl Queues {
     pub(crate) fn new(node: Arc<Node>, bounds: Bounds) -> Result<Arc<Self>> {
         let budget = Budget::new(bounds.bytes)?;
         let channels = Budget::new(bounds.channels as u64)?;
         let pending = Pending::new()?;
         let work = WorkQueue::new(c"virgo_queue", 0)?;
-        let table = Table {
-            all: KVVec::new(),
-            bound: Bindings::new(),
-        };
         Arc::pin_init(
             pin_init!(Self {
                 node,
@@ -169,7 +95,7 @@ impl Queues {
                 dead_letters: SetOnce::new(),
                 log: SetOnce::new(),
                 last: Atomic::new(0),
-                table <- linux::new_rwlock!(table, "virgo_queues"),
+                table <- linux::new_rwlock!(Table::new(), "virgo_queues"),
             }),
             GFP_KERNEL,
         )
@@ -206,8 +132,8 @@ impl Queues {
         self.last.fetch_add(1, Relaxed) + 1
     }
 
-    /// A holder that nobody was: of a session or a descriptor.
-    pub(crate) fn next_holder(&self) -> u64 {
+    /// A consumer that nobody was: of a session or a descriptor.
+    pub(crate) fn next_consumer(&self) -> u64 {
         // Far less than the bits by which takes are told apart.
         SESSION | self.next_number()
     }
@@ -290,7 +216,7 @@ impl Queues {
     }
 
     /// Makes a channel. It begins with `history`.
-    fn create_with(
+    pub(crate) fn create_with(
         &self,
         name: &[u8],
         options: &Options<'_>,
@@ -327,7 +253,7 @@ impl Queues {
             channel.users.store(1, Relaxed);
         }
         if let Some(history) = &mut history {
-            history.begin(self, &channel)?;
+            history.begin(&self.table, &channel)?;
         }
         let mut table = self.table.write();
         let Err(at) = table.search(name) else {
@@ -412,78 +338,6 @@ impl Queues {
         table.all.remove(at).map_err(|_| ENOENT)
     }
 
-    /// A subscription of `uid` to `pattern`. With `from` it begins with what topics have kept from
-    /// that number on. It has a user already. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::create`].
-    pub(crate) fn subscribe(
-        &self,
-        uid: u32,
-        pattern: &[u8],
-        group: &[u8],
-        options: &Options<'_>,
-        from: Option<u64>,
-    ) -> Result<Shared> {
-        loop {
-            let name = self.subscription_name(uid, pattern, group)?;
-            if let (Ok(channel), false) = (self.find(&name), group.is_empty()) {
-                // Two patterns may have one name, as what stands for a wildcard may be meant.
-                if channel.bound.as_slice() != pattern || channel.kind != Kind::Subscription {
-                    return Err(EEXIST);
-                }
-                channel.users.fetch_add(1, Relaxed);
-                return Ok(channel);
-            }
-            let options = Options {
-                kind: Kind::Subscription,
-                bind: pattern,
-                owner: Some(uid),
-                ..*options
-            };
-            let history = from.map(|from| History::new(pattern, from));
-            let created = self.create_with(&name, &options, None, false, history);
-            // Another one of the group was faster, or somebody has made a queue of this name.
-            if !matches!(created, Err(EEXIST)) {
-                return created;
-            }
-        }
-    }
-
-    /// A group is one of the user's: those of others have other names.
-    fn subscription_name(&self, uid: u32, pattern: &[u8], group: &[u8]) -> Result<KVec<u8>> {
-        let mut name = KVec::new();
-        if group.is_empty() {
-            let number = CString::try_from_fmt(fmt!("_sub.{}", self.next_number()))?;
-            name.extend_from_slice(number.to_bytes(), GFP_KERNEL)?;
-            return Ok(name);
-        }
-        // With its length, so that it is clear where the group's name ends.
-        let length = CString::try_from_fmt(fmt!("_group.{uid}.{}.", group.len()))?;
-        for part in [length.to_bytes(), group, b"."] {
-            name.extend_from_slice(part, GFP_KERNEL)?;
-        }
-        // A pattern is no name.
-        for &byte in pattern {
-            let byte = match byte {
-                b'*' => b'+',
-                b'>' => b'#',
-                byte => byte,
-            };
-            name.push(byte, GFP_KERNEL)?;
-        }
-        Ok(name)
-    }
-
-    /// A user of a subscription is gone; the last one takes it along. May sleep.
-    pub(crate) fn leave(&self, channel: &Shared) {
-        if channel.kind == Kind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
-            // Whoever has found it meanwhile finds it deleted.
-            let _ = self.remove(channel);
-        }
-    }
-
     /// Shows each channel to `see`, while that wants more. May sleep.
     pub(crate) fn for_each(&self, mut see: impl FnMut(&Shared) -> bool) {
         let table = self.table.read();
@@ -502,7 +356,7 @@ impl Queues {
         behind.find(|channel| channel.has_dead()).cloned()
     }
 
-    /// How many channels there are.
+    /// PublishOptions many channels there are.
     pub(crate) fn len(&self) -> usize {
         self.table.read().all.len()
     }

@@ -5,10 +5,10 @@
 use crate::{
     channel::{
         Channel,
-        Delivery, //
+        Shared,
+        TakenMessage, //
     },
-    message::Message,
-    queues::Shared, //
+    message::Message, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -43,7 +43,7 @@ use virgo_utils::{
 pub(crate) struct Pull {
     pub(crate) channel: Shared,
     /// For whom messages are taken, with the number of this pull.
-    pub(crate) holder: u64,
+    pub(crate) consumer: u64,
     /// Messages at most.
     pub(crate) count: u32,
     /// Bytes of them at most, with their heads.
@@ -72,7 +72,7 @@ impl Pull {
             // One that does not fit is left where it is.
             let room = self.room - bytes.len();
             let fits = |message: &Message| size(message) <= room;
-            let Some(taken) = Channel::take_if(&self.channel, self.holder, fits)? else {
+            let Some(taken) = Channel::take_if(&self.channel, self.consumer, fits)? else {
                 match waker {
                     // Nothing was taken, so who waits is not told of less than there is.
                     Some(waker) if bytes.is_empty() => self.channel.wake_when_ready(waker)?,
@@ -81,7 +81,7 @@ impl Pull {
                 return Ok(());
             };
             if let Err(e) = put(&taken, bytes) {
-                Channel::untake(&self.channel, self.holder, taken.id)?;
+                Channel::untake(&self.channel, self.consumer, taken.id)?;
                 return Err(e);
             }
         }
@@ -90,8 +90,8 @@ impl Pull {
 
     /// What was taken does not reach who wanted it: others may have it, and that was no delivery.
     fn untake(&self) {
-        let holder = self.holder;
-        Channel::give_all_back(&self.channel, false, |other| other == holder);
+        let consumer = self.consumer;
+        Channel::give_all_back(&self.channel, false, |other| other == consumer);
     }
 }
 
@@ -101,7 +101,7 @@ fn size(message: &Message) -> usize {
 }
 
 /// Appends a message. Nothing is appended if there is no memory.
-fn put(taken: &Delivery, bytes: &mut KVVec<u8>) -> Result {
+fn put(taken: &TakenMessage, bytes: &mut KVVec<u8>) -> Result {
     let message = &taken.item;
     bytes.reserve(size(message), GFP_KERNEL)?;
     let entry = Entry {
@@ -211,13 +211,13 @@ impl Pulls {
         Ok(())
     }
 
-    /// Nobody waits for the pull of `channel` by `holder` any more. When this returns nothing is taken
+    /// Nobody waits for the pull of `channel` by `consumer` any more. When this returns nothing is taken
     /// for it, and what was taken is where it was. May sleep.
-    pub(crate) fn forget(&self, channel: &Shared, holder: u64) {
+    pub(crate) fn forget(&self, channel: &Shared, consumer: u64) {
         let mut waiting = self.waiting.lock();
-        waiting.retain(|waiting| waiting.pull.holder != holder);
+        waiting.retain(|waiting| waiting.pull.consumer != consumer);
         drop(waiting);
-        Channel::give_all_back(channel, false, |other| other == holder);
+        Channel::give_all_back(channel, false, |other| other == consumer);
     }
 
     /// A peer has begun another life: its former one does not wait any more. When this returns
