@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What one user can use of queues and memory that others use as well.
 
-use crate::{queue::made, raw::as_uid};
+use crate::raw::as_uid;
 use virgo::queue::{How, Queue, Subscription};
 
 crate::tests! {
@@ -66,7 +66,7 @@ fn requests_have_no_delay_and_no_priority() {
 }
 
 /// Large enough that few of them are a user's share of the memory for messages.
-const LARGE: [u8; 60_000] = [7; 60_000];
+static LARGE: [u8; 60_000] = [7; 60_000];
 
 /// Who publishes has its share left whatever others keep of that.
 fn assert_has_memory(uid: u32) {

@@ -61,7 +61,7 @@ fn check_file(bytes: &[u8]) {
 
 fn check_record(record: &Record<'_>) {
     // A file begins with it; others stand behind.
-    let (begin, cookie) = (Record::new(Kind::Begin), Cookie(1 << 63 | 77));
+    let (begin, cookie) = (Record::new(Kind::Begin), Cookie((1 << 63) | 77));
     let begin = Record {
         priority: FORMAT,
         ..begin
