@@ -1,32 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The record of requests and replies: a line each, readable by people.
+//!
+//! A file that is as long as it may be is renamed, which replaces the one before it. So there are two
+//! at most.
 
 use kernel::{
     prelude::*,
     str::CString,
     sync::Mutex, //
 };
-use linux::append::AppendFile;
+use linux::append::{
+    replace,
+    AppendFile, //
+};
 use virgo_proto::kingcobra::{
     escape,
     Record,
     LINE_END, //
 };
 
+const FOLDER: &CStr = c"/var/log/kingcobra";
+const NAME: &CStr = c"REQUEST_REPLY.queue";
+const FORMER_NAME: &CStr = c"REQUEST_REPLY.queue.1";
 const PATH: &CStr = c"/var/log/kingcobra/REQUEST_REPLY.queue";
 
 /// See the module.
 #[pin_data]
 pub(crate) struct Log {
+    /// The most bytes that a file has, but for its last line.
+    max_bytes: u64,
     /// Held while a line is written, so that lines do not mix.
     #[pin]
     writing: Mutex<()>,
 }
 
 impl Log {
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub(crate) fn new(max_bytes: u64) -> impl PinInit<Self> {
         pin_init!(Self {
+            max_bytes,
             writing <- kernel::new_mutex!((), "virgo_kingcobra_log"),
         })
     }
@@ -47,7 +59,13 @@ impl Log {
         })?;
         line.extend_from_slice(LINE_END, GFP_KERNEL)?;
         let writing = self.writing.lock();
-        let file = AppendFile::open(PATH)?;
+        let mut file = AppendFile::open(PATH)?;
+        if file.size()? >= self.max_bytes {
+            // The request of this reply may be in it.
+            file.sync()?;
+            replace(FOLDER, NAME, FORMER_NAME)?;
+            file = AppendFile::open(PATH)?;
+        }
         file.append(&line)?;
         drop(writing);
         match sync {

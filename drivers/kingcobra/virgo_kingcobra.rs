@@ -3,13 +3,17 @@
 //! virgo_kingcobra: does what requests in the queue want, keeps a record of each and of what came of
 //! it, and replies.
 
-mod cobra;
+mod handler;
+mod job;
 mod log;
+mod service;
 
-use crate::cobra::{
-    Cobra,
-    Front,
-    Stop, //
+use crate::{
+    handler::RequestHandler,
+    service::{
+        KingcobraService,
+        Stop, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -33,6 +37,10 @@ module! {
             default: 1,
             description: "0: keep no record of requests and replies on disk",
         },
+        max_log_bytes: u64 {
+            default: 67108864,
+            description: "Bytes of the record after which another file is begun (4096 at least); one former file is kept",
+        },
     },
 }
 
@@ -48,11 +56,15 @@ impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let running = module_parameters::max_running.value().clamp(1, 256);
         let work = Queue::unbound(c"virgo_kingcobra", running as c_int)?;
-        let cobra = Cobra::new(module_parameters::persist.value() != 0)?;
-        let front = Front::handler(cobra.clone(), work.clone())?;
-        let stop = Stop(cobra);
+        let max_log_bytes = match module_parameters::persist.value() {
+            0 => None,
+            _ => Some(module_parameters::max_log_bytes.value().max(4096)),
+        };
+        let service = KingcobraService::new(max_log_bytes)?;
+        let handler = RequestHandler::make(service.clone(), work.clone())?;
+        let stop = Stop(service);
         // Last: whoever finds it may use it.
-        let handler = HandlerRegistration::new(module, front)?;
+        let handler = HandlerRegistration::new(module, handler)?;
         Ok(Module {
             _handler: handler,
             _stop: stop,

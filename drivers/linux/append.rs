@@ -194,21 +194,27 @@ impl Drop for AppendFile {
 ///
 /// [`EEXIST`] if there is a file `to`; those of rename(2).
 pub fn rename(dir: &CStr, from: &CStr, to: &CStr) -> Result {
-    // SAFETY: The strings end with NUL.
-    to_result(unsafe {
-        helpers::virgo_file_rename(dir.as_char_ptr(), from.as_char_ptr(), to.as_char_ptr())
-    })
+    rename_as(dir, from, to, false)
 }
 
-/// As [`rename`], but replaces the file `to`, if there is one: who opens it finds the one or the other.
+/// The same; what is called `to` is gone then.
 ///
 /// # Errors
 ///
 /// Those of rename(2).
 pub fn replace(dir: &CStr, from: &CStr, to: &CStr) -> Result {
+    rename_as(dir, from, to, true)
+}
+
+fn rename_as(dir: &CStr, from: &CStr, to: &CStr, replace: bool) -> Result {
     // SAFETY: The strings end with NUL.
     to_result(unsafe {
-        helpers::virgo_file_replace(dir.as_char_ptr(), from.as_char_ptr(), to.as_char_ptr())
+        helpers::virgo_file_rename(
+            dir.as_char_ptr(),
+            from.as_char_ptr(),
+            to.as_char_ptr(),
+            replace,
+        )
     })
 }
 

@@ -557,8 +557,8 @@ static struct virgo_dirs *virgo_dirs_of_one(const char *dir)
 	return dirs;
 }
 
-/* As the current task, in a directory as the first process sees it; replaces nothing. */
-int virgo_file_rename(const char *dir, const char *from, const char *to)
+/* As the current task, in a directory as the first process sees it; may replace what is called @to. */
+int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace)
 {
 	struct virgo_dirs *dirs = virgo_dirs_of_one(dir);
 	const struct virgo_export here = { .dirs = dirs, .cred = current_cred() };
@@ -566,17 +566,9 @@ int virgo_file_rename(const char *dir, const char *from, const char *to)
 
 	if (IS_ERR(dirs))
 		return PTR_ERR(dirs);
-	err = virgo_export_rename(&here, from, to, false);
+	err = virgo_export_rename(&here, from, to, replace);
 	virgo_dirs_free(dirs);
 	return err;
-}
-
-/* As virgo_file_rename(), but what @to names is gone then. */
-int virgo_file_replace(const char *dir, const char *from, const char *to)
-{
-	const struct virgo_export here = { .dirs = &dir, .count = 1, .cred = current_cred() };
-
-	return virgo_export_rename(&here, from, to, true);
 }
 
 /*

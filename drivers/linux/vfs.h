@@ -77,8 +77,7 @@ struct file *virgo_export_open(const struct virgo_export *export, const char *na
 			       umode_t mode);
 int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
 		      struct virgo_file_stat *stat);
-int virgo_file_rename(const char *dir, const char *from, const char *to);
-int virgo_file_replace(const char *dir, const char *from, const char *to);
+int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace);
 struct file *virgo_file_open_in(const char *dir, const char *name, int flags, umode_t mode);
 int virgo_file_exists(const char *dir, const char *name);
 int virgo_export_unlink(const struct virgo_export *export, const char *name, bool is_dir);

@@ -209,6 +209,15 @@ impl Type {
     }
 }
 
+/// Which of the requests that wait is next, so that their users take turns: the first one of the user
+/// who comes after `last`, the one whose turn was last, in the order of uids and round about. Takes the
+/// uids of those that wait, in the order in which they came.
+pub fn next_turn(waiting: impl Iterator<Item = u32>, last: u32) -> Option<usize> {
+    let distance = |uid: u32| uid.wrapping_sub(last).wrapping_sub(1);
+    let next = waiting.enumerate().min_by_key(|&(_, uid)| distance(uid));
+    next.map(|(at, _)| at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -253,6 +262,19 @@ mod tests {
         }
         assert_eq!(kind(b"REPLY#"), Some(Kind::Reply));
         assert_eq!(kind(b"REPLY"), None);
+    }
+
+    #[test]
+    fn users_take_turns() {
+        let mut waiting = vec![1000, 1000, 1000, 0, 65534, 1000, 0];
+        let mut order = vec![];
+        let mut last = 0;
+        while let Some(at) = next_turn(waiting.iter().copied(), last) {
+            last = waiting.remove(at);
+            order.push(last);
+        }
+        assert_eq!(order, [1000, 65534, 0, 1000, 0, 1000, 1000]);
+        assert_eq!(next_turn([5, 5].into_iter(), 5), Some(0), "in order");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Queues and topics: what is delivered when, without I/O.
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
+//! - [`shares`]: how much of it each of its publishers uses;
+//! - [`limits`]: its bounds;
 //! - [`slab`]: places for messages, in memory that goes back;
 //! - [`heap`]: messages that are due later;
 //! - [`options`]: what a queue is to be like;
@@ -16,10 +18,12 @@
 
 pub mod access;
 pub mod heap;
+pub mod limits;
 pub mod options;
 pub mod reasons;
 pub mod record;
 pub mod rewrite;
+pub mod shares;
 pub mod slab;
 pub mod state;
 pub mod subject;

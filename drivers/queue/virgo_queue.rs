@@ -2,47 +2,99 @@
 
 //! virgo_queue: queues and topics in the kernel, for programs, people and other modules.
 
-mod bandwidth;
-mod batch;
-mod calls;
+#[path = "core/binding_index.rs"]
+mod binding_index;
+#[path = "core/channel.rs"]
 mod channel;
+#[path = "core/chunks.rs"]
 mod chunks;
-mod commands;
-mod handle;
-mod log;
-mod log_status;
-mod log_worker;
+#[path = "core/consumer.rs"]
+mod consumer;
+#[path = "core/dead_letters.rs"]
+mod dead_letters;
+#[path = "core/history.rs"]
+mod history;
+#[path = "core/local.rs"]
+mod local;
+#[path = "core/message.rs"]
 mod message;
-mod peer;
+#[path = "core/pending.rs"]
 mod pending;
+#[path = "core/publish.rs"]
 mod publish;
-mod pulls;
-mod push;
+#[path = "core/queues.rs"]
 mod queues;
+#[path = "core/subscribe.rs"]
+mod subscribe;
+#[path = "core/table.rs"]
+mod table;
+
+#[path = "durable/commits.rs"]
+mod commits;
+#[path = "durable/disk.rs"]
+mod disk;
+#[path = "durable/log.rs"]
+mod log;
+#[path = "durable/log_status.rs"]
+mod log_status;
+#[path = "durable/log_worker.rs"]
+mod log_worker;
+#[path = "durable/recovery.rs"]
 mod recovery;
+
+#[path = "front/admin.rs"]
+mod admin;
+#[path = "front/bandwidth.rs"]
+mod bandwidth;
+#[path = "front/batch.rs"]
+mod batch;
+#[path = "front/commands.rs"]
+mod commands;
+#[path = "front/forgets.rs"]
+mod forgets;
+#[path = "front/handle.rs"]
+mod handle;
+#[path = "front/ops.rs"]
+mod ops;
+#[path = "front/peer_jobs.rs"]
+mod peer_jobs;
+#[path = "front/pulls.rs"]
+mod pulls;
+#[path = "front/push.rs"]
+mod push;
+#[path = "front/remote.rs"]
 mod remote;
+#[path = "front/requests.rs"]
 mod requests;
+#[path = "front/service.rs"]
 mod service;
+#[path = "front/subscriber.rs"]
 mod subscriber;
+#[path = "front/syscalls.rs"]
+mod syscalls;
 
 use crate::{
     bandwidth::Bandwidth,
-    calls::Calls,
+    channel::Channel,
+    dead_letters::DeadLetterWork,
+    forgets::Forgets,
     log::Log,
     log_worker::LogWorker,
+    peer_jobs::PeerJobs,
     pulls::Pulls,
     queues::{
         Bounds,
-        Queues,
-        Undertaker, //
+        Queues, //
     },
     requests::{
         Drain,
         Requests, //
     },
-    service::QueueService, //
+    service::QueueService,
+    syscalls::Calls, //
 };
 use kernel::{
+    fmt,
     prelude::*,
     sync::{
         atomic::Atomic,
@@ -60,7 +112,13 @@ use virgo_abi::calls::QueueRegistration as CallsRegistration;
 use virgo_utils::{
     functions,
     requests::QueueRegistration,
+    Caller,
     Client,
+    Command,
+    Failure,
+    Operation,
+    Peer,
+    Reply,
     Server,
     Service,
     Stats, //
@@ -100,6 +158,75 @@ module! {
     },
 }
 
+impl Service for QueueService {
+    const NAME: &'static CStr = c"queue";
+    const PORT: u16 = 60000;
+    const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
+    const CALLS: &'static [&'static str] = syscalls::NAMES;
+
+    fn other(
+        &self,
+        caller: &Caller<'_>,
+        line: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
+        commands::bare(self, caller, line, reply)
+    }
+
+    fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
+        reply.field("queues", self.queues.len() as u64)?;
+        reply.field("used", self.queues.budget.used())?;
+        reply.field("limit", self.queues.budget.limit())
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Ok(log) = self.queues.log() {
+            log_status::show(log, f)?;
+        }
+        let mut result = writeln!(
+            f,
+            "# name ready delayed leased kept bytes dropped refused dead owner mode"
+        );
+        self.queues.for_each(|channel| {
+            let g = channel.stats();
+            result = write!(f, "{} ", channel.name.as_slice().escape_ascii()).and_then(|()| {
+                let (owner, others) = channel.access.mode.digits();
+                writeln!(
+                    f,
+                    "{} {} {} {} {} {} {} {} {} {owner}{others}",
+                    g.ready,
+                    g.delayed,
+                    g.leased,
+                    g.kept,
+                    g.bytes,
+                    g.counts.dropped,
+                    g.counts.refused,
+                    g.counts.dead,
+                    channel.access.owner
+                )
+            });
+            result.is_ok()
+        });
+        result
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.client)
+    }
+
+    fn peer_restarted(&self, peer: Peer) {
+        self.pulls.forget_former();
+        // Its present life knows nothing of what the former one had.
+        self.queues.for_each(|channel| {
+            Channel::give_all_back(channel, true, |consumer| {
+                consumer::is_of(consumer, peer.node)
+            });
+            true
+        });
+    }
+}
+
 /// Deletes all channels when dropped: their clocks, and who waits at them, must end before the
 /// module does.
 struct Contents(Arc<Queues>);
@@ -130,7 +257,7 @@ struct Module {
     _registration: QueueRegistration,
     _work: Option<Arc<WorkQueue>>,
     _drain: Arc<Task<Drain>>,
-    _undertaker: Arc<Task<Undertaker>>,
+    _dead_letters: Arc<Task<DeadLetterWork>>,
     _log: OpenLog,
     _log_worker: Arc<Task<LogWorker>>,
     _contents: Contents,
@@ -146,12 +273,12 @@ impl kernel::InPlaceModule for Module {
             };
             let queues = Queues::new(node.clone(), bounds)?;
             let contents = Contents(queues.clone());
-            let undertaker = Undertaker(queues.clone());
-            let undertaker = Arc::pin_init(
-                linux::new_task!(queues.work.clone(), undertaker, "virgo_undertaker"),
+            let dead_letters = DeadLetterWork(queues.clone());
+            let dead_letters = Arc::pin_init(
+                linux::new_task!(queues.work.clone(), dead_letters, "virgo_dead_letters"),
                 GFP_KERNEL,
             )?;
-            queues.set_undertaker(undertaker.waker()?);
+            queues.set_dead_letters(dead_letters.waker()?);
             let log = Log::new()?;
             let max_log_bytes = module_parameters::max_log_bytes.value();
             let max_log_bytes = max_log_bytes.clamp(1 << 20, 1 << 40);
@@ -165,6 +292,8 @@ impl kernel::InPlaceModule for Module {
             let client = Arc::pin_init(Client::new(node, QueueService::PORT), GFP_KERNEL)?;
             let service = QueueService {
                 pulls: Pulls::new(&queues.work)?,
+                peer_jobs: PeerJobs::new(queues.clone())?,
+                forgets: Forgets::new(client.clone())?,
                 queues,
                 client,
                 bandwidth: Bandwidth::new()?,
@@ -195,7 +324,7 @@ impl kernel::InPlaceModule for Module {
                 _contents: contents,
                 _log_worker: log_worker,
                 _log: OpenLog(log),
-                _undertaker: undertaker,
+                _dead_letters: dead_letters,
                 _drain: drain,
                 _work: work,
                 _registration: QueueRegistration::new(module, requests)?,

@@ -29,6 +29,11 @@ use kernel::{
     }, //
 };
 
+/// The most of what is shared that one user other than root may have, in percent.
+pub fn user_share() -> u32 {
+    limits::user_share()
+}
+
 /// What a budget allows and has given out.
 struct Totals {
     limit: u64,

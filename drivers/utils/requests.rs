@@ -56,7 +56,7 @@ pub trait RequestQueue: Send + Sync {
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>>;
     /// Gives a reply to who waits for it. May sleep.
     fn answer(&self, to: ReplyTo, data: &[u8]) -> Result;
-    /// Takes a request in. Any context.
+    /// Takes a request in. Any context if it is root's; otherwise it may sleep.
     fn push(&self, request: &Request<'_>) -> Result;
     /// Hands the next request out for good. Any context.
     fn pop(&self) -> Option<KVec<u8>>;
@@ -120,12 +120,13 @@ fn queue() -> Result<Taken<dyn RequestQueue>> {
     queue.ok_or(ENODEV)
 }
 
-/// Puts a request into the queue. Any context.
+/// Puts a request into the queue. Its user pays for it, so this may sleep, but for root's: those are
+/// taken in any context.
 ///
 /// # Errors
 ///
-/// [`ENODEV`] if virgo_queue is not loaded; [`EAGAIN`] if there is no room now; [`EMSGSIZE`],
-/// [`ENOMEM`].
+/// [`ENODEV`] if virgo_queue is not loaded; [`ENOBUFS`] if there is no room; [`EDQUOT`] if the user has
+/// a user's share of the queue or of the memory for messages; [`EMSGSIZE`], [`ENOMEM`].
 pub fn push_request(request: &Request<'_>) -> Result {
     eventnet::log_event(Kind::Request, b"request pushed");
     queue()?.offered.push(request)

@@ -44,8 +44,10 @@ pub const fn explain(errno: Errno) -> &'static str {
         }
         Errno::ENOMEM => "no memory left for messages; see max_bytes of virgo_queue",
         Errno::EDQUOT => {
-            "you have your share of messages, queues or requests; see user_share of virgo_utils"
+            "you have a user's share, of this queue or of all messages, queues or requests; see \
+             user_share of virgo_utils"
         }
+        Errno::EPERM => "requests have no delay and no priority above 4, but for root's",
         Errno::EACCES => "the mode of the queue or topic does not allow it to you",
         errno => errno.text(),
     }

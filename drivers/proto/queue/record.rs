@@ -6,7 +6,7 @@
 //!
 //! | bytes | field | |
 //! |---|---|---|
-//! | 0–3 | magic | `f6 56 51 4c` |
+//! | 0–3 | magic | `f6 56 51 32` |
 //! | 4 | kind | [`Kind`] |
 //! | 5 | priority | |
 //! | 6 | bytes of the queue's name | |
@@ -17,19 +17,30 @@
 //! | 24–31 | when it was written, in milliseconds since 1970 | |
 //! | 32–35 | delay, in milliseconds | |
 //! | 36–39 | address that the message comes from | |
-//! | 40–43 | CRC-32C of the bytes before | |
-//! | 44–47 | zeros | |
+//! | 40–43 | uid that the message is of | |
+//! | 44–51 | the log's cookie | |
+//! | 52–55 | CRC-32C of the bytes before | |
 //!
 //! then name, subject and data, and zeros up to the next multiple. A file begins with a record
-//! [`Kind::Begin`], whose priority is the [`FORMAT`] of the file; what all queues had then follows,
-//! up to [`Kind::Whole`], and what has happened since; see [`super::rewrite`]. Begin and Whole both
-//! have the generation, so that it is known if one of them is damaged.
+//! [`Kind::Begin`], whose priority is the [`FORMAT`] of the file and whose data are the cookie; what
+//! all queues had then follows, up to [`Kind::Whole`], and what has happened since; see
+//! [`super::rewrite`]. Begin and Whole both have the generation, so that it is known if one of them is
+//! damaged.
 //!
 //! The head has a sum of its own, so that a flipped bit in the data does not hide what comes after.
 //! Where no record begins, the next one is looked for, and what lies between is damaged. A record
 //! whose head is whole but which goes on behind the end of the file is a torn tail, and so are fewer
 //! bytes than a head has, or zeros: it was being written when the machine stopped, and nobody has
 //! been told that it is there.
+//!
+//! The search for the next record may come into the data of a message, which may look like a record.
+//! The cookie tells them apart: a random number of the log that no user knows (the files are
+//! readable by root only), and what does not have it is no record. If Begin is damaged, the cookie
+//! is that of the first record: no message stands before that.
+//!
+//! Records of formats 0 and 1 have the magic `f6 56 51 4c`, and behind byte 39 their sum and four
+//! zeros. Begin has that form in all formats, so that earlier versions see that the file is of a
+//! later format. Files of these formats are read, never written: see [`Cookie::NONE`].
 //!
 //! A reader keeps what it does not understand: records of a kind that it does not know are shown as
 //! [`Found::Unknown`], and a file of a later format is shown as such by [`Survey::is_newer`].
@@ -43,22 +54,44 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 use super::{MAX_MESSAGE, MAX_NAME};
 
 /// The format that is written, as the record [`Kind::Begin`] says. 0 is the first one, in which
-/// [`Kind::Whole`] had no generation. A later one is not read.
-pub const FORMAT: u8 = 1;
+/// [`Kind::Whole`] had no generation; from 2 on records have a cookie and a uid. A later one is not
+/// read.
+pub const FORMAT: u8 = 2;
 
 /// Records begin at multiples of this.
 pub const ALIGN: usize = 8;
 
 /// Bytes of a record's head.
-pub const HEAD: usize = 48;
+pub const HEAD: usize = 56;
+
+/// The same of [`Kind::Begin`], and of all records of formats 0 and 1.
+const OLD_HEAD: usize = 48;
 
 /// Most bytes of a record.
 pub const MAX_RECORD: usize = HEAD + 2 * MAX_NAME + MAX_MESSAGE + ALIGN;
 
 /// Bytes of the head under its own sum.
-const SUMMED: usize = 40;
+const SUMMED: usize = 52;
 
-const MAGIC: [u8; 4] = [0xf6, 0x56, 0x51, 0x4c];
+/// The same of a head of [`OLD_HEAD`] bytes.
+const OLD_SUMMED: usize = 40;
+
+const MAGIC: [u8; 4] = [0xf6, 0x56, 0x51, 0x32];
+
+/// Of heads of [`OLD_HEAD`] bytes.
+const OLD_MAGIC: [u8; 4] = [0xf6, 0x56, 0x51, 0x4c];
+
+/// The uid of a message of which that is not known: nobody.
+pub const NOBODY: u32 = 65534;
+
+/// By what the records of a log are told from what is in messages. See the module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cookie(pub u64);
+
+impl Cookie {
+    /// That of a file of format 0 or 1, whose records have none. Nothing is appended to it.
+    pub const NONE: Cookie = Cookie(0);
+}
 
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +143,8 @@ pub struct Record<'a> {
     pub delay_ms: u32,
     /// Where the message comes from.
     pub from: [u8; 4],
+    /// Whose the message is there: the uid that requests are carried out as.
+    pub uid: u32,
     /// The queue.
     pub queue: &'a [u8],
     /// What the message was published as.
@@ -128,6 +163,7 @@ impl Record<'_> {
             time: 0,
             delay_ms: 0,
             from: [0; 4],
+            uid: NOBODY,
             queue: b"",
             subject: b"",
             data: b"",
@@ -135,9 +171,10 @@ impl Record<'_> {
     }
 }
 
+/// What the heads of all formats begin with.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
-struct Head {
+struct Fields {
     magic: [u8; 4],
     kind: u8,
     priority: u8,
@@ -149,9 +186,26 @@ struct Head {
     time: U64,
     delay_ms: U32,
     from: [u8; 4],
+}
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct OldHead {
+    fields: Fields,
     head_sum: U32,
     reserved: U32,
 }
+
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct NewHead {
+    fields: Fields,
+    uid: U32,
+    cookie: U64,
+    head_sum: U32,
+}
+
+const _: () = assert!(size_of::<OldHead>() == OLD_HEAD && size_of::<NewHead>() == HEAD);
 
 /// CRC-32C: `crc(seed, bytes)`, such as the kernel's. The seed is what bytes before have given.
 pub trait Crc: Fn(u32, &[u8]) -> u32 {}
@@ -168,23 +222,31 @@ const fn padding(len: usize) -> usize {
 }
 
 impl Record<'_> {
-    /// Bytes that it has in the file.
-    pub fn size(&self) -> usize {
-        let body = self
-            .queue
+    fn body(&self) -> usize {
+        self.queue
             .len()
             .saturating_add(self.subject.len())
-            .saturating_add(self.data.len());
+            .saturating_add(self.data.len())
+    }
+
+    /// Bytes that it has in the file.
+    pub fn size(&self) -> usize {
+        let body = match self.kind {
+            // It has a shorter head, and the cookie behind it.
+            Kind::Begin => 0,
+            _ => self.body(),
+        };
         HEAD.saturating_add(body).saturating_add(padding(body))
     }
 
-    /// Writes it, piece by piece, to `out`.
+    /// Writes it to a log with this cookie, piece by piece, to `out`.
     ///
     /// # Errors
     ///
     /// Those of `out`. Nothing is written of a record that is too long; `None` then.
     pub fn write<E>(
         &self,
+        cookie: Cookie,
         crc: impl Crc,
         out: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Option<Result<(), E>> {
@@ -194,31 +256,59 @@ impl Record<'_> {
         if self.data.len() > MAX_MESSAGE {
             return None;
         }
-        let mut head = Head {
-            magic: MAGIC,
+        let is_begin = self.kind == Kind::Begin;
+        let cookie_bytes = cookie.0.to_le_bytes();
+        let parts = match is_begin {
+            true => [&b""[..], b"", &cookie_bytes],
+            false => [self.queue, self.subject, self.data],
+        };
+        let [queue, subject, data] = parts;
+        let fields = Fields {
+            magic: if is_begin { OLD_MAGIC } else { MAGIC },
             kind: self.kind as u8,
             priority: self.priority,
-            queue_len: self.queue.len() as u8,
-            subject_len: self.subject.len() as u8,
-            data_len: (self.data.len() as u32).into(),
-            body_sum: body_sum(&crc, [self.queue, self.subject, self.data]).into(),
+            queue_len: queue.len() as u8,
+            subject_len: subject.len() as u8,
+            data_len: (data.len() as u32).into(),
+            body_sum: body_sum(&crc, parts).into(),
             seq: self.seq.into(),
             time: self.time.into(),
             delay_ms: self.delay_ms.into(),
             from: self.from,
-            head_sum: 0.into(),
-            reserved: 0.into(),
         };
-        let summed = head.as_bytes().get(..SUMMED).unwrap_or_default();
-        head.head_sum = (!crc(!0, summed)).into();
-        let body = self
-            .queue
+        let old;
+        let new;
+        let head = match is_begin {
+            true => {
+                let head_sum = (!crc(!0, fields.as_bytes())).into();
+                let reserved = 0.into();
+                old = OldHead {
+                    fields,
+                    head_sum,
+                    reserved,
+                };
+                old.as_bytes()
+            }
+            false => {
+                let mut head = NewHead {
+                    fields,
+                    uid: self.uid.into(),
+                    cookie: cookie.0.into(),
+                    head_sum: 0.into(),
+                };
+                let summed = head.as_bytes().get(..SUMMED).unwrap_or_default();
+                head.head_sum = (!crc(!0, summed)).into();
+                new = head;
+                new.as_bytes()
+            }
+        };
+        let body = queue
             .len()
-            .saturating_add(self.subject.len())
-            .saturating_add(self.data.len());
+            .saturating_add(subject.len())
+            .saturating_add(data.len());
         let zeros = [0; ALIGN];
         let zeros = zeros.get(..padding(body)).unwrap_or_default();
-        let mut parts = [head.as_bytes(), self.queue, self.subject, self.data, zeros].into_iter();
+        let mut parts = [head, queue, subject, data, zeros].into_iter();
         Some(parts.try_for_each(out))
     }
 }
@@ -227,7 +317,12 @@ impl Record<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'a> {
     /// A record.
-    Record(Record<'a>),
+    Record {
+        /// What it says.
+        record: Record<'a>,
+        /// Its bytes.
+        bytes: u64,
+    },
     /// A whole record of a kind that is not known.
     Unknown {
         /// Its kind.
@@ -280,28 +375,72 @@ impl Source for &[u8] {
     }
 }
 
-fn head(bytes: &[u8], crc: &impl Crc) -> Option<Head> {
-    let (head, _) = Head::read_from_prefix(bytes).ok()?;
-    let summed = bytes.get(..SUMMED)?;
-    let sane = head.magic == MAGIC
-        && usize::from(head.queue_len) <= MAX_NAME
-        && usize::from(head.subject_len) <= MAX_NAME
-        && head.data_len.get() as usize <= MAX_MESSAGE
-        && head.reserved.get() == 0;
-    (sane && !crc(!0, summed) == head.head_sum.get()).then_some(head)
+/// The head of a record.
+#[derive(Clone, Copy)]
+struct Head {
+    fields: Fields,
+    uid: u32,
+    cookie: Cookie,
+    /// Its bytes.
+    len: usize,
 }
 
 impl Head {
+    /// Reads a head of format 0 or 1, or of [`Kind::Begin`].
+    fn parse_old(bytes: &[u8], crc: &impl Crc) -> Option<Head> {
+        let (head, _) = OldHead::read_from_prefix(bytes).ok()?;
+        let is_whole = head.fields.magic == OLD_MAGIC
+            && head.reserved.get() == 0
+            && !crc(!0, bytes.get(..OLD_SUMMED)?) == head.head_sum.get();
+        let head = Head {
+            fields: head.fields,
+            uid: NOBODY,
+            cookie: Cookie::NONE,
+            len: OLD_HEAD,
+        };
+        (is_whole && head.is_sane()).then_some(head)
+    }
+
+    /// Reads a head of the present format.
+    fn parse_new(bytes: &[u8], crc: &impl Crc) -> Option<Head> {
+        let (head, _) = NewHead::read_from_prefix(bytes).ok()?;
+        let is_whole =
+            head.fields.magic == MAGIC && !crc(!0, bytes.get(..SUMMED)?) == head.head_sum.get();
+        let head = Head {
+            fields: head.fields,
+            uid: head.uid.get(),
+            cookie: Cookie(head.cookie.get()),
+            len: HEAD,
+        };
+        (is_whole && head.is_sane()).then_some(head)
+    }
+
+    fn is_sane(&self) -> bool {
+        usize::from(self.fields.queue_len) <= MAX_NAME
+            && usize::from(self.fields.subject_len) <= MAX_NAME
+            && self.fields.data_len.get() as usize <= MAX_MESSAGE
+    }
+
     fn body(&self) -> usize {
-        usize::from(self.queue_len)
-            .saturating_add(self.subject_len.into())
-            .saturating_add(self.data_len.get() as usize)
+        usize::from(self.fields.queue_len)
+            .saturating_add(self.fields.subject_len.into())
+            .saturating_add(self.fields.data_len.get() as usize)
     }
 
     /// Bytes of the record.
     fn size(&self) -> usize {
         let body = self.body();
-        HEAD.saturating_add(body).saturating_add(padding(body))
+        self.len.saturating_add(body).saturating_add(padding(body))
+    }
+
+    /// Queue, subject and data of the record, if they are intact.
+    fn parts<'a>(&self, record: &'a [u8], crc: &impl Crc) -> Option<[&'a [u8]; 3]> {
+        let body = record.get(self.len..)?;
+        let (queue, rest) = body.split_at_checked(self.fields.queue_len.into())?;
+        let (subject, rest) = rest.split_at_checked(self.fields.subject_len.into())?;
+        let data = rest.get(..self.fields.data_len.get() as usize)?;
+        let parts = [queue, subject, data];
+        (body_sum(crc, parts) == self.fields.body_sum.get()).then_some(parts)
     }
 }
 
@@ -310,12 +449,25 @@ pub struct Scan<S, C> {
     source: S,
     at: u64,
     crc: C,
+    /// That of the file, once it is known.
+    cookie: Option<Cookie>,
 }
 
 impl<S: Source, C: Crc> Scan<S, C> {
     /// From the start of a file.
     pub fn new(source: S, crc: C) -> Self {
-        Scan { source, at: 0, crc }
+        Scan {
+            source,
+            at: 0,
+            crc,
+            cookie: None,
+        }
+    }
+
+    /// The cookie of the file: [`Cookie::NONE`] for one of format 0 or 1, `None` if no record was
+    /// found.
+    pub fn cookie(&self) -> Option<Cookie> {
+        self.cookie
     }
 
     /// How far it has come.
@@ -327,9 +479,26 @@ impl<S: Source, C: Crc> Scan<S, C> {
         self.source.len().saturating_sub(self.at)
     }
 
-    /// Whether a record begins at `at`, all of it in the file.
+    /// Whether a record begins at `at`, as far as its head says.
     fn head_at(&mut self, at: u64) -> Result<Option<Head>, S::Error> {
-        Ok(head(self.source.read(at, HEAD)?, &self.crc))
+        let bytes = self.source.read(at, HEAD)?;
+        let begin = match at {
+            0 => Head::parse_old(bytes, &self.crc),
+            _ => None,
+        };
+        let head = match self.cookie {
+            _ if begin.is_some_and(|head| Kind::parse(head.fields.kind) == Some(Kind::Begin)) => {
+                return Ok(begin);
+            }
+            Some(Cookie::NONE) => Head::parse_old(bytes, &self.crc),
+            Some(cookie) => Head::parse_new(bytes, &self.crc).filter(|head| head.cookie == cookie),
+            // Begin is damaged.
+            None => Head::parse_new(bytes, &self.crc)
+                .filter(|head| head.cookie != Cookie::NONE)
+                .or_else(|| Head::parse_old(bytes, &self.crc)),
+        };
+        self.cookie = self.cookie.or(head.map(|head| head.cookie));
+        Ok(head)
     }
 
     /// Whether all bytes from here on are zeros.
@@ -390,37 +559,43 @@ impl<S: Source, C: Crc> Scan<S, C> {
         let at = self.at;
         self.at = at.saturating_add(size as u64);
         let record = self.source.read(at, size)?;
-        let body = record.get(HEAD..).unwrap_or_default();
-        let parts = body
-            .split_at_checked(head.queue_len.into())
-            .and_then(|(queue, rest)| {
-                let (subject, rest) = rest.split_at_checked(head.subject_len.into())?;
-                let data = rest.get(..head.data_len.get() as usize)?;
-                Some((queue, subject, data))
-            });
-        let kind = Kind::parse(head.kind);
-        let intact = parts.filter(|&(queue, subject, data)| {
-            body_sum(&self.crc, [queue, subject, data]) == head.body_sum.get()
-        });
-        Ok(Some(match (intact, kind) {
-            (Some((queue, subject, data)), Some(kind)) => Found::Record(Record {
-                kind,
-                priority: head.priority,
-                seq: head.seq.get(),
-                time: head.time.get(),
-                delay_ms: head.delay_ms.get(),
-                from: head.from,
-                queue,
-                subject,
-                data,
-            }),
+        let parts = head.parts(record, &self.crc);
+        let fields = head.fields;
+        let kind = Kind::parse(fields.kind);
+        if let (Some([_, _, data]), 0, Some(Kind::Begin)) = (parts, at, kind) {
+            self.cookie = match fields.priority {
+                0 | 1 => Some(Cookie::NONE),
+                _ => data
+                    .try_into()
+                    .ok()
+                    .map(|bytes| Cookie(u64::from_le_bytes(bytes))),
+            };
+        }
+        let bytes = size as u64;
+        Ok(Some(match (parts, kind) {
+            (Some([queue, subject, data]), Some(kind)) => Found::Record {
+                record: Record {
+                    kind,
+                    priority: fields.priority,
+                    seq: fields.seq.get(),
+                    time: fields.time.get(),
+                    delay_ms: fields.delay_ms.get(),
+                    from: fields.from,
+                    uid: head.uid,
+                    queue,
+                    subject,
+                    // Of Begin it is the cookie.
+                    data: if kind == Kind::Begin { b"" } else { data },
+                },
+                bytes,
+            },
             (Some(_), None) => Found::Unknown {
-                kind: head.kind,
-                bytes: size as u64,
+                kind: fields.kind,
+                bytes,
             },
             (None, kind) => Found::Damaged {
-                bytes: size as u64,
-                head: kind.map(|kind| (kind, head.seq.get())),
+                bytes,
+                head: kind.map(|kind| (kind, fields.seq.get())),
             },
         }))
     }
@@ -451,8 +626,8 @@ impl Survey {
     /// Counts what was found.
     pub fn count(&mut self, found: &Found<'_>) {
         match found {
-            Found::Record(record) => {
-                self.bytes = self.bytes.saturating_add(record.size() as u64);
+            Found::Record { record, bytes } => {
+                self.bytes = self.bytes.saturating_add(*bytes);
                 self.records = self.records.saturating_add(1);
                 match record.kind {
                     Kind::Begin => self.format = self.format.max(record.priority),
@@ -536,244 +711,4 @@ pub fn delay_left(then: u64, now: u64, delay_ms: u32) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::{vec, vec::Vec};
-
-    /// Bit by bit, as the polynomial says.
-    fn crc(seed: u32, bytes: &[u8]) -> u32 {
-        bytes.iter().fold(seed, |sum, &byte| {
-            (0..8).fold(sum ^ u32::from(byte), |sum, _| {
-                (sum >> 1) ^ (0x82f6_3b78 & (sum & 1).wrapping_neg())
-            })
-        })
-    }
-
-    #[derive(Clone, Debug)]
-    struct Owned {
-        kind: u8,
-        seq: u64,
-        queue: Vec<u8>,
-        data: Vec<u8>,
-    }
-
-    fn file(records: &[Owned]) -> (Vec<u8>, Vec<usize>) {
-        let (mut bytes, mut ends) = (vec![], vec![]);
-        for owned in records {
-            let record = Record {
-                seq: owned.seq,
-                queue: &owned.queue,
-                data: &owned.data,
-                ..Record::new(Kind::parse(owned.kind).unwrap())
-            };
-            let before = bytes.len();
-            let put = |part: &[u8]| {
-                bytes.extend_from_slice(part);
-                Ok::<_, ()>(())
-            };
-            record.write(crc, put).unwrap().unwrap();
-            assert_eq!(bytes.len() - before, record.size());
-            ends.push(bytes.len());
-        }
-        (bytes, ends)
-    }
-
-    /// Numbers of the records, damaged places, and bytes of a torn tail.
-    fn seqs(bytes: &[u8]) -> (Vec<u64>, usize, u64) {
-        let (mut found, mut damaged, mut torn) = (vec![], 0, 0);
-        let mut scan = Scan::new(bytes, crc);
-        while let Ok(Some(step)) = scan.find_next() {
-            match step {
-                Found::Record(record) => found.push(record.seq),
-                Found::Unknown { .. } => unreachable!("all kinds are known"),
-                Found::Damaged { .. } => damaged += 1,
-                Found::Torn(bytes) => torn = bytes,
-            }
-        }
-        (found, damaged, torn)
-    }
-
-    fn survey(bytes: &[u8]) -> Survey {
-        let (mut survey, mut scan) = (Survey::default(), Scan::new(bytes, crc));
-        while let Ok(Some(found)) = scan.find_next() {
-            survey.count(&found);
-        }
-        survey
-    }
-
-    fn bytes_of(record: &Record<'_>) -> Vec<u8> {
-        let mut bytes = vec![];
-        let put = |part: &[u8]| {
-            bytes.extend_from_slice(part);
-            Ok::<_, ()>(())
-        };
-        record.write(crc, put).unwrap().unwrap();
-        bytes
-    }
-
-    fn records() -> impl Strategy<Value = Vec<Owned>> {
-        let data = prop::collection::vec(any::<u8>(), 0..60);
-        let queue = prop::collection::vec(any::<u8>(), 0..10);
-        let record = (1..8u8, queue, data);
-        prop::collection::vec(record, 1..8).prop_map(|records| {
-            let number = |(seq, (kind, queue, data))| Owned {
-                kind,
-                seq,
-                queue,
-                data,
-            };
-            (1..).zip(records).map(number).collect()
-        })
-    }
-
-    #[test]
-    fn the_sum_is_crc_32c() {
-        // The check value of the polynomial.
-        assert_eq!(!crc(!0, b"123456789"), 0xe306_9283);
-    }
-
-    #[test]
-    fn all_fields_come_back() {
-        let record = Record {
-            kind: Kind::Publish,
-            priority: 7,
-            seq: 1 << 40,
-            time: 1 << 41,
-            delay_ms: 99,
-            from: [10, 9, 0, 1],
-            queue: b"orders",
-            subject: b"orders.eu",
-            data: b"#data, with \n all",
-        };
-        let bytes = bytes_of(&record);
-        let mut scan = Scan::new(&bytes[..], crc);
-        assert_eq!(scan.find_next(), Ok(Some(Found::Record(record))));
-        assert_eq!(scan.find_next(), Ok(None));
-        let long = vec![0; MAX_MESSAGE + 1];
-        let long = Record {
-            data: &long,
-            ..record
-        };
-        assert!(long.write(crc, |_| Ok::<_, ()>(())).is_none());
-    }
-
-    #[test]
-    fn unknown_kinds_are_shown_and_passed() {
-        let known = bytes_of(&Record::new(Kind::Next));
-        let mut unknown = known.clone();
-        unknown[4] = 99;
-        let sum = (!crc(!0, &unknown[..SUMMED])).to_le_bytes();
-        unknown[SUMMED..SUMMED + 4].copy_from_slice(&sum);
-        let all = [&known[..], &unknown, &known].concat();
-        let mut scan = Scan::new(&all[..], crc);
-        assert!(matches!(scan.find_next(), Ok(Some(Found::Record(_)))));
-        let found = Found::Unknown {
-            kind: 99,
-            bytes: HEAD as u64,
-        };
-        assert_eq!(scan.find_next(), Ok(Some(found)));
-        assert!(matches!(scan.find_next(), Ok(Some(Found::Record(_)))));
-        assert!(survey(&all).is_suspect());
-    }
-
-    fn generation(seq: u64, format: u8, whole: bool) -> Vec<u8> {
-        let begin = Record {
-            seq,
-            priority: format,
-            ..Record::new(Kind::Begin)
-        };
-        let end = Record {
-            seq,
-            ..Record::new(Kind::Whole)
-        };
-        let end = match whole {
-            true => bytes_of(&end),
-            false => vec![],
-        };
-        [bytes_of(&begin), end].concat()
-    }
-
-    #[test]
-    fn the_file_that_counts_is_chosen_and_nothing_unknown_is_emptied() {
-        let of = |first: &[u8], second: &[u8]| Choice::of(&[survey(first), survey(second)]);
-        let choice = |active, keep| Some(Choice { active, keep });
-        let (old, new) = (generation(4, 0, true), generation(5, FORMAT, true));
-        let begun = generation(6, FORMAT, false);
-        assert_eq!(of(b"", b""), choice(0, [false, false]));
-        assert_eq!(of(&old, &new), choice(1, [false, false]));
-        assert_eq!(of(&new, &old), choice(0, [false, false]));
-        assert_eq!(of(&new, &begun), choice(0, [false, false]));
-        // A later format is not touched, wherever it is.
-        let later = generation(5, FORMAT + 1, true);
-        assert_eq!(of(&old, &later), None);
-        assert_eq!(of(&later, b""), None);
-        // With one of both ends damaged it is known what the file is; it is kept.
-        for at in [20, HEAD + 20] {
-            let mut harmed = new.clone();
-            harmed[at] ^= 1;
-            let active = usize::from(at < HEAD);
-            let chosen = of(&old, &harmed).unwrap();
-            assert_eq!(chosen.active, active, "{at}");
-            assert!(chosen.keep[1], "{at}");
-        }
-        // Garbage is kept.
-        let garbage = [0xaa; 200];
-        assert_eq!(of(&garbage, &garbage), choice(0, [true, true]));
-        assert_eq!(of(&new, &garbage), choice(0, [false, true]));
-        assert_eq!(of(&new, &[0xaa; 20]), choice(0, [false, false]));
-        assert_eq!(of(&new, &[0; 400]), choice(0, [false, false]));
-    }
-
-    #[test]
-    fn delays_go_on_and_never_grow() {
-        assert_eq!(delay_left(1000, 1400, 500), 100);
-        assert_eq!(delay_left(1000, 9000, 500), 0);
-        assert_eq!(delay_left(9_000_000, 9_000_000 - 3_600_000, 500), 500);
-    }
-
-    proptest! {
-        /// Wherever the end is torn off, what was whole is there, and nothing else.
-        #[test]
-        fn torn_tails_are_cut(records in records(), cut: usize) {
-            let (bytes, ends) = file(&records);
-            let cut = cut % (bytes.len() + 1);
-            let whole = ends.iter().filter(|&&end| end <= cut).count() as u64;
-            let (found, damaged, torn) = seqs(&bytes[..cut]);
-            prop_assert_eq!(found, (1..=whole).collect::<Vec<_>>());
-            prop_assert_eq!(damaged, 0);
-            let end = ends.iter().copied().filter(|&end| end <= cut).max();
-            prop_assert_eq!(torn, (cut - end.unwrap_or(0)) as u64);
-        }
-
-        /// A flipped bit costs the record in which it is, and is noticed.
-        #[test]
-        fn flipped_bits_are_noticed(records in records(), at: usize, bit in 0..8u8) {
-            let (mut bytes, ends) = file(&records);
-            let at = at % bytes.len();
-            bytes[at] ^= 1 << bit;
-            let hit = ends.iter().filter(|&&end| end <= at).count() as u64 + 1;
-            let (found, damaged, torn) = seqs(&bytes);
-            let others: Vec<_> = (1..=records.len() as u64).filter(|&seq| seq != hit).collect();
-            let all = others.len() + 1;
-            if found.len() == all {
-                // In what nobody reads: the padding.
-                prop_assert!(damaged == 0);
-            } else {
-                prop_assert_eq!(&found, &others);
-                prop_assert!(damaged == 1);
-            }
-            // Nothing that is whole is taken for what was being written.
-            prop_assert_eq!(torn, 0);
-        }
-
-        #[test]
-        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let len = bytes.len() as u64;
-            let mut scan = Scan::new(&bytes[..], crc);
-            while let Ok(Some(_)) = scan.find_next() {}
-            prop_assert_eq!(scan.at(), len);
-            prop_assert_eq!(survey(&bytes).bytes, len);
-        }
-    }
-}
+mod tests;

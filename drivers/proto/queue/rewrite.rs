@@ -222,7 +222,7 @@ impl Files {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::queue::record::{Choice, Found, Kind, Record, Scan, Survey};
+    use crate::queue::record::{Choice, Cookie, Found, Kind, Record, Scan, Survey, FORMAT};
     use proptest::prelude::*;
     use std::{
         collections::{BTreeMap, BTreeSet},
@@ -291,7 +291,7 @@ mod tests {
             bytes.extend_from_slice(part);
             Ok::<_, ()>(())
         };
-        record.write(crc, put).unwrap().unwrap();
+        record.write(Cookie(77), crc, put).unwrap().unwrap();
         bytes
     }
 
@@ -350,7 +350,7 @@ mod tests {
         let mut queues = Queues::new();
         let mut scan = Scan::new(&disks[choice.active][..], crc);
         while let Ok(Some(found)) = scan.find_next() {
-            if let Found::Record(record) = found {
+            if let Found::Record { record, .. } = found {
                 apply(&mut queues, &record);
             }
         }
@@ -500,6 +500,7 @@ mod tests {
                             file,
                             &Record {
                                 seq,
+                                priority: FORMAT,
                                 ..Record::new(Kind::Begin)
                             },
                         );

@@ -37,6 +37,8 @@ pub trait Places {
     fn remove(&mut self, at: u32) -> Option<Self::Item>;
     /// All places have smaller numbers.
     fn end(&self) -> u32;
+    /// The uid that has published a message.
+    fn publisher(item: &Self::Item) -> u32;
 }
 
 /// What a message waits for.
@@ -65,7 +67,7 @@ pub struct Slot<T> {
     /// Number of the message in its queue.
     pub seq: u64,
     /// Who has it.
-    pub holder: u64,
+    pub consumer: u64,
     /// When something has to happen to it, in milliseconds of some clock.
     pub due: u64,
     /// Bytes that it counts for.
@@ -92,7 +94,7 @@ impl<T> Slot<T> {
         Slot {
             item: None,
             seq: 0,
-            holder: 0,
+            consumer: 0,
             due: 0,
             bytes: 0,
             deliveries: 0,
@@ -134,6 +136,8 @@ pub trait Pieces {
     fn give_back(&mut self, number: u32);
     /// All pieces have smaller numbers.
     fn end(&self) -> u32;
+    /// The uid that has published a message.
+    fn publisher(item: &Self::Item) -> u32;
 }
 
 /// Places in pieces.
@@ -280,6 +284,10 @@ impl<D: Pieces> Places for Slab<D> {
     fn end(&self) -> u32 {
         self.pieces.end().saturating_mul(PIECE as u32)
     }
+
+    fn publisher(item: &Self::Item) -> u32 {
+        D::publisher(item)
+    }
 }
 
 /// A list of places. Each place is on one list at most.
@@ -385,7 +393,7 @@ pub(super) struct Plain<T> {
 }
 
 #[cfg(test)]
-impl<T: Clone> Plain<T> {
+impl<T: Published> Plain<T> {
     pub(super) fn slab() -> Slab<Self> {
         Slab::new(Plain {
             pieces: std::vec![],
@@ -398,8 +406,20 @@ impl<T: Clone> Plain<T> {
     }
 }
 
+/// A message in tests.
 #[cfg(test)]
-impl<T: Clone> Pieces for Plain<T> {
+pub(super) trait Published: Clone {
+    /// The uid that has published it.
+    fn publisher(&self) -> u32 {
+        0
+    }
+}
+
+#[cfg(test)]
+impl Published for () {}
+
+#[cfg(test)]
+impl<T: Published> Pieces for Plain<T> {
     type Item = T;
 
     fn get(&self, number: u32) -> Option<&Piece<T>> {
@@ -434,10 +454,14 @@ impl<T: Clone> Pieces for Plain<T> {
     fn end(&self) -> u32 {
         self.pieces.len() as u32
     }
+
+    fn publisher(item: &T) -> u32 {
+        item.publisher()
+    }
 }
 
 #[cfg(test)]
-impl<T: Clone> Slab<Plain<T>> {
+impl<T: Published> Slab<Plain<T>> {
     /// Pieces that have memory.
     pub(super) fn live(&self) -> usize {
         self.pieces.live()

@@ -20,15 +20,23 @@
 //! A queue is used under a lock with interrupts off, so no call takes time that grows with the
 //! number of messages, but for the logarithm that a heap costs. What concerns many messages is done
 //! in steps of [`STEP`], between which the lock is let go: what is due by repeated [`Queue::tick`],
-//! what a holder leaves by [`Queue::give_back_some`], replay by [`Queue::replay_some`]. The latter
-//! two walk along a list; one such walk is under way at a time. [`Queue::make_room`] drops as many
-//! messages as one can be larger than others.
+//! what a consumer leaves by [`Queue::give_back_some`], replay by [`Queue::replay_some`], and what goes
+//! for a larger message by repeated [`Queue::make_room`]. Giving back and replay walk along a list;
+//! one such walk is under way at a time.
+//!
+//! A user who does not own the queue has at most a share of it, see [`super::shares`].
 //!
 //! Each delivery has an identifier of its own, so that who has had a message before cannot
 //! acknowledge it when it has come back. It says in which place the message is.
 
+mod stages;
+mod steps;
+
+pub use super::limits::{Counts, Limits, Policy};
+
 use super::{
     heap,
+    shares::{Shares, Sharing},
     slab::{List, Places, Slot, Stage, NONE, PLACE_BITS},
 };
 
@@ -42,96 +50,8 @@ pub const STEP: u32 = 32;
 /// as programs have them that read JSON. A number comes again after so many deliveries.
 const DELIVERIES: u32 = 1 << (53 - PLACE_BITS);
 
-/// Bits of a holder by which its takes are told apart. Whoever agrees in the others may acknowledge.
+/// Bits of a consumer by which its takes are told apart. Whoever agrees in the others may acknowledge.
 pub const TAKE_BITS: u64 = 0x7fff_ff00_0000_0000;
-
-/// What happens to a message for which there is no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Policy {
-    /// Its sender waits, if it can.
-    Block = 0,
-    /// It is refused.
-    Reject = 1,
-    /// The oldest one that nobody has makes room.
-    DropOldest = 2,
-}
-
-impl Policy {
-    /// Names of the policies.
-    pub const NAMES: [(&'static str, Policy); 3] = [
-        ("block", Policy::Block),
-        ("reject", Policy::Reject),
-        ("drop-oldest", Policy::DropOldest),
-    ];
-
-    /// The policy of this name.
-    pub fn parse(name: &[u8]) -> Option<Policy> {
-        let mut names = Self::NAMES.iter();
-        let found = names.find(|(known, _)| known.as_bytes() == name)?;
-        Some(found.1)
-    }
-
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        let mut names = Self::NAMES.iter();
-        names
-            .find(|(_, policy)| *policy == self)
-            .map_or("", |(name, _)| name)
-    }
-}
-
-/// Bounds of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Messages that wait, are delayed or are handed out.
-    pub messages: u32,
-    /// Their bytes, and those of the kept ones.
-    pub bytes: u64,
-    /// Messages that are handed out at a time.
-    pub leased: u32,
-    /// What happens at the bounds.
-    pub policy: Policy,
-    /// How long a message may be handed out without being acknowledged, in milliseconds; 0 for
-    /// ever.
-    pub ack_ms: u32,
-    /// How often a message is handed out before it is a dead letter; 0 for ever.
-    pub deliveries: u32,
-    /// Acknowledged messages that are kept for replay.
-    pub keep: u32,
-}
-
-impl Limits {
-    /// What holds unless somebody wants it otherwise.
-    pub const DEFAULT: Limits = Limits {
-        messages: 10_000,
-        bytes: 16 << 20,
-        leased: 1024,
-        policy: Policy::Reject,
-        ack_ms: 30_000,
-        deliveries: 0,
-        keep: 0,
-    };
-}
-
-/// What has happened to the messages of a queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Taken in.
-    pub pushed: u64,
-    /// Handed out, each time.
-    pub delivered: u64,
-    /// Handed out before.
-    pub redelivered: u64,
-    /// Acknowledged.
-    pub acked: u64,
-    /// Made room for others.
-    pub dropped: u64,
-    /// Not taken in.
-    pub refused: u64,
-    /// Became dead letters.
-    pub dead: u64,
-}
 
 /// Whether there is room for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +62,10 @@ pub enum Room {
     Later,
     /// No.
     No,
+    /// Its sender has the share of the queue that one user may have.
+    Share,
+    /// Not yet: messages were dropped for it, and more have to be.
+    More,
 }
 
 /// A message that is handed out.
@@ -209,7 +133,7 @@ fn bit(priority: u8) -> u16 {
 }
 
 /// A queue of messages in memory of `P`.
-pub struct Queue<P> {
+pub struct Queue<P: Places> {
     places: P,
     ready: [Ready; PRIORITIES],
     /// A bit for each priority of which some are ready.
@@ -229,12 +153,15 @@ pub struct Queue<P> {
     limits: Limits,
     next_seq: u64,
     counts: Counts,
+    shares: Shares,
+    /// There is room that is promised to a message: see [`Self::reserve`].
+    reserved: bool,
 }
 
 impl<P: Places> Queue<P> {
     /// An empty queue, whose first message has the number 1. Numbers of deliveries begin behind
     /// `delivery`: another one each time, so that no identifier of an earlier queue is valid.
-    pub fn new(places: P, limits: Limits, delivery: u32) -> Self {
+    pub fn new(places: P, limits: Limits, delivery: u32, sharing: Sharing) -> Self {
         Queue {
             places,
             ready: [Ready::NONE; PRIORITIES],
@@ -251,6 +178,8 @@ impl<P: Places> Queue<P> {
             limits,
             next_seq: 1,
             counts: Counts::default(),
+            shares: Shares::new(sharing),
+            reserved: false,
         }
     }
 
@@ -322,19 +251,33 @@ impl<P: Places> Queue<P> {
         self.ready_len > 0 && self.leased.len() < self.limits.leased
     }
 
-    /// Makes room for a message of so many bytes, if that can be; gives `gone` those that go for it.
-    /// After [`Room::Yes`] there is room until something else is pushed.
-    pub fn make_room(&mut self, bytes: u32, mut gone: impl FnMut(P::Item)) -> Room {
+    /// Makes room for a message of so many bytes that user `uid` publishes, if that can be; gives
+    /// `gone` those that go for it, at most [`STEP`]. After [`Room::Yes`] there is room until
+    /// something else is pushed or replayed; after [`Room::More`] this is to be called again.
+    pub fn make_room(&mut self, bytes: u32, uid: u32, mut gone: impl FnMut(P::Item)) -> Room {
+        let Limits {
+            messages,
+            bytes: max_bytes,
+            policy,
+            ..
+        } = self.limits;
+        // Who drops the oldest always has room, and so have others.
+        let has_share =
+            policy == Policy::DropOldest || self.shares.has_room(uid, bytes, messages, max_bytes);
         let bytes = u64::from(bytes);
-        loop {
-            let fits = self.bytes.saturating_add(bytes) <= self.limits.bytes;
-            if fits && self.len() < self.limits.messages {
+        for _ in 0..STEP {
+            let fits = self.bytes.saturating_add(bytes) <= max_bytes;
+            if fits && has_share && self.taken_places() < messages {
                 return Room::Yes;
             }
-            let old = match self.limits.policy {
+            let old = match policy {
                 _ if !fits && !self.kept.is_empty() => self.forget_oldest(),
-                _ if bytes > self.limits.bytes => None,
+                _ if bytes > max_bytes => None,
                 Policy::Block => return Room::Later,
+                Policy::Reject if !has_share => {
+                    self.count_refused();
+                    return Room::Share;
+                }
                 Policy::Reject => None,
                 Policy::DropOldest => self.drop_oldest(),
             };
@@ -344,6 +287,12 @@ impl<P: Places> Queue<P> {
             };
             gone(old);
         }
+        Room::More
+    }
+
+    /// Messages that count as those that wait: one for which room is reserved is as good as there.
+    fn taken_places(&self) -> u32 {
+        self.len().saturating_add(self.reserved.into())
     }
 
     /// Counts a message that was refused.
@@ -359,6 +308,7 @@ impl<P: Places> Queue<P> {
     /// The message, if there is no memory for it.
     pub fn push(&mut self, now: u64, push: Push<P::Item>) -> Result<u64, P::Item> {
         let seq = self.next_seq;
+        self.reserved = false;
         self.restore(now, seq, push)?;
         self.counts.pushed = self.counts.pushed.saturating_add(1);
         Ok(seq)
@@ -371,6 +321,7 @@ impl<P: Places> Queue<P> {
     /// The message, if there is no memory for it.
     pub fn restore(&mut self, now: u64, seq: u64, push: Push<P::Item>) -> Result<(), P::Item> {
         let highest = PRIORITIES.saturating_sub(1) as u8;
+        let publisher = P::publisher(&push.item);
         let slot = Slot {
             item: Some(push.item),
             seq,
@@ -384,6 +335,7 @@ impl<P: Places> Queue<P> {
             return item.map_or(Ok(()), Err);
         };
         self.bytes = self.bytes.saturating_add(u64::from(push.bytes));
+        self.shares.add(publisher, push.bytes);
         self.skip_to(seq.saturating_add(1));
         if push.delay_ms == 0 {
             self.make_ready(at);
@@ -408,9 +360,20 @@ impl<P: Places> Queue<P> {
         seq
     }
 
-    /// Makes sure that the next [`Self::push`] finds a place. False without memory.
+    /// Makes sure that the next [`Self::push`] finds a place, and keeps the room that
+    /// [`Self::make_room`] has made from replay until then. False without memory.
     pub fn reserve(&mut self) -> bool {
-        self.places.reserve()
+        self.reserved = self.places.reserve();
+        self.reserved
+    }
+
+    /// The message for which there is a place does not come. If its number has been said to
+    /// somebody, it is not given to another.
+    pub fn give_up_reserved(&mut self, is_told: bool) {
+        self.reserved = false;
+        if is_told {
+            self.skip_to(self.next_seq.saturating_add(1));
+        }
     }
 
     /// The message that is handed out next.
@@ -418,9 +381,9 @@ impl<P: Places> Queue<P> {
         self.places.get(self.next_ready()?)?.item.as_ref()
     }
 
-    /// Hands the next message out to `holder`, to be acknowledged; `None` if there is none, or too
+    /// Hands the next message out to `consumer`, to be acknowledged; `None` if there is none, or too
     /// many are out.
-    pub fn take(&mut self, now: u64, holder: u64) -> Option<Taken<P::Item>> {
+    pub fn take(&mut self, now: u64, consumer: u64) -> Option<Taken<P::Item>> {
         if !self.has_next() {
             return None;
         }
@@ -434,7 +397,7 @@ impl<P: Places> Queue<P> {
         self.delivery = self.delivery.wrapping_add(1) % DELIVERIES;
         self.delivery = self.delivery.max(1);
         let slot = self.places.get_mut(at)?;
-        slot.holder = holder;
+        slot.consumer = consumer;
         slot.due = due;
         slot.deliveries = slot.deliveries.saturating_add(1);
         slot.delivery = self.delivery;
@@ -488,9 +451,9 @@ impl<P: Places> Queue<P> {
     ///
     /// # Errors
     ///
-    /// Nothing is changed if `holder` does not have it (any more).
-    pub fn ack(&mut self, holder: u64, id: u64) -> Result<(u64, Option<P::Item>), NotHeld> {
-        let at = self.find(holder, id).ok_or(NotHeld)?;
+    /// Nothing is changed if `consumer` does not have it (any more).
+    pub fn ack(&mut self, consumer: u64, id: u64) -> Result<(u64, Option<P::Item>), NotHeld> {
+        let at = self.find(consumer, id).ok_or(NotHeld)?;
         let seq = self.places.get(at).ok_or(NotHeld)?.seq;
         self.end_lease(at);
         self.counts.acked = self.counts.acked.saturating_add(1);
@@ -501,9 +464,9 @@ impl<P: Places> Queue<P> {
         Ok((seq, None))
     }
 
-    /// The message of delivery `id`, if `holder` has it.
-    pub fn held(&self, holder: u64, id: u64) -> Option<&P::Item> {
-        self.places.get(self.find(holder, id)?)?.item.as_ref()
+    /// The message of delivery `id`, if `consumer` has it.
+    pub fn held(&self, consumer: u64, id: u64) -> Option<&P::Item> {
+        self.places.get(self.find(consumer, id)?)?.item.as_ref()
     }
 
     /// A message that was kept although there are enough of them; call until there is none.
@@ -524,15 +487,15 @@ impl<P: Places> Queue<P> {
     ///
     /// # Errors
     ///
-    /// Nothing is changed if `holder` does not have it (any more).
+    /// Nothing is changed if `consumer` does not have it (any more).
     pub fn give_back(
         &mut self,
         now: u64,
-        holder: u64,
+        consumer: u64,
         id: u64,
         delay_ms: u64,
     ) -> Result<(), NotHeld> {
-        let at = self.find(holder, id).ok_or(NotHeld)?;
+        let at = self.find(consumer, id).ok_or(NotHeld)?;
         self.unlease(at, now, delay_ms);
         Ok(())
     }
@@ -542,69 +505,11 @@ impl<P: Places> Queue<P> {
     ///
     /// # Errors
     ///
-    /// Nothing is changed if `holder` does not have it (any more).
-    pub fn untake(&mut self, holder: u64, id: u64) -> Result<(), NotHeld> {
-        let at = self.find(holder, id).ok_or(NotHeld)?;
+    /// Nothing is changed if `consumer` does not have it (any more).
+    pub fn untake(&mut self, consumer: u64, id: u64) -> Result<(), NotHeld> {
+        let at = self.find(consumer, id).ok_or(NotHeld)?;
         self.undo_take(at);
         Ok(())
-    }
-
-    /// Begins to give back what holders leave: [`Self::give_back_some`] does it.
-    pub fn begin_to_give_back(&mut self) {
-        self.walk = Walk {
-            at: self.leased.head(),
-            left: self.leased.len(),
-        };
-    }
-
-    /// One step: messages of those holders that are `gone` are ready again, or dead letters; if
-    /// they were not handed out, they are where they were. Returns whether there may be more.
-    pub fn give_back_some(
-        &mut self,
-        now: u64,
-        handed_out: bool,
-        gone: impl Fn(u64) -> bool,
-    ) -> bool {
-        for _ in 0..STEP {
-            let Some((at, slot)) = self.next_of_walk() else {
-                return false;
-            };
-            match (gone(slot.holder), handed_out) {
-                (true, true) => self.unlease(at, now, 0),
-                (true, false) => self.undo_take(at),
-                (false, _) => (),
-            }
-        }
-        true
-    }
-
-    /// One step: what is due at `now` happens, first to messages that are delayed. Returns when the
-    /// next thing is due: not after `now` if there is more to be done at once.
-    pub fn tick(&mut self, now: u64) -> Option<u64> {
-        for _ in 0..STEP {
-            let later = self.places.get(self.later).filter(|slot| slot.due <= now);
-            let leased = self.places.get(self.leased.head());
-            let leased = leased.filter(|slot| slot.due <= now);
-            match (later, leased) {
-                (Some(_), _) => {
-                    let at = self.later;
-                    self.later = heap::pop(&mut self.places, at);
-                    self.delayed_len = self.delayed_len.saturating_sub(1);
-                    self.make_ready(at);
-                }
-                (None, Some(_)) => self.unlease(self.leased.head(), now, 0),
-                (None, None) => break,
-            }
-        }
-        self.next_due()
-    }
-
-    /// When the next thing is due.
-    pub fn next_due(&self) -> Option<u64> {
-        let delayed = self.places.get(self.later).map(|slot| slot.due);
-        let leased = self.places.get(self.leased.head()).map(|slot| slot.due);
-        let due = [delayed, leased].into_iter().flatten().min();
-        due.filter(|&due| due != u64::MAX)
     }
 
     /// Dead letters that are not safe elsewhere.
@@ -629,259 +534,36 @@ impl<P: Places> Queue<P> {
         Some((seq, self.release_place(at)?))
     }
 
-    /// Begins to walk along the messages that are kept, for [`Self::replay_some`] or
-    /// [`Self::show_some_kept`].
-    pub fn begin_with_kept(&mut self) {
-        self.walk = Walk {
-            at: self.kept.head(),
-            left: self.kept.len(),
-        };
+    /// Takes any message out, whatever it waits for. Returns its number and itself.
+    pub fn remove_any(&mut self) -> Option<(u64, P::Item)> {
+        let at = self.unlist_any()?;
+        let seq = self.places.get(at)?.seq;
+        Some((seq, self.release_place(at)?))
     }
 
-    /// One step: messages that are kept, from number `from` on, are ready once more. Returns how
-    /// many, and whether there may be more.
-    pub fn replay_some(&mut self, from: u64) -> (u32, bool) {
-        let mut count = 0u32;
-        for _ in 0..STEP {
-            if self.len() >= self.limits.messages {
-                return (count, false);
-            }
-            let Some((at, slot)) = self.next_of_walk() else {
-                return (count, false);
-            };
-            if slot.seq >= from {
-                self.unkeep(at);
-                self.make_ready(at);
-                count = count.saturating_add(1);
-            }
-        }
-        (count, true)
-    }
-
-    /// One step: shows the messages that are kept, from number `from` on, in order. Returns whether
-    /// there may be more.
-    pub fn show_some_kept(&mut self, from: u64, mut see: impl FnMut(u64, &P::Item)) -> bool {
-        for _ in 0..STEP {
-            let Some((_, slot)) = self.next_of_walk() else {
-                return false;
-            };
-            if let Some(item) = slot.item.as_ref().filter(|_| slot.seq >= from) {
-                see(slot.seq, item);
-            }
-        }
-        true
-    }
-
-    /// The next place of the walk, which goes on behind it.
-    fn next_of_walk(&mut self) -> Option<(u32, &Slot<P::Item>)> {
-        let Walk { at, left } = self.walk;
-        let left = left.checked_sub(1)?;
-        let slot = self.places.get(at)?;
-        let next = slot.next;
-        self.walk = Walk { at: next, left };
-        Some((at, slot))
-    }
-
-    /// One step: shows messages that are not acknowledged, in no order: number, priority,
-    /// milliseconds until it is ready. Begins with place `from`, 0 at first. Returns the place with
-    /// which the next step begins, if there is one.
-    ///
-    /// Between the steps messages may come, go and be handed out. One that is there all the time is
-    /// shown.
-    pub fn show_some(
-        &self,
-        from: u32,
-        now: u64,
-        mut see: impl FnMut(u64, u8, u64, &P::Item),
-    ) -> Option<u32> {
-        let end = self.places.end();
-        let next = from.saturating_add(STEP).min(end);
-        for slot in (from..next).filter_map(|at| self.places.get(at)) {
-            let delay = match slot.stage {
-                Stage::Delayed => slot.due.saturating_sub(now),
-                Stage::Ready | Stage::Leased | Stage::Dead => 0,
-                Stage::Free | Stage::Kept => continue,
-            };
-            if let Some(item) = &slot.item {
-                see(slot.seq, slot.priority, delay, item);
-            }
-        }
-        (next < end).then_some(next)
-    }
-
-    /// Takes any message out; for the end of the queue.
-    pub fn remove_any(&mut self) -> Option<P::Item> {
+    /// Takes any place off its list.
+    fn unlist_any(&mut self) -> Option<u32> {
         if let Some(at) = self.next_ready() {
             self.unready(at);
-            return self.release_place(at);
+            return Some(at);
         }
         if self.later != NONE {
             let at = self.later;
             self.later = heap::pop(&mut self.places, at);
             self.delayed_len = self.delayed_len.saturating_sub(1);
-            return self.release_place(at);
+            return Some(at);
         }
         let leased = self.leased.head();
         if leased != NONE {
             self.end_lease(leased);
-            return self.release_place(leased);
+            return Some(leased);
         }
         let kept = self.kept.head();
         if kept != NONE {
             self.unkeep(kept);
-            return self.release_place(kept);
+            return Some(kept);
         }
-        let at = self.dead.pop_front(&mut self.places)?;
-        self.release_place(at)
-    }
-
-    fn next_ready(&self) -> Option<u32> {
-        let highest = self.some.checked_ilog2()?;
-        self.ready.get(highest as usize)?.first()
-    }
-
-    /// Takes the oldest of the least important messages that are ready.
-    fn drop_oldest(&mut self) -> Option<P::Item> {
-        let lowest = self.some.trailing_zeros();
-        let at = self.ready.get(lowest as usize)?.first()?;
-        self.unready(at);
-        self.counts.dropped = self.counts.dropped.saturating_add(1);
-        self.release_place(at)
-    }
-
-    /// Place `at`, the first of its priority that is ready, is not any more.
-    fn unready(&mut self, at: u32) {
-        let Some(slot) = self.places.get(at) else {
-            return;
-        };
-        let priority = slot.priority;
-        let Some(ready) = self.ready.get_mut(usize::from(priority)) else {
-            return;
-        };
-        match ready.again {
-            NONE => ready.new.remove(&mut self.places, at),
-            again => ready.again = heap::pop(&mut self.places, again),
-        }
-        self.ready_len = self.ready_len.saturating_sub(1);
-        if ready.first().is_none() {
-            self.some &= !bit(priority);
-        }
-    }
-
-    /// Place `at`, which is on no list, has a message that is ready, after others that are if they
-    /// and it were not handed out before.
-    fn make_ready(&mut self, at: u32) {
-        self.make_ready_before(at, NONE);
-    }
-
-    /// The same; one that was not handed out before goes before place `next`.
-    fn make_ready_before(&mut self, at: u32, next: u32) {
-        let Some(slot) = self.places.get_mut(at) else {
-            return;
-        };
-        slot.stage = Stage::Ready;
-        // The heap is by this, then by number.
-        slot.due = 0;
-        let (deliveries, priority) = (slot.deliveries, slot.priority);
-        let Some(ready) = self.ready.get_mut(usize::from(priority)) else {
-            return;
-        };
-        match deliveries {
-            0 => ready.new.insert_before(&mut self.places, next, at),
-            _ => ready.again = heap::push(&mut self.places, ready.again, at),
-        }
-        self.ready_len = self.ready_len.saturating_add(1);
-        self.some |= bit(priority);
-    }
-
-    /// Place `at`, which is on no list, has a message that is ready when it is due.
-    fn make_delayed(&mut self, at: u32) {
-        if let Some(slot) = self.places.get_mut(at) {
-            slot.stage = Stage::Delayed;
-        }
-        self.later = heap::push(&mut self.places, self.later, at);
-        self.delayed_len = self.delayed_len.saturating_add(1);
-    }
-
-    /// Place `at`, which is on no list, has a message that can be replayed.
-    fn keep(&mut self, at: u32) {
-        if let Some(slot) = self.places.get_mut(at) {
-            slot.stage = Stage::Kept;
-        }
-        self.kept.push_back(&mut self.places, at);
-    }
-
-    /// Takes place `at` off the list of those that can be replayed.
-    fn unkeep(&mut self, at: u32) {
-        self.pass_by(at);
-        self.kept.remove(&mut self.places, at);
-    }
-
-    /// Takes place `at` off the list of those that are leased.
-    fn end_lease(&mut self, at: u32) {
-        self.pass_by(at);
-        self.leased.remove(&mut self.places, at);
-    }
-
-    /// Place `at` leaves a list along which a walk may be under way.
-    fn pass_by(&mut self, at: u32) {
-        if self.walk.at == at {
-            self.walk.at = self.places.get(at).map_or(NONE, |slot| slot.next);
-        }
-    }
-
-    /// Place `at` is leased and comes back.
-    fn unlease(&mut self, at: u32, now: u64, delay_ms: u64) {
-        self.end_lease(at);
-        let limit = self.limits.deliveries;
-        let Some(slot) = self.places.get_mut(at) else {
-            return;
-        };
-        if limit != 0 && slot.deliveries >= limit {
-            slot.stage = Stage::Dead;
-            self.counts.dead = self.counts.dead.saturating_add(1);
-            self.dead.push_back(&mut self.places, at);
-        } else if delay_ms == 0 {
-            self.make_ready(at);
-        } else {
-            slot.due = now.saturating_add(delay_ms);
-            self.make_delayed(at);
-        }
-    }
-
-    /// Place `at` is leased, but was not handed out.
-    fn undo_take(&mut self, at: u32) {
-        self.end_lease(at);
-        let Some(slot) = self.places.get_mut(at) else {
-            return;
-        };
-        let (deliveries, priority) = (slot.deliveries.saturating_sub(1), slot.priority);
-        slot.deliveries = deliveries;
-        self.counts.delivered = self.counts.delivered.saturating_sub(1);
-        if deliveries > 0 {
-            self.counts.redelivered = self.counts.redelivered.saturating_sub(1);
-        }
-        let ready = self.ready.get(usize::from(priority));
-        let first = ready.map_or(NONE, |ready| ready.new.head());
-        self.make_ready_before(at, first);
-    }
-
-    /// The place of delivery `id`, if `holder` has it.
-    fn find(&self, holder: u64, id: u64) -> Option<u32> {
-        let places = (1u64 << PLACE_BITS).wrapping_sub(1);
-        let (at, delivery) = ((id & places) as u32, id >> PLACE_BITS);
-        let slot = self.places.get(at)?;
-        let is_theirs = (slot.holder ^ holder) & !TAKE_BITS == 0;
-        let is_it = slot.stage == Stage::Leased && u64::from(slot.delivery) == delivery;
-        (is_it && is_theirs).then_some(at)
-    }
-
-    /// Frees place `at`, which is on no list.
-    fn release_place(&mut self, at: u32) -> Option<P::Item> {
-        let bytes = self.places.get(at)?.bytes;
-        let item = self.places.remove(at);
-        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
-        item
+        self.dead.pop_front(&mut self.places)
     }
 }
 

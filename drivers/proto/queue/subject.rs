@@ -45,6 +45,22 @@ pub fn is_wild(pattern: &[u8]) -> bool {
     pattern.contains(&b'*') || pattern.contains(&b'>')
 }
 
+/// The words of a pattern before its first wildcard, without the dot behind them.
+pub fn literal(pattern: &[u8]) -> &[u8] {
+    let Some(at) = pattern.iter().position(|byte| matches!(byte, b'*' | b'>')) else {
+        return pattern;
+    };
+    pattern.get(..at.saturating_sub(1)).unwrap_or_default()
+}
+
+/// All that [`literal`] may say of a pattern that stands for `name`: no words, the first one, the
+/// first two, and so on to all.
+pub fn prefixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let dots = name.iter().enumerate().filter(|(_, &byte)| byte == b'.');
+    let ends = dots.map(|(at, _)| at).chain([name.len()]);
+    core::iter::once(&b""[..]).chain(ends.filter_map(|end| name.get(..end)))
+}
+
 /// Whether `name` is one that `pattern` stands for.
 pub fn matches(pattern: &[u8], name: &[u8]) -> bool {
     // The usual one, without a look at each byte.
@@ -68,6 +84,25 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::{string::String, vec::Vec};
+
+    #[test]
+    fn a_pattern_is_found_by_its_first_words() {
+        for (pattern, expected) in [
+            ("a.b", "a.b"),
+            ("a.*.b", "a"),
+            ("a.b.>", "a.b"),
+            ("*.a", ""),
+            (">", ""),
+        ] {
+            assert_eq!(
+                literal(pattern.as_bytes()),
+                expected.as_bytes(),
+                "{pattern}"
+            );
+        }
+        let all: std::vec::Vec<_> = prefixes(b"a.bc.d").collect();
+        assert_eq!(all, [&b""[..], b"a", b"a.bc", b"a.bc.d"]);
+    }
 
     #[test]
     fn names_and_patterns() {

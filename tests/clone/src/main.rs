@@ -17,6 +17,7 @@ mod publishing;
 mod queue;
 mod queue_memory;
 mod queue_owners;
+mod queue_shares;
 mod raw;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -53,6 +54,7 @@ const TESTS: &[&[Test]] = &[
     publishing::TESTS,
     losses::TESTS,
     queue_owners::TESTS,
+    queue_shares::TESTS,
     queue_memory::TESTS,
 ];
 

@@ -21,6 +21,7 @@ crate::tests! {
     large_messages_and_small_rooms,
     dead_letters_make_room,
     kept_messages_make_room,
+    an_acknowledgement_lets_the_next_taker_go_on,
     bad_arguments,
     bad_descriptors,
     bad_addresses_lose_nothing,
@@ -208,6 +209,24 @@ fn kept_messages_make_room() {
             queue.ack(taken[0].id).expect("ack");
         });
     }
+}
+
+/// One message may be out: the next one can be taken when that is acknowledged, at once.
+fn an_acknowledgement_lets_the_next_taker_go_on() {
+    let queue = fresh("c.next", "unacked=1 ack=0");
+    queue.publish(b"one").expect("publish");
+    queue.publish(b"two").expect("publish");
+    let first = queue.take(1).expect("take").remove(0);
+    let patient = queue.clone().within(Duration::from_secs(20));
+    let taker = thread::spawn(move || patient.take(1));
+    thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    queue.ack(first.id).expect("ack");
+    let second = taker.join().expect("no panic").expect("take");
+    assert_eq!(second[0].data, b"two");
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    queue.delete().expect("delete");
 }
 
 fn bad_arguments() {

@@ -22,6 +22,9 @@ pub const TESTS: &[(&str, Test)] = &[
     ("durable_queues_work_again_when_the_disk_does", failing),
     ("durable_log_has_one_limit_and_is_read_again", full_log),
     ("durable_log_is_rewritten_while_it_is_used", rewriting),
+    ("durable_log_takes_no_record_out_of_a_message", forged),
+    ("durable_queue_of_a_stranger_keeps_nobody_waiting", stranger),
+    ("durable_peers_are_served_while_the_disk_hangs", peers),
 ];
 
 const MODULE: &str = "/lib/virgo/virgo_queue.ko";
@@ -191,7 +194,7 @@ fn crc(bytes: &[u8]) -> u32 {
     })
 }
 
-/// A record of the log; see `drivers/proto/queue/record.rs`.
+/// A record of the log as formats 0 and 1 have it; see `drivers/proto/queue/record.rs`.
 fn record(kind: u8, priority: u8, number: u64, queue: &str, data: &str) -> Vec<u8> {
     let body = [queue, queue, data].concat().into_bytes();
     let mut record = vec![0xf6, 0x56, 0x51, 0x4c, kind, priority];
@@ -212,13 +215,14 @@ const WHOLE: u8 = 2;
 const CREATE: u8 = 3;
 const PUBLISH: u8 = 5;
 
+/// Bytes as `printf` takes them.
+fn octal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
+}
+
 /// Writes records to the log of a node whose module is not loaded.
 fn write(node: &Node, records: &[Vec<u8>]) -> Result<String> {
-    let bytes: String = records
-        .concat()
-        .iter()
-        .map(|byte| format!("\\{byte:03o}"))
-        .collect();
+    let bytes = octal(&records.concat());
     sh(
         node,
         &format!("printf '{bytes}' >{LOG}/messages.0; md5sum <{LOG}/messages.0"),
@@ -425,6 +429,96 @@ fn rewriting(cluster: &Cluster) -> Result<()> {
         let kept = take_all(node, "t.kept")?;
         let expected: Vec<_> = (1..=20).map(|n| n.to_string()).collect();
         ensure!(kept.lines().eq(expected), "{kept}");
+        Ok(())
+    })
+}
+
+/// The record of a message is damaged whose data look like records.
+fn forged(cluster: &Cluster) -> Result<()> {
+    with_empty_log(cluster, |node| {
+        load(node, "")?;
+        let records = [
+            record(CREATE, 0, 0, "t.forged", "durable mode=77"),
+            record(PUBLISH, 4, 1, "t.forged", "forged"),
+        ];
+        // Where a record may begin.
+        let data = octal(&[b"FORG", &records.concat()[..]].concat());
+        sh(
+            node,
+            &format!(
+                "virgo queue create t.mine durable
+                 printf '{data}' | virgo queue pub t.mine
+                 virgo queue pub t.mine last; rmmod virgo_queue"
+            ),
+        )?;
+        // In the head of the record, which is before the names.
+        sh(
+            node,
+            &format!(
+                "cd {LOG}; f=messages.0; [ -s $f ] || f=messages.1
+                 at=$(strings -t d $f | grep t.mineFORG | awk '{{ print $1 }}'); [ -n \"$at\" ] || exit 1
+                 printf X | dd of=$f bs=1 seek=$((at - 24)) conv=notrunc 2>/dev/null"
+            ),
+        )?;
+        load(node, "")?;
+        let list = sh(node, "virgo queue list")?;
+        ensure!(!list.contains("t.forged"), "{list}");
+        ensure!(status(node, "moved aside")? == format!("{LOG}/kept.1"));
+        ensure!(take_all(node, "t.mine")? == "last");
+        Ok(())
+    })
+}
+
+/// A user's durable queue is bound to names to which others publish; the file system is frozen.
+fn stranger(cluster: &Cluster) -> Result<()> {
+    with_empty_log(cluster, |node| {
+        load(node, "")?;
+        let made = text(
+            node,
+            node,
+            60000,
+            &["create t.theirs durable bind=t.free.>"],
+        )?;
+        ensure!(made == ["OK"], "{made:?}");
+        sh(node, "fsfreeze --freeze /run/disk")?;
+        let publisher =
+            node.spawn(["virgo", "queue", "pub", "--timeout", "50s", "t.free.x", "x"])?;
+        let start = Instant::now();
+        let published = publisher.wait_timeout(Duration::from_secs(20));
+        let took = start.elapsed();
+        sh(node, "fsfreeze --unfreeze /run/disk")?;
+        ensure!(published?.success(), "it was refused");
+        ensure!(took < Duration::from_secs(10), "it took {took:?}");
+        ensure!(take_all(node, "t.theirs")? == "x");
+        Ok(())
+    })
+}
+
+/// What one program of a node waits for keeps its others from nothing.
+fn peers(cluster: &Cluster) -> Result<()> {
+    with_empty_log(cluster, |node| {
+        load(node, "")?;
+        let peer = cluster.node(1);
+        sh(
+            &peer,
+            "virgo queue create --node 3 t.hang durable && virgo queue create --node 3 t.memory",
+        )?;
+        sh(node, "fsfreeze --freeze /run/disk")?;
+        let publish = "virgo queue pub --node 3 --timeout 50s t.hang x";
+        let create = "virgo queue create --node 3 t.new durable";
+        let waiting = [publish, create].map(|command| peer.spawn(["sh", "-c", command]));
+        std::thread::sleep(Duration::from_secs(1));
+        let start = Instant::now();
+        let others = sh(
+            &peer,
+            "virgo queue pub --node 3 t.memory x && virgo queue take --node 3 t.memory",
+        );
+        let took = start.elapsed();
+        sh(node, "fsfreeze --unfreeze /run/disk")?;
+        let [published, _created] = waiting;
+        ensure!(published?.wait_timeout(Duration::from_secs(60))?.success());
+        ensure!(others? == "x" && took < Duration::from_secs(10), "{took:?}");
+        ensure!(take_all(node, "t.hang")? == "x");
         Ok(())
     })
 }

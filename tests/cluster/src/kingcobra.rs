@@ -21,6 +21,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("kingcobra_gets_what_is_diverted", diverted),
     ("kingcobra_comes_and_goes", comes_and_goes),
     ("kingcobra_says_if_it_has_no_record", full_disk),
+    ("kingcobra_does_a_dead_letter_as_nobody", deputy),
+    ("kingcobra_users_take_turns", turns),
+    ("kingcobra_record_is_bounded", bounded),
+    ("kingcobra_replies_are_for_who_asked", private),
 ];
 
 /// The record of a node.
@@ -441,5 +445,123 @@ fn full_disk(cluster: &Cluster) -> Result<()> {
         log(&node)?.iter().all(|line| line.ends_with(" $$")),
         "half a line"
     );
+    Ok(())
+}
+
+/// Commands of a text session on this node, with waits between them.
+fn session(commands: &[&str]) -> String {
+    let lines: String = commands
+        .iter()
+        .map(|command| format!("echo '{command}'; sleep 2; "))
+        .collect();
+    format!("(echo \"auth $(cat /etc/virgo_text.key)\"; {lines} echo quit) | nc 127.0.0.1 60000")
+}
+
+/// Who owns a queue does not get requests done in the name of whoever publishes to it.
+fn deputy(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    sh(&node, "insmod /lib/virgo/tests/virgo_test_functions.ko")?;
+    let session = session(&[
+        "create t.deputy deliveries=1 dead=requests mode=72",
+        "sub t.deputy ack",
+        "queues",
+    ]);
+    let result = sh(
+        &node,
+        &format!(
+            "{session} >/dev/null & sleep 3; virgo queue pub t.deputy 'suggestion: deputy'; wait"
+        ),
+    )
+    .and_then(|_| {
+        within(Duration::from_secs(10), || {
+            on_record(&node, "a090002", "suggestion: deputy", "uid=65534")
+        })
+    });
+    sh(
+        &node,
+        "rmmod virgo_test_functions; virgo queue delete t.deputy",
+    )?;
+    result
+}
+
+const MODULE: &str = "/lib/virgo/virgo_kingcobra.ko";
+
+/// Does `during` with the module loaded with these parameters.
+fn with_parameters(
+    node: &Node,
+    parameters: &str,
+    during: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    sh(
+        node,
+        &format!("rmmod virgo_kingcobra && insmod {MODULE} {parameters}"),
+    )?;
+    let result = during();
+    sh(node, &format!("rmmod virgo_kingcobra && insmod {MODULE}"))?;
+    result
+}
+
+fn turns(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let service = node.spawn(["virgo", "kingcobra", "serve", "sh", "-c", "sleep 1; cat"])?;
+    let result = with_parameters(&node, "max_running=1", || {
+        let flood: String = (0..8).map(|n| format!("flood {n}\\n")).collect();
+        sh(
+            &node,
+            &format!("printf '{flood}' | su user -c 'virgo queue pub --lines requests'"),
+        )?;
+        sh(&node, "virgo kingcobra ask --timeout 30s 'one of root'")?;
+        within(Duration::from_secs(40), || {
+            on_record(&node, "a090002", "flood 7", "flood 7")
+        })?;
+        let log = log(&node)?;
+        let replied = |text: &str| {
+            let end = format!("#{text} $$");
+            let is_it = |line: &String| line.starts_with("REPLY#") && line.ends_with(&end);
+            log.iter().rposition(is_it)
+        };
+        ensure!(replied("one of root") < replied("flood 5"), "{log:#?}");
+        Ok(())
+    });
+    service.kill()?;
+    service.wait()?;
+    result
+}
+
+fn bounded(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let file = "/var/log/kingcobra/REQUEST_REPLY.queue";
+    with_parameters(&node, "max_log_bytes=8192", || {
+        let long = "x".repeat(500);
+        sh(
+            &node,
+            &format!(
+                "for i in $(seq 40); do virgo kingcobra ask 'bounded {long}' >/dev/null; done"
+            ),
+        )?;
+        for name in [file.to_owned(), format!("{file}.1")] {
+            let size: usize = sh(&node, &format!("wc -c <{name}"))?.parse()?;
+            ensure!(size <= 8192 + 2000, "{name}: {size}");
+        }
+        ensure!(log(&node)?.iter().all(|line| line.ends_with(" $$")));
+        Ok(())
+    })
+}
+
+/// A user hears what was replied to it, and not what was replied to others.
+fn private(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(2);
+    let session = session(&["sub kingcobra.replies.>", "queues", "mine", "queues"]);
+    let said = sh(
+        &node,
+        &format!(
+            "{session} >/tmp/heard & sleep 3; virgo kingcobra ask theirs >/dev/null; wait; cat /tmp/heard"
+        ),
+    )?;
+    let heard = said
+        .lines()
+        .filter(|line| line.starts_with("message="))
+        .count();
+    ensure!(heard == 1, "{said}");
     Ok(())
 }

@@ -6,7 +6,7 @@ use virgo_proto::{
     kingcobra,
     queue::{
         options::Options,
-        record::{Choice, Found, Record, Scan, Survey},
+        record::{Choice, Cookie, FORMAT, Found, Kind, Record, Scan, Survey},
         subject,
     },
 };
@@ -41,8 +41,8 @@ fn check_file(bytes: &[u8]) {
         survey.count(&found);
         let passed = survey.bytes - before;
         match found {
-            Found::Record(record) => {
-                assert_eq!(passed, record.size() as u64);
+            Found::Record { record, bytes } => {
+                assert_eq!(passed, bytes);
                 check_record(&record);
             }
             Found::Damaged { bytes, .. } | Found::Unknown { bytes, .. } => {
@@ -60,14 +60,30 @@ fn check_file(bytes: &[u8]) {
 }
 
 fn check_record(record: &Record<'_>) {
+    // A file begins with it; others stand behind.
+    let (begin, cookie) = (Record::new(Kind::Begin), Cookie((1 << 63) | 77));
+    let begin = Record {
+        priority: FORMAT,
+        ..begin
+    };
+    if record.kind == Kind::Begin {
+        return;
+    }
     let mut written = Vec::new();
     let put = |part: &[u8]| {
         written.extend_from_slice(part);
         Ok::<_, ()>(())
     };
-    assert_eq!(record.write(crc32c, put), Some(Ok(())));
+    let mut put = put;
+    assert_eq!(begin.write(cookie, crc32c, &mut put), Some(Ok(())));
+    assert_eq!(record.write(cookie, crc32c, put), Some(Ok(())));
     let mut scan = Scan::new(&written[..], crc32c);
-    assert_eq!(scan.find_next(), Ok(Some(Found::Record(*record))));
+    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
+    let found = Found::Record {
+        record: *record,
+        bytes: record.size() as u64,
+    };
+    assert_eq!(scan.find_next(), Ok(Some(found)));
     assert_eq!(scan.find_next(), Ok(None));
 }
 

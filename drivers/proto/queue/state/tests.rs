@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::{
-    super::slab::{Plain, Slab},
+    super::slab::{Plain, Published, Slab},
     *,
 };
 use proptest::prelude::*;
@@ -17,8 +17,30 @@ const SMALL: Limits = Limits {
     ..Limits::DEFAULT
 };
 
+/// Users of the tests: who owns the queues, and another.
+const OWNER: u32 = 1000;
+const OTHER: u32 = 1001;
+
+const SHARING: Sharing = Sharing {
+    owner: OWNER,
+    percent: 50,
+    key: 1,
+};
+
+/// Items from here on are the other user's.
+const OTHERS: u32 = 1 << 20;
+
+impl Published for u32 {
+    fn publisher(&self) -> u32 {
+        match *self {
+            0..OTHERS => OWNER,
+            _ => OTHER,
+        }
+    }
+}
+
 fn queue(limits: Limits) -> Queued {
-    Queue::new(Plain::slab(), limits, 77)
+    Queue::new(Plain::slab(), limits, 77, SHARING)
 }
 
 fn plain(item: u32) -> Push<u32> {
@@ -31,15 +53,15 @@ fn plain(item: u32) -> Push<u32> {
 }
 
 fn push(queue: &mut Queued, item: u32) -> u64 {
-    assert_eq!(queue.make_room(10, |_| ()), Room::Yes);
+    assert_eq!(queue.make_room(10, OWNER, |_| ()), Room::Yes);
     queue.push(0, plain(item)).unwrap()
 }
 
-/// Gives back all that `holder` has. Returns how many messages were ready then that were not before.
-fn give_all_back(queue: &mut Queued, now: u64, holder: u64) -> u32 {
+/// Gives back all that `consumer` has. Returns how many messages were ready then that were not before.
+fn give_all_back(queue: &mut Queued, now: u64, consumer: u64) -> u32 {
     let leased = queue.leased();
     queue.begin_to_give_back();
-    while queue.give_back_some(now, true, |other| other == holder) {}
+    while queue.give_back_some(now, true, |other| other == consumer) {}
     leased - queue.leased()
 }
 
@@ -53,7 +75,7 @@ fn tick(queue: &mut Queued, now: u64) -> Option<u64> {
 }
 
 fn replay(queue: &mut Queued, from: u64) -> u32 {
-    queue.begin_with_kept();
+    queue.begin_with_kept(from);
     let mut all = 0;
     loop {
         let (count, more) = queue.replay_some(from);
@@ -126,8 +148,8 @@ fn a_holder_that_goes_leaves_all_in_order() {
     for item in 1..=5 {
         push(&mut q, item);
     }
-    for holder in [1, 2, 1, 2] {
-        q.take(0, holder).unwrap();
+    for consumer in [1, 2, 1, 2] {
+        q.take(0, consumer).unwrap();
     }
     assert_eq!(give_all_back(&mut q, 0, 1), 2);
     let order: Vec<_> = core::iter::from_fn(|| q.take_acked())
@@ -164,7 +186,7 @@ fn many_that_come_back_are_in_order() {
     }
     let (taken, mut ids) = order(&mut q);
     assert_eq!(taken, all, "the last one first");
-    // As adverse as a holder can be.
+    // As adverse as a consumer can be.
     ids.sort_unstable_by_key(|id| id.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     for id in ids {
         q.give_back(0, 1, id, 0).unwrap();
@@ -208,12 +230,12 @@ fn a_step_is_bounded() {
     tick(&mut q, 15);
     while q.take(15, 1).is_some() {}
     q.begin_to_give_back();
-    assert!(q.give_back_some(15, true, |holder| holder == 1));
+    assert!(q.give_back_some(15, true, |consumer| consumer == 1));
     assert_eq!(q.ready(), STEP);
-    while q.give_back_some(15, true, |holder| holder == 1) {}
+    while q.give_back_some(15, true, |consumer| consumer == 1) {}
     assert_eq!(q.ready(), count);
     while q.take_acked().is_some() {}
-    q.begin_with_kept();
+    q.begin_with_kept(1);
     assert_eq!(q.replay_some(1), (STEP, true));
 }
 
@@ -232,13 +254,13 @@ fn a_walk_survives_what_happens_between_its_steps() {
         })
         .collect();
     q.begin_to_give_back();
-    assert!(q.give_back_some(0, true, |holder| holder == 1));
+    assert!(q.give_back_some(0, true, |consumer| consumer == 1));
     // The place where the walk goes on, and those behind it.
     for (item, &id) in (0..count).zip(&ids).skip(STEP as usize).take(9) {
         acked(q.ack(u64::from(item % 2), id)).unwrap();
     }
-    while q.give_back_some(0, true, |holder| holder == 1) {}
-    // Those of the other holder, without five of the nine.
+    while q.give_back_some(0, true, |consumer| consumer == 1) {}
+    // Those of the other consumer, without five of the nine.
     assert_eq!(q.leased(), count / 2 - 5);
     assert_eq!(q.ready(), count / 2 - 4);
 }
@@ -264,7 +286,7 @@ fn each_delivery_has_an_id_of_its_own() {
     let third = q.take(10, 7).unwrap();
     assert_eq!(acked(q.ack(7, second.id)), Err(NotHeld));
     // In another queue, after a restart, it is nothing.
-    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20);
+    let mut again = Queue::new(Plain::slab(), SMALL, 1 << 20, SHARING);
     push(&mut again, 2);
     again.take(0, 7).unwrap();
     assert_eq!(acked(again.ack(7, third.id)), Err(NotHeld));
@@ -279,7 +301,7 @@ fn takes_of_one_holder_are_told_apart() {
     let second = q.take(0, 7 | (2 << 40)).unwrap();
     assert_eq!(acked(q.ack(8, first.id)), Err(NotHeld));
     q.begin_to_give_back();
-    while q.give_back_some(0, false, |holder| holder == (7 | (1 << 40))) {}
+    while q.give_back_some(0, false, |consumer| consumer == (7 | (1 << 40))) {}
     assert_eq!((q.ready(), q.leased()), (1, 1));
     assert_eq!(acked(q.ack(7, second.id)), Ok(2));
 }
@@ -348,9 +370,9 @@ fn dead_letters_stay_until_they_are_taken() {
     q.take(0, 7).unwrap();
     q.tick(10);
     assert_eq!((q.dead(), q.len(), q.first_dead()), (1, 1, Some(&1)));
-    assert_eq!(q.make_room(10, |_| ()), Room::No);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::No);
     assert_eq!(q.take_dead(), Some((seq, 1)));
-    assert_eq!(q.make_room(10, |_| ()), Room::Yes);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::Yes);
 }
 
 #[test]
@@ -381,7 +403,7 @@ fn policies_at_the_bound() {
     }
     let room = |q: &mut Queued, bytes| {
         let mut gone = vec![];
-        (q.make_room(bytes, |item| gone.push(item)), gone)
+        (q.make_room(bytes, OWNER, |item| gone.push(item)), gone)
     };
     assert_eq!(room(&mut q, 10), (Room::No, vec![]));
     q.limits.policy = Policy::Block;
@@ -399,6 +421,74 @@ fn policies_at_the_bound() {
         (Room::No, vec![4]),
         "what is out cannot be dropped"
     );
+}
+
+#[test]
+fn another_user_has_a_share_of_what_waits() {
+    let limits = Limits {
+        messages: 10,
+        keep: 10,
+        ..Limits::DEFAULT
+    };
+    let mut q = queue(limits);
+    let room = |q: &mut Queued, uid| q.make_room(10, uid, |_| ());
+    for item in OTHERS..OTHERS + 5 {
+        assert_eq!(room(&mut q, OTHER), Room::Yes);
+        q.push(0, plain(item)).unwrap();
+    }
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    assert_eq!(room(&mut q, OWNER), Room::Yes);
+    q.limits.policy = Policy::Block;
+    assert_eq!(room(&mut q, OTHER), Room::Later);
+    q.limits.policy = Policy::Reject;
+    // What is out or delayed counts, what is done does not, also if it is kept.
+    let taken = q.take(0, 1).unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    q.give_back(0, 1, taken.id, 5).unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    q.take_acked().unwrap();
+    assert_eq!(room(&mut q, OTHER), Room::Yes);
+    assert_eq!(replay(&mut q, 0), 1);
+    assert_eq!(room(&mut q, OTHER), Room::Share);
+    while q.remove_any().is_some() {}
+    assert_eq!(room(&mut q, OTHER), Room::Yes);
+}
+
+#[test]
+fn room_that_is_reserved_stays() {
+    let mut q = queue(Limits { keep: 3, ..SMALL });
+    for item in 1..=3 {
+        push(&mut q, item);
+        q.take_acked().unwrap();
+    }
+    push(&mut q, 4);
+    push(&mut q, 5);
+    assert_eq!(q.make_room(10, OWNER, |_| ()), Room::Yes);
+    assert!(q.reserve());
+    assert_eq!(replay(&mut q, 0), 0, "there is room for three");
+    let seq = q.next_seq();
+    q.give_up_reserved(true);
+    assert_eq!(q.next_seq(), seq + 1, "the number is not used again");
+    assert_eq!(replay(&mut q, 0), 1);
+}
+
+#[test]
+fn room_is_made_in_steps() {
+    let count = 3 * STEP;
+    let mut q = queue(Limits {
+        messages: count,
+        bytes: u64::from(count) * 10,
+        policy: Policy::DropOldest,
+        ..Limits::DEFAULT
+    });
+    for item in 0..count {
+        push(&mut q, item);
+    }
+    let mut gone = 0;
+    for expected in [Room::More, Room::More, Room::More, Room::Yes] {
+        assert_eq!(q.make_room(count * 10, OWNER, |_| gone += 1), expected);
+    }
+    assert_eq!((gone, q.len()), (count, 0));
 }
 
 #[test]
@@ -467,7 +557,7 @@ fn acknowledged_messages_are_kept_and_replayed() {
         while q.forget().is_some() {}
     }
     let mut seen = vec![];
-    q.begin_with_kept();
+    q.begin_with_kept(4);
     while q.show_some_kept(4, |seq, &item| seen.push((seq, item))) {}
     assert_eq!(seen, [(4, 4), (5, 5)]);
     assert_eq!(replay(&mut q, 4), 2);
@@ -475,8 +565,31 @@ fn acknowledged_messages_are_kept_and_replayed() {
     let again = q.take_acked().unwrap();
     assert_eq!((again.item, again.deliveries), (4, 2));
     let mut forgotten = vec![];
-    q.make_room(30, |item| forgotten.push(item));
+    q.make_room(30, OWNER, |item| forgotten.push(item));
     assert_eq!(forgotten, [3], "new ones go before old ones");
+}
+
+#[test]
+fn those_that_were_kept_last_are_found_at_once() {
+    let count = 3 * STEP;
+    let mut q = queue(Limits {
+        keep: count,
+        ..Limits::DEFAULT
+    });
+    for item in 1..=count {
+        push(&mut q, item);
+        q.take_acked().unwrap();
+    }
+    for from in [0, 1, 2 * STEP, count - 1, count, count + 1] {
+        let mut seen = vec![];
+        q.begin_with_kept(from.into());
+        let mut steps = 0;
+        while q.show_some_kept(from.into(), |_, &item| seen.push(item)) {
+            steps += 1;
+        }
+        assert_eq!(seen, (from.max(1)..=count).collect::<Vec<_>>());
+        assert!(from < count - 1 || steps == 0, "{from}: {steps} steps");
+    }
 }
 
 #[test]
@@ -532,7 +645,7 @@ enum At {
     Ready,
     Delayed(u64),
     Leased {
-        holder: u64,
+        consumer: u64,
         until: u64,
         order: usize,
         id: u64,
@@ -649,22 +762,25 @@ impl Model {
         }
     }
 
-    /// Those that are out, in the order in which they went out: holder, number, delivery.
+    /// Those that are out, in the order in which they went out: consumer, number, delivery.
     fn leases(&self) -> Vec<(u64, u64, u64)> {
         let mut leases: Vec<_> = self
             .all
             .iter()
             .filter_map(|e| match e.at {
                 At::Leased {
-                    holder, order, id, ..
-                } => Some((order, holder, e.seq, id)),
+                    consumer,
+                    order,
+                    id,
+                    ..
+                } => Some((order, consumer, e.seq, id)),
                 _ => None,
             })
             .collect();
         leases.sort_unstable();
         leases
             .iter()
-            .map(|&(_, holder, seq, id)| (holder, seq, id))
+            .map(|&(_, consumer, seq, id)| (consumer, seq, id))
             .collect()
     }
 
@@ -712,7 +828,7 @@ proptest! {
             match step {
                 Step::Push { priority, delay } => {
                     let mut gone = None;
-                    let room = q.make_room(10, |item| gone = Some(item)) == Room::Yes;
+                    let room = q.make_room(10, OWNER, |item| gone = Some(item)) == Room::Yes;
                     let full = m.live() >= limits.messages as usize;
                     let expected = match (full, policy) {
                         (true, Policy::DropOldest) => m.drop_oldest(),
@@ -730,9 +846,9 @@ proptest! {
                         m.next += 1;
                     }
                 }
-                Step::Take(holder) => {
+                Step::Take(consumer) => {
                     let expected = m.next().filter(|_| m.leased() < limits.leased as usize);
-                    let taken = q.take(now, holder);
+                    let taken = q.take(now, consumer);
                     let id = taken.as_ref().map_or(0, |t| t.id);
                     prop_assert_eq!(
                         taken.map(|t| (t.seq, t.deliveries)),
@@ -742,7 +858,7 @@ proptest! {
                         let until = now + u64::from(limits.ack_ms);
                         m.order += 1;
                         m.all[index].deliveries += 1;
-                        m.all[index].at = At::Leased { holder, until, order: m.order, id };
+                        m.all[index].at = At::Leased { consumer, until, order: m.order, id };
                     }
                 }
                 Step::TakeAcked => {
@@ -756,31 +872,31 @@ proptest! {
                 }
                 Step::Ack(which) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.ack(holder + 100, id), Err(NotHeld));
-                        prop_assert_eq!(q.ack(holder, id), Ok((seq, None)));
-                        prop_assert_eq!(q.ack(holder, id), Err(NotHeld));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.ack(consumer + 100, id), Err(NotHeld));
+                        prop_assert_eq!(q.ack(consumer, id), Ok((seq, None)));
+                        prop_assert_eq!(q.ack(consumer, id), Err(NotHeld));
                         m.acked(m.index(seq));
                     }
                 }
                 Step::GiveBack(which, delay) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.give_back(now, holder, id, delay), Ok(()));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.give_back(now, consumer, id, delay), Ok(()));
                         m.back(m.index(seq), now, delay);
                     }
                 }
                 Step::Untake(which) => {
                     let leases = m.leases();
-                    if let Some(&(holder, seq, id)) = leases.get(which % leases.len().max(1)) {
-                        prop_assert_eq!(q.untake(holder, id), Ok(()));
+                    if let Some(&(consumer, seq, id)) = leases.get(which % leases.len().max(1)) {
+                        prop_assert_eq!(q.untake(consumer, id), Ok(()));
                         m.untake(m.index(seq));
                     }
                 }
-                Step::Gone(holder) => {
-                    let held = m.leases().into_iter().filter(|&(h, ..)| h == holder);
+                Step::Gone(consumer) => {
+                    let held = m.leases().into_iter().filter(|&(h, ..)| h == consumer);
                     let held: Vec<_> = held.collect();
-                    prop_assert_eq!(give_all_back(&mut q, now, holder), held.len() as u32);
+                    prop_assert_eq!(give_all_back(&mut q, now, consumer), held.len() as u32);
                     for (_, seq, _) in held {
                         m.back(m.index(seq), now, 0);
                     }

@@ -7,6 +7,7 @@ mod auth;
 mod calls;
 mod clone;
 mod crowd;
+mod dead_letters;
 mod deferred;
 mod deliveries;
 mod files;
@@ -19,6 +20,7 @@ mod pool;
 mod publishing;
 mod queue;
 mod queue_owners;
+mod quota;
 mod requests;
 mod stalled;
 mod traced;
@@ -57,6 +59,8 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("deferred", deferred::SUITE),
         ("deliveries", deliveries::SUITE),
         ("queue_owners", queue_owners::SUITE),
+        ("dead_letters", dead_letters::SUITE),
+        ("quota", quota::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
         ("traced", traced::SUITE),

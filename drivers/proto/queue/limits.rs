@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bounds of a queue, and what is counted of its messages.
+
+/// What happens to a message for which there is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Policy {
+    /// Its sender waits, if it can.
+    Block = 0,
+    /// It is refused.
+    Reject = 1,
+    /// The oldest one that nobody has makes room.
+    DropOldest = 2,
+}
+
+impl Policy {
+    /// Names of the policies.
+    pub const NAMES: [(&'static str, Policy); 3] = [
+        ("block", Policy::Block),
+        ("reject", Policy::Reject),
+        ("drop-oldest", Policy::DropOldest),
+    ];
+
+    /// The policy of this name.
+    pub fn parse(name: &[u8]) -> Option<Policy> {
+        let mut names = Self::NAMES.iter();
+        let found = names.find(|(known, _)| known.as_bytes() == name)?;
+        Some(found.1)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let mut names = Self::NAMES.iter();
+        names
+            .find(|(_, policy)| *policy == self)
+            .map_or("", |(name, _)| name)
+    }
+}
+
+/// Bounds of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages that wait, are delayed or are handed out.
+    pub messages: u32,
+    /// Their bytes, and those of the kept ones.
+    pub bytes: u64,
+    /// Messages that are handed out at a time.
+    pub leased: u32,
+    /// What happens at the bounds.
+    pub policy: Policy,
+    /// How long a message may be handed out without being acknowledged, in milliseconds; 0 for
+    /// ever.
+    pub ack_ms: u32,
+    /// How often a message is handed out before it is a dead letter; 0 for ever.
+    pub deliveries: u32,
+    /// Acknowledged messages that are kept for replay.
+    pub keep: u32,
+}
+
+impl Limits {
+    /// What holds unless somebody wants it otherwise.
+    pub const DEFAULT: Limits = Limits {
+        messages: 10_000,
+        bytes: 16 << 20,
+        leased: 1024,
+        policy: Policy::Reject,
+        ack_ms: 30_000,
+        deliveries: 0,
+        keep: 0,
+    };
+}
+
+/// What has happened to the messages of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Taken in.
+    pub pushed: u64,
+    /// Handed out, each time.
+    pub delivered: u64,
+    /// Handed out before.
+    pub redelivered: u64,
+    /// Acknowledged.
+    pub acked: u64,
+    /// Made room for others.
+    pub dropped: u64,
+    /// Not taken in.
+    pub refused: u64,
+    /// Became dead letters.
+    pub dead: u64,
+}

@@ -1,0 +1,467 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A channel: one queue of messages and those who wait at it. Queues and topics that people create
+//! are channels, and so is what a subscriber to a topic or a pattern has.
+//!
+//! All that happens to the messages is [`virgo_proto::queue::state`]'s affair, under a spinlock that
+//! any context may take, for a time that does not grow with the number of messages: what concerns many
+//! is done in steps, with the lock let go between them. Its task is its clock: it runs when a message
+//! is due.
+
+#[path = "channel/keeping.rs"]
+mod keeping;
+#[path = "channel/logged.rs"]
+mod logged;
+#[path = "channel/putting.rs"]
+mod putting;
+#[path = "channel/taking.rs"]
+mod taking;
+
+pub(crate) use logged::Durable;
+
+use crate::{
+    chunks::Chunks,
+    message::Message, //
+};
+use core::mem::{
+    size_of,
+    take, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Atomic,
+        Arc,
+        Mutex,
+        SpinLockIrq, //
+    }, //
+};
+use linux::{
+    crypto,
+    deadline::now_ms,
+    wait::WaitQueue,
+    waker::Waker,
+    work::{
+        Queue as WorkQueue,
+        Run,
+        Task, //
+    }, //
+};
+use virgo_proto::queue::{
+    access::{
+        Access,
+        Right, //
+    },
+    options::{
+        Kind,
+        Options, //
+    },
+    shares::Sharing,
+    slab::Slab,
+    state::{
+        Counts,
+        Limits,
+        Policy,
+        Push,
+        Queue,
+        Room,
+        Taken, //
+    }, //
+};
+use virgo_utils::budget::{
+    user_share,
+    Account,
+    Charge, //
+};
+
+type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
+
+/// So many who wait are told without giving the memory back that they are noted in.
+const WAKE_AT_ONCE: usize = 4;
+
+/// What is handed out.
+pub(crate) type TakenMessage = Taken<Arc<Message>>;
+
+struct State {
+    queue: Queue<Slab<Chunks>>,
+    /// Who wants to know that there is a message; each is told once.
+    waiters: KVec<Waker>,
+    /// The channel is deleted.
+    over: bool,
+    /// When the task runs next.
+    clock: u64,
+    /// Dead letters for which the work that brings them was woken.
+    buried: u64,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Channel {
+    pub(crate) name: KVec<u8>,
+    pub(crate) kind: Kind,
+    /// Pattern of names whose messages come here, too; empty for none.
+    pub(crate) bound: KVec<u8>,
+    /// Where dead letters go; empty for nowhere.
+    pub(crate) dead: KVec<u8>,
+    /// Who may use it.
+    pub(crate) access: Access,
+    /// That of its owner.
+    account: Account,
+    /// What it takes itself, and that it is one more.
+    _charges: [Charge; 2],
+    /// Of a subscription: how many use it. It goes with the last one.
+    pub(crate) users: Atomic<u32>,
+    pub(crate) policy: Policy,
+    /// Messages are kept for replay.
+    pub(crate) keeps: bool,
+    log: Option<Durable>,
+    /// Woken when there are dead letters.
+    dead_letters: Waker,
+    #[pin]
+    state: SpinLockIrq<State>,
+    /// Held from the first step to the last of what is done in steps that walk along a list. Taken
+    /// before the lock of the state.
+    #[pin]
+    walking: Mutex<()>,
+    /// Who waits for a message.
+    #[pin]
+    pub(crate) ready: WaitQueue,
+    /// Who waits for room.
+    #[pin]
+    room: WaitQueue,
+}
+
+/// A channel, shared.
+pub(crate) type Shared = Arc<Task<Channel>>;
+
+/// PublishOptions a message goes into a channel.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PublishOptions {
+    pub(crate) priority: u8,
+    pub(crate) delay_ms: u32,
+}
+
+impl PublishOptions {
+    /// Nothing special.
+    pub(crate) const PLAIN: PublishOptions = PublishOptions {
+        priority: 4,
+        delay_ms: 0,
+    };
+
+    /// Whether it goes into channels at once, and not before others.
+    pub(crate) fn is_plain(self) -> bool {
+        self.delay_ms == 0 && self.priority <= Self::PLAIN.priority
+    }
+}
+
+/// A message that is made, and how it goes into channels.
+pub(crate) type Outgoing = (Arc<Message>, PublishOptions);
+
+/// When a message that is delayed is ready.
+fn due(now: u64, how: PublishOptions) -> Option<u64> {
+    (how.delay_ms > 0).then(|| now + u64::from(how.delay_ms))
+}
+
+/// Numbers of a channel, at one moment.
+pub(crate) struct ChannelStats {
+    pub(crate) counts: Counts,
+    pub(crate) limits: Limits,
+    pub(crate) ready: u32,
+    pub(crate) delayed: u32,
+    pub(crate) leased: u32,
+    pub(crate) kept: u32,
+    pub(crate) dead: u32,
+    pub(crate) bytes: u64,
+    pub(crate) next: u64,
+}
+
+fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
+    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL_ACCOUNT)?;
+    copy.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?;
+    Ok(copy)
+}
+
+/// What a new channel is charged to.
+pub(crate) struct Charged {
+    /// Bytes of its owner.
+    pub(crate) account: Account,
+    /// That it is one more.
+    pub(crate) count: Charge,
+    /// It is not bounded: it was there before.
+    pub(crate) is_restored: bool,
+}
+
+impl Channel {
+    /// An empty channel, whose clock runs on `work`. `dead_letters` is woken when there are
+    /// some. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`EDQUOT`] if its owner has too much.
+    pub(crate) fn new(
+        work: Arc<WorkQueue>,
+        name: &[u8],
+        options: &Options<'_>,
+        dead_letters: Waker,
+        log: Option<Durable>,
+        charged: Charged,
+    ) -> Result<Arc<Task<Self>>> {
+        let Charged {
+            account,
+            count,
+            is_restored,
+        } = charged;
+        let (name, bound, dead) = (copy(name)?, copy(options.bind)?, copy(options.dead)?);
+        let text = log.as_ref().map_or(0, |durable| durable.options.len());
+        let bytes = size_of::<Task<Self>>() + name.len() + bound.len() + dead.len() + text;
+        let own = match is_restored {
+            true => account.charge_unbounded(bytes as u64),
+            false => account.charge(bytes as u64)?,
+        };
+        let places = Slab::new(Chunks::new(account.clone()));
+        let access = options.access();
+        let sharing = Sharing {
+            owner: access.owner,
+            percent: user_share(),
+            key: crypto::random_u32(),
+        };
+        let delivery = crypto::random_u32();
+        let state = State {
+            queue: Queue::new(places, options.limits, delivery, sharing),
+            waiters: KVec::new(),
+            over: false,
+            clock: u64::MAX,
+            buried: 0,
+        };
+        let channel = pin_init!(Self {
+            name,
+            kind: options.kind,
+            bound,
+            dead,
+            access,
+            account,
+            _charges: [own, count],
+            users: Atomic::new(0),
+            policy: options.limits.policy,
+            keeps: options.limits.keep > 0,
+            log,
+            dead_letters,
+            state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
+            walking <- linux::new_mutex!((), "virgo_channel_walk"),
+            ready <- linux::new_wait_queue!("virgo_channel_ready"),
+            room <- linux::new_wait_queue!("virgo_channel_room"),
+        });
+        Arc::pin_init(
+            linux::new_task!(work, channel, "virgo_channel"),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Whether `uid` may do this with it.
+    ///
+    /// # Errors
+    ///
+    /// [`EACCES`].
+    pub(crate) fn check(&self, uid: u32, right: Right) -> Result {
+        match self.access.allows(uid, right) {
+            true => Ok(()),
+            false => Err(EACCES),
+        }
+    }
+
+    pub(crate) fn stats(&self) -> ChannelStats {
+        let state = self.state.lock();
+        let queue = &state.queue;
+        ChannelStats {
+            counts: queue.counts(),
+            limits: *queue.limits(),
+            ready: queue.ready(),
+            delayed: queue.delayed(),
+            leased: queue.leased(),
+            kept: queue.kept(),
+            dead: queue.dead(),
+            bytes: queue.bytes(),
+            next: queue.next_seq(),
+        }
+    }
+
+    /// Messages that did not get in, or did not stay until they were handed out.
+    pub(crate) fn lost(&self) -> u64 {
+        let counts = self.state.lock().queue.counts();
+        counts.dropped.saturating_add(counts.refused)
+    }
+
+    /// Counts a message that is lost though it was in here, or might have been.
+    pub(crate) fn count_lost(&self) {
+        self.state.lock().queue.count_refused();
+    }
+
+    /// Wakes those who want to know that there may be a message, without the lock.
+    fn tell_waiters(&self, mut state: Guard<'_>) {
+        // Usually there are none, or few.
+        if state.waiters.len() > WAKE_AT_ONCE {
+            let waiters = take(&mut state.waiters);
+            drop(state);
+            waiters.iter().for_each(Waker::wake);
+            return;
+        }
+        let mut few = [const { None }; WAKE_AT_ONCE];
+        for place in &mut few {
+            *place = state.waiters.pop();
+            if place.is_none() {
+                break;
+            }
+        }
+        drop(state);
+        few.iter().flatten().for_each(Waker::wake);
+    }
+
+    /// A message has left: others may have room, and too many may be kept.
+    fn left(&self) {
+        if self.policy == Policy::Block {
+            self.room.wake_all();
+        }
+        while let Some(message) = {
+            let mut state = self.state.lock();
+            state.queue.forget()
+        } {
+            drop(message);
+        }
+    }
+}
+
+/// What a channel's task is needed for.
+trait Clock {
+    fn set_clock(&self, state: Guard<'_>, due: Option<u64>);
+    fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
+    fn pushed(&self, state: Guard<'_>, due: Option<u64>);
+    fn came_back(&self, state: Guard<'_>, now: u64);
+}
+
+impl Clock for Task<Channel> {
+    /// Sees to it that the task runs at `due`.
+    fn set_clock(&self, mut state: Guard<'_>, due: Option<u64>) {
+        self.keep_time(&mut state, due);
+    }
+
+    fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>) {
+        let Some(due) = due.filter(|&due| due < state.clock) else {
+            return;
+        };
+        state.clock = due;
+        let wait = due.saturating_sub(now_ms());
+        // Under the lock, so that the last one to set it is the one that is earliest.
+        self.reschedule_after_ms(u32::try_from(wait).unwrap_or(u32::MAX / 2));
+    }
+
+    /// Messages have come, the first of those that are delayed for `due`.
+    fn pushed(&self, mut state: Guard<'_>, due: Option<u64>) {
+        // Who takes for good may also if too many are out.
+        let is_ready = state.queue.ready() > 0;
+        self.keep_time(&mut state, due);
+        match is_ready {
+            true => self.tell_waiters(state),
+            false => drop(state),
+        }
+        self.ready.wake_all();
+    }
+
+    /// Messages may have come back.
+    fn came_back(&self, mut state: Guard<'_>, now: u64) {
+        // What is left is due at once, and then the task runs.
+        let due = state.queue.tick(now);
+        let has_died = state.has_died();
+        let is_ready = state.queue.ready() > 0;
+        self.keep_time(&mut state, due);
+        match is_ready {
+            true => self.tell_waiters(state),
+            false => drop(state),
+        }
+        self.ready.wake_all();
+        if has_died {
+            self.dead_letters.wake();
+        }
+    }
+}
+
+impl State {
+    /// See [`Channel::push`]. `None` if the lock is to be let go, and this called again.
+    fn push(
+        &mut self,
+        now: u64,
+        message: &Arc<Message>,
+        how: PublishOptions,
+    ) -> Result<Option<u64>> {
+        match self.make_room(message.bytes(), message.uid)? {
+            true => self.insert(now, message, how).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Puts a message in for which there is room.
+    fn insert(&mut self, now: u64, message: &Arc<Message>, how: PublishOptions) -> Result<u64> {
+        if self.over {
+            return Err(ENOENT);
+        }
+        let push = Push {
+            item: message.clone(),
+            bytes: message.bytes(),
+            priority: how.priority,
+            delay_ms: how.delay_ms.into(),
+        };
+        // The caller has the message, so this is not its end.
+        self.queue.push(now, push).map_err(|_| ENOMEM)
+    }
+
+    /// Makes room for so many bytes of user `uid`. False if the lock is to be let go, and this called
+    /// again.
+    fn make_room(&mut self, bytes: u32, uid: u32) -> Result<bool> {
+        if self.over {
+            return Err(ENOENT);
+        }
+        match self.queue.make_room(bytes, uid, drop) {
+            Room::Yes => Ok(true),
+            Room::More => Ok(false),
+            Room::Later => Err(EAGAIN),
+            Room::No => Err(ENOBUFS),
+            Room::Share => Err(EDQUOT),
+        }
+    }
+
+    /// See [`Channel::record`]. `None` if the lock is to be let go, and this called again.
+    fn record(&mut self, now: u64, message: &Arc<Message>) -> Result<Option<u64>> {
+        if self.queue.limits().keep == 0 && !self.over {
+            return Ok(Some(self.queue.pass()));
+        }
+        let seq = self.push(now, message, PublishOptions::PLAIN)?;
+        if seq.is_some() {
+            // The caller has it, too.
+            drop(self.queue.take_acked());
+        }
+        Ok(seq)
+    }
+
+    /// Whether there are dead letters for which the work that brings them has not been woken. It comes
+    /// to the others by itself.
+    fn has_died(&mut self) -> bool {
+        let dead = self.queue.counts().dead;
+        core::mem::replace(&mut self.buried, dead) != dead
+    }
+
+    /// Has `waker` woken once when there may be a message.
+    fn add_waiter(&mut self, waker: &Waker) -> Result {
+        if !self.waiters.iter().any(|known| known.is(waker)) {
+            self.waiters.push(waker.clone(), GFP_ATOMIC)?;
+        }
+        Ok(())
+    }
+}
+
+impl Run for Channel {
+    /// Something is due.
+    fn run(task: &Task<Self>) {
+        let mut state = task.state.lock();
+        state.clock = u64::MAX;
+        task.came_back(state, now_ms());
+    }
+}

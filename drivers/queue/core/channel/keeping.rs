@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages that are done with: kept for replay, dead, or to be dropped.
+
+use super::{
+    putting::{
+        put_all,
+        put_each, //
+    },
+    Channel,
+    Outgoing, //
+};
+use crate::message::Message;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    deadline::now_ms,
+    work::{
+        yield_now,
+        Task, //
+    }, //
+};
+use virgo_proto::queue::state::STEP;
+
+impl Channel {
+    /// Keeps messages that were published to this channel's name for replay, without handing them
+    /// out, up to the first for which that fails: what a topic does. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
+    /// [`ENOMEM`].
+    pub(crate) fn record(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+        let recorded = put_all(messages, |messages| {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            put_each(messages, |message, _| state.record(now, message))
+        });
+        task.left();
+        recorded
+    }
+
+    /// Has messages that were kept, from number `from` on, handed out once more. Returns how many.
+    /// Sleeps.
+    pub(crate) fn replay(task: &Task<Self>, from: u64) -> u32 {
+        let _walking = task.walking.lock();
+        task.state.lock().queue.begin_with_kept(from);
+        let mut all = 0u32;
+        loop {
+            let mut state = task.state.lock();
+            let (count, more) = state.queue.replay_some(from);
+            task.tell_waiters(state);
+            task.ready.wake_all();
+            all = all.saturating_add(count);
+            if !more {
+                return all;
+            }
+            yield_now();
+        }
+    }
+
+    /// The messages that were kept, from number `from` on. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn kept(&self, from: u64) -> Result<KVVec<Arc<Message>>> {
+        let mut kept = KVVec::new();
+        let _walking = self.walking.lock();
+        self.state.lock().queue.begin_with_kept(from);
+        loop {
+            kept.reserve(STEP as usize, GFP_KERNEL_ACCOUNT)?;
+            let mut state = self.state.lock();
+            let more = state.queue.show_some_kept(from, |_, message| {
+                // There is room for a step.
+                let _ = kept.push_within_capacity(message.clone());
+            });
+            drop(state);
+            if !more {
+                return Ok(kept);
+            }
+        }
+    }
+
+    /// The next dead letter.
+    pub(crate) fn first_dead(&self) -> Option<Arc<Message>> {
+        self.state.lock().queue.first_dead().cloned()
+    }
+
+    pub(crate) fn has_dead(&self) -> bool {
+        self.state.lock().queue.has_dead()
+    }
+
+    /// The next dead letter, if it is `letter`, is where it belongs, or nowhere. May sleep.
+    pub(crate) fn drop_dead(&self, letter: &Arc<Message>) {
+        let mut state = self.state.lock();
+        // The queue may have been emptied meanwhile.
+        let first = state.queue.first_dead();
+        let dead = match first.is_some_and(|first| Arc::ptr_eq(first, letter)) {
+            true => state.queue.take_dead(),
+            false => None,
+        };
+        drop(state);
+        if let Some((seq, dead)) = dead {
+            drop(dead);
+            self.done(seq);
+            self.left();
+        }
+    }
+
+    /// Nobody can use it any more; who waits is told.
+    pub(crate) fn end(&self) {
+        let mut state = self.state.lock();
+        state.over = true;
+        self.tell_waiters(state);
+        self.ready.wake_all();
+        self.room.wake_all();
+    }
+
+    /// Drops the messages of a channel that has [ended](Self::end). May sleep.
+    pub(crate) fn clear(&self) {
+        loop {
+            let message = self.state.lock().queue.remove_any();
+            if message.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// Takes out all messages that there are when it begins, also those that are handed out or kept.
+    /// Returns how many. Sleeps.
+    pub(crate) fn purge(&self) -> u64 {
+        let state = self.state.lock();
+        let mut left = state.queue.len().saturating_add(state.queue.kept());
+        drop(state);
+        let mut purged = 0;
+        while left > 0 {
+            left -= 1;
+            let removed = self.state.lock().queue.remove_any();
+            let Some((seq, message)) = removed else {
+                break;
+            };
+            drop(message);
+            self.done(seq);
+            purged += 1;
+        }
+        self.left();
+        purged
+    }
+}

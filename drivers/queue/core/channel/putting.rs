@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Putting messages into a channel.
+
+use super::{
+    due,
+    Channel,
+    Clock,
+    Outgoing,
+    PublishOptions, //
+};
+use crate::message::Message;
+use core::slice;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
+};
+use linux::{
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
+    work::Task, //
+};
+
+/// Does something with each message, up to the first for which that fails or has to be done again:
+/// `put` says so by `None`. Each is told the number that it gets. Returns with how many it went well,
+/// and whether these were all.
+pub(super) fn put_each(
+    messages: &[Outgoing],
+    mut put: impl FnMut(&Arc<Message>, PublishOptions) -> Result<Option<u64>>,
+) -> (usize, Result<bool>) {
+    let mut count = 0;
+    for (message, how) in messages {
+        match put(message, *how) {
+            Ok(Some(seq)) => message.position.store(seq, Relaxed),
+            Ok(None) => return (count, Ok(false)),
+            Err(e) => return (count, Err(e)),
+        }
+        count += 1;
+    }
+    (count, Ok(true))
+}
+
+/// Does that with all messages, with the lock let go between the steps. Returns with how many it went
+/// well.
+pub(super) fn put_all(
+    messages: &[Outgoing],
+    mut step: impl FnMut(&[Outgoing]) -> (usize, Result<bool>),
+) -> (usize, Result) {
+    let mut all = 0;
+    loop {
+        let (count, result) = step(messages.get(all..).unwrap_or_default());
+        all += count;
+        match result {
+            Ok(true) => return (all, Ok(())),
+            Ok(false) => (),
+            Err(e) => return (all, Err(e)),
+        }
+    }
+}
+
+impl Channel {
+    /// A message as this channel may keep it for longer than its publisher can say: charged to the
+    /// channel's owner. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Message::new`].
+    pub(crate) fn own(&self, message: &Arc<Message>) -> Result<Arc<Message>> {
+        match message.payer() == self.access.owner {
+            true => Ok(message.clone()),
+            false => message.copy_for(&self.account, message.uid),
+        }
+    }
+
+    /// A copy of a message that is charged to the channel's owner, and carried out as `uid` if it is a
+    /// request. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Message::new`].
+    pub(crate) fn copy_as(&self, message: &Message, uid: u32) -> Result<Arc<Message>> {
+        message.copy_for(&self.account, uid)
+    }
+
+    /// Puts a message in. Returns its number. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`EAGAIN`] if there is no room and the sender may wait for some; [`ENOBUFS`] if it is refused;
+    /// [`EDQUOT`] if its publisher has the share of the channel that one user may have; [`ENOENT`] if
+    /// the channel is deleted; [`ENOMEM`].
+    pub(crate) fn push(
+        task: &Task<Self>,
+        message: &Arc<Message>,
+        how: PublishOptions,
+    ) -> Result<u64> {
+        loop {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            if let Some(seq) = state.push(now, message, how)? {
+                task.pushed(state, due(now, how));
+                return Ok(seq);
+            }
+        }
+    }
+
+    /// Puts messages in that were published to this channel's name, in order, up to the first for
+    /// which that fails, as [`Self::push`] does. Returns how many went in. Any context.
+    pub(crate) fn push_all(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+        put_all(messages, |messages| {
+            let now = now_ms();
+            let mut first = None;
+            let mut state = task.state.lock();
+            let pushed = put_each(messages, |message, how| {
+                let seq = state.push(now, message, how)?;
+                first = [first, due(now, how)].into_iter().flatten().min();
+                Ok(seq)
+            });
+            if pushed.0 > 0 {
+                task.pushed(state, first);
+            }
+            pushed
+        })
+    }
+
+    /// Puts a message in that was published to this channel's name, and waits for room until
+    /// `deadline`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`], but [`ETIMEDOUT`] at the deadline; [`EINTR`] if the task is being
+    /// killed.
+    pub(crate) fn push_wait(task: &Task<Self>, message: &Outgoing, deadline: Deadline) -> Result {
+        let pushed = task.room.wait(deadline, || {
+            match Self::push_all(task, slice::from_ref(message)) {
+                (_, Err(EAGAIN)) => None,
+                (_, result) => Some(result),
+            }
+        })?;
+        pushed.unwrap_or_else(|| {
+            task.state.lock().queue.count_refused();
+            Err(ETIMEDOUT)
+        })
+    }
+
+    /// Whether there is room for so many bytes of user `uid`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::push`].
+    pub(crate) fn has_room(&self, bytes: u32, uid: u32) -> Result {
+        while !self.state.lock().make_room(bytes, uid)? {}
+        Ok(())
+    }
+
+    /// Waits until there may be room. False at the deadline. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub(crate) fn wait_for_room(&self, bytes: u32, uid: u32, deadline: Deadline) -> Result<bool> {
+        // A queue that blocks drops nothing but what it has kept.
+        let room = || (self.has_room(bytes, uid) != Err(EAGAIN)).then_some(());
+        let found = self.room.wait(deadline, room)?.is_some();
+        if !found {
+            self.count_lost();
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Taking messages from a channel, and what becomes of them.
+
+use super::{
+    Channel,
+    Clock,
+    State,
+    TakenMessage, //
+};
+use crate::message::Message;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
+    waker::Waker,
+    work::{
+        yield_now,
+        Task, //
+    }, //
+};
+use virgo_proto::queue::state::NotHeld;
+
+impl Channel {
+    /// Hands the next message out to `consumer`; for good if `acked`. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted.
+    pub(crate) fn take(
+        task: &Task<Self>,
+        consumer: u64,
+        acked: bool,
+    ) -> Result<Option<TakenMessage>> {
+        Self::take_or(task, consumer, acked, |_| true, |_| Ok(()))
+    }
+
+    /// The same, to be acknowledged, if the message is one that `fits`. Leaves it where it is
+    /// otherwise; that is no delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`EMSGSIZE`] if the next message does not fit.
+    pub(crate) fn take_if(
+        task: &Task<Self>,
+        consumer: u64,
+        fits: impl FnOnce(&Message) -> bool,
+    ) -> Result<Option<TakenMessage>> {
+        Self::take_or(task, consumer, false, fits, |_| Ok(()))
+    }
+
+    /// Has `waker` woken once when there may be a message; at once if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
+    pub(crate) fn wake_when_ready(&self, waker: &Waker) -> Result {
+        let mut state = self.state.lock();
+        if state.over {
+            return Err(ENOENT);
+        }
+        if !state.queue.has_next() {
+            return state.add_waiter(waker);
+        }
+        drop(state);
+        waker.wake();
+        Ok(())
+    }
+
+    /// The same; `waker` is woken once when there may be a message, if there is none now.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
+    pub(crate) fn take_or_wake(
+        task: &Task<Self>,
+        consumer: u64,
+        acked: bool,
+        waker: &Waker,
+    ) -> Result<Option<TakenMessage>> {
+        Self::take_or(
+            task,
+            consumer,
+            acked,
+            |_| true,
+            |state| state.add_waiter(waker),
+        )
+    }
+
+    fn take_or(
+        task: &Task<Self>,
+        consumer: u64,
+        acked: bool,
+        fits: impl FnOnce(&Message) -> bool,
+        otherwise: impl FnOnce(&mut State) -> Result,
+    ) -> Result<Option<TakenMessage>> {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        if state.over {
+            return Err(ENOENT);
+        }
+        let mut due = state.queue.tick(now);
+        let result = match state.queue.peek() {
+            Some(next) if !fits(next) => Err(EMSGSIZE),
+            _ if acked => Ok(state.queue.take_acked()),
+            _ => Ok(state.queue.take(now, consumer)),
+        };
+        match &result {
+            Ok(None) => otherwise(&mut state)?,
+            Ok(Some(_)) if !acked => due = state.queue.next_due(),
+            _ => (),
+        }
+        let has_died = state.has_died();
+        task.set_clock(state, due);
+        if has_died {
+            task.dead_letters.wake();
+        }
+        if let (true, Ok(Some(taken))) = (acked, &result) {
+            task.done(taken.seq);
+            task.left();
+        }
+        result
+    }
+
+    /// Whether [`Self::take`] would hand one out now, or fail. Any context.
+    pub(crate) fn has_next(&self) -> bool {
+        let state = self.state.lock();
+        state.over || state.queue.has_next()
+    }
+
+    /// `consumer` has done with delivery `id`. May sleep if this is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn ack(task: &Task<Self>, consumer: u64, id: u64) -> Result {
+        let mut state = task.state.lock();
+        let done = state.queue.ack(consumer, id);
+        // There may have been as many out as may be.
+        match state.queue.has_next() {
+            true => {
+                task.tell_waiters(state);
+                task.ready.wake_all();
+            }
+            false => drop(state),
+        }
+        let (seq, message) = done.map_err(|NotHeld| ESTALE)?;
+        drop(message);
+        task.done(seq);
+        task.left();
+        Ok(())
+    }
+
+    /// What `consumer` has by delivery `id`. Any context.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn held(&self, consumer: u64, id: u64) -> Result<Arc<Message>> {
+        let state = self.state.lock();
+        state.queue.held(consumer, id).cloned().ok_or(ESTALE)
+    }
+
+    /// Waits until there is a message to be taken. False at the deadline. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
+        let ready = || self.has_next().then_some(());
+        Ok(self.ready.wait(deadline, ready)?.is_some())
+    }
+
+    /// `consumer` does not want delivery `id`: others may have the message in `delay_ms`.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn give_back(task: &Task<Self>, consumer: u64, id: u64, delay_ms: u32) -> Result {
+        let now = now_ms();
+        let mut state = task.state.lock();
+        let delay = u64::from(delay_ms);
+        let result = state.queue.give_back(now, consumer, id, delay);
+        task.came_back(state, now);
+        result.map_err(|NotHeld| ESTALE)
+    }
+
+    /// TakenMessage `id` did not reach `consumer`: the message is where it was, and that was no delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if it does not have it (any more).
+    pub(crate) fn untake(task: &Task<Self>, consumer: u64, id: u64) -> Result {
+        let mut state = task.state.lock();
+        let result = state.queue.untake(consumer, id);
+        task.came_back(state, now_ms());
+        result.map_err(|NotHeld| ESTALE)
+    }
+
+    /// Those consumers are `gone`: others may have what they had. If it was not handed out, that was
+    /// no delivery. Sleeps.
+    pub(crate) fn give_all_back(task: &Task<Self>, handed_out: bool, gone: impl Fn(u64) -> bool) {
+        let _walking = task.walking.lock();
+        task.state.lock().queue.begin_to_give_back();
+        loop {
+            let now = now_ms();
+            let mut state = task.state.lock();
+            let more = state.queue.give_back_some(now, handed_out, &gone);
+            task.came_back(state, now);
+            if !more {
+                return;
+            }
+            yield_now();
+        }
+    }
+
+    /// `waker` is not to be woken any more.
+    pub(crate) fn forget_waker(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        state.waiters.retain(|known| !known.is(waker));
+    }
+}

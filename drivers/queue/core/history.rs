@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What topics have kept, as the beginning of a new subscription.
+//!
+//! Most of it is copied before the subscription is in the table, with nothing locked. The rest, which
+//! was published meanwhile, follows when nobody can publish: see [`History::finish`].
+
+use crate::{
+    channel::{
+        Channel,
+        PublishOptions,
+        Shared, //
+    },
+    table::Table, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
+};
+use linux::rwlock::RwLock;
+use virgo_proto::queue::{
+    access::Right,
+    options::Kind,
+    state::STEP,
+    subject, //
+};
+
+/// Rounds of copying, while more than a step comes in each.
+const ROUNDS: usize = 4;
+
+/// See the module.
+pub(crate) struct History<'a> {
+    /// Of topics whose names it stands for.
+    pattern: &'a [u8],
+    /// From which number on.
+    from: u64,
+    /// Topics of which something was copied, and with which number it goes on.
+    copied: KVVec<(Shared, u64)>,
+}
+
+impl<'a> History<'a> {
+    /// What topics of these names have from number `from` on.
+    pub(crate) fn new(pattern: &'a [u8], from: u64) -> Self {
+        History {
+            pattern,
+            from,
+            copied: KVVec::new(),
+        }
+    }
+
+    /// Copies what there is to `channel`, which nobody can publish to yet. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; those of [`Channel::push`].
+    pub(crate) fn begin(&mut self, table: &RwLock<Table>, channel: &Shared) -> Result {
+        for _ in 0..ROUNDS {
+            let topics = self.topics(channel, &table.read())?;
+            let mut count = 0;
+            for topic in &topics {
+                count += self.copy(channel, topic)?;
+            }
+            if count <= STEP as usize {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies what has come since [`Self::begin`]: little. The table is locked, so that nobody
+    /// publishes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::begin`].
+    pub(crate) fn finish(&mut self, channel: &Shared, table: &Table) -> Result {
+        for topic in &self.topics(channel, table)? {
+            self.copy(channel, topic)?;
+        }
+        Ok(())
+    }
+
+    /// The topics that it is about.
+    fn topics(&self, channel: &Channel, table: &Table) -> Result<KVVec<Shared>> {
+        let owner = channel.access.owner;
+        let mut topics = KVVec::new();
+        for topic in table.all() {
+            if topic.kind == Kind::Topic
+                && topic.keeps
+                && subject::matches(self.pattern, &topic.name)
+                && topic.access.allows(owner, Right::Take)
+            {
+                topics.push(topic.clone(), GFP_KERNEL)?;
+            }
+        }
+        Ok(topics)
+    }
+
+    /// Copies what a topic has that was not copied before. Returns how many.
+    fn copy(&mut self, channel: &Shared, topic: &Shared) -> Result<usize> {
+        let known = self
+            .copied
+            .iter()
+            .position(|(known, _)| Arc::ptr_eq(known, topic));
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.copied.push((topic.clone(), self.from), GFP_KERNEL)?;
+                self.copied.len() - 1
+            }
+        };
+        let (_, next) = self.copied.get_mut(at).ok_or(EINVAL)?;
+        let kept = topic.kept(*next)?;
+        for message in &kept {
+            Channel::push(channel, &channel.own(message)?, PublishOptions::PLAIN)?;
+            *next = (*next).max(message.position.load(Relaxed).saturating_add(1));
+        }
+        Ok(kept.len())
+    }
+}

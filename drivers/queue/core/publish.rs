@@ -1,0 +1,511 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Publishing: to the queue or topic of a name, and to all that are bound to a pattern which stands
+//! for the name.
+
+use crate::{
+    channel::{
+        Channel,
+        Outgoing,
+        PublishOptions,
+        Shared, //
+    },
+    message::{
+        Message,
+        Parts, //
+    },
+    queues::Queues,
+    table::{
+        Table,
+        REQUESTS, //
+    }, //
+};
+use core::slice;
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    rwlock::ReadGuard, //
+};
+use virgo_proto::queue::{
+    access::Right,
+    options::Kind,
+    state::Policy,
+    subject,
+    MAX_NAME, //
+};
+use virgo_utils::budget::Account;
+
+/// What has become of messages that were published; position and channels are those of one that
+/// went with the last.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Published {
+    /// PublishOptions many went well.
+    pub(crate) count: u32,
+    /// Its number in the queue or topic of that name; 0 if there is none.
+    pub(crate) position: u64,
+    /// Channels that it went to.
+    pub(crate) channels: u32,
+    /// Copies of those that went well that were lost: a channel had no room, or its disk has failed.
+    pub(crate) lost: u32,
+    /// LSN up to which the log has to be on disk before anybody is told; see [`Queues::commit`].
+    pub(crate) lsn: u64,
+}
+
+/// Messages that are published under one hold of the lock, so that others have their turn.
+const AT_ONCE: usize = 8;
+
+/// Bytes after which no more are made before these are published: they may wait, and count as long.
+const BATCH_BYTES: u32 = 4096;
+
+impl Queues {
+    /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until `deadline` for room in the
+    /// queue of that name, or one that is bound to it, if there is one and that is its way. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`EPERM`] for a request
+    /// with a priority or delay of a user other than root; [`ENOENT`] if it went
+    /// nowhere; those of [`Channel::push_wait`] for the queue of that name, or one that is bound to it
+    /// and has a say, and then nobody else has it.
+    pub(crate) fn publish(
+        &self,
+        uid: u32,
+        account: &Account,
+        parts: &Parts<'_>,
+        how: PublishOptions,
+        deadline: Option<Deadline>,
+    ) -> Result<Published> {
+        let message = Message::new(account, parts, GFP_KERNEL_ACCOUNT)?;
+        let mut published = Published::default();
+        let one = [(message, how)];
+        self.publish_some(uid, parts.subject, &one, deadline, &mut published)?;
+        Ok(published)
+    }
+
+    /// The same with messages of one name, in order, up to the first that does not go well. Says in
+    /// `published` what did. `messages` may sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::publish`]; those of `messages`.
+    pub(crate) fn publish_all(
+        &self,
+        uid: u32,
+        name: &[u8],
+        mut messages: impl Iterator<Item = Result<Outgoing>>,
+        deadline: Option<Deadline>,
+        published: &mut Published,
+    ) -> Result {
+        let mut some = KVec::with_capacity(AT_ONCE, GFP_KERNEL)?;
+        loop {
+            // Made without the lock: that takes time, or waits for a page of a program's memory.
+            let mut bytes = 0;
+            let ended = loop {
+                match messages.next() {
+                    None => break Some(Ok(())),
+                    Some(Err(e)) => break Some(Err(e)),
+                    Some(Ok(outgoing)) => {
+                        bytes += outgoing.0.bytes();
+                        some.push(outgoing, GFP_KERNEL)?;
+                    }
+                }
+                if some.len() == AT_ONCE || bytes >= BATCH_BYTES {
+                    break None;
+                }
+            };
+            let mut rest = some.as_slice();
+            while !rest.is_empty() {
+                let before = published.count;
+                self.publish_some(uid, name, rest, deadline, published)?;
+                let gone = published.count - before;
+                rest = rest.get(gone as usize..).unwrap_or_default();
+            }
+            if let Some(ended) = ended {
+                return ended;
+            }
+            some.clear();
+        }
+    }
+
+    /// As many of `messages` as can be published under one hold of the lock, one at least.
+    fn publish_some(
+        &self,
+        uid: u32,
+        name: &[u8],
+        messages: &[Outgoing],
+        deadline: Option<Deadline>,
+        published: &mut Published,
+    ) -> Result {
+        // Dropped after the lock is let go: it may be the last who knows a channel, whose task ends
+        // then.
+        let named;
+        let mut table = self.table.read();
+        named = table.find(name).cloned();
+        match &named {
+            None if !subject::is_name(name) => return Err(EINVAL),
+            None => (),
+            Some(named) => named.check(uid, Right::Publish)?,
+        }
+        // Requests of all users wait in one queue, and nobody may go before others.
+        if uid != 0 && name == REQUESTS && !messages.iter().all(|(_, how)| how.is_plain()) {
+            return Err(EPERM);
+        }
+        // With others each goes to all before the next: the first that goes nowhere is the end.
+        let at_once = match messages {
+            [(first, _), _, ..] if !table.is_bound_to(name, named.as_ref(), first.uid) => AT_ONCE,
+            _ => 1,
+        };
+        let to = To {
+            uid,
+            name,
+            named: named.as_ref(),
+        };
+        for group in messages.chunks(at_once) {
+            match self.publish_group(table, to, group, deadline, published)? {
+                Some(held) => table = held,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Publishes one message, or several if nothing is bound to their name; of these perhaps not all.
+    /// Nothing may be locked while one waits, for room or for the disk. Returns the lock if it was
+    /// held all the time and there may be more.
+    fn publish_group<'a>(
+        &'a self,
+        table: ReadGuard<'a, Table>,
+        to: To<'_>,
+        group: &[Outgoing],
+        deadline: Option<Deadline>,
+        published: &mut Published,
+    ) -> Result<Option<ReadGuard<'a, Table>>> {
+        let Some(first) = group.first() else {
+            return Ok(Some(table));
+        };
+        let mut count = group.len();
+        let (mut table, mut held) = match count {
+            1 => self.wait_for_bound(table, to, &first.0, deadline)?,
+            _ => (table, true),
+        };
+        if let Some(named) = to.named {
+            let copies = owned_by(named, group)?;
+            let owned = copies.as_deref().unwrap_or(group);
+            let put;
+            (count, put) = match named.kind {
+                Kind::Topic => Channel::record(named, owned),
+                _ if named.is_durable() => (0, Err(EAGAIN)),
+                _ => Channel::push_all(named, owned),
+            };
+            match (put, owned.first()) {
+                (Ok(()), _) => (),
+                (Err(EAGAIN), _) if count > 0 => held = false,
+                (Err(EAGAIN), Some(first)) if named.is_durable() || deadline.is_some() => {
+                    drop(table);
+                    let lsn = self.push_slowly(named, first, deadline)?;
+                    published.lsn = published.lsn.max(lsn);
+                    (table, held, count) = (self.table.read(), false, 1);
+                }
+                (Err(e), _) => {
+                    published.count += count as u32;
+                    return Err(e);
+                }
+            }
+            for ((message, _), (owned, _)) in group.iter().zip(copies.iter().flatten()) {
+                message
+                    .position
+                    .store(owned.position.load(Relaxed), Relaxed);
+            }
+        }
+        published.channels = to.named.is_some().into();
+        let table = match count {
+            1 => self.push_bound(table, to, first, deadline, published)?,
+            _ => Some(table),
+        };
+        if published.channels == 0 {
+            return Err(ENOENT);
+        }
+        published.count += count as u32;
+        published.position = first.0.position.load(Relaxed);
+        Ok(table.filter(|_| held))
+    }
+
+    /// Queues that are bound to the name of a message and stay, and have no room, are a reason not
+    /// to publish it: they drop nothing unseen. One that blocks is waited for. Only those have a say
+    /// that belong to root, to the publisher, or to who owns the name: a stranger's queue keeps nobody
+    /// from publishing. What finds no room all the same is counted as lost. Returns the lock, and
+    /// whether it was held all the time.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOBUFS`] if such a queue refuses it, [`EDQUOT`] if the publisher has the share of it that one
+    /// user may have; [`EAGAIN`] if one blocks, or its log has no room now, and there is no deadline,
+    /// [`ETIMEDOUT`] at that; [`EINTR`].
+    fn wait_for_bound<'a>(
+        &'a self,
+        mut table: ReadGuard<'a, Table>,
+        to: To<'_>,
+        message: &Arc<Message>,
+        deadline: Option<Deadline>,
+    ) -> Result<(ReadGuard<'a, Table>, bool)> {
+        let mut held = true;
+        let (bytes, uid) = (message.bytes(), message.uid);
+        let is_logged = |bound: &Shared| bound.is_durable() && to.has_say(bound);
+        let mut bound = table.bound_to(to.name, to.named, uid);
+        let waits_for_log = deadline.is_none() && bound.any(is_logged);
+        drop(bound);
+        if waits_for_log {
+            // The lock of the log is taken before that of the table.
+            drop(table);
+            if let Err(EAGAIN) = self.log()?.try_lock_for(log_bytes(message)) {
+                return Err(EAGAIN);
+            }
+            (table, held) = (self.table.read(), false);
+        }
+        loop {
+            let mut bound = table.bound_to(to.name, to.named, uid);
+            let blocks = bound.find_map(|bound| {
+                if !to.has_say(bound)
+                    || bound.kind != Kind::Queue
+                    || bound.policy == Policy::DropOldest
+                {
+                    return None;
+                }
+                match bound.has_room(bytes, uid) {
+                    Err(EAGAIN) => Some(Ok(bound.clone())),
+                    Err(e @ (ENOBUFS | EDQUOT)) => Some(Err(e)),
+                    _ => None,
+                }
+            });
+            drop(bound);
+            let Some(full) = blocks else {
+                return Ok((table, held));
+            };
+            let (full, deadline) = (full?, deadline.ok_or(EAGAIN)?);
+            // Nothing may be locked while one waits.
+            drop(table);
+            held = false;
+            if !full.wait_for_room(bytes, uid, deadline)? {
+                return Err(ETIMEDOUT);
+            }
+            table = self.table.read();
+        }
+    }
+
+    /// Puts a message into the channels that are bound to its name. Their owners pay for what they
+    /// keep of others' messages. The disk is waited for only on behalf of those that have a say.
+    /// Returns the lock if it was held all the time.
+    ///
+    /// # Errors
+    ///
+    /// Why there was none that took it, if there were some.
+    fn push_bound<'a>(
+        &self,
+        table: ReadGuard<'a, Table>,
+        to: To<'_>,
+        (message, how): &Outgoing,
+        deadline: Option<Deadline>,
+        published: &mut Published,
+    ) -> Result<Option<ReadGuard<'a, Table>>> {
+        let mut durable = KVec::new();
+        let (mut lost, mut why) = (0, Ok(()));
+        // The last one that was made for another who pays.
+        let mut copy: Option<Arc<Message>> = None;
+        for bound in table.bound_to(to.name, to.named, message.uid) {
+            let owner = bound.access.owner;
+            let is_theirs = owner == message.payer();
+            if !is_theirs && copy.as_ref().is_none_or(|copy| copy.payer() != owner) {
+                match bound.own(message) {
+                    Ok(made) => copy = Some(made),
+                    Err(_) => {
+                        // Its owner has no memory left: there is no room, as in a full queue.
+                        bound.count_lost();
+                        (lost, why) = (lost + 1, Err(ENOBUFS));
+                        continue;
+                    }
+                }
+            }
+            let message = match &copy {
+                Some(copy) if !is_theirs => copy,
+                _ => message,
+            };
+            let put = match bound.is_durable() {
+                true => durable
+                    .push((bound.clone(), message.clone()), GFP_KERNEL)
+                    .map_err(Error::from),
+                false => Channel::push(bound, message, *how).map(|_| published.channels += 1),
+            };
+            if let Err(e) = put {
+                (lost, why) = (lost + 1, Err(refused(e)));
+            }
+        }
+        let mut table = Some(table);
+        if !durable.is_empty() {
+            table = None;
+        }
+        for (bound, message) in durable {
+            let has_say = to.has_say(&bound);
+            // Room in the queue is not waited for twice.
+            let log_deadline = deadline.filter(|_| has_say);
+            match self.push_logged(&bound, &message, *how, log_deadline) {
+                Ok(lsn) => {
+                    if has_say {
+                        published.lsn = published.lsn.max(lsn);
+                    }
+                    published.channels += 1;
+                }
+                Err(e) => (lost, why) = (lost + 1, Err(refused(e))),
+            }
+        }
+        if published.channels == 0 {
+            why?;
+        }
+        published.lost = published.lost.saturating_add(lost);
+        Ok(table)
+    }
+
+    /// Puts a message into the queue of its name where that takes time. Returns the LSN to
+    /// [commit](Self::commit).
+    fn push_slowly(
+        &self,
+        named: &Shared,
+        outgoing: &Outgoing,
+        deadline: Option<Deadline>,
+    ) -> Result<u64> {
+        let (message, how) = outgoing;
+        match deadline {
+            Some(deadline) if !named.is_durable() => {
+                Channel::push_wait(named, outgoing, deadline)?;
+                Ok(0)
+            }
+            deadline => self.push_durable(named, message, *how, deadline),
+        }
+    }
+
+    /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
+    /// its way. Returns the LSN to [commit](Self::commit). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::push_logged`]; [`EAGAIN`] if there is no deadline and the log has no room now;
+    /// [`ETIMEDOUT`], [`EINTR`].
+    pub(crate) fn push_durable(
+        &self,
+        channel: &Shared,
+        message: &Arc<Message>,
+        how: PublishOptions,
+        deadline: Option<Deadline>,
+    ) -> Result<u64> {
+        loop {
+            match (self.push_logged(channel, message, how, deadline), deadline) {
+                (Err(EAGAIN), Some(deadline)) => {
+                    if !channel.wait_for_room(message.bytes(), message.uid, deadline)? {
+                        return Err(ETIMEDOUT);
+                    }
+                }
+                (pushed, _) => return pushed,
+            }
+        }
+    }
+
+    /// The same; waits until `deadline` for room in the log only.
+    fn push_logged(
+        &self,
+        channel: &Shared,
+        message: &Arc<Message>,
+        how: PublishOptions,
+        deadline: Option<Deadline>,
+    ) -> Result<u64> {
+        let log = self.log()?;
+        let bytes = log_bytes(message);
+        let mut writer = match deadline {
+            Some(deadline) => log.lock_for(bytes, deadline)?,
+            None => log.try_lock_for(bytes)?,
+        };
+        Channel::push_logged(channel, &mut writer, message, how)
+    }
+
+    /// Hands a dead letter to those who have subscribed to the topic for such letters. Returns the LSN
+    /// to [commit](Self::commit). May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Channel::push`]; nobody has it then.
+    pub(crate) fn publish_dead(&self, topic: &Shared, letter: &Arc<Message>) -> Result<u64> {
+        let letter = (letter.clone(), PublishOptions::PLAIN);
+        let table = self.table.read();
+        Channel::record(topic, slice::from_ref(&letter)).1?;
+        let to = To {
+            uid: topic.access.owner,
+            name: &topic.name,
+            named: Some(topic),
+        };
+        let mut published = Published {
+            channels: 1,
+            ..Published::default()
+        };
+        self.push_bound(table, to, &letter, None, &mut published)?;
+        Ok(published.lsn)
+    }
+}
+
+/// Where messages go.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    /// Who publishes.
+    uid: u32,
+    name: &'a [u8],
+    /// The channel of that name.
+    named: Option<&'a Shared>,
+}
+
+impl To<'_> {
+    /// Whether a bound queue may keep the publisher waiting, or from publishing.
+    fn has_say(&self, bound: &Channel) -> bool {
+        let owner = bound.access.owner;
+        let owns_name = |named: &Shared| named.access.owner == owner;
+        owner == 0 || owner == self.uid || self.named.is_some_and(owns_name)
+    }
+}
+
+/// The messages as the channel of their name keeps them: what may stay for replay is its owner's.
+/// `None` if they are as they should be.
+///
+/// # Errors
+///
+/// [`ENOBUFS`] if its owner has no room for them, [`ENOMEM`].
+fn owned_by(named: &Channel, group: &[Outgoing]) -> Result<Option<KVec<Outgoing>>> {
+    let is_owned = |(message, _): &Outgoing| message.payer() == named.access.owner;
+    if !named.keeps || group.iter().all(is_owned) {
+        return Ok(None);
+    }
+    let mut owned = KVec::with_capacity(group.len(), GFP_KERNEL)?;
+    for (message, how) in group {
+        let message = named.own(message).map_err(|e| match e {
+            EDQUOT => ENOBUFS,
+            e => e,
+        })?;
+        owned.push((message, *how), GFP_KERNEL)?;
+    }
+    Ok(Some(owned))
+}
+
+/// The most bytes of a message in the log: its record is no longer than this.
+fn log_bytes(message: &Message) -> usize {
+    MAX_NAME + message.bytes() as usize
+}
+
+/// What a publisher is told of a channel that was not the one of the name.
+fn refused(e: Error) -> Error {
+    match e {
+        // One that blocks is not waited for twice.
+        EAGAIN => ENOBUFS,
+        e => e,
+    }
+}

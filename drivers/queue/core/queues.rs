@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All channels of this node, by name.
+
+use crate::{
+    channel::{
+        Channel,
+        Charged,
+        Durable,
+        Shared, //
+    },
+    consumer::SESSION,
+    history::History,
+    log::{
+        Log,
+        PATIENCE_MS, //
+    },
+    pending::Pending,
+    table::Table, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        SetOnce, //
+    }, //
+};
+use linux::{
+    deadline::Deadline,
+    rwlock::RwLock,
+    waker::Waker,
+    work::Queue as WorkQueue, //
+};
+use virgo_config::Node;
+use virgo_proto::queue::{
+    options::{
+        Kind,
+        Options, //
+    },
+    record::{
+        self,
+        Record, //
+    },
+    subject, //
+};
+use virgo_utils::budget::Budget;
+
+/// Bounds of all channels together.
+#[derive(Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Channels.
+    pub(crate) channels: usize,
+    /// Bytes of messages.
+    pub(crate) bytes: u64,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Queues {
+    pub(crate) node: Arc<Node>,
+    /// Bytes, of messages and of what they lie in.
+    pub(crate) budget: Pin<KBox<Budget>>,
+    /// Channels.
+    channels: Pin<KBox<Budget>>,
+    pub(crate) work: Arc<WorkQueue>,
+    #[pin]
+    pub(crate) pending: Pending,
+    /// Woken when a channel has dead letters.
+    dead_letters: SetOnce<Waker>,
+    /// For durable queues, if there can be any.
+    log: SetOnce<Arc<Log>>,
+    /// The last number given to who takes messages, or to a subscription.
+    last: Atomic<u64>,
+    #[pin]
+    pub(crate) table: RwLock<Table>,
+}
+
+impl Queues {
+    pub(crate) fn new(node: Arc<Node>, bounds: Bounds) -> Result<Arc<Self>> {
+        let budget = Budget::new(bounds.bytes)?;
+        let channels = Budget::new(bounds.channels as u64)?;
+        let pending = Pending::new()?;
+        let work = WorkQueue::new(c"virgo_queue", 0)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                node,
+                budget,
+                channels,
+                work,
+                pending <- pending,
+                dead_letters: SetOnce::new(),
+                log: SetOnce::new(),
+                last: Atomic::new(0),
+                table <- linux::new_rwlock!(Table::new(), "virgo_queues"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Whom channels wake that have dead letters. Once, before there are channels.
+    pub(crate) fn set_dead_letters(&self, waker: Waker) {
+        self.dead_letters.populate(waker);
+    }
+
+    /// Where durable queues are written. Once.
+    pub(crate) fn set_log(&self, log: Arc<Log>) {
+        self.log.populate(log);
+    }
+
+    pub(crate) fn log(&self) -> Result<&Arc<Log>> {
+        self.log.as_ref().ok_or(EROFS)
+    }
+
+    /// Returns when all that was published up to `lsn` is on disk. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EIO`] if the disk has failed.
+    pub(crate) fn commit(&self, lsn: u64) -> Result {
+        match lsn {
+            0 => Ok(()),
+            lsn => self.log()?.commit(lsn),
+        }
+    }
+
+    /// A number that nobody has had.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.last.fetch_add(1, Relaxed) + 1
+    }
+
+    /// A consumer that nobody was: of a session or a descriptor.
+    pub(crate) fn next_consumer(&self) -> u64 {
+        // Far less than the bits by which takes are told apart.
+        SESSION | self.next_number()
+    }
+
+    /// The channel of this name. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`].
+    pub(crate) fn find(&self, name: &[u8]) -> Result<Shared> {
+        self.table.read().find(name).cloned().ok_or(ENOENT)
+    }
+
+    /// Makes a channel. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`EDQUOT`] if its owner
+    /// has too many, [`ENOMEM`].
+    pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+        self.create_with(name, options, None, false, None)
+    }
+
+    /// Makes a channel of the module's own, whatever there is already. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EEXIST`], [`ENOMEM`].
+    pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+        self.create_with(name, options, None, true, None)
+    }
+
+    /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::create`]; [`EROFS`] if there is no folder for it; those of files.
+    pub(crate) fn create_durable(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        text: &[u8],
+    ) -> Result<Shared> {
+        let log = self.log()?;
+        let record = Record {
+            queue: name,
+            data: text,
+            ..Record::new(record::Kind::Create)
+        };
+        let durable = Durable::new(log.clone(), text)?;
+        let mut writer = log.lock_for(record.size(), Deadline::after_ms(PATIENCE_MS))?;
+        let channel = self.create_with(name, options, Some(durable), false, None)?;
+        let appended = log.append(&mut writer, &record);
+        drop(writer);
+        let lsn = appended.inspect_err(|_| {
+            let _ = self.take_out(&channel);
+        })?;
+        if let Err(e) = log.commit(lsn) {
+            // That it was made may be on disk, or get there: it is made undone, or the log is written
+            // anew from the table.
+            if self.remove_logged(&channel).is_err() {
+                log.lock().stale = true;
+                let _ = self.take_out(&channel);
+            }
+            return Err(e);
+        }
+        Ok(channel)
+    }
+
+    /// Makes a durable queue of which the log knows, whatever its owner has already.
+    pub(crate) fn create_logged(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        text: &[u8],
+        log: Arc<Log>,
+    ) -> Result<Shared> {
+        let durable = Durable::new(log, text)?;
+        self.create_with(name, options, Some(durable), true, None)
+    }
+
+    /// Makes a channel. It begins with `history`.
+    pub(crate) fn create_with(
+        &self,
+        name: &[u8],
+        options: &Options<'_>,
+        durable: Option<Durable>,
+        is_restored: bool,
+        mut history: Option<History<'_>>,
+    ) -> Result<Shared> {
+        if !subject::is_name(name) {
+            return Err(EINVAL);
+        }
+        let dead_letters = self.dead_letters.as_ref().ok_or(ENODEV)?.clone();
+        let owner = options.access().owner;
+        let channels = self.channels.account(owner)?;
+        let charged = Charged {
+            account: self.budget.account(owner)?,
+            count: match is_restored {
+                true => channels.charge_unbounded(1),
+                false => channels.charge(1).map_err(|e| match e {
+                    ENOMEM => EUSERS,
+                    e => e,
+                })?,
+            },
+            is_restored,
+        };
+        let channel = Channel::new(
+            self.work.clone(),
+            name,
+            options,
+            dead_letters,
+            durable,
+            charged,
+        )?;
+        if channel.kind == Kind::Subscription {
+            channel.users.store(1, Relaxed);
+        }
+        if let Some(history) = &mut history {
+            history.begin(&self.table, &channel)?;
+        }
+        let mut table = self.table.write();
+        let Err(at) = table.search(name) else {
+            return Err(EEXIST);
+        };
+        table.all.reserve(1, GFP_KERNEL)?;
+        table.bound.reserve()?;
+        if let Some(history) = &mut history {
+            history.finish(&channel, &table)?;
+        }
+        // Within the capacity, so neither fails.
+        let _ = table.all.insert_within_capacity(at, channel.clone());
+        table.bound.insert(&channel);
+        drop(table);
+        Ok(channel)
+    }
+
+    /// Deletes the channel. Who waits at it is told. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if it is not there (any more); for a durable one also those of files.
+    pub(crate) fn remove(&self, channel: &Shared) -> Result {
+        if !channel.is_durable() {
+            return self.take_out(channel);
+        }
+        let lsn = match self.remove_logged(channel) {
+            Err(ENOSPC) => {
+                // Waits for room.
+                let (log, bytes) = (self.log()?, record::HEAD + channel.name.len());
+                drop(log.lock_for(bytes, Deadline::after_ms(PATIENCE_MS))?);
+                self.remove_logged(channel)?
+            }
+            removed => removed?,
+        };
+        self.commit(lsn)
+    }
+
+    /// Takes a durable channel out of the table, and says so in the log. Returns the LSN to
+    /// [commit](Self::commit).
+    fn remove_logged(&self, channel: &Shared) -> Result<u64> {
+        let log = self.log()?;
+        let mut writer = log.lock();
+        let record = Record {
+            queue: &channel.name,
+            ..Record::new(record::Kind::Delete)
+        };
+        if !self
+            .find(&channel.name)
+            .is_ok_and(|found| Arc::ptr_eq(&found, channel))
+        {
+            return Err(ENOENT);
+        }
+        let lsn = log.append(&mut writer, &record)?;
+        // Before anybody else can append what happens to it.
+        let removed = self.unlink(channel)?;
+        channel.end();
+        drop(writer);
+        channel.clear();
+        drop(removed);
+        Ok(lsn)
+    }
+
+    /// Takes the channel out of the table. What the log says of it stays.
+    pub(crate) fn take_out(&self, channel: &Shared) -> Result {
+        let removed = self.unlink(channel)?;
+        channel.end();
+        channel.clear();
+        // Not under the lock, which its task may want.
+        drop(removed);
+        Ok(())
+    }
+
+    fn unlink(&self, channel: &Shared) -> Result<Shared> {
+        let mut table = self.table.write();
+        let at = table.search(&channel.name).map_err(|_| ENOENT)?;
+        let known = table.all.get(at);
+        if !known.is_some_and(|known| Arc::ptr_eq(known, channel)) {
+            return Err(ENOENT);
+        }
+        table.bound.remove(channel);
+        table.all.remove(at).map_err(|_| ENOENT)
+    }
+
+    /// Shows each channel to `see`, while that wants more. May sleep.
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&Shared) -> bool) {
+        let table = self.table.read();
+        for channel in &table.all {
+            if !see(channel) {
+                return;
+            }
+        }
+    }
+
+    /// The first channel that has dead letters of those whose names are behind `name`. May sleep.
+    pub(crate) fn next_with_dead(&self, name: &[u8]) -> Option<Shared> {
+        let table = self.table.read();
+        let from = table.search(name).map_or_else(|at| at, |at| at + 1);
+        let mut behind = table.all.get(from..).unwrap_or_default().iter();
+        behind.find(|channel| channel.has_dead()).cloned()
+    }
+
+    /// PublishOptions many channels there are.
+    pub(crate) fn len(&self) -> usize {
+        self.table.read().all.len()
+    }
+
+    /// Deletes all. Nobody uses this any more.
+    pub(crate) fn clear(&self) {
+        loop {
+            let last = self.table.read().all.last().cloned();
+            match last {
+                Some(channel) => {
+                    let _ = self.take_out(&channel);
+                }
+                None => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table of all channels, and who gets what is published.
+
+use crate::{
+    binding_index::BindingIndex,
+    channel::Shared, //
+};
+use kernel::prelude::*;
+use virgo_proto::queue::access::Right;
+
+/// Name of the queue of requests.
+pub(crate) const REQUESTS: &[u8] = b"requests";
+
+/// Names of what goes on between users and KingCobra begin so.
+const KINGCOBRA: &[u8] = b"kingcobra.";
+
+/// Whether a name is one of those of the system: only root makes queues and topics of these names,
+/// since others take part in what goes on there on behalf of all users, or subscriptions are called
+/// so.
+pub(crate) fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(b"_") || name.starts_with(KINGCOBRA)
+}
+
+/// Sorted by name.
+pub(crate) struct Table {
+    pub(crate) all: KVVec<Shared>,
+    pub(crate) bound: BindingIndex,
+}
+
+impl Table {
+    /// None.
+    pub(crate) fn new() -> Self {
+        Table {
+            all: KVVec::new(),
+            bound: BindingIndex::new(),
+        }
+    }
+
+    pub(crate) fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.all
+            .binary_search_by(|channel| channel.name.as_slice().cmp(name))
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&Shared> {
+        self.all.get(self.search(name).ok()?)
+    }
+
+    /// All channels.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Shared> {
+        self.all.iter()
+    }
+
+    /// The others that get what user `uid` publishes as `name`, which `named` is called, if anything
+    /// is. A name that nobody owns is heard by all, others by those who may take from it. What is
+    /// published between a user and KingCobra as a name that nobody owns, root and that user hear.
+    pub(crate) fn bound_to<'a>(
+        &'a self,
+        name: &'a [u8],
+        named: Option<&'a Shared>,
+        uid: u32,
+    ) -> impl Iterator<Item = &'a Shared> {
+        self.bound.matching(name).filter(move |bound| {
+            let owner = bound.access.owner;
+            match named {
+                Some(named) => named.access.allows(owner, Right::Take),
+                None => owner == 0 || owner == uid || !name.starts_with(KINGCOBRA),
+            }
+        })
+    }
+
+    /// Whether there are any of those.
+    pub(crate) fn is_bound_to(&self, name: &[u8], named: Option<&Shared>, uid: u32) -> bool {
+        self.bound_to(name, named, uid).next().is_some()
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Making, emptying and deleting queues and topics on behalf of users.
+
+use crate::{
+    channel::{
+        Channel,
+        Shared, //
+    },
+    queues::Queues,
+    table::{
+        is_reserved,
+        REQUESTS, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use virgo_proto::{
+    errno::Errno,
+    queue::{
+        access::Right,
+        options::{
+            Kind,
+            Options, //
+        },
+        reasons, //
+    }, //
+};
+use virgo_utils::{
+    from_wire,
+    Failure, //
+};
+
+/// What went wrong, in words that fit queues.
+pub(crate) fn explain(e: Error) -> Failure {
+    let failure = Failure::from(e);
+    Failure::new(failure.errno, reasons::explain(failure.errno))
+}
+
+/// What a peer, or a program of this node, is told.
+pub(crate) fn told(done: Result<(), Failure>) -> Result {
+    done.map_err(|failure| from_wire(failure.errno.to_wire()))
+}
+
+impl Queues {
+    /// Makes a queue or topic of `uid` by words. May sleep.
+    pub(crate) fn create_for(&self, uid: u32, name: &[u8], words: &[u8]) -> Result<(), Failure> {
+        let parsed = Options::DEFAULT.parse(words);
+        let mut options = parsed.map_err(|reason| Failure::new(Errno::EINVAL, reason))?;
+        if uid != 0 && is_reserved(name) {
+            return Err(Failure::new(
+                Errno::EACCES,
+                "names that begin with _ or kingcobra. are root's",
+            ));
+        }
+        let owner = options.owner.unwrap_or(uid);
+        if uid != 0 && owner != uid {
+            return Err(Failure::new(
+                Errno::EPERM,
+                "only root makes queues that others own",
+            ));
+        }
+        options.owner = Some(owner);
+        if !options.durable {
+            self.create(name, &options).map_err(explain)?;
+            return Ok(());
+        }
+        // The last word counts.
+        let mut text = KVec::new();
+        text.extend_from_slice(words, GFP_KERNEL)?;
+        let said = CString::try_from_fmt(fmt!(" owner={owner}"))?;
+        text.extend_from_slice(said.to_bytes(), GFP_KERNEL)?;
+        let created = self.create_durable(name, &options, &text);
+        created.map_err(explain)?;
+        Ok(())
+    }
+
+    /// Deletes a queue or topic on behalf of `uid`. May sleep.
+    pub(crate) fn delete_for(&self, uid: u32, name: &[u8]) -> Result<(), Failure> {
+        let channel = self.find(name).map_err(explain)?;
+        if channel.kind == Kind::Subscription || name == REQUESTS {
+            return Err(Failure::new(
+                Errno::EBUSY,
+                "subscriptions go with those who have them, and the queue of requests stays",
+            ));
+        }
+        channel.check(uid, Right::Delete).map_err(explain)?;
+        self.remove(&channel).map_err(explain)
+    }
+
+    /// Takes all messages out of a queue or topic on behalf of `uid`, which may delete it. Returns how
+    /// many. May sleep.
+    pub(crate) fn purge_for(&self, uid: u32, name: &[u8]) -> Result<u64, Failure> {
+        let channel = self.find(name).map_err(explain)?;
+        channel.check(uid, Right::Delete).map_err(explain)?;
+        Ok(Channel::purge(&channel))
+    }
+
+    /// Whether creating by these words, or deleting the channel of this name, waits for the disk.
+    pub(crate) fn waits_for_disk(&self, name: &[u8], words: &[u8]) -> bool {
+        let creates_durable = Options::DEFAULT.parse(words).is_ok_and(|o| o.durable);
+        creates_durable
+            || self
+                .find(name)
+                .is_ok_and(|found: Shared| found.is_durable())
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Messages on their way to a queue of another node, several in a request.
+
+use crate::channel::PublishOptions;
+use core::mem::size_of;
+use kernel::prelude::*;
+use linux::bytes::Fill;
+use virgo_proto::queue::{
+    wire::{
+        next_item,
+        Item,
+        Named, //
+    },
+    MAX_MESSAGE,
+    MAX_NAME, //
+};
+
+/// Most bytes of messages in a request, with their heads: room for any message.
+const MAX_ITEMS: usize = MAX_MESSAGE + size_of::<Item>();
+
+/// See the module.
+pub(crate) struct Batch {
+    head: Named,
+    /// The name and, behind it, the messages, as [`virgo_proto::queue::wire`] has them.
+    bytes: KVVec<u8>,
+}
+
+impl Batch {
+    /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they fit
+    /// in.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] for a name that is too long, [`ENOMEM`].
+    pub(crate) fn new(uid: u32, name: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self> {
+        if name.len() > MAX_NAME {
+            return Err(EINVAL);
+        }
+        let items = lengths.fold(0usize, |all, len| {
+            all.saturating_add(size_of::<Item>()).saturating_add(len)
+        });
+        let mut bytes = KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL)?;
+        bytes.put_bytes(name, GFP_KERNEL)?;
+        let head = Named {
+            name_len: (name.len() as u16).into(),
+            reserved: 0.into(),
+            uid: uid.into(),
+        };
+        Ok(Batch { head, bytes })
+    }
+
+    fn name_len(&self) -> usize {
+        self.head.name_len.get().into()
+    }
+
+    fn items(&self) -> &[u8] {
+        self.bytes.get(self.name_len()..).unwrap_or_default()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items().is_empty()
+    }
+
+    /// Whether a message of so many bytes fits in.
+    fn has_room(&self, data_len: usize) -> bool {
+        let used = self.items().len() + size_of::<Item>();
+        data_len <= MAX_ITEMS.saturating_sub(used)
+    }
+
+    /// Puts a message of `data_len` bytes in, which `read` appends.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`] without room for it; those of `read`; [`ENOMEM`]. It is not in then.
+    pub(crate) fn put(
+        &mut self,
+        how: PublishOptions,
+        data_len: usize,
+        read: impl FnOnce(&mut KVVec<u8>) -> Result,
+    ) -> Result {
+        if !self.has_room(data_len) {
+            return Err(EMSGSIZE);
+        }
+        let item = Item {
+            data_len: (data_len as u32).into(),
+            delay_ms: how.delay_ms.into(),
+            priority: how.priority,
+            reserved: [0; 3],
+        };
+        let before = self.bytes.len();
+        let put = self.bytes.put_bytes(item.as_bytes(), GFP_KERNEL);
+        put.map_err(Error::from)
+            .and_then(|()| read(&mut self.bytes))
+            .inspect_err(|_| self.bytes.truncate(before))
+    }
+
+    /// Arguments and data of the request that publishes them.
+    pub(crate) fn request(&self) -> (Named, &[u8]) {
+        (self.head, &self.bytes)
+    }
+
+    /// Takes out the first `count`, which another node has. Returns how many that are.
+    ///
+    /// # Errors
+    ///
+    /// [`EPROTO`] if it cannot have so many, or none.
+    pub(crate) fn remove(&mut self, count: u32) -> Result<usize> {
+        if count == 0 {
+            return Err(EPROTO);
+        }
+        let mut rest = self.items();
+        for _ in 0..count {
+            next_item(&mut rest).ok_or(EPROTO)?;
+        }
+        let (name_len, left) = (self.name_len(), rest.len());
+        let from = self.bytes.len() - left;
+        self.bytes.copy_within(from.., name_len);
+        self.bytes.truncate(name_len + left);
+        Ok(count as usize)
+    }
+}

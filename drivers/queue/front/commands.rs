@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The queue's text commands.
+
+use crate::{
+    admin::explain,
+    channel::{
+        Channel,
+        ChannelStats,
+        PublishOptions,
+        Shared, //
+    },
+    log_status,
+    message::{
+        Parts,
+        ReplyTo, //
+    },
+    publish::Published,
+    service::QueueService,
+    subscriber::Subscriber,
+    table::REQUESTS, //
+};
+use kernel::prelude::*;
+use linux::deadline::Deadline;
+use virgo_proto::{
+    command::{
+        self,
+        parse_u64, //
+    },
+    errno::Errno,
+    queue::{
+        access::Right,
+        options::Kind,
+        reasons,
+        subscribe::SubscribeArgs, //
+    }, //
+};
+use virgo_utils::{
+    budget::Account,
+    requests::{
+        push_request,
+        Request, //
+    },
+    Caller,
+    Command,
+    Failure,
+    Reply, //
+};
+
+pub(crate) const COMMANDS: &[Command<QueueService>] = &[
+    Command {
+        names: &["pub"],
+        usage: " NAME DATA",
+        run: publish,
+    },
+    Command {
+        names: &["publish"],
+        usage: "(name,priority,delay-ms,data)",
+        run: publish_how,
+    },
+    Command {
+        names: &["sub"],
+        usage: " NAME|PATTERN [ack] [group=NAME] [from=POSITION] [messages=N] [bytes=N] [policy=P]",
+        run: subscribe,
+    },
+    Command {
+        names: &["unsub"],
+        usage: " NAME|PATTERN",
+        run: unsubscribe,
+    },
+    Command {
+        names: &["ack"],
+        usage: "(message)",
+        run: ack,
+    },
+    Command {
+        names: &["nack"],
+        usage: "(message[,delay-ms])",
+        run: nack,
+    },
+    Command {
+        names: &["req"],
+        usage: " NAME DATA",
+        run: request,
+    },
+    Command {
+        names: &["reply"],
+        usage: " REQUEST DATA",
+        run: reply,
+    },
+    Command {
+        names: &["create"],
+        usage: " NAME [topic] [durable] [messages=N] [bytes=N] [policy=block|reject|drop-oldest] \
+            [ack=MS] [unacked=N] [deliveries=N] [dead=NAME] [keep=N] [bind=PATTERN] [mode=OO] \
+            [owner=UID]",
+        run: create,
+    },
+    Command {
+        names: &["delete"],
+        usage: " NAME",
+        run: delete,
+    },
+    Command {
+        names: &["purge"],
+        usage: " NAME",
+        run: purge,
+    },
+    Command {
+        names: &["replay"],
+        usage: " NAME POSITION",
+        run: replay,
+    },
+    Command {
+        names: &["queues"],
+        usage: "",
+        run: list,
+    },
+    Command {
+        names: &["queue"],
+        usage: " NAME",
+        run: show_one,
+    },
+    Command {
+        names: &["status"],
+        usage: "",
+        run: status,
+    },
+];
+
+type Reported = Result<(), Failure>;
+
+/// Most bytes of the list of queues.
+const MAX_LIST: usize = 60 * 1024;
+
+fn expected(reason: &'static str) -> Failure {
+    Failure::new(Errno::EINVAL, reason)
+}
+
+/// The first word of `text`, ended by a blank or comma, and what stands behind.
+fn word(text: &[u8]) -> (&[u8], &[u8]) {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+    let (word, rest) = text.split_at(text.iter().position(is_end).unwrap_or(text.len()));
+    (word, rest.get(1..).unwrap_or_default())
+}
+
+fn name(text: &[u8]) -> Result<&[u8], Failure> {
+    match reasons::of_name(text) {
+        None => Ok(text),
+        Some(reason) => Err(expected(reason)),
+    }
+}
+
+fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
+    Parts {
+        subject,
+        data,
+        reply: None,
+        from: caller.from,
+        uid: caller.uid,
+    }
+}
+
+fn account(this: &QueueService, caller: &Caller<'_>) -> Result<Account, Failure> {
+    this.queues.budget.account(caller.uid).map_err(explain)
+}
+
+fn deadline(caller: &Caller<'_>) -> Deadline {
+    Deadline::after_ms(caller.config.deadline_ms)
+}
+
+fn show_published(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    published: Published,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    if published.lsn > 0 {
+        // The answer goes out when the message is on disk, and with it those of others.
+        subscriber_or_new(this, caller)?.settle_at(published.lsn);
+    }
+    reply.field("position", published.position)?;
+    reply.field("channels", published.channels.into())?;
+    match published.lost {
+        0 => Ok(()),
+        lost => reply.field("lost", lost.into()),
+    }
+}
+
+fn publish(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (to, data) = word(command.body);
+    let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
+    let published = this.queues.publish(
+        caller.uid,
+        &account,
+        &parts,
+        PublishOptions::PLAIN,
+        Some(deadline(caller)),
+    );
+    show_published(this, caller, published.map_err(explain)?, reply)
+}
+
+fn publish_how(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let [to, priority, delay, data] = command
+        .args()
+        .ok_or(expected("expected publish(name,priority,delay-ms,data)"))?;
+    let number = |text, most| parse_u64(text).filter(|&n| n <= most);
+    let how = PublishOptions {
+        priority: number(priority, 9).ok_or(expected("expected a priority from 0 to 9"))? as u8,
+        delay_ms: number(delay, u32::MAX.into())
+            .ok_or(expected("expected a delay in milliseconds"))? as u32,
+    };
+    let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
+    let published = this
+        .queues
+        .publish(caller.uid, &account, &parts, how, Some(deadline(caller)));
+    show_published(this, caller, published.map_err(explain)?, reply)
+}
+
+/// The session's subscriber.
+fn subscriber<'a>(caller: &'a Caller<'_>) -> Result<&'a Subscriber, Failure> {
+    caller.attached.get().ok_or(Failure::new(
+        Errno::ESTALE,
+        "this session has not subscribed",
+    ))
+}
+
+/// The session's subscriber, which is made if there is none.
+fn subscriber_or_new<'a>(
+    this: &QueueService,
+    caller: &'a Caller<'_>,
+) -> Result<&'a Subscriber, Failure> {
+    let account = account(this, caller)?;
+    let new = |waker| Subscriber::new(this.queues.clone(), &account, waker);
+    Ok(caller.attached.get_or(new)?)
+}
+
+fn subscribe(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (pattern, rest) = word(command.body);
+    let args = SubscribeArgs::parse(pattern, rest).map_err(expected)?;
+    let queues = &this.queues;
+    let subscriber = subscriber_or_new(this, caller)?;
+    let channel = queues.channel_for(&args, caller.uid).map_err(explain)?;
+    if let Err(e) = subscriber.add(channel.clone(), pattern, args.acked) {
+        queues.leave(&channel);
+        return Err(explain(e));
+    }
+    reply.bytes("subscribed", &channel.name)
+}
+
+fn unsubscribe(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let removed = subscriber(caller)?.remove(command.body);
+    removed.map_err(|_| Failure::new(Errno::ENOENT, "not subscribed to this"))?;
+    reply.text(b"OK")
+}
+
+fn id(text: &[u8]) -> Result<u64, Failure> {
+    parse_u64(text).ok_or(expected("expected the number that the message came with"))
+}
+
+fn ack(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let id = id(command.body)?;
+    subscriber(caller)?.ack(id).map_err(explain)?;
+    reply.text(b"OK")
+}
+
+fn nack(
+    _this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (number, delay) = word(command.body);
+    let delay = match delay.trim_ascii() {
+        b"" => 0,
+        delay => parse_u64(delay)
+            .and_then(|ms| u32::try_from(ms).ok())
+            .ok_or(expected("expected a delay in milliseconds"))?,
+    };
+    let id = id(number)?;
+    subscriber(caller)?.give_back(id, delay).map_err(explain)?;
+    reply.text(b"OK")
+}
+
+fn request(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    out: &mut Reply<'_>,
+) -> Reported {
+    let (to, data) = word(command.body);
+    let parts = parts(caller, name(to)?, data);
+    let account = account(this, caller)?;
+    let answer = this
+        .request_on(0, (caller.uid, account), &parts, deadline(caller))
+        .map_err(explain)?;
+    out.text(&answer)
+}
+
+fn reply(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    out: &mut Reply<'_>,
+) -> Reported {
+    let (number, data) = word(command.body);
+    let id = id(number)?;
+    let to: ReplyTo = match subscriber(caller)?.answered(id) {
+        Err(EINVAL) => return Err(expected("nobody waits for a reply to this message")),
+        to => to.map_err(explain)?,
+    };
+    this.queues.pending.answer(to, data).map_err(explain)?;
+    out.text(b"OK")
+}
+
+fn create(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (new, options) = word(command.body);
+    this.queues.create_for(caller.uid, name(new)?, options)?;
+    reply.text(b"OK")
+}
+
+fn delete(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    this.queues.delete_for(caller.uid, command.body)?;
+    reply.text(b"OK")
+}
+
+fn purge(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let purged = this.queues.purge_for(caller.uid, command.body)?;
+    reply.field("purged", purged)
+}
+
+fn replay(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let (queue, from) = word(command.body);
+    let from = parse_u64(from).ok_or(expected("expected a name and a position"))?;
+    let channel = this.queues.find(queue).map_err(explain)?;
+    if channel.kind != Kind::Queue {
+        return Err(expected(
+            "only queues are replayed; subscribe to a topic with from=",
+        ));
+    }
+    channel.check(caller.uid, Right::Take).map_err(explain)?;
+    reply.field("replayed", Channel::replay(&channel, from).into())
+}
+
+fn kind(channel: &Channel) -> &'static str {
+    match channel.kind {
+        Kind::Queue => "queue",
+        Kind::Topic => "topic",
+        Kind::Subscription => "subscription",
+    }
+}
+
+fn list(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let mut list = KVVec::new();
+    let mut result = Ok(());
+    this.queues.for_each(|channel: &Shared| {
+        let ChannelStats {
+            ready,
+            delayed,
+            leased,
+            ..
+        } = channel.stats();
+        let put = |part: &[u8]| -> Result { Ok(list.extend_from_slice(part, GFP_KERNEL)?) };
+        result = put_entry(channel, [ready, delayed, leased], put);
+        result.is_ok() && list.len() < MAX_LIST
+    });
+    result?;
+    reply.text(list.trim_ascii_end())
+}
+
+/// `NAME:KIND:READY:DELAYED:LEASED `
+fn put_entry(channel: &Channel, counts: [u32; 3], mut put: impl FnMut(&[u8]) -> Result) -> Result {
+    let [ready, delayed, leased] = counts;
+    put(&channel.name)?;
+    let rest =
+        kernel::str::CString::try_from_fmt(fmt!(":{}:{ready}:{delayed}:{leased} ", kind(channel)))?;
+    put(rest.to_bytes())
+}
+
+fn show_one(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let channel = this.queues.find(command.body).map_err(explain)?;
+    let f = channel.stats();
+    reply.bytes("kind", kind(&channel).as_bytes())?;
+    reply.bytes("policy", f.limits.policy.name().as_bytes())?;
+    let (owner, others) = channel.access.mode.digits();
+    reply.field("owner", channel.access.owner.into())?;
+    reply.bytes("mode", &[b'0' + owner, b'0' + others])?;
+    for (name, value) in [
+        ("ready", f.ready.into()),
+        ("delayed", f.delayed.into()),
+        ("leased", f.leased.into()),
+        ("kept", f.kept.into()),
+        ("dead_waiting", f.dead.into()),
+        ("bytes", f.bytes),
+        ("next", f.next),
+        ("pushed", f.counts.pushed),
+        ("delivered", f.counts.delivered),
+        ("redelivered", f.counts.redelivered),
+        ("acked", f.counts.acked),
+        ("dropped", f.counts.dropped),
+        ("refused", f.counts.refused),
+        ("dead", f.counts.dead),
+        ("max_messages", f.limits.messages.into()),
+        ("max_bytes", f.limits.bytes),
+    ] {
+        reply.field(name, value)?;
+    }
+    Ok(())
+}
+
+/// What there is to say of the log of durable queues.
+fn status(
+    this: &QueueService,
+    _caller: &Caller<'_>,
+    _command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    log_status::reply(this.queues.log()?, reply)
+}
+
+/// A line that is no command is a request, as with the original.
+pub(crate) fn bare(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    line: &[u8],
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let data = line.trim_ascii();
+    if this.pushes_work {
+        let request = Request {
+            data,
+            from: caller.from,
+            uid: caller.uid,
+            reply: None,
+        };
+        push_request(&request).map_err(explain)?;
+    } else {
+        // The same as a push, but charged to who asks.
+        let account = account(this, caller)?;
+        let parts = parts(caller, REQUESTS, data);
+        let published =
+            this.queues
+                .publish(caller.uid, &account, &parts, PublishOptions::PLAIN, None);
+        published.map_err(explain)?;
+    }
+    reply.text(b"queued")
+}

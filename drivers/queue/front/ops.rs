@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What other nodes may ask of this node's queues. See [`virgo_proto::queue::wire`].
+
+use crate::{
+    admin::told,
+    channel::{
+        Channel,
+        PublishOptions, //
+    },
+    consumer::{
+        consumer,
+        consumer_of_pull, //
+    },
+    message::{
+        Message,
+        Parts, //
+    },
+    peer_jobs::{
+        Job,
+        PeerJobs, //
+    },
+    publish::Published,
+    pulls::{
+        Pull,
+        Pulls, //
+    },
+    service::QueueService, //
+};
+use core::{
+    iter,
+    mem::size_of,
+    net::Ipv4Addr, //
+};
+use kernel::prelude::*;
+use linux::deadline::Deadline;
+use virgo_proto::{
+    config::MAX_DEADLINE_MS,
+    queue::{
+        access::Right,
+        reasons::MAX_OPTIONS,
+        wire::{
+            next_item,
+            op,
+            AckArgs,
+            AskArgs,
+            ForgetArgs,
+            Named,
+            PublishReply,
+            PullArgs,
+            GIVE_BACK,
+            MAX_PULL,
+            MAX_WAIT_MS,
+            UNTAKE, //
+        },
+        MAX_NAME, //
+    },
+    vuid::NodeId, //
+};
+use virgo_utils::{
+    to_wire,
+    Body,
+    Operation,
+    Peer,
+    Repeat, //
+};
+
+pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
+    Operation {
+        number: op::CREATE,
+        name: "create",
+        repeat: Repeat::Stored(|_| 0),
+        run: create,
+    },
+    Operation {
+        number: op::DELETE,
+        name: "delete",
+        repeat: Repeat::Stored(|_| 0),
+        run: delete,
+    },
+    Operation {
+        number: op::PUBLISH,
+        name: "publish",
+        repeat: Repeat::Stored(|_| size_of::<PublishReply>()),
+        run: publish,
+    },
+    Operation {
+        number: op::PULL,
+        name: "pull",
+        repeat: Repeat::Stored(longest_pull),
+        run: pull,
+    },
+    Operation {
+        number: op::ACK,
+        name: "ack",
+        repeat: Repeat::Stored(|_| 0),
+        run: ack,
+    },
+    Operation {
+        number: op::ASK,
+        name: "ask",
+        repeat: Repeat::Stored(|_| 0),
+        run: ask,
+    },
+    Operation {
+        number: op::FORGET,
+        name: "forget",
+        repeat: Repeat::Stored(|_| 0),
+        run: forget,
+    },
+];
+
+/// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
+/// is less: so that nothing is taken for a puller that has given up.
+const AHEAD_MS: u32 = 100;
+
+fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
+    let (head, rest) = Named::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let name_len = usize::from(head.name_len.get());
+    let (name, rest) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
+    Ok((head.uid.get(), name, rest))
+}
+
+fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (uid, name, options) = named(request)?;
+    if name.len() > MAX_NAME || options.len() > MAX_OPTIONS {
+        return Err(EINVAL);
+    }
+    if !this.queues.waits_for_disk(name, options) {
+        return told(this.queues.create_for(uid, name, options));
+    }
+    let mut words = KVec::with_capacity(options.len(), GFP_KERNEL)?;
+    words.extend_from_slice(options, GFP_KERNEL)?;
+    PeerJobs::add(
+        &this.peer_jobs,
+        uid,
+        name,
+        Job::Create(words),
+        reply.defer()?,
+    )
+}
+
+fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (uid, name, _) = named(request)?;
+    if !this.queues.waits_for_disk(name, b"") {
+        return told(this.queues.delete_for(uid, name));
+    }
+    PeerJobs::add(&this.peer_jobs, uid, name, Job::Delete, reply.defer()?)
+}
+
+fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
+    let config = this.queues.node.config();
+    config.nodes.address(node).unwrap_or(Ipv4Addr::UNSPECIFIED)
+}
+
+fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (uid, subject, items) = named(request)?;
+    let mut rest = items;
+    // What is torn publishes nothing.
+    while !rest.is_empty() {
+        next_item(&mut rest).ok_or(EINVAL)?;
+    }
+    rest = items;
+    let from = address(this, peer.node);
+    let queues = &this.queues;
+    let account = queues.budget.account(uid)?;
+    let messages = iter::from_fn(|| {
+        let (item, data) = next_item(&mut rest)?;
+        let parts = Parts {
+            subject,
+            data,
+            reply: None,
+            from,
+            uid,
+        };
+        let how = PublishOptions {
+            priority: item.priority,
+            delay_ms: item.delay_ms.get(),
+        };
+        let message = Message::new(&account, &parts, GFP_KERNEL);
+        Some(message.map(|message| (message, how)))
+    });
+    let mut published = Published::default();
+    // Nothing may wait here: who asks tries again.
+    let result = queues.publish_all(uid, subject, messages, None, &mut published);
+    if let (Err(e), 0) = (result, published.count) {
+        return Err(e);
+    }
+    let answer = PublishReply {
+        published: published.count.into(),
+        errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
+        lost: published.lost.into(),
+    };
+    match published.lsn {
+        0 => reply.put(answer.as_bytes()),
+        lsn => queues
+            .log()?
+            .commit_later(lsn, reply.defer()?, answer.as_bytes()),
+    }
+}
+
+fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (args, rest) = AskArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let name_len = usize::from(args.name_len.get());
+    let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
+    let until = Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS));
+    let queues = &this.queues;
+    let account = queues.budget.account(args.uid.get())?;
+    queues.pending.forget_late();
+    let id = queues.next_number();
+    let reply_to = queues
+        .pending
+        .owe(id, account.uid(), reply.defer()?, until)?;
+    let parts = Parts {
+        subject,
+        data,
+        reply: Some(reply_to),
+        from: address(this, peer.node),
+        uid: args.uid.get(),
+    };
+    // Nothing may wait here: who asks tries again. Nor is the disk waited for: whoever replies has the
+    // request.
+    queues
+        .publish(
+            args.uid.get(),
+            &account,
+            &parts,
+            PublishOptions::PLAIN,
+            None,
+        )
+        .map(drop)
+        .inspect_err(|_| queues.pending.forget(reply_to))
+}
+
+/// Bytes that a Pull asks for.
+fn longest_pull(request: &[u8]) -> usize {
+    match PullArgs::read_from_prefix(request) {
+        Ok((args, _)) => args.bytes.get().min(MAX_PULL) as usize,
+        _ => 0,
+    }
+}
+
+fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (args, name) = PullArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let wait_ms = args.wait_ms.get();
+    if args.bytes.get() > MAX_PULL || wait_ms > MAX_WAIT_MS {
+        return Err(EINVAL);
+    }
+    let uid = args.uid.get();
+    let channel = this.queues.find(name)?;
+    channel.check(uid, Right::Take)?;
+    let pull = Pull {
+        channel,
+        consumer: consumer_of_pull(peer, uid, args.number.get()),
+        count: args.count.get(),
+        room: args.bytes.get() as usize,
+    };
+    let taken = pull.take(None)?;
+    let patience_ms = reply.patience_ms();
+    let wait_ms = wait_ms.min(patience_ms - AHEAD_MS.min(patience_ms / 4));
+    if taken.is_empty() && wait_ms > 0 {
+        this.queues.pending.forget_late();
+        let until = Deadline::after_ms(wait_ms);
+        let charge = this.queues.pending.charge(uid)?;
+        return Pulls::add(&this.pulls, pull, until, reply.defer()?, charge);
+    }
+    reply.put(&taken)
+}
+
+fn ack(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (args, name) = AckArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let channel = this.queues.find(name)?;
+    let (consumer, id) = (consumer(peer.node, args.uid.get()), args.id.get());
+    match args.flags.get() {
+        0 => Channel::ack(&channel, consumer, id),
+        GIVE_BACK => Channel::give_back(&channel, consumer, id, args.delay_ms.get()),
+        UNTAKE => Channel::untake(&channel, consumer, id),
+        _ => Err(EINVAL),
+    }
+}
+
+fn forget(this: &QueueService, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (args, name) = ForgetArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let channel = this.queues.find(name)?;
+    let consumer = consumer_of_pull(peer, args.uid.get(), args.number.get());
+    this.pulls.forget(&channel, consumer);
+    Ok(())
+}

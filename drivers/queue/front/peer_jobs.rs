@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What peers ask that may take as long as the disk does: making and deleting durable queues.
+//!
+//! A peer's session must not wait, so a work of the module does these, one after the other. There are
+//! as many at most as slots of all peers.
+
+use crate::{
+    admin::told,
+    queues::Queues, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::work::{
+    Run,
+    Task, //
+};
+use virgo_utils::Deferred;
+
+/// What is done with a queue.
+pub(crate) enum Job {
+    /// It is made, by these words.
+    Create(KVec<u8>),
+    /// It is deleted.
+    Delete,
+}
+
+struct Waiting {
+    uid: u32,
+    name: KVec<u8>,
+    job: Job,
+    reply: Deferred,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct PeerJobs {
+    queues: Arc<Queues>,
+    #[pin]
+    waiting: Mutex<KVec<Waiting>>,
+}
+
+impl PeerJobs {
+    /// None yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(queues: Arc<Queues>) -> Result<Arc<Task<Self>>> {
+        let work = queues.work.clone();
+        let jobs = pin_init!(Self {
+            queues,
+            waiting <- kernel::new_mutex!(KVec::new(), "virgo_peer_jobs"),
+        });
+        Arc::pin_init(linux::new_task!(work, jobs, "virgo_peer_jobs"), GFP_KERNEL)
+    }
+
+    /// Has a job done on behalf of `uid`, and `reply` given then. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn add(
+        task: &Task<Self>,
+        uid: u32,
+        name: &[u8],
+        job: Job,
+        reply: Deferred,
+    ) -> Result {
+        let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL)?;
+        copy.extend_from_slice(name, GFP_KERNEL)?;
+        let waiting = Waiting {
+            uid,
+            name: copy,
+            job,
+            reply,
+        };
+        task.waiting.lock().push(waiting, GFP_KERNEL)?;
+        task.schedule();
+        Ok(())
+    }
+}
+
+impl Run for PeerJobs {
+    fn run(task: &Task<Self>) {
+        loop {
+            let mut waiting = task.waiting.lock();
+            if waiting.is_empty() {
+                return;
+            }
+            let Ok(next) = waiting.remove(0) else {
+                return;
+            };
+            drop(waiting);
+            let done = match &next.job {
+                Job::Create(words) => task.queues.create_for(next.uid, &next.name, words),
+                Job::Delete => task.queues.delete_for(next.uid, &next.name),
+            };
+            match told(done) {
+                // The peer has the error if there is no memory.
+                Ok(()) => drop(next.reply.answer(b"")),
+                Err(e) => next.reply.fail(e),
+            }
+        }
+    }
+}
