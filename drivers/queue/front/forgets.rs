@@ -165,6 +165,7 @@ impl Shared {
                 op: op::FORGET,
                 args: args.as_bytes(),
                 data: Data::Bytes(&forget.name),
+                uid: forget.uid,
                 again: true,
                 expect: Expect::Soon,
             };
