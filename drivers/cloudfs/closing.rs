@@ -22,7 +22,7 @@ use virgo_utils::{
     budget::Charge,
     variables::Variable,
     Backlog,
-    Chore,
+    RetryWork,
     Client,
     Reservation,
     User, //
@@ -105,7 +105,7 @@ struct Closing {
     client: Arc<Client>,
 }
 
-impl Chore for Closing {
+impl RetryWork for Closing {
     type Item = Closed;
 
     /// All have places of their own.

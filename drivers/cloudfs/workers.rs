@@ -19,7 +19,7 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue,
         Run,
@@ -86,7 +86,7 @@ impl Line {
 
 /// A worker, while it has something to do.
 struct Worker {
-    waker: Waker,
+    waker: WorkHandle,
     job: Option<Waiting>,
 }
 
@@ -145,7 +145,7 @@ impl Workers {
         }
         for task in &tasks {
             let worker = Worker {
-                waker: task.waker()?,
+                waker: task.handle()?,
                 job: None,
             };
             lines.state.lock().workers.push(worker, GFP_KERNEL)?;

@@ -16,7 +16,7 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_proto::eventnet::{
     line::{
@@ -76,7 +76,7 @@ struct State {
 pub(crate) struct Pending {
     bytes: usize,
     budget: Pin<KBox<Budget>>,
-    writer: SetOnce<Waker>,
+    writer: SetOnce<WorkHandle>,
     #[pin]
     state: SpinLockIrq<State>,
 }
@@ -102,7 +102,7 @@ impl Pending {
     }
 
     /// From now on this is woken when there is something to be written.
-    pub(crate) fn wake(&self, writer: Waker) {
+    pub(crate) fn wake(&self, writer: WorkHandle) {
         self.writer.populate(writer);
     }
 

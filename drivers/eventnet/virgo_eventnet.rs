@@ -117,7 +117,7 @@ impl kernel::InPlaceModule for Module {
                 pending: pending.clone(),
             };
             let service = Arc::new(service, GFP_KERNEL)?;
-            pending.wake(writer.waker()?);
+            pending.wake(writer.handle()?);
             Ok(try_pin_init!(Self {
                 _stop: Stop(writer),
                 _sink: SinkRegistration::new(module, pending)?,

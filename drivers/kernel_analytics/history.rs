@@ -17,7 +17,7 @@ use kernel::{
 };
 use linux::{
     deadline,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_utils::variables::{
     Change,
@@ -103,7 +103,7 @@ struct Inner {
     next: u64,
     bytes: usize,
     /// Of those who wait for the next record.
-    wakers: KVec<Waker>,
+    wakers: KVec<WorkHandle>,
 }
 
 impl History {
@@ -143,7 +143,7 @@ impl History {
         &self,
         number: u64,
         prefix: &str,
-        waker: &Waker,
+        waker: &WorkHandle,
     ) -> Result<Option<Arc<Record>>> {
         let mut inner = self.inner.lock();
         if let Some(record) = inner.from(number).find(|r| r.key().starts_with(prefix)) {

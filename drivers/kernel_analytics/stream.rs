@@ -26,7 +26,7 @@ use linux::{
     deadline::Deadline,
     net::{
         Stream,
-        Watched, //
+        SocketWork, //
     },
     work::{
         Queue,
@@ -167,7 +167,7 @@ pub(crate) struct Connector {
 }
 
 struct Connection {
-    watched: Pin<KBox<Watched<Input>>>,
+    watched: Pin<KBox<SocketWork<Input>>>,
     version: u64,
 }
 
@@ -206,11 +206,11 @@ impl Connector {
         let input = Input::new(
             self.setter.clone(),
             self.status.clone(),
-            task.waker()?,
+            task.handle()?,
             self.max_lines,
         )?;
         let watched = KBox::pin_init(
-            linux::new_watched!(self.queue.clone(), stream, input, "virgo_analytics_stream"),
+            linux::new_socket_work!(self.queue.clone(), stream, input, "virgo_analytics_stream"),
             GFP_KERNEL,
         )?;
         *self.connection.lock() = Some(Connection { watched, version });

@@ -26,9 +26,9 @@ use linux::{
     net::{
         Stream,
         Watch,
-        Watcher, //
+        SocketHandler, //
     },
-    waker::Waker,
+    work::WorkHandle,
     work::Task, //
 };
 use virgo_proto::{
@@ -58,7 +58,7 @@ pub(crate) struct Input {
     setter: Arc<Setter>,
     status: Arc<Status>,
     /// Of the connector, to be called when the connection has ended.
-    ended: Waker,
+    ended: WorkHandle,
     is_over: Atomic<bool>,
     /// Lines in a period.
     max_lines: u32,
@@ -98,7 +98,7 @@ impl Input {
     pub(crate) fn new(
         setter: Arc<Setter>,
         status: Arc<Status>,
-        ended: Waker,
+        ended: WorkHandle,
         max_lines: u32,
     ) -> Result<Self> {
         let state = State {
@@ -204,7 +204,7 @@ impl Input {
     }
 }
 
-impl Watcher for Input {
+impl SocketHandler for Input {
     type Socket = Stream;
 
     fn news(watch: &Task<Watch<Self>>) {

@@ -13,7 +13,7 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 use virgo_utils::{
     Attachment,
     Failure,
@@ -24,7 +24,7 @@ use virgo_utils::{
 #[pin_data]
 pub(crate) struct Watching {
     history: Arc<History>,
-    waker: Waker,
+    waker: WorkHandle,
     #[pin]
     wanted: Mutex<Option<Wanted>>,
 }
@@ -37,7 +37,7 @@ struct Wanted {
 }
 
 impl Watching {
-    pub(crate) fn new(history: Arc<History>, waker: Waker) -> Result<Arc<Self>> {
+    pub(crate) fn new(history: Arc<History>, waker: WorkHandle) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 history,

@@ -278,13 +278,13 @@ impl kernel::InPlaceModule for Module {
                 linux::new_task!(queues.work.clone(), dead_letters, "virgo_dead_letters"),
                 GFP_KERNEL,
             )?;
-            queues.set_dead_letters(dead_letters.waker()?);
+            queues.set_dead_letters(dead_letters.handle()?);
             let log = Log::new()?;
             let max_log_bytes = module_parameters::max_log_bytes.value();
             let max_log_bytes = max_log_bytes.clamp(1 << 20, 1 << 40);
             let log_worker = LogWorker::new(queues.clone(), log.clone(), max_log_bytes)?;
             queues.set_log(log.clone());
-            log.start(log_worker.waker()?)?;
+            log.start(log_worker.handle()?)?;
             let work = match module_parameters::use_workqueue.value() {
                 0 => None,
                 _ => Some(WorkQueue::urgent(c"virgo_kernel_workqueue", 2)?),

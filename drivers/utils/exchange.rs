@@ -19,7 +19,7 @@
 use crate::{
     client::{
         Data,
-        Expect,
+        ReplyDeadline,
         Request, //
     },
     clock,
@@ -84,7 +84,7 @@ const RECEIVES: usize = 16;
 const MEMORY_MS: u32 = 10;
 
 /// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
-pub struct Flight<'a> {
+pub struct PendingCall<'a> {
     guard: SlotGuard<'a>,
     connection: Connection,
 }
@@ -98,8 +98,8 @@ fn check(request: &Request<'_>) -> Result {
 
 fn class(request: &Request<'_>) -> Class {
     match request.expect {
-        Expect::Soon => Class::Any,
-        Expect::Within(_) | Expect::Sometime => Class::Deferred,
+        ReplyDeadline::Soon => Class::Any,
+        ReplyDeadline::Within(_) | ReplyDeadline::Sometime => Class::Deferred,
     }
 }
 
@@ -109,14 +109,14 @@ const PROBE: Request<'_> = Request {
     args: &[],
     data: Data::Bytes(&[]),
     uid: 0,
-    again: true,
-    expect: Expect::Soon,
+    retry_after_restart: true,
+    reply_deadline: ReplyDeadline::Soon,
 };
 
 impl Link {
     /// Sends a request without waiting for the reply, if a slot and the send lock are there now.
     /// `None` if they are not, or if that fails.
-    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
+    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<PendingCall<'_>> {
         check(request).ok()?;
         let (mut guard, sender) = self.enter_now(request.uid)?;
         guard.sent = self.sending(guard.id, request);
@@ -126,7 +126,7 @@ impl Link {
             // Whoever waits receives; this task may do so much later.
             self.end_receiver(guard.id.slot);
         }
-        Some(Flight { guard, connection })
+        Some(PendingCall { guard, connection })
     }
 
     /// Records that a request is sent.
@@ -138,7 +138,7 @@ impl Link {
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
     pub(crate) fn call(
         &self,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,

@@ -30,7 +30,7 @@ use linux::{
     bytes::Fill,
     deadline::Deadline,
     pages::Pages,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -190,7 +190,7 @@ pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
     pub(crate) life: &'a Arc<Life>,
-    pub(crate) session: &'a Waker,
+    pub(crate) session: &'a WorkHandle,
     pub(crate) header: &'a Header,
     /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
     pub(crate) received: &'a mut Option<Received>,

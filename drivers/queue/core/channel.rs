@@ -40,7 +40,7 @@ use linux::{
     crypto,
     deadline::now_ms,
     wait::WaitQueue,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
@@ -85,7 +85,7 @@ pub(crate) type TakenMessage = Taken<Arc<Message>>;
 struct State {
     queue: Queue<Slab<Chunks>>,
     /// Who wants to know that there is a message; each is told once.
-    waiters: KVec<Waker>,
+    waiters: KVec<WorkHandle>,
     /// The channel is deleted.
     over: bool,
     /// When the task runs next.
@@ -116,7 +116,7 @@ pub(crate) struct Channel {
     pub(crate) keeps: bool,
     log: Option<Durable>,
     /// Woken when there are dead letters.
-    dead_letters: Waker,
+    dead_letters: WorkHandle,
     #[pin]
     state: SpinLockIrq<State>,
     /// Held from the first step to the last of what is done in steps that walk along a list. Taken
@@ -202,7 +202,7 @@ impl Channel {
         work: Arc<WorkQueue>,
         name: &[u8],
         options: &Options<'_>,
-        dead_letters: Waker,
+        dead_letters: WorkHandle,
         log: Option<Durable>,
         charged: Charged,
     ) -> Result<Arc<Task<Self>>> {
@@ -302,7 +302,7 @@ impl Channel {
         if state.waiters.len() > WAKE_AT_ONCE {
             let waiters = take(&mut state.waiters);
             drop(state);
-            waiters.iter().for_each(Waker::wake);
+            waiters.iter().for_each(WorkHandle::wake);
             return;
         }
         let mut few = [const { None }; WAKE_AT_ONCE];
@@ -313,7 +313,7 @@ impl Channel {
             }
         }
         drop(state);
-        few.iter().flatten().for_each(Waker::wake);
+        few.iter().flatten().for_each(WorkHandle::wake);
     }
 
     /// A message has left: others may have room, and too many may be kept.
@@ -449,7 +449,7 @@ impl State {
     }
 
     /// Has `waker` woken once when there may be a message.
-    fn add_waiter(&mut self, waker: &Waker) -> Result {
+    fn add_waiter(&mut self, waker: &WorkHandle) -> Result {
         if !self.waiters.iter().any(|known| known.is(waker)) {
             self.waiters.push(waker.clone(), GFP_ATOMIC)?;
         }

@@ -32,7 +32,7 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     rwlock::RwLock,
-    waker::Waker,
+    work::WorkHandle,
     work::Queue as WorkQueue, //
 };
 use virgo_config::Node;
@@ -70,7 +70,7 @@ pub(crate) struct Queues {
     #[pin]
     pub(crate) pending: Pending,
     /// Woken when a channel has dead letters.
-    dead_letters: SetOnce<Waker>,
+    dead_letters: SetOnce<WorkHandle>,
     /// For durable queues, if there can be any.
     log: SetOnce<Arc<Log>>,
     /// The last number given to who takes messages, or to a subscription.
@@ -102,7 +102,7 @@ impl Queues {
     }
 
     /// Whom channels wake that have dead letters. Once, before there are channels.
-    pub(crate) fn set_dead_letters(&self, waker: Waker) {
+    pub(crate) fn set_dead_letters(&self, waker: WorkHandle) {
         self.dead_letters.populate(waker);
     }
 

@@ -32,7 +32,7 @@ use virgo_utils::{
     },
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -166,8 +166,8 @@ impl Shared {
                 args: args.as_bytes(),
                 data: Data::Bytes(&forget.name),
                 uid: forget.uid,
-                again: true,
-                expect: Expect::Soon,
+                retry_after_restart: true,
+                reply_deadline: ReplyDeadline::Soon,
             };
             let deadline = Deadline::after_ms(timeout_ms);
             // Otherwise others get it when its time is over.

@@ -59,7 +59,7 @@ use virgo_utils::{
     from_wire,
     retry::until_ready,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -102,8 +102,8 @@ impl QueueService {
             args,
             data: Data::Bytes(data),
             uid,
-            again: false,
-            expect: Expect::Soon,
+            retry_after_restart: false,
+            reply_deadline: ReplyDeadline::Soon,
         };
         self.client.call(node, &request, reply, deadline)
     }
@@ -292,8 +292,8 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: Data::Bytes(&data),
                 uid,
-                again: false,
-                expect: Expect::Sometime,
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Sometime,
             };
             let mut reply = Err(EPROTO);
             self.client
@@ -346,8 +346,8 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: Data::Bytes(name),
                 uid,
-                again: false,
-                expect: Expect::Within(wait_ms),
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Within(wait_ms),
             };
             let pulled = self.client.call(node, &request, &mut bytes, deadline);
             if let Err(EINTR | ETIMEDOUT) = pulled {

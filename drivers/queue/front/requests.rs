@@ -35,7 +35,7 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
@@ -72,7 +72,7 @@ const AGAIN_MS: u32 = 1000;
 pub(crate) struct Requests {
     pub(crate) channel: Shared,
     service: Arc<QueueService>,
-    drain: Waker,
+    drain: WorkHandle,
     /// The other way, if it was chosen.
     work: Option<Arc<WorkQueue>>,
     /// Pieces of work that wait, by user.
@@ -108,7 +108,7 @@ impl Requests {
         )?;
         let this = Requests {
             channel,
-            drain: drain.waker()?,
+            drain: drain.handle()?,
             work,
             waiting,
             service,
@@ -223,7 +223,7 @@ impl Run for Drain {
     fn run(task: &Task<Self>) {
         let channel = &task.0;
         for _ in 0..BUDGET {
-            let Ok(waker) = task.waker() else {
+            let Ok(waker) = task.handle() else {
                 return;
             };
             // With none it is called when there is one.

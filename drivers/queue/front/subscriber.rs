@@ -23,7 +23,7 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 use virgo_utils::{
     budget::{
         Account,
@@ -80,7 +80,7 @@ pub(crate) struct Subscriber {
     queues: Arc<Queues>,
     /// Who takes messages out.
     consumer: u64,
-    waker: Waker,
+    waker: WorkHandle,
     /// LSN up to which the log has to be on disk before answers are sent.
     lsn: Atomic<u64>,
     #[pin]
@@ -93,7 +93,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`ENOMEM`], [`EDQUOT`].
-    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: Waker) -> Result<Arc<Self>> {
+    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: WorkHandle) -> Result<Arc<Self>> {
         let inner = Inner {
             subscriptions: KVec::new(),
             turn: 0,

@@ -18,7 +18,7 @@ use linux::{
         now_ms,
         Deadline, //
     },
-    waker::Waker,
+    work::WorkHandle,
     work::{
         yield_now,
         Task, //
@@ -59,7 +59,7 @@ impl Channel {
     /// # Errors
     ///
     /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
-    pub(crate) fn wake_when_ready(&self, waker: &Waker) -> Result {
+    pub(crate) fn wake_when_ready(&self, waker: &WorkHandle) -> Result {
         let mut state = self.state.lock();
         if state.over {
             return Err(ENOENT);
@@ -81,7 +81,7 @@ impl Channel {
         task: &Task<Self>,
         consumer: u64,
         acked: bool,
-        waker: &Waker,
+        waker: &WorkHandle,
     ) -> Result<Option<TakenMessage>> {
         Self::take_or(
             task,
@@ -220,7 +220,7 @@ impl Channel {
     }
 
     /// `waker` is not to be woken any more.
-    pub(crate) fn forget_waker(&self, waker: &Waker) {
+    pub(crate) fn forget_waker(&self, waker: &WorkHandle) {
         let mut state = self.state.lock();
         state.waiters.retain(|known| !known.is(waker));
     }
