@@ -18,7 +18,7 @@ use virgo_proto::{
 use virgo_utils::{
     budget::Charge,
     Backlog,
-    Chore,
+    RetryWork,
     Client,
     Reservation,
     User, //
@@ -91,7 +91,7 @@ struct Closing {
     client: Arc<Client>,
 }
 
-impl Chore for Closing {
+impl RetryWork for Closing {
     type Item = Closed;
 
     /// All have places of their own.

@@ -57,7 +57,7 @@ use virgo_utils::{
     from_wire,
     retry::until_ready,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -127,8 +127,8 @@ impl QueueService {
             args,
             data: Data::Bytes(data),
             uid,
-            again: false,
-            expect: Expect::Soon,
+            retry_after_restart: false,
+            reply_deadline: ReplyDeadline::Soon,
         };
         self.client.call(node, &request, reply, deadline)
     }
@@ -313,8 +313,8 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: Data::Bytes(&data),
                 uid,
-                again: false,
-                expect: Expect::Sometime,
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Sometime,
             };
             let mut reply = Err(EPROTO);
             self.client
@@ -367,8 +367,8 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: Data::Bytes(name),
                 uid,
-                again: false,
-                expect: Expect::Within(wait_ms),
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Within(wait_ms),
             };
             let pulled = self.client.call(node, &request, &mut bytes, deadline);
             if let Err(EINTR | ETIMEDOUT) = pulled {
@@ -434,8 +434,8 @@ impl QueueService {
                 args: args.as_bytes(),
                 data: Data::Bytes(&copy),
                 uid,
-                again: true,
-                expect: Expect::Soon,
+                retry_after_restart: true,
+                reply_deadline: ReplyDeadline::Soon,
             };
             // Otherwise others get it when its time is over.
             let _ = client.call(node, &request, &mut [], deadline);

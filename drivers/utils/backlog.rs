@@ -36,7 +36,7 @@ const RETRY_MS: u32 = 5000;
 const MAX_RETRY_MS: u32 = 300_000;
 
 /// What is to be done with each item.
-pub trait Chore: Send + Sync + 'static {
+pub trait RetryWork: Send + Sync + 'static {
     /// What it is done with.
     type Item: Send + 'static;
 
@@ -82,7 +82,7 @@ pub struct Reservation<T>(KBox<Entry<T>>);
 struct Entry<T> {
     item: Option<T>,
     next: Option<KBox<Entry<T>>>,
-    /// It has no place of its own, and counts for [`Chore::MAX`].
+    /// It has no place of its own, and counts for [`RetryWork::MAX`].
     is_counted: bool,
 }
 
@@ -139,7 +139,7 @@ impl<T> Drop for Stack<T> {
 
 /// Items that wait. Dropping it ends the work.
 #[pin_data]
-pub struct Backlog<C: Chore> {
+pub struct Backlog<C: RetryWork> {
     queue: Arc<Queue>,
     shared: Arc<Shared<C>>,
     /// Made when they are needed.
@@ -149,7 +149,7 @@ pub struct Backlog<C: Chore> {
     making: Mutex<()>,
 }
 
-struct Shared<C: Chore> {
+struct Shared<C: RetryWork> {
     chore: C,
     /// Items without a place of their own.
     counted: Atomic<u64>,
@@ -157,7 +157,7 @@ struct Shared<C: Chore> {
 
 /// The items of one node.
 #[pin_data]
-struct OfNode<C: Chore> {
+struct OfNode<C: RetryWork> {
     node: NodeId,
     shared: Arc<Shared<C>>,
     #[pin]
@@ -175,7 +175,7 @@ struct State<T> {
     retry_ms: u32,
 }
 
-impl<C: Chore> Backlog<C> {
+impl<C: RetryWork> Backlog<C> {
     /// Nothing to do yet. The work of all nodes runs on a queue of this name. May sleep.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl<C: Chore> Backlog<C> {
     }
 }
 
-impl<C: Chore> Shared<C> {
+impl<C: RetryWork> Shared<C> {
     /// An item is done, or given up.
     fn forget(&self, entry: &Entry<C::Item>) {
         if entry.is_counted {
@@ -266,7 +266,7 @@ impl<C: Chore> Shared<C> {
     }
 }
 
-impl<C: Chore> OfNode<C> {
+impl<C: RetryWork> OfNode<C> {
     fn new(node: NodeId, shared: Arc<Shared<C>>) -> Result<impl PinInit<Self>> {
         let batch = KVVec::with_capacity(C::AT_ONCE, GFP_KERNEL)?;
         let state = State {
@@ -313,7 +313,7 @@ impl<C: Chore> OfNode<C> {
     }
 }
 
-impl<C: Chore> Run for OfNode<C> {
+impl<C: RetryWork> Run for OfNode<C> {
     fn run(task: &Task<Self>) {
         task.state.lock().is_paused = false;
         let mut batch = task.batch.lock();

@@ -19,7 +19,7 @@
 use crate::{
     client::{
         Data,
-        Expect,
+        ReplyDeadline,
         Request, //
     },
     destination::Destination,
@@ -77,7 +77,7 @@ const RECEIVES: usize = 16;
 const MEMORY_MS: u32 = 10;
 
 /// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
-pub struct Flight<'a> {
+pub struct PendingCall<'a> {
     guard: SlotGuard<'a>,
     connection: Connection,
 }
@@ -91,8 +91,8 @@ fn check(request: &Request<'_>) -> Result {
 
 fn class(request: &Request<'_>) -> Class {
     match request.expect {
-        Expect::Soon => Class::Any,
-        Expect::Within(_) | Expect::Sometime => Class::Deferred,
+        ReplyDeadline::Soon => Class::Any,
+        ReplyDeadline::Within(_) | ReplyDeadline::Sometime => Class::Deferred,
     }
 }
 
@@ -102,14 +102,14 @@ const PROBE: Request<'_> = Request {
     args: &[],
     data: Data::Bytes(&[]),
     uid: 0,
-    again: true,
-    expect: Expect::Soon,
+    retry_after_restart: true,
+    reply_deadline: ReplyDeadline::Soon,
 };
 
 impl Link {
     /// Sends a request without waiting for the reply, if a slot and the send lock are there now.
     /// `None` if they are not, or if that fails.
-    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
+    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<PendingCall<'_>> {
         check(request).ok()?;
         let (mut guard, sender) = self.enter_now(request.uid)?;
         let sent = self.send(&mut guard, Some(sender), request, deadline);
@@ -118,13 +118,13 @@ impl Link {
             // Whoever waits receives; this task may do so much later.
             self.end_receiver(guard.id.slot);
         }
-        Some(Flight { guard, connection })
+        Some(PendingCall { guard, connection })
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
     pub(crate) fn call(
         &self,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,

@@ -23,7 +23,7 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 use virgo_proto::{
     config::MAX_NODES,
     slots::{
@@ -70,7 +70,7 @@ pub(crate) struct RepliesGuard<'a> {
 impl Life {
     /// Locks the replies, if nobody has. Otherwise the work of `session`, which is the one that is
     /// served, is run when that may succeed.
-    pub(crate) fn try_replies(&self, session: &Waker) -> Option<RepliesGuard<'_>> {
+    pub(crate) fn try_replies(&self, session: &WorkHandle) -> Option<RepliesGuard<'_>> {
         let lock = || {
             let replies = self.replies.try_lock()?;
             Some(RepliesGuard {

@@ -35,8 +35,8 @@ use linux::{
     net::{
         Listener,
         Watch,
-        Watched,
-        Watcher, //
+        SocketWork,
+        SocketHandler, //
     },
     work::{
         Queue,
@@ -76,7 +76,7 @@ pub struct Server<S: Service> {
     #[pin]
     _session_list: File<SessionsFile<S>>,
     #[pin]
-    _listener: Watched<Acceptor<S>>,
+    _listener: SocketWork<Acceptor<S>>,
     _revocation: Subscription,
     _sessions: Ending<S>,
     _dir: Dir,
@@ -140,7 +140,7 @@ impl<S: Service> Server<S> {
                 _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
                 _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
                 _session_list <- File::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
-                _listener <- linux::new_watched!(
+                _listener <- linux::new_socket_work!(
                     queue,
                     listener,
                     Acceptor(hub),
@@ -214,7 +214,7 @@ impl<S: Service> Reloaded for Revocation<S> {
 /// Takes connections.
 pub(crate) struct Acceptor<S: Service>(Arc<Hub<S>>);
 
-impl<S: Service> Watcher for Acceptor<S> {
+impl<S: Service> SocketHandler for Acceptor<S> {
     type Socket = Listener;
 
     fn news(watch: &Task<Watch<Self>>) {

@@ -41,7 +41,7 @@ use linux::{
     net::{
         Stream,
         Watch,
-        Watcher, //
+        SocketHandler, //
     },
     work::Task, //
 };
@@ -136,7 +136,7 @@ struct Standing {
     charge: Option<Charge>,
 }
 
-/// One session. See [`Watcher`] for how it runs.
+/// One session. See [`SocketHandler`] for how it runs.
 pub(crate) struct Session<S: Service> {
     pub(crate) hub: Arc<Hub<S>>,
     /// Its number.
@@ -446,14 +446,14 @@ impl<S: Service> Session<S> {
                     Some(&byte) if byte == frame::MAGIC[0] => {
                         *mode = Mode::Handshake(Handshake::new());
                     }
-                    Some(_) => *mode = Mode::Text(Text::new(watch.waker()?)),
+                    Some(_) => *mode = Mode::Text(Text::new(watch.handle()?)),
                 },
                 Mode::Text(text) => return text.work(self, input, &mut output.bytes),
                 Mode::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
                         Ok(life) => {
                             input.is_public();
-                            *mode = Mode::Frames(Frames::new(life, watch.waker()?));
+                            *mode = Mode::Frames(Frames::new(life, watch.handle()?));
                         }
                         Err(next) => return Ok(next),
                     }
@@ -501,7 +501,7 @@ impl State {
     }
 }
 
-impl<S: Service> Watcher for Session<S> {
+impl<S: Service> SocketHandler for Session<S> {
     type Socket = Stream;
 
     fn news(watch: &Task<Watch<Self>>) {

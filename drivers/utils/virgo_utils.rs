@@ -53,17 +53,17 @@ pub use attached::{
 pub use backlog::{
     is_unanswered,
     Backlog,
-    Chore,
+    RetryWork,
     Reservation, //
 };
 pub use client::{
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 pub use deferred::Deferred;
-pub use exchange::Flight;
+pub use exchange::PendingCall;
 pub use limit::LogLimit;
 pub use reply::{
     from_wire,
@@ -97,7 +97,7 @@ module! {
             default: 256,
             description: "Text sessions of one service (2 to 2000)",
         },
-        max_strangers: u32 {
+        max_unauthenticated: u32 {
             default: 64,
             description: "Sessions of one service from unknown addresses, not authenticated (1 to 1024)",
         },
