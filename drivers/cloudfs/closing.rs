@@ -18,9 +18,9 @@ use virgo_proto::{
 use virgo_utils::{
     budget::Charge,
     Backlog,
-    Chore,
     Client,
     Reservation,
+    RetryWork,
     User, //
 };
 
@@ -91,7 +91,7 @@ struct Closing {
     client: Arc<Client>,
 }
 
-impl Chore for Closing {
+impl RetryWork for Closing {
     type Item = Closed;
 
     /// All have places of their own.

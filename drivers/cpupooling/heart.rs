@@ -34,7 +34,7 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -120,8 +120,8 @@ impl Run for Heart {
                 args: load.as_bytes(),
                 data: Data::Bytes(b""),
                 uid: 0,
-                again: true,
-                expect: Expect::Soon,
+                retry_after_restart: true,
+                reply_deadline: ReplyDeadline::Soon,
             };
             // Who is not reached finds out by himself.
             let deadline = Deadline::after_ms(TELL_MS);

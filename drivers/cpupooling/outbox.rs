@@ -55,8 +55,8 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    Expect,
     Peer,
+    ReplyDeadline,
     Request, //
 };
 
@@ -298,8 +298,8 @@ impl Outbox {
             args: b"",
             data: Data::Bytes(data),
             uid: 0,
-            again: true,
-            expect: Expect::Soon,
+            retry_after_restart: true,
+            reply_deadline: ReplyDeadline::Soon,
         };
         self.client
             .call(self.node, &request, answer, Deadline::after_ms(ATTEMPT_MS))

@@ -39,7 +39,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Data,
-    Expect,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -195,8 +195,8 @@ impl Shared {
             args: args.as_bytes(),
             data: Data::Bytes(&frame.calls),
             uid: user.uid,
-            again: false,
-            expect: Expect::Soon,
+            retry_after_restart: false,
+            reply_deadline: ReplyDeadline::Soon,
         };
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);

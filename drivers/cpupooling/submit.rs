@@ -36,7 +36,7 @@ use virgo_proto::{
 use virgo_utils::{
     Caller,
     Data,
-    Expect,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -271,8 +271,8 @@ impl Shared {
             args: args.as_bytes(),
             data: Data::Bytes(b""),
             uid: user.uid,
-            again: true,
-            expect: Expect::Soon,
+            retry_after_restart: true,
+            reply_deadline: ReplyDeadline::Soon,
         };
         let mut answer = KVec::new();
         answer.put_zeros(count, GFP_KERNEL)?;

@@ -3,7 +3,7 @@
 //! TCP over IPv4 in the initial network name space, never blocking on its own.
 //!
 //! A socket is either waited for by the task that needs it ([`Stream::wait_readable`]) or
-//! watched: its news then run a piece of work ([`Watched`]).
+//! watched: its news then run a piece of work ([`SocketWork`]).
 //!
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
@@ -460,30 +460,30 @@ impl Sealed for Listener {
 }
 
 /// Who is told of a watched socket's news.
-pub trait Watcher: Send + Sync + Sized + 'static {
+pub trait SocketHandler: Send + Sync + Sized + 'static {
     /// What kind of socket.
     type Socket: Sealed + Send + Sync + 'static;
 
     /// The socket has news: bytes, connections, room, the end. Also called once at the start.
     ///
     /// Runs in process context, never twice at once for one socket. May sleep.
-    fn news(watch: &Task<Watch<Self>>);
+    fn socket_ready(watch: &Task<WatchedSocket<Self>>);
 }
 
 /// A watcher and its socket.
-pub struct Watch<W: Watcher> {
+pub struct WatchedSocket<W: SocketHandler> {
     /// The socket.
     pub socket: W::Socket,
     watcher: W,
 }
 
-impl<W: Watcher> Run for Watch<W> {
+impl<W: SocketHandler> Run for WatchedSocket<W> {
     fn run(task: &Task<Self>) {
-        W::news(task);
+        W::socket_ready(task);
     }
 }
 
-impl<W: Watcher> Deref for Watch<W> {
+impl<W: SocketHandler> Deref for WatchedSocket<W> {
     type Target = W;
 
     fn deref(&self) -> &W {
@@ -491,7 +491,7 @@ impl<W: Watcher> Deref for Watch<W> {
     }
 }
 
-/// A socket whose news run its [`Watcher`].
+/// A socket whose news run its [`SocketHandler`].
 ///
 /// Dropping it takes the hook off the socket, cancels the watcher's work and waits for it, then
 /// closes the socket and drops the watcher, in this order.
@@ -500,20 +500,20 @@ impl<W: Watcher> Deref for Watch<W> {
 ///
 /// The socket's hook is `hook`, which points at the task's work and queue.
 #[pin_data(PinnedDrop)]
-pub struct Watched<W: Watcher> {
+pub struct SocketWork<W: SocketHandler> {
     #[pin]
-    task: Task<Watch<W>>,
+    task: Task<WatchedSocket<W>>,
     #[pin]
     hook: Opaque<helpers::virgo_hook>,
 }
 
 // SAFETY: The hook does not change once the socket knows it; the task is `Send`.
-unsafe impl<W: Watcher> Send for Watched<W> {}
+unsafe impl<W: SocketHandler> Send for SocketWork<W> {}
 // SAFETY: As above; the task is `Sync`.
-unsafe impl<W: Watcher> Sync for Watched<W> {}
+unsafe impl<W: SocketHandler> Sync for SocketWork<W> {}
 
-impl<W: Watcher> Watched<W> {
-    /// Puts `watcher` on `socket`. Use [`crate::new_watched!`].
+impl<W: SocketHandler> SocketWork<W> {
+    /// Puts `watcher` on `socket`. Use [`crate::new_socket_work!`].
     pub fn new(
         queue: Arc<Queue>,
         socket: W::Socket,
@@ -522,7 +522,7 @@ impl<W: Watcher> Watched<W> {
         work_key: Pin<&'static LockClassKey>,
         timer_key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self, Error> {
-        let watch = Watch { socket, watcher };
+        let watch = WatchedSocket { socket, watcher };
         try_pin_init!(Self {
             task <- Task::new(queue, watch, name, work_key, timer_key),
             hook: Opaque::zeroed(),
@@ -543,8 +543,8 @@ impl<W: Watcher> Watched<W> {
     }
 }
 
-impl<W: Watcher> Deref for Watched<W> {
-    type Target = Task<Watch<W>>;
+impl<W: SocketHandler> Deref for SocketWork<W> {
+    type Target = Task<WatchedSocket<W>>;
 
     fn deref(&self) -> &Self::Target {
         &self.task
@@ -552,17 +552,17 @@ impl<W: Watcher> Deref for Watched<W> {
 }
 
 #[pinned_drop]
-impl<W: Watcher> PinnedDrop for Watched<W> {
+impl<W: SocketHandler> PinnedDrop for SocketWork<W> {
     fn drop(self: Pin<&mut Self>) {
         self.task.socket.socket().unhook();
     }
 }
 
-/// Initialises a [`Watched`] socket with lockdep classes of its own.
+/// Initialises a [`SocketWork`] socket with lockdep classes of its own.
 #[macro_export]
-macro_rules! new_watched {
+macro_rules! new_socket_work {
     ($queue:expr, $socket:expr, $watcher:expr, $name:literal) => {
-        $crate::net::Watched::new(
+        $crate::net::SocketWork::new(
             $queue,
             $socket,
             $watcher,

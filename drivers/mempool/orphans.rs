@@ -23,8 +23,8 @@ use virgo_proto::{
 };
 use virgo_utils::{
     is_unanswered,
-    Chore,
     Client, //
+    RetryWork,
 };
 
 /// A piece that nobody knows of, and who would have owned it.
@@ -41,7 +41,7 @@ pub(crate) struct Orphans {
     pub(crate) client: Arc<Client>,
 }
 
-impl Chore for Orphans {
+impl RetryWork for Orphans {
     type Item = Orphan;
 
     /// More than that are left to the next restart of this node, after which others free what

@@ -6,7 +6,7 @@
 //! |-----------------------------|------------------------------------------------------------|
 //! | of those who type, proven   | `max_sessions`, of which one user may have `user_share`    |
 //! | of a node, proven           | [`NODE_SESSIONS`]; the oldest gives way                    |
-//! | unproven                    | see [`virgo_proto::admission`]: `max_strangers` from unknown addresses |
+//! | unproven                    | see [`virgo_proto::admission`]: `max_unauthenticated` from unknown addresses |
 //!
 //! # Locking
 //!
@@ -15,10 +15,12 @@
 //! in the table, and its user is charged for it: nobody gets rid of the work by ending the session.
 
 use crate::{
-    limits,
-    server::Hub,
-    service::Service,
-    session::Session, //
+    params,
+    server::{
+        session::Session, //
+        Hub,
+    },
+    service::Service, //
 };
 use core::net::Ipv4Addr;
 use kernel::{
@@ -30,8 +32,8 @@ use kernel::{
     }, //
 };
 use linux::net::{
+    SocketWork, //
     Stream,
-    Watched, //
 };
 use virgo_config::{
     Config,
@@ -50,7 +52,7 @@ use virgo_proto::{
 const NODE_SESSIONS: usize = 8;
 
 /// A session and its connection.
-pub(crate) type Connected<S> = Watched<Session<S>>;
+pub(crate) type Connected<S> = SocketWork<Session<S>>;
 
 /// Sessions, the oldest first.
 type Table<S> = KVVec<Pin<KBox<Connected<S>>>>;
@@ -88,12 +90,12 @@ impl<S: Service> Sessions<S> {
         let session = Session::new(hub.clone(), &stream)?;
         let from = session.from;
         let session = KBox::pin_init(
-            linux::new_watched!(hub.queue.clone(), stream, session, "virgo_session"),
+            linux::new_socket_work!(hub.queue.clone(), stream, session, "virgo_session"),
             GFP_KERNEL,
         )?;
         let config = hub.node.config();
         let mut table = self.table.lock();
-        if table.iter().filter(|session| session.is_over()).count() >= limits::max_sessions() {
+        if table.iter().filter(|session| session.is_over()).count() >= params::max_sessions() {
             return Err(EUSERS);
         }
         table.reserve(1, GFP_KERNEL)?;
@@ -118,11 +120,11 @@ impl<S: Service> Sessions<S> {
         from: Ipv4Addr,
         config: &Config,
     ) -> Result<Option<&'a Connected<S>>> {
-        let strangers = limits::max_strangers();
+        let unauthenticated = params::max_unauthenticated();
         let limits = Limits {
-            unknown: strangers,
-            per_unknown: (strangers / 4).max(1),
-            per_known: (strangers / 2).max(1),
+            unknown: unauthenticated,
+            per_unknown: (unauthenticated / 4).max(1),
+            per_known: (unauthenticated / 2).max(1),
         };
         let is_known = |from: Ipv4Addr| from.is_loopback() || config.nodes.number(from).is_some();
         // What they are at one moment: they come further meanwhile.
