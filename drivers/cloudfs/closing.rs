@@ -18,9 +18,9 @@ use virgo_proto::{
 use virgo_utils::{
     budget::Charge,
     Backlog,
-    RetryWork,
     Client,
     Reservation,
+    RetryWork,
     User, //
 };
 

@@ -5,12 +5,15 @@
 use crate::{
     attached::Attached,
     client::Client,
-    deferred::Deferred,
-    output::Output,
-    peers::Life,
     reply::{
         Failure,
         Reply, //
+    },
+    server::{
+        deferred::Deferred,
+        output::Output,
+        peer::Peer,
+        peers::Incarnation, //
     }, //
 };
 use core::net::Ipv4Addr;
@@ -37,8 +40,7 @@ use virgo_proto::{
     frame::{
         self,
         Header, //
-    },
-    vuid::NodeId, //
+    }, //
 };
 
 /// A service of this node. The server does the rest: sockets, sessions, authentication, limits,
@@ -84,7 +86,7 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// says; nobody else will ever know. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
-    /// A peer has come back without the memory of its former life. May sleep.
+    /// A peer has come back without the memory of its former incarnation. May sleep.
     fn peer_restarted(&self, _peer: Peer) {}
 }
 
@@ -165,20 +167,11 @@ pub enum Repeat {
     Stored(fn(&[u8]) -> usize),
 }
 
-/// Another node, authenticated.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    /// Its number.
-    pub node: NodeId,
-    /// Random number of its present life.
-    pub boot: u64,
-}
-
 /// The body of a reply being written.
 pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
-    pub(crate) life: &'a Arc<Life>,
+    pub(crate) incarnation: &'a Arc<Incarnation>,
     pub(crate) session: &'a WorkHandle,
     pub(crate) header: &'a Header,
     pub(crate) is_deferred: bool,
@@ -193,7 +186,7 @@ impl Body<'_> {
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
         let header = self.header;
-        let deferred = Deferred::new(self.life, self.session, header.op, header.id)?;
+        let deferred = Deferred::new(self.incarnation, self.session, header.op, header.id)?;
         self.is_deferred = true;
         Ok(deferred)
     }

@@ -13,37 +13,19 @@ mod backlog;
 pub mod budget;
 pub mod buffer;
 mod client;
-mod connect;
-mod connector;
-mod debug_files;
-mod deferred;
-mod destination;
 pub mod diversion;
-mod exchange;
-mod frames;
 pub mod functions;
-mod incoming;
 mod input;
-mod limit;
-mod limits;
-mod link;
-mod outbound;
-mod output;
-mod peers;
+mod params;
 pub mod pieces;
+mod ratelimit;
 mod reply;
 pub mod requests;
 pub mod retry;
-mod send;
-mod send_lock;
 mod server;
 mod service;
-mod session;
-mod sessions;
-mod slot_guard;
 mod stats;
 pub mod table;
-mod text;
 mod user;
 
 pub use attached::{
@@ -53,31 +35,31 @@ pub use attached::{
 pub use backlog::{
     is_unanswered,
     Backlog,
-    RetryWork,
     Reservation, //
+    RetryWork,
 };
-pub use client::{
-    Client,
+pub use client::exchange::PendingCall;
+pub use client::request::{
     Data,
     ReplyDeadline,
     Request, //
 };
-pub use deferred::Deferred;
-pub use exchange::PendingCall;
-pub use limit::LogLimit;
+pub use client::Client;
+pub use ratelimit::LogLimit;
 pub use reply::{
     from_wire,
     to_wire,
     Failure,
     Reply, //
 };
+pub use server::deferred::Deferred;
+pub use server::peer::Peer;
 pub use server::Server;
 pub use service::{
     Body,
     Caller,
     Command,
     Operation,
-    Peer,
     Repeat,
     Service, //
 };

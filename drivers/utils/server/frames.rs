@@ -4,24 +4,26 @@
 
 use crate::{
     input::Input,
-    limits,
-    output::Output,
-    peers::{
-        Life,
-        Served,
-        StoredReplies, //
-    },
+    params,
     reply::to_wire,
+    server::{
+        output::Output,
+        peer::Peer,
+        peers::{
+            Incarnation,
+            Served,
+            StoredReplies, //
+        },
+        session::{
+            Next,
+            Session, //
+        }, //
+    },
     service::{
         Body,
         Operation,
-        Peer,
         Repeat,
         Service, //
-    },
-    session::{
-        Next,
-        Session, //
     }, //
 };
 use kernel::{
@@ -125,7 +127,7 @@ impl Handshake {
     ) -> Result<Result<Served, Next>> {
         let (header, body) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
             Frame::Whole(header, body) => (header, body),
-            Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
+            Frame::Partial(_) => return Ok(Err(Next::Receive(params::UNAUTHENTICATED_INPUT))),
             Frame::Bad(errno) => return self.refuse(session, errno, output),
         };
         let used = HEADER_LEN + body.len();
@@ -137,9 +139,9 @@ impl Handshake {
             _ => Err(Errno::EPROTO),
         };
         match step {
-            Ok(life) => {
+            Ok(incarnation) => {
                 input.consume(used);
-                Ok(life.ok_or(Next::Work))
+                Ok(incarnation.ok_or(Next::Work))
             }
             Err(errno) => self.refuse(session, errno, output),
         }
@@ -222,14 +224,14 @@ fn proof<S: Service>(
     let served = session
         .hub
         .peers
-        .life(peer, number, || service.peer_restarted(peer))?;
+        .incarnation(peer, number, || service.peer_restarted(peer))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
 
 /// A known node's requests.
 pub(crate) struct Frames {
-    life: Arc<Life>,
+    incarnation: Arc<Incarnation>,
     /// This session's number.
     number: u64,
     /// Runs this session's work.
@@ -237,9 +239,15 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn new(Served { life, session }: Served, waker: WorkHandle) -> Self {
+    pub(crate) fn new(
+        Served {
+            incarnation,
+            session,
+        }: Served,
+        waker: WorkHandle,
+    ) -> Self {
         Frames {
-            life,
+            incarnation,
             number: session,
             waker,
         }
@@ -247,17 +255,17 @@ impl Frames {
 
     /// Writes deferred replies that have come.
     pub(crate) fn feed(&self, output: &mut KVVec<u8>) -> Result {
-        if !self.life.outbox.is_filled() {
+        if !self.incarnation.outbox.is_filled() {
             return Ok(());
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
             return Ok(());
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some((id, reply)) = self.life.outbox.next(&self.waker) else {
+            let Some((id, reply)) = self.incarnation.outbox.next(&self.waker) else {
                 break;
             };
             if let Some(reply) = replies.finish_deferred(id, reply) {
@@ -304,7 +312,7 @@ impl Frames {
         output: &mut Output,
     ) -> Result<Next> {
         if session.hub.log.pass() {
-            let (name, node) = (errno.name(), self.life.peer.node);
+            let (name, node) = (errno.name(), self.incarnation.peer.node);
             pr_warn!("port {}: bad frame of node {node}: {name}\n", S::PORT);
         }
         put(&mut output.bytes, Kind::Refuse, errno.to_wire(), b"")?;
@@ -321,17 +329,17 @@ impl Frames {
         output: &mut Output,
     ) -> Result<bool> {
         self.check()?;
-        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
             return Ok(false);
         };
         // Another session may have been served since.
         self.check()?;
         let result = self.carry_out(session, header, body, output, replies.get()?);
         drop(replies);
-        if self.life.over.load(Relaxed) {
+        if self.incarnation.over.load(Relaxed) {
             // Others have not waited for this. What it has made belongs to nobody.
-            self.life.forget_replies();
-            if let Some(present) = session.hub.peers.present(self.life.peer.node) {
+            self.incarnation.forget_replies();
+            if let Some(present) = session.hub.peers.present(self.incarnation.peer.node) {
                 session.hub.service.peer_restarted(present);
             }
         }
@@ -340,7 +348,9 @@ impl Frames {
 
     /// Whether this is the session that is served.
     fn check(&self) -> Result {
-        match self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
+        match self.incarnation.over.load(Relaxed)
+            || self.incarnation.session.load(Relaxed) != self.number
+        {
             true => Err(ESTALE),
             false => Ok(()),
         }
@@ -362,7 +372,7 @@ impl Frames {
                 return Ok(());
             }
             Arrival::Deferred => {
-                self.life.outbox.attach(&self.waker);
+                self.incarnation.outbox.attach(&self.waker);
                 return Ok(());
             }
             Arrival::Stale => {
@@ -429,12 +439,12 @@ impl Frames {
         let mut body = Body {
             start: output.bytes.len(),
             out: output,
-            life: &self.life,
+            incarnation: &self.incarnation,
             session: &self.waker,
             header,
             is_deferred: false,
         };
-        (operation.run)(service, self.life.peer, request, &mut body)?;
+        (operation.run)(service, self.incarnation.peer, request, &mut body)?;
         Ok(match body.is_deferred {
             true => After::Deferred,
             false => After::Replied,

@@ -2,15 +2,15 @@
 
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
 
-use crate::{
-    link::{
+use crate::client::{
+    link::Link,
+    link_state::{
         Answer,
         Connection,
-        Link,
         Receiver,
+        Sender,
         State, //
-    },
-    send::Sender, //
+    }, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -33,7 +33,7 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) id: RequestId,
     /// The last one in this slot whose reply was taken.
     pub(crate) taken: u64,
-    /// The request was left for others to send: by which life of the server's, by which connection, and
+    /// The request was left for others to send: by which incarnation of the server's, by which connection, and
     /// where it waited.
     pub(crate) left_with: Option<(Connection, u64)>,
     /// Its task is the receiver since the request was sent.

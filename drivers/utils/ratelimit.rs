@@ -2,7 +2,7 @@
 
 //! A bound on log lines that others can cause.
 
-use crate::limits;
+use crate::params;
 use kernel::{
     prelude::*,
     sync::SpinLock, //
@@ -32,7 +32,7 @@ impl LogLimit {
     ///
     /// [`ENOMEM`].
     pub fn new() -> Result<Pin<KBox<Self>>> {
-        let burst = limits::log_burst();
+        let burst = params::log_burst();
         let period = Deadline::after_ms(PERIOD_MS);
         KBox::pin_init(
             pin_init!(Self {
