@@ -22,9 +22,9 @@ use virgo_utils::{
     budget::Charge,
     variables::Variable,
     Backlog,
-    RetryWork,
     Client,
     Reservation,
+    RetryWork,
     User, //
 };
 

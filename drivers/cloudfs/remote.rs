@@ -33,8 +33,8 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    ReplyDeadline,
     PendingCall,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -113,7 +113,12 @@ impl RemoteFiles<'_> {
     }
 
     /// Has [`Self::read_user`] under way, if that is possible now.
-    pub(crate) fn begin_read(&self, handle: u64, offset: u64, len: usize) -> Option<PendingCall<'_>> {
+    pub(crate) fn begin_read(
+        &self,
+        handle: u64,
+        offset: u64,
+        len: usize,
+    ) -> Option<PendingCall<'_>> {
         let args = read_args(handle, offset, len.min(MAX_DATA));
         let request = again(self.user, op::READ, args.as_bytes(), Data::Bytes(b""));
         self.client.begin(self.node, &request, self.user.deadline)

@@ -4,12 +4,12 @@
 
 use crate::{
     export::Export,
+    failure::Failure,
     key::{
         read_file,
         Key,
         TextKey, //
-    },
-    node::Failure, //
+    }, //
 };
 use core::ops::Deref;
 use kernel::{

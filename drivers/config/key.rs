@@ -2,7 +2,7 @@
 
 //! Keys: the one that the nodes share, and those of text sessions.
 
-use crate::node::Failure;
+use crate::failure::Failure;
 use core::ops::Deref;
 use kernel::{
     prelude::*,

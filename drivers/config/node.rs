@@ -2,7 +2,10 @@
 
 //! This machine's place in the cluster.
 
-use crate::config::Config;
+use crate::{
+    config::Config,
+    failure::Failure, //
+};
 use kernel::{
     new_mutex,
     new_spinlock,
@@ -15,7 +18,6 @@ use kernel::{
     }, //
 };
 use linux::debugfs::Dir;
-use virgo_proto::config::Fault;
 
 /// All state that this machine has as a node. Everything else is reached from here.
 #[pin_data]
@@ -61,14 +63,6 @@ impl Drop for Subscription {
         drop(subscribers);
         drop(gone);
     }
-}
-
-/// Why there is no new configuration.
-pub(crate) enum Failure {
-    /// A file was not taken: `file:line: reason`, without the line for the file as a whole.
-    Rejected(CString),
-    /// It is not the files' fault.
-    Error(Error),
 }
 
 impl Node {
@@ -155,34 +149,6 @@ impl Node {
     /// Where modules show themselves: `/sys/kernel/debug/virgo`.
     pub fn debugfs(&self) -> &Dir {
         &self.debugfs
-    }
-}
-
-impl Failure {
-    pub(crate) fn rejected(file: &str, fault: Fault) -> Self {
-        let Fault { line, reason } = fault;
-        let text = match line {
-            0 => CString::try_from_fmt(fmt!("{file}: {reason}")),
-            _ => CString::try_from_fmt(fmt!("{file}:{line}: {reason}")),
-        };
-        text.map_or_else(Failure::Error, Failure::Rejected)
-    }
-
-    /// Says in the log what can be mended in a file.
-    fn log(&self) -> Error {
-        match self {
-            Failure::Rejected(why) => {
-                pr_err!("{}; nothing is changed\n", **why);
-                EINVAL
-            }
-            Failure::Error(error) => *error,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Failure::Error(error)
     }
 }
 

@@ -11,6 +11,7 @@ mod admission;
 mod config;
 mod control;
 mod export;
+mod failure;
 mod key;
 mod node;
 

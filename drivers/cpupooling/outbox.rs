@@ -51,8 +51,8 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    ReplyDeadline,
     Peer,
+    ReplyDeadline,
     Request, //
 };
 

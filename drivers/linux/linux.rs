@@ -46,7 +46,6 @@ pub mod user;
 pub mod vfs;
 pub mod wait;
 pub mod waiters;
-pub mod waker;
 pub mod work;
 
 /// A name for a lock's lockdep class, the same for all users of generic code: lockdep compares

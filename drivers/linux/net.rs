@@ -467,23 +467,23 @@ pub trait SocketHandler: Send + Sync + Sized + 'static {
     /// The socket has news: bytes, connections, room, the end. Also called once at the start.
     ///
     /// Runs in process context, never twice at once for one socket. May sleep.
-    fn news(watch: &Task<Watch<Self>>);
+    fn socket_ready(watch: &Task<WatchedSocket<Self>>);
 }
 
 /// A watcher and its socket.
-pub struct Watch<W: SocketHandler> {
+pub struct WatchedSocket<W: SocketHandler> {
     /// The socket.
     pub socket: W::Socket,
     watcher: W,
 }
 
-impl<W: SocketHandler> Run for Watch<W> {
+impl<W: SocketHandler> Run for WatchedSocket<W> {
     fn run(task: &Task<Self>) {
-        W::news(task);
+        W::socket_ready(task);
     }
 }
 
-impl<W: SocketHandler> Deref for Watch<W> {
+impl<W: SocketHandler> Deref for WatchedSocket<W> {
     type Target = W;
 
     fn deref(&self) -> &W {
@@ -502,7 +502,7 @@ impl<W: SocketHandler> Deref for Watch<W> {
 #[pin_data(PinnedDrop)]
 pub struct SocketWork<W: SocketHandler> {
     #[pin]
-    task: Task<Watch<W>>,
+    task: Task<WatchedSocket<W>>,
     #[pin]
     hook: Opaque<helpers::virgo_hook>,
 }
@@ -522,7 +522,7 @@ impl<W: SocketHandler> SocketWork<W> {
         work_key: Pin<&'static LockClassKey>,
         timer_key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self, Error> {
-        let watch = Watch { socket, watcher };
+        let watch = WatchedSocket { socket, watcher };
         try_pin_init!(Self {
             task <- Task::new(queue, watch, name, work_key, timer_key),
             hook: Opaque::zeroed(),
@@ -544,7 +544,7 @@ impl<W: SocketHandler> SocketWork<W> {
 }
 
 impl<W: SocketHandler> Deref for SocketWork<W> {
-    type Target = Task<Watch<W>>;
+    type Target = Task<WatchedSocket<W>>;
 
     fn deref(&self) -> &Self::Target {
         &self.task

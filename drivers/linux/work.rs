@@ -4,13 +4,7 @@
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
-use crate::{
-    helpers,
-    waker::{
-        Target,
-        WorkHandle, //
-    }, //
-};
+use crate::helpers;
 use core::{
     ops::Deref,
     ptr::NonNull, //
@@ -19,11 +13,13 @@ use kernel::{
     alloc::AllocError,
     bindings,
     container_of,
+    new_spinlock_irq,
     prelude::*,
     sync::{
         Arc,
         LockClassKey,
-        SetOnce, //
+        SetOnce,
+        SpinLockIrq, //
     },
     types::Opaque, //
 };
@@ -157,7 +153,7 @@ pub struct Task<T: Run> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     queue: Arc<Queue>,
-    waker: SetOnce<Arc<Target>>,
+    handle: SetOnce<Arc<WorkTarget>>,
     #[pin]
     data: T,
 }
@@ -182,7 +178,7 @@ impl<T: Run> Task<T> {
         try_pin_init!(Self {
             data <- data,
             queue,
-            waker: SetOnce::new(),
+            handle: SetOnce::new(),
             // INVARIANT: Initialised with `entry`; the field pins it into the task.
             work <- Opaque::ffi_init(|slot: *mut bindings::delayed_work| {
                 // SAFETY: `slot` is valid for the closure; name and keys live for ever.
@@ -271,7 +267,7 @@ impl<T: Run> Task<T> {
     /// hold the last reference on it: dropping it there would wait for itself. Not to be called by
     /// the work. May sleep.
     pub fn stop(&self) {
-        if let Some(target) = self.waker.as_ref() {
+        if let Some(target) = self.handle.as_ref() {
             target.clear();
         }
         // SAFETY: The work is initialised. After this it does not run and cannot be queued.
@@ -283,11 +279,11 @@ impl<T: Run> Task<T> {
     /// # Errors
     ///
     /// [`ENOMEM`]; [`EAGAIN`] while another task gets its first one.
-    pub fn waker(&self) -> Result<WorkHandle> {
-        if self.waker.as_ref().is_none() {
-            self.waker.populate(Target::new(self)?);
+    pub fn handle(&self) -> Result<WorkHandle> {
+        if self.handle.as_ref().is_none() {
+            self.handle.populate(WorkTarget::new(self)?);
         }
-        let target = self.waker.as_ref().ok_or(EAGAIN)?;
+        let target = self.handle.as_ref().ok_or(EAGAIN)?;
         Ok(WorkHandle::new(target.clone()))
     }
 
@@ -330,6 +326,114 @@ impl<T: Run> Deref for Task<T> {
 impl<T: Run> PinnedDrop for Task<T> {
     fn drop(self: Pin<&mut Self>) {
         self.stop();
+    }
+}
+
+/// Runs a task's work as soon as a worker is free, from any context; does nothing once the task is
+/// dropped.
+#[derive(Clone)]
+pub struct WorkHandle(Arc<WorkTarget>);
+
+/// What a handle refers to.
+#[pin_data]
+pub(crate) struct WorkTarget {
+    #[pin]
+    work: SpinLockIrq<Option<Work>>,
+}
+
+/// # Invariants
+///
+/// While it is in a [`WorkTarget`] the work is initialised and its task alive: [`WorkTarget::clear`] comes
+/// before the task's end. The queue is the one that the task holds.
+struct Work {
+    queue: NonNull<bindings::workqueue_struct>,
+    work: NonNull<bindings::delayed_work>,
+}
+
+// SAFETY: Work may be queued from any thread.
+unsafe impl Send for Work {}
+
+impl WorkTarget {
+    pub(crate) fn new<T: Run>(task: &Task<T>) -> Result<Arc<Self>> {
+        // INVARIANT: The task is alive, and clears this when it is dropped.
+        let work = Work {
+            queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
+            work: NonNull::new(task.delayed_work_ptr()).ok_or(EINVAL)?,
+        };
+        Self::with(work)
+    }
+
+    /// Not in the generic code above, of which each module has a copy: lockdep wants one name for the
+    /// lock.
+    #[inline(never)]
+    fn with(work: Work) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self { work <- new_spinlock_irq!(Some(work), "virgo_work_handle") }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The task is about to go. On return no handle touches it.
+    pub(crate) fn clear(&self) {
+        *self.work.lock() = None;
+    }
+}
+
+impl WorkHandle {
+    pub(crate) fn new(target: Arc<WorkTarget>) -> Self {
+        WorkHandle(target)
+    }
+
+    /// Runs the work; one that is to run later runs later. Any context.
+    pub fn wake(&self) {
+        let work = self.0.work.lock();
+        if let Some(work) = &*work {
+            // SAFETY: By the invariant both are valid while the lock is held.
+            unsafe {
+                bindings::queue_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    work.queue.as_ptr(),
+                    &raw mut (*work.work.as_ptr()).work,
+                )
+            };
+        }
+    }
+
+    /// Runs the work, also if it was to run later. Any context.
+    pub fn wake_now(&self) {
+        let work = self.0.work.lock();
+        if let Some(work) = &*work {
+            // SAFETY: As in `wake`.
+            unsafe {
+                bindings::mod_delayed_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    work.queue.as_ptr(),
+                    work.work.as_ptr(),
+                    0,
+                )
+            };
+        }
+    }
+
+    /// Runs the work in `ms` milliseconds, unless it is to run at another time already. Any context.
+    pub fn wake_after_ms(&self, ms: u32) {
+        let work = self.0.work.lock();
+        if let Some(work) = &*work {
+            // SAFETY: As in `wake`.
+            unsafe {
+                bindings::queue_delayed_work_on(
+                    bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+                    work.queue.as_ptr(),
+                    work.work.as_ptr(),
+                    bindings::__msecs_to_jiffies(ms),
+                )
+            };
+        }
+    }
+
+    /// Whether it wakes the same task as `other`.
+    pub fn is(&self, other: &WorkHandle) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

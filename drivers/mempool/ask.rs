@@ -23,18 +23,9 @@ use virgo_utils::{
     Request, //
 };
 
-/// Asks node `node` to do `op`; what comes back goes to `reply`.
-pub(crate) fn ask(
-    client: &Client,
-    node: NodeId,
-    uid: u32,
-    op: u16,
-    args: &[u8],
-    data: &[u8],
-    reply: &mut [u8],
-    deadline: Deadline,
-) -> Result<usize> {
-    let request = Request {
+/// A request to do `op` for user `uid`.
+pub(crate) fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
+    Request {
         op,
         args,
         data: Data::Bytes(data),
@@ -42,8 +33,7 @@ pub(crate) fn ask(
         // A node that has restarted has nothing left of what was done before.
         retry_after_restart: true,
         reply_deadline: ReplyDeadline::Soon,
-    };
-    client.call(node, &request, reply, deadline)
+    }
 }
 
 /// Asks node `node` to free its object `id` for user `uid`.
@@ -60,16 +50,8 @@ pub(crate) fn free_remote(
         uid: uid.into(),
         flags: flags.into(),
     };
-    ask(
-        client,
-        node,
-        uid,
-        op::FREE,
-        args.as_bytes(),
-        b"",
-        &mut [],
-        deadline,
-    )?;
+    let request = request(uid, op::FREE, args.as_bytes(), b"");
+    client.call(node, &request, &mut [], deadline)?;
     Ok(())
 }
 
@@ -98,7 +80,8 @@ pub(crate) fn free_many(
         if batch.is_empty() {
             return result;
         }
-        match ask(client, node, uid, op::FREE_MANY, args, &batch, &mut [], deadline) {
+        let request = request(uid, op::FREE_MANY, args, &batch);
+        match client.call(node, &request, &mut [], deadline) {
             Ok(_) => (),
             Err(e @ (EINVAL | EPERM | EXDEV)) => result = result.and(Err(e)),
             Err(e) => return Err(e),

@@ -212,8 +212,8 @@ impl Mempool {
     ) -> Result<usize> {
         // No such node: an id that nobody issued.
         user.config.nodes.address(node).ok_or(EINVAL)?;
-        let (client, deadline) = (&self.client, user.deadline);
-        ask::ask(client, node, user.uid, op, args, data, reply, deadline)
+        let request = ask::request(user.uid, op, args, data);
+        self.client.call(node, &request, reply, user.deadline)
     }
 }
 

@@ -23,8 +23,8 @@ use virgo_proto::{
 };
 use virgo_utils::{
     is_unanswered,
-    RetryWork,
     Client, //
+    RetryWork,
 };
 
 /// A piece that nobody knows of, and who would have owned it.

@@ -14,7 +14,7 @@
 //! the Challenge as sent. Fresh nonces of both sides make recorded proofs worthless, the label
 //! keeps one side's proof from serving as the other's, and the node numbers and the port are
 //! covered, so a proof is good for one pair of nodes and one service. The client proves itself
-//! first: a stranger gets no MAC to work on.
+//! first: an unauthenticated peer gets no MAC to work on.
 //!
 //! With `auth none` both MACs are sent as zeros and not looked at.
 

@@ -81,7 +81,10 @@ impl Attached {
     /// # Errors
     ///
     /// Those of `make`.
-    pub fn get_or<T: Attachment>(&self, make: impl FnOnce(WorkHandle) -> Result<Arc<T>>) -> Result<&T> {
+    pub fn get_or<T: Attachment>(
+        &self,
+        make: impl FnOnce(WorkHandle) -> Result<Arc<T>>,
+    ) -> Result<&T> {
         if self.attachment.as_ref().is_none() {
             self.attachment.populate(make(self.waker.clone())?);
         }

@@ -143,21 +143,24 @@ pub struct Backlog<C: RetryWork> {
     queue: Arc<Queue>,
     shared: Arc<Shared<C>>,
     /// Made when they are needed.
-    nodes: [SetOnce<Pin<KBox<Task<OfNode<C>>>>>; MAX_NODES],
+    nodes: [SetOnce<NodeTask<C>>; MAX_NODES],
     /// Held while one is made.
     #[pin]
     making: Mutex<()>,
 }
 
 struct Shared<C: RetryWork> {
-    chore: C,
+    retry_work: C,
     /// Items without a place of their own.
     counted: Atomic<u64>,
 }
 
+/// The work of one node.
+type NodeTask<C> = Pin<KBox<Task<NodeBacklog<C>>>>;
+
 /// The items of one node.
 #[pin_data]
-struct OfNode<C: RetryWork> {
+struct NodeBacklog<C: RetryWork> {
     node: NodeId,
     shared: Arc<Shared<C>>,
     #[pin]
@@ -181,9 +184,9 @@ impl<C: RetryWork> Backlog<C> {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub fn new(name: &CStr, chore: C) -> Result<Pin<KBox<Self>>> {
+    pub fn new(name: &CStr, retry_work: C) -> Result<Pin<KBox<Self>>> {
         let shared = Shared {
-            chore,
+            retry_work,
             counted: Atomic::new(0),
         };
         let queue = Queue::unbound(name, MAX_NODES as c_int)?;
@@ -218,7 +221,7 @@ impl<C: RetryWork> Backlog<C> {
         entry.item = Some(item);
         // Without memory for the node's own state it is forgotten: that is made with its first item,
         // once.
-        let Ok(task) = self.of_node(node) else {
+        let Ok(task) = self.node_backlog(node) else {
             self.shared.forget(&entry);
             return;
         };
@@ -237,10 +240,10 @@ impl<C: RetryWork> Backlog<C> {
     ///
     /// [`ENOMEM`]; [`ENODEV`] if there can be no such node.
     pub fn prepare(&self, node: NodeId) -> Result {
-        self.of_node(node).map(drop)
+        self.node_backlog(node).map(drop)
     }
 
-    fn of_node(&self, node: NodeId) -> Result<&Task<OfNode<C>>> {
+    fn node_backlog(&self, node: NodeId) -> Result<&Task<NodeBacklog<C>>> {
         let index = usize::from(node).checked_sub(1).ok_or(ENODEV)?;
         let place = self.nodes.get(index).ok_or(ENODEV)?;
         if let Some(task) = place.as_ref() {
@@ -248,8 +251,8 @@ impl<C: RetryWork> Backlog<C> {
         }
         let making = self.making.lock();
         if place.as_ref().is_none() {
-            let of_node = OfNode::new(node, self.shared.clone())?;
-            let task = linux::new_task!(self.queue.clone(), of_node, "virgo_backlog");
+            let node_backlog = NodeBacklog::new(node, self.shared.clone())?;
+            let task = linux::new_task!(self.queue.clone(), node_backlog, "virgo_backlog");
             place.populate(KBox::pin_init(task, GFP_KERNEL)?);
         }
         drop(making);
@@ -266,7 +269,7 @@ impl<C: RetryWork> Shared<C> {
     }
 }
 
-impl<C: RetryWork> OfNode<C> {
+impl<C: RetryWork> NodeBacklog<C> {
     fn new(node: NodeId, shared: Arc<Shared<C>>) -> Result<impl PinInit<Self>> {
         let batch = KVVec::with_capacity(C::AT_ONCE, GFP_KERNEL)?;
         let state = State {
@@ -313,7 +316,7 @@ impl<C: RetryWork> OfNode<C> {
     }
 }
 
-impl<C: RetryWork> Run for OfNode<C> {
+impl<C: RetryWork> Run for NodeBacklog<C> {
     fn run(task: &Task<Self>) {
         task.state.lock().is_paused = false;
         let mut batch = task.batch.lock();
@@ -322,7 +325,7 @@ impl<C: RetryWork> Run for OfNode<C> {
             if batch.is_empty() {
                 return;
             }
-            match task.shared.chore.attempt(task.node, &batch) {
+            match task.shared.retry_work.attempt(task.node, &batch) {
                 Err(e) if is_unanswered(e) => {
                     let retry_ms = task.put_back(&mut batch, places);
                     task.schedule_after_ms(retry_ms);

@@ -16,7 +16,7 @@
 //! The table of accounts has a mutex, taken to find an account. Charges are atomic counters; they
 //! are made, resized and dropped in any context.
 
-use crate::limits;
+use crate::params;
 use kernel::{
     prelude::*,
     sync::{
@@ -79,7 +79,7 @@ impl Budget {
     /// [`ENOMEM`].
     pub fn new(limit: u64) -> Result<Pin<KBox<Self>>> {
         // At most 100 percent, so nothing overflows.
-        let percent = u64::from(limits::user_share());
+        let percent = u64::from(params::user_share());
         let share = limit / 100 * percent + limit % 100 * percent / 100;
         // Whoever may have a share may have one unit.
         let share = share.max(limit.min(1));

@@ -2,13 +2,28 @@
 
 //! Using a service of other nodes.
 
-use crate::{
+pub(crate) mod connect;
+pub(crate) mod connector;
+pub(crate) mod destination;
+pub(crate) mod exchange;
+pub(crate) mod incoming;
+pub(crate) mod link;
+pub(crate) mod link_state;
+pub(crate) mod outbound;
+pub(crate) mod receive;
+pub(crate) mod request;
+pub(crate) mod send;
+pub(crate) mod send_lock;
+pub(crate) mod slot_guard;
+
+use crate::client::{
     destination::{
         Destination,
         Room, //
     },
     exchange::PendingCall,
-    link::Link, //
+    link::Link,
+    request::Request, //
 };
 use kernel::{
     fmt,
@@ -23,7 +38,6 @@ use kernel::{
 use linux::{
     crypto,
     deadline::Deadline,
-    pages::Pages,
     work::Queue, //
 };
 use virgo_config::{
@@ -36,64 +50,6 @@ use virgo_proto::{
     config::MAX_NODES,
     vuid::NodeId, //
 };
-
-/// A request to another node.
-pub struct Request<'a> {
-    /// Number of the operation.
-    pub op: u16,
-    /// Its arguments: at most 32 bytes.
-    pub args: &'a [u8],
-    /// What follows the arguments.
-    pub data: Data<'a>,
-    /// The user for whom it is made, whose share of the slots it takes and who waits for the send lock
-    /// in turn with others; 0 for the node itself.
-    pub uid: u32,
-    /// Whether a node that has restarted may do it, though it may have done so before.
-    pub again: bool,
-    /// When to expect the reply.
-    pub expect: ReplyDeadline,
-}
-
-/// Bytes of a request.
-#[derive(Clone, Copy)]
-pub enum Data<'a> {
-    /// Few, or such as are somewhere anyway.
-    Bytes(&'a [u8]),
-    /// Such as are sent without a copy.
-    Pages(&'a Pages),
-}
-
-impl Data<'_> {
-    /// How many there are.
-    pub fn size(&self) -> usize {
-        match self {
-            Data::Bytes(bytes) => bytes.len(),
-            Data::Pages(pages) => pages.size(),
-        }
-    }
-}
-
-/// When to expect a reply. A node that is silent for longer may be dead.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum ReplyDeadline {
-    /// When the requests before it are answered.
-    Soon,
-    /// It may be deferred for so many milliseconds.
-    Within(u32),
-    /// It may be deferred for as long as somebody waits for it.
-    Sometime,
-}
-
-impl ReplyDeadline {
-    /// For how many milliseconds it may be deferred, if there is a limit.
-    pub(crate) fn within_ms(self) -> Option<u32> {
-        match self {
-            ReplyDeadline::Soon => Some(0),
-            ReplyDeadline::Within(ms) => Some(ms),
-            ReplyDeadline::Sometime => None,
-        }
-    }
-}
 
 /// Reaches one service on all nodes: one connection to each, made when it is needed.
 ///
@@ -111,7 +67,7 @@ pub struct Client {
 struct Links {
     node: Arc<Node>,
     port: u16,
-    /// Random number of this client's life: with another one servers begin to count anew.
+    /// Random number of this client's incarnation: with another one servers begin to count anew.
     boot: u64,
     /// Where connections are made. Most of that time is waiting for other nodes.
     queue: Arc<Queue>,

@@ -5,7 +5,7 @@
 //!
 //! Any context.
 
-use crate::limits;
+use crate::params;
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
@@ -46,7 +46,7 @@ pub(crate) fn receive(sent: Hybrid) {
     let mut last = LAST.load(Relaxed);
     // The common case: nothing is to be done.
     while sent.to_wire() > last {
-        let next = match Hybrid::from_wire(last).receive(sent, wall(), limits::clock_skew_ms()) {
+        let next = match Hybrid::from_wire(last).receive(sent, wall(), params::clock_skew_ms()) {
             Seen::Merged(next) => next,
             Seen::Ahead(_) => {
                 AHEAD.fetch_add(1, Relaxed);

@@ -24,7 +24,7 @@ pub(crate) struct Input {
     /// Bytes that nobody wants, of those that will arrive next.
     unwanted: usize,
     /// There may be a key in it, so that used bytes are overwritten. Memory is not exchanged for more
-    /// then, which would leave them where they were: see `STRANGER_INPUT`.
+    /// then, which would leave them where they were: see `UNAUTHENTICATED_INPUT`.
     secret: bool,
 }
 

@@ -2,19 +2,32 @@
 
 //! The server of a service: its port, its sessions, and the end of all of them.
 
+pub(crate) mod debug_files;
+pub(crate) mod deferred;
+pub(crate) mod frames;
+pub(crate) mod outbox;
+pub(crate) mod output;
+pub(crate) mod peer;
+pub(crate) mod peers;
+pub(crate) mod session;
+pub(crate) mod sessions;
+pub(crate) mod text;
+
 use crate::{
     budget::Budget,
-    debug_files::{
-        PeersFile,
-        SessionsFile,
-        StateFile,
-        StatsFile, //
+    params,
+    ratelimit::LogLimit,
+    server::{
+        debug_files::{
+            PeersFile,
+            SessionsFile,
+            StateFile,
+            StatsFile, //
+        },
+        peers::Peers,
+        sessions::Sessions, //
     },
-    limit::LogLimit,
-    limits,
-    peers::Peers,
     service::Service,
-    sessions::Sessions,
     stats::Stats, //
 };
 use kernel::{
@@ -34,9 +47,9 @@ use linux::{
     },
     net::{
         Listener,
-        Watch,
-        SocketWork,
         SocketHandler, //
+        SocketWork,
+        WatchedSocket,
     },
     work::{
         Queue,
@@ -55,7 +68,7 @@ use virgo_config::{
 const ACCEPT_BUDGET: usize = 16;
 
 /// Connections that may wait to be accepted; beyond that the kernel loses the first packets of friends
-/// and strangers alike.
+/// and others alike.
 const BACKLOG: c_int = 1024;
 
 /// Pieces of work besides those of text sessions that run at a time.
@@ -89,7 +102,7 @@ pub(crate) type Hub<S> = Task<Shared<S>>;
 pub(crate) struct Shared<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) node: Arc<Node>,
-    /// Random number of this server's life: with another one it has forgotten all requests.
+    /// Random number of this server's incarnation: with another one it has forgotten all requests.
     pub(crate) boot: u64,
     /// Challenges made: numbers the sessions of nodes in the order in which they were begun.
     pub(crate) challenges: Atomic<u64>,
@@ -121,8 +134,8 @@ impl<S: Service> Server<S> {
     ) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
-            // Text sessions may wait, all at once; nodes and strangers must not wait for them.
-            let queue = Queue::new(S::NAME, limits::max_sessions() as c_int + OTHERS)?;
+            // Text sessions may wait, all at once; nodes and unauthenticated peers must not wait for them.
+            let queue = Queue::new(S::NAME, params::max_sessions() as c_int + OTHERS)?;
             let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
             let hub = Arc::pin_init(
                 linux::new_task!(queue.clone(), shared, "virgo_reaper"),
@@ -173,7 +186,7 @@ impl<S: Service> Shared<S> {
             runs: Atomic::new(0),
             sessions <- Sessions::new(),
             begun: Atomic::new(0),
-            text_sessions: Budget::new(limits::max_sessions() as u64)?,
+            text_sessions: Budget::new(params::max_sessions() as u64)?,
         }? Error))
     }
 }
@@ -185,7 +198,7 @@ impl<S: Service> Run for Shared<S> {
         let (ended, limited) = hub.sessions.ended();
         drop(ended);
         if limited {
-            hub.schedule_after_ms(limits::SWEEP_MS);
+            hub.schedule_after_ms(params::SWEEP_MS);
         }
     }
 }
@@ -217,7 +230,7 @@ pub(crate) struct Acceptor<S: Service>(Arc<Hub<S>>);
 impl<S: Service> SocketHandler for Acceptor<S> {
     type Socket = Listener;
 
-    fn news(watch: &Task<Watch<Self>>) {
+    fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
         watch.0.runs.fetch_add(1, Relaxed);
         for _ in 0..ACCEPT_BUDGET {
             match watch.socket.accept() {
@@ -227,14 +240,14 @@ impl<S: Service> SocketHandler for Acceptor<S> {
                             pr_warn!("connection to port {} refused: {e:?}\n", S::PORT);
                         }
                     }
-                    watch.0.schedule_after_ms(limits::SWEEP_MS);
+                    watch.0.schedule_after_ms(params::SWEEP_MS);
                 }
                 Ok(None) => return,
                 Err(e) => {
                     if watch.0.log.pass() {
                         pr_warn!("accept on port {}: {e:?}\n", S::PORT);
                     }
-                    watch.schedule_after_ms(limits::SWEEP_MS);
+                    watch.schedule_after_ms(params::SWEEP_MS);
                     return;
                 }
             }

@@ -5,13 +5,16 @@
 use crate::{
     attached::Attached,
     client::Client,
-    deferred::Deferred,
     eventnet::hooks::Received,
-    output::Output,
-    peers::Life,
     reply::{
         Failure,
         Reply, //
+    },
+    server::{
+        deferred::Deferred,
+        output::Output,
+        peer::Peer,
+        peers::Incarnation, //
     }, //
 };
 use core::net::Ipv4Addr;
@@ -38,8 +41,7 @@ use virgo_proto::{
     frame::{
         self,
         Header, //
-    },
-    vuid::NodeId, //
+    }, //
 };
 
 /// A service of this node. The server does the rest: sockets, sessions, authentication, limits,
@@ -95,7 +97,7 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// says; nobody else will ever know. Not called for a former life of the peer. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
-    /// A peer has come back without the memory of its former life. May sleep.
+    /// A peer has come back without the memory of its former incarnation. May sleep.
     fn peer_restarted(&self, _peer: Peer) {}
 }
 
@@ -176,20 +178,11 @@ pub enum Repeat {
     Stored(fn(&[u8]) -> usize),
 }
 
-/// Another node, authenticated.
-#[derive(Clone, Copy)]
-pub struct Peer {
-    /// Its number.
-    pub node: NodeId,
-    /// Random number of its present life.
-    pub boot: u64,
-}
-
 /// The body of a reply being written.
 pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
-    pub(crate) life: &'a Arc<Life>,
+    pub(crate) incarnation: &'a Arc<Incarnation>,
     pub(crate) session: &'a WorkHandle,
     pub(crate) header: &'a Header,
     /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
@@ -234,7 +227,8 @@ impl Body<'_> {
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
         let header = self.header;
-        let mut deferred = Deferred::new(self.life, self.session, header.op, header.id)?;
+        let mut deferred =
+            Deferred::new(self.incarnation, self.session, header.op, header.id)?;
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)

@@ -46,7 +46,7 @@ struct Slots<T> {
     /// it have been.
     free: Option<(u32, u32)>,
     live: usize,
-    /// Generation that new slots begin with: random, so that ids of this node's former life are
+    /// Generation that new slots begin with: random, so that ids of this node's former incarnation are
     /// not taken for new ones.
     first: u32,
 }

@@ -15,38 +15,20 @@ pub mod budget;
 pub mod buffer;
 mod client;
 pub mod clock;
-mod connect;
-mod connector;
-mod debug_files;
-mod deferred;
-mod destination;
 pub mod diversion;
 pub mod eventnet;
-mod exchange;
-mod frames;
 pub mod functions;
-mod incoming;
 mod input;
-mod limit;
-mod limits;
-mod link;
-mod outbound;
-mod output;
-mod peers;
+mod params;
 pub mod pieces;
+mod ratelimit;
 mod reply;
 pub mod requests;
 pub mod retry;
-mod send;
-mod send_lock;
 mod server;
 mod service;
-mod session;
-mod sessions;
-mod slot_guard;
 mod stats;
 pub mod table;
-mod text;
 mod user;
 pub mod variables;
 
@@ -58,31 +40,31 @@ pub use attempt::Attempt;
 pub use backlog::{
     is_unanswered,
     Backlog,
-    RetryWork,
     Reservation, //
+    RetryWork,
 };
-pub use client::{
-    Client,
+pub use client::exchange::PendingCall;
+pub use client::request::{
     Data,
     ReplyDeadline,
     Request, //
 };
-pub use deferred::Deferred;
-pub use exchange::PendingCall;
-pub use limit::LogLimit;
+pub use client::Client;
+pub use ratelimit::LogLimit;
 pub use reply::{
     from_wire,
     to_wire,
     Failure,
     Reply, //
 };
+pub use server::deferred::Deferred;
+pub use server::peer::Peer;
 pub use server::Server;
 pub use service::{
     Body,
     Caller,
     Command,
     Operation,
-    Peer,
     Repeat,
     RequestBody,
     Service, //
@@ -148,7 +130,7 @@ impl kernel::Module for Utils {
         let registry = variables::Registry::new();
         Ok(Utils {
             _recorder: eventnet::Recorder::new(),
-            _log_burst: variables::Variable::declare(&limits::LOG_BURST)?,
+            _log_burst: variables::Variable::declare(&params::LOG_BURST)?,
             _variables: registry,
         })
     }

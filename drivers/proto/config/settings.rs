@@ -276,8 +276,17 @@ mod tests {
     fn a_text_key_fits_into_a_line() {
         let others: [&[u8]; 1] = [b"the cluster's key"];
         assert_eq!(check_text_key(&[b'x'; 250], others), Ok(()));
-        for bad in [&[b'x'; 251][..], b"two\nlines of a key", b"ends with\rsomething", b"a\0nul in a key"] {
-            assert!(check_text_key(bad, others).is_err(), "{}", bad.escape_ascii());
+        for bad in [
+            &[b'x'; 251][..],
+            b"two\nlines of a key",
+            b"ends with\rsomething",
+            b"a\0nul in a key",
+        ] {
+            assert!(
+                check_text_key(bad, others).is_err(),
+                "{}",
+                bad.escape_ascii()
+            );
         }
         assert!(check_text_key(others[0], others).is_err());
     }

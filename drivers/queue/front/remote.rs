@@ -77,6 +77,18 @@ pub(crate) struct Sent {
 /// In the reply of a Publish: there was no room for the next message, but the sender may wait.
 const WAITS: u32 = Errno::EAGAIN.to_wire();
 
+/// A request that may be done once only, and is answered at once.
+fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
+    Request {
+        op,
+        args,
+        data: Data::Bytes(data),
+        uid,
+        retry_after_restart: false,
+        reply_deadline: ReplyDeadline::Soon,
+    }
+}
+
 impl QueueService {
     /// `Some` for another node.
     pub(crate) fn other(&self, node: NodeId) -> Option<NodeId> {
@@ -85,27 +97,6 @@ impl QueueService {
             node if !self.loopback && node == self.queues.node.config().me => None,
             node => Some(node),
         }
-    }
-
-    fn call(
-        &self,
-        node: NodeId,
-        uid: u32,
-        op: u16,
-        args: &[u8],
-        data: &[u8],
-        reply: &mut [u8],
-        deadline: Deadline,
-    ) -> Result<usize> {
-        let request = Request {
-            op,
-            args,
-            data: Data::Bytes(data),
-            uid,
-            retry_after_restart: false,
-            reply_deadline: ReplyDeadline::Soon,
-        };
-        self.client.call(node, &request, reply, deadline)
     }
 
     /// Makes a queue or topic. May sleep.
@@ -152,7 +143,8 @@ impl QueueService {
             uid: uid.into(),
         };
         let data = join(name, rest)?;
-        self.call(node, uid, op, head.as_bytes(), &data, &mut [], deadline)?;
+        let request = request(uid, op, head.as_bytes(), &data);
+        self.client.call(node, &request, &mut [], deadline)?;
         Ok(())
     }
 
@@ -205,15 +197,8 @@ impl QueueService {
             }
             let mut full = false;
             let sent = until_ready(deadline, || {
-                let sent = self.call(
-                    node,
-                    head.uid.get(),
-                    op::PUBLISH,
-                    head.as_bytes(),
-                    data,
-                    &mut answer,
-                    deadline,
-                );
+                let request = request(head.uid.get(), op::PUBLISH, head.as_bytes(), data);
+                let sent = self.client.call(node, &request, &mut answer, deadline);
                 full = matches!(sent, Err(EAGAIN));
                 sent
             });
@@ -452,7 +437,8 @@ impl QueueService {
             reserved: 0.into(),
             uid: uid.into(),
         };
-        self.call(node, uid, op::ACK, args.as_bytes(), name, &mut [], deadline)?;
+        let request = request(uid, op::ACK, args.as_bytes(), name);
+        self.client.call(node, &request, &mut [], deadline)?;
         Ok(())
     }
 

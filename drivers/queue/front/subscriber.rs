@@ -93,7 +93,11 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`ENOMEM`], [`EDQUOT`].
-    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: WorkHandle) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        queues: Arc<Queues>,
+        account: &Account,
+        waker: WorkHandle,
+    ) -> Result<Arc<Self>> {
         let inner = Inner {
             subscriptions: KVec::new(),
             turn: 0,

@@ -132,7 +132,7 @@ pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
     let config = virgo_config::node()?.config();
     let nodes = u8::try_from(config.nodes.len().min(MAX_NODES))?;
     if STATE.lock().rings.is_none() {
-        let new = Arc::new(Rings::new(limits::event_ring_bytes())?, GFP_KERNEL)?;
+        let new = Arc::new(Rings::new(params::event_ring_bytes())?, GFP_KERNEL)?;
         let mut state = STATE.lock();
         let useless = match state.rings {
             None => state.rings.replace(new),

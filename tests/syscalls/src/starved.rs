@@ -92,8 +92,14 @@ fn idle_tasks_do_not_hold_up_the_replies_of_others() {
     times.sort();
     let total: Duration = times.iter().sum();
     let worst = times[times.len() - 1];
-    println!("{} gets in {total:?}, the longest in {worst:?}", times.len());
+    println!(
+        "{} gets in {total:?}, the longest in {worst:?}",
+        times.len()
+    );
     // A few meet a thread that was stopped in the middle of the network's code.
     let median = times[times.len() / 2];
-    assert!(median < Duration::from_millis(50), "half of the gets took {median:?} or more");
+    assert!(
+        median < Duration::from_millis(50),
+        "half of the gets took {median:?} or more"
+    );
 }

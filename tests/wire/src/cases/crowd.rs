@@ -143,9 +143,7 @@ fn sessions_are_limited_and_those_that_are_go_on(node: &Node) -> io::Result<()> 
 /// their time, and the command is given up.
 fn an_ended_session_that_waits_delays_no_other(node: &Node) -> io::Result<()> {
     let mut waits = Text::open(node, CPUPOOLING)?;
-    waits
-        .wire
-        .send(b"clone timeout=60000 sleep(60000)\n")?;
+    waits.wire.send(b"clone timeout=60000 sleep(60000)\n")?;
     let mut root = Text::open(node, CPUPOOLING)?;
     let sessions = root.ask("sessions")?;
     let first = sessions.split(':').next().unwrap_or_default();

@@ -2,9 +2,9 @@
 
 //! What a server remembers of the nodes that use it, across their connections.
 
-use crate::{
-    deferred::Outbox,
-    service::Peer, //
+use crate::server::{
+    outbox::Outbox,
+    peer::Peer, //
 };
 use kernel::{
     prelude::*,
@@ -34,7 +34,7 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 
-/// One life of a peer. The lock is held while a request is carried out, so that requests of one
+/// One incarnation of a peer. The lock is held while a request is carried out, so that requests of one
 /// peer follow each other, also when it has connected anew in the middle of one. What comes late by
 /// the old connection is not done any more: it may have been given up, and others have been answered
 /// since.
@@ -42,9 +42,9 @@ use virgo_proto::{
 /// A request may be stuck, on a disk that does not answer. Nobody waits for the lock therefore: a
 /// session that does not get it goes on when it is told so.
 #[pin_data]
-pub(crate) struct Life {
+pub(crate) struct Incarnation {
     pub(crate) peer: Peer,
-    /// Another life has begun: what this one still asks for is not done any more.
+    /// Another incarnation has begun: what this one still asks for is not done any more.
     pub(crate) over: Atomic<bool>,
     /// Number of the session that is served.
     pub(crate) session: Atomic<u64>,
@@ -60,21 +60,21 @@ pub(crate) struct Life {
 /// The replies that a server keeps for a peer.
 pub(crate) type StoredReplies = Replies<KVVec<ServerSlot<KVVec<u8>>>>;
 
-/// The lock of [`Life::replies`].
+/// The lock of [`Incarnation::replies`].
 pub(crate) struct RepliesGuard<'a> {
-    life: &'a Life,
+    incarnation: &'a Incarnation,
     /// `None` while this is dropped.
     replies: Option<Guard<'a, StoredReplies, MutexBackend>>,
 }
 
-impl Life {
+impl Incarnation {
     /// Locks the replies, if nobody has. Otherwise the work of `session`, which is the one that is
     /// served, is run when that may succeed.
     pub(crate) fn try_replies(&self, session: &WorkHandle) -> Option<RepliesGuard<'_>> {
         let lock = || {
             let replies = self.replies.try_lock()?;
             Some(RepliesGuard {
-                life: self,
+                incarnation: self,
                 replies: Some(replies),
             })
         };
@@ -106,34 +106,36 @@ impl Drop for RepliesGuard<'_> {
     fn drop(&mut self) {
         self.replies = None;
         smp_mb(Full);
-        if self.life.is_awaited.load(Relaxed) && self.life.is_awaited.xchg(false, Relaxed) {
-            self.life.outbox.wake();
+        if self.incarnation.is_awaited.load(Relaxed)
+            && self.incarnation.is_awaited.xchg(false, Relaxed)
+        {
+            self.incarnation.outbox.wake();
         }
     }
 }
 
-/// A session of a life.
+/// A session of an incarnation.
 pub(crate) struct Served {
-    pub(crate) life: Arc<Life>,
-    /// Its number: see [`Peers::life`].
+    pub(crate) incarnation: Arc<Incarnation>,
+    /// Its number: see [`Peers::incarnation`].
     pub(crate) session: u64,
 }
 
-/// The present life of each peer: one at most, so a peer's memory is bounded.
+/// The present incarnation of each peer: one at most, so a peer's memory is bounded.
 #[pin_data]
 pub(crate) struct Peers {
     #[pin]
-    lives: Mutex<[Option<Arc<Life>>; MAX_NODES]>,
+    present: Mutex<[Option<Arc<Incarnation>>; MAX_NODES]>,
 }
 
 impl Peers {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            lives <- linux::new_mutex!([const { None }; MAX_NODES], "virgo_peers"),
+            present <- linux::new_mutex!([const { None }; MAX_NODES], "virgo_peers"),
         })
     }
 
-    /// The memory of `peer`'s life; new, and reported to `restarted`, if it was not known. From now
+    /// The memory of `peer`'s incarnation; new, and reported to `restarted`, if it was not known. From now
     /// on its session number `session` is served. May sleep.
     ///
     /// Sessions of a node have growing numbers in the order in which it has begun them.
@@ -142,23 +144,26 @@ impl Peers {
     ///
     /// [`ESTALE`] if the node has begun another one since; [`ENOMEM`]; [`EINVAL`] if no such node
     /// can be.
-    pub(crate) fn life(
+    pub(crate) fn incarnation(
         &self,
         peer: Peer,
         session: u64,
         restarted: impl FnOnce(),
     ) -> Result<Served> {
-        let mut lives = self.lives.lock();
+        let mut present = self.present.lock();
         let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
-        let place = lives.get_mut(index).ok_or(EINVAL)?;
-        if let Some(life) = place {
-            if life.session.load(Relaxed) > session {
+        let place = present.get_mut(index).ok_or(EINVAL)?;
+        if let Some(incarnation) = place {
+            if incarnation.session.load(Relaxed) > session {
                 return Err(ESTALE);
             }
-            if life.peer.boot == peer.boot {
-                life.session.store(session, Relaxed);
-                let life = life.clone();
-                return Ok(Served { life, session });
+            if incarnation.peer.boot == peer.boot {
+                incarnation.session.store(session, Relaxed);
+                let incarnation = incarnation.clone();
+                return Ok(Served {
+                    incarnation,
+                    session,
+                });
             }
         }
         let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
@@ -166,7 +171,7 @@ impl Peers {
             slots.push(ServerSlot::new(), GFP_KERNEL)?;
         }
         let new = Arc::pin_init(
-            pin_init!(Life {
+            pin_init!(Incarnation {
                 peer,
                 over: Atomic::new(false),
                 session: Atomic::new(session),
@@ -177,21 +182,24 @@ impl Peers {
             GFP_KERNEL,
         )?;
         let old = place.replace(new.clone());
-        drop(lives);
+        drop(present);
         if let Some(old) = old {
-            // Fully ordered: a request of that life that does not see this holds the lock, and looks
+            // Fully ordered: a request of that incarnation that does not see this holds the lock, and looks
             // when it has let go of it.
             old.over.xchg(true, Full);
             old.forget_replies();
             restarted();
         }
-        Ok(Served { life: new, session })
+        Ok(Served {
+            incarnation: new,
+            session,
+        })
     }
 
-    /// The present life of the node. May sleep.
+    /// The present incarnation of the node. May sleep.
     pub(crate) fn present(&self, node: NodeId) -> Option<Peer> {
         let index = usize::from(node).checked_sub(1)?;
-        let lives = self.lives.lock();
-        Some(lives.get(index)?.as_ref()?.peer)
+        let present = self.present.lock();
+        Some(present.get(index)?.as_ref()?.peer)
     }
 }

@@ -7,7 +7,7 @@
 //! the one that has sent last, since that has to wait for longest. So a task that is alone sends, sleeps
 //! on the socket and takes its reply without another task in between, and of many each is woken once,
 //! when it has its reply. While the receiver sleeps what it has received lies in the link, so that another
-//! can take over if it does not run: see [`crate::link`].
+//! can take over if it does not run: see [`crate::client::link`].
 //!
 //! A request occupies a slot (see [`virgo_proto::slots`]). When the connection breaks, the tasks
 //! concerned connect again and repeat their requests under the same numbers; the server knows
@@ -18,70 +18,50 @@
 
 use crate::{
     client::{
-        Data,
-        ReplyDeadline,
-        Request, //
+        destination::Destination,
+        link::{
+            Link,
+            StallWatch,
+            LOOK_MS, //
+        },
+        link_state::{
+            Answer,
+            Connection,
+            Receiver,
+            Sender,
+            State, //
+        },
+        receive::pause,
+        request::{
+            Data,
+            ReplyDeadline,
+            Request, //
+        },
+        send::MAX_ARGS,
+        slot_guard::SlotGuard, //
     },
-    clock,
-    destination::Destination,
     eventnet::hooks::{
         self,
         Sent, //
     },
-    incoming::{
-        find,
-        whole,
-        Incoming, //
-    },
-    input::Input,
-    link::{
-        Answer,
-        Connection,
-        Link,
-        Receiver,
-        StallWatch,
-        State,
-        LOOK_MS, //
-    },
-    send::{
-        Sender,
-        MAX_ARGS, //
-    },
-    slot_guard::SlotGuard, //
+    input::Input, //
 };
 use kernel::{
     prelude::*,
     sync::atomic::Relaxed, //
 };
 use linux::{
-    bytes::Fill,
     deadline::Deadline,
     waiters, //
 };
 use virgo_proto::{
-    eventnet::TraceContext,
     frame::{
-        Header,
         RequestId,
-        HEADER_LEN,
         MAX_BODY,
         NO_OPERATION, //
     },
     slots::Class, //
 };
-
-/// Bytes asked for at a time.
-const PIECE: usize = 4096;
-
-/// Who waits for room to send while somebody else receives looks again after so many milliseconds:
-/// that one may be gone.
-const LOOK_AGAIN_MS: u32 = 50;
-
-/// How often the receiver takes what has arrived before others can take over.
-const RECEIVES: usize = 16;
-
-/// Time between attempts to get memory for what was received, in milliseconds.
-const MEMORY_MS: u32 = 10;
 
 /// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
 pub struct PendingCall<'a> {
@@ -97,7 +77,7 @@ fn check(request: &Request<'_>) -> Result {
 }
 
 fn class(request: &Request<'_>) -> Class {
-    match request.expect {
+    match request.reply_deadline {
         ReplyDeadline::Soon => Class::Any,
         ReplyDeadline::Within(_) | ReplyDeadline::Sometime => Class::Deferred,
     }
@@ -116,7 +96,11 @@ const PROBE: Request<'_> = Request {
 impl Link {
     /// Sends a request without waiting for the reply, if a slot and the send lock are there now.
     /// `None` if they are not, or if that fails.
-    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<PendingCall<'_>> {
+    pub(crate) fn begin(
+        &self,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Option<PendingCall<'_>> {
         check(request).ok()?;
         let (mut guard, sender) = self.enter_now(request.uid)?;
         guard.sent = self.sending(guard.id, request);
@@ -147,7 +131,7 @@ impl Link {
         let (mut guard, under_way) = match under_way {
             Some(flight) => (flight.guard, Ok(flight.connection)),
             None => {
-                if !request.again && self.is_stale() {
+                if !request.retry_after_restart && self.is_stale() {
                     self.probe(request.uid, deadline)?;
                 }
                 let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
@@ -205,65 +189,6 @@ impl Link {
             // Nothing that matters was sent.
             Err(ECONNRESET) => Err(EHOSTDOWN),
             Err(e) => Err(e),
-        }
-    }
-
-    /// Sleeps until there may be room to send. The other end takes no further request before its
-    /// replies are gone: if nobody else receives, the task of `slot` does, for all.
-    pub(crate) fn wait_for_room(
-        &self,
-        connection: &Connection,
-        slot: u8,
-        deadline: Deadline,
-    ) -> Result {
-        self.progress.fetch_add(1, Relaxed);
-        let mut state = self.state.lock();
-        state.expect(connection, 0);
-        let receiver = state.claim_receiver(connection.serial, slot);
-        drop(state);
-        let Some(receiver) = receiver else {
-            let soon = deadline.min(Deadline::after_ms(LOOK_AGAIN_MS));
-            return match connection.stream.wait_writable(soon)? || !deadline.passed() {
-                true => Ok(()),
-                false => Err(ETIMEDOUT),
-            };
-        };
-        let result = self.hand_out_until_writable(connection, slot, receiver, deadline);
-        self.end_receiver(slot);
-        result
-    }
-
-    fn hand_out_until_writable(
-        &self,
-        connection: &Connection,
-        slot: u8,
-        mut receiver: Receiver,
-        deadline: Deadline,
-    ) -> Result {
-        loop {
-            if !core::mem::take(&mut receiver.has_input) {
-                if !connection.stream.wait_usable(deadline)? {
-                    return Err(ETIMEDOUT);
-                }
-                if !connection.stream.is_readable() {
-                    return Ok(());
-                }
-            }
-            let taken = self.state.lock().take_input(connection.serial, slot);
-            // Others receive, or the connection is lost, which the caller finds out.
-            let Some(mut input) = taken else {
-                return Ok(());
-            };
-            let result = self.hand_out(connection, &mut input, None, deadline);
-            self.put_input(connection, input);
-            match result {
-                Ok(_) => (),
-                Err(ENOMEM) => {
-                    pause(deadline)?;
-                    receiver.has_input = true;
-                }
-                Err(e) => return Err(e),
-            }
         }
     }
 
@@ -362,20 +287,6 @@ impl Link {
         }
     }
 
-    /// The task of `slot` does not receive any more: another one may.
-    fn end_receiver(&self, slot: u8) {
-        let mut state = self.state.lock();
-        if state.end_receiver(slot) {
-            self.offer_receiver(&mut state);
-        }
-    }
-
-    /// Puts the input back that a task has worked with.
-    fn put_input(&self, connection: &Connection, input: Input) {
-        let useless = self.state.lock().put_input(connection.serial, input);
-        drop(useless);
-    }
-
     /// Ends a call whose reply has come: leaves the right to receive to another task, and frees the slot.
     fn finish(&self, connection: &Connection, input: Input, guard: &mut SlotGuard<'_>) {
         let mut state = self.state.lock();
@@ -389,13 +300,6 @@ impl Link {
         drop(state);
         // Memory is not given back under the lock.
         drop((useless, twice));
-    }
-
-    /// Wakes a task to receive, if one sleeps and nobody receives. Under the lock of the state.
-    pub(crate) fn offer_receiver(&self, state: &mut State) {
-        if let Some(slot) = state.next_receiver() {
-            self.select_sleeper(slot);
-        }
     }
 
     /// Receives and hands out replies until the one to `guard` is there, and those that are here with
@@ -445,95 +349,6 @@ impl Link {
         }
     }
 
-    /// Hands out the replies that have arrived, without waiting for others. Returns the one to the
-    /// request of `own`, if it was among them.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]: nothing is lost; [`ETIMEDOUT`] if it takes too long; [`EINTR`]; everything else
-    /// means that the connection is useless.
-    fn hand_out(
-        &self,
-        connection: &Connection,
-        input: &mut Input,
-        mut own: Option<(&mut SlotGuard<'_>, &mut Destination<'_>)>,
-        deadline: Deadline,
-    ) -> Result<Option<Result>> {
-        let id = own.as_ref().map(|(guard, _)| guard.id);
-        let mut result = None;
-        let mut receives = 0;
-        loop {
-            let found = match find(input.bytes()) {
-                Ok(Incoming::Begun(_) | Incoming::Nothing) if result.is_some() => {
-                    return Ok(result);
-                }
-                Ok(found) => found,
-                Err(e) => return self.own_or(result, connection, e),
-            };
-            let size = match (found, &mut own) {
-                (Incoming::Whole(header, context, body), Some((guard, to)))
-                    if Some(header.id) == id =>
-                {
-                    clock::receive(header.stamp);
-                    guard.replied(hooks::reply_arrived(context));
-                    result = Some(to.take(header.word, body));
-                    input.consume(whole(&header));
-                    continue;
-                }
-                (Incoming::Whole(header, context, body), _) => {
-                    match self.deliver(&header, context, body) {
-                        Ok(()) => input.consume(whole(&header)),
-                        // Whoever receives next delivers it.
-                        Err(ENOMEM) if result.is_some() => return Ok(result),
-                        Err(ENOMEM) => return Err(ENOMEM),
-                        Err(e) => return self.own_or(result, connection, e),
-                    }
-                    continue;
-                }
-                (Incoming::Nothing, Some((_, to))) if input.unwanted() == 0 => {
-                    to.first_piece(HEADER_LEN, PIECE)
-                }
-                (Incoming::Nothing, _) => PIECE,
-                (Incoming::Begun(header), Some((_, to)))
-                    if Some(header.id) == id && header.word == 0 && !header.traced =>
-                {
-                    match self.take_rest(connection, &header, input, to, deadline) {
-                        Some(filled) => return filled.map(Some),
-                        None => whole(&header).max(PIECE),
-                    }
-                }
-                (Incoming::Begun(header), _) => whole(&header).max(PIECE),
-            };
-            // The other node may send more and more.
-            if receives > 0 && deadline.passed() {
-                return Err(ETIMEDOUT);
-            }
-            if receives == RECEIVES {
-                return Ok(None);
-            }
-            receives += 1;
-            match input.receive(&connection.stream, size)? {
-                Some(0) => return Err(ECONNRESET),
-                Some(_) => self.progress.fetch_add(1, Relaxed),
-                None => return Ok(None),
-            };
-        }
-    }
-
-    /// The reply that a task has received for itself, if it has, though the connection is useless after
-    /// it.
-    fn own_or(
-        &self,
-        own: Option<Result>,
-        connection: &Connection,
-        e: Error,
-    ) -> Result<Option<Result>> {
-        if own.is_some() {
-            self.broken(connection.serial);
-        }
-        own.ok_or(e).map(Some)
-    }
-
     /// Sleeps until there is something to receive, or this task may not be the receiver any more. Sends
     /// meanwhile what waits for room.
     fn wait_for_input(&self, connection: &Connection, deadline: Deadline) -> Result {
@@ -553,61 +368,6 @@ impl Link {
             }
         }
     }
-
-    /// Has the body that follows `header` go past `input`, if that is what its receiver wants. Returns the
-    /// result of the call.
-    fn take_rest(
-        &self,
-        connection: &Connection,
-        header: &Header,
-        input: &mut Input,
-        to: &mut Destination<'_>,
-        deadline: Deadline,
-    ) -> Option<Result<Result>> {
-        let room = match to {
-            Destination::Function(_) => return None,
-            Destination::User(room) => room,
-        };
-        clock::receive(header.stamp);
-        input.consume(HEADER_LEN);
-        let len = header.len as usize;
-        let filled = room.fill(&connection.stream, input, len, &self.progress, deadline);
-        Some(match filled {
-            // That concerns this task alone.
-            Err(ENOMEM) => Ok(Err(ENOMEM)),
-            filled => filled.map(Ok),
-        })
-    }
-
-    /// Leaves a reply for the task that waits for it. Nobody may: it has given up.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`], and then nothing has happened; [`EPROTO`] if there are too many replies.
-    fn deliver(&self, header: &Header, context: Option<TraceContext<'_>>, body: &[u8]) -> Result {
-        clock::receive(header.stamp);
-        let mut copy = KVVec::new();
-        copy.put_bytes(body, GFP_KERNEL)?;
-        let answer = Answer {
-            status: header.word,
-            body: copy,
-            sent_by: hooks::reply_arrived(context),
-        };
-        let mut state = self.state.lock();
-        state.heard();
-        state.check_replies()?;
-        let unwanted = match state.slots.deliver(header.id, answer) {
-            Ok(true) => {
-                self.select_sleeper(header.id.slot);
-                None
-            }
-            Ok(false) => None,
-            Err(answer) => Some(answer),
-        };
-        drop(state);
-        drop(unwanted);
-        Ok(())
-    }
 }
 
 /// Why a task that has sent a request does not sleep any more.
@@ -617,13 +377,4 @@ enum Woken {
     Lost,
     /// It is to receive, for all.
     Receive(Receiver),
-}
-
-/// Waits for memory to become free.
-fn pause(deadline: Deadline) -> Result {
-    Deadline::after_ms(MEMORY_MS).min(deadline).sleep()?;
-    match deadline.passed() {
-        true => Err(ETIMEDOUT),
-        false => Ok(()),
-    }
 }

@@ -2,7 +2,7 @@
 
 //! A bound on log lines that others can cause.
 
-use crate::limits;
+use crate::params;
 use kernel::{
     prelude::*,
     sync::SpinLock, //

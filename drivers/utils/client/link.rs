@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The connection to one service of one other node, shared by all tasks that use it: how it is
-//! made, and how it ends. Who sends: [`crate::send`]. What goes over it: [`crate::exchange`].
+//! made, and how it ends. Who sends: [`crate::client::send`]. What goes over it: [`crate::client::exchange`].
 //!
 //! # Waiting
 //!
@@ -20,13 +20,25 @@
 //! [`STALL_MS`], the connection is given up, and the requests are repeated on another one.
 
 use crate::{
-    connect::Origin,
-    connector::Connector,
-    incoming::has_reply,
+    client::{
+        connector::Connector,
+        incoming::has_reply,
+        link_state::{
+            Answer,
+            Connection,
+            LinkState,
+            State,
+            IDLE_MS,
+            SILENCE_MS, //
+        },
+        outbound::Outbound,
+        send_lock::{
+            SendLock,
+            Turn, //
+        }, //
+    },
     input::Input,
-    limits,
-    outbound::Outbound,
-    send_lock::SendLock, //
+    params, //
 };
 use kernel::{
     prelude::*,
@@ -54,11 +66,7 @@ use virgo_config::{
     Node, //
 };
 use virgo_proto::{
-    eventnet::event::{
-        EventId,
-        Kind, //
-    },
-    frame::RequestId,
+    eventnet::event::Kind,
     slots::{
         ClientSlot,
         SlotTable,
@@ -68,14 +76,6 @@ use virgo_proto::{
     },
     vuid::NodeId, //
 };
-
-/// Time without a reply to anything after which a connection is not waited for any more, in
-/// milliseconds.
-const SILENCE_MS: u32 = 500;
-
-/// Time without a reply to anything after which the node may have restarted, in milliseconds: no node
-/// does so faster. A service that is loaded anew ends its connections.
-const IDLE_MS: u32 = 1000;
 
 /// Time after which a task that waits looks for the first time whether it can do what another does
 /// not, in milliseconds. Doubled each time, up to a second.
@@ -114,66 +114,6 @@ pub(crate) struct Link {
     pub(crate) progress: Atomic<u32>,
 }
 
-pub(crate) struct State {
-    line: Line,
-    pub(crate) stopped: bool,
-    /// Connections made; also names the present one.
-    connections: u64,
-    pub(crate) send_lock: SendLock,
-    /// What whoever has the send lock sends first.
-    pub(crate) outbound: Outbound,
-    /// By when something has to be heard; `None` if nothing was sent since the last reply.
-    silence: Option<Deadline>,
-    /// Bytes that the peer's network layer had acknowledged when that was set.
-    acked: u64,
-    /// Until then the peer has not restarted.
-    fresh: Deadline,
-    /// What was received on the present connection and not used; `None` while the receiver works
-    /// with it.
-    input: Option<Input>,
-    /// The slot whose task receives: it works with the input, sleeps on the socket, or was woken to
-    /// receive.
-    receiver: Option<u8>,
-    /// Requests sent on the present connection.
-    requests: u64,
-    /// Replies received on it.
-    replies: u64,
-    pub(crate) slots: SlotTable<KVVec<ClientSlot<Answer>>>,
-}
-
-enum Line {
-    Down,
-    Up {
-        stream: Arc<Stream>,
-        boot: u64,
-        origin: Origin,
-    },
-}
-
-/// A reply that somebody else has received.
-pub(crate) struct Answer {
-    pub(crate) status: u32,
-    pub(crate) body: KVVec<u8>,
-    /// The event that has sent it, if that is recorded.
-    pub(crate) sent_by: Option<EventId>,
-}
-
-/// A connection, as a task has found it.
-#[derive(Clone)]
-pub(crate) struct Connection {
-    pub(crate) stream: Arc<Stream>,
-    /// Random number of the server's life.
-    pub(crate) boot: u64,
-    /// Which connection of the link it is.
-    pub(crate) serial: u64,
-}
-
-/// The right to receive.
-pub(crate) struct Receiver {
-    /// There is input that was not used: to be looked at before there is more.
-    pub(crate) has_input: bool,
-}
-
 /// Finds out that tasks make no progress.
 pub(crate) struct StallWatch {
     /// What was seen last: connection, turn, progress.
@@ -192,14 +132,14 @@ impl StallWatch {
 }
 
 /// What [`Client::show`](crate::Client::show) shows.
-pub(crate) struct LinkState {
+pub(crate) struct LinkStatus {
     pub(crate) up: bool,
     pub(crate) connections: u64,
     pub(crate) calls: usize,
 }
 
 fn slots() -> Result<KVVec<ClientSlot<Answer>>> {
-    let count = limits::client_slots();
+    let count = params::client_slots();
     let mut slots = KVVec::with_capacity(count, GFP_KERNEL)?;
     for _ in 0..count {
         slots.push(ClientSlot::new(), GFP_KERNEL)?;
@@ -229,7 +169,7 @@ impl Link {
         )?;
         connector.set_stopped(stopped);
         let state = State {
-            line: Line::Down,
+            line: LinkState::Down,
             stopped,
             connections: 0,
             send_lock: SendLock::new(),
@@ -241,7 +181,7 @@ impl Link {
             receiver: None,
             requests: 0,
             replies: 0,
-            slots: SlotTable::new(slots()?, limits::user_share()),
+            slots: SlotTable::new(slots()?, params::user_share()),
         };
         Arc::pin_init(
             try_pin_init!(Self {
@@ -280,7 +220,7 @@ impl Link {
         state.receiver = None;
         state.requests = 0;
         state.replies = 0;
-        state.line = Line::Up {
+        state.line = LinkState::Up {
             stream: reached.stream.clone(),
             boot: reached.boot,
             origin: reached.origin,
@@ -303,8 +243,8 @@ impl Link {
         let state = self.state.lock();
         let serial = state.connections;
         let is_admitted = match &state.line {
-            Line::Up { origin, .. } => origin.is_admitted_by(config),
-            Line::Down => true,
+            LinkState::Up { origin, .. } => origin.is_admitted_by(config),
+            LinkState::Down => true,
         };
         drop(state);
         if !is_admitted {
@@ -326,7 +266,7 @@ impl Link {
         }
         let input = state.input.take();
         state.receiver = None;
-        let line = core::mem::replace(&mut state.line, Line::Down);
+        let line = core::mem::replace(&mut state.line, LinkState::Down);
         let lost = state.outbound.clear(serial);
         self.is_blocked.store(false, Relaxed);
         // As many as there are slots at most.
@@ -334,7 +274,7 @@ impl Link {
             self.select_sleeper(slot);
         }
         drop(state);
-        if let Line::Up { stream, .. } = line {
+        if let LinkState::Up { stream, .. } = line {
             stream.shutdown();
         }
         drop((input, lost));
@@ -343,7 +283,7 @@ impl Link {
     /// Whether a task that waits is to receive instead of the one that is to: there is something to do,
     /// and that one is asleep or was woken, and does not do it.
     pub(crate) fn may_receive_for_others(&self, state: &State) -> bool {
-        let (Line::Up { stream, .. }, Some(input)) = (&state.line, &state.input) else {
+        let (LinkState::Up { stream, .. }, Some(input)) = (&state.line, &state.input) else {
             return false;
         };
         stream.is_readable()
@@ -361,7 +301,7 @@ impl Link {
     /// Whether a task that is sending or receiving could go on, but has made no progress for
     /// [`STALL_MS`].
     pub(crate) fn is_stalled(&self, state: &State, watch: &mut StallWatch) -> bool {
-        let Line::Up { stream, .. } = &state.line else {
+        let LinkState::Up { stream, .. } = &state.line else {
             return false;
         };
         let could_receive = state.input.is_none() && stream.is_readable();
@@ -389,6 +329,32 @@ impl Link {
         }
     }
 
+    /// Gives the send lock back: the next task that waits for it may have it. Under the lock of the
+    /// state.
+    pub(crate) fn end_turn(&self, state: &mut State, turn: Turn) {
+        if state.send_lock.release(turn) {
+            self.offer_send_lock(state);
+        }
+    }
+
+    /// Wakes the next task that waits for the send lock, which nobody has. Under the lock of the state.
+    pub(crate) fn offer_send_lock(&self, state: &mut State) {
+        while let Some(user) = state.send_lock.next() {
+            let waiters = self.senders.get(user);
+            if waiters.is_some_and(|waiters| waiters.select()) {
+                state.send_lock.offer();
+                return;
+            }
+        }
+    }
+
+    /// Wakes a task to receive, if one sleeps and nobody receives. Under the lock of the state.
+    pub(crate) fn offer_receiver(&self, state: &mut State) {
+        if let Some(slot) = state.next_receiver() {
+            self.select_sleeper(slot);
+        }
+    }
+
     /// Wakes the task that sleeps in this slot. Under the lock of the state.
     pub(crate) fn select_sleeper(&self, slot: u8) {
         if let Some(sleeper) = self.sleepers.get(usize::from(slot)) {
@@ -403,7 +369,7 @@ impl Link {
         if !state.is_up(serial) || !state.silence.is_some_and(|until| until.passed()) {
             return false;
         }
-        let Line::Up { stream, .. } = &state.line else {
+        let LinkState::Up { stream, .. } = &state.line else {
             return false;
         };
         let acked = stream.acked();
@@ -419,7 +385,7 @@ impl Link {
     /// knowing.
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state.lock();
-        matches!(state.line, Line::Up { .. }) && state.fresh.passed()
+        matches!(state.line, LinkState::Up { .. }) && state.fresh.passed()
     }
 
     /// Ends all calls and refuses new ones, or allows them again.
@@ -461,145 +427,12 @@ impl Link {
         count > 0
     }
 
-    pub(crate) fn state(&self) -> LinkState {
+    pub(crate) fn state(&self) -> LinkStatus {
         let state = self.state.lock();
-        LinkState {
-            up: matches!(state.line, Line::Up { .. }),
+        LinkStatus {
+            up: matches!(state.line, LinkState::Up { .. }),
             connections: state.connections,
             calls: state.slots.busy(),
         }
-    }
-}
-
-impl State {
-    pub(crate) fn is_up(&self, serial: u64) -> bool {
-        self.connections == serial && matches!(self.line, Line::Up { .. })
-    }
-
-    /// The present connection, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// [`ESHUTDOWN`] if none may be used.
-    pub(crate) fn connection(&self) -> Result<Option<Connection>> {
-        match &self.line {
-            _ if self.stopped => Err(ESHUTDOWN),
-            Line::Up { stream, boot, .. } => Ok(Some(Connection {
-                stream: stream.clone(),
-                boot: *boot,
-                serial: self.connections,
-            })),
-            Line::Down => Ok(None),
-        }
-    }
-
-    /// Request `id` went out: something has to be heard within so many milliseconds and
-    /// [`SILENCE_MS`]. Makes its task the receiver, if nobody is and the reply has not come yet.
-    pub(crate) fn sent(
-        &mut self,
-        connection: &Connection,
-        within_ms: Option<u32>,
-        id: RequestId,
-    ) -> Option<Receiver> {
-        if !self.is_up(connection.serial) {
-            return None;
-        }
-        self.requests += 1;
-        if let Some(ms) = within_ms {
-            self.expect(connection, ms);
-        }
-        match self.slots.has_reply(id) {
-            true => None,
-            false => self.claim_receiver(connection.serial, id.slot),
-        }
-    }
-
-    /// Something has to be heard on the connection within so many milliseconds and [`SILENCE_MS`].
-    pub(crate) fn expect(&mut self, connection: &Connection, within_ms: u32) {
-        let until = Deadline::after_ms(within_ms.saturating_add(SILENCE_MS));
-        self.silence = Some(match self.silence {
-            Some(other) => other.min(until),
-            None => {
-                self.acked = connection.stream.acked();
-                until
-            }
-        });
-    }
-
-    /// Makes the task of `slot` the receiver on connection `serial`, if nobody is or it was woken for
-    /// that.
-    pub(crate) fn claim_receiver(&mut self, serial: u64, slot: u8) -> Option<Receiver> {
-        let is_claimed = match self.receiver {
-            Some(receiver) => receiver == slot,
-            None => self.input.is_some(),
-        };
-        match is_claimed && self.is_up(serial) {
-            true => Some(self.set_receiver(slot)),
-            false => None,
-        }
-    }
-
-    /// Makes the task of `slot` the receiver, whoever is.
-    pub(crate) fn set_receiver(&mut self, slot: u8) -> Receiver {
-        self.receiver = Some(slot);
-        let input = self.input.as_ref();
-        Receiver {
-            has_input: input.is_some_and(|input| !input.bytes().is_empty()),
-        }
-    }
-
-    /// The input of connection `serial` for the task of `slot`; `None` if that is not the receiver any
-    /// more.
-    pub(crate) fn take_input(&mut self, serial: u64, slot: u8) -> Option<Input> {
-        match self.receiver == Some(slot) && self.is_up(serial) {
-            true => self.input.take(),
-            false => None,
-        }
-    }
-
-    /// Puts the input of connection `serial` back. Returns it if that connection is lost.
-    pub(crate) fn put_input(&mut self, serial: u64, input: Input) -> Option<Input> {
-        match self.is_up(serial) {
-            true => self.input.replace(input),
-            false => Some(input),
-        }
-    }
-
-    /// The task of `slot` does not receive any more. False if it did not.
-    pub(crate) fn end_receiver(&mut self, slot: u8) -> bool {
-        let was_receiver = self.receiver == Some(slot);
-        if was_receiver {
-            self.receiver = None;
-        }
-        was_receiver
-    }
-
-    /// Wakes the task that is to receive, if nobody does.
-    pub(crate) fn next_receiver(&mut self) -> Option<u8> {
-        if self.receiver.is_none() && self.input.is_some() {
-            self.receiver = self.slots.wake_latest();
-            return self.receiver;
-        }
-        None
-    }
-
-    /// Refuses a flood of replies.
-    ///
-    /// # Errors
-    ///
-    /// [`EPROTO`] if the other node has sent far more replies than it got requests. Some more there
-    /// may be: requests that are just being sent are not counted yet.
-    pub(crate) fn check_replies(&self) -> Result {
-        match self.replies > self.requests + 2 * SLOTS as u64 {
-            true => Err(EPROTO),
-            false => Ok(()),
-        }
-    }
-
-    /// A reply has come.
-    pub(crate) fn heard(&mut self) {
-        self.replies += 1;
-        self.silence = None;
-        self.fresh = Deadline::after_ms(IDLE_MS);
     }
 }

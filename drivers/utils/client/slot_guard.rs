@@ -3,15 +3,17 @@
 //! Slots of a [`Link`]: each has one request at a time. See [`virgo_proto::slots`].
 
 use crate::{
-    eventnet::hooks::Sent,
-    link::{
-        Answer,
-        Connection,
-        Link,
-        Receiver,
-        State, //
+    client::{
+        link::Link,
+        link_state::{
+            Answer,
+            Connection,
+            Receiver,
+            Sender,
+            State, //
+        }, //
     },
-    send::Sender, //
+    eventnet::hooks::Sent, //
 };
 use kernel::prelude::*;
 use linux::{
@@ -35,7 +37,7 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) id: RequestId,
     /// The last one in this slot whose reply was taken.
     pub(crate) taken: u64,
-    /// The request was left for others to send: by which life of the server's, by which connection, and
+    /// The request was left for others to send: by which incarnation of the server's, by which connection, and
     /// where it waited.
     pub(crate) left_with: Option<(Connection, u64)>,
     /// Its task is the receiver since the request was sent.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Who makes the connections of a [`Link`](crate::link::Link): work of the kernel's own. A connection
+//! Who makes the connections of a [`Link`](crate::client::link::Link): work of the kernel's own. A connection
 //! is shared by all tasks of the node, so it must not belong to the one that has needed it first: a
 //! socket is charged to the memory cgroup, and has the uid and the network class, of the task that
 //! creates it.
@@ -12,9 +12,9 @@
 //!
 //! The state has a spinlock, under which nothing sleeps. No other lock is taken under it.
 
-use crate::connect::{
-    connect,
-    Reached, //
+use crate::client::connect::{
+    connect, //
+    Reached,
 };
 use kernel::{
     prelude::*,
@@ -108,7 +108,9 @@ impl Connector {
         state.begin(task)?;
         state.waiting += 1;
         drop(state);
-        let outcome = task.ended.wait(deadline, || task.state.lock().outcome(task));
+        let outcome = task
+            .ended
+            .wait(deadline, || task.state.lock().outcome(task));
         let mut state = task.state.lock();
         state.waiting -= 1;
         let unwanted = match state.waiting {

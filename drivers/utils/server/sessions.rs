@@ -15,10 +15,12 @@
 //! in the table, and its user is charged for it: nobody gets rid of the work by ending the session.
 
 use crate::{
-    limits,
-    server::Hub,
-    service::Service,
-    session::Session, //
+    params,
+    server::{
+        session::Session, //
+        Hub,
+    },
+    service::Service, //
 };
 use core::net::Ipv4Addr;
 use kernel::{
@@ -30,8 +32,8 @@ use kernel::{
     }, //
 };
 use linux::net::{
-    Stream,
     SocketWork, //
+    Stream,
 };
 use virgo_config::{
     Config,
@@ -93,7 +95,7 @@ impl<S: Service> Sessions<S> {
         )?;
         let config = hub.node.config();
         let mut table = self.table.lock();
-        if table.iter().filter(|session| session.is_over()).count() >= limits::max_sessions() {
+        if table.iter().filter(|session| session.is_over()).count() >= params::max_sessions() {
             return Err(EUSERS);
         }
         table.reserve(1, GFP_KERNEL)?;
@@ -118,11 +120,11 @@ impl<S: Service> Sessions<S> {
         from: Ipv4Addr,
         config: &Config,
     ) -> Result<Option<&'a Connected<S>>> {
-        let strangers = limits::max_unauthenticated();
+        let unauthenticated = params::max_unauthenticated();
         let limits = Limits {
-            unknown: strangers,
-            per_unknown: (strangers / 4).max(1),
-            per_known: (strangers / 2).max(1),
+            unknown: unauthenticated,
+            per_unknown: (unauthenticated / 4).max(1),
+            per_known: (unauthenticated / 2).max(1),
         };
         let is_known = |from: Ipv4Addr| from.is_loopback() || config.nodes.number(from).is_some();
         // What they are at one moment: they come further meanwhile.

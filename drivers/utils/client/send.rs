@@ -2,33 +2,34 @@
 
 //! Sending requests on a [`Link`]: who does, and what happens if the connection has no room.
 //!
-//! One task at a time has the [send lock](crate::send_lock). A short request does not wait for it: it is
-//! left with whoever has the lock, see [`crate::outbound`].
+//! One task at a time has the [send lock](crate::client::send_lock). A short request does not wait for it: it is
+//! left with whoever has the lock, see [`crate::client::outbound`].
 //!
 //! If the connection has no room, a task that has a long request waits for it with the lock, for no
 //! longer than its own deadline. If no byte has gone by then, it only gives back the lock. If some have, it
 //! leaves the rest behind, which is sent before anything else. Either way the connection stays as it
 //! is, for all others. What waits without a task of its own is sent by the task that receives.
 
-use crate::{
-    client::{
-        Data,
-        Request, //
-    },
-    clock,
+use crate::client::{
     connect::send_all,
     link::{
-        Connection,
         Link,
         StallWatch,
-        State,
         LOOK_MS, //
+    },
+    link_state::{
+        Connection,
+        Sender,
+        State, //
     },
     outbound::{
         Batch,
         Outbound, //
     },
-    send_lock::Turn,
+    request::{
+        Data,
+        Request, //
+    },
     slot_guard::SlotGuard, //
 };
 use kernel::{
@@ -80,7 +81,7 @@ impl Head {
             word: deadline.left_ms(),
             id: guard.id,
             taken: guard.taken,
-            stamp: clock::now(),
+            stamp: crate::clock::now(),
             traced: false,
         };
         let (start, rest) = head.bytes.split_at_mut(HEADER_LEN);
@@ -113,12 +114,6 @@ impl Head {
             false => &self.traced,
         }
     }
-}
-
-/// The right to send on a connection: who has it gives it back by [`Link::end_turn`].
-pub(crate) struct Sender {
-    pub(crate) connection: Connection,
-    pub(crate) turn: Turn,
 }
 
 /// What a task that wants to send gets.
@@ -256,9 +251,8 @@ impl Link {
         state.send_lock.enter(user);
         let mut watch = StallWatch::new();
         let leave = |state: &mut State| state.send_lock.leave(user);
-        let look = |state: &mut State| {
-            state.send_lock.is_offered() || self.is_stalled(state, &mut watch)
-        };
+        let look =
+            |state: &mut State| state.send_lock.is_offered() || self.is_stalled(state, &mut watch);
         match waiters.wait_looking(state, deadline, LOOK_MS, leave, look)? {
             Woken::Selected => Ok(()),
             Woken::Expelled => Err(ESHUTDOWN),
@@ -271,25 +265,6 @@ impl Link {
                     self.end_stalled(&watch);
                 }
                 Ok(())
-            }
-        }
-    }
-
-    /// Gives the send lock back: the next task that waits for it may have it. Under the lock of the
-    /// state.
-    pub(crate) fn end_turn(&self, state: &mut State, turn: Turn) {
-        if state.send_lock.release(turn) {
-            self.offer_send_lock(state);
-        }
-    }
-
-    /// Wakes the next task that waits for the send lock, which nobody has. Under the lock of the state.
-    pub(crate) fn offer_send_lock(&self, state: &mut State) {
-        while let Some(user) = state.send_lock.next() {
-            let waiters = self.senders.get(user);
-            if waiters.is_some_and(|waiters| waiters.select()) {
-                state.send_lock.offer();
-                return;
             }
         }
     }
@@ -347,7 +322,7 @@ impl Link {
         }
         let mut state = self.state.lock();
         state.slots.sent(guard.id, connection.boot);
-        guard.receiver = state.sent(connection, request.expect.within_ms(), guard.id);
+        guard.receiver = state.sent(connection, request.reply_deadline.within_ms(), guard.id);
         if state.outbound.is_empty() {
             self.end_turn(&mut state, sender.turn);
             return Ok(());
@@ -471,16 +446,6 @@ impl Link {
 }
 
 impl State {
-    /// The send lock, if there is a connection and nobody has anything to send.
-    pub(crate) fn sender(&mut self) -> Option<Sender> {
-        if !self.send_lock.is_free() || !self.outbound.is_empty() {
-            return None;
-        }
-        let connection = self.connection().ok()??;
-        let turn = self.send_lock.take()?;
-        Some(Sender { connection, turn })
-    }
-
     /// Whether a request that was left with others was sent can be known now: its connection is lost.
     fn settle(&mut self, guard: &mut SlotGuard<'_>) {
         if let Some((connection, position)) = guard.left_with.take() {
@@ -498,7 +463,7 @@ impl State {
         request: &Request<'_>,
     ) -> Result {
         self.slots
-            .may_send(guard.id, connection.boot, request.again)
+            .may_send(guard.id, connection.boot, request.retry_after_restart)
             .map_err(|_| ECONNRESET)
     }
 
@@ -520,7 +485,7 @@ impl State {
             return Ok(None);
         };
         guard.left_with = Some((connection.clone(), position));
-        guard.receiver = self.sent(&connection, request.expect.within_ms(), guard.id);
+        guard.receiver = self.sent(&connection, request.reply_deadline.within_ms(), guard.id);
         Ok(Some(connection))
     }
 

@@ -6,21 +6,23 @@ use crate::{
     attached::Attached,
     eventnet::hooks,
     input::Input,
-    limits,
+    params,
     reply::{
         Failure,
         Outgoing,
         Reply, //
     },
+    server::{
+        session::{
+            Next,
+            Session, //
+        },
+        sessions::Ident, //
+    },
     service::{
         Caller,
         Service, //
-    },
-    session::{
-        Next,
-        Session, //
-    },
-    sessions::Ident, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -150,14 +152,14 @@ impl Text {
     fn unfinished(&mut self, input: &mut Input, output: &mut KVVec<u8>) -> Result<Next> {
         let len = input.bytes().len();
         if self.uid.is_none() {
-            if len < limits::STRANGER_INPUT {
-                return Ok(Next::Receive(limits::STRANGER_INPUT));
+            if len < params::UNAUTHENTICATED_INPUT {
+                return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT));
             }
             let long = Failure::new(Errno::EMSGSIZE, "line too long; begin with: auth KEY");
             Reply::new(output, self.json).end(Err(long))?;
             return Ok(Next::Finish);
         }
-        if len >= limits::max_line() || self.skipping {
+        if len >= params::max_line() || self.skipping {
             if !core::mem::replace(&mut self.skipping, true) {
                 let long = Failure::new(
                     Errno::EMSGSIZE,
@@ -169,7 +171,7 @@ impl Text {
             self.splitter = Splitter::new();
             return Ok(Next::Receive(PIECE));
         }
-        Ok(Next::Receive((len + PIECE).min(limits::max_line())))
+        Ok(Next::Receive((len + PIECE).min(params::max_line())))
     }
 
     fn line<S: Service>(

@@ -6,7 +6,7 @@
 //! the reply comes. Whoever has the turn sends all that have gathered, at once. What a task leaves
 //! that gives up in the middle of a long request is here, too.
 
-use crate::client::Data;
+use crate::client::request::Data;
 use kernel::prelude::*;
 use linux::bytes::Fill;
 

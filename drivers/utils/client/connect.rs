@@ -39,7 +39,7 @@ use virgo_proto::{
 };
 
 use crate::{
-    client::Data,
+    client::request::Data,
     clock,
     reply::from_wire, //
 };
@@ -47,7 +47,7 @@ use crate::{
 /// A connection to an authenticated node.
 pub(crate) struct Reached {
     pub(crate) stream: Arc<Stream>,
-    /// Random number of the server's present life.
+    /// Random number of the server's present incarnation.
     pub(crate) boot: u64,
     pub(crate) origin: Origin,
 }
@@ -68,7 +68,7 @@ impl Origin {
     }
 }
 
-/// Connects to the service on `port` of node `peer`; `boot` names the client's life. Sleeps, at most
+/// Connects to the service on `port` of node `peer`; `boot` names the client's incarnation. Sleeps, at most
 /// until `deadline`. The socket belongs to the current task: its credentials and cgroups.
 ///
 /// # Errors
@@ -94,7 +94,8 @@ pub(crate) fn connect(
         nonce: crypto::random(),
     };
     send_frame(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
-    let challenge: [u8; core::mem::size_of::<Hello>()] = receive_frame(&stream, Kind::Challenge, deadline)?;
+    let challenge: [u8; core::mem::size_of::<Hello>()] =
+        receive_frame(&stream, Kind::Challenge, deadline)?;
     let challenge = Hello::parse(&challenge).ok_or(EPROTO)?;
     if challenge.node.get() != u16::from(peer) || challenge.port.get() != port {
         pr_warn!(
@@ -161,7 +162,11 @@ fn send_frame(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> R
 }
 
 /// Receives a frame that must be of this kind and size.
-fn receive_frame<const N: usize>(stream: &Stream, kind: Kind, deadline: Deadline) -> Result<[u8; N]> {
+fn receive_frame<const N: usize>(
+    stream: &Stream,
+    kind: Kind,
+    deadline: Deadline,
+) -> Result<[u8; N]> {
     let header = receive_all::<HEADER_LEN>(stream, deadline)?;
     let header = match Header::parse(&header, MAX_BODY_UNAUTHENTICATED) {
         Some(Ok(header)) => header,

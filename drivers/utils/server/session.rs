@@ -8,17 +8,19 @@
 
 use crate::{
     budget::Charge,
-    frames::{
-        Frames,
-        Handshake, //
-    },
     input::Input,
-    limits,
-    output::Output,
+    params,
     reply::Failure,
-    server::Hub,
-    service::Service,
-    text::Text, //
+    server::{
+        frames::{
+            Frames,
+            Handshake, //
+        },
+        output::Output,
+        text::Text, //
+        Hub,
+    },
+    service::Service, //
 };
 use core::net::Ipv4Addr;
 use kernel::{
@@ -39,9 +41,9 @@ use linux::{
         Deadline, //
     },
     net::{
-        Stream,
-        Watch,
         SocketHandler, //
+        Stream,
+        WatchedSocket,
     },
     work::Task, //
 };
@@ -63,7 +65,7 @@ const BUDGET: usize = 16;
 const MAX_OUTPUT: usize = 128 * 1024;
 
 /// Time to prove who one is, in milliseconds.
-const STRANGER_MS: u32 = 5000;
+const AUTHENTICATION_MS: u32 = 5000;
 
 /// Time in which a peer that gets replies has to read something, in milliseconds.
 const STALL_MS: u32 = 30_000;
@@ -175,7 +177,7 @@ impl Inner {
         let standing = Standing {
             party: None,
             stage: Stage::New,
-            limit: Limit::Until(Deadline::after_ms(STRANGER_MS)),
+            limit: Limit::Until(Deadline::after_ms(AUTHENTICATION_MS)),
             charge: None,
         };
         pin_init!(Self {
@@ -357,7 +359,7 @@ impl<S: Service> Session<S> {
                     acked: stream.acked(),
                 };
                 drop(standing);
-                self.hub.schedule_after_ms(limits::SWEEP_MS);
+                self.hub.schedule_after_ms(params::SWEEP_MS);
             }
             (Limit::Stalled { .. }, false) => standing.limit = Limit::None,
             _ => (),
@@ -376,7 +378,7 @@ impl<S: Service> Session<S> {
             Limit::None | Limit::Stalled { .. } => Limit::Until(soon),
         };
         drop(standing);
-        self.hub.schedule_after_ms(limits::SWEEP_MS);
+        self.hub.schedule_after_ms(params::SWEEP_MS);
     }
 
     /// Does what can be done now.
@@ -384,7 +386,7 @@ impl<S: Service> Session<S> {
     /// # Errors
     ///
     /// What makes the connection useless; memory that is missing does, too.
-    fn advance(&self, state: &mut State, watch: &Task<Watch<Self>>) -> Result<Progress> {
+    fn advance(&self, state: &mut State, watch: &Task<WatchedSocket<Self>>) -> Result<Progress> {
         let stream = &watch.socket;
         for _ in 0..BUDGET {
             if !state.output.is_empty() {
@@ -429,7 +431,7 @@ impl<S: Service> Session<S> {
         Ok(Progress::More)
     }
 
-    fn work(&self, state: &mut State, watch: &Task<Watch<Self>>) -> Result<Next> {
+    fn work(&self, state: &mut State, watch: &Task<WatchedSocket<Self>>) -> Result<Next> {
         let State {
             mode,
             input,
@@ -442,7 +444,7 @@ impl<S: Service> Session<S> {
             }
             match mode {
                 Mode::Fresh => match input.bytes().first() {
-                    None => return Ok(Next::Receive(limits::STRANGER_INPUT)),
+                    None => return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT)),
                     Some(&byte) if byte == frame::MAGIC[0] => {
                         *mode = Mode::Handshake(Handshake::new());
                     }
@@ -451,9 +453,9 @@ impl<S: Service> Session<S> {
                 Mode::Text(text) => return text.work(self, input, &mut output.bytes),
                 Mode::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
-                        Ok(life) => {
+                        Ok(incarnation) => {
                             input.is_public();
-                            *mode = Mode::Frames(Frames::new(life, watch.handle()?));
+                            *mode = Mode::Frames(Frames::new(incarnation, watch.handle()?));
                         }
                         Err(next) => return Ok(next),
                     }
@@ -462,7 +464,7 @@ impl<S: Service> Session<S> {
                 Mode::Draining => {
                     let n = input.bytes().len();
                     input.consume(n);
-                    return Ok(Next::Receive(limits::STRANGER_INPUT));
+                    return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT));
                 }
             }
         }
@@ -504,7 +506,7 @@ impl State {
 impl<S: Service> SocketHandler for Session<S> {
     type Socket = Stream;
 
-    fn news(watch: &Task<Watch<Self>>) {
+    fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
         watch.hub.runs.fetch_add(1, Relaxed);
         if watch.is_over() {
             return;

@@ -4,31 +4,33 @@
 
 use crate::{
     clock,
-    deferred::Late,
     eventnet::hooks::{
         self,
         Received, //
     },
     input::Input,
-    limits,
-    output::Output,
-    peers::{
-        Life,
-        Served,
-        StoredReplies, //
-    },
+    params,
     reply::to_wire,
+    server::{
+        outbox::Late,
+        output::Output,
+        peer::Peer,
+        peers::{
+            Incarnation,
+            Served,
+            StoredReplies, //
+        },
+        session::{
+            Next,
+            Session, //
+        }, //
+    },
     service::{
         Body,
         Operation,
-        Peer,
         Repeat,
         Service,
         TakeRequest, //
-    },
-    session::{
-        Next,
-        Session, //
     }, //
 };
 use kernel::{
@@ -141,7 +143,7 @@ impl Handshake {
     ) -> Result<Result<Served, Next>> {
         let (header, body, used) = match frame(input.bytes(), MAX_BODY_UNAUTHENTICATED) {
             Frame::Whole(header, _, body, used) => (header, body, used),
-            Frame::Partial(_) => return Ok(Err(Next::Receive(limits::STRANGER_INPUT))),
+            Frame::Partial(_) => return Ok(Err(Next::Receive(params::UNAUTHENTICATED_INPUT))),
             Frame::Bad(errno) => return self.refuse(session, errno, output),
         };
         let step = match (header.kind, &self.said) {
@@ -152,9 +154,9 @@ impl Handshake {
             _ => Err(Errno::EPROTO),
         };
         match step {
-            Ok(life) => {
+            Ok(incarnation) => {
                 input.consume(used);
-                Ok(life.ok_or(Next::Work))
+                Ok(incarnation.ok_or(Next::Work))
             }
             Err(errno) => self.refuse(session, errno, output),
         }
@@ -237,14 +239,14 @@ fn proof<S: Service>(
     let served = session
         .hub
         .peers
-        .life(peer, number, || service.peer_restarted(peer))?;
+        .incarnation(peer, number, || service.peer_restarted(peer))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
 
 /// A known node's requests.
 pub(crate) struct Frames {
-    life: Arc<Life>,
+    incarnation: Arc<Incarnation>,
     /// This session's number.
     number: u64,
     /// Runs this session's work.
@@ -252,9 +254,15 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    pub(crate) fn new(Served { life, session }: Served, waker: WorkHandle) -> Self {
+    pub(crate) fn new(
+        Served {
+            incarnation,
+            session,
+        }: Served,
+        waker: WorkHandle,
+    ) -> Self {
         Frames {
-            life,
+            incarnation,
             number: session,
             waker,
         }
@@ -262,17 +270,17 @@ impl Frames {
 
     /// Writes deferred replies that have come.
     pub(crate) fn feed<S: Service>(&self, service: &S, output: &mut KVVec<u8>) -> Result {
-        if !self.life.outbox.is_filled() {
+        if !self.incarnation.outbox.is_filled() {
             return Ok(());
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
             return Ok(());
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some(Late { id, frame, kept }) = self.life.outbox.next(&self.waker) else {
+            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.waker) else {
                 break;
             };
             if !replies.awaits(id) {
@@ -330,7 +338,7 @@ impl Frames {
         output: &mut Output,
     ) -> Result<Next> {
         if session.hub.log.pass() {
-            let (name, node) = (errno.name(), self.life.peer.node);
+            let (name, node) = (errno.name(), self.incarnation.peer.node);
             pr_warn!("port {}: bad frame of node {node}: {name}\n", S::PORT);
         }
         put(&mut output.bytes, Kind::Refuse, errno.to_wire(), b"")?;
@@ -348,17 +356,17 @@ impl Frames {
         output: &mut Output,
     ) -> Result<Requested> {
         self.check()?;
-        let Some(mut replies) = self.life.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
             return Ok(Requested::Blocked);
         };
         // Another session may have been served since.
         self.check()?;
         let result = self.carry_out(session, header, context, body, output, replies.get()?);
         drop(replies);
-        if self.life.over.load(Relaxed) {
+        if self.incarnation.over.load(Relaxed) {
             // Others have not waited for this. What it has made belongs to nobody.
-            self.life.forget_replies();
-            if let Some(present) = session.hub.peers.present(self.life.peer.node) {
+            self.incarnation.forget_replies();
+            if let Some(present) = session.hub.peers.present(self.incarnation.peer.node) {
                 session.hub.service.peer_restarted(present);
             }
         }
@@ -367,7 +375,9 @@ impl Frames {
 
     /// Whether this is the session that is served.
     fn check(&self) -> Result {
-        match self.life.over.load(Relaxed) || self.life.session.load(Relaxed) != self.number {
+        match self.incarnation.over.load(Relaxed)
+            || self.incarnation.session.load(Relaxed) != self.number
+        {
             true => Err(ESTALE),
             false => Ok(()),
         }
@@ -390,7 +400,7 @@ impl Frames {
                 return Ok(None);
             }
             Arrival::Deferred => {
-                self.life.outbox.attach(&self.waker);
+                self.incarnation.outbox.attach(&self.waker);
                 return Ok(None);
             }
             Arrival::Stale => {
@@ -409,7 +419,7 @@ impl Frames {
             return Ok(None);
         };
         let kind = event::Kind::of_port(S::PORT);
-        let mut received = hooks::receive(kind, header, context, self.life.peer.node);
+        let mut received = hooks::receive(kind, header, context, self.incarnation.peer.node);
         let serving = received.as_ref().map(Received::serve);
         let head = head_size(received.as_ref());
         // Memory for what has to be kept is taken before anything is done.
@@ -464,14 +474,14 @@ impl Frames {
         let mut body = Body {
             start: output.bytes.len(),
             out: output,
-            life: &self.life,
+            incarnation: &self.incarnation,
             session: &self.waker,
             header,
             received,
             is_deferred: false,
             take_request: None,
         };
-        (operation.run)(service, self.life.peer, request, &mut body)?;
+        (operation.run)(service, self.incarnation.peer, request, &mut body)?;
         Ok(match body.is_deferred {
             true => After::Deferred(body.take_request),
             false => After::Replied,

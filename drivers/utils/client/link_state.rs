@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The state of a [`Link`](crate::client::link::Link): its connection, who sends and receives, and its slots.
+//! Guarded by the spinlock of the link; nothing here sleeps.
+
+use crate::{
+    client::{
+        connect::Origin,
+        outbound::Outbound,
+        send_lock::{
+            SendLock,
+            Turn, //
+        }, //
+    },
+    input::Input, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+use linux::{
+    deadline::Deadline,
+    net::Stream, //
+};
+use virgo_proto::{
+    eventnet::event::EventId,
+    frame::RequestId,
+    slots::{
+        ClientSlot,
+        SlotTable,
+        SLOTS, //
+    }, //
+};
+
+/// Time without a reply to anything after which a connection is not waited for any more, in
+/// milliseconds.
+pub(crate) const SILENCE_MS: u32 = 500;
+
+/// Time without a reply to anything after which the node may have restarted, in milliseconds: no node
+/// does so faster. A service that is loaded anew ends its connections.
+pub(crate) const IDLE_MS: u32 = 1000;
+
+pub(crate) struct State {
+    pub(crate) line: LinkState,
+    pub(crate) stopped: bool,
+    /// Connections made; also names the present one.
+    pub(crate) connections: u64,
+    pub(crate) send_lock: SendLock,
+    /// What whoever has the send lock sends first.
+    pub(crate) outbound: Outbound,
+    /// By when something has to be heard; `None` if nothing was sent since the last reply.
+    pub(crate) silence: Option<Deadline>,
+    /// Bytes that the peer's network layer had acknowledged when that was set.
+    pub(crate) acked: u64,
+    /// Until then the peer has not restarted.
+    pub(crate) fresh: Deadline,
+    /// What was received on the present connection and not used; `None` while the receiver works
+    /// with it.
+    pub(crate) input: Option<Input>,
+    /// The slot whose task receives: it works with the input, sleeps on the socket, or was woken to
+    /// receive.
+    pub(crate) receiver: Option<u8>,
+    /// Requests sent on the present connection.
+    pub(crate) requests: u64,
+    /// Replies received on it.
+    pub(crate) replies: u64,
+    pub(crate) slots: SlotTable<KVVec<ClientSlot<Answer>>>,
+}
+
+pub(crate) enum LinkState {
+    Down,
+    Up {
+        stream: Arc<Stream>,
+        boot: u64,
+        origin: Origin,
+    },
+}
+
+/// A reply that somebody else has received.
+pub(crate) struct Answer {
+    pub(crate) status: u32,
+    pub(crate) body: KVVec<u8>,
+    /// The event that has sent it, if that is recorded.
+    pub(crate) sent_by: Option<EventId>,
+}
+
+/// A connection, as a task has found it.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) stream: Arc<Stream>,
+    /// Random number of the server's incarnation.
+    pub(crate) boot: u64,
+    /// Which connection of the link it is.
+    pub(crate) serial: u64,
+}
+
+/// The right to receive.
+pub(crate) struct Receiver {
+    /// There is input that was not used: to be looked at before there is more.
+    pub(crate) has_input: bool,
+}
+
+/// The right to send on a connection: who has it gives it back by [`Link::end_turn`].
+pub(crate) struct Sender {
+    pub(crate) connection: Connection,
+    pub(crate) turn: Turn,
+}
+
+impl State {
+    pub(crate) fn is_up(&self, serial: u64) -> bool {
+        self.connections == serial && matches!(self.line, LinkState::Up { .. })
+    }
+
+    /// The present connection, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ESHUTDOWN`] if none may be used.
+    pub(crate) fn connection(&self) -> Result<Option<Connection>> {
+        match &self.line {
+            _ if self.stopped => Err(ESHUTDOWN),
+            LinkState::Up { stream, boot, .. } => Ok(Some(Connection {
+                stream: stream.clone(),
+                boot: *boot,
+                serial: self.connections,
+            })),
+            LinkState::Down => Ok(None),
+        }
+    }
+
+    /// The send lock, if there is a connection and nobody has anything to send.
+    pub(crate) fn sender(&mut self) -> Option<Sender> {
+        if !self.send_lock.is_free() || !self.outbound.is_empty() {
+            return None;
+        }
+        let connection = self.connection().ok()??;
+        let turn = self.send_lock.take()?;
+        Some(Sender { connection, turn })
+    }
+
+    /// Request `id` went out: something has to be heard within so many milliseconds and
+    /// [`SILENCE_MS`]. Makes its task the receiver, if nobody is and the reply has not come yet.
+    pub(crate) fn sent(
+        &mut self,
+        connection: &Connection,
+        within_ms: Option<u32>,
+        id: RequestId,
+    ) -> Option<Receiver> {
+        if !self.is_up(connection.serial) {
+            return None;
+        }
+        self.requests += 1;
+        if let Some(ms) = within_ms {
+            self.expect(connection, ms);
+        }
+        match self.slots.has_reply(id) {
+            true => None,
+            false => self.claim_receiver(connection.serial, id.slot),
+        }
+    }
+
+    /// Something has to be heard on the connection within so many milliseconds and [`SILENCE_MS`].
+    pub(crate) fn expect(&mut self, connection: &Connection, within_ms: u32) {
+        let until = Deadline::after_ms(within_ms.saturating_add(SILENCE_MS));
+        self.silence = Some(match self.silence {
+            Some(other) => other.min(until),
+            None => {
+                self.acked = connection.stream.acked();
+                until
+            }
+        });
+    }
+
+    /// Makes the task of `slot` the receiver on connection `serial`, if nobody is or it was woken for
+    /// that.
+    pub(crate) fn claim_receiver(&mut self, serial: u64, slot: u8) -> Option<Receiver> {
+        let is_claimed = match self.receiver {
+            Some(receiver) => receiver == slot,
+            None => self.input.is_some(),
+        };
+        match is_claimed && self.is_up(serial) {
+            true => Some(self.set_receiver(slot)),
+            false => None,
+        }
+    }
+
+    /// Makes the task of `slot` the receiver, whoever is.
+    pub(crate) fn set_receiver(&mut self, slot: u8) -> Receiver {
+        self.receiver = Some(slot);
+        let input = self.input.as_ref();
+        Receiver {
+            has_input: input.is_some_and(|input| !input.bytes().is_empty()),
+        }
+    }
+
+    /// The input of connection `serial` for the task of `slot`; `None` if that is not the receiver any
+    /// more.
+    pub(crate) fn take_input(&mut self, serial: u64, slot: u8) -> Option<Input> {
+        match self.receiver == Some(slot) && self.is_up(serial) {
+            true => self.input.take(),
+            false => None,
+        }
+    }
+
+    /// Puts the input of connection `serial` back. Returns it if that connection is lost.
+    pub(crate) fn put_input(&mut self, serial: u64, input: Input) -> Option<Input> {
+        match self.is_up(serial) {
+            true => self.input.replace(input),
+            false => Some(input),
+        }
+    }
+
+    /// The task of `slot` does not receive any more. False if it did not.
+    pub(crate) fn end_receiver(&mut self, slot: u8) -> bool {
+        let was_receiver = self.receiver == Some(slot);
+        if was_receiver {
+            self.receiver = None;
+        }
+        was_receiver
+    }
+
+    /// Wakes the task that is to receive, if nobody does.
+    pub(crate) fn next_receiver(&mut self) -> Option<u8> {
+        if self.receiver.is_none() && self.input.is_some() {
+            self.receiver = self.slots.wake_latest();
+            return self.receiver;
+        }
+        None
+    }
+
+    /// Refuses a flood of replies.
+    ///
+    /// # Errors
+    ///
+    /// [`EPROTO`] if the other node has sent far more replies than it got requests. Some more there
+    /// may be: requests that are just being sent are not counted yet.
+    pub(crate) fn check_replies(&self) -> Result {
+        match self.replies > self.requests + 2 * SLOTS as u64 {
+            true => Err(EPROTO),
+            false => Ok(()),
+        }
+    }
+
+    /// A reply has come.
+    pub(crate) fn heard(&mut self) {
+        self.replies += 1;
+        self.silence = None;
+        self.fresh = Deadline::after_ms(IDLE_MS);
+    }
+}
