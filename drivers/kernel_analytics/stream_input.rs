@@ -25,7 +25,7 @@ use linux::{
     deadline::Deadline,
     net::{
         Stream,
-        Watch,
+        WatchedSocket,
         SocketHandler, //
     },
     work::WorkHandle,
@@ -207,7 +207,7 @@ impl Input {
 impl SocketHandler for Input {
     type Socket = Stream;
 
-    fn news(watch: &Task<Watch<Self>>) {
+    fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
         if watch.has_ended() {
             return;
         }

@@ -31,7 +31,7 @@ use kernel::{
 
 /// The most of what is shared that one user other than root may have, in percent.
 pub fn user_share() -> u32 {
-    limits::user_share()
+    params::user_share()
 }
 
 /// What a budget allows and has given out.

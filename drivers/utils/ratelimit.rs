@@ -49,6 +49,6 @@ impl LogLimit {
             state.passed = 0;
         }
         state.passed = state.passed.saturating_add(1);
-        state.passed <= limits::log_burst()
+        state.passed <= params::log_burst()
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    limits, //
+    params, //
 };
 use kernel::{
     prelude::*,
