@@ -22,7 +22,7 @@ use virgo_proto::{
 use virgo_utils::{
     budget::Charge,
     Backlog,
-    Chore,
+    RetryWork,
     Client,
     User, //
 };
@@ -89,7 +89,7 @@ struct Closing {
     client: Arc<Client>,
 }
 
-impl Chore for Closing {
+impl RetryWork for Closing {
     type Item = Closed;
 
     /// No bound of its own: they are charged as when they were open, see [`MAX_FILES`].

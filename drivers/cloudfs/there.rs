@@ -32,8 +32,8 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    Expect,
-    Flight,
+    ReplyDeadline,
+    PendingCall,
     Request,
     User, //
 };
@@ -57,7 +57,7 @@ impl There<'_> {
     /// Asks for something that must not be done twice, also if the node restarts in between.
     fn once(&self, op: u16, args: &[u8], data: &[u8], reply: &mut [u8]) -> Result<usize> {
         let request = Request {
-            again: false,
+            retry_after_restart: false,
             ..again(op, args, Data::Bytes(data))
         };
         self.client
@@ -97,7 +97,7 @@ impl There<'_> {
     /// As [`Self::read`], to the current program's memory; may be under way already.
     pub(crate) fn read_user(
         &self,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         handle: u64,
         offset: u64,
         to: UserPtr,
@@ -112,7 +112,7 @@ impl There<'_> {
     }
 
     /// Has [`Self::read_user`] under way, if that is possible now.
-    pub(crate) fn begin_read(&self, handle: u64, offset: u64, len: usize) -> Option<Flight<'_>> {
+    pub(crate) fn begin_read(&self, handle: u64, offset: u64, len: usize) -> Option<PendingCall<'_>> {
         let args = read_args(handle, offset, len.min(MAX_DATA));
         let request = again(op::READ, args.as_bytes(), Data::Bytes(b""));
         self.client.begin(self.node, &request, self.user.deadline)
@@ -121,7 +121,7 @@ impl There<'_> {
     /// Writes up to [`MAX_DATA`] bytes; may be under way already.
     pub(crate) fn write(
         &self,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         handle: u64,
         offset: u64,
         from: Data<'_>,
@@ -142,7 +142,7 @@ impl There<'_> {
         handle: u64,
         offset: u64,
         from: Data<'_>,
-    ) -> Option<Flight<'_>> {
+    ) -> Option<PendingCall<'_>> {
         let args = write_args(handle, offset);
         let request = again(op::WRITE, args.as_bytes(), from);
         self.client.begin(self.node, &request, self.user.deadline)
@@ -153,7 +153,7 @@ impl There<'_> {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
         let args = handle_args(handle, flags);
         let request = Request {
-            expect: Expect::Sometime,
+            reply_deadline: ReplyDeadline::Sometime,
             ..again(op::SYNC, args.as_bytes(), Data::Bytes(b""))
         };
         let mut reply = [0; size_of::<SyncReply>()];
@@ -252,8 +252,8 @@ fn again<'a>(op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
         op,
         args,
         data,
-        again: true,
-        expect: Expect::Soon,
+        retry_after_restart: true,
+        reply_deadline: ReplyDeadline::Soon,
     }
 }
 

@@ -29,7 +29,7 @@ use virgo_proto::{
 use virgo_utils::{
     Attempt,
     Data,
-    Expect,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -117,8 +117,8 @@ impl Shared {
             op: op::PICK,
             args: args.as_bytes(),
             data: Data::Bytes(b""),
-            again: true,
-            expect: Expect::Soon,
+            retry_after_restart: true,
+            reply_deadline: ReplyDeadline::Soon,
         };
         let mut answer = KVec::new();
         answer.put_zeros(count, GFP_KERNEL_ACCOUNT)?;

@@ -51,7 +51,7 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Peer,
     Request, //
 };
@@ -226,8 +226,8 @@ impl Outbox {
             op,
             args: b"",
             data: Data::Bytes(data),
-            again: true,
-            expect: Expect::Soon,
+            retry_after_restart: true,
+            reply_deadline: ReplyDeadline::Soon,
         };
         self.client
             .call(self.node, &request, answer, Deadline::after_ms(ATTEMPT_MS))

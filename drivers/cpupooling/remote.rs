@@ -30,7 +30,7 @@ use virgo_proto::{
 use virgo_utils::{
     Attempt,
     Data,
-    Expect,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -90,8 +90,8 @@ impl Shared {
             op: op::RUN,
             args: args.as_bytes(),
             data: Data::Bytes(&frame.calls),
-            again: false,
-            expect: Expect::Soon,
+            retry_after_restart: false,
+            reply_deadline: ReplyDeadline::Soon,
         };
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);

@@ -3,7 +3,7 @@
 //! TCP over IPv4 in the initial network name space, never blocking on its own.
 //!
 //! A socket is either waited for by the task that needs it ([`Stream::wait_readable`]) or
-//! watched: its news then run a piece of work ([`Watched`]).
+//! watched: its news then run a piece of work ([`SocketWork`]).
 //!
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
@@ -426,7 +426,7 @@ impl Sealed for Listener {
 }
 
 /// Who is told of a watched socket's news.
-pub trait Watcher: Send + Sync + Sized + 'static {
+pub trait SocketHandler: Send + Sync + Sized + 'static {
     /// What kind of socket.
     type Socket: Sealed + Send + Sync + 'static;
 
@@ -437,19 +437,19 @@ pub trait Watcher: Send + Sync + Sized + 'static {
 }
 
 /// A watcher and its socket.
-pub struct Watch<W: Watcher> {
+pub struct Watch<W: SocketHandler> {
     /// The socket.
     pub socket: W::Socket,
     watcher: W,
 }
 
-impl<W: Watcher> Run for Watch<W> {
+impl<W: SocketHandler> Run for Watch<W> {
     fn run(task: &Task<Self>) {
         W::news(task);
     }
 }
 
-impl<W: Watcher> Deref for Watch<W> {
+impl<W: SocketHandler> Deref for Watch<W> {
     type Target = W;
 
     fn deref(&self) -> &W {
@@ -457,7 +457,7 @@ impl<W: Watcher> Deref for Watch<W> {
     }
 }
 
-/// A socket whose news run its [`Watcher`].
+/// A socket whose news run its [`SocketHandler`].
 ///
 /// Dropping it takes the hook off the socket, cancels the watcher's work and waits for it, then
 /// closes the socket and drops the watcher, in this order.
@@ -466,7 +466,7 @@ impl<W: Watcher> Deref for Watch<W> {
 ///
 /// The socket's hook is `hook`, which points at the task's work and queue.
 #[pin_data(PinnedDrop)]
-pub struct Watched<W: Watcher> {
+pub struct SocketWork<W: SocketHandler> {
     #[pin]
     task: Task<Watch<W>>,
     #[pin]
@@ -474,12 +474,12 @@ pub struct Watched<W: Watcher> {
 }
 
 // SAFETY: The hook does not change once the socket knows it; the task is `Send`.
-unsafe impl<W: Watcher> Send for Watched<W> {}
+unsafe impl<W: SocketHandler> Send for SocketWork<W> {}
 // SAFETY: As above; the task is `Sync`.
-unsafe impl<W: Watcher> Sync for Watched<W> {}
+unsafe impl<W: SocketHandler> Sync for SocketWork<W> {}
 
-impl<W: Watcher> Watched<W> {
-    /// Puts `watcher` on `socket`. Use [`crate::new_watched!`].
+impl<W: SocketHandler> SocketWork<W> {
+    /// Puts `watcher` on `socket`. Use [`crate::new_socket_work!`].
     pub fn new(
         queue: Arc<Queue>,
         socket: W::Socket,
@@ -509,7 +509,7 @@ impl<W: Watcher> Watched<W> {
     }
 }
 
-impl<W: Watcher> Deref for Watched<W> {
+impl<W: SocketHandler> Deref for SocketWork<W> {
     type Target = Task<Watch<W>>;
 
     fn deref(&self) -> &Self::Target {
@@ -518,17 +518,17 @@ impl<W: Watcher> Deref for Watched<W> {
 }
 
 #[pinned_drop]
-impl<W: Watcher> PinnedDrop for Watched<W> {
+impl<W: SocketHandler> PinnedDrop for SocketWork<W> {
     fn drop(self: Pin<&mut Self>) {
         self.task.socket.socket().unhook();
     }
 }
 
-/// Initialises a [`Watched`] socket with lockdep classes of its own.
+/// Initialises a [`SocketWork`] socket with lockdep classes of its own.
 #[macro_export]
-macro_rules! new_watched {
+macro_rules! new_socket_work {
     ($queue:expr, $socket:expr, $watcher:expr, $name:literal) => {
-        $crate::net::Watched::new(
+        $crate::net::SocketWork::new(
             $queue,
             $socket,
             $watcher,

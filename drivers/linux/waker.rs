@@ -20,7 +20,7 @@ use kernel::{
 /// Runs a task's work as soon as a worker is free, from any context; does nothing once the task is
 /// dropped.
 #[derive(Clone)]
-pub struct Waker(Arc<Target>);
+pub struct WorkHandle(Arc<Target>);
 
 /// What a waker wakes.
 #[pin_data]
@@ -67,9 +67,9 @@ impl Target {
     }
 }
 
-impl Waker {
+impl WorkHandle {
     pub(crate) fn new(target: Arc<Target>) -> Self {
-        Waker(target)
+        WorkHandle(target)
     }
 
     /// Runs the work; one that is to run later runs later. Any context.
@@ -120,7 +120,7 @@ impl Waker {
     }
 
     /// Whether it wakes the same task as `other`.
-    pub fn is(&self, other: &Waker) -> bool {
+    pub fn is(&self, other: &WorkHandle) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }

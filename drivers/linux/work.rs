@@ -8,7 +8,7 @@ use crate::{
     helpers,
     waker::{
         Target,
-        Waker, //
+        WorkHandle, //
     }, //
 };
 use core::{
@@ -276,12 +276,12 @@ impl<T: Run> Task<T> {
     /// # Errors
     ///
     /// [`ENOMEM`]; [`EAGAIN`] while another task gets its first one.
-    pub fn waker(&self) -> Result<Waker> {
+    pub fn waker(&self) -> Result<WorkHandle> {
         if self.waker.as_ref().is_none() {
             self.waker.populate(Target::new(self)?);
         }
         let target = self.waker.as_ref().ok_or(EAGAIN)?;
-        Ok(Waker::new(target.clone()))
+        Ok(WorkHandle::new(target.clone()))
     }
 
     pub(crate) fn delayed_work_ptr(&self) -> *mut bindings::delayed_work {

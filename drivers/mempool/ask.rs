@@ -19,7 +19,7 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -38,8 +38,8 @@ pub(crate) fn ask(
         args,
         data: Data::Bytes(data),
         // A node that has restarted has nothing left of what was done before.
-        again: true,
-        expect: Expect::Soon,
+        retry_after_restart: true,
+        reply_deadline: ReplyDeadline::Soon,
     };
     client.call(node, &request, reply, deadline)
 }

@@ -22,7 +22,7 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
-    Chore,
+    RetryWork,
     Client, //
 };
 
@@ -40,7 +40,7 @@ pub(crate) struct Orphans {
     pub(crate) client: Arc<Client>,
 }
 
-impl Chore for Orphans {
+impl RetryWork for Orphans {
     type Item = Orphan;
 
     /// More than that are left to the next restart of this node, after which others free what

@@ -24,7 +24,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     Data,
-    Expect,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -178,8 +178,8 @@ impl Mempool {
                 op: op::GET_MANY,
                 args: args.as_bytes(),
                 data: Data::Bytes(&asked),
-                again: true,
-                expect: Expect::Soon,
+                retry_after_restart: true,
+                reply_deadline: ReplyDeadline::Soon,
             };
             let mut result = Err(EPROTO);
             let mut take = |body: &[u8]| result = scatter(wanted.iter(), body, to);

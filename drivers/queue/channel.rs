@@ -43,7 +43,7 @@ use linux::{
         Deadline, //
     },
     wait::WaitQueue,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         yield_now,
         Queue as WorkQueue,
@@ -114,7 +114,7 @@ pub(crate) type Delivery = Taken<Arc<Message>>;
 struct State {
     queue: Queue<Slab<Chunks>>,
     /// Who wants to know that there is a message; each is told once.
-    waiters: KVec<Waker>,
+    waiters: KVec<WorkHandle>,
     /// The channel is deleted.
     over: bool,
     /// When the task runs next.
@@ -142,7 +142,7 @@ pub(crate) struct Channel {
     pub(crate) users: Atomic<u32>,
     pub(crate) policy: Policy,
     log: Option<Durable>,
-    undertaker: Waker,
+    undertaker: WorkHandle,
     #[pin]
     state: SpinLockIrq<State>,
     /// Held from the first step to the last of what is done in steps that walk along a list. Taken
@@ -236,7 +236,7 @@ impl Channel {
         work: Arc<WorkQueue>,
         name: &[u8],
         options: &Options<'_>,
-        undertaker: Waker,
+        undertaker: WorkHandle,
         log: Option<Durable>,
         charged: Charged,
     ) -> Result<Arc<Task<Self>>> {
@@ -374,7 +374,7 @@ impl Channel {
     /// # Errors
     ///
     /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
-    pub(crate) fn wake_when_ready(&self, waker: &Waker) -> Result {
+    pub(crate) fn wake_when_ready(&self, waker: &WorkHandle) -> Result {
         let mut state = self.state.lock();
         if state.over {
             return Err(ENOENT);
@@ -396,7 +396,7 @@ impl Channel {
         task: &Task<Self>,
         holder: u64,
         acked: bool,
-        waker: &Waker,
+        waker: &WorkHandle,
     ) -> Result<Option<Delivery>> {
         Self::take_or(
             task,
@@ -532,7 +532,7 @@ impl Channel {
     }
 
     /// `waker` is not to be woken any more.
-    pub(crate) fn forget_waker(&self, waker: &Waker) {
+    pub(crate) fn forget_waker(&self, waker: &WorkHandle) {
         let mut state = self.state.lock();
         state.waiters.retain(|known| !known.is(waker));
     }
@@ -819,7 +819,7 @@ impl Channel {
         if state.waiters.len() > FEW_WAITERS {
             let waiters = take(&mut state.waiters);
             drop(state);
-            waiters.iter().for_each(Waker::wake);
+            waiters.iter().for_each(WorkHandle::wake);
             return;
         }
         let mut few = [const { None }; FEW_WAITERS];
@@ -830,7 +830,7 @@ impl Channel {
             }
         }
         drop(state);
-        few.iter().flatten().for_each(Waker::wake);
+        few.iter().flatten().for_each(WorkHandle::wake);
     }
 
     /// A message has left: others may have room, and too many may be kept.
@@ -947,7 +947,7 @@ impl State {
     }
 
     /// Has `waker` woken once when there may be a message.
-    fn add_waiter(&mut self, waker: &Waker) -> Result {
+    fn add_waiter(&mut self, waker: &WorkHandle) -> Result {
         if !self.waiters.iter().any(|known| known.is(waker)) {
             self.waiters.push(waker.clone(), GFP_ATOMIC)?;
         }

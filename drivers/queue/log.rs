@@ -41,7 +41,7 @@ use linux::{
         Deadline, //
     },
     wait::WaitQueue,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_proto::queue::record::{
     Kind,
@@ -110,7 +110,7 @@ pub(crate) struct Log {
     /// Who waits for a round, or to be on disk.
     #[pin]
     progress: WaitQueue,
-    worker: SetOnce<Waker>,
+    worker: SetOnce<WorkHandle>,
     #[pin]
     numbers: Mutex<Numbers>,
 }
@@ -191,7 +191,7 @@ impl Log {
     /// # Errors
     ///
     /// [`EINTR`] if the task is being killed.
-    pub(crate) fn start(&self, worker: Waker) -> Result {
+    pub(crate) fn start(&self, worker: WorkHandle) -> Result {
         self.worker.populate(worker);
         self.wake();
         let opened = || (self.rounds.load(Acquire) > 0).then_some(());

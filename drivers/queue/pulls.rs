@@ -23,7 +23,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     deadline::Deadline,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
@@ -57,7 +57,7 @@ impl Pull {
     ///
     /// [`ENOENT`] if the channel is deleted, [`EMSGSIZE`] if there is no room for one message,
     /// [`ENOMEM`]. Nothing is taken then.
-    pub(crate) fn take(&self, waker: Option<&Waker>) -> Result<KVVec<u8>> {
+    pub(crate) fn take(&self, waker: Option<&WorkHandle>) -> Result<KVVec<u8>> {
         let mut bytes = KVVec::new();
         let taken = self.take_into(&mut bytes, waker);
         match taken {
@@ -67,7 +67,7 @@ impl Pull {
         }
     }
 
-    fn take_into(&self, bytes: &mut KVVec<u8>, waker: Option<&Waker>) -> Result {
+    fn take_into(&self, bytes: &mut KVVec<u8>, waker: Option<&WorkHandle>) -> Result {
         for _ in 0..self.count {
             // One that does not fit is left where it is.
             let room = self.room - bytes.len();
@@ -128,7 +128,7 @@ struct Waiting {
 
 impl Waiting {
     /// The reply, if it is to be given now.
-    fn attempt(&self, waker: &Waker) -> Option<Result<KVVec<u8>>> {
+    fn attempt(&self, waker: &WorkHandle) -> Option<Result<KVVec<u8>>> {
         // Nothing is taken for who does not wait any more.
         if self.until.passed() || !self.reply.is_wanted() {
             return Some(Ok(KVVec::new()));
@@ -162,7 +162,7 @@ pub(crate) struct Pulls {
 }
 
 /// Runs the work of [`Pulls`] later. A timer of that itself would keep it from being woken before.
-struct Alarm(SetOnce<Waker>);
+struct Alarm(SetOnce<WorkHandle>);
 
 impl Pulls {
     /// None yet.
@@ -184,7 +184,7 @@ impl Pulls {
             linux::new_task!(queue.clone(), pulls, "virgo_pulls"),
             GFP_KERNEL,
         )?;
-        this.alarm.0.populate(this.waker()?);
+        this.alarm.0.populate(this.handle()?);
         Ok(this)
     }
 
@@ -230,7 +230,7 @@ impl Pulls {
 
 impl Run for Pulls {
     fn run(task: &Task<Self>) {
-        let Ok(waker) = task.waker() else {
+        let Ok(waker) = task.handle() else {
             return;
         };
         let mut waiting = task.waiting.lock();

@@ -27,7 +27,7 @@ use kernel::{
 };
 use linux::{
     rwlock::RwLock,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
@@ -89,7 +89,7 @@ pub(crate) struct Queues {
     #[pin]
     pub(crate) pending: Pending,
     /// For dead letters.
-    undertaker: SetOnce<Waker>,
+    undertaker: SetOnce<WorkHandle>,
     /// For durable queues, if there can be any.
     log: SetOnce<Arc<Log>>,
     /// The last number given to who takes messages, or to a subscription.
@@ -152,7 +152,7 @@ impl Queues {
     }
 
     /// Whom channels wake that have dead letters. Once, before there are channels.
-    pub(crate) fn set_undertaker(&self, waker: Waker) {
+    pub(crate) fn set_undertaker(&self, waker: WorkHandle) {
         self.undertaker.populate(waker);
     }
 

@@ -57,7 +57,7 @@ use virgo_utils::{
     from_wire,
     retry::until_ready,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 
@@ -125,8 +125,8 @@ impl QueueService {
             op,
             args,
             data: Data::Bytes(data),
-            again: false,
-            expect: Expect::Soon,
+            retry_after_restart: false,
+            reply_deadline: ReplyDeadline::Soon,
         };
         self.client.call(node, &request, reply, deadline)
     }
@@ -309,8 +309,8 @@ impl QueueService {
                 op: op::ASK,
                 args: args.as_bytes(),
                 data: Data::Bytes(&data),
-                again: false,
-                expect: Expect::Sometime,
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Sometime,
             };
             let mut reply = Err(EPROTO);
             self.client
@@ -362,8 +362,8 @@ impl QueueService {
                 op: op::PULL,
                 args: args.as_bytes(),
                 data: Data::Bytes(name),
-                again: false,
-                expect: Expect::Within(wait_ms),
+                retry_after_restart: false,
+                reply_deadline: ReplyDeadline::Within(wait_ms),
             };
             let pulled = self.client.call(node, &request, &mut bytes, deadline);
             if let Err(EINTR | ETIMEDOUT) = pulled {
@@ -428,8 +428,8 @@ impl QueueService {
                 op: op::FORGET,
                 args: args.as_bytes(),
                 data: Data::Bytes(&copy),
-                again: true,
-                expect: Expect::Soon,
+                retry_after_restart: true,
+                reply_deadline: ReplyDeadline::Soon,
             };
             // Otherwise others get it when its time is over.
             let _ = client.call(node, &request, &mut [], deadline);

@@ -42,7 +42,7 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    waker::Waker,
+    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
@@ -78,7 +78,7 @@ const AGAIN_MS: u32 = 1000;
 pub(crate) struct Requests {
     pub(crate) channel: Shared,
     service: Arc<QueueService>,
-    drain: Waker,
+    drain: WorkHandle,
     /// The other way, if it was chosen.
     work: Option<Arc<WorkQueue>>,
     /// Pieces of work under way.
@@ -113,7 +113,7 @@ impl Requests {
         )?;
         let this = Requests {
             channel,
-            drain: drain.waker()?,
+            drain: drain.handle()?,
             work,
             waiting: Arc::new(Atomic::new(0), GFP_KERNEL)?,
             service,
@@ -215,7 +215,7 @@ impl Run for Drain {
     fn run(task: &Task<Self>) {
         let channel = &task.0;
         for _ in 0..BUDGET {
-            let Ok(waker) = task.waker() else {
+            let Ok(waker) = task.handle() else {
                 return;
             };
             // With none it is called when there is one.

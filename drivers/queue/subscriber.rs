@@ -25,7 +25,7 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 use virgo_utils::{
     budget::{
         Account,
@@ -81,7 +81,7 @@ pub(crate) struct Subscriber {
     queues: Arc<Queues>,
     /// Who takes messages out.
     holder: u64,
-    waker: Waker,
+    waker: WorkHandle,
     /// What has to be on disk before answers are sent.
     place: Atomic<u64>,
     #[pin]
@@ -94,7 +94,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`ENOMEM`], [`EDQUOT`].
-    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: Waker) -> Result<Arc<Self>> {
+    pub(crate) fn new(queues: Arc<Queues>, account: &Account, waker: WorkHandle) -> Result<Arc<Self>> {
         let inner = Inner {
             subscriptions: KVec::new(),
             turn: 0,

@@ -149,13 +149,13 @@ impl kernel::InPlaceModule for Module {
                 linux::new_task!(queues.work.clone(), undertaker, "virgo_undertaker"),
                 GFP_KERNEL,
             )?;
-            queues.set_undertaker(undertaker.waker()?);
+            queues.set_undertaker(undertaker.handle()?);
             let log = Log::new()?;
             let max_log_bytes = module_parameters::max_log_bytes.value();
             let max_log_bytes = max_log_bytes.clamp(1 << 20, 1 << 40);
             let log_worker = LogWorker::new(queues.clone(), log.clone(), max_log_bytes)?;
             queues.set_log(log.clone());
-            log.start(log_worker.waker()?)?;
+            log.start(log_worker.handle()?)?;
             let work = match module_parameters::use_workqueue.value() {
                 0 => None,
                 _ => Some(WorkQueue::urgent(c"virgo_kernel_workqueue", 2)?),

@@ -138,7 +138,7 @@ mod linux_tests {
         };
         let task: Pin<KBox<Task<Counter>>> =
             KBox::pin_init(linux::new_task!(queue, counter, "test"), GFP_KERNEL)?;
-        let waker = task.waker()?;
+        let waker = task.handle()?;
         task.schedule();
         fsleep(Delta::from_millis(10));
         task.stop();

@@ -14,7 +14,7 @@ use kernel::{
         SetOnce, //
     }, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 
 /// What lets an [`Attachment`] be asked for by its type.
 pub trait AsAny: Any {
@@ -54,12 +54,12 @@ pub trait Attachment: AsAny + Send + Sync {
 
 /// Place for the one thing that is attached to a text session.
 pub struct Attached {
-    waker: Waker,
+    waker: WorkHandle,
     attachment: SetOnce<Arc<dyn Attachment>>,
 }
 
 impl Attached {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(waker: WorkHandle) -> Self {
         Attached {
             waker,
             attachment: SetOnce::new(),
@@ -81,7 +81,7 @@ impl Attached {
     /// # Errors
     ///
     /// Those of `make`.
-    pub fn get_or<T: Attachment>(&self, make: impl FnOnce(Waker) -> Result<Arc<T>>) -> Result<&T> {
+    pub fn get_or<T: Attachment>(&self, make: impl FnOnce(WorkHandle) -> Result<Arc<T>>) -> Result<&T> {
         if self.attachment.as_ref().is_none() {
             self.attachment.populate(make(self.waker.clone())?);
         }

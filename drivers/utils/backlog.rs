@@ -20,7 +20,7 @@ use virgo_proto::vuid::{
 const RETRY_MS: u32 = 5000;
 
 /// What is to be done with each item.
-pub trait Chore: Send + Sync + 'static {
+pub trait RetryWork: Send + Sync + 'static {
     /// What it is done with.
     type Item: Send;
 
@@ -44,13 +44,13 @@ pub trait Chore: Send + Sync + 'static {
 
 /// Items that wait. Its user holds it as a `Task<Backlog<_>>`; dropping that ends the work.
 #[pin_data]
-pub struct Backlog<C: Chore> {
+pub struct Backlog<C: RetryWork> {
     chore: C,
     #[pin]
     waiting: Mutex<KVVec<C::Item>>,
 }
 
-impl<C: Chore> Backlog<C> {
+impl<C: RetryWork> Backlog<C> {
     /// Nothing to do yet.
     pub fn new(chore: C) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -69,7 +69,7 @@ impl<C: Chore> Backlog<C> {
     }
 }
 
-impl<C: Chore> Run for Backlog<C> {
+impl<C: RetryWork> Run for Backlog<C> {
     fn run(task: &Task<Self>) {
         // Taken out, so that those that come meanwhile find the list unlocked.
         let mut items = core::mem::take(&mut *task.waiting.lock());
@@ -107,7 +107,7 @@ impl<C: Chore> Run for Backlog<C> {
 }
 
 /// Brings items of one node to the front, as many as go into one attempt.
-fn of_one_node<C: Chore>(items: &mut [C::Item]) -> Option<(NodeId, &[C::Item])> {
+fn of_one_node<C: RetryWork>(items: &mut [C::Item]) -> Option<(NodeId, &[C::Item])> {
     let node = C::node(items.first()?);
     let mut count = 1;
     for at in 1..items.len() {

@@ -7,7 +7,7 @@ use crate::{
         Destination,
         Room, //
     },
-    exchange::Flight,
+    exchange::PendingCall,
     link::Link, //
 };
 use kernel::{
@@ -42,7 +42,7 @@ pub struct Request<'a> {
     /// Whether a node that has restarted may do it, though it may have done so before.
     pub again: bool,
     /// When to expect the reply.
-    pub expect: Expect,
+    pub expect: ReplyDeadline,
 }
 
 /// Bytes of a request.
@@ -66,7 +66,7 @@ impl Data<'_> {
 
 /// When to expect a reply. A node that is silent for longer may be dead.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Expect {
+pub enum ReplyDeadline {
     /// When the requests before it are answered.
     Soon,
     /// It may be deferred for so many milliseconds.
@@ -75,13 +75,13 @@ pub enum Expect {
     Sometime,
 }
 
-impl Expect {
+impl ReplyDeadline {
     /// For how many milliseconds it may be deferred, if there is a limit.
     pub(crate) fn within_ms(self) -> Option<u32> {
         match self {
-            Expect::Soon => Some(0),
-            Expect::Within(ms) => Some(ms),
-            Expect::Sometime => None,
+            ReplyDeadline::Soon => Some(0),
+            ReplyDeadline::Within(ms) => Some(ms),
+            ReplyDeadline::Sometime => None,
         }
     }
 }
@@ -138,7 +138,7 @@ impl Client {
     pub fn complete(
         &self,
         peer: NodeId,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         reply: &mut [u8],
         deadline: Deadline,
@@ -188,7 +188,7 @@ impl Client {
         peer: NodeId,
         request: &Request<'_>,
         deadline: Deadline,
-    ) -> Option<Flight<'_>> {
+    ) -> Option<PendingCall<'_>> {
         self.link(peer).ok()?.begin(request, deadline)
     }
 
@@ -202,7 +202,7 @@ impl Client {
     pub fn call_to_user(
         &self,
         peer: NodeId,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         to: UserPtr,
         len: usize,

@@ -20,7 +20,7 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_proto::{
     errno::Errno,
@@ -53,7 +53,7 @@ impl Deferred {
     /// # Errors
     ///
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
-    pub(crate) fn new(life: &Arc<Life>, session: &Waker, op: u16, id: RequestId) -> Result<Self> {
+    pub(crate) fn new(life: &Arc<Life>, session: &WorkHandle, op: u16, id: RequestId) -> Result<Self> {
         let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
         life.outbox.owe(session)?;
         Ok(Deferred {
@@ -135,7 +135,7 @@ struct State {
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
     /// The session that has last received a request whose reply is owed.
-    session: Option<Waker>,
+    session: Option<WorkHandle>,
 }
 
 impl Outbox {
@@ -152,12 +152,12 @@ impl Outbox {
     }
 
     /// From now on this session sends the replies.
-    pub(crate) fn attach(&self, session: &Waker) {
+    pub(crate) fn attach(&self, session: &WorkHandle) {
         self.state.lock().attach(session);
     }
 
     /// Another reply is owed, and sent by this session.
-    fn owe(&self, session: &Waker) -> Result {
+    fn owe(&self, session: &WorkHandle) -> Result {
         let mut state = self.state.lock();
         state.attach(session);
         let owed = state.owed + 1;
@@ -188,7 +188,7 @@ impl Outbox {
     }
 
     /// The next reply, if `session` is to send it.
-    pub(crate) fn next(&self, session: &Waker) -> Option<(RequestId, KVVec<u8>)> {
+    pub(crate) fn next(&self, session: &WorkHandle) -> Option<(RequestId, KVVec<u8>)> {
         let mut state = self.state.lock();
         if !state.is_sent_by(session) {
             return None;
@@ -202,12 +202,12 @@ impl Outbox {
 }
 
 impl State {
-    fn is_sent_by(&self, session: &Waker) -> bool {
+    fn is_sent_by(&self, session: &WorkHandle) -> bool {
         let present = self.session.as_ref();
         present.is_some_and(|present| present.is(session))
     }
 
-    fn attach(&mut self, session: &Waker) {
+    fn attach(&mut self, session: &WorkHandle) {
         if !self.is_sent_by(session) {
             self.session = Some(session.clone());
         }

@@ -18,7 +18,7 @@
 use crate::{
     client::{
         Data,
-        Expect,
+        ReplyDeadline,
         Request, //
     },
     destination::Destination,
@@ -60,7 +60,7 @@ const PIECE: usize = 4096;
 const LOOK_AGAIN_MS: u32 = 50;
 
 /// A request that was sent and whose reply was not taken. Dropping it gives the reply up.
-pub struct Flight<'a> {
+pub struct PendingCall<'a> {
     ticket: Ticket<'a>,
     connection: Connection,
 }
@@ -74,8 +74,8 @@ fn check(request: &Request<'_>) -> Result {
 
 fn class(request: &Request<'_>) -> Class {
     match request.expect {
-        Expect::Soon => Class::Any,
-        Expect::Within(_) | Expect::Sometime => Class::Deferred,
+        ReplyDeadline::Soon => Class::Any,
+        ReplyDeadline::Within(_) | ReplyDeadline::Sometime => Class::Deferred,
     }
 }
 
@@ -84,8 +84,8 @@ const PROBE: Request<'_> = Request {
     op: NO_OPERATION,
     args: &[],
     data: Data::Bytes(&[]),
-    again: true,
-    expect: Expect::Soon,
+    retry_after_restart: true,
+    reply_deadline: ReplyDeadline::Soon,
 };
 
 /// What is at the start of the input.
@@ -118,7 +118,7 @@ fn whole(header: &Header) -> usize {
 impl Link {
     /// Sends a request without waiting for the reply, if a slot and the turn to send are there now.
     /// `None` if they are not, or if that fails.
-    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<Flight<'_>> {
+    pub(crate) fn begin(&self, request: &Request<'_>, deadline: Deadline) -> Option<PendingCall<'_>> {
         check(request).ok()?;
         let (mut ticket, turn) = self.enter_now()?;
         let sent = self.send(&mut ticket, Some(turn), request, deadline);
@@ -126,13 +126,13 @@ impl Link {
         if let Some(input) = receiver {
             self.leave(&connection, input, None);
         }
-        Some(Flight { ticket, connection })
+        Some(PendingCall { ticket, connection })
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
     pub(crate) fn call(
         &self,
-        under_way: Option<Flight<'_>>,
+        under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,

@@ -34,7 +34,7 @@ use linux::{
     bytes::Fill,
     crypto,
     pages::Pages,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_proto::{
     errno::Errno,
@@ -229,11 +229,11 @@ pub(crate) struct Frames {
     /// This session's number.
     number: u64,
     /// Runs this session's work.
-    waker: Waker,
+    waker: WorkHandle,
 }
 
 impl Frames {
-    pub(crate) fn new(Served { life, session }: Served, waker: Waker) -> Self {
+    pub(crate) fn new(Served { life, session }: Served, waker: WorkHandle) -> Self {
         Frames {
             life,
             number: session,

@@ -8,7 +8,7 @@ use virgo_proto::slots::SLOTS;
 /// Bytes of input kept for a peer that has not proven who it is.
 pub(crate) const STRANGER_INPUT: usize = 256;
 
-/// How often the janitor looks at sessions that have a time limit, in milliseconds.
+/// How often the reaper looks at sessions that have a time limit, in milliseconds.
 pub(crate) const SWEEP_MS: u32 = 1000;
 
 /// Sessions of one service of those who type.
@@ -18,8 +18,8 @@ pub(crate) fn max_sessions() -> usize {
 
 /// Sessions of one service from addresses that the configuration does not name, which have not proven
 /// who they are.
-pub(crate) fn max_strangers() -> usize {
-    module_parameters::max_strangers.value().clamp(1, 1024) as usize
+pub(crate) fn max_unauthenticated() -> usize {
+    module_parameters::max_unauthenticated.value().clamp(1, 1024) as usize
 }
 
 /// Bytes of a text line.

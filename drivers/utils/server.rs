@@ -35,8 +35,8 @@ use linux::{
     net::{
         Listener,
         Watch,
-        Watched,
-        Watcher, //
+        SocketWork,
+        SocketHandler, //
     },
     work::{
         Queue,
@@ -76,13 +76,13 @@ pub struct Server<S: Service> {
     #[pin]
     _session_list: File<SessionsFile<S>>,
     #[pin]
-    _listener: Watched<Acceptor<S>>,
+    _listener: SocketWork<Acceptor<S>>,
     _revocation: Subscription,
     _sessions: Ending<S>,
     _dir: Dir,
 }
 
-/// What the sessions of a server share; its work is the janitor's.
+/// What the sessions of a server share; its work is the reaper's.
 pub(crate) type Hub<S> = Task<Shared<S>>;
 
 #[pin_data]
@@ -137,7 +137,7 @@ impl<S: Service> Server<S> {
                 _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
                 _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
                 _session_list <- File::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
-                _listener <- linux::new_watched!(
+                _listener <- linux::new_socket_work!(
                     queue,
                     listener,
                     Acceptor(hub.clone()),
@@ -178,7 +178,7 @@ impl<S: Service> Shared<S> {
 }
 
 impl<S: Service> Run for Shared<S> {
-    /// The janitor: ends sessions whose time is over and frees those that have ended.
+    /// The reaper: ends sessions whose time is over and frees those that have ended.
     fn run(hub: &Hub<S>) {
         hub.runs.fetch_add(1, Relaxed);
         let (ended, limited) = hub.sessions.ended();
@@ -195,7 +195,7 @@ struct Ending<S: Service>(Arc<Hub<S>>);
 impl<S: Service> Drop for Ending<S> {
     fn drop(&mut self) {
         // The sessions that it is about to free refer to the hub: the last of them would have the
-        // janitor wait for its own end.
+        // reaper wait for its own end.
         self.0.stop();
         self.0.sessions.clear();
     }
@@ -213,7 +213,7 @@ impl<S: Service> Reloaded for Revocation<S> {
 /// Takes connections.
 pub(crate) struct Acceptor<S: Service>(Arc<Hub<S>>);
 
-impl<S: Service> Watcher for Acceptor<S> {
+impl<S: Service> SocketHandler for Acceptor<S> {
     type Socket = Listener;
 
     fn news(watch: &Task<Watch<Self>>) {

@@ -22,7 +22,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     pages::Pages,
-    waker::Waker, //
+    work::WorkHandle, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -151,7 +151,7 @@ pub struct Body<'a> {
     pub(crate) out: &'a mut Output,
     pub(crate) start: usize,
     pub(crate) life: &'a Arc<Life>,
-    pub(crate) session: &'a Waker,
+    pub(crate) session: &'a WorkHandle,
     pub(crate) header: &'a Header,
     pub(crate) is_deferred: bool,
 }

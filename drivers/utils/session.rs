@@ -3,7 +3,7 @@
 //! A session: one connection to a service, from its first byte to its end.
 //!
 //! The session's work is the only one to touch its state, and the only one to read and write the
-//! socket. Whoever wants to end a session marks it and shuts the socket down; the janitor drops
+//! socket. Whoever wants to end a session marks it and shuts the socket down; the reaper drops
 //! it.
 
 use crate::{
@@ -41,7 +41,7 @@ use linux::{
     net::{
         Stream,
         Watch,
-        Watcher, //
+        SocketHandler, //
     },
     work::Task, //
 };
@@ -108,7 +108,7 @@ struct State {
     next: Next,
 }
 
-/// When the janitor has to look at the session.
+/// When the reaper has to look at the session.
 enum Limit {
     None,
     /// The peer has to prove who it is, or to read its last replies.
@@ -134,7 +134,7 @@ struct Standing {
     charge: Option<Charge>,
 }
 
-/// One session. See [`Watcher`] for how it runs.
+/// One session. See [`SocketHandler`] for how it runs.
 pub(crate) struct Session<S: Service> {
     pub(crate) hub: Arc<Hub<S>>,
     /// Its number.
@@ -428,14 +428,14 @@ impl<S: Service> Session<S> {
                     Some(&byte) if byte == frame::MAGIC[0] => {
                         *mode = Mode::Handshake(Handshake::new());
                     }
-                    Some(_) => *mode = Mode::Text(Text::new(watch.waker()?)),
+                    Some(_) => *mode = Mode::Text(Text::new(watch.handle()?)),
                 },
                 Mode::Text(text) => return text.work(self, input, &mut output.bytes),
                 Mode::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
                         Ok(life) => {
                             input.is_public();
-                            *mode = Mode::Frames(Frames::new(life, watch.waker()?));
+                            *mode = Mode::Frames(Frames::new(life, watch.handle()?));
                         }
                         Err(next) => return Ok(next),
                     }
@@ -483,7 +483,7 @@ impl State {
     }
 }
 
-impl<S: Service> Watcher for Session<S> {
+impl<S: Service> SocketHandler for Session<S> {
     type Socket = Stream;
 
     fn news(watch: &Task<Watch<Self>>) {

@@ -6,7 +6,7 @@
 //! |-----------------------------|------------------------------------------------------------|
 //! | of those who type, proven   | `max_sessions`, of which one user may have `user_share`    |
 //! | of a node, proven           | [`NODE_SESSIONS`]; the oldest gives way                    |
-//! | unproven                    | see [`virgo_proto::admission`]: `max_strangers` from unknown addresses |
+//! | unproven                    | see [`virgo_proto::admission`]: `max_unauthenticated` from unknown addresses |
 //!
 //! # Locking
 //!
@@ -30,7 +30,7 @@ use kernel::{
 };
 use linux::net::{
     Stream,
-    Watched, //
+    SocketWork, //
 };
 use virgo_config::{
     Config,
@@ -49,7 +49,7 @@ use virgo_proto::{
 const NODE_SESSIONS: usize = 8;
 
 /// A session and its connection.
-pub(crate) type Connected<S> = Watched<Session<S>>;
+pub(crate) type Connected<S> = SocketWork<Session<S>>;
 
 /// Sessions, the oldest first.
 type Table<S> = KVVec<Pin<KBox<Connected<S>>>>;
@@ -86,7 +86,7 @@ impl<S: Service> Sessions<S> {
         let session = Session::new(hub.clone(), &stream)?;
         let from = session.from;
         let session = KBox::pin_init(
-            linux::new_watched!(hub.queue.clone(), stream, session, "virgo_session"),
+            linux::new_socket_work!(hub.queue.clone(), stream, session, "virgo_session"),
             GFP_KERNEL,
         )?;
         let config = hub.node.config();
@@ -113,7 +113,7 @@ impl<S: Service> Sessions<S> {
         from: Ipv4Addr,
         config: &Config,
     ) -> Result<Option<&'a Connected<S>>> {
-        let strangers = limits::max_strangers();
+        let strangers = limits::max_unauthenticated();
         let limits = Limits {
             unknown: strangers,
             per_unknown: (strangers / 4).max(1),

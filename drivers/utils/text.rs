@@ -25,7 +25,7 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
-use linux::waker::Waker;
+use linux::work::WorkHandle;
 use virgo_config::{
     Config,
     Identity,
@@ -64,7 +64,7 @@ enum After {
 }
 
 impl Text {
-    pub(crate) fn new(waker: Waker) -> Self {
+    pub(crate) fn new(waker: WorkHandle) -> Self {
         Text {
             splitter: Splitter::new(),
             uid: None,

@@ -51,16 +51,16 @@ pub use attached::{
 pub use attempt::Attempt;
 pub use backlog::{
     Backlog,
-    Chore, //
+    RetryWork, //
 };
 pub use client::{
     Client,
     Data,
-    Expect,
+    ReplyDeadline,
     Request, //
 };
 pub use deferred::Deferred;
-pub use exchange::Flight;
+pub use exchange::PendingCall;
 pub use reply::{
     from_wire,
     to_wire,
@@ -93,7 +93,7 @@ module! {
             default: 256,
             description: "Text sessions of one service (2 to 2000)",
         },
-        max_strangers: u32 {
+        max_unauthenticated: u32 {
             default: 64,
             description: "Sessions of one service from unknown addresses, not authenticated (1 to 1024)",
         },
