@@ -8,13 +8,13 @@ use crate::{
         Limits, //
     },
     executor::Executor,
+    invocation::Origin,
     job::Job,
     jobs::Jobs,
     load::OwnLoad,
     load_reporter::LoadReporter,
     outbox::Outboxes,
     outcome::Outcome,
-    run::Origin,
     view::View,
     watch::{
         Watch,
