@@ -3,13 +3,13 @@
 //! Choosing the nodes that calls run on: as the registry says, or as this node sees the others.
 
 use crate::{
-    call::{
-        Call,
-        Place, //
-    },
     job::Job,
     outcome::Outcome,
     pool::Shared, //
+    request::{
+        CallRequest,
+        Placement, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -42,7 +42,7 @@ impl Shared {
     pub(crate) fn choose(
         &self,
         user: &User<'_>,
-        calls: &[Call<'_>],
+        calls: &[CallRequest<'_>],
         jobs: &[Arc<Job>],
         nodes: u64,
     ) -> Result<u64> {
@@ -51,7 +51,7 @@ impl Shared {
         let mut picked = picked.iter().flatten().copied();
         if calls
             .iter()
-            .any(|call| matches!(call.place, Place::Policy(_)))
+            .any(|call| matches!(call.place, Placement::Policy(_)))
         {
             // Nobody else says how loaded this node is.
             self.view.heard(user.config.me, self.load());
@@ -65,8 +65,8 @@ impl Shared {
                 continue;
             }
             let chosen = match call.place {
-                Place::Node(node) => user.config.nodes.address(node).map(|_| node),
-                Place::Policy(policy) => match picked.next() {
+                Placement::Node(node) => user.config.nodes.address(node).map(|_| node),
+                Placement::Policy(policy) => match picked.next() {
                     Some(node) if nodes & bit(node) != 0 => Some(node),
                     _ => self.view.choose(policy, nodes),
                 },
@@ -87,7 +87,7 @@ impl Shared {
     fn ask_registry(
         &self,
         user: &User<'_>,
-        calls: &[Call<'_>],
+        calls: &[CallRequest<'_>],
         jobs: &[Arc<Job>],
         nodes: u64,
     ) -> Result<Option<KVec<NodeId>>> {
@@ -101,7 +101,7 @@ impl Shared {
                 .iter()
                 .zip(jobs)
                 .filter_map(|(call, job)| match (call.place, job.node()) {
-                    (Place::Policy(policy), 0) => Some(policy),
+                    (Placement::Policy(policy), 0) => Some(policy),
                     _ => None,
                 });
         let Some(policy) = policies.next() else {

@@ -3,15 +3,15 @@
 //! The processor pool's text commands.
 
 use crate::{
-    call::{
-        Call,
-        Place, //
-    },
     outcome::{
         state_name,
         Outcome, //
     },
     pool::Cpupool, //
+    request::{
+        CallRequest,
+        Placement, //
+    },
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;
@@ -73,7 +73,7 @@ type Reported = Result<(), Failure>;
 
 /// How a call is to be made.
 struct Options {
-    place: Place,
+    place: Placement,
     timeout_ms: u32,
     asynchronous: bool,
 }
@@ -81,7 +81,7 @@ struct Options {
 impl Options {
     fn new(config: &Config) -> Self {
         Options {
-            place: Place::Policy(config.balance),
+            place: Placement::Policy(config.balance),
             timeout_ms: config.deadline_ms,
             asynchronous: false,
         }
@@ -113,17 +113,17 @@ impl Options {
     }
 }
 
-fn parse_place(text: &[u8]) -> Result<Place, Failure> {
+fn parse_place(text: &[u8]) -> Result<Placement, Failure> {
     if let Some(number) = parse_u64(text) {
         return match u8::try_from(number) {
-            Ok(node @ 1..) => Ok(Place::Node(node)),
+            Ok(node @ 1..) => Ok(Placement::Node(node)),
             _ => Err(Errno::ENODEV.into()),
         };
     }
     core::str::from_utf8(text)
         .ok()
         .and_then(Policy::parse)
-        .map(Place::Policy)
+        .map(Placement::Policy)
         .ok_or(Failure::new(
             Errno::EINVAL,
             "on: expected a node's number, least-used, random or two-choices",
@@ -176,7 +176,7 @@ fn make(
             "say what to call; functions lists what there is",
         ));
     }
-    let call = Call {
+    let call = CallRequest {
         argv: &argv,
         place: options.place,
     };

@@ -6,19 +6,19 @@ use crate::{
     args::Args,
     budgets::RunAccounts,
     function,
+    invocation::{
+        Invocation, //
+        Key,
+        NewInvocation,
+        Origin,
+    },
     jobs::Jobs,
     outbox::Outboxes,
     outcome::Outcome,
     program,
-    run::{
-        Key,
-        NewRun,
-        Origin,
-        Run, //
-    },
     schedule::{
-        Entry,
         Schedule, //
+        ScheduleEntry,
     }, //
 };
 use kernel::{
@@ -136,10 +136,10 @@ impl Executor {
     ///
     /// [`EDQUOT`] if its user has too many calls here, [`EAGAIN`] if all together have; [`EEXIST`] if
     /// its caller has another one of this name; [`ESHUTDOWN`]; [`ENOMEM`].
-    pub(crate) fn start(&self, new: NewRun, accounts: RunAccounts) -> Result {
+    pub(crate) fn start(&self, new: NewInvocation, accounts: RunAccounts) -> Result {
         let number = self.pool.numbers.fetch_add(1, Relaxed);
-        let run = Run::new(new, accounts, number)?;
-        let entry = Entry::new(run.clone())?;
+        let run = Invocation::new(new, accounts, number)?;
+        let entry = ScheduleEntry::new(run.clone())?;
         let mut state = self.pool.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
@@ -158,7 +158,7 @@ impl Executor {
     }
 
     /// Shows `see` each call that runs or waits. The lock is taken for one at a time only.
-    pub(crate) fn for_each(&self, mut see: impl FnMut(&Run)) {
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&Invocation)) {
         self.pool.for_each((0, 0), |run| {
             see(run);
             true
@@ -214,7 +214,7 @@ impl Drop for Executor {
 
 impl Pool {
     /// Shows `see` each call from `first` on, until it says false.
-    fn for_each(&self, first: Key, mut see: impl FnMut(&Arc<Run>) -> bool) {
+    fn for_each(&self, first: Key, mut see: impl FnMut(&Arc<Invocation>) -> bool) {
         let mut next = Some(first);
         while let Some(first) = next {
             let Some(run) = self.state.lock().calls.from(first).cloned() else {
@@ -232,7 +232,7 @@ impl Pool {
     }
 
     /// Ends a call: at once if it does not run yet.
-    fn cancel(&self, run: &Arc<Run>) {
+    fn cancel(&self, run: &Arc<Invocation>) {
         run.cancel();
         let waited = self.state.lock().calls.withdraw(run.turn());
         if waited.is_some() {
@@ -241,7 +241,7 @@ impl Pool {
     }
 
     /// The next call to run; `None`, and the worker is idle, if there is none.
-    fn next(&self, worker: usize) -> Option<(Arc<Run>, Charge)> {
+    fn next(&self, worker: usize) -> Option<(Arc<Invocation>, Charge)> {
         let mut state = self.state.lock();
         match state.calls.next() {
             Some((node, charge)) => {
@@ -258,7 +258,7 @@ impl Pool {
     }
 
     /// Hands the outcome of `run` over to who wants it, and forgets the call. Waits for nobody.
-    fn finish(&self, run: &Run, outcome: Outcome) {
+    fn finish(&self, run: &Invocation, outcome: Outcome) {
         match run.origin {
             Origin::Here => self.jobs.end(run.name, self.node.config().me, outcome),
             // Who has cancelled it knows already.
@@ -292,7 +292,7 @@ impl linux::work::Run for Worker {
 
 /// Calls what `run` names, if that is still allowed. Sleeps until it ends, or shortly after the
 /// deadline.
-fn call(run: &Run, config: &Config) -> Outcome {
+fn call(run: &Invocation, config: &Config) -> Outcome {
     let mut args = Args::new();
     let target = match run.target.open(config, run.uid, &mut args) {
         Ok(target) => target,
@@ -300,7 +300,7 @@ fn call(run: &Run, config: &Config) -> Outcome {
     };
     match &run.target.function {
         Some(function) => {
-            let how = function::How {
+            let how = function::FunctionCall {
                 args: args.slice(),
                 uid: run.uid,
                 deadline: run.deadline,

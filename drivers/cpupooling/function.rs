@@ -13,7 +13,7 @@ use virgo_utils::functions::{
 };
 
 /// How a function is called.
-pub(crate) struct How<'a> {
+pub(crate) struct FunctionCall<'a> {
     pub(crate) args: &'a [&'a [u8]],
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
@@ -23,7 +23,7 @@ pub(crate) struct How<'a> {
 }
 
 /// Calls `function`, with arguments that were checked. Sleeps until it ends.
-pub(crate) fn call(function: &Found, how: &How<'_>) -> Outcome {
+pub(crate) fn call(function: &Found, how: &FunctionCall<'_>) -> Outcome {
     let mut output = Output::new(how.max_output);
     let result = function.run(&mut Call {
         state: None,

@@ -247,9 +247,7 @@ impl Job {
         if !self.outcome.populate(outcome.charged(&self.bytes)) {
             return;
         }
-        let errors = self.take_errors();
-        drop(errors);
-        while let Some(waiter) = self.next_waiter() {
+        while let Some(waiter) = self.settle() {
             waiter.wake();
         }
         if self.batch.left.fetch_sub(1, Relaxed) == 1 {
@@ -286,12 +284,16 @@ impl Job {
         (errors, progress.errors_charge.take())
     }
 
-    fn next_waiter(&self) -> Option<Arc<Waiter>> {
+    /// Drops what is not wanted after the end. Returns one that waits for it.
+    fn settle(&self) -> Option<Arc<Waiter>> {
         let mut progress = self.progress.lock();
-        let first = *progress.waiters.iter().next()?.0;
-        let node = progress.waiters.remove_node(&first)?;
+        let errors = core::mem::take(&mut progress.errors);
+        let charge = progress.errors_charge.take();
+        let first = progress.waiters.iter().next().map(|(&wait, _)| wait);
+        let node = first.and_then(|first| progress.waiters.remove_node(&first));
         drop(progress);
-        let (_, waiter) = node.to_key_value();
+        drop((errors, charge));
+        let (_, waiter) = node?.to_key_value();
         Some(waiter)
     }
 

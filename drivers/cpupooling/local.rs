@@ -5,13 +5,13 @@
 use crate::{
     args::Args,
     function,
-    outcome::Outcome,
-    pool::Shared,
-    run::{
-        NewRun,
+    invocation::{
+        NewInvocation,
         Origin, //
     },
-    target::Opened, //
+    outcome::Outcome,
+    pool::Shared,
+    target::OpenedTarget, //
 };
 use kernel::sync::atomic::Atomic;
 use virgo_proto::clone::MAX_SHORT;
@@ -28,12 +28,12 @@ impl Shared {
         argv: &[u8],
     ) -> Option<Outcome> {
         let mut args = Args::new();
-        let opened = match Opened::new(user.config, user.uid, argv, &mut args) {
+        let opened = match OpenedTarget::new(user.config, user.uid, argv, &mut args) {
             Ok(opened) => opened,
             Err(refused) => return Some(refused),
         };
         if let Some(function) = opened.quick() {
-            let how = function::How {
+            let how = function::FunctionCall {
                 args: opened.args,
                 uid: user.uid,
                 deadline: user.deadline,
@@ -43,7 +43,7 @@ impl Shared {
             return Some(function::call(function, &how));
         }
         let start = || {
-            let new = NewRun {
+            let new = NewInvocation {
                 origin,
                 name: key,
                 uid: user.uid,

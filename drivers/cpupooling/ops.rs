@@ -3,9 +3,9 @@
 //! What other nodes may ask of this node's processors. See [`virgo_proto::clone`].
 
 use crate::{
+    invocation::Origin, //
     load_reporter::LoadReporter,
     pool::Cpupool,
-    run::Origin, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -133,14 +133,16 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
 fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     let mut results = request;
     while let Some((header, output)) = next_outcome(&mut results) {
+        let is_part = header.flags.get() & clone::PART != 0;
+        if header.state.get() == state::RUNNING && !is_part {
+            return Err(EINVAL);
+        }
         let Some(job) = this.jobs.running(header.key.get(), peer.node) else {
             continue;
         };
-        match (header.flags.get() & clone::PART, header.state.get()) {
-            (clone::PART, _) => job.receive_errors(output),
-            // That is no result.
-            (_, state::RUNNING) => return Err(EINVAL),
-            _ => job.receive(&header, output),
+        match is_part {
+            true => job.receive_errors(output),
+            false => job.receive(&header, output),
         }
     }
     match results.is_empty() {

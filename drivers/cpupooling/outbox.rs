@@ -11,9 +11,9 @@
 //! caller asks for its calls now and then; so it finds out what has been dropped.
 
 use crate::{
+    invocation::Invocation,
     jobs::Jobs,
     outcome::Outcome,
-    run::Run,
     untold::{
         Kept,
         Message,
@@ -109,7 +109,7 @@ impl Outboxes {
     }
 
     /// Takes the result of a call that `peer` has made. May sleep, but not for the peer.
-    pub(crate) fn result(&self, peer: Peer, run: &Run, outcome: Outcome) {
+    pub(crate) fn result(&self, peer: Peer, run: &Invocation, outcome: Outcome) {
         let Some(task) = self.of(peer.node) else {
             return;
         };

@@ -3,16 +3,16 @@
 //! Sending calls to several nodes at a time, each by a worker.
 
 use crate::{
-    call::{
-        Call,
-        Place, //
-    },
     job::Job,
     outcome::Outcome,
     pool::{
         Cpupool,
         Shared, //
     }, //
+    request::{
+        CallRequest,
+        Placement, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -35,14 +35,14 @@ struct Parcel {
     /// Nodes to choose from if it is not reached.
     nodes: u64,
     jobs: KVVec<Arc<Job>>,
-    places: KVVec<Place>,
+    places: KVVec<Placement>,
     /// Names and arguments, one behind the other, and the length of each.
     argv: KVVec<u8>,
     lens: KVVec<usize>,
 }
 
 impl Parcel {
-    fn add(&mut self, call: &Call<'_>, job: &Arc<Job>) -> Result {
+    fn add(&mut self, call: &CallRequest<'_>, job: &Arc<Job>) -> Result {
         self.argv.extend_from_slice(call.argv, GFP_KERNEL_ACCOUNT)?;
         self.lens.push(call.argv.len(), GFP_KERNEL_ACCOUNT)?;
         self.places.push(call.place, GFP_KERNEL_ACCOUNT)?;
@@ -68,7 +68,7 @@ impl Parcel {
         let mut rest = self.argv.as_slice();
         for (&len, &place) in self.lens.iter().zip(&self.places) {
             let (argv, behind) = rest.split_at_checked(len).ok_or(EIO)?;
-            calls.push(Call { argv, place }, GFP_KERNEL)?;
+            calls.push(CallRequest { argv, place }, GFP_KERNEL)?;
             rest = behind;
         }
         self.shared
@@ -86,7 +86,7 @@ impl Cpupool {
     pub(crate) fn send_all(
         &self,
         user: &User<'_>,
-        calls: &[Call<'_>],
+        calls: &[CallRequest<'_>],
         jobs: &[Arc<Job>],
         targets: u64,
     ) -> Result {

@@ -3,13 +3,13 @@
 //! Bringing calls to nodes: if the one that was chosen is not reached, to another.
 
 use crate::{
-    call::{
-        Call,
-        Place, //
-    },
     job::Job,
     outcome::Outcome,
     pool::Shared, //
+    request::{
+        CallRequest,
+        Placement, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -27,7 +27,7 @@ impl Shared {
     pub(crate) fn place(
         &self,
         user: &User<'_>,
-        calls: &[Call<'_>],
+        calls: &[CallRequest<'_>],
         jobs: &[Arc<Job>],
         mut nodes: u64,
         mut targets: u64,
@@ -48,7 +48,7 @@ impl Shared {
                         continue;
                     }
                     match call.place {
-                        Place::Policy(_) if elsewhere => job.goes_to(0),
+                        Placement::Policy(_) if elsewhere => job.goes_to(0),
                         _ => job.end(Outcome::failed(e)),
                     }
                 }

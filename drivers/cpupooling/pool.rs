@@ -8,6 +8,7 @@ use crate::{
         Limits, //
     },
     executor::Executor,
+    invocation::Origin,
     job::Job,
     jobs::Jobs,
     learnt::Learnt,
@@ -15,7 +16,6 @@ use crate::{
     load_reporter::LoadReporter,
     outbox::Outboxes,
     outcome::Outcome,
-    run::Origin,
     view::View,
     watch::{
         Watch,

@@ -4,8 +4,8 @@
 //! rights, keeps them within limits, and ends all that they leave behind.
 
 use crate::{
+    invocation::Invocation, //
     outcome::Outcome,
-    run::Run, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -36,7 +36,7 @@ const PLUGIN: &str = "/usr/lib/virgo/virgo_kernelupcall_plugin";
 pub(crate) fn run(
     target: Target<'_>,
     args: &[&[u8]],
-    run: &Run,
+    run: &Invocation,
     config: &Config,
 ) -> Result<Outcome> {
     let mut command = Words(KVec::new());

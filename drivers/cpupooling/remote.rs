@@ -3,11 +3,11 @@
 //! Sending calls to the node that was chosen for them, and taking short results.
 
 use crate::{
-    call::Call,
+    invocation::Origin, //
     job::Job,
     outcome::Outcome,
     pool::Shared,
-    run::Origin, //
+    request::CallRequest,
 };
 use core::mem::size_of;
 use kernel::{
@@ -46,7 +46,7 @@ impl Shared {
         &self,
         user: &User<'_>,
         node: NodeId,
-        calls: &[Call<'_>],
+        calls: &[CallRequest<'_>],
         jobs: &[Arc<Job>],
     ) -> Result {
         let of_node = |job: &Job| job.node() == node && job.is_unsent();
@@ -191,7 +191,8 @@ impl Frame {
         // Once for the first one, which often is the only one.
         let size = size_of::<clone::Call>() + argv.len();
         self.calls.reserve(size, GFP_KERNEL_ACCOUNT)?;
-        self.calls.extend_from_slice(call.as_bytes(), GFP_KERNEL_ACCOUNT)?;
+        self.calls
+            .extend_from_slice(call.as_bytes(), GFP_KERNEL_ACCOUNT)?;
         self.calls.extend_from_slice(argv, GFP_KERNEL_ACCOUNT)?;
         self.count += 1;
         self.keys = (self.keys.0.min(key), key);

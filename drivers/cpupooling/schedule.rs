@@ -6,9 +6,9 @@
 //! Nothing here takes longer with more calls than a search in a balanced tree; a user who may not
 //! run more calls now is passed over, and there are at most as many of those as calls that run.
 
-use crate::run::{
+use crate::invocation::{
+    Invocation,
     Key,
-    Run,
     Turn, //
 };
 use kernel::{
@@ -23,30 +23,30 @@ use virgo_utils::budget::Charge;
 
 /// The calls that run or wait to run.
 pub(crate) struct Schedule {
-    all: RBTree<Key, Arc<Run>>,
-    waiting: RBTree<Turn, Arc<Run>>,
+    all: RBTree<Key, Arc<Invocation>>,
+    waiting: RBTree<Turn, Arc<Invocation>>,
     len: usize,
     /// The user whose call has begun last.
     last: u32,
 }
 
 /// A call that is to be added, with the memory for that.
-pub(crate) struct Entry {
-    known: RBTreeNode<Key, Arc<Run>>,
-    waiting: RBTreeNode<Turn, Arc<Run>>,
+pub(crate) struct ScheduleEntry {
+    known: RBTreeNode<Key, Arc<Invocation>>,
+    waiting: RBTreeNode<Turn, Arc<Invocation>>,
 }
 
 /// What was taken out of a [`Schedule`], to be dropped without its lock.
-pub(crate) type Removed = Option<RBTreeNode<Key, Arc<Run>>>;
+pub(crate) type Removed = Option<RBTreeNode<Key, Arc<Invocation>>>;
 
-impl Entry {
+impl ScheduleEntry {
     /// May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(run: Arc<Run>) -> Result<Self> {
-        Ok(Entry {
+    pub(crate) fn new(run: Arc<Invocation>) -> Result<Self> {
+        Ok(ScheduleEntry {
             known: RBTreeNode::new(run.key(), run.clone(), GFP_KERNEL_ACCOUNT)?,
             waiting: RBTreeNode::new(run.turn(), run, GFP_KERNEL_ACCOUNT)?,
         })
@@ -68,12 +68,12 @@ impl Schedule {
         self.len
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&Arc<Run>> {
+    pub(crate) fn get(&self, key: Key) -> Option<&Arc<Invocation>> {
         self.all.get(&key)
     }
 
     /// The first call with this key or a later one.
-    pub(crate) fn from(&self, key: Key) -> Option<&Arc<Run>> {
+    pub(crate) fn from(&self, key: Key) -> Option<&Arc<Invocation>> {
         let cursor = self.all.cursor_lower_bound(&key)?;
         let (_, run) = cursor.current();
         self.all.get(&run.key())
@@ -84,7 +84,11 @@ impl Schedule {
     /// # Errors
     ///
     /// The call, if its caller has another one of the same name.
-    pub(crate) fn add(&mut self, run: &Run, entry: Entry) -> Result<(), Entry> {
+    pub(crate) fn add(
+        &mut self,
+        run: &Invocation,
+        entry: ScheduleEntry,
+    ) -> Result<(), ScheduleEntry> {
         if self.all.get(&run.key()).is_some() {
             return Err(entry);
         }
@@ -97,7 +101,7 @@ impl Schedule {
 
     /// The next call to run, which does not wait any more; [`Charge`] lets it run. The node is to be
     /// dropped without the lock.
-    pub(crate) fn next(&mut self) -> Option<(RBTreeNode<Turn, Arc<Run>>, Charge)> {
+    pub(crate) fn next(&mut self) -> Option<(RBTreeNode<Turn, Arc<Invocation>>, Charge)> {
         let behind = self.last.checked_add(1);
         let (turn, charge) = behind
             .and_then(|first| self.find(first, u32::MAX))
@@ -123,7 +127,7 @@ impl Schedule {
     }
 
     /// Ends the waiting of a call. `None` if it does not wait.
-    pub(crate) fn withdraw(&mut self, turn: Turn) -> Option<RBTreeNode<Turn, Arc<Run>>> {
+    pub(crate) fn withdraw(&mut self, turn: Turn) -> Option<RBTreeNode<Turn, Arc<Invocation>>> {
         self.waiting.remove_node(&turn)
     }
 

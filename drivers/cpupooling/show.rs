@@ -3,9 +3,9 @@
 //! What `/sys/kernel/debug/virgo/cpupooling/state` shows.
 
 use crate::{
+    invocation::Origin, //
     outcome::state_name,
     pool::Cpupool,
-    run::Origin, //
 };
 use kernel::{
     fmt,

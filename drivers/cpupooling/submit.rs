@@ -3,13 +3,13 @@
 //! Making calls, and waiting for the results.
 
 use crate::{
-    call::Call,
     job::{
         Batch,
         Job, //
     },
     jobs::GRACE_MS,
     pool::Cpupool, //
+    request::CallRequest,
 };
 use kernel::{
     prelude::*,
@@ -89,7 +89,7 @@ impl Cpupool {
     ///
     /// [`EDQUOT`] if the user has too many calls, [`EAGAIN`] if there are too many; [`ESHUTDOWN`];
     /// [`ENOMEM`]. What goes wrong with one call is its outcome.
-    pub(crate) fn start(&self, user: &User<'_>, calls: &[Call<'_>]) -> Result<Started<'_>> {
+    pub(crate) fn start(&self, user: &User<'_>, calls: &[CallRequest<'_>]) -> Result<Started<'_>> {
         let mut started = Started {
             pool: self,
             batch: Batch::new(calls.len() as u32)?,

@@ -3,16 +3,16 @@
 //! The processor pool's system calls.
 
 use crate::{
-    call::{
-        Call,
-        Place, //
-    },
     job::Job,
     outcome::Outcome,
     pool::{
         Cpupool,
         Shared, //
     }, //
+    request::{
+        CallRequest,
+        Placement, //
+    },
 };
 use core::mem::size_of;
 use kernel::{
@@ -62,7 +62,7 @@ const MAX_ALL_ARGV: usize = 1 << 20;
 const TRUNCATED: u32 = virgo_proto::clone::TRUNCATED;
 
 /// Serves the calls; counts each.
-pub(crate) struct Calls {
+pub(crate) struct CpupoolSyscalls {
     pub(crate) pool: Arc<Cpupool>,
     pub(crate) stats: Arc<Stats>,
 }
@@ -70,7 +70,7 @@ pub(crate) struct Calls {
 /// Names of the calls, in the order of the indices below.
 pub(crate) const NAMES: &[&str] = &["clone", "clone2", "wait", "cancel"];
 
-impl CpupoolCalls for Calls {
+impl CpupoolCalls for CpupoolSyscalls {
     fn clone(&self, func: UserPtr) -> Result<usize> {
         self.stats.count_call::<Cpupool, _>(0, || {
             let mut text = KVVec::new();
@@ -89,9 +89,9 @@ impl CpupoolCalls for Calls {
             device::check_caller()?;
             let config = self.pool.node.config();
             let user = User::of_call(&config, 0)?;
-            let call = Call {
+            let call = CallRequest {
                 argv: &argv,
-                place: Place::Policy(config.balance),
+                place: Placement::Policy(config.balance),
             };
             let started = self.pool.start(&user, &[call])?;
             started.wait(user.deadline)?;
@@ -119,7 +119,7 @@ impl CpupoolCalls for Calls {
             let mut calls = KVVec::with_capacity(array.calls.len(), GFP_KERNEL_ACCOUNT)?;
             for (call, argv) in array.calls.iter().zip(words.iter(&array)) {
                 let place = place(call, &config)?;
-                calls.push(Call { argv, place }, GFP_KERNEL_ACCOUNT)?;
+                calls.push(CallRequest { argv, place }, GFP_KERNEL_ACCOUNT)?;
             }
             let mut started = self.pool.start(&user, &calls)?;
             drop(calls);
@@ -189,7 +189,7 @@ impl CpupoolCalls for Calls {
     }
 }
 
-impl Calls {
+impl CpupoolSyscalls {
     /// Gives the caller the result of `job`, which has ended, as the call with this index. It is kept
     /// if he cannot get it.
     ///
@@ -311,16 +311,16 @@ impl Argvs {
 }
 
 /// Where the caller wants a call to run.
-fn place(call: &args::Call, config: &Config) -> Result<Place> {
+fn place(call: &args::Call, config: &Config) -> Result<Placement> {
     if call.flags != 0 || (call.node != 0) != (call.place == run::NODE) {
         return Err(EINVAL);
     }
     Ok(match call.place {
-        run::DEFAULT => Place::Policy(config.balance),
-        run::LEAST => Place::Policy(Policy::LeastUsed),
-        run::RANDOM => Place::Policy(Policy::Random),
-        run::TWO => Place::Policy(Policy::TwoChoices),
-        run::NODE => Place::Node(u8::try_from(call.node).map_err(|_| ENODEV)?),
+        run::DEFAULT => Placement::Policy(config.balance),
+        run::LEAST => Placement::Policy(Policy::LeastUsed),
+        run::RANDOM => Placement::Policy(Policy::Random),
+        run::TWO => Placement::Policy(Policy::TwoChoices),
+        run::NODE => Placement::Node(u8::try_from(call.node).map_err(|_| ENODEV)?),
         _ => return Err(EINVAL),
     })
 }

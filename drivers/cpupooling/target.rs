@@ -21,7 +21,7 @@ use virgo_utils::functions::{
 };
 
 /// Something that may be called, as its caller has named it, with its arguments.
-pub(crate) struct Opened<'a> {
+pub(crate) struct OpenedTarget<'a> {
     /// `None` for a program.
     pub(crate) function: Option<Found>,
     argv: &'a [u8],
@@ -29,13 +29,13 @@ pub(crate) struct Opened<'a> {
 }
 
 /// The same, for later.
-pub(crate) struct Target {
+pub(crate) struct CallTarget {
     /// `None` for a program.
     pub(crate) function: Option<Found>,
     argv: KVVec<u8>,
 }
 
-impl<'a> Opened<'a> {
+impl<'a> OpenedTarget<'a> {
     /// Finds what `argv` names, and whether `uid` may call it with these arguments, for which there is
     /// room in `args`. May sleep.
     ///
@@ -62,7 +62,7 @@ impl<'a> Opened<'a> {
             _ => None,
         };
         permit(config, uid, target, args)?;
-        Ok(Opened {
+        Ok(OpenedTarget {
             function,
             argv,
             args,
@@ -71,7 +71,9 @@ impl<'a> Opened<'a> {
 
     /// The function, if it is one that is to be run at once.
     pub(crate) fn quick(&self) -> Option<&Found> {
-        self.function.as_ref().filter(|function| function.is_quick())
+        self.function
+            .as_ref()
+            .filter(|function| function.is_quick())
     }
 
     /// Keeps it for later.
@@ -79,17 +81,17 @@ impl<'a> Opened<'a> {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn keep(self) -> Result<Target> {
+    pub(crate) fn keep(self) -> Result<CallTarget> {
         let mut argv = KVVec::new();
         argv.extend_from_slice(self.argv, GFP_KERNEL_ACCOUNT)?;
-        Ok(Target {
+        Ok(CallTarget {
             function: self.function,
             argv,
         })
     }
 }
 
-impl Target {
+impl CallTarget {
     /// Takes name and arguments apart, and looks again whether `uid` may call this: the configuration
     /// may have changed while the call has waited. Returns what the name stands for. May sleep.
     ///

@@ -79,7 +79,12 @@ pub(crate) enum Message {
 
 impl Kept {
     /// Of a call that has the deadline `until`, made by the life `boot` of the node.
-    pub(crate) fn new(outcome: Outcome, boot: u64, until: Deadline, charge: Option<Charge>) -> Self {
+    pub(crate) fn new(
+        outcome: Outcome,
+        boot: u64,
+        until: Deadline,
+        charge: Option<Charge>,
+    ) -> Self {
         Kept {
             outcome,
             boot,
@@ -283,4 +288,3 @@ impl Untold {
         Ok((!keys.is_empty()).then_some(Message::Done(data, keys)))
     }
 }
-

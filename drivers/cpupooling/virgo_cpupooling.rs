@@ -5,11 +5,11 @@
 mod args;
 mod budgets;
 mod builtins;
-mod call;
 mod choose;
 mod commands;
 mod executor;
 mod function;
+mod invocation;
 mod job;
 mod jobs;
 mod learnt;
@@ -24,7 +24,7 @@ mod place;
 mod pool;
 mod program;
 mod remote;
-mod run;
+mod request;
 mod schedule;
 mod show;
 mod submit;
@@ -37,7 +37,7 @@ mod watch;
 use crate::{
     budgets::Limits,
     pool::Cpupool,
-    syscalls::Calls, //
+    syscalls::CpupoolSyscalls, //
 };
 use kernel::{
     fmt,
@@ -68,15 +68,15 @@ module! {
     params: {
         max_running: u32 {
             default: 32,
-            description: "Calls that run here at a time (1 to 1024); quick functions do not count",
+            description: "CpupoolSyscalls that run here at a time (1 to 1024); quick functions do not count",
         },
         max_waiting: u32 {
             default: 4096,
-            description: "Calls that wait to run here (1 to 65536)",
+            description: "CpupoolSyscalls that wait to run here (1 to 65536)",
         },
         max_jobs: u32 {
             default: 8192,
-            description: "Calls made here whose results were not taken (1 to 65536)",
+            description: "CpupoolSyscalls made here whose results were not taken (1 to 65536)",
         },
         max_bytes: u64 {
             default: 67108864,
@@ -149,7 +149,7 @@ impl Drop for Stop {
 struct Module {
     _stop: Stop,
     #[pin]
-    _calls: CpupoolRegistration<Calls>,
+    _calls: CpupoolRegistration<CpupoolSyscalls>,
     #[pin]
     _server: Server<Cpupool>,
     _functions: functions::Registration,
@@ -169,7 +169,7 @@ impl kernel::InPlaceModule for Module {
             let pool = Cpupool::new(node, Cpupool::PORT, &limits, loopback)?;
             let stats = Stats::new::<Cpupool>()?;
             let functions_state: functions::State = pool.shared.clone();
-            let calls = Calls {
+            let calls = CpupoolSyscalls {
                 pool: pool.clone(),
                 stats: stats.clone(),
             };

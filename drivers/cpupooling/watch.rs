@@ -5,6 +5,7 @@
 
 use crate::{
     executor::Executor,
+    invocation::Origin,
     job::Job,
     jobs::{
         Jobs,
@@ -12,7 +13,6 @@ use crate::{
     },
     outbox::Outboxes,
     outcome::Outcome,
-    run::Origin,
     view::View, //
 };
 use kernel::{
@@ -117,7 +117,7 @@ impl Watch {
         }
         let mut left_out = 0;
         let mut see = |job: &Job| {
-            if !job.runs_elsewhere() || !(all || !self.view.is_heard(job.node())) {
+            if !job.runs_elsewhere() || (!all && self.view.is_heard(job.node())) {
                 return;
             }
             let index = usize::from(job.node()).checked_sub(1);

@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::Mempool,
-    placement::Target, //
+    target::AllocTarget, //
 };
 use kernel::prelude::*;
 use linux::crypto;
@@ -47,7 +47,7 @@ impl Candidates {
     /// # Errors
     ///
     /// [`ENODEV`] if there is no such node.
-    pub(crate) fn new(pool: &Mempool, user: &User<'_>, target: Target) -> Result<Self> {
+    pub(crate) fn new(pool: &Mempool, user: &User<'_>, target: AllocTarget) -> Result<Self> {
         let mut this = Candidates {
             policy: Policy::Random,
             nodes: [0; MAX_NODES],
@@ -57,11 +57,11 @@ impl Candidates {
             error: None,
         };
         match target {
-            Target::Node(node) => {
+            AllocTarget::Node(node) => {
                 user.config.nodes.address(node).ok_or(ENODEV)?;
                 this.add(node, u64::MAX);
             }
-            Target::Policy(policy) => {
+            AllocTarget::Policy(policy) => {
                 this.policy = policy;
                 let nodes = user.config.nodes.iter().map(|(node, _)| node);
                 let nodes = nodes.filter(|&node| user.config.used & bit(node) != 0);
@@ -107,8 +107,7 @@ impl Candidates {
     /// Why all those that were left have failed.
     pub(crate) fn choose(&self) -> Result<usize> {
         let room = self.room.get(..self.count).unwrap_or_default();
-        balance::choose(self.policy, room, crypto::random_u32())
-            .ok_or(self.error.unwrap_or(ENOMEM))
+        balance::choose(self.policy, room, crypto::random_u32()).ok_or(self.error.unwrap_or(ENOMEM))
     }
 
     /// How many are left.
@@ -164,5 +163,38 @@ impl Candidates {
             self.count = last;
         }
         self.use_down();
+    }
+}
+
+impl Mempool {
+    /// Bytes that node `node` has left, if that is known.
+    fn room(&self, user: &User<'_>, node: NodeId) -> Option<u64> {
+        match node == user.config.me {
+            true => Some(self.pool.room()),
+            false => self.rooms.of(node),
+        }
+    }
+
+    /// Whether node `node` could not be reached lately.
+    fn is_down(&self, user: &User<'_>, node: NodeId) -> bool {
+        node != user.config.me && self.rooms.is_down(node)
+    }
+
+    /// Whether another node may be able to do what one has failed to do with error `e`.
+    pub(crate) fn another_may(user: &User<'_>, e: Error) -> bool {
+        matches!(
+            e,
+            EDQUOT | ENOMEM | EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET | ETIMEDOUT
+        ) && !user.deadline.passed()
+    }
+
+    /// Notes that node `node` has answered a request to allocate `size` bytes by error `e`, or not at
+    /// all.
+    pub(crate) fn note_failure(&self, attempt: &Attempt<'_>, node: NodeId, size: u64, e: Error) {
+        match e {
+            ENOMEM => self.rooms.full(node, size),
+            e if attempt.is_nodes_fault(e) => self.rooms.lost(node),
+            _ => (),
+        }
     }
 }

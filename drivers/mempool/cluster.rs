@@ -3,35 +3,27 @@
 //! Cluster memory as its users see it: allocations that are used by id, wherever they lie.
 
 use crate::{
-    ask,
+    local::LocalPool,
     maps::{
-        Key,
+        MapWindow, //
         Maps,
-        Window, //
+        WindowKey,
     },
     object::{
         Map,
         Piece, //
     },
     orphans::Orphans,
-    pool::Pool,
+    remote,
     rooms::Rooms, //
 };
-use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::bytes::Fill;
 use virgo_config::Node;
 use virgo_proto::{
-    mempool::{
-        op,
-        LookupArgs,
-        LookupReply,
-        MAX_LOOKUP,
-        MAX_PIECES, //
-    },
+    mempool::MAX_LOOKUP,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -44,7 +36,7 @@ use virgo_utils::{
 /// All state of the module.
 pub(crate) struct Mempool {
     pub(crate) node: Arc<Node>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) pool: Arc<LocalPool>,
     pub(crate) client: Arc<Client>,
     /// Of lines that peers cause.
     pub(crate) log: Pin<KBox<LogLimit>>,
@@ -68,7 +60,7 @@ impl Mempool {
         chunk: u64,
         loopback: bool,
     ) -> Result<Arc<Self>> {
-        let pool = Arc::pin_init(Pool::new(limit), GFP_KERNEL)?;
+        let pool = Arc::pin_init(LocalPool::new(limit), GFP_KERNEL)?;
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
         let orphans = Orphans {
             node: node.clone(),
@@ -99,9 +91,9 @@ impl Mempool {
     pub(crate) fn fetch_map(&self, user: &User<'_>, node: NodeId, id: u64) -> Result<Map> {
         let mut ids = KVVec::new();
         loop {
-            let window = self.fetch_window(user, node, id, ids.len() as u64)?;
+            let window = remote::lookup(&self.client, user, node, id, ids.len() as u64)?;
             ids.extend_from_slice(&window.ids, GFP_KERNEL_ACCOUNT)?;
-            let Window { size, chunk, .. } = window;
+            let MapWindow { size, chunk, .. } = window;
             if ids.len() as u64 >= size.div_ceil(chunk) {
                 return Ok(Map { size, chunk, ids });
             }
@@ -116,7 +108,7 @@ impl Mempool {
         node: NodeId,
         id: u64,
         at: u64,
-        last: &mut Option<Arc<Window>>,
+        last: &mut Option<Arc<MapWindow>>,
     ) -> Result<Option<Piece>> {
         if let Some(piece) = last.as_ref().and_then(|window| window.find(at)) {
             return Ok(Some(piece));
@@ -140,8 +132,8 @@ impl Mempool {
         node: NodeId,
         id: u64,
         number: u32,
-    ) -> Result<Arc<Window>> {
-        let key = Key {
+    ) -> Result<Arc<MapWindow>> {
+        let key = WindowKey {
             id,
             uid: user.uid,
             number,
@@ -150,8 +142,7 @@ impl Mempool {
             return Ok(window);
         }
         let first = u64::from(number) * MAX_LOOKUP as u64;
-        let window = self
-            .fetch_window(user, node, id, first)
+        let window = remote::lookup(&self.client, user, node, id, first)
             .inspect_err(|&e| self.note_error(id, e))?;
         let window = Arc::new(window, GFP_KERNEL_ACCOUNT)?;
         self.maps.put(key, &window);
@@ -163,57 +154,6 @@ impl Mempool {
         if e == ESTALE {
             self.maps.forget(id);
         }
-    }
-
-    /// Asks node `node` for the ids of pieces of allocation `id`, from number `first` on.
-    fn fetch_window(&self, user: &User<'_>, node: NodeId, id: u64, first: u64) -> Result<Window> {
-        let args = LookupArgs {
-            id: id.into(),
-            first: u32::try_from(first).map_err(|_| EPROTO)?.into(),
-            uid: user.uid.into(),
-        };
-        let mut reply = KVVec::new();
-        let most = size_of::<LookupReply>() + 8 * MAX_LOOKUP;
-        reply.put_zeros(most, GFP_KERNEL_ACCOUNT)?;
-        let n = self.ask(user, node, op::LOOKUP, args.as_bytes(), b"", &mut reply)?;
-        let reply = reply.get(..n).ok_or(EPROTO)?;
-        let (answer, of_pieces) = LookupReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
-        let (size, chunk) = (answer.size.get(), answer.chunk.get());
-        let of_pieces = of_pieces.chunks_exact(8);
-        let pieces = match chunk {
-            0 => return Err(EPROTO),
-            _ => size.div_ceil(chunk),
-        };
-        let expected = pieces.saturating_sub(first).min(MAX_LOOKUP as u64);
-        if pieces > MAX_PIECES || expected == 0 || of_pieces.len() as u64 != expected {
-            return Err(EPROTO);
-        }
-        let mut ids = KVec::with_capacity(of_pieces.len(), GFP_KERNEL_ACCOUNT)?;
-        for id in of_pieces {
-            let id = u64::from_le_bytes(id.try_into().unwrap_or_default());
-            ids.push(id, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(Window {
-            size,
-            chunk,
-            first,
-            ids,
-        })
-    }
-
-    pub(crate) fn ask(
-        &self,
-        user: &User<'_>,
-        node: NodeId,
-        op: u16,
-        args: &[u8],
-        data: &[u8],
-        reply: &mut [u8],
-    ) -> Result<usize> {
-        // No such node: an id that nobody issued.
-        user.config.nodes.address(node).ok_or(EINVAL)?;
-        let request = ask::request(user.uid, op, args, data);
-        self.client.call(node, &request, reply, user.deadline)
     }
 }
 

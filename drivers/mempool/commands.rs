@@ -5,7 +5,7 @@
 use crate::{
     cluster::Mempool,
     list,
-    placement::Target, //
+    target::AllocTarget, //
 };
 use kernel::{
     prelude::*,
@@ -85,7 +85,7 @@ fn malloc(
         "the size is a number of bytes, at least 1",
     ))?;
     let user = User::of_text(caller);
-    let target = Target::Policy(user.config.place);
+    let target = AllocTarget::Policy(user.config.place);
     let id = this.malloc(&user, size, false, target)?;
     reply.text(&Hex(id).digits())
 }

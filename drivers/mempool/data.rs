@@ -4,30 +4,29 @@
 
 use crate::{
     cluster::Mempool,
+    extents::{
+        Extent,
+        ExtentList, //
+    },
     maps::{
-        Key,
-        Window, //
+        MapWindow, //
+        WindowKey,
     },
     object::Piece,
-    parts::{
-        At,
-        Parts, //
+    remote::{
+        self,
+        ReadMany, //
     }, //
 };
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use virgo_proto::{
-    mempool::{
-        op,
-        DataArgs,
-        MAX_DATA, //
-    },
-    vuid::{
-        NodeId,
-        Vuid, //
-    }, //
+use virgo_proto::vuid::{
+    bit,
+    NodeId,
+    Nodes,
+    Vuid, //
 };
 use virgo_utils::User;
 
@@ -49,7 +48,7 @@ impl Mempool {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
             if !self.is_known_split(user, id) {
-                match self.read_remote(user, node, id, offset, to) {
+                match remote::read(&self.client, user, node, id, offset, to) {
                     Err(EXDEV) => (),
                     result => return result,
                 }
@@ -70,38 +69,12 @@ impl Mempool {
 
     /// Whether it is known that allocation `id` of another node is split, and lives.
     fn is_known_split(&self, user: &User<'_>, id: u64) -> bool {
-        let key = Key {
+        let key = WindowKey {
             id,
             uid: user.uid,
             number: 0,
         };
         self.maps.get(key).is_some()
-    }
-
-    pub(crate) fn read_remote(
-        &self,
-        user: &User<'_>,
-        node: NodeId,
-        id: u64,
-        offset: u64,
-        to: &mut [u8],
-    ) -> Result<usize> {
-        let mut done = 0;
-        for part in to.chunks_mut(MAX_DATA) {
-            let args = DataArgs {
-                id: id.into(),
-                offset: offset.checked_add(done as u64).ok_or(EINVAL)?.into(),
-                len: (part.len() as u32).into(),
-                uid: user.uid.into(),
-            };
-            let wanted = part.len();
-            let n = self.ask(user, node, op::GET, args.as_bytes(), b"", part)?;
-            done += n.min(wanted);
-            if n < wanted {
-                break;
-            }
-        }
-        Ok(done)
     }
 
     /// Copies bytes of a split allocation to `to`; `find` says where they are. Returns how many.
@@ -119,12 +92,12 @@ impl Mempool {
                 break;
             };
             let rest = to.get_mut(done..).unwrap_or_default();
-            let first = At::new(&piece, 0, rest.len());
+            let first = Extent::new(&piece, 0, rest.len());
             if first.len == rest.len() {
                 self.read_piece(user, &first, rest)?;
                 return Ok(to.len());
             }
-            let mut parts = Parts::new(first)?;
+            let mut parts = ExtentList::new(first)?;
             while parts.len() < rest.len() {
                 let Some(piece) = find(at.saturating_add(parts.len() as u64))? else {
                     break;
@@ -137,6 +110,56 @@ impl Mempool {
             done += parts.len();
         }
         Ok(done)
+    }
+
+    /// Reads all parts: those of other nodes are asked for before those of this one are copied.
+    fn read_parts(&self, user: &User<'_>, parts: &ExtentList, to: &mut [u8]) -> Result {
+        let me = user.config.me;
+        let here = match self.is_here(user, me) {
+            true => bit(me),
+            false => 0,
+        };
+        let mut requests = KVec::new();
+        for node in Nodes(parts.nodes() & !here) {
+            let mut of_node = parts.of(node).peekable();
+            while of_node.peek().is_some() {
+                let request = ReadMany::new(user, node, &mut of_node)?;
+                requests.push(request, GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+        // What is the only thing to be waited for is sent by who waits for it.
+        if requests.len() > 1 || parts.nodes() & here != 0 {
+            for request in &mut requests {
+                request.begin(&self.client, user);
+            }
+        }
+        if here != 0 {
+            for part in parts.of(me) {
+                let to = to.get_mut(part.to..part.to.saturating_add(part.len));
+                self.read_piece(user, &part, to.ok_or(EINVAL)?)?;
+            }
+        }
+        for request in requests {
+            request.complete(&self.client, user, to)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a part into `to`, which has as many bytes.
+    fn read_piece(&self, user: &User<'_>, part: &Extent, to: &mut [u8]) -> Result {
+        let node = part.node();
+        let wanted = to.len();
+        let n = if self.is_here(user, node) {
+            let object = self.pool.get(self.pool.open(user.config.me, part.id)?)?;
+            object.open(user.uid)?.read(part.offset, to)
+        } else {
+            remote::read(&self.client, user, node, part.id, part.offset, to)?
+        };
+        // A map names pieces that have all of its bytes.
+        match n == wanted {
+            true => Ok(()),
+            false => Err(EPROTO),
+        }
     }
 
     /// Copies `from` into allocation `id`; with `terminate` a zero follows, if there is room. May
@@ -156,7 +179,8 @@ impl Mempool {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
             if !self.is_known_split(user, id) {
-                match self.write_remote(user, node, id, offset, from, terminate) {
+                let client = &self.client;
+                match remote::write(client, user, node, id, offset, from, terminate) {
                     Err(EXDEV) => (),
                     result => return result,
                 }
@@ -187,31 +211,9 @@ impl Mempool {
     ) -> Result {
         let first = self.window(user, node, id, 0)?;
         let size = first.size;
-        let mut window: Option<Arc<Window>> = Some(first);
+        let mut window: Option<Arc<MapWindow>> = Some(first);
         let find = |at| self.find_remote(user, node, id, at, &mut window);
         self.write_split(user, size, find, offset, from, terminate)
-    }
-
-    fn write_remote(
-        &self,
-        user: &User<'_>,
-        node: NodeId,
-        id: u64,
-        offset: u64,
-        from: &[u8],
-        terminate: bool,
-    ) -> Result {
-        if from.len() > MAX_DATA {
-            return Err(EMSGSIZE);
-        }
-        let args = DataArgs {
-            id: id.into(),
-            offset: offset.into(),
-            len: (from.len() as u32 + u32::from(terminate)).into(),
-            uid: user.uid.into(),
-        };
-        self.ask(user, node, op::SET, args.as_bytes(), from, &mut [])?;
-        Ok(())
     }
 
     /// Copies `from` to a split allocation of `size` bytes; `find` says where they are.
@@ -228,18 +230,24 @@ impl Mempool {
         if end > size {
             return Err(EFBIG);
         }
-        let mut at = offset;
-        let mut rest = from;
-        while !rest.is_empty() {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = from.get(done..) {
+            let at = offset.saturating_add(done as u64);
             let piece = find(at)?.ok_or(EFBIG)?;
-            let len = rest
-                .len()
-                .min(usize::try_from(piece.left).unwrap_or(usize::MAX))
-                .min(MAX_DATA);
-            let (part, behind) = rest.split_at_checked(len).unwrap_or((rest, b""));
-            self.write_piece(user, &piece, part)?;
-            at += part.len() as u64;
-            rest = behind;
+            let first = Extent::new(&piece, 0, rest.len());
+            if first.len == rest.len() {
+                self.write_piece(user, &piece, rest)?;
+                break;
+            }
+            let mut parts = ExtentList::new(first)?;
+            while parts.len() < rest.len() {
+                let piece = find(at.saturating_add(parts.len() as u64))?;
+                if !parts.add(&piece.ok_or(EFBIG)?, rest.len())? {
+                    break;
+                }
+            }
+            self.write_parts(user, &parts, rest)?;
+            done += parts.len();
         }
         if terminate && end < size {
             let piece = find(end)?.ok_or(EFBIG)?;
@@ -248,10 +256,28 @@ impl Mempool {
         Ok(())
     }
 
+    /// Writes all parts, with as few requests as possible.
+    fn write_parts(&self, user: &User<'_>, parts: &ExtentList, from: &[u8]) -> Result {
+        for node in Nodes(parts.nodes()) {
+            if !self.is_here(user, node) {
+                remote::write_many(&self.client, user, node, parts.of(node), from)?;
+                continue;
+            }
+            for part in parts.of(node) {
+                let from = from.get(part.to..part.to.saturating_add(part.len));
+                let object = self.pool.get(self.pool.open(user.config.me, part.id)?)?;
+                let content = object.open(user.uid)?;
+                content.write(part.offset, from.ok_or(EINVAL)?, false)?;
+            }
+        }
+        Ok(())
+    }
+
     fn write_piece(&self, user: &User<'_>, piece: &Piece, from: &[u8]) -> Result {
         let node = Vuid::node_of(piece.id);
         if !self.is_here(user, node) {
-            return self.write_remote(user, node, piece.id, piece.offset, from, false);
+            let (id, offset) = (piece.id, piece.offset);
+            return remote::write(&self.client, user, node, id, offset, from, false);
         }
         let object = self.pool.get(self.pool.open(user.config.me, piece.id)?)?;
         object.open(user.uid)?.write(piece.offset, from, false)

@@ -2,23 +2,17 @@
 
 //! Listing the objects of all nodes: what `/sys/kernel/debug/virgo/mempool/state` shows.
 
-use crate::cluster::Mempool;
-use core::mem::size_of;
+use crate::{
+    cluster::Mempool,
+    remote, //
+};
 use kernel::{
     fmt,
     prelude::*, //
 };
-use linux::bytes::Fill;
-use virgo_proto::{
-    mempool::{
-        op,
-        ListArgs,
-        ListReply,
-        Listed,
-        EVERYBODY,
-        MAX_LISTED, //
-    },
-    vuid::NodeId, //
+use virgo_proto::mempool::{
+    Listed,
+    EVERYBODY, //
 };
 use virgo_utils::{
     to_wire,
@@ -63,43 +57,14 @@ pub(crate) fn show(pool: &Mempool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 pool.pool.list(node, EVERYBODY, 0, see)?;
                 Ok(())
             }
-            false => list_remote(pool, &user, node, &mut see),
+            false => {
+                let mut more = |object: &Listed| see(object).is_ok();
+                remote::list(&pool.client, &user, node, &mut more)
+            }
         };
         if let Err(e) = listed {
             writeln!(f, "lost {node} {}", to_wire(e).name())?;
         }
     }
     Ok(())
-}
-
-/// Shows `see` all objects of another node; the errors of `see` end that.
-fn list_remote(
-    pool: &Mempool,
-    user: &User<'_>,
-    node: NodeId,
-    see: &mut dyn FnMut(&Listed) -> fmt::Result,
-) -> Result {
-    let mut reply = KVVec::new();
-    let most = size_of::<ListReply>() + size_of::<Listed>() * MAX_LISTED;
-    reply.put_zeros(most, GFP_KERNEL)?;
-    let mut from = 0;
-    loop {
-        let args = ListArgs {
-            uid: user.uid.into(),
-            of: EVERYBODY.into(),
-            from: from.into(),
-        };
-        let n = pool.ask(user, node, op::LIST, args.as_bytes(), b"", &mut reply)?;
-        let reply = reply.get(..n).ok_or(EPROTO)?;
-        let (answer, listed) = ListReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
-        let listed = <[Listed]>::ref_from_bytes(listed).map_err(|_| EPROTO)?;
-        if listed.iter().try_for_each(&mut *see).is_err() {
-            return Ok(());
-        }
-        match answer.next.get() {
-            0 => return Ok(()),
-            next if next <= from => return Err(EPROTO),
-            next => from = next,
-        }
-    }
 }

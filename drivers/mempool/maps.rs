@@ -44,14 +44,14 @@ const WAYS: usize = 4;
 const MAX_BYTES: u64 = (WINDOWS * (8 * MAX_LOOKUP + OVERHEAD)) as u64;
 
 /// Bytes that a window costs beside its ids.
-const OVERHEAD: usize = size_of::<Entry>() + size_of::<Window>().next_multiple_of(64);
+const OVERHEAD: usize = size_of::<Entry>() + size_of::<MapWindow>().next_multiple_of(64);
 
 /// How long the first window of an allocation is used before its node is asked again, in
 /// milliseconds.
 const FRESH_MS: u32 = 1000;
 
 /// A part of the map of an allocation.
-pub(crate) struct Window {
+pub(crate) struct MapWindow {
     /// Bytes of the whole allocation.
     pub(crate) size: u64,
     /// Bytes of each piece but the last.
@@ -62,7 +62,7 @@ pub(crate) struct Window {
     pub(crate) ids: KVec<u64>,
 }
 
-impl Window {
+impl MapWindow {
     /// The place of byte `at`; `None` if it is not here.
     pub(crate) fn find(&self, at: u64) -> Option<Piece> {
         let index = at.checked_div(self.chunk)?.checked_sub(self.first)?;
@@ -73,7 +73,7 @@ impl Window {
 
 /// Which window, and for whom: its node has said that this user may know.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct WindowKey {
     pub(crate) id: u64,
     pub(crate) uid: u32,
     /// Its number in the map.
@@ -81,8 +81,8 @@ pub(crate) struct Key {
 }
 
 struct Entry {
-    key: Key,
-    window: Arc<Window>,
+    key: WindowKey,
+    window: Arc<MapWindow>,
     /// Until when it is used, if it is the first one.
     until: Deadline,
     /// When it was used last, in uses of all.
@@ -123,7 +123,7 @@ impl Maps {
     }
 
     /// The window, if it is here and still good. May sleep.
-    pub(crate) fn get(&self, key: Key) -> Option<Arc<Window>> {
+    pub(crate) fn get(&self, key: WindowKey) -> Option<Arc<MapWindow>> {
         if self.count.load(Relaxed) == 0 {
             return None;
         }
@@ -140,7 +140,7 @@ impl Maps {
     }
 
     /// Keeps a window, if its user has room for it, perhaps in the place of an older one. May sleep.
-    pub(crate) fn put(&self, key: Key, window: &Arc<Window>) {
+    pub(crate) fn put(&self, key: WindowKey, window: &Arc<MapWindow>) {
         let mut inner = self.inner.lock();
         if inner.prepare().is_err() {
             return;
@@ -203,7 +203,7 @@ impl Maps {
     }
 
     /// Index of the first place where the window may be.
-    fn set_of(&self, key: Key) -> usize {
+    fn set_of(&self, key: WindowKey) -> usize {
         let name = key.id ^ (u64::from(key.uid) << 32) ^ u64::from(key.number);
         // Its upper bits: as many as there are sets.
         let hash = name.wrapping_mul(self.factor) >> (64 - SETS.ilog2());

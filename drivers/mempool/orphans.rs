@@ -5,8 +5,8 @@
 //! Their nodes may be out of reach just then, and the caller may be out of time or dying.
 
 use crate::{
-    ask::free_many,
-    pool::Pool, //
+    local::LocalPool,
+    remote::free_many, //
 };
 use kernel::{
     prelude::*,
@@ -23,8 +23,9 @@ use virgo_proto::{
 };
 use virgo_utils::{
     is_unanswered,
-    Client, //
+    Client,
     RetryWork,
+    User, //
 };
 
 /// A piece that nobody knows of, and who would have owned it.
@@ -37,7 +38,7 @@ pub(crate) struct Orphan {
 /// Frees pieces.
 pub(crate) struct Orphans {
     pub(crate) node: Arc<Node>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) pool: Arc<LocalPool>,
     pub(crate) client: Arc<Client>,
 }
 
@@ -65,8 +66,12 @@ impl RetryWork for Orphans {
                     let _ = self.pool.free_bytes(node, id, uid);
                 });
             } else {
-                let deadline = Deadline::after_ms(config.deadline_ms);
-                match free_many(&self.client, node, uid, deadline, ids) {
+                let user = User {
+                    uid,
+                    deadline: Deadline::after_ms(config.deadline_ms),
+                    config: &config,
+                };
+                match free_many(&self.client, &user, node, ids) {
                     // The others are tried again, too: those that are gone by then do no harm.
                     Err(e) if is_unanswered(e) => return Err(e),
                     _ => (),

@@ -5,36 +5,16 @@
 use crate::{
     candidates::Candidates,
     cluster::Mempool,
-    pool::Owner, //
+    local::Owner,
+    remote,
+    target::AllocTarget, //
 };
-use core::mem::size_of;
 use kernel::prelude::*;
-use virgo_proto::{
-    balance::Policy,
-    mempool::{
-        op,
-        AllocArgs,
-        AllocReply,
-        SHARED, //
-    },
-    vuid::{
-        NodeId,
-        Vuid, //
-    }, //
-};
+use virgo_proto::vuid::NodeId;
 use virgo_utils::{
     Attempt,
     User, //
 };
-
-/// Where an allocation is to go.
-#[derive(Clone, Copy)]
-pub(crate) enum Target {
-    /// Where the policy says.
-    Policy(Policy),
-    /// To this node.
-    Node(NodeId),
-}
 
 impl Mempool {
     /// Allocates `size` bytes, which are zero, and returns the id. May sleep, killably.
@@ -49,7 +29,7 @@ impl Mempool {
         user: &User<'_>,
         size: u64,
         shared: bool,
-        target: Target,
+        target: AllocTarget,
     ) -> Result<u64> {
         if size == 0 {
             return Err(EINVAL);
@@ -85,32 +65,9 @@ impl Mempool {
         if self.is_here(user, node) {
             return self.pool.alloc(user.config.me, owner, size, None);
         }
-        let args = AllocArgs {
-            size: size.into(),
-            uid: owner.uid.into(),
-            flags: if owner.shared { SHARED } else { 0 }.into(),
-        };
-        let mut reply = [0; size_of::<AllocReply>()];
-        self.ask(user, node, op::ALLOC, args.as_bytes(), b"", &mut reply)
+        let reply = remote::alloc(&self.client, user, node, owner, size)
             .inspect_err(|&e| self.note_failure(attempt, node, size, e))?;
-        let reply = AllocReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
         self.rooms.told(node, reply.free.get());
-        match Vuid::node_of(reply.id.get()) == node {
-            true => Ok(reply.id.get()),
-            false => Err(EPROTO),
-        }
-    }
-
-    /// Bytes that node `node` has left, if that is known.
-    pub(crate) fn room(&self, user: &User<'_>, node: NodeId) -> Option<u64> {
-        match node == user.config.me {
-            true => Some(self.pool.room()),
-            false => self.rooms.of(node),
-        }
-    }
-
-    /// Whether node `node` could not be reached lately.
-    pub(crate) fn is_down(&self, user: &User<'_>, node: NodeId) -> bool {
-        node != user.config.me && self.rooms.is_down(node)
+        Ok(reply.id.get())
     }
 }

@@ -3,16 +3,15 @@
 //! Freeing allocations and all their pieces.
 
 use crate::{
-    ask,
     cluster::Mempool,
-    orphans::Orphan, //
+    orphans::Orphan,
+    remote, //
 };
 use kernel::prelude::*;
 use virgo_proto::{
     mempool::MAP,
     vuid::{
         bit,
-        NodeId,
         Nodes,
         Vuid, //
     }, //
@@ -32,12 +31,12 @@ impl Mempool {
     pub(crate) fn free(&self, user: &User<'_>, id: u64) -> Result {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
-            return match self.free_remote(user, node, id, 0) {
+            return match remote::free(&self.client, user, node, id, 0) {
                 Err(EXDEV) => {
                     self.maps.forget(id);
                     let map = self.fetch_map(user, node, id)?;
                     self.free_pieces(user, &map.ids)?;
-                    self.free_remote(user, node, id, MAP)
+                    remote::free(&self.client, user, node, id, MAP)
                 }
                 result => result,
             };
@@ -48,11 +47,6 @@ impl Mempool {
             self.free_pieces(user, &map.ids)?;
         }
         self.pool.free(place)
-    }
-
-    fn free_remote(&self, user: &User<'_>, node: NodeId, id: u64, flags: u32) -> Result {
-        user.config.nodes.address(node).ok_or(EINVAL)?;
-        ask::free_remote(&self.client, node, id, user.uid, flags, user.deadline)
     }
 
     /// Frees the pieces of an allocation, on as many nodes as possible. Those that are gone already do
@@ -84,8 +78,7 @@ impl Mempool {
                 0 => Attempt::last(user),
                 _ => Attempt::before_others(user),
             };
-            let deadline = attempt.user.deadline;
-            let freed = ask::free_many(&self.client, node, user.uid, deadline, of_node(node));
+            let freed = remote::free_many(&self.client, &attempt.user, node, of_node(node));
             result = result.and(freed);
         }
         result

@@ -5,37 +5,23 @@
 use crate::{
     candidates::Candidates,
     cluster::Mempool,
+    local::Owner,
     object::Map,
-    placement::Target,
-    pool::Owner, //
+    remote,
+    target::AllocTarget, //
 };
-use core::mem::{
-    size_of,
-    take, //
-};
+use core::mem::take;
 use kernel::prelude::*;
 use linux::bytes::Fill;
 use virgo_proto::{
     config::MAX_NODES,
     mempool::{
         most_at_once,
-        op,
-        AllocManyArgs,
-        AllocManyReply,
         MAX_MANY,
-        MAX_PIECES,
-        PIECE,
-        SHARED, //
-    },
-    vuid::{
-        NodeId,
-        Vuid, //
+        MAX_PIECES, //
     }, //
 };
-use virgo_utils::{
-    Attempt,
-    User, //
-};
+use virgo_utils::User;
 
 /// An allocation that is being spread over nodes.
 struct Splitting<'a> {
@@ -45,7 +31,7 @@ struct Splitting<'a> {
     candidates: Candidates,
     /// What each node has said to have left, by its number less one.
     told: KVec<Told>,
-    batch: Batch,
+    batch: AllocBatch,
     /// Room for the reply of a node.
     reply: KVVec<u8>,
     /// Pieces that were allocated, in their order. There is capacity for all.
@@ -53,7 +39,7 @@ struct Splitting<'a> {
 }
 
 /// Pieces of one size on their way. Not on the stack: it is some kilobytes.
-struct Batch {
+struct AllocBatch {
     /// For each of [`MAX_MANY`] pieces the index of the candidate that gets it.
     plan: KVec<u8>,
     /// What each of [`MAX_NODES`] candidates gets, by its index.
@@ -115,20 +101,19 @@ impl Mempool {
         user: &User<'_>,
         owner: Owner,
         size: u64,
-        target: Target,
+        target: AllocTarget,
     ) -> Result<u64> {
         let count = size.div_ceil(self.chunk);
         if count > MAX_PIECES {
             return Err(ENOMEM);
         }
         let mut reply = KVVec::new();
-        let most = size_of::<AllocManyReply>() + 8 * MAX_MANY;
-        reply.put_zeros(most, GFP_KERNEL_ACCOUNT)?;
+        reply.put_zeros(remote::ALLOC_MANY_REPLY, GFP_KERNEL_ACCOUNT)?;
         let unknown = Told {
             free: u64::MAX,
             own: u64::MAX,
         };
-        let batch = Batch {
+        let batch = AllocBatch {
             plan: KVec::from_elem(0, MAX_MANY, GFP_KERNEL_ACCOUNT)?,
             groups: KVec::from_elem(NO_GROUP, MAX_NODES, GFP_KERNEL_ACCOUNT)?,
             ids: KVec::from_elem(0, MAX_MANY, GFP_KERNEL_ACCOUNT)?,
@@ -156,24 +141,6 @@ impl Mempool {
             left -= bytes * done as u64;
         }
         splitting.finish(size)
-    }
-
-    /// Whether another node may be able to do what one has failed to do with error `e`.
-    pub(crate) fn another_may(user: &User<'_>, e: Error) -> bool {
-        matches!(
-            e,
-            EDQUOT | ENOMEM | EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET | ETIMEDOUT
-        ) && !user.deadline.passed()
-    }
-
-    /// Notes that node `node` has answered a request to allocate `size` bytes by error `e`, or not at
-    /// all.
-    pub(crate) fn note_failure(&self, attempt: &Attempt<'_>, node: NodeId, size: u64, e: Error) {
-        match e {
-            ENOMEM => self.rooms.full(node, size),
-            e if attempt.is_nodes_fault(e) => self.rooms.lost(node),
-            _ => (),
-        }
     }
 }
 
@@ -269,30 +236,9 @@ impl Splitting<'_> {
             };
             return Ok(Done { count, told });
         }
-        let shared = if owner.shared { SHARED } else { 0 };
-        let args = AllocManyArgs {
-            size: size.into(),
-            uid: owner.uid.into(),
-            flags: (shared | PIECE).into(),
-            count: (wanted as u32).into(),
-        };
-        let args = args.as_bytes();
-        let n = pool
-            .ask(user, node, op::ALLOC_MANY, args, b"", &mut self.reply)
-            .inspect_err(|&e| pool.note_failure(&attempt, node, size, e))?;
-        let reply = self.reply.get(..n).ok_or(EPROTO)?;
-        let (answer, new) = AllocManyReply::read_from_prefix(reply).map_err(|_| EPROTO)?;
-        let new = new.chunks_exact(8);
-        let count = new.len();
-        if !(1..=wanted).contains(&count) {
-            return Err(EPROTO);
-        }
-        for (id, new) in ids.iter_mut().zip(new) {
-            *id = u64::from_le_bytes(new.try_into().unwrap_or_default());
-            if Vuid::node_of(*id) != node {
-                return Err(EPROTO);
-            }
-        }
+        let (answer, count) =
+            remote::alloc_many(&pool.client, user, node, owner, size, ids, &mut self.reply)
+                .inspect_err(|&e| pool.note_failure(&attempt, node, size, e))?;
         let told = Told {
             free: answer.free.get(),
             own: answer.own.get(),

@@ -2,27 +2,28 @@
 
 //! virgo_mempool: memory of all nodes, used by id from any of them.
 
-mod ask;
-mod calls;
 mod candidates;
 mod cluster;
 mod commands;
 mod data;
+mod extents;
 mod list;
+mod local;
 mod maps;
 mod object;
+mod ops;
 mod orphans;
-mod parts;
-mod peer;
 mod placement;
-mod pool;
 mod release;
+mod remote;
 mod rooms;
 mod split;
+mod syscalls;
+mod target;
 
 use crate::{
-    calls::Calls,
-    cluster::Mempool, //
+    cluster::Mempool,
+    syscalls::MempoolSyscalls, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -76,8 +77,8 @@ impl Service for Mempool {
     const NAME: &'static CStr = c"mempool";
     const PORT: u16 = 30000;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
-    const OPERATIONS: &'static [Operation<Self>] = peer::OPERATIONS;
-    const CALLS: &'static [&'static str] = calls::NAMES;
+    const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
+    const CALLS: &'static [&'static str] = syscalls::NAMES;
 
     fn other(
         &self,
@@ -138,7 +139,7 @@ impl Mempool {
     }
 
     fn free_unknown(&self, id: u64) {
-        if let Ok(place) = peer::own(self, id) {
+        if let Ok(place) = ops::own(self, id) {
             let _ = self.pool.free(place);
         }
     }
@@ -159,7 +160,7 @@ impl Drop for Stop {
 struct Module {
     _stop: Stop,
     #[pin]
-    _calls: MempoolRegistration<Calls>,
+    _calls: MempoolRegistration<MempoolSyscalls>,
     #[pin]
     _server: Server<Mempool>,
 }
@@ -173,7 +174,7 @@ impl kernel::InPlaceModule for Module {
             let limit = module_parameters::pool_bytes.value();
             let mempool = Mempool::new(node, Mempool::PORT, limit, chunk, loopback)?;
             let stats = Stats::new::<Mempool>()?;
-            let calls = Calls {
+            let calls = MempoolSyscalls {
                 mempool: mempool.clone(),
                 stats: stats.clone(),
             };

@@ -190,7 +190,8 @@ pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
     *results = rest;
     let longest = usize::try_from(out_len.max(err_len)).ok()?;
-    let known = outcome.state.get() <= state::FAILED && outcome.flags.get() & !(TRUNCATED | PART) == 0;
+    let known =
+        outcome.state.get() <= state::FAILED && outcome.flags.get() & !(TRUNCATED | PART) == 0;
     (longest <= MAX_OUTPUT && known).then_some((outcome, output))
 }
 

@@ -13,6 +13,7 @@
 //! | FreeMany  | [`ManyArgs`], ids         | empty                       | stored reply |
 //! | GetMany   | [`ManyArgs`], [`Part`]s   | the bytes of all parts      | done again |
 //! | List      | [`ListArgs`]              | [`ListReply`], [`Listed`]s  | done again |
+//! | SetMany   | [`SetManyArgs`], [`Part`]s, the bytes | empty           | stored reply |
 //!
 //! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
 //! up and goes to them.
@@ -20,6 +21,7 @@
 //! AllocMany makes as many objects as there is room for, and fails only if not even one fits.
 //! FreeMany frees all that can be freed; objects that are gone already are no error, and of several
 //! other errors it answers the first. GetMany answers all bytes that are asked for, or an error.
+//! SetMany writes one part after the other, up to the first that fails.
 
 use zerocopy::{
     little_endian::{U32, U64},
@@ -47,6 +49,8 @@ pub mod op {
     pub const GET_MANY: u16 = 8;
     /// List the objects of a node.
     pub const LIST: u16 = 9;
+    /// Copy bytes into several objects.
+    pub const SET_MANY: u16 = 10;
 }
 
 /// Flag of [`AllocArgs`] and [`Listed`]: every uid may use the object.
@@ -68,7 +72,7 @@ pub const MAX_DATA: usize = 64 * 1024;
 /// Most chunk ids in one [`LookupReply`].
 pub const MAX_LOOKUP: usize = 1024;
 
-/// Most objects of one AllocMany, FreeMany or GetMany.
+/// Most objects of one AllocMany, FreeMany, GetMany or SetMany.
 pub const MAX_MANY: usize = 256;
 
 /// Most bytes of one AllocMany, unless a single object has more.
@@ -151,7 +155,7 @@ pub struct ManyArgs {
     pub uid: U32,
 }
 
-/// A part of what GetMany reads: all parts have at most [`MAX_DATA`] bytes together.
+/// A part of what GetMany reads or SetMany writes: all parts have at most [`MAX_DATA`] bytes together.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Part {
@@ -161,6 +165,56 @@ pub struct Part {
     pub offset: U64,
     /// Bytes.
     pub len: U32,
+}
+
+/// Arguments of SetMany; [`Part`]s follow, 1 to [`MAX_MANY`], and behind them the bytes of all, in their
+/// order. A request with more than one part has at most [`MAX_DATA`] bytes of both, so that it fits a frame.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct SetManyArgs {
+    /// Who asks.
+    pub uid: U32,
+    /// Parts that follow.
+    pub count: U32,
+}
+
+/// What SetMany asks for: parts, each with its bytes.
+#[derive(Clone, Debug)]
+pub struct SetMany<'a> {
+    parts: &'a [Part],
+    bytes: &'a [u8],
+}
+
+impl<'a> SetMany<'a> {
+    /// Who asks, and for what. `None` if the body is torn, or there are no parts, more than
+    /// [`MAX_MANY`], or more than [`MAX_DATA`] bytes.
+    pub fn parse(body: &'a [u8]) -> Option<(u32, Self)> {
+        let (args, rest) = SetManyArgs::ref_from_prefix(body).ok()?;
+        let count = usize::try_from(args.count.get()).ok()?;
+        if !matches!(count, 1..=MAX_MANY) {
+            return None;
+        }
+        let (parts, bytes) = <[Part]>::ref_from_prefix_with_elems(rest, count).ok()?;
+        let mut len = 0u64;
+        for part in parts {
+            len = len.checked_add(part.len.get().into())?;
+        }
+        let whole = bytes.len() <= MAX_DATA && u64::try_from(bytes.len()) == Ok(len);
+        whole.then_some((args.uid.get(), SetMany { parts, bytes }))
+    }
+}
+
+impl<'a> Iterator for SetMany<'a> {
+    type Item = (Part, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (part, parts) = self.parts.split_first()?;
+        let len = usize::try_from(part.len.get()).ok()?;
+        let (bytes, rest) = self.bytes.split_at_checked(len)?;
+        self.parts = parts;
+        self.bytes = rest;
+        Some((*part, bytes))
+    }
 }
 
 /// What FreeMany or GetMany asks for: who asks, and the ids or parts.
@@ -305,7 +359,36 @@ mod tests {
         }
 
         #[test]
+        fn parts_have_their_bytes(
+            uid in any::<u32>(),
+            datas in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..300),
+        ) {
+            let args = SetManyArgs { uid: uid.into(), count: (datas.len() as u32).into() };
+            let mut body = args.as_bytes().to_vec();
+            for (id, data) in (7u64..).zip(&datas) {
+                let part = Part { id: id.into(), offset: 3.into(), len: (data.len() as u32).into() };
+                body.extend_from_slice(part.as_bytes());
+            }
+            datas.iter().for_each(|data| body.extend_from_slice(data));
+            let set = SetMany::parse(&body);
+            prop_assert_eq!(set.is_some(), matches!(datas.len(), 1..=MAX_MANY));
+            if let Some((of, set)) = set {
+                prop_assert_eq!(of, uid);
+                let taken: Vec<_> = set.map(|(part, data)| (part.id.get(), data.to_vec())).collect();
+                let expected: Vec<_> = (7u64..).zip(datas).collect();
+                prop_assert_eq!(taken, expected);
+            }
+            body.push(0);
+            prop_assert!(SetMany::parse(&body).is_none());
+            body.truncate(body.len() - 2);
+            prop_assert!(SetMany::parse(&body).is_none());
+        }
+
+        #[test]
         fn any_bytes_are_survived(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            if let Some((_, set)) = SetMany::parse(&body) {
+                prop_assert!(set.count() * 20 <= body.len());
+            }
             let parts = many::<Part>(&body).map_or(0, |(_, parts)| parts.len());
             prop_assert!(parts * 20 <= body.len());
         }

@@ -161,8 +161,24 @@ impl Client {
         deadline: Deadline,
         take: &mut dyn FnMut(&[u8]),
     ) -> Result {
+        self.complete_with(peer, None, request, deadline, take)
+    }
+
+    /// As [`Self::call_with`], of a request that may be under way already.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call_with`].
+    pub fn complete_with(
+        &self,
+        peer: NodeId,
+        under_way: Option<PendingCall<'_>>,
+        request: &Request<'_>,
+        deadline: Deadline,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result {
         let mut to = Destination::Function(take);
-        self.link(peer)?.call(None, request, &mut to, deadline)
+        self.link(peer)?.call(under_way, request, &mut to, deadline)
     }
 
     /// Sends `request` without waiting for the reply, if that can be done without waiting for other

@@ -152,7 +152,7 @@ fn durable(client: &Node) -> Result<Row> {
     .ratio_goal(1.0))
 }
 
-/// What a request costs that a kernel thread makes, see `drivers/test_functions`.
+/// What a request costs that a kernel thread makes, see `drivers/test/functions`.
 fn requests(node: &Node) -> Result<f64> {
     eprintln!("measuring on {}: requests of a kernel thread", node.name());
     let said = sh(

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Arguments that make no sense, and addresses that are not the caller's.
 
+use crate::rounds::Rounds;
 use crate::{
     pool,
     raw::{self, One, Sized},
     region::{Address, KERNEL, NULL, PAGE, Region},
 };
-use crate::rounds::Rounds;
 use rustix::io::Errno;
 use std::thread;
 use virgo::abi::{self, CancelArgs, CloneArgs};

@@ -33,6 +33,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("stop_ends_those_who_wait_for_calls", stop),
     ("waiting_calls_obey_the_new_configuration", reconfigured),
     ("a_user_in_a_hurry_marks_no_node", hurry),
+    ("a_node_out_of_reach_delays_no_report", reports),
     ("callers_out_of_reach_block_nobody", callers_gone),
     ("jobs_are_their_users_and_roots", owners),
     ("callers_are_listed", callers),
@@ -306,7 +307,8 @@ fn lost_of_busy(cluster: &Cluster) -> Result<()> {
     wait_until_here(&node2, 1)?;
     // The module itself is not in use by a program.
     let reload = "rmmod virgo_cpupooling && insmod /lib/virgo/virgo_cpupooling.ko";
-    let busy = "while ! [ -e /tmp/enough ]; do virgo clone --on 2 --timeout 2s noop; sleep 0.3; done";
+    let busy =
+        "while ! [ -e /tmp/enough ]; do virgo clone --on 2 --timeout 2s noop; sleep 0.3; done";
     let busy = node1.spawn(["sh", "-c", busy])?;
     sh(&node2, reload)?;
     let waited = fails(&node1, &format!("virgo wait --timeout 40s {job}"));
@@ -362,7 +364,16 @@ fn stop(cluster: &Cluster) -> Result<()> {
         "virgo clone --async --on 2 --timeout 60s sleep 60000",
     )?;
     let waiting = node1.spawn(["virgo", "wait", "--timeout", "50s", &job])?;
-    let inside = ["virgo", "clone", "--on", "2", "--timeout", "60s", "sleep", "60000"];
+    let inside = [
+        "virgo",
+        "clone",
+        "--on",
+        "2",
+        "--timeout",
+        "60s",
+        "sleep",
+        "60000",
+    ];
     let inside = node1.spawn(inside)?;
     wait_until_here(&node2, 2)?;
     sh(&node1, &format!("echo stop >{peers}"))?;
@@ -389,7 +400,12 @@ fn stop(cluster: &Cluster) -> Result<()> {
 /// What is not allowed any more when its turn comes does not run.
 fn reconfigured(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(1);
-    let start = |call: &str| sh(&node, &format!("virgo clone --async --on 1 --timeout 100s {call}"));
+    let start = |call: &str| {
+        sh(
+            &node,
+            &format!("virgo clone --async --on 1 --timeout 100s {call}"),
+        )
+    };
     let mut busy = Vec::new();
     let calls = ["/usr/bin/virgo help", "echo waited"];
     let lines = "executable = /usr/bin/virgo";
@@ -400,14 +416,18 @@ fn reconfigured(cluster: &Cluster) -> Result<()> {
     for _ in 0..32 {
         busy.push(start("sleep 100000")?);
     }
-    let waiting = with_config(&node, lines, || calls.iter().map(|call| as_user(call)).collect());
+    let waiting = with_config(&node, lines, || {
+        calls.iter().map(|call| as_user(call)).collect()
+    });
     let waiting: Vec<String> = waiting?;
     let ended = with_config(&node, "callers = echo 7", || {
         for job in busy {
             sh(&node, &format!("virgo cancel {job}; virgo wait {job}; :"))?;
         }
         wait_until_here(&node, 0)?;
-        let ended = waiting.iter().map(|job| fails(&node, &format!("virgo wait {job}")));
+        let ended = waiting
+            .iter()
+            .map(|job| fails(&node, &format!("virgo wait {job}")));
         ended.collect::<Result<Vec<_>>>()
     });
     for ((said, _), reason) in ended?.iter().zip(["'executable' line", "'callers' lines"]) {
@@ -426,11 +446,16 @@ fn hurry(cluster: &Cluster) -> Result<()> {
         &node1,
         "/usr/sbin/tc qdisc add dev node2 root netem delay 60ms",
     )?;
+    let hurry = "until [ -e /tmp/enough ]; do virgo clone --on 2 --timeout 1ms noop; done";
     let checks = || -> Result<Vec<usize>> {
-        let hurry = "virgo clone --on 2 --timeout 1ms noop";
-        let (said, _) = fails(&node1, &format!("su user -c '{hurry}'"))?;
+        let hurried = node1.spawn(["su", "user", "-c", &format!("{hurry} 2>/tmp/said")])?;
+        sleep(Duration::from_secs(2));
+        let calls = spread(&node1, "random", 24);
+        sh(&node1, "touch /tmp/enough")?;
+        hurried.wait()?;
+        let said = sh(&node1, "cat /tmp/said; rm /tmp/said /tmp/enough")?;
         ensure!(said.contains("ETIMEDOUT"), "{said}");
-        Ok(spread(&node1, "random", 24)?.0)
+        Ok(calls?.0)
     };
     let calls = checks();
     sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
@@ -439,6 +464,45 @@ fn hurry(cluster: &Cluster) -> Result<()> {
     // By chance one in 15 000 runs has none.
     ensure!(calls[1] > 0, "node 2 is passed over: {calls:?}");
     Ok(())
+}
+
+/// How often a node was told how loaded others are.
+fn told(node: &Node) -> Result<u64> {
+    let line = sh(
+        node,
+        "grep '^frame tell ' /sys/kernel/debug/virgo/cpupooling/stats",
+    )?;
+    let count = line.split(' ').nth(2).context("no number")?;
+    count.parse().context("a number")
+}
+
+/// Node 2 runs calls of nodes 1 and 3 and tells both twice a second how loaded it is. That node 1 does not
+/// answer makes no difference to node 3.
+fn reports(cluster: &Cluster) -> Result<()> {
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    let sleep_there = "virgo clone --async --on 2 --timeout 100s sleep 100000";
+    let jobs = [
+        (&node1, sh(&node1, sleep_there)?),
+        (&node3, sh(&node3, sleep_there)?),
+    ];
+    wait_until_here(&node2, 2)?;
+    node1.pause()?;
+    let count = || -> Result<u64> {
+        sleep(Duration::from_secs(2));
+        let before = told(&node3)?;
+        sleep(Duration::from_secs(12));
+        Ok(told(&node3)? - before)
+    };
+    let count = count();
+    node1.resume()?;
+    wait_until_whole(cluster)?;
+    for (node, job) in jobs {
+        sh(node, &format!("virgo cancel {job}; virgo wait {job}; :"))?;
+    }
+    let count = count?;
+    println!("told {count} times");
+    ensure!(count >= 18, "told {count} times in 12 s");
+    wait_until_here(&node2, 0)
 }
 
 /// Calls for all nodes go to all at once, though one does not answer.

@@ -334,8 +334,8 @@ fn few_requests(cluster: &Cluster) -> Result<()> {
         sh(node, &load)
     };
     with_chunk(&node1, 4096)?;
-    let counts = |node: &Node| -> Result<[u64; 7]> {
-        let mut counts = [0; 7];
+    let counts = |node: &Node| -> Result<[u64; 9]> {
+        let mut counts = [0; 9];
         let names = [
             "alloc",
             "alloc_many",
@@ -344,6 +344,8 @@ fn few_requests(cluster: &Cluster) -> Result<()> {
             "get_many",
             "free",
             "free_many",
+            "set",
+            "set_many",
         ];
         for (count, name) in counts.iter_mut().zip(names) {
             *count = requests(node, name)?;
@@ -375,14 +377,26 @@ fn few_requests(cluster: &Cluster) -> Result<()> {
             .collect();
         println!("{node}: {made:?}");
         // What one request was for each piece: 512 pieces on 3 nodes, read in 32 steps of 64 KiB.
-        let [alloc, alloc_many, lookup, get, get_many, free, free_many] = made[..] else {
-            unreachable!("seven counts")
+        let [
+            alloc,
+            alloc_many,
+            lookup,
+            get,
+            get_many,
+            free,
+            free_many,
+            set,
+            set_many,
+        ] = made[..]
+        else {
+            unreachable!("nine counts")
         };
         ensure!(alloc + alloc_many <= 10, "{node}: {made:?}");
         // The map's node is asked again every second.
         ensure!(lookup <= 20, "{node}: {made:?}");
         ensure!(get + get_many <= 70, "{node}: {made:?}");
         ensure!(free + free_many <= 5, "{node}: {made:?}");
+        ensure!(set + set_many <= 40, "{node}: {made:?}");
     }
     Ok(())
 }

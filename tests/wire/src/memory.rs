@@ -12,7 +12,7 @@ use virgo_proto::{
     errno::Errno,
     mempool::{
         AllocArgs, AllocManyArgs, AllocManyReply, AllocReply, DataArgs, FreeArgs, ListArgs,
-        LookupArgs, ManyArgs, Part, op,
+        LookupArgs, ManyArgs, Part, SetManyArgs, op,
     },
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -94,6 +94,27 @@ impl User {
         let parts = parts.iter().map(part);
         let parts = parts.flat_map(|part| part.as_bytes().to_vec());
         self.many().into_iter().chain(parts).collect()
+    }
+
+    /// Body of a request to write to several objects.
+    pub(crate) fn set_many(self, parts: &[(u64, u64, &[u8])]) -> Vec<u8> {
+        let args = SetManyArgs {
+            uid: self.0.into(),
+            count: (parts.len() as u32).into(),
+        };
+        let mut body = args.as_bytes().to_vec();
+        for &(id, offset, data) in parts {
+            let part = Part {
+                id: id.into(),
+                offset: offset.into(),
+                len: (data.len() as u32).into(),
+            };
+            body.extend_from_slice(part.as_bytes());
+        }
+        parts
+            .iter()
+            .for_each(|(_, _, data)| body.extend_from_slice(data));
+        body
     }
 
     /// Body of a request to list the objects of user `of`.

@@ -67,10 +67,7 @@ const TESTS: &[(&str, Test)] = &[
         "a_target_that_is_traced_holds_nobody",
         a_target_that_is_traced_holds_nobody,
     ),
-    (
-        "there_are_no_user_namespaces",
-        there_are_no_user_namespaces,
-    ),
+    ("there_are_no_user_namespaces", there_are_no_user_namespaces),
 ];
 
 fn main() -> ExitCode {

@@ -237,6 +237,10 @@ fn malformed_results_are_refused(node: &Node) -> io::Result<()> {
     for len in [4, 1 << 31, u32::MAX] {
         bad.push(done(1, state::RETURNED, 5, len, b"out"));
     }
+    // What has not ended has no result.
+    for state in [state::RUNNING, state::FAILED + 1, u32::MAX] {
+        bad.push(done(1, state, 5, 3, b"out"));
+    }
     for body in bad {
         let answer = peer.ask(op::DONE, &body)?;
         assert_eq!(answer, Err(Errno::EINVAL), "{} bytes", body.len());

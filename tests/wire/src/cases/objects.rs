@@ -37,6 +37,7 @@ pub(super) const SUITE: Suite = suite![
     as_many_objects_as_fit,
     requests_for_many_that_are_none_are_refused,
     reading_many_is_all_or_nothing,
+    writing_many_ends_at_the_first_that_fails,
     freeing_many_frees_what_can_be_freed,
     users_are_listed_their_own_and_root_everything,
     the_map_of_a_split_allocation,
@@ -288,9 +289,18 @@ fn many_objects_in_one_request(node: &Node) -> io::Result<()> {
     let (left, ids) = all_allocated(peer.ask(op::ALLOC_MANY, &TEXT.alloc_many(100, count, PIECE))?);
     assert_eq!(ids.len(), MAX_MANY);
     assert!(left.own <= left.free, "{left:?}");
-    for (n, &id) in ids.iter().enumerate() {
+    let (half, rest) = ids.split_at(128);
+    for (n, &id) in half.iter().enumerate() {
         peer.set(id, 50, &[n as u8])?.expect("set");
     }
+    let datas: Vec<_> = (128..=255u8).map(|n| [n]).collect();
+    let set: Vec<_> = rest
+        .iter()
+        .zip(&datas)
+        .map(|(&id, data)| (id, 50, &data[..]))
+        .collect();
+    let answer = peer.ask(op::SET_MANY, &TEXT.set_many(&set))?;
+    assert_eq!(answer, Ok(vec![]));
     let parts: Vec<_> = ids.iter().map(|&id| (id, 50, 2)).collect();
     let got = peer
         .ask(op::GET_MANY, &TEXT.get_many(&parts))?
@@ -356,11 +366,17 @@ fn requests_for_many_that_are_none_are_refused(node: &Node) -> io::Result<()> {
         (op::FREE_MANY, TEXT.free_many(&ids)),
         (op::GET_MANY, TEXT.get_many(&[])),
         (op::GET_MANY, TEXT.get_many(&parts)),
+        (op::SET_MANY, TEXT.set_many(&[])),
+        (
+            op::SET_MANY,
+            TEXT.set_many(&vec![(id, 0, &b"x"[..]); MAX_MANY + 1]),
+        ),
     ];
     for (op, whole) in [
         (op::ALLOC_MANY, TEXT.alloc_many(1, 1, PIECE)),
         (op::FREE_MANY, TEXT.free_many(&[id])),
         (op::GET_MANY, TEXT.get_many(&[(id, 0, 1)])),
+        (op::SET_MANY, TEXT.set_many(&[(id, 0, b"x")])),
     ] {
         bodies.extend((0..whole.len()).map(|len| (op, whole[..len].to_vec())));
         bodies.push((op, [&whole[..], b"x"].concat()));
@@ -402,6 +418,36 @@ fn reading_many_is_all_or_nothing(node: &Node) -> io::Result<()> {
             assert_eq!(answer, Err(errno), "{parts:x?}");
         }
     }
+    Ok(())
+}
+
+fn writing_many_ends_at_the_first_that_fails(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open(node)?;
+    let good = peer.alloc(10, PIECE)?;
+    let gone = peer.alloc(10, PIECE)?;
+    peer.free(gone)?.expect("freed");
+    let foreign = all_allocated(peer.ask(op::ALLOC_MANY, &OTHER.alloc_many(10, 1, PIECE))?).1[0];
+    for (bad, errno) in [
+        ((gone, 0, &b"x"[..]), Errno::ESTALE),
+        ((foreign, 0, b"x"), Errno::EPERM),
+        ((good, 0, b"eleven bytes"), Errno::EFBIG),
+        ((good, u64::MAX, b"x"), Errno::EFBIG),
+        ((good ^ 1, 0, b"x"), Errno::EINVAL),
+    ] {
+        let parts = [(good, 1, &b"y"[..]), bad, (good, 2, b"z")];
+        let answer = peer.ask(op::SET_MANY, &TEXT.set_many(&parts))?;
+        assert_eq!(answer, Err(errno), "{parts:x?}");
+        assert_eq!(peer.get(good, 0, 3)?, Ok(b"\0y\0".to_vec()));
+    }
+    let long = vec![b'x'; MAX_DATA];
+    let parts = [(good, 0, &b"x"[..]), (good, 0, &long)];
+    let answer = peer.ask(op::SET_MANY, &TEXT.set_many(&parts))?;
+    assert_eq!(
+        answer,
+        Err(Errno::EINVAL),
+        "more bytes than a request may have"
+    );
+    peer.free(good)?.expect("freed");
     Ok(())
 }
 

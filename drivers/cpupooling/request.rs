@@ -9,7 +9,7 @@ use virgo_proto::{
 
 /// Where a call is to run.
 #[derive(Clone, Copy)]
-pub(crate) enum Place {
+pub(crate) enum Placement {
     /// Where the policy says.
     Policy(Policy),
     /// On this node.
@@ -18,8 +18,8 @@ pub(crate) enum Place {
 
 /// A call to be made.
 #[derive(Clone, Copy)]
-pub(crate) struct Call<'a> {
+pub(crate) struct CallRequest<'a> {
     /// Name and arguments, a NUL after each.
     pub(crate) argv: &'a [u8],
-    pub(crate) place: Place,
+    pub(crate) place: Placement,
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::Mempool,
-    placement::Target, //
+    target::AllocTarget, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -53,7 +53,7 @@ const GET_STEP: usize = 2 * MAX_DATA;
 const MAX_STRING: usize = 64 * 1024;
 
 /// Serves the calls; counts each.
-pub(crate) struct Calls {
+pub(crate) struct MempoolSyscalls {
     pub(crate) mempool: Arc<Mempool>,
     pub(crate) stats: Arc<Stats>,
 }
@@ -63,13 +63,13 @@ pub(crate) const NAMES: &[&str] = &[
     "malloc", "set", "get", "free", "malloc2", "set2", "get2", "free2",
 ];
 
-impl MempoolCalls for Calls {
+impl MempoolCalls for MempoolSyscalls {
     fn malloc(&self, size: c_int, id: UserPtr) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(0, || {
             let size = u64::try_from(size).map_err(|_| EINVAL)?;
             let config = self.config();
             let user = User::of_call(&config, 0)?;
-            let target = Target::Policy(user.config.place);
+            let target = AllocTarget::Policy(user.config.place);
             let mut writer = UserSlice::new(id, size_of::<u64>()).writer();
             self.give(&user, size, false, target, |id| writer.write(&id))
         })
@@ -143,10 +143,10 @@ impl MempoolCalls for Calls {
             let config = self.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let target = match a.place {
-                place::DEFAULT => Target::Policy(user.config.place),
-                place::RANDOM => Target::Policy(Policy::Random),
-                place::LEAST_USED => Target::Policy(Policy::LeastUsed),
-                place::NODE => Target::Node(u8::try_from(a.node).map_err(|_| ENODEV)?),
+                place::DEFAULT => AllocTarget::Policy(user.config.place),
+                place::RANDOM => AllocTarget::Policy(Policy::Random),
+                place::LEAST_USED => AllocTarget::Policy(Policy::LeastUsed),
+                place::NODE => AllocTarget::Node(u8::try_from(a.node).map_err(|_| ENODEV)?),
                 _ => return Err(EINVAL),
             };
             let shared = a.flags & args::MALLOC_SHARED != 0;
@@ -202,7 +202,7 @@ impl MempoolCalls for Calls {
     }
 }
 
-impl Calls {
+impl MempoolSyscalls {
     fn config(&self) -> Arc<Config> {
         self.mempool.node.config()
     }
@@ -213,7 +213,7 @@ impl Calls {
         user: &User<'_>,
         size: u64,
         shared: bool,
-        target: Target,
+        target: AllocTarget,
         tell: impl FnOnce(u64) -> Result,
     ) -> Result<usize> {
         let id = self.mempool.malloc(user, size, shared, target)?;

@@ -9,7 +9,7 @@ use crate::{
         OVERHEAD,
         RESULT, //
     },
-    target::Target, //
+    target::CallTarget, //
 };
 use kernel::{
     prelude::*,
@@ -60,13 +60,13 @@ impl Origin {
 
 /// A call that runs or waits to run.
 #[pin_data]
-pub(crate) struct Run {
+pub(crate) struct Invocation {
     pub(crate) origin: Origin,
     /// The caller's name for it.
     pub(crate) name: u64,
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
-    pub(crate) target: Target,
+    pub(crate) target: CallTarget,
     pub(crate) cancelled: Atomic<bool>,
     pub(crate) accounts: RunAccounts,
     /// Number among all calls.
@@ -83,22 +83,22 @@ struct Progress {
     result_charge: Option<Charge>,
 }
 
-/// What a [`Run`] is made of.
-pub(crate) struct NewRun {
+/// What an [`Invocation`] is made of.
+pub(crate) struct NewInvocation {
     pub(crate) origin: Origin,
     pub(crate) name: u64,
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
-    pub(crate) target: Target,
+    pub(crate) target: CallTarget,
 }
 
-impl Run {
+impl Invocation {
     /// Charges it to `accounts`, its user's. May sleep.
     ///
     /// # Errors
     ///
     /// [`EDQUOT`] if the user has too many calls here, [`EAGAIN`] if all together have; [`ENOMEM`].
-    pub(crate) fn new(new: NewRun, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
+    pub(crate) fn new(new: NewInvocation, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
         let bytes = (OVERHEAD + new.target.size()) as u64;
         let result_charge = match new.origin {
             Origin::Here => None,

@@ -5,7 +5,7 @@
 use crate::{
     cluster::Mempool,
     list,
-    pool::Owner, //
+    local::Owner, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -24,6 +24,7 @@ use virgo_proto::mempool::{
     LookupArgs,
     LookupReply,
     Part,
+    SetMany,
     MAP,
     MAX_DATA,
     MAX_LISTED,
@@ -89,6 +90,12 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
         name: "get_many",
         repeat: Repeat::Again,
         run: get_many,
+    },
+    Operation {
+        number: op::SET_MANY,
+        name: "set_many",
+        repeat: Repeat::Stored(|_| 0),
+        run: set_many,
     },
     Operation {
         number: op::LIST,
@@ -225,6 +232,19 @@ fn get_many(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -
             true => reply.put(bytes),
             false => Err(EFBIG),
         })?;
+    }
+    Ok(())
+}
+
+fn set_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (uid, set) = SetMany::parse(request).ok_or(EINVAL)?;
+    for (part, data) in set {
+        let object = this.pool.get(own(this, part.id.get())?)?;
+        let content = object.open(uid)?;
+        if content.map.is_some() {
+            return Err(EXDEV);
+        }
+        content.write(part.offset.get(), data, false)?;
     }
     Ok(())
 }

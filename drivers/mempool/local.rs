@@ -19,7 +19,8 @@ use virgo_proto::{
     },
     mempool::{
         Listed,
-        EVERYBODY, //
+        EVERYBODY,
+        SHARED, //
     },
     vuid::{
         MixKey,
@@ -62,9 +63,19 @@ pub(crate) struct Owner {
     pub(crate) shared: bool,
 }
 
+impl Owner {
+    /// As a request says it.
+    pub(crate) fn flags(self) -> u32 {
+        match self.shared {
+            true => SHARED,
+            false => 0,
+        }
+    }
+}
+
 /// The objects of this node.
 #[pin_data]
-pub(crate) struct Pool {
+pub(crate) struct LocalPool {
     /// Bytes of objects, maps, and what keeps them.
     budget: Pin<KBox<Budget>>,
     /// Less than the budget, if it is not 0.
@@ -79,7 +90,7 @@ pub(crate) struct Pool {
     table: Table<Object>,
 }
 
-impl Pool {
+impl LocalPool {
     pub(crate) fn new(limit: u64) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             budget: Budget::new(limit)?,
