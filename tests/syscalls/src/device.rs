@@ -55,7 +55,7 @@ fn outcome(returned: c_long) -> Outcome {
 
 /// A command with another field: its lowest bit, how many bits it has, and what they are to be.
 fn with(command: u64, shift: u32, bits: u32, value: u64) -> u64 {
-    command & !(((1 << bits) - 1) << shift) | value << shift
+    (command & !(((1 << bits) - 1) << shift)) | (value << shift)
 }
 
 fn only_its_numbers_are_calls() {

@@ -57,7 +57,7 @@ pub(crate) const IOC_SIZE_MAX: u64 = (1 << 14) - 1;
 pub const fn ioc(number: c_long, size: usize) -> u64 {
     const READ_AND_WRITE: u64 = 3;
     let index = (number - nr::CLONE) as u64 & 0xff;
-    READ_AND_WRITE << 30 | (size as u64 & IOC_SIZE_MAX) << 16 | IOC_TYPE << 8 | index
+    (READ_AND_WRITE << 30) | ((size as u64 & IOC_SIZE_MAX) << 16) | (IOC_TYPE << 8) | index
 }
 
 /// Flag of [`MallocArgs`]: every uid of the cluster may set, get and free the allocation.
