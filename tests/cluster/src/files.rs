@@ -27,7 +27,6 @@ pub const TESTS: &[(&str, Test)] = &[
     ("replies_that_nobody_takes_are_not_in_the_way", left_behind),
     ("a_slow_disk_holds_up_who_waits_for_it", slow_disk),
     ("a_file_system_that_hangs_holds_up_only_who_uses_it", hung),
-    ("file_size_limits_hold_on_the_programs_own_node", limited),
     ("appends_are_done_once_on_a_bad_network", bad_network),
 ];
 
@@ -744,24 +743,6 @@ fn hung(cluster: &Cluster) -> Result<()> {
         &format!("rm -rf {other} {EXPORT}/hung* {EXPORT}/after {EXPORT}/.virgo-*"),
     )?;
     result
-}
-
-/// As for write(2): a program that writes more than it may to a file of its node gets SIGXFSZ.
-fn limited(cluster: &Cluster) -> Result<()> {
-    const SIGXFSZ: i32 = 25;
-    let node1 = cluster.node(1);
-    let put = |limit: &str| {
-        let put = format!("{limit} head -c 100000 /dev/zero | virgo put - 1:{EXPORT}/limited");
-        node1.run(["sh", "-c", &put])
-    };
-    let (stopped, free) = (put("ulimit -f 8;")?, put("")?);
-    sh(
-        &node1,
-        &format!("rm -f {EXPORT}/limited {EXPORT}/.virgo-part-*"),
-    )?;
-    ensure!(stopped.status == 128 + SIGXFSZ, "{stopped:?}");
-    ensure!(free.success(), "{free:?}");
-    Ok(())
 }
 
 /// A node is killed as soon as a copy is acknowledged: it is on the disk. 100 times in a soak.
