@@ -56,12 +56,7 @@ impl AppendFile {
         let flags = bindings::O_RDWR | bindings::O_CREAT;
         // SAFETY: The strings end with NUL.
         let file = from_err_ptr(unsafe {
-            helpers::virgo_file_open_in(
-                dir.as_char_ptr(),
-                name.as_char_ptr(),
-                flags as c_int,
-                mode,
-            )
+            helpers::virgo_file_open_in(dir.as_char_ptr(), name.as_char_ptr(), flags as c_int, mode)
         })?;
         // INVARIANT: Just opened; checked below.
         let file = AppendFile(NonNull::new(file).ok_or(ENOENT)?);
