@@ -45,4 +45,5 @@ pub mod pieces;
 pub mod queue;
 pub mod scan;
 pub mod slots;
+pub mod usb;
 pub mod vuid;
