@@ -27,6 +27,7 @@ mod serve;
 mod sessions;
 mod stats;
 mod stdin;
+mod usb;
 
 use clap::Parser;
 use options::{Arguments, Command, ConfigCommand, Copy, List, MemoryCommand};
@@ -118,6 +119,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,
+        Command::Usb(command) => return usb::run(output, &command),
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,
     }

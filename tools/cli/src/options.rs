@@ -140,6 +140,9 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// See what the USB devices of this node say, and decide which may be used (as root)
+    #[command(subcommand)]
+    Usb(crate::usb::UsbCommand),
     /// Show who is connected to the services of this node, or end a session (as root)
     ///
     /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for
