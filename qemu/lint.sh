@@ -55,10 +55,10 @@ check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null
 check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 # Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that
 # generated exports (drivers/*/exports.c) do not stand below what they export; and that a
-# structure's size stands right below it.
+# structure's size stands right below it; that fields of USB descriptors have the names of the standard.
 check c "checkpatch" "$root" "$kdir/scripts/checkpatch.pl" --no-tree --strict --terse --show-types \
 	--no-summary --ignore COMPLEX_MACRO,MACRO_ARG_REUSE,MACRO_ARG_PRECEDENCE \
-	--ignore MACRO_WITH_FLOW_CONTROL,ENOSYS,EXPORT_SYMBOL,LINE_SPACING --file "${c[@]}"
+	--ignore MACRO_WITH_FLOW_CONTROL,ENOSYS,EXPORT_SYMBOL,LINE_SPACING,CAMELCASE --file "${c[@]}"
 check format-modules "rustfmt: modules" "$root" rustfmt --check --color never --edition 2021 \
 	"${modules[@]}"
 check format-crates "rustfmt: crates" "$root" cargo fmt "${workspace[@]}" --all --check \

@@ -52,6 +52,32 @@ impl WaitQueue {
     pub fn wait<T>(
         &self,
         deadline: Deadline,
+        condition: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>> {
+        let left = || deadline.left_jiffies();
+        match self.wait_in(bindings::TASK_KILLABLE, left, condition) {
+            Err(_) => Err(EINTR),
+            result => result,
+        }
+    }
+
+    /// As [`Self::wait`], without a deadline, and for as long as no signal comes: for who waits for a
+    /// device that may never have anything to say, as a program that reads from a terminal does.
+    ///
+    /// # Errors
+    ///
+    /// [`ERESTARTSYS`] when a signal comes.
+    pub fn wait_interruptible<T>(&self, condition: impl FnMut() -> Option<T>) -> Result<T> {
+        let for_ever = || c_long::MAX;
+        self.wait_in(bindings::TASK_INTERRUPTIBLE, for_ever, condition)?
+            .ok_or(ERESTARTSYS)
+    }
+
+    /// Waits in the task state `state`, while `left` says that there are jiffies left.
+    fn wait_in<T>(
+        &self,
+        state: u32,
+        left: impl Fn() -> c_long,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Result<Option<T>> {
         if let Some(value) = condition() {
@@ -66,16 +92,16 @@ impl WaitQueue {
                 bindings::prepare_to_wait_event(
                     self.head.get(),
                     entry.get(),
-                    bindings::TASK_KILLABLE as c_int,
+                    state as c_int,
                 )
             };
             if let Some(value) = condition() {
                 break Ok(Some(value));
             }
             if killed != 0 {
-                break Err(EINTR);
+                break Err(ERESTARTSYS);
             }
-            let left = deadline.left_jiffies();
+            let left = left();
             if left == 0 {
                 break Ok(None);
             }
@@ -85,6 +111,21 @@ impl WaitQueue {
         // SAFETY: As above; after this the entry is on no list.
         unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
         result
+    }
+
+    /// Has the task that polls `file` woken by [`wake_all`](Self::wake_all).
+    ///
+    /// # Safety
+    ///
+    /// File and table are those that the kernel passes to a file's poll; the queue lives as long as the
+    /// file.
+    pub unsafe fn register_poll(
+        &self,
+        file: *mut bindings::file,
+        table: *mut bindings::poll_table_struct,
+    ) {
+        // SAFETY: By the caller's promise.
+        unsafe { helpers::virgo_poll_wait(file, self.head.get(), table) };
     }
 
     pub(crate) fn as_ptr(&self) -> *mut bindings::wait_queue_head {

@@ -50,5 +50,6 @@ pub mod queue;
 pub mod scan;
 pub mod slots;
 pub mod sort;
+pub mod usb;
 pub mod vuid;
 pub mod worker_shares;

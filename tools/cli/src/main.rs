@@ -33,6 +33,7 @@ mod sessions;
 mod stats;
 mod stdin;
 mod transfer;
+mod usb;
 
 use clap::Parser;
 use options::{Arguments, Command, ConfigCommand, Copy, List, MemoryCommand};
@@ -127,6 +128,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,
+        Command::Usb(command) => return usb::run(output, &command),
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,
     }

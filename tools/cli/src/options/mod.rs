@@ -10,6 +10,7 @@ mod kingcobra;
 mod memory;
 mod node;
 mod queue;
+mod usb;
 mod values;
 
 pub(crate) use analytics::AnalyticsCommand;
@@ -20,6 +21,7 @@ pub(crate) use kingcobra::KingcobraCommand;
 pub(crate) use memory::{Get, Malloc, MemoryCommand, MemoryList, Set};
 pub(crate) use node::{ConfigCommand, Sessions};
 pub(crate) use queue::{Named, QueueCommand};
+pub(crate) use usb::{Capture, UsbCommand};
 
 use clap::{Parser, Subcommand};
 use eventnet::EventNet;
@@ -171,6 +173,9 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// See what the USB devices of this node say, and decide which may be used (as root)
+    #[command(subcommand)]
+    Usb(UsbCommand),
     /// Show who is connected to the services of this node, or end a session (as root)
     ///
     /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading from a device.
+//!
+//! All input URBs are with the device from the first read or poll until the last file is closed, except for
+//! those whose data is not read yet: so a device is not asked for more than is read.
+
+use crate::{
+    device::{
+        Device,
+        Reading, //
+    },
+    print::print_buffer,
+    transfers::Next, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed,
+    uaccess::UserSliceWriter, //
+};
+use linux_usb::device::Stage;
+
+impl Device {
+    /// As `OpenFile::read`.
+    pub(crate) fn read(&self, to: &mut UserSliceWriter, nonblocking: bool) -> Result<usize> {
+        if self.input.is_none() {
+            return Err(EOPNOTSUPP);
+        }
+        if to.is_empty() {
+            return Ok(0);
+        }
+        let mut reading = match nonblocking {
+            true => self.reading.try_lock().ok_or(EAGAIN)?,
+            false => self.reading.lock()?,
+        };
+        let mut copied = 0;
+        let result = loop {
+            match self.transfers.next_input() {
+                Next::Data(token, len) => {
+                    match self.copy_input(&mut reading, token, len, to) {
+                        Ok(n) => copied += n,
+                        Err(e) => break Err(e),
+                    }
+                    if to.is_empty() {
+                        break Ok(());
+                    }
+                    continue;
+                }
+                // An error is told by itself, so it must not be taken behind data.
+                Next::Failed(e) => break Err(e),
+                Next::Nothing if copied > 0 => break Ok(()),
+                Next::Nothing => (),
+            }
+            if let Err(e) = self.submit_input(&mut reading) {
+                break Err(e);
+            }
+            if nonblocking {
+                match self.transfers.is_readable() {
+                    true => continue,
+                    false => break Err(EAGAIN),
+                }
+            }
+            let due = || self.transfers.input_is_due().then_some(());
+            if let Err(e) = self.transfers.waiters.wait_interruptible(due) {
+                break Err(e);
+            }
+        };
+        self.bytes_read.add(copied as u64, Relaxed);
+        match result {
+            // What was read before is told first; a device that is gone stays so.
+            Err(e) if copied > 0 => {
+                if e != ENODEV && e != EFAULT && e != ERESTARTSYS {
+                    self.transfers.put_back_input(0, e);
+                }
+                Ok(copied)
+            }
+            Err(e) => Err(e),
+            Ok(()) => Ok(copied),
+        }
+    }
+
+    /// Copies what is left of an URB, or as much as there is room for.
+    fn copy_input(
+        &self,
+        reading: &mut Reading,
+        token: usize,
+        len: usize,
+        to: &mut UserSliceWriter,
+    ) -> Result<usize> {
+        let offset = reading.offset;
+        let urb = reading.urbs.get_mut(token).ok_or(EIO)?;
+        let data = urb.received()?.get(offset..len).ok_or(EIO)?;
+        let data = data.get(..to.len()).unwrap_or(data);
+        to.write_slice(data)?;
+        if let Some(endpoint) = &self.input {
+            self.usb.trace(Stage::Copy, endpoint, data, None);
+        }
+        print_buffer(self.state.print(), data);
+        let copied = data.len();
+        reading.offset = offset.saturating_add(copied);
+        if reading.offset >= len {
+            reading.offset = 0;
+            self.transfers.input_read();
+            // A failure is seen when there is nothing else to be read.
+            let _ = self.submit_input(reading);
+        }
+        Ok(copied)
+    }
+
+    /// Gives the device the URBs that it can have.
+    fn submit_input(&self, reading: &mut Reading) -> Result {
+        if let (true, Some(endpoint)) = (self.transfers.take_input_stall(), &self.input) {
+            if let Err(e) = self.clear_halt(endpoint) {
+                self.transfers.put_back_input_stall();
+                return Err(e);
+            }
+        }
+        let mut idle = self.transfers.take_idle_input();
+        for (token, urb) in reading.urbs.iter_mut().enumerate() {
+            if idle & 1 << token == 0 {
+                continue;
+            }
+            let len = urb.buffer().map_or(0, |buffer| buffer.len());
+            if let Err(e) = urb.submit(len) {
+                self.transfers.put_back_input(idle, e);
+                break;
+            }
+            idle &= !(1 << token);
+        }
+        Ok(())
+    }
+
+    /// Has the device send, if nobody reads who sees to that.
+    pub(crate) fn start_input(&self) {
+        if self.input.is_none() {
+            return;
+        }
+        if let Some(mut reading) = self.reading.try_lock() {
+            // A failure is seen by who reads.
+            let _ = self.submit_input(&mut reading);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writing to a device.
+
+use crate::{
+    device::{
+        Device,
+        Writing, //
+    },
+    print::print_buffer,
+    transfers::Room, //
+};
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed,
+    uaccess::UserSliceReader, //
+};
+use linux_usb::device::{
+    Endpoint,
+    Stage, //
+};
+
+impl Device {
+    /// As `OpenFile::write`. What was written is on its way; it has arrived after `sync`.
+    pub(crate) fn write(&self, from: &mut UserSliceReader, nonblocking: bool) -> Result<usize> {
+        let endpoint = self.output.as_ref().ok_or(EOPNOTSUPP)?;
+        let mut writing = match nonblocking {
+            true => self.writing.try_lock().ok_or(EAGAIN)?,
+            false => self.writing.lock()?,
+        };
+        let mut written = 0;
+        while !from.is_empty() {
+            match self.write_some(&mut writing, endpoint, from, nonblocking) {
+                Ok(n) => written += n,
+                Err(e) if written == 0 => return Err(e),
+                // Told by the next write, or by fsync, if it is the device's.
+                Err(_) => break,
+            }
+        }
+        self.bytes_written.add(written as u64, Relaxed);
+        Ok(written)
+    }
+
+    fn write_some(
+        &self,
+        writing: &mut Writing,
+        endpoint: &Endpoint,
+        from: &mut UserSliceReader,
+        nonblocking: bool,
+    ) -> Result<usize> {
+        let token = self.wait_for_output(nonblocking)?;
+        let urb = writing.urbs.get_mut(token).ok_or(EIO)?;
+        let mut copy = || {
+            let buffer = urb.buffer()?;
+            let len = buffer.len().min(from.len());
+            let data = buffer.get_mut(..len).ok_or(EIO)?;
+            from.read_slice(data)?;
+            self.usb.trace(Stage::Copy, endpoint, data, None);
+            print_buffer(self.state.print(), data);
+            Ok(len)
+        };
+        let len = match copy() {
+            Ok(len) => len,
+            Err(e) => {
+                self.transfers.put_back_output(token);
+                return Err(e);
+            }
+        };
+        if self.transfers.take_output_stall() {
+            if let Err(e) = self.clear_halt(endpoint) {
+                self.transfers.put_back_output_stall();
+                self.transfers.put_back_output(token);
+                return Err(e);
+            }
+        }
+        self.transfers.output_begins();
+        if let Err(e) = urb.submit(len) {
+            self.transfers.output_refused(token);
+            return Err(match e {
+                // Closed by who unbinds or suspends.
+                EPERM if self.transfers.is_gone() => ENODEV,
+                EPERM => EIO,
+                other => other,
+            });
+        }
+        Ok(len)
+    }
+
+    /// The token of an URB, which is the caller's then.
+    fn wait_for_output(&self, nonblocking: bool) -> Result<usize> {
+        let take = || match self.transfers.take_output() {
+            Room::Urb(token) => Some(Ok(token)),
+            Room::Failed(e) => Some(Err(e)),
+            Room::Nothing => None,
+        };
+        match nonblocking {
+            true => take().ok_or(EAGAIN)?,
+            false => self.transfers.waiters.wait_interruptible(take)?,
+        }
+    }
+
+    /// As `OpenFile::sync`.
+    pub(crate) fn sync(&self) -> Result {
+        let submitted = self.transfers.output_submitted();
+        self.transfers
+            .waiters
+            .wait_interruptible(|| self.transfers.output_completed(submitted))?
+    }
+}

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What USB devices say.
+
+use crate::{
+    failure,
+    options::{Capture, UsbCommand},
+    output::{self, Output},
+};
+use anyhow::{Context, Result};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::{
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Write},
+    path::Path,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use virgo_usb::{
+    live::Live,
+    packet::{Packet, Transfer},
+    pcapng,
+    policy::{Action, Decision, Policy},
+    record::Record,
+    report, sysfs,
+    traffic::Traffic,
+};
+
+/// How often a capture looks whether it is to end.
+const TICK: Duration = Duration::from_millis(200);
+
+pub(crate) fn run(output: Output, command: &UsbCommand) -> Result<ExitCode> {
+    match command {
+        UsbCommand::Devices => devices(output)?,
+        UsbCommand::Watch(options) => {
+            let lost = capture(options, |record| line(output, record))?;
+            tell_lost(lost);
+        }
+        UsbCommand::Capture {
+            output: file,
+            capture,
+        } => write(capture, file)?,
+        UsbCommand::Stats(options) => stats(output, options)?,
+        UsbCommand::Report { capture, output } => {
+            let mut traffic = read(capture)?;
+            let page = report::page(&mut traffic, &capture.display().to_string());
+            fs::write(output, page)
+                .with_context(|| format!("cannot write {}", output.display()))?;
+        }
+        UsbCommand::Policy {
+            file,
+            apply,
+            capture,
+        } => return policy(output, file, *apply, capture.as_deref()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn devices(output: Output) -> Result<()> {
+    let devices = sysfs::devices(Path::new(sysfs::DEVICES)).context("cannot list USB devices")?;
+    output.print(&devices, || {
+        let header = ["PORT", "BUS", "DEVICE", "ID", "CLASS", "DRIVER", "NAME"];
+        let rows = devices.iter().flat_map(|device| {
+            let row = |interface: Option<&sysfs::UsbInterface>| {
+                let port = interface.map_or(&device.port, |i| &i.name);
+                let class = interface.map_or("-".to_owned(), |i| {
+                    format!("{:02x}/{:02x}/{:02x}", i.class.0, i.class.1, i.class.2)
+                });
+                let driver = interface.and_then(|i| i.umb.clone().or(i.driver.clone()));
+                vec![
+                    port.clone(),
+                    device.bus.to_string(),
+                    device.device.to_string(),
+                    format!("{:04x}:{:04x}", device.vendor, device.product),
+                    class,
+                    driver.unwrap_or_else(|| match device.authorized {
+                        true => "-".to_owned(),
+                        false => "denied".to_owned(),
+                    }),
+                    output::printable(device.name.as_deref().unwrap_or("-")),
+                ]
+            };
+            match device.interfaces.is_empty() {
+                true => vec![row(None)],
+                false => device.interfaces.iter().map(|i| row(Some(i))).collect(),
+            }
+        });
+        output::table(header.map(str::to_owned).to_vec(), 7, rows.collect())
+    })
+}
+
+/// Captures as `options` say, until a signal comes. Returns how many events were lost.
+fn capture(options: &Capture, mut see: impl FnMut(&Record<'_>) -> Result<()>) -> Result<u64> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, ended.clone())?;
+    }
+    let end = options.seconds.map(|seconds| {
+        let seconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        Instant::now().checked_add(seconds)
+    });
+    let end = end.flatten();
+    let mut live = Live::start(&options.filter.join(" "))?;
+    let (mut seen, mut lost) = (0, 0);
+    let wanted = options.count.unwrap_or(u64::MAX);
+    while seen < wanted && !ended.load(Ordering::Relaxed) {
+        let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
+        if left.is_zero() {
+            break;
+        }
+        live.read(left.min(TICK), |record| {
+            lost += u64::from(record.lost);
+            seen += 1;
+            if seen <= wanted { see(record) } else { Ok(()) }
+        })?;
+    }
+    Ok(lost)
+}
+
+fn tell_lost(lost: u64) {
+    if lost > 0 {
+        output::note(format_args!("{lost} events were lost"));
+    }
+}
+
+fn write(options: &Capture, path: &Path) -> Result<()> {
+    let out: Box<dyn Write> = if path.as_os_str() == "-" {
+        Box::new(io::stdout())
+    } else {
+        let file = File::create(path);
+        Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
+    };
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let names = [host.trim().to_owned()];
+    let snap = options
+        .filter
+        .iter()
+        .find_map(|word| word.strip_prefix("snap="));
+    let snap = snap.and_then(|snap| snap.parse().ok()).unwrap_or(262_144);
+    // A packet at once: who reads from a pipe wants to see it now.
+    let mut file = pcapng::Writer::new(BufWriter::new(out), &names, snap)?;
+    let (mut events, mut bytes) = (0u64, 0u64);
+    let lost = capture(options, |record| {
+        events += 1;
+        bytes += record.packet.data().len() as u64;
+        file.write(0, record)
+    })?;
+    file.finish()
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    output::note(format_args!(
+        "{events} events, {bytes} bytes of data, {lost} lost"
+    ));
+    Ok(())
+}
+
+/// A line as usbmon has it, as far as it goes.
+fn line(output: Output, record: &Record<'_>) -> Result<()> {
+    let packet = &record.packet;
+    let id = packet.endpoint();
+    let data = packet.data();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let value = json!({
+        "time_us": u64::try_from(packet.time().as_micros()).unwrap_or(u64::MAX),
+        "id": format!("{:016x}", packet.id()),
+        "event": packet.event().to_string(),
+        "bus": id.bus,
+        "device": id.device,
+        "endpoint": id.endpoint,
+        "status": packet.status(),
+        "length": packet.urb_len(),
+        "data": hex(data),
+        "lost": record.lost,
+    });
+    output.print(&value, || {
+        text_line(packet, &hex(data.get(..32).unwrap_or(data)))
+    })
+}
+
+fn text_line(packet: &Packet<'_>, data: &str) -> String {
+    let id = packet.endpoint();
+    let time = packet.time();
+    let transfer = match packet.transfer() {
+        Transfer::Isochronous => 'Z',
+        Transfer::Interrupt => 'I',
+        Transfer::Control => 'C',
+        Transfer::Bulk => 'B',
+    };
+    let direction = if id.endpoint & 0x80 == 0 { 'o' } else { 'i' };
+    let setup = packet
+        .setup()
+        .map(|s| s.map(|b| format!("{b:02x}")).concat());
+    let equals = if data.is_empty() { "" } else { " = " };
+    format!(
+        "{}.{:06} {:08x} {} {transfer}{direction}:{}:{:03}:{} {} {}{equals}{data}",
+        time.as_secs(),
+        time.subsec_micros(),
+        packet.id() & 0xffff_ffff,
+        packet.event(),
+        id.bus,
+        id.device,
+        id.endpoint & 0x0f,
+        setup.unwrap_or_else(|| packet.status().to_string()),
+        packet.urb_len()
+    )
+}
+
+fn stats(output: Output, options: &Capture) -> Result<()> {
+    let mut traffic = Traffic::default();
+    let start = Instant::now();
+    let options = Capture {
+        filter: options.filter.clone(),
+        count: options.count,
+        seconds: options.seconds.or(options.count.is_none().then_some(1.0)),
+    };
+    let lost = capture(&options, |record| {
+        traffic.add(record);
+        Ok(())
+    })?;
+    let seconds = start.elapsed().as_secs_f64();
+    let rows: Vec<_> = traffic
+        .endpoints
+        .iter()
+        .map(|(id, endpoint)| {
+            json!({
+                "bus": id.bus,
+                "device": id.device,
+                "endpoint": id.endpoint,
+                "packets": endpoint.packets,
+                "failed": endpoint.failed,
+                "bytes": endpoint.bytes,
+                "bytes_per_second": endpoint.bytes as f64 / seconds,
+                "entropy": endpoint.entropy(),
+            })
+        })
+        .collect();
+    let value = json!({ "seconds": seconds, "lost": lost, "endpoints": rows });
+    output.print(&value, || {
+        let header = [
+            "ENDPOINT", "PACKETS", "FAILED", "BYTES", "BYTES/S", "ENTROPY",
+        ];
+        let rows = traffic.endpoints.iter().map(|(id, endpoint)| {
+            vec![
+                id.to_string(),
+                endpoint.packets.to_string(),
+                endpoint.failed.to_string(),
+                endpoint.bytes.to_string(),
+                format!("{:.0}", endpoint.bytes as f64 / seconds),
+                format!("{:.2}", endpoint.entropy()),
+            ]
+        });
+        output::table(header.map(str::to_owned).to_vec(), 1, rows.collect())
+    })?;
+    tell_lost(lost);
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Traffic> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut traffic = Traffic::default();
+    pcapng::read(BufReader::new(file), |record| traffic.add(&record))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(traffic)
+}
+
+fn policy(output: Output, path: &Path, apply: bool, capture: Option<&Path>) -> Result<ExitCode> {
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let policy = Policy::parse(&text).with_context(|| format!("{}", path.display()))?;
+    let findings = match capture {
+        Some(capture) => read(capture)?.findings(),
+        None => Vec::new(),
+    };
+    let root = Path::new(sysfs::DEVICES);
+    let devices = sysfs::devices(root).context("cannot list USB devices")?;
+    let decisions = policy.decide(&devices, &findings);
+    let mut status = ExitCode::SUCCESS;
+    if apply {
+        for (device, decision) in devices.iter().zip(&decisions) {
+            let denied = decision.action == Action::Deny && decision.spared.is_none();
+            // Hubs have no switch that would be of use.
+            if device.is_hub() || device.authorized == !denied {
+                continue;
+            }
+            if let Err(error) = sysfs::authorize(root, &device.port, !denied) {
+                let error = anyhow::Error::from(error).context(format!("{} stays", device.port));
+                failure::report(output, &error);
+                status = ExitCode::FAILURE;
+            }
+        }
+    }
+    let hits: Vec<_> = policy.hits(&decisions);
+    let value = json!({ "decisions": &decisions, "hits": &hits, "applied": apply });
+    output.print(&value, || {
+        let header = ["PORT", "ID", "ACTION", "LINE", "NOTE"];
+        let rows = decisions.iter().map(decision_row).collect();
+        let mut text = output::table(header.map(str::to_owned).to_vec(), 5, rows);
+        for (line, count) in &hits {
+            text.push_str(&format!("\nline {line}: {count} devices"));
+        }
+        text
+    })?;
+    Ok(status)
+}
+
+fn decision_row(decision: &Decision) -> Vec<String> {
+    let action = match decision.action {
+        Action::Allow => "allow",
+        Action::Deny => "deny",
+        Action::Log => "log",
+    };
+    vec![
+        decision.port.clone(),
+        decision.id.clone(),
+        action.to_owned(),
+        decision
+            .line
+            .map_or("-".to_owned(), |line| line.to_string()),
+        decision
+            .spared
+            .map_or(String::new(), |why| format!("spared: {why}")),
+    ]
+}

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Which devices may be used.
+//!
+//! A policy is a text of lines `allow|deny|log WORD...`. The first line all of whose words fit a device
+//! decides; with `log` it is allowed and noted. A device that no line fits is allowed. Words:
+//!
+//! | word | fits |
+//! |------|------|
+//! | `all` | every device |
+//! | `id=0781:5567`, `id=0781:*` | vendor and product |
+//! | `serial=ABC` | the serial number |
+//! | `class=08`, `class=03/01/01` | a device with such an interface |
+//! | `port=1-1` | where it is plugged in, and behind a hub there |
+//! | `behaviour=injected` | what a capture has found: `storage-types`, `keyboard-has-bulk`, `changed`, `injected` |
+//!
+//! Hubs are never denied: what is behind them is looked at by itself. Nor is the last keyboard.
+
+use crate::{sysfs::UsbDevice, traffic::Finding};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// The device may be used.
+    Allow,
+    /// It may not.
+    Deny,
+    /// It may, and somebody should know.
+    Log,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Word {
+    All,
+    Id(u16, Option<u16>),
+    Serial(String),
+    Class(u8, Option<u8>, Option<u8>),
+    Port(String),
+    Behaviour(Finding),
+}
+
+/// A line of a policy.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Number of the line, from 1.
+    pub line: usize,
+    /// What it does.
+    pub action: Action,
+    words: Vec<Word>,
+}
+
+/// A policy.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// What a policy says of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Decision {
+    /// Where it is plugged in.
+    pub port: String,
+    /// Vendor and product.
+    pub id: String,
+    /// What is to be done.
+    pub action: Action,
+    /// Line of the rule; none fits if there is no number.
+    pub line: Option<usize>,
+    /// Why it is not done: `hub` or `last keyboard`.
+    pub spared: Option<&'static str>,
+}
+
+impl Policy {
+    /// Parses a policy.
+    ///
+    /// # Errors
+    ///
+    /// The line that is wrong, and why.
+    pub fn parse(text: &str) -> Result<Self> {
+        let mut rules = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let Some(action) = words.next() else {
+                continue;
+            };
+            let rule = || -> Result<Rule> {
+                let action = match action {
+                    "allow" => Action::Allow,
+                    "deny" => Action::Deny,
+                    "log" => Action::Log,
+                    other => bail!("'{other}' is not allow, deny or log"),
+                };
+                let words = words.map(word).collect::<Result<Vec<_>>>()?;
+                if words.is_empty() {
+                    bail!("a rule for all devices says 'all'");
+                }
+                Ok(Rule {
+                    line: number + 1,
+                    action,
+                    words,
+                })
+            };
+            rules.push(rule().with_context(|| format!("line {}", number + 1))?);
+        }
+        Ok(Policy { rules })
+    }
+
+    /// What it says of each of `devices`, given what a capture has found of them.
+    pub fn decide(
+        &self,
+        devices: &[UsbDevice],
+        findings: &[((u16, u8), Finding)],
+    ) -> Vec<Decision> {
+        let mut decisions: Vec<Decision> = devices
+            .iter()
+            .map(|device| {
+                let rule = self.rules.iter().find(|rule| rule.fits(device, findings));
+                let action = rule.map_or(Action::Allow, |rule| rule.action);
+                let is_hub = action == Action::Deny && device.is_hub();
+                Decision {
+                    port: device.port.clone(),
+                    id: format!("{:04x}:{:04x}", device.vendor, device.product),
+                    action,
+                    line: rule.map(|rule| rule.line),
+                    spared: is_hub.then_some("hub"),
+                }
+            })
+            .collect();
+        // Someone has to be able to put it right.
+        let denied = |d: &Decision| d.action == Action::Deny && d.spared.is_none();
+        let keyboards = |decisions: &[Decision]| {
+            let pairs = devices.iter().zip(decisions).enumerate();
+            let usable = pairs.filter(|(_, (device, _))| device.is_keyboard() && device.authorized);
+            usable
+                .map(|(at, (_, d))| (at, denied(d)))
+                .collect::<Vec<_>>()
+        };
+        let keyboards = keyboards(&decisions);
+        if keyboards.iter().all(|&(_, denied)| denied) {
+            if let Some(spared) = keyboards.first().and_then(|&(at, _)| decisions.get_mut(at)) {
+                spared.spared = Some("last keyboard");
+            }
+        }
+        decisions
+    }
+
+    /// How many decisions each rule has made, by its line.
+    pub fn hits(&self, decisions: &[Decision]) -> Vec<(usize, usize)> {
+        let count = |line| decisions.iter().filter(|d| d.line == Some(line)).count();
+        self.rules.iter().map(|r| (r.line, count(r.line))).collect()
+    }
+}
+
+impl Rule {
+    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Finding)]) -> bool {
+        self.words.iter().all(|word| match word {
+            Word::All => true,
+            Word::Id(vendor, product) => {
+                device.vendor == *vendor && product.is_none_or(|p| p == device.product)
+            }
+            Word::Serial(serial) => device.serial.as_ref() == Some(serial),
+            Word::Class(class, subclass, protocol) => device.interfaces.iter().any(|i| {
+                i.class.0 == *class
+                    && subclass.is_none_or(|s| s == i.class.1)
+                    && protocol.is_none_or(|p| p == i.class.2)
+            }),
+            Word::Port(port) => {
+                let behind = device.port.strip_prefix(port.as_str());
+                behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }
+            Word::Behaviour(finding) => findings.iter().any(|(address, found)| {
+                *address == (device.bus, device.device) && found == finding
+            }),
+        })
+    }
+}
+
+fn word(word: &str) -> Result<Word> {
+    if word == "all" {
+        return Ok(Word::All);
+    }
+    let (key, value) = word
+        .split_once('=')
+        .with_context(|| format!("'{word}' is no word"))?;
+    let byte =
+        |text: &str| u8::from_str_radix(text, 16).with_context(|| format!("'{text}' is no class"));
+    let id =
+        |text: &str| u16::from_str_radix(text, 16).with_context(|| format!("'{text}' is no id"));
+    Ok(match key {
+        "id" => {
+            let (vendor, product) = value.split_once(':').context("an id is VENDOR:PRODUCT")?;
+            let product = (product != "*").then(|| id(product)).transpose()?;
+            Word::Id(id(vendor)?, product)
+        }
+        "serial" => Word::Serial(value.to_owned()),
+        "class" => {
+            let mut parts = value.split('/');
+            let class = byte(parts.next().unwrap_or_default())?;
+            let subclass = parts.next().map(byte).transpose()?;
+            let protocol = parts.next().map(byte).transpose()?;
+            if parts.next().is_some() {
+                bail!("a class is CLASS/SUBCLASS/PROTOCOL");
+            }
+            Word::Class(class, subclass, protocol)
+        }
+        "port" => Word::Port(value.to_owned()),
+        "behaviour" => Word::Behaviour(match value {
+            "storage-types" => Finding::StorageTypes,
+            "keyboard-has-bulk" => Finding::KeyboardHasBulk,
+            "changed" => Finding::Changed,
+            "injected" => Finding::Injected,
+            other => bail!("no behaviour is called '{other}'"),
+        }),
+        other => bail!("no word is called '{other}'"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysfs;
+
+    fn decide(policy: &str) -> Vec<Decision> {
+        let tree = sysfs::tests::tree();
+        let devices = sysfs::devices(tree.path()).unwrap();
+        Policy::parse(policy).unwrap().decide(&devices, &[])
+    }
+
+    #[test]
+    fn the_first_line_that_fits_decides() {
+        let decisions =
+            decide("# sticks\nallow id=0781:* serial=other\n\ndeny class=08\nlog all\n");
+        assert_eq!(decisions[0].action, Action::Deny);
+        assert_eq!(decisions[0].line, Some(4));
+        assert_eq!(decisions[1].action, Action::Log);
+        assert_eq!(decisions[1].line, Some(5));
+    }
+
+    #[test]
+    fn the_last_keyboard_is_spared() {
+        let decisions = decide("deny all");
+        assert_eq!(
+            (decisions[0].action, decisions[0].spared),
+            (Action::Deny, None)
+        );
+        assert_eq!(decisions[1].spared, Some("last keyboard"));
+    }
+
+    #[test]
+    fn a_port_is_not_the_beginning_of_another() {
+        let decisions = decide("deny port=1");
+        assert!(decisions.iter().all(|d| d.action == Action::Allow));
+    }
+
+    #[test]
+    fn findings_decide() {
+        let tree = sysfs::tests::tree();
+        let devices = sysfs::devices(tree.path()).unwrap();
+        let policy = Policy::parse("deny behaviour=injected class=08").unwrap();
+        let found = [((1, 5), Finding::Injected)];
+        let decisions = policy.decide(&devices, &found);
+        assert_eq!(decisions[0].action, Action::Deny);
+        assert_eq!(policy.hits(&decisions), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_wrong_line_is_named() {
+        for wrong in [
+            "deny",
+            "forbid all",
+            "deny id=0781",
+            "deny color=red",
+            "deny class=08/06/50/1",
+        ] {
+            let error = Policy::parse(&format!("allow all\n{wrong}")).unwrap_err();
+            assert!(format!("{error:#}").contains("line 2"), "{wrong}");
+        }
+    }
+}
