@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("file_syscalls", file_syscalls),
     ("original_program", original_program),
     ("wire", wire),
+    ("usb_suite", usb),
 ];
 
 /// Seconds that a whole suite may take, when the host is busy with other things, too.
@@ -71,6 +72,10 @@ fn wire(cluster: &Cluster) -> Result<()> {
         "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
     )?;
     Ok(())
+}
+
+fn usb(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-usb-tests"])
 }
 
 /// Runs a suite on `node`, which learns here how much to do; `VIRGO_GUEST_TEST` selects tests of it

@@ -26,6 +26,7 @@ mod quiet;
 #[path = "../../rounds.rs"]
 mod rounds;
 mod support;
+mod usb;
 
 use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -61,6 +62,7 @@ fn main() -> Result<ExitCode> {
         kingcobra::TESTS,
         modules::TESTS,
         admission::TESTS,
+        usb::TESTS,
         faults::TESTS,
     ]
     .concat();
