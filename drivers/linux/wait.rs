@@ -89,11 +89,7 @@ impl WaitQueue {
         let result = loop {
             // SAFETY: Head and entry are initialised and live until `finish_wait`.
             let killed = unsafe {
-                bindings::prepare_to_wait_event(
-                    self.head.get(),
-                    entry.get(),
-                    state as c_int,
-                )
+                bindings::prepare_to_wait_event(self.head.get(), entry.get(), state as c_int)
             };
             if let Some(value) = condition() {
                 break Ok(Some(value));

@@ -30,7 +30,7 @@ const fn record_size(len: usize) -> Option<usize> {
 /// The first word of a record with `len` bytes of content.
 pub fn record_word(len: usize, lost: u32) -> u64 {
     let size = record_size(len).and_then(|size| u32::try_from(size).ok());
-    u64::from(size.unwrap_or(0)) | u64::from(lost) << 32
+    u64::from(size.unwrap_or(0)) | (u64::from(lost) << 32)
 }
 
 /// Size of the record that begins with `word`; 0 for one that is not there yet.

@@ -152,7 +152,7 @@ impl<C: Complete> Urb<C> {
     /// [`EBUSY`] while the kernel has it.
     pub fn received(&mut self) -> Result<&[u8]> {
         let received = self.0.received.load(Acquire);
-        self.buffer()?.get(..received).ok_or(EINVAL).map(|b| &*b)
+        self.buffer()?.get(..received).ok_or(EINVAL)
     }
 
     /// Starts the transfer of the first `len` bytes of the buffer, or of at most so many into it. May

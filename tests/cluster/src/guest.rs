@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("original_program", original_program),
     ("original_program_by_device", original_program_by_device),
     ("wire", wire),
+    ("usb_suite", usb),
 ];
 
 /// Has programs make their calls at the device, also on a kernel with VIRGO's system calls.
@@ -99,6 +100,10 @@ fn wire(cluster: &Cluster) -> Result<()> {
         "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
     )?;
     Ok(())
+}
+
+fn usb(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-usb-tests"])
 }
 
 /// Runs a suite on `node`, which learns here how much to do; `VIRGO_GUEST_TEST` selects tests of it

@@ -32,6 +32,7 @@ mod quiet;
 mod rounds;
 mod stock;
 mod support;
+mod usb;
 
 use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -72,6 +73,7 @@ fn main() -> Result<ExitCode> {
         modules::TESTS,
         admission::TESTS,
         links::TESTS,
+        usb::TESTS,
         faults::TESTS,
     ]
     .concat();

@@ -166,9 +166,10 @@ fn captures_come_and_go() {
         let (ended, path) = (ended.clone(), zero.path.clone());
         thread::spawn(move || {
             let mut file = open(&path, OFlags::empty()).expect("open");
-            let mut back = [0; 512];
+            // Less than a packet, which the gadget would keep until it has some more.
+            let mut back = [0; 500];
             while !ended.load(Ordering::Relaxed) {
-                file.write_all(&[7; 512]).expect("write");
+                file.write_all(&[7; 500]).expect("write");
                 file.read_exact(&mut back).expect("read");
             }
         })
