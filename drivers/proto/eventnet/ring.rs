@@ -266,7 +266,7 @@ mod tests {
                 ring.push(&event(seq, b"text"));
             }
             let mut out = [0; 512];
-            for at in [at, at % 2048, at % 2048 & !7] {
+            for at in [at, at % 2048, (at % 2048) & !7] {
                 let read = ring.read(Cursor { at, count }, &mut out);
                 prop_assert!(read.bytes <= out.len());
             }

@@ -304,7 +304,7 @@ fn remote_call(cluster: &Cluster) -> Result<()> {
     let graph = recorded(cluster)?;
     let faults = graph.faults();
     ensure!(faults.is_empty(), "{faults:?}");
-    let call = last_call(&graph, "virgo_get2")?;
+    let call = last_call(&graph, "get2")?;
     let why = why(&graph, call.id)?;
     let points: Vec<_> = why
         .hops
@@ -400,7 +400,7 @@ fn answers(cluster: &Cluster) -> Result<()> {
     )?;
     switch(cluster, "off")?;
     let graph = recorded(cluster)?;
-    let call = last_call(&graph, "virgo_get2")?.id;
+    let call = last_call(&graph, "get2")?.id;
     let end = graph
         .events()
         .iter()
