@@ -7,9 +7,8 @@ use super::{
 };
 
 /// The services, and the ports where they listen.
-pub(super) const PORTS: [(&str, u16); 5] = [
-    ("kingcobra", 10000),
-    ("cpupooling", 20000),
+pub(super) const PORTS: [(&str, u16); 4] = [
+    ("cpupooling", 10000),
     ("mempool", 30000),
     ("cloudfs", 50000),
     ("queue", 60000),
@@ -69,6 +68,7 @@ fn modules(machine: &Machine) -> Finding {
         };
         return Finding::problem("modules", seen, advice);
     }
+    // KingCobra uses the ports of others.
     let services = PORTS.map(|(service, _)| service);
     let missing: Vec<_> = services
         .into_iter()
@@ -162,8 +162,7 @@ fn ports(machine: &Machine) -> Finding {
 
 fn listeners(machine: &Machine) -> Finding {
     let silent = PORTS.into_iter().filter(|&(service, port)| {
-        // KingCobra listens only if the configuration says so.
-        service != "kingcobra" && is_loaded(machine, service) && !machine.listening.contains(&port)
+        is_loaded(machine, service) && !machine.listening.contains(&port)
     });
     let silent = list(silent.map(|(_, port)| port));
     match silent.is_empty() {
@@ -238,7 +237,7 @@ mod tests {
             device: Device::Mode(0o660),
             lockdown: "none".into(),
             reserved: vec![10000, 20000, 30000, 50000, 60000, 64000],
-            listening: vec![20000, 30000, 50000, 60000],
+            listening: vec![10000, 30000, 50000, 60000],
             available_mib: Some(1000),
             clock_is_kept: Some(true),
             ..Machine::default()

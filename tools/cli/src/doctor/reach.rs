@@ -64,7 +64,7 @@ fn ask(node: Node, machine: &Machine) -> Vec<Finding> {
         .map(|&(service, port)| (service, port, connect(node.address, port)))
         .collect();
     let mut findings = vec![way_there(node, &there)];
-    if there.contains(&("cpupooling", 20000, Connected::Yes)) {
+    if there.contains(&("cpupooling", 10000, Connected::Yes)) {
         let call = Call::new("noop").on(On::Node(node.number.into()));
         let outcome = virgo::within(TIMEOUT).run(&call);
         findings.push(way_back(node, outcome.map(|outcome| outcome.ended)));
@@ -123,7 +123,7 @@ fn way_back(node: Node, ended: virgo::Result<Ended>) -> Finding {
         Ok(Ended::Failed(libc::ETIMEDOUT)) => Finding::problem(
             "peers",
             format!("{name} was asked for a call, and did not bring the result"),
-            "let TCP port 20000 through this machine's firewall from that node's address",
+            "let TCP port 10000 through this machine's firewall from that node's address",
         ),
         Ok(other) => Finding::problem(
             "peers",
