@@ -3,7 +3,7 @@
 
 use crate::{
     Test,
-    support::{DEADLINE, SLACK, fails, field, sh, text, used, wait_until_whole, within},
+    support::{DEADLINE, SLACK, fails, sh, text, used, wait_until_whole, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::{
@@ -24,10 +24,6 @@ pub const TESTS: &[(&str, Test)] = &[
         killed_senders,
     ),
     ("first_call_after_a_restart_is_done", idle_restart),
-    (
-        "files_elsewhere_are_closed_beside_a_dead_node",
-        closed_elsewhere,
-    ),
 ];
 
 /// What a node exports, and where its disk is.
@@ -231,50 +227,6 @@ fn killed_senders(cluster: &Cluster) -> Result<()> {
     let sums: Vec<_> = sums.lines().collect();
     ensure!(sums[0] == sums[1], "{sums:?}");
     ensure!(before == after, "{} new connections", after - before);
-    Ok(())
-}
-
-/// A session ends that has files of two nodes open, one of which does not answer: the other is told
-/// at once.
-fn closed_elsewhere(cluster: &Cluster) -> Result<()> {
-    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
-    let open = |node: &Node| -> Result<u64> {
-        let replies = text(node, node, 50000, &["stats"])?;
-        field(replies.first().map_or("", String::as_str), "open")
-    };
-    let before = open(&node3)?;
-    sh(&node1, "mkfifo /tmp/hold")?;
-    let opens = [2, 3, 2].map(|node| format!("virgo_cloud_open({node}:{EXPORT}/held)"));
-    let session = node1.spawn([
-        "sh",
-        "-c",
-        &format!(
-            "(echo \"auth $(cat /etc/virgo_text.key)\"; printf '%s\\n' '{}'; cat /tmp/hold) |
-             nc {} 50000",
-            opens.join("' '"),
-            node1.address()
-        ),
-    ])?;
-    let opened = within(Duration::from_secs(10), || {
-        let now = open(&node3)?;
-        ensure!(now == before + 1, "{now} files open on node3");
-        Ok(())
-    });
-    node2.pause()?;
-    let closed = opened.and_then(|()| {
-        sh(&node1, "echo quit >/tmp/hold")?;
-        // Less than what an attempt at node 2 takes.
-        within(Duration::from_secs(3), || {
-            let now = open(&node3)?;
-            ensure!(now == before, "{now} files open on node3, not {before}");
-            Ok(())
-        })
-    });
-    node2.resume()?;
-    closed?;
-    session.wait_timeout(Duration::from_secs(10))?;
-    wait_until_whole(cluster)?;
-    sh(&node1, "rm /tmp/hold")?;
     Ok(())
 }
 

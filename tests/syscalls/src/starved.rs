@@ -43,10 +43,14 @@ impl Drop for End<'_> {
 fn idle_tasks_do_not_hold_up_the_replies_of_others() {
     const IDLE: usize = 2;
     let gets = Rounds {
-        debug: 20,
-        slim: 50,
+        // On an emulated processor that is shared itself the guest's clock goes astray.
+        debug: 0,
+        slim: 0,
         soak: 500,
     };
+    if gets.count() == 0 {
+        return;
+    }
     let Some(&node) = pool::nodes().last() else {
         return;
     };
