@@ -52,12 +52,13 @@ use virgo_utils::{
     User, //
 };
 
-/// A request that may be done twice: a node that has restarted has nothing left of what was done before.
-fn request<'a>(op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
+/// A request for user `uid` that may be done twice: a node that has restarted has nothing left of what was done before.
+fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
     Request {
         op,
         args,
         data: Data::Bytes(data),
+        uid,
         retry_after_restart: true,
         reply_deadline: ReplyDeadline::Soon,
     }
@@ -79,7 +80,7 @@ fn ask(
     reply: &mut [u8],
 ) -> Result<usize> {
     check(user, node)?;
-    client.call(node, &request(op, args, data), reply, user.deadline)
+    client.call(node, &request(user.uid, op, args, data), reply, user.deadline)
 }
 
 /// Asks node `node` for an object of `size` zeros.
@@ -297,13 +298,13 @@ impl<'a> ReadMany<'a> {
         Ok(this)
     }
 
-    fn request(&self) -> Request<'_> {
-        request(op::GET_MANY, self.args.as_bytes(), &self.asked)
+    fn request(&self, uid: u32) -> Request<'_> {
+        request(uid, op::GET_MANY, self.args.as_bytes(), &self.asked)
     }
 
     /// Sends it, if that can be done at once: so the node has it while this one does something else.
     pub(crate) fn begin(&mut self, client: &'a Client, user: &User<'_>) {
-        self.flight = client.begin(self.node, &self.request(), user.deadline);
+        self.flight = client.begin(self.node, &self.request(user.uid), user.deadline);
     }
 
     /// Waits for the bytes, and writes them to where they belong in `to`.
@@ -311,7 +312,7 @@ impl<'a> ReadMany<'a> {
         let mut result = Err(EPROTO);
         let mut take = |body: &[u8]| result = scatter(&self.parts, body, to);
         let flight = self.flight.take();
-        client.complete_with(self.node, flight, &self.request(), user.deadline, &mut take)?;
+        client.complete_with(self.node, flight, &self.request(user.uid), user.deadline, &mut take)?;
         result
     }
 }

@@ -21,14 +21,9 @@
     reason = "generated"
 )]
 mod helpers {
-    use kernel::{
-        bindings::*,
-        ffi, //
-    };
-
     include!(concat!(
-        env!("VIRGO_LINUX_GENERATED"),
-        "/usb/usb_generated.rs"
+        env!("VIRGO_GENERATED"),
+        "/linux/usb/usb_generated.rs"
     ));
 }
 

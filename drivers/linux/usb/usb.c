@@ -10,7 +10,7 @@
 #include "usb.h"
 
 #define CREATE_TRACE_POINTS
-#include "trace.h"
+#include "usb_trace.h"
 
 /*
  * Looks for an endpoint of the direction in the current setting of the interface:

@@ -56,6 +56,6 @@ UMB_EVENT(umb_complete);
 #undef TRACE_INCLUDE_PATH
 #define TRACE_INCLUDE_PATH .
 #undef TRACE_INCLUDE_FILE
-#define TRACE_INCLUDE_FILE trace
+#define TRACE_INCLUDE_FILE usb_trace
 
 #include <trace/define_trace.h>
