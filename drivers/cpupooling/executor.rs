@@ -30,11 +30,18 @@ use kernel::{
         },
         Arc,
         SpinLock, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
-use linux::work::{
-    Queue,
-    Task, //
+use linux::{
+    trace,
+    work::{
+        Queue,
+        Task, //
+    }, //
 };
 use virgo_config::{
     Config,
@@ -274,9 +281,15 @@ impl Pool {
     }
 }
 
+/// Operations of the tracepoint of jobs: see `drivers/linux/trace.h`.
+const BEGUN: u32 = 0;
+const ENDED: u32 = 1;
+
 impl linux::work::Run for Worker {
     fn run(task: &Task<Self>) {
         while let Some((run, running)) = task.pool.next(task.number) {
+            let start = trace::job_is_on().then(Instant::<Monotonic>::now);
+            trace::job(|| run.event(BEGUN));
             let outcome = if run.cancelled.load(Relaxed) {
                 Outcome::failed(ECANCELED)
             } else if run.deadline.passed() {
@@ -284,6 +297,7 @@ impl linux::work::Run for Worker {
             } else {
                 call(&run, &task.pool.node.config())
             };
+            trace::job(|| run.event(ENDED).ended(&outcome.has_run(), start));
             task.pool.finish(&run, outcome);
             drop(running);
         }

@@ -24,9 +24,13 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    program::Program, //
+    program::Program,
+    trace::Event, //
 };
-use virgo_proto::vuid::NodeId;
+use virgo_proto::{
+    clone::PORT,
+    vuid::NodeId, //
+};
 use virgo_utils::{
     budget::Charge,
     Peer, //
@@ -93,6 +97,21 @@ pub(crate) struct NewInvocation {
 }
 
 impl Invocation {
+    /// What tracepoints say of it at this point of its life.
+    pub(crate) fn event(&self, op: u32) -> Event {
+        let node = match self.origin {
+            Origin::Here => 0,
+            Origin::Peer(peer) => peer.node.into(),
+        };
+        Event {
+            node,
+            port: PORT.into(),
+            op,
+            id: self.name,
+            ..Event::default()
+        }
+    }
+
     /// Charges it to `accounts`, its user's. May sleep.
     ///
     /// # Errors

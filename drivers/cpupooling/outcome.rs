@@ -40,6 +40,15 @@ impl Outcome {
         )
     }
 
+    /// Whether the call has run; otherwise the error is why not.
+    pub(crate) fn has_run(&self) -> Result {
+        match (self.state, i32::try_from(self.value)) {
+            (state::FAILED, Ok(errno)) => Err(Error::from_errno(errno.saturating_neg())),
+            (state::FAILED, Err(_)) => Err(EIO),
+            _ => Ok(()),
+        }
+    }
+
     /// With standard output only.
     pub(crate) fn new(state: u32, value: i64, output: KVVec<u8>) -> Self {
         Outcome {

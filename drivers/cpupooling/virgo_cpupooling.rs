@@ -91,7 +91,7 @@ module! {
 
 impl Service for Cpupool {
     const NAME: &'static CStr = c"cpupooling";
-    const PORT: u16 = 10000;
+    const PORT: u16 = virgo_proto::clone::PORT;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
     const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
     const CALLS: &'static [&'static str] = syscalls::NAMES;

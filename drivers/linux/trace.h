@@ -14,7 +14,7 @@
 #include <linux/tracepoint.h>
 
 /*
- * node:   number of the other node, or of this one if no other takes part
+ * node:   number of the other node; 0 if no other takes part, or if it is not known yet
  * port:   the service, by its port
  * op:     the operation, by its number in the frames of the service; the number of a text command's line
  * id:     what tells this one from others of its kind on this node
@@ -63,7 +63,7 @@ DEFINE_EVENT(virgo_event, virgo_serve,
 	TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
 	TP_ARGS(node, port, op, id, size, status, ns));
 
-/* An attempt to connect to another node ended. id: attempts since the last connection. */
+/* An attempt to connect to another node ended. */
 DEFINE_EVENT(virgo_event, virgo_reconnect,
 	TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
 	TP_ARGS(node, port, op, id, size, status, ns));
@@ -73,12 +73,12 @@ DEFINE_EVENT(virgo_event, virgo_session,
 	TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
 	TP_ARGS(node, port, op, id, size, status, ns));
 
-/* A job of virgo_clone began (op 0) or ended (1) on this node. id: the job; size: of its output. */
+/* A job of virgo_clone began (op 0) or ended (1) on this node. id: the number that its caller gave it. */
 DEFINE_EVENT(virgo_event, virgo_job,
 	TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
 	TP_ARGS(node, port, op, id, size, status, ns));
 
-/* A message was published. id: its sequence number. */
+/* Messages of one name were published in one go. op: how many; id: position of the last. */
 DEFINE_EVENT(virgo_event, virgo_publish,
 	TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
 	TP_ARGS(node, port, op, id, size, status, ns));

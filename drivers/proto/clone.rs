@@ -56,6 +56,9 @@ pub mod state {
     pub const FAILED: u32 = 4;
 }
 
+/// TCP port of the service.
+pub const PORT: u16 = 10_000;
+
 /// Most bytes of name and arguments of a call.
 pub const MAX_ARGV: usize = 32 * 1024;
 

@@ -30,6 +30,9 @@ pub mod subject;
 pub mod subscribe;
 pub mod wire;
 
+/// TCP port of the service.
+pub const PORT: u16 = 60_000;
+
 /// Most bytes of one message.
 pub const MAX_MESSAGE: usize = 64 * 1024;
 

@@ -160,7 +160,7 @@ module! {
 
 impl Service for QueueService {
     const NAME: &'static CStr = c"queue";
-    const PORT: u16 = 60000;
+    const PORT: u16 = virgo_proto::queue::PORT;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
     const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
     const CALLS: &'static [&'static str] = syscalls::NAMES;

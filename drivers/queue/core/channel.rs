@@ -134,7 +134,7 @@ pub(crate) struct Channel {
 /// A channel, shared.
 pub(crate) type Shared = Arc<Task<Channel>>;
 
-/// PublishOptions a message goes into a channel.
+/// How a message goes into a channel.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct PublishOptions {
     pub(crate) priority: u8,

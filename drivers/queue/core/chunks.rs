@@ -36,7 +36,7 @@ type MessagePiece = Piece<Arc<Message>>;
 /// Pieces with numbers that follow each other.
 struct Group {
     pieces: KBox<[Option<KBox<MessagePiece>>; GROUP]>,
-    /// PublishOptions many there are.
+    /// How many there are.
     live: usize,
 }
 

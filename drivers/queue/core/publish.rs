@@ -30,14 +30,19 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    rwlock::ReadGuard, //
+    rwlock::ReadGuard,
+    trace::{
+        self,
+        Event, //
+    }, //
 };
 use virgo_proto::queue::{
     access::Right,
     options::Kind,
     state::Policy,
     subject,
-    MAX_NAME, //
+    MAX_NAME,
+    PORT, //
 };
 use virgo_utils::budget::Account;
 
@@ -45,7 +50,7 @@ use virgo_utils::budget::Account;
 /// went with the last.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Published {
-    /// PublishOptions many went well.
+    /// How many went well.
     pub(crate) count: u32,
     /// Its number in the queue or topic of that name; 0 if there is none.
     pub(crate) position: u64,
@@ -166,12 +171,20 @@ impl Queues {
             name,
             named: named.as_ref(),
         };
+        let before = published.count;
         for group in messages.chunks(at_once) {
             match self.publish_group(table, to, group, deadline, published)? {
                 Some(held) => table = held,
                 None => break,
             }
         }
+        trace::publish(|| Event {
+            port: PORT.into(),
+            op: published.count - before,
+            id: published.position,
+            size: messages.iter().map(|(m, _)| m.bytes() as u64).sum(),
+            ..Event::default()
+        });
         Ok(())
     }
 

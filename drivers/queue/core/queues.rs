@@ -356,7 +356,7 @@ impl Queues {
         behind.find(|channel| channel.has_dead()).cloned()
     }
 
-    /// PublishOptions many channels there are.
+    /// How many channels there are.
     pub(crate) fn len(&self) -> usize {
         self.table.read().all.len()
     }

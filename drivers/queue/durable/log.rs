@@ -89,7 +89,7 @@ pub(crate) struct Numbers {
     pub(crate) bytes: u64,
     pub(crate) max_bytes: u64,
     pub(crate) generation: u64,
-    /// PublishOptions often the disk has failed.
+    /// How often the disk has failed.
     pub(crate) failures: u64,
     /// What was found when it was opened.
     pub(crate) found: Survey,
@@ -135,7 +135,7 @@ pub(crate) struct Writer {
     pub(crate) room: u64,
     /// Bytes that somebody waits for room for.
     pub(crate) asked: u64,
-    /// PublishOptions often there was none, and why the last time.
+    /// How often there was none, and why the last time.
     refusals: u64,
     refusal: Error,
     /// There was none the last time that somebody asked.

@@ -66,7 +66,7 @@ use virgo_utils::{
 /// What has become of messages that were sent to another node.
 #[derive(Default)]
 pub(crate) struct Sent {
-    /// PublishOptions many went well.
+    /// How many went well.
     pub(crate) count: usize,
     /// Copies of these that were lost.
     pub(crate) lost: u64,

@@ -21,10 +21,18 @@ use kernel::{
     sync::{
         Arc,
         SpinLock, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 use linux::{
     deadline::Deadline,
+    trace::{
+        self,
+        Event, //
+    },
     wait::WaitQueue,
     work::{
         Run,
@@ -181,7 +189,16 @@ impl State {
 impl Run for Connector {
     fn run(task: &Task<Self>) {
         let deadline = Deadline::after_ms(CONNECT_MS);
+        let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
         let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
+        trace::reconnect(|| {
+            let event = Event {
+                node: task.peer.into(),
+                port: task.port.into(),
+                ..Event::default()
+            };
+            event.ended(&result, start)
+        });
         let mut state = task.state.lock();
         let mut unwanted = None;
         state.attempt = match result {

@@ -48,10 +48,18 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed, //
+    sync::atomic::Relaxed,
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
 };
 use linux::{
     deadline::Deadline,
+    trace::{
+        self,
+        Event, //
+    },
     waiters, //
 };
 use virgo_proto::{
@@ -113,8 +121,9 @@ impl Link {
         Some(PendingCall { guard, connection })
     }
 
-    /// Records that a request is sent.
+    /// Records that a request is sent, for EventNet and for whoever traces it.
     fn sending(&self, id: RequestId, request: &Request<'_>) -> Option<Sent> {
+        trace::request(|| self.event(id, request));
         let bytes = request.args.len() + request.data.size();
         hooks::send(self.kind, request.op, self.peer, id, bytes)
     }
@@ -128,6 +137,7 @@ impl Link {
         deadline: Deadline,
     ) -> Result {
         check(request)?;
+        let start = trace::reply_is_on().then(Instant::<Monotonic>::now);
         let (mut guard, under_way) = match under_way {
             Some(flight) => (flight.guard, Ok(flight.connection)),
             None => {
@@ -145,7 +155,20 @@ impl Link {
         if let Some(sent) = guard.sent.take() {
             sent.done(&result);
         }
+        trace::reply(|| self.event(guard.id, request).ended(&result, start));
         result
+    }
+
+    /// What tracepoints say of a request.
+    fn event(&self, id: RequestId, request: &Request<'_>) -> Event {
+        Event {
+            node: self.peer.into(),
+            port: self.port.into(),
+            op: request.op.into(),
+            id: u64::from(id.slot) << 56 | id.seq & (u64::MAX >> 8),
+            size: (request.args.len() + request.data.size()) as u64,
+            ..Event::default()
+        }
     }
 
     /// Waits for the reply to a request that was sent, and sends it again when the connection is lost.

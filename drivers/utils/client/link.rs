@@ -94,6 +94,7 @@ pub(crate) struct Link {
     node: Arc<Node>,
     connector: Pin<KBox<Task<Connector>>>,
     pub(crate) peer: NodeId,
+    pub(crate) port: u16,
     /// What the requests are to EventNet.
     pub(crate) kind: Kind,
     #[pin]
@@ -188,7 +189,8 @@ impl Link {
                 node,
                 connector,
                 peer,
-                kind: Kind::of_port(port),
+                port,
+                kind: Kind::of_port(*port),
                 state <- linux::new_spinlock!(state, "virgo_link"),
                 sleepers: waiters()?,
                 lines: waiters()?,

@@ -38,12 +38,20 @@ use kernel::{
     sync::{
         atomic::Relaxed,
         Arc, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 use linux::{
     bytes::Fill,
     crypto,
     pages::Pages,
+    trace::{
+        self,
+        Event, //
+    },
     work::WorkHandle, //
 };
 use virgo_proto::{
@@ -431,13 +439,25 @@ impl Frames {
                 Some(KVVec::with_capacity(head + max, GFP_KERNEL)?)
             }
         };
+        let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
         let result = session
             .hub
             .stats
             .count(S::COMMANDS.len() + index, || {
                 self.run(operation, service, header, &mut received, body, output)
-            })
-            .map_err(to_wire);
+            });
+        trace::serve(|| {
+            let event = Event {
+                node: self.incarnation.peer.node.into(),
+                port: S::PORT.into(),
+                op: header.op.into(),
+                id: session.number,
+                size: header.len.into(),
+                ..Event::default()
+            };
+            event.ended(&result, began)
+        });
+        let result = result.map_err(to_wire);
         if let Ok(After::Deferred(take)) = result {
             output.bytes.truncate(start);
             replies.defer(header.id);

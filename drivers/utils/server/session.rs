@@ -45,6 +45,10 @@ use linux::{
         Stream,
         WatchedSocket,
     },
+    trace::{
+        self,
+        Event, //
+    },
     work::Task, //
 };
 use virgo_config::{
@@ -87,6 +91,11 @@ pub(crate) enum Mode {
     /// closing with unread input would take them from it.
     Draining,
 }
+
+/// Operations of the tracepoint of sessions: see `drivers/linux/trace.h`.
+const BEGUN: u32 = 0;
+const PROVEN: u32 = 1;
+const ENDED: u32 = 2;
 
 /// What to do after the bytes at hand are used.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,7 +200,7 @@ impl<S: Service> Session<S> {
     pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
         let peer = stream.peer()?;
         let inner = KBox::pin_init(Inner::new(), GFP_KERNEL)?;
-        Ok(Session {
+        let session = Session {
             number: hub.begun.fetch_add(1, Relaxed) + 1,
             hub,
             from: *peer.ip(),
@@ -199,7 +208,24 @@ impl<S: Service> Session<S> {
             began_ms: now_ms(),
             over: Atomic::new(false),
             inner,
-        })
+        };
+        trace::session(|| session.event(BEGUN));
+        Ok(session)
+    }
+
+    /// What tracepoints say of it at this point of its life.
+    fn event(&self, op: u32) -> Event {
+        let node = match self.identity() {
+            Some(Identity::Node(node)) => node.into(),
+            Some(Identity::Text(_)) | None => 0,
+        };
+        Event {
+            node,
+            port: S::PORT.into(),
+            op,
+            id: self.number,
+            ..Event::default()
+        }
     }
 
     /// How old it is, in seconds.
@@ -295,6 +321,7 @@ impl<S: Service> Session<S> {
             drop(charge);
             return Err(Errno::EKEYREJECTED.into());
         }
+        trace::session(|| self.event(PROVEN));
         if let Identity::Node(node) = party.identity {
             self.hub.sessions.limit_node(node);
         }
@@ -335,6 +362,7 @@ impl<S: Service> Session<S> {
         standing.limit = Limit::Ended;
         drop(standing);
         self.over.store(true, Relaxed);
+        trace::session(|| self.event(ENDED));
         stream.shutdown();
         self.hub.schedule_now();
     }
