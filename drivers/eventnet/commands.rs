@@ -55,7 +55,7 @@ fn switch(
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     if caller.uid != 0 {
-        return Err(Errno::EPERM.into());
+        return Err(Failure::new(Errno::EPERM, "only root has others watched"));
     }
     record(kinds, one_in).map_err(|e| match e {
         EINVAL => Failure::new(

@@ -9,7 +9,7 @@ use crate::{
     peer::{Number, Peer, request},
     text::Text,
 };
-use std::io;
+use std::{io, process::Command};
 use virgo_proto::{
     errno::Errno,
     eventnet::{MAX_CONTEXT, PORT, TraceContext, event::EventId},
@@ -25,6 +25,9 @@ pub(super) const SUITE: Suite = suite![
 
 /// The byte of a frame that has its kind.
 const KIND: usize = 5;
+
+/// Bytes of the reply to an allocation.
+const ALLOCATED: usize = 16;
 
 fn traced(number: Number, context: &[u8], body: &[u8]) -> Vec<u8> {
     let mut bytes = request(number, op::ALLOC, &[context, body].concat());
@@ -66,7 +69,7 @@ fn a_context_is_no_part_of_the_body(node: &Node) -> io::Result<()> {
         let (header, body) = peer.wire.frame()?;
         assert_eq!(
             (header.word, header.traced, body.len()),
-            (0, false, 8),
+            (0, false, ALLOCATED),
             "{header:?}"
         );
         assert_ne!(header.stamp.to_wire(), 0, "a reply has a stamp");
@@ -75,11 +78,20 @@ fn a_context_is_no_part_of_the_body(node: &Node) -> io::Result<()> {
 }
 
 fn a_recorded_request_has_a_recorded_reply(node: &Node) -> io::Result<()> {
-    let mut text = Text::open(node, PORT)?;
-    assert_eq!(text.ask("eventnet_on(memory)")?, "OK");
+    // Only root has others watched.
+    Text::open(node, PORT)?.ask_in_vain("eventnet_on(memory)", "EPERM")?;
+    switch(node, "on")?;
     let result = recorded(node);
-    assert_eq!(text.ask("eventnet_off")?, "OK");
+    switch(node, "off")?;
     result
+}
+
+/// By the command line, which is root.
+fn switch(node: &Node, how: &str) -> io::Result<()> {
+    let mut command = Command::new("virgo");
+    command.args(["eventnet", how, "--node", &node.own.to_string()]);
+    assert!(command.status()?.success(), "virgo eventnet {how}");
+    Ok(())
 }
 
 fn recorded(node: &Node) -> io::Result<()> {
@@ -93,7 +105,7 @@ fn recorded(node: &Node) -> io::Result<()> {
         let (header, body) = peer.wire.frame()?;
         assert!(header.traced && header.word == 0, "{header:?}");
         let (context, rest) = TraceContext::split(&body).expect("a context");
-        assert_eq!(rest.len(), 8, "an id");
+        assert_eq!(rest.len(), ALLOCATED, "what was allocated");
         assert!(context.event.seq > 1 << 40, "{context:?}");
         assert_eq!(last.replace(body.clone()).unwrap_or(body.clone()), body);
     }
