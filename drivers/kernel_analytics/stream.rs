@@ -25,8 +25,8 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     net::{
-        Stream,
         SocketWork, //
+        Stream,
     },
     work::{
         Queue,

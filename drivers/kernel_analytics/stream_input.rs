@@ -24,12 +24,12 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     net::{
+        SocketHandler, //
         Stream,
         WatchedSocket,
-        SocketHandler, //
     },
-    work::WorkHandle,
     work::Task, //
+    work::WorkHandle,
 };
 use virgo_proto::{
     analytics::{

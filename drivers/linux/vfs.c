@@ -557,7 +557,7 @@ static struct virgo_dirs *virgo_dirs_of_one(const char *dir)
 	return dirs;
 }
 
-/* As the current task, in a directory as the first process sees it; may replace what is called @to. */
+/* As the current task, in a directory as the first process sees it. */
 int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace)
 {
 	struct virgo_dirs *dirs = virgo_dirs_of_one(dir);

@@ -46,8 +46,8 @@ use virgo_proto::{
 use virgo_utils::{
     Client,
     Data,
-    ReplyDeadline,
     PendingCall,
+    ReplyDeadline,
     Request,
     User, //
 };
@@ -80,7 +80,12 @@ fn ask(
     reply: &mut [u8],
 ) -> Result<usize> {
     check(user, node)?;
-    client.call(node, &request(user.uid, op, args, data), reply, user.deadline)
+    client.call(
+        node,
+        &request(user.uid, op, args, data),
+        reply,
+        user.deadline,
+    )
 }
 
 /// Asks node `node` for an object of `size` zeros.
@@ -312,7 +317,13 @@ impl<'a> ReadMany<'a> {
         let mut result = Err(EPROTO);
         let mut take = |body: &[u8]| result = scatter(&self.parts, body, to);
         let flight = self.flight.take();
-        client.complete_with(self.node, flight, &self.request(user.uid), user.deadline, &mut take)?;
+        client.complete_with(
+            self.node,
+            flight,
+            &self.request(user.uid),
+            user.deadline,
+            &mut take,
+        )?;
         result
     }
 }

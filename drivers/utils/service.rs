@@ -227,8 +227,7 @@ impl Body<'_> {
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
         let header = self.header;
-        let mut deferred =
-            Deferred::new(self.incarnation, self.session, header.op, header.id)?;
+        let mut deferred = Deferred::new(self.incarnation, self.session, header.op, header.id)?;
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)

@@ -56,7 +56,12 @@ impl Deferred {
     /// # Errors
     ///
     /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
-    pub(crate) fn new(incarnation: &Arc<Incarnation>, session: &WorkHandle, op: u16, id: RequestId) -> Result<Self> {
+    pub(crate) fn new(
+        incarnation: &Arc<Incarnation>,
+        session: &WorkHandle,
+        op: u16,
+        id: RequestId,
+    ) -> Result<Self> {
         let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
         incarnation.outbox.owe(session)?;
         Ok(Deferred {

@@ -440,12 +440,9 @@ impl Frames {
             }
         };
         let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
-        let result = session
-            .hub
-            .stats
-            .count(S::COMMANDS.len() + index, || {
-                self.run(operation, service, header, &mut received, body, output)
-            });
+        let result = session.hub.stats.count(S::COMMANDS.len() + index, || {
+            self.run(operation, service, header, &mut received, body, output)
+        });
         trace::serve(|| {
             let event = Event {
                 node: self.incarnation.peer.node.into(),

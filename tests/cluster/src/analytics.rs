@@ -463,7 +463,10 @@ fn steering(cluster: &Cluster) -> Result<()> {
 fn bandwidth(cluster: &Cluster) -> Result<()> {
     let (node, other) = (cluster.node(1), cluster.node(2));
     fresh(&node, "")?;
-    sh(&other, "virgo queue create limited messages=4000 bytes=8000000")?;
+    sh(
+        &other,
+        "virgo queue create limited messages=4000 bytes=8000000",
+    )?;
     sh(
         &node,
         "yes $(printf 'x%.0s' $(seq 999)) | head -n 1250 >/tmp/lines",
