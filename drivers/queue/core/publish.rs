@@ -182,7 +182,7 @@ impl Queues {
             port: PORT.into(),
             op: published.count - before,
             id: published.position,
-            size: messages.iter().map(|(m, _)| m.bytes() as u64).sum(),
+            size: messages.iter().map(|(m, _)| u64::from(m.bytes())).sum(),
             ..Event::default()
         });
         Ok(())
