@@ -171,15 +171,26 @@ impl Workers {
         let job: KBox<dyn Job> = KBox::new(Once(Some(job)), GFP_KERNEL)?;
         let mut unwanted = None;
         let mut state = self.lines.state.lock();
-        let line = state.line(owner)?;
-        line.back.push(Waiting { job, until }, GFP_KERNEL)?;
+        // Without memory the job is dropped after the lock is let go, as everything that is not wanted.
+        let line = match state.line(owner) {
+            Ok(line) => line,
+            Err(e) => {
+                drop(state);
+                return Err(e);
+            }
+        };
+        if let Err(e) = line.back.reserve(1, GFP_KERNEL) {
+            drop(state);
+            return Err(e.into());
+        }
+        let full = line.back.push_within_capacity(Waiting { job, until });
         // As many go as come, while the owner's work hangs.
         if line.first().is_some_and(|first| first.until.passed()) {
             unwanted = line.pop();
         }
         state.dispatch();
         drop(state);
-        drop(unwanted);
+        drop((full, unwanted));
         Ok(())
     }
 }
