@@ -12,7 +12,7 @@ use crate::{
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    frame::{Kind, MAX_BODY, VERSION},
+    frame::{HEADER_LEN, Kind, MAX_BODY, VERSION},
     handshake::{Hello, Side, hello_bytes},
     mempool::{PIECE, op},
 };
@@ -162,7 +162,7 @@ fn bodies_beyond_the_limit_are_refused_unseen(node: &Node) -> io::Result<()> {
         bytes[8..12].copy_from_slice(&len.to_le_bytes());
         let what = format!("length {len}");
         // The header alone is enough.
-        assert_refused(node, &bytes[..32], Errno::EMSGSIZE, &what)?;
+        assert_refused(node, &bytes[..HEADER_LEN], Errno::EMSGSIZE, &what)?;
         assert_refused(node, &bytes, Errno::EMSGSIZE, &what)?;
     }
     let bytes = frame(Kind::Hello, &[0; 4096]);
