@@ -282,7 +282,7 @@ fn policy(output: Output, path: &Path, apply: bool, capture: Option<&Path>) -> R
         for (device, decision) in devices.iter().zip(&decisions) {
             let denied = decision.action == Action::Deny && decision.spared.is_none();
             // Hubs have no switch that would be of use.
-            if device.is_hub() || device.authorized == !denied {
+            if device.is_hub() || device.authorized != denied {
                 continue;
             }
             if let Err(error) = sysfs::authorize(root, &device.port, !denied) {
