@@ -22,7 +22,7 @@ pub(crate) const PLAY: &str = "play-usb-device";
 pub(crate) const ID: (u16, u16) = (0x12d1, 0x140b);
 
 const fn request(direction: u32, number: u32, size: usize) -> u64 {
-    (direction << 30 | (size as u32) << 16 | (b'U' as u32) << 8 | number) as u64
+    ((direction << 30) | ((size as u32) << 16) | ((b'U' as u32) << 8) | number) as u64
 }
 
 const INIT: u64 = request(1, 0, 257);
