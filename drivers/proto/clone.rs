@@ -174,28 +174,34 @@ impl Load {
     }
 }
 
-/// Takes the next call off `calls`; `None` at the end and for what is none.
+/// Takes the next call off `calls`; `None` at the end, and for what is none, which stays there.
 pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     use zerocopy::FromBytes as _;
     let (call, rest) = Call::read_from_prefix(calls).ok()?;
     let (argv, rest) = rest.split_at_checked(usize::try_from(call.len.get()).ok()?)?;
+    if argv.len() > MAX_ARGV || call.reserved.get() != 0 {
+        return None;
+    }
     *calls = rest;
-    (argv.len() <= MAX_ARGV && call.reserved.get() == 0).then_some((call.key.get(), argv))
+    Some((call.key.get(), argv))
 }
 
 /// Takes the next result off `results`: its output is standard output, then standard error. `None` at
-/// the end and for what is none, with a state or flag that nobody knows, too.
+/// the end and for what is none, with a state or flag that nobody knows, too; that stays there.
 pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
     use zerocopy::FromBytes as _;
     let (outcome, rest) = Outcome::read_from_prefix(results).ok()?;
     let (out_len, err_len) = (outcome.out_len.get(), outcome.err_len.get());
     let len = out_len.checked_add(err_len)?;
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
-    *results = rest;
     let longest = usize::try_from(out_len.max(err_len)).ok()?;
     let known =
         outcome.state.get() <= state::FAILED && outcome.flags.get() & !(TRUNCATED | PART) == 0;
-    (longest <= MAX_OUTPUT && known).then_some((outcome, output))
+    if longest > MAX_OUTPUT || !known {
+        return None;
+    }
+    *results = rest;
+    Some((outcome, output))
 }
 
 /// The keys of a Cancel or Probe; `None` if the request is none.

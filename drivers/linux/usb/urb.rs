@@ -192,7 +192,11 @@ impl<C: Complete> Urb<C> {
             // INVARIANT: The kernel has refused it, and will not call `completed`.
             shared.in_flight.store(false, Release);
         }
-        submitted
+        match submitted {
+            // The core has taken the endpoint away: the device is going.
+            Err(ENOENT) => Err(ENODEV),
+            submitted => submitted,
+        }
     }
 }
 

@@ -50,6 +50,7 @@ pub(crate) enum UsbCommand {
 }
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub(crate) struct Capture {
     /// What to capture [default: all]: bus=1 device=3 endpoint=2 dir=in|out type=isochronous,interrupt,control,bulk
     /// event=submit,complete,error snap=BYTES ring=BYTES
