@@ -195,8 +195,8 @@ fn end_in_time(
         ensure!(UNREACHABLE.iter().any(|name| said.contains(name)), "{said}");
         ensure!(took < DEADLINE + SLACK, "it took {took:?}");
         for policy in ["least", "random", "two"] {
-            // A node that has just failed is passed over.
-            fails(&node1, "virgo clone --on 2 --timeout 500ms noop")?;
+            // A node that has just failed is passed over. Somebody with little time does not make it one.
+            fails(&node1, "virgo clone --on 2 noop")?;
             let said = sh(&node1, &format!("virgo clone -v --on {policy} noop 2>&1"))?;
             ensure!(!said.contains("node 2"), "{policy}: {said}");
         }
