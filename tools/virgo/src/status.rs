@@ -101,7 +101,8 @@ impl Status {
         let mut services = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            if entry.path().is_dir() {
+            // Other modules have a directory, too.
+            if entry.path().join("stats").exists() {
                 services.push(entry.file_name().to_string_lossy().into_owned());
             }
         }
@@ -283,10 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_services() {
+    fn folders_with_counters_are_services() {
         let folder = Folder::new("services");
         folder.put("config", "self 1\n");
         fs::create_dir(folder.0.join("echo")).unwrap();
+        folder.put("echo/stats", "");
+        folder.put("mempool/stats", "");
+        fs::create_dir(folder.0.join("umb")).unwrap();
         let status = Status::at(&folder.0);
         assert_eq!(status.services().unwrap(), ["echo", "mempool"]);
     }
