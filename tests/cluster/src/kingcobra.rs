@@ -525,6 +525,7 @@ fn turns(cluster: &Cluster) -> Result<()> {
     });
     service.kill()?;
     service.wait()?;
+    sh(&node, "virgo queue delete kingcobra.service")?;
     result
 }
 
