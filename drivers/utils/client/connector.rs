@@ -109,7 +109,8 @@ impl Connector {
     ///
     /// # Errors
     ///
-    /// Those of [`connect`], at once during a back-off; [`ETIMEDOUT`] at the deadline; [`EINTR`] when
+    /// Those of [`connect`], at once during a back-off, but [`EHOSTDOWN`] if the attempt took too long;
+    /// [`ETIMEDOUT`] at the deadline; [`EINTR`] when
     /// the task is being killed; [`ESHUTDOWN`] if it was stopped.
     pub(crate) fn connect(task: &Task<Self>, deadline: Deadline) -> Result<Reached> {
         let mut state = task.state.lock();
@@ -191,6 +192,12 @@ impl Run for Connector {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
         let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
+        // The attempt has had its time, whoever waits for it: the node is not reached, and nothing was
+        // asked of it.
+        let result = result.map_err(|e| match e {
+            ETIMEDOUT => EHOSTDOWN,
+            e => e,
+        });
         trace::reconnect(|| {
             let event = Event {
                 node: task.peer.into(),
