@@ -189,7 +189,11 @@ fn open_debugfs_files(cluster: &Cluster) -> Result<()> {
             grep -q 'temporarily unavailable' /tmp/said || { cat /tmp/said; exit 1; }
             echo $2
         }
-        for file in */*; do stays virgo_${file%%/*} $file; done
+        for file in */*; do
+            module=virgo_${file%%/*}
+            [ $module != virgo_umb ] || module=umb
+            stays $module $file
+        done
         # And now it goes.
         order=\"$(grep -v '^#' /lib/virgo/order)\"
         for m in virgo_sample_echo $(echo \"$order\" | tac); do
