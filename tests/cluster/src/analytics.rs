@@ -104,10 +104,7 @@ fn rights(cluster: &Cluster) -> Result<()> {
             .all(|line| line.starts_with("ERR EACCES")),
         "{denied:?}"
     );
-    ensure!(
-        denied[3].contains("read_from_stream=false"),
-        "{denied:?}"
-    );
+    ensure!(denied[3].contains("read_from_stream=false"), "{denied:?}");
     let (said, _) = fails(
         &node,
         "su nobody -s /bin/sh -c 'virgo analytics set a=1' 2>&1",
