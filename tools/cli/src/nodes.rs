@@ -173,6 +173,7 @@ mod tests {
         fs::create_dir(folder.path().join("mempool")).unwrap();
         let peers = "# node state connections calls\n3 up 1 0\n";
         fs::write(folder.path().join("mempool/peers"), peers).unwrap();
+        fs::write(folder.path().join("mempool/stats"), "").unwrap();
 
         let nodes = look(&Status::at(folder.path()), false).unwrap();
         let expected = "NODE  ADDRESS   SERVICES\n\
