@@ -7,11 +7,11 @@ use crate::{
         state_name,
         Outcome, //
     },
-    pool::Cpupool, //
+    pool::Cpupool,
     request::{
         CallRequest,
         Placement, //
-    },
+    }, //
 };
 use kernel::prelude::*;
 use linux::deadline::Deadline;

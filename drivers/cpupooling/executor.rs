@@ -7,18 +7,18 @@ use crate::{
     budgets::RunAccounts,
     function,
     invocation::{
-        Invocation, //
+        Invocation,
         Key,
         NewInvocation,
-        Origin,
+        Origin, //
     },
     jobs::Jobs,
     outbox::Outboxes,
     outcome::Outcome,
     program,
     schedule::{
-        Schedule, //
-        ScheduleEntry,
+        Schedule,
+        ScheduleEntry, //
     }, //
 };
 use kernel::{

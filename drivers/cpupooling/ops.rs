@@ -3,9 +3,9 @@
 //! What other nodes may ask of this node's processors. See [`virgo_proto::clone`].
 
 use crate::{
-    invocation::Origin, //
+    invocation::Origin,
     load_reporter::LoadReporter,
-    pool::Cpupool,
+    pool::Cpupool, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;

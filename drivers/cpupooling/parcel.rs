@@ -8,11 +8,11 @@ use crate::{
     pool::{
         Cpupool,
         Shared, //
-    }, //
+    },
     request::{
         CallRequest,
         Placement, //
-    },
+    }, //
 };
 use kernel::{
     prelude::*,

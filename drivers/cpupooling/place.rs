@@ -5,11 +5,11 @@
 use crate::{
     job::Job,
     outcome::Outcome,
-    pool::Shared, //
+    pool::Shared,
     request::{
         CallRequest,
         Placement, //
-    },
+    }, //
 };
 use kernel::{
     prelude::*,

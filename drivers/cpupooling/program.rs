@@ -4,8 +4,8 @@
 //! rights, keeps them within limits, and ends all that they leave behind.
 
 use crate::{
-    invocation::Invocation, //
-    outcome::Outcome,
+    invocation::Invocation,
+    outcome::Outcome, //
 };
 use core::mem::size_of;
 use kernel::{

@@ -3,11 +3,11 @@
 //! Sending calls to the node that was chosen for them, and taking short results.
 
 use crate::{
-    invocation::Origin, //
+    invocation::Origin,
     job::Job,
     outcome::Outcome,
     pool::Shared,
-    request::CallRequest,
+    request::CallRequest, //
 };
 use core::mem::size_of;
 use kernel::{

@@ -3,9 +3,9 @@
 //! What `/sys/kernel/debug/virgo/cpupooling/state` shows.
 
 use crate::{
-    invocation::Origin, //
+    invocation::Origin,
     outcome::state_name,
-    pool::Cpupool,
+    pool::Cpupool, //
 };
 use kernel::{
     fmt,

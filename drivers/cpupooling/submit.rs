@@ -8,8 +8,8 @@ use crate::{
         Job, //
     },
     jobs::GRACE_MS,
-    pool::Cpupool, //
-    request::CallRequest,
+    pool::Cpupool,
+    request::CallRequest, //
 };
 use kernel::{
     prelude::*,

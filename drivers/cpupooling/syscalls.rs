@@ -8,11 +8,11 @@ use crate::{
     pool::{
         Cpupool,
         Shared, //
-    }, //
+    },
     request::{
         CallRequest,
         Placement, //
-    },
+    }, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -47,7 +47,7 @@ use virgo_proto::{
         state,
         text_to_argv,
         MAX_ARGV, //
-    },
+    }, //
 };
 use virgo_utils::{
     from_wire,

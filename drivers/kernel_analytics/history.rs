@@ -6,7 +6,7 @@
 //!
 //! A mutex, taken under the registry's: whoever reads the history must not set variables meanwhile.
 
-use crate::local::Limits;
+use crate::limits::Limits;
 use core::mem::size_of;
 use kernel::{
     prelude::*,

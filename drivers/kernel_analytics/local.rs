@@ -5,8 +5,8 @@
 use crate::{
     file,
     history::History,
-    module_parameters,
-    stream::Status, //
+    limits::Limits,
+    stream_status::StreamStatus, //
 };
 use kernel::{
     prelude::*,
@@ -16,46 +16,18 @@ use kernel::{
         Mutex, //
     }, //
 };
-use virgo_utils::{
-    budget::Budget,
-    variables::{
-        Origin,
-        Refused,
-        Setter, //
-    }, //
+use virgo_utils::variables::{
+    Origin,
+    Refused,
+    Setter, //
 };
-
-/// Bounds, from the module's parameters.
-pub(crate) struct Limits {
-    pub(crate) max_keys: usize,
-    pub(crate) max_bytes: u64,
-    pub(crate) max_file_bytes: usize,
-    pub(crate) history: usize,
-    pub(crate) stream_lines: u32,
-}
-
-impl Limits {
-    pub(crate) fn of_parameters() -> Self {
-        Limits {
-            max_keys: module_parameters::max_keys.value().clamp(1, 65536) as usize,
-            max_bytes: module_parameters::max_bytes.value().max(65536),
-            max_file_bytes: module_parameters::max_file_bytes.value().min(16 << 20) as usize,
-            history: module_parameters::history.value().clamp(16, 65536) as usize,
-            stream_lines: module_parameters::stream_lines.value().clamp(1, 100_000),
-        }
-    }
-
-    pub(crate) fn budget(&self) -> Result<Pin<KBox<Budget>>> {
-        Budget::new(self.max_bytes)
-    }
-}
 
 /// All that the module has.
 #[pin_data]
 pub(crate) struct Analytics {
     pub(crate) setter: Arc<Setter>,
     pub(crate) history: Arc<History>,
-    pub(crate) stream: Arc<Status>,
+    pub(crate) stream: Arc<StreamStatus>,
     limits: Limits,
     /// What was wrong with what was refused last, of the file and of root's own.
     #[pin]
@@ -66,7 +38,7 @@ impl Analytics {
     pub(crate) fn new(
         setter: Arc<Setter>,
         history: Arc<History>,
-        stream: Arc<Status>,
+        stream: Arc<StreamStatus>,
         limits: Limits,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(

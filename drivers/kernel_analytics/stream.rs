@@ -5,19 +5,18 @@
 //! A work of the module connects, and connects again when the connection has ended, ever later up to
 //! 30 s. What comes is read by the work of the connection ([`crate::stream_input`]).
 
-use crate::stream_input::Input;
+use crate::{
+    stream_input::Input,
+    stream_status::StreamStatus, //
+};
 use core::net::{
     Ipv4Addr,
     SocketAddrV4, //
 };
 use kernel::{
-    fmt,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc,
         Mutex, //
     }, //
@@ -25,8 +24,8 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     net::{
-        SocketWork, //
-        Stream,
+        SocketWork,
+        Stream, //
     },
     work::{
         Queue,
@@ -45,15 +44,11 @@ use virgo_proto::analytics::{
     STREAM_START,
     STREAM_SWITCH, //
 };
-use virgo_utils::{
-    variables::{
-        Changed,
-        Setter,
-        Value,
-        Variable, //
-    },
-    Failure,
-    Reply, //
+use virgo_utils::variables::{
+    Changed,
+    Setter,
+    Value,
+    Variable, //
 };
 
 /// How long a connection may take to come about. Unloading the module waits as long, at most.
@@ -85,60 +80,6 @@ const HOST: Declaration = Declaration {
     about: "IPv4 address of the host of the stream; this machine if it is empty",
 };
 
-/// Whether a line of the stream may set `key`: not where the stream comes from.
-pub(crate) fn may_set(key: &str) -> bool {
-    key != STREAM_SWITCH && key != STREAM_HOST
-}
-
-/// What is counted.
-pub(crate) struct Status {
-    connected: Atomic<bool>,
-    connections: Atomic<u64>,
-    pub(crate) lines: Atomic<u64>,
-    pub(crate) values: Atomic<u64>,
-    /// Lines that were not taken.
-    pub(crate) refused: Atomic<u64>,
-    /// Connections that have failed or ended since a line was taken.
-    pub(crate) failures: Atomic<u32>,
-}
-
-impl Status {
-    fn new() -> Self {
-        Status {
-            connected: Atomic::new(false),
-            connections: Atomic::new(0),
-            lines: Atomic::new(0),
-            values: Atomic::new(0),
-            refused: Atomic::new(0),
-            failures: Atomic::new(0),
-        }
-    }
-
-    /// Adds to the reply of the command `stats`.
-    pub(crate) fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
-        reply.field("stream_connected", self.connected.load(Relaxed).into())?;
-        reply.field("stream_connections", self.connections.load(Relaxed))?;
-        reply.field("stream_lines", self.lines.load(Relaxed))?;
-        reply.field("stream_values", self.values.load(Relaxed))?;
-        reply.field("stream_refused", self.refused.load(Relaxed))
-    }
-
-    /// Shows it to root: a line.
-    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let connected = self.connected.load(Relaxed);
-        let state = if connected { "connected" } else { "-" };
-        writeln!(f, "# stream state connections lines values refused")?;
-        writeln!(
-            f,
-            "stream {state} {} {} {} {}",
-            self.connections.load(Relaxed),
-            self.lines.load(Relaxed),
-            self.values.load(Relaxed),
-            self.refused.load(Relaxed)
-        )
-    }
-}
-
 /// What the configuration wants.
 #[derive(Clone, Copy)]
 struct Wanted {
@@ -157,7 +98,7 @@ pub(crate) struct Connector {
     setter: Arc<Setter>,
     max_lines: u32,
     queue: Arc<Queue>,
-    status: Arc<Status>,
+    status: Arc<StreamStatus>,
     #[pin]
     wanted: Mutex<Wanted>,
     /// The connection, and the version of what is wanted that it was made for. Replaced by the task's
@@ -273,7 +214,7 @@ impl Streaming {
     /// [`ENOMEM`].
     pub(crate) fn new(setter: Arc<Setter>, max_lines: u32) -> Result<Self> {
         let queue = Queue::unbound(c"virgo_analytics", 2)?;
-        let status = Arc::new(Status::new(), GFP_KERNEL)?;
+        let status = Arc::new(StreamStatus::new(), GFP_KERNEL)?;
         let wanted = Wanted {
             on: false,
             host: Some(Ipv4Addr::LOCALHOST),
@@ -296,7 +237,7 @@ impl Streaming {
         Ok(Streaming(connector))
     }
 
-    pub(crate) fn status(&self) -> Arc<Status> {
+    pub(crate) fn status(&self) -> Arc<StreamStatus> {
         self.0.status.clone()
     }
 

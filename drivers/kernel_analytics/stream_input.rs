@@ -6,10 +6,7 @@
 //! that is out of bounds, changes nothing and is counted; one that does not end, ends the connection. Only so
 //! many lines are taken in a second: the rest waits in the network, and with it the host.
 
-use crate::stream::{
-    self,
-    Status, //
-};
+use crate::stream_status::StreamStatus;
 use kernel::{
     prelude::*,
     sync::{
@@ -24,17 +21,19 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     net::{
-        SocketHandler, //
+        SocketHandler,
         Stream,
-        WatchedSocket,
+        WatchedSocket, //
     },
-    work::Task, //
-    work::WorkHandle,
+    work::Task,
+    work::WorkHandle, //
 };
 use virgo_proto::{
     analytics::{
         source::ValueSource,
-        MAX_STREAM_LINE, //
+        MAX_STREAM_LINE,
+        STREAM_HOST,
+        STREAM_SWITCH, //
     },
     line::Splitter, //
 };
@@ -53,10 +52,15 @@ const PERIOD_MS: u32 = 100;
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
 
+/// Whether a line of the stream may set `key`: not where the stream comes from.
+fn may_set(key: &str) -> bool {
+    key != STREAM_SWITCH && key != STREAM_HOST
+}
+
 /// The reader of a connection.
 pub(crate) struct Input {
     setter: Arc<Setter>,
-    status: Arc<Status>,
+    status: Arc<StreamStatus>,
     /// Of the connector, to be called when the connection has ended.
     ended: WorkHandle,
     is_over: Atomic<bool>,
@@ -97,7 +101,7 @@ impl Input {
     /// [`ENOMEM`].
     pub(crate) fn new(
         setter: Arc<Setter>,
-        status: Arc<Status>,
+        status: Arc<StreamStatus>,
         ended: WorkHandle,
         max_lines: u32,
     ) -> Result<Self> {
@@ -180,7 +184,7 @@ impl Input {
             source: ValueSource::Stream,
             uid: 0,
         };
-        match self.setter.set_allowed(line, origin, stream::may_set) {
+        match self.setter.set_allowed(line, origin, may_set) {
             Ok(count) => {
                 self.status.lines.fetch_add(1, Relaxed);
                 self.status.values.fetch_add(count as u64, Relaxed);

@@ -7,18 +7,18 @@ mod commands;
 mod control;
 mod file;
 mod history;
+mod limits;
 mod local;
 mod stream;
 mod stream_input;
+mod stream_status;
 mod watch;
 
 use crate::{
     control::Control,
     history::History,
-    local::{
-        Analytics,
-        Limits, //
-    },
+    limits::Limits,
+    local::Analytics,
     stream::Streaming, //
 };
 use kernel::{

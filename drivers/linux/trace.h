@@ -46,53 +46,37 @@ DECLARE_EVENT_CLASS(virgo_event,
 			      __entry->status, __entry->ns)
 );
 
+#define VIRGO_EVENT(name) \
+	DEFINE_EVENT(virgo_event, name, \
+		     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns), \
+		     TP_ARGS(node, port, op, id, size, status, ns))
+
 /* A request to another node was handed to its connection. id: slot and sequence number. */
-DEFINE_EVENT(virgo_event, virgo_request,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_request);
 
 /*
  * The call that made a request ends: with its reply, or with the errno of its failure. id as in
  * virgo_request.
  */
-DEFINE_EVENT(virgo_event, virgo_reply,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_reply);
 
 /* A request of another node, or a line of a text session, was carried out. id: the session. */
-DEFINE_EVENT(virgo_event, virgo_serve,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_serve);
 
 /* An attempt to connect to another node ended. */
-DEFINE_EVENT(virgo_event, virgo_reconnect,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_reconnect);
 
 /* A session began (op 0), proved who it is (1), or ended (2). id: the session. */
-DEFINE_EVENT(virgo_event, virgo_session,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_session);
 
 /*
  * A job of virgo_clone began (op 0) or ended (1) on this node. id: the number that its caller gave
  * it.
  */
-DEFINE_EVENT(virgo_event, virgo_job,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_job);
 
 /* Messages of one name were published in one go. op: how many; id: position of the last. */
-DEFINE_EVENT(virgo_event, virgo_publish,
-	     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns),
-	     TP_ARGS(node, port, op, id, size, status, ns)
-);
+VIRGO_EVENT(virgo_publish);
 
 #endif /* VIRGO_LINUX_TRACE_H */
 

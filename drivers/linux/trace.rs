@@ -14,7 +14,7 @@ use kernel::{
     time::{
         Instant,
         Monotonic, //
-    },
+    }, //
 };
 
 /// The fields of an event, the same in all.

@@ -5,9 +5,9 @@
 use crate::{
     local::LocalPool,
     maps::{
-        MapWindow, //
+        MapWindow,
         Maps,
-        WindowKey,
+        WindowKey, //
     },
     object::{
         Map,

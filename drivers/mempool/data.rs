@@ -9,8 +9,8 @@ use crate::{
         ExtentList, //
     },
     maps::{
-        MapWindow, //
-        WindowKey,
+        MapWindow,
+        WindowKey, //
     },
     object::Piece,
     remote::{

@@ -3,9 +3,9 @@
 //! Requests to the pools of other nodes. See [`virgo_proto::mempool`].
 
 use crate::{
-    extents::Extent, //
+    extents::Extent,
     local::Owner,
-    maps::MapWindow,
+    maps::MapWindow, //
 };
 use core::{
     iter::Peekable,

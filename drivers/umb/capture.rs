@@ -8,7 +8,7 @@
 
 use crate::{
     module_parameters,
-    state::mebibytes, //
+    settings::mebibytes, //
 };
 use kernel::{
     fmt,

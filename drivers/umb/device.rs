@@ -10,8 +10,7 @@
 //! as a device may take, not longer.
 
 use crate::{
-    file::DeviceFile,
-    state::State,
+    settings::Settings,
     transfers::{
         Transfers,
         INPUTS,
@@ -26,7 +25,6 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        ArcBorrow,
         Mutex, //
     }, //
 };
@@ -38,7 +36,6 @@ use linux_usb::{
         Stage,
         UsbDevice, //
     },
-    driver::BoundInterface,
     mutex::InterruptibleMutex,
     new_interruptible_mutex,
     urb::{
@@ -79,7 +76,7 @@ pub(crate) struct Device {
     pub(crate) openers: Mutex<usize>,
     pub(crate) bytes_read: Atomic<u64>,
     pub(crate) bytes_written: Atomic<u64>,
-    pub(crate) state: Arc<State>,
+    pub(crate) settings: Arc<Settings>,
     _charge: Charge,
 }
 
@@ -106,7 +103,7 @@ fn buffers(endpoint: &Endpoint) -> (usize, usize) {
 }
 
 impl Device {
-    fn new(state: &Arc<State>, interface: &Interface<'_>) -> Result<Arc<Self>> {
+    pub(crate) fn new(settings: &Arc<Settings>, interface: &Interface<'_>) -> Result<Arc<Self>> {
         let (input, output) = (interface.input(), interface.output());
         if input.is_none() && output.is_none() {
             return Err(ENODEV);
@@ -117,7 +114,9 @@ impl Device {
             let size = endpoint.as_ref().map_or((0, 0), buffers);
             (size.0 * size.1) as u64
         };
-        let charge = state.budget.charge(0, memory(&input) + memory(&output))?;
+        let charge = settings
+            .budget
+            .charge(0, memory(&input) + memory(&output))?;
         let mut cancellers = KVec::with_capacity(INPUTS + OUTPUTS, GFP_KERNEL)?;
         let mut urbs = |endpoint: &Option<Endpoint>, first: usize| -> Result<_> {
             let mut urbs = KVec::new();
@@ -153,7 +152,7 @@ impl Device {
                 openers <- linux::new_mutex!(0, "umb_openers"),
                 bytes_read: Atomic::new(0),
                 bytes_written: Atomic::new(0),
-                state: state.clone(),
+                settings: settings.clone(),
                 usb,
                 _charge: charge,
             }? Error),
@@ -187,26 +186,8 @@ impl Device {
         self.transfers.drop_input();
     }
 
-    fn forget(&self) {
-        let mut devices = self.state.devices.lock();
-        let at = devices.iter().position(|d| core::ptr::eq(&**d, self));
-        let removed = at.and_then(|at| devices.remove(at).ok());
-        drop(devices);
-        drop(removed);
-    }
-}
-
-impl BoundInterface for Device {
-    type Module = Arc<State>;
-    type File = DeviceFile;
-
-    fn bind(state: &Arc<State>, interface: &Interface<'_>) -> Result<Arc<Self>> {
-        let device = Device::new(state, interface)?;
-        state.devices.lock().push(device.clone(), GFP_KERNEL)?;
-        Ok(device)
-    }
-
-    fn named(&self, _: &Arc<State>, minor: u8) {
+    /// It has the device `/dev/umb<minor>`.
+    pub(crate) fn named(&self, minor: u8) {
         self.minor.store(minor.into(), Relaxed);
         let (bus, number) = self.usb.numbers();
         pr_info!(
@@ -215,20 +196,17 @@ impl BoundInterface for Device {
         );
     }
 
-    fn open(self: ArcBorrow<'_, Self>) -> Result<DeviceFile> {
-        Ok(DeviceFile::new(self.into()))
-    }
-
-    fn unbind(&self) {
+    /// The interface is gone: on return there are no transfers, nor any later. May sleep.
+    pub(crate) fn end(&self) {
         self.transfers.set_gone();
         for urb in &self.cancellers {
             urb.close();
         }
         *self.control.lock() = false;
-        self.forget();
     }
 
-    fn suspend(&self) {
+    /// On return there are no transfers until [`Self::resume`]. May sleep.
+    pub(crate) fn suspend(&self) {
         self.transfers.set_suspended(true);
         let drained = || self.transfers.output_is_drained().then_some(());
         // Killed or late: what is under way is cancelled, and the writer told of it.
@@ -241,7 +219,8 @@ impl BoundInterface for Device {
         }
     }
 
-    fn resume(&self) {
+    /// Transfers may go on.
+    pub(crate) fn resume(&self) {
         for urb in &self.cancellers {
             urb.reopen();
         }

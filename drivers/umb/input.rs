@@ -95,7 +95,7 @@ impl Device {
         if let Some(endpoint) = &self.input {
             self.usb.trace(Stage::Copy, endpoint, data, None);
         }
-        print_buffer(self.state.print(), data);
+        print_buffer(self.settings.print(), data);
         let copied = data.len();
         reading.offset = offset.saturating_add(copied);
         if reading.offset >= len {

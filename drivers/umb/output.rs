@@ -56,7 +56,7 @@ impl Device {
             let data = buffer.get_mut(..len).ok_or(EIO)?;
             from.read_slice(data)?;
             self.usb.trace(Stage::Copy, endpoint, data, None);
-            print_buffer(self.state.print(), data);
+            print_buffer(self.settings.print(), data);
             Ok(len)
         };
         let len = match copy() {

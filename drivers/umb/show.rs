@@ -3,9 +3,10 @@
 //! The files of umb in debugfs, `/sys/kernel/debug/virgo/umb`.
 
 use crate::{
+    bound::Interfaces,
     capture::Captures,
     device::Device,
-    state::State, //
+    settings::Settings, //
 };
 use kernel::{
     fmt,
@@ -21,18 +22,15 @@ use virgo_proto::command::parse_u64;
 
 /// `devices`: what is bound, and what is captured.
 pub(crate) struct DevicesFile {
-    pub(crate) state: Arc<State>,
+    pub(crate) interfaces: Arc<Interfaces>,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) captures: Arc<Captures>,
 }
 
 impl Content for DevicesFile {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let devices = self.state.devices.lock();
-        for device in devices.iter() {
-            show_device(device, f)?;
-        }
-        drop(devices);
-        let budget = &self.state.budget;
+        self.interfaces.for_each(|device| show_device(device, f))?;
+        let budget = &self.settings.budget;
         writeln!(f, "memory {} {}", budget.used(), budget.limit())?;
         self.captures.show(f)
     }
@@ -57,7 +55,7 @@ fn show_device(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// `settings`: takes `print_buffer 0|1|2`.
-pub(crate) struct SettingsFile(pub(crate) Arc<State>);
+pub(crate) struct SettingsFile(pub(crate) Arc<Settings>);
 
 impl Content for SettingsFile {
     const WRITABLE: bool = true;

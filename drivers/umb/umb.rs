@@ -6,24 +6,28 @@
 //! The first part is a driver for interfaces with bulk or interrupt endpoints, bound by hand: through
 //! `bind` or `new_id` in `/sys/bus/usb/drivers/umb`. The second part does not touch what it watches.
 
+mod bound;
 mod capture;
 mod device;
 mod file;
 mod input;
 mod output;
 mod print;
+mod settings;
 mod show;
-mod state;
 mod transfers;
 
 use crate::{
+    bound::{
+        Bound,
+        Interfaces, //
+    },
     capture::Captures,
-    device::Device,
+    settings::Settings,
     show::{
         DevicesFile,
         SettingsFile, //
-    },
-    state::State, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -70,25 +74,30 @@ struct Umb {
     #[pin]
     _captures: Misc<Captures>,
     #[pin]
-    _driver: UsbDriver<Device>,
+    _driver: UsbDriver<Bound>,
 }
 
 impl kernel::InPlaceModule for Umb {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let state = State::new()?;
+            let settings = Settings::new()?;
+            let interfaces = Interfaces::new(settings.clone())?;
             let dir = virgo_config::node()?.debugfs().subdir(c"umb")?;
             let captures = Arc::new(Captures::new()?, GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
-                _driver <- UsbDriver::register(module, c"umb", c"umb%d", DEFAULT_ID, state.clone()),
+                _driver <- UsbDriver::register(module, c"umb", c"umb%d", DEFAULT_ID, interfaces.clone()),
                 _captures <- Misc::register(module, c"umbmon", captures.clone()),
                 _devices <- File::new(
                     module,
                     &dir,
                     c"devices",
-                    DevicesFile { state: state.clone(), captures: captures.clone() },
+                    DevicesFile {
+                        interfaces: interfaces.clone(),
+                        settings: settings.clone(),
+                        captures: captures.clone(),
+                    },
                 ),
-                _settings <- File::new(module, &dir, c"settings", SettingsFile(state.clone())),
+                _settings <- File::new(module, &dir, c"settings", SettingsFile(settings.clone())),
             }? Error))
         })
     }

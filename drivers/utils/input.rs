@@ -2,7 +2,7 @@
 
 //! Bytes that have arrived and are not used up.
 
-use crate::service::RequestBody;
+use crate::request_body::RequestBody;
 use kernel::prelude::*;
 use linux::{
     net::Stream,

@@ -2,17 +2,8 @@
 
 //! Bounds that hold for all services, most of them module parameters.
 
-use crate::{
-    module_parameters,
-    variables, //
-};
-use virgo_proto::{
-    analytics::variable::{
-        Declaration,
-        ValueType, //
-    },
-    slots::SLOTS, //
-};
+use crate::module_parameters;
+use virgo_proto::slots::SLOTS;
 
 /// Bytes of input kept for a peer that has not proven who it is.
 pub(crate) const UNAUTHENTICATED_INPUT: usize = 256;
@@ -60,23 +51,3 @@ pub(crate) fn clock_skew_ms() -> u32 {
 pub(crate) fn event_ring_bytes() -> usize {
     module_parameters::event_ring_kb.value().clamp(4, 1 << 16) as usize * 1024
 }
-
-/// Log lines in 5 s that the peers of one service can cause: what the variable says, or the parameter.
-pub(crate) fn log_burst() -> u32 {
-    let learnt = variables::integer(LOG_BURST.name).and_then(|burst| u32::try_from(burst).ok());
-    learnt
-        .filter(|&burst| burst > 0)
-        .unwrap_or_else(|| module_parameters::log_burst.value())
-}
-
-/// The variable for [`log_burst`].
-pub(crate) const LOG_BURST: Declaration = Declaration {
-    name: "utils_log_burst",
-    kind: ValueType::Integer,
-    unit: "lines in 5 s",
-    min: 0,
-    max: 100_000,
-    default: 0,
-    reader: "utils",
-    about: "log lines that the peers of one service can cause; 0 for the parameter log_burst",
-};

@@ -2,15 +2,42 @@
 
 //! A bound on log lines that others can cause.
 
-use crate::params;
+use crate::{
+    module_parameters,
+    variables, //
+};
 use kernel::{
     prelude::*,
     sync::SpinLock, //
 };
 use linux::deadline::Deadline;
+use virgo_proto::analytics::variable::{
+    Declaration,
+    ValueType, //
+};
 
 /// Length of a period, in milliseconds.
 const PERIOD_MS: u32 = 5000;
+
+/// Log lines in 5 s that the peers of one service can cause: what the variable says, or the parameter.
+fn log_burst() -> u32 {
+    let learnt = variables::integer(LOG_BURST.name).and_then(|burst| u32::try_from(burst).ok());
+    learnt
+        .filter(|&burst| burst > 0)
+        .unwrap_or_else(|| module_parameters::log_burst.value())
+}
+
+/// The variable for [`log_burst`].
+pub(crate) const LOG_BURST: Declaration = Declaration {
+    name: "utils_log_burst",
+    kind: ValueType::Integer,
+    unit: "lines in 5 s",
+    min: 0,
+    max: 100_000,
+    default: 0,
+    reader: "utils",
+    about: "log lines that the peers of one service can cause; 0 for the parameter log_burst",
+};
 
 /// Lets a number of log lines pass in each period of 5 s.
 #[pin_data]
@@ -49,6 +76,6 @@ impl LogLimit {
             state.passed = 0;
         }
         state.passed = state.passed.saturating_add(1);
-        state.passed <= params::log_burst()
+        state.passed <= log_burst()
     }
 }

@@ -47,9 +47,9 @@ use linux::{
     },
     net::{
         Listener,
-        SocketHandler, //
+        SocketHandler,
         SocketWork,
-        WatchedSocket,
+        WatchedSocket, //
     },
     work::{
         Queue,

@@ -10,6 +10,10 @@ use crate::{
         Failure,
         Reply, //
     },
+    request_body::{
+        RequestBody,
+        TakeRequest, //
+    },
     server::{
         deferred::Deferred,
         output::Output,
@@ -189,33 +193,6 @@ pub struct Body<'a> {
     pub(crate) received: &'a mut Option<Received>,
     pub(crate) is_deferred: bool,
     pub(crate) take_request: Option<KBox<dyn TakeRequest>>,
-}
-
-/// The body of a request that is kept until its deferred reply is given.
-pub struct RequestBody {
-    pub(crate) bytes: KVVec<u8>,
-    pub(crate) start: usize,
-}
-
-impl RequestBody {
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
-    }
-}
-
-/// Gets the body of a request whose reply is deferred.
-pub(crate) trait TakeRequest {
-    /// Called once.
-    fn call(&mut self, body: Result<RequestBody>);
-}
-
-impl<F: FnOnce(Result<RequestBody>)> TakeRequest for Option<F> {
-    fn call(&mut self, body: Result<RequestBody>) {
-        if let Some(function) = self.take() {
-            function(body);
-        }
-    }
 }
 
 impl Body<'_> {

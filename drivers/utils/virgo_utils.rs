@@ -23,6 +23,7 @@ mod params;
 pub mod pieces;
 mod ratelimit;
 mod reply;
+mod request_body;
 pub mod requests;
 pub mod retry;
 mod server;
@@ -40,8 +41,8 @@ pub use attempt::Attempt;
 pub use backlog::{
     is_unanswered,
     Backlog,
-    Reservation, //
-    RetryWork,
+    Reservation,
+    RetryWork, //
 };
 pub use client::exchange::PendingCall;
 pub use client::request::{
@@ -57,6 +58,7 @@ pub use reply::{
     Failure,
     Reply, //
 };
+pub use request_body::RequestBody;
 pub use server::deferred::Deferred;
 pub use server::peer::Peer;
 pub use server::Server;
@@ -66,7 +68,6 @@ pub use service::{
     Command,
     Operation,
     Repeat,
-    RequestBody,
     Service, //
 };
 pub use stats::Stats;
@@ -130,7 +131,7 @@ impl kernel::Module for Utils {
         let registry = variables::Registry::new();
         Ok(Utils {
             _recorder: eventnet::Recorder::new(),
-            _log_burst: variables::Variable::declare(&params::LOG_BURST)?,
+            _log_burst: variables::Variable::declare(&ratelimit::LOG_BURST)?,
             _variables: registry,
         })
     }

@@ -14,7 +14,7 @@ use crate::{
         attach,
         operations,
         OpenFile, //
-    },
+    }, //
 };
 use core::{
     marker::PhantomPinned,

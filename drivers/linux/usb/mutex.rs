@@ -9,7 +9,7 @@ use core::{
     ops::{
         Deref,
         DerefMut, //
-    },
+    }, //
 };
 use kernel::{
     bindings,

@@ -3,7 +3,7 @@
 //! Why something with a queue went wrong, for people: the same in text sessions, in the library and
 //! on the command line.
 
-use super::{options::Options, subject, subscribe::SubscribeArgs, MAX_MESSAGE, MAX_NAME};
+use super::{options::Options, subject, MAX_MESSAGE, MAX_NAME};
 use crate::errno::Errno;
 
 /// Most bytes of options.
@@ -17,7 +17,7 @@ pub const NAME: &str =
 pub const PATTERN: &str = "expected a name or a pattern such as orders.*.new or orders.>";
 
 const NAME_TOO_LONG: &str = "a name has at most 128 bytes";
-const OPTIONS_TOO_LONG: &str = "options have at most 1024 bytes";
+pub(super) const OPTIONS_TOO_LONG: &str = "options have at most 1024 bytes";
 const MESSAGE_TOO_LONG: &str = "a message has at most 65536 bytes";
 
 // The texts name them.
@@ -75,15 +75,6 @@ pub fn of_pattern(pattern: &[u8]) -> Option<&'static str> {
 pub fn of_options(options: &[u8]) -> Option<&'static str> {
     match options.len() {
         0..=MAX_OPTIONS => Options::DEFAULT.parse(options).err(),
-        _ => Some(OPTIONS_TOO_LONG),
-    }
-}
-
-/// What is wrong with the words of a subscription; `None` if nothing is, as far as this version
-/// knows.
-pub fn of_subscription(words: &[u8]) -> Option<&'static str> {
-    match words.len() {
-        0..=MAX_OPTIONS => SubscribeArgs::parse(b">", words).err(),
         _ => Some(OPTIONS_TOO_LONG),
     }
 }

@@ -67,6 +67,14 @@ impl<'a> SubscribeArgs<'a> {
         }
         Ok(args)
     }
+
+    /// What is wrong with the words of a subscription; `None` if nothing is, as far as this version knows.
+    pub fn fault(words: &[u8]) -> Option<&'static str> {
+        match words.len() {
+            0..=reasons::MAX_OPTIONS => SubscribeArgs::parse(b">", words).err(),
+            _ => Some(reasons::OPTIONS_TOO_LONG),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     rwlock::RwLock,
-    work::Queue as WorkQueue, //
-    work::WorkHandle,
+    work::Queue as WorkQueue,
+    work::WorkHandle, //
 };
 use virgo_config::Node;
 use virgo_proto::queue::{

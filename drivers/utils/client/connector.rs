@@ -13,8 +13,8 @@
 //! The state has a spinlock, under which nothing sleeps. No other lock is taken under it.
 
 use crate::client::connect::{
-    connect, //
-    Reached,
+    connect,
+    Reached, //
 };
 use kernel::{
     prelude::*,

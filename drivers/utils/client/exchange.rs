@@ -7,7 +7,7 @@
 //! the one that has sent last, since that has to wait for longest. So a task that is alone sends, sleeps
 //! on the socket and takes its reply without another task in between, and of many each is woken once,
 //! when it has its reply. While the receiver sleeps what it has received lies in the link, so that another
-//! can take over if it does not run: see [`crate::client::link`].
+//! can take over if it does not run: see `link.rs`.
 //!
 //! A request occupies a slot (see [`virgo_proto::slots`]). When the connection breaks, the tasks
 //! concerned connect again and repeat their requests under the same numbers; the server knows

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The connection to one service of one other node, shared by all tasks that use it: how it is
-//! made, and how it ends. Who sends: [`crate::client::send`]. What goes over it: [`crate::client::exchange`].
+//! made, and how it ends. Who sends: `send.rs`. What goes over it: `exchange.rs`.
 //!
 //! # Waiting
 //!

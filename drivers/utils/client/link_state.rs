@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The state of a [`Link`](crate::client::link::Link): its connection, who sends and receives, and its slots.
+//! The state of a link: its connection, who sends and receives, and its slots.
 //! Guarded by the spinlock of the link; nothing here sleeps.
 
 use crate::{

@@ -11,6 +11,7 @@ use crate::{
     input::Input,
     params,
     reply::to_wire,
+    request_body::TakeRequest,
     server::{
         outbox::Late,
         output::Output,
@@ -29,8 +30,7 @@ use crate::{
         Body,
         Operation,
         Repeat,
-        Service,
-        TakeRequest, //
+        Service, //
     }, //
 };
 use kernel::{

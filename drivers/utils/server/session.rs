@@ -17,8 +17,8 @@ use crate::{
             Handshake, //
         },
         output::Output,
-        text::Text, //
-        Hub,
+        text::Text,
+        Hub, //
     },
     service::Service, //
 };
@@ -41,9 +41,9 @@ use linux::{
         Deadline, //
     },
     net::{
-        SocketHandler, //
+        SocketHandler,
         Stream,
-        WatchedSocket,
+        WatchedSocket, //
     },
     trace::{
         self,

@@ -17,8 +17,8 @@
 use crate::{
     params,
     server::{
-        session::Session, //
-        Hub,
+        session::Session,
+        Hub, //
     },
     service::Service, //
 };
@@ -32,8 +32,8 @@ use kernel::{
     }, //
 };
 use linux::net::{
-    SocketWork, //
-    Stream,
+    SocketWork,
+    Stream, //
 };
 use virgo_config::{
     Config,

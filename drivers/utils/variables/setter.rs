@@ -34,7 +34,7 @@ use virgo_proto::{
         variable::{
             Declaration,
             Refusal, //
-        },
+        }, //
     },
     errno::Errno, //
 };

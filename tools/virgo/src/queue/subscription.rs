@@ -13,7 +13,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
-use virgo_proto::queue::reasons;
+use virgo_proto::queue::{reasons, subscribe::SubscribeArgs};
 
 /// A subscription of this program, to a queue, a topic or a pattern of this node. Its descriptor is
 /// readable when there is a message.
@@ -43,7 +43,7 @@ impl Subscription {
         let fd = fd.map_err(|errno| {
             explained("subscribe", errno, || {
                 reasons::of_pattern(pattern.as_bytes())
-                    .or_else(|| reasons::of_subscription(options.as_bytes()))
+                    .or_else(|| SubscribeArgs::fault(options.as_bytes()))
             })
         })?;
         // SAFETY: The kernel has just made it for this program, and nobody else knows it.

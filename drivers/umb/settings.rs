@@ -1,11 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all bound interfaces share.
+//! What holds for all bound interfaces.
 
-use crate::{
-    device::Device,
-    module_parameters, //
-};
+use crate::module_parameters;
 use kernel::{
     prelude::*,
     sync::{
@@ -13,8 +10,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc,
-        Mutex, //
+        Arc, //
     }, //
 };
 use virgo_utils::budget::Budget;
@@ -24,29 +20,22 @@ pub(crate) fn mebibytes(parameter: u32) -> u64 {
     u64::from(parameter.clamp(1, 1024)) << 20
 }
 
-/// State of the driver.
-#[pin_data]
-pub(crate) struct State {
+/// See the module's documentation.
+pub(crate) struct Settings {
     /// Which form what is read and written is logged in; see `print`.
     pub(crate) print: Atomic<u32>,
     /// Bytes of buffers. Devices are bound by root, or by themselves: hostile ones could be many.
     pub(crate) budget: Pin<KBox<Budget>>,
-    /// Interfaces that are bound. Taken for moments, by nobody who waits for a device.
-    #[pin]
-    pub(crate) devices: Mutex<KVec<Arc<Device>>>,
 }
 
-impl State {
+impl Settings {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let budget = Budget::new(mebibytes(module_parameters::device_memory.value()))?;
-        Arc::pin_init(
-            pin_init!(Self {
-                print: Atomic::new(module_parameters::print_buffer.value()),
-                budget,
-                devices <- linux::new_mutex!(KVec::new(), "umb_devices"),
-            }),
-            GFP_KERNEL,
-        )
+        let settings = Settings {
+            print: Atomic::new(module_parameters::print_buffer.value()),
+            budget,
+        };
+        Ok(Arc::new(settings, GFP_KERNEL)?)
     }
 
     pub(crate) fn print(&self) -> u32 {

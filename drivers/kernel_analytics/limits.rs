@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bounds of what the module keeps.
+
+use crate::module_parameters;
+use kernel::prelude::*;
+use virgo_utils::budget::Budget;
+
+/// Bounds, from the module's parameters.
+pub(crate) struct Limits {
+    pub(crate) max_keys: usize,
+    pub(crate) max_bytes: u64,
+    pub(crate) max_file_bytes: usize,
+    pub(crate) history: usize,
+    pub(crate) stream_lines: u32,
+}
+
+impl Limits {
+    pub(crate) fn of_parameters() -> Self {
+        Limits {
+            max_keys: module_parameters::max_keys.value().clamp(1, 65536) as usize,
+            max_bytes: module_parameters::max_bytes.value().max(65536),
+            max_file_bytes: module_parameters::max_file_bytes.value().min(16 << 20) as usize,
+            history: module_parameters::history.value().clamp(16, 65536) as usize,
+            stream_lines: module_parameters::stream_lines.value().clamp(1, 100_000),
+        }
+    }
+
+    pub(crate) fn budget(&self) -> Result<Pin<KBox<Budget>>> {
+        Budget::new(self.max_bytes)
+    }
+}
