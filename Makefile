@@ -68,7 +68,7 @@ bench: modules tools image-bench ## instructions an operation, beside others
 soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
 	tests/soak.sh
 
-package-test: deb ## packages in fresh Debian systems: install, cluster of three, upgrade, purge (as root)
+package-test: deb ## packages in fresh Debian systems: install, cluster of three, install again, purge (as root)
 	$(STEP) package-test 'packages in fresh Debian systems' packaging/test
 
 ##@ Steps of the above

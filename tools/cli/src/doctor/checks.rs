@@ -7,12 +7,17 @@ use super::{
 };
 
 /// The services, and the ports where they listen.
-pub(super) const PORTS: [(&str, u16); 4] = [
+pub(super) const PORTS: [(&str, u16); 6] = [
     ("cpupooling", 10000),
+    ("eventnet", 20000),
     ("mempool", 30000),
+    ("kernel_analytics", 40000),
     ("cloudfs", 50000),
     ("queue", 60000),
 ];
+
+/// Ports that no program is to get by chance: those of the services, and that of the stream of variables.
+const RESERVED: [u16; 7] = [10000, 20000, 30000, 40000, 50000, 60000, 64000];
 
 /// Less memory than this is too little for a pool of the usual size.
 const FEW_MIB: u64 = 128;
@@ -145,17 +150,14 @@ fn list(ports: impl Iterator<Item = u16>) -> String {
 }
 
 fn ports(machine: &Machine) -> Finding {
-    let all = PORTS.map(|(_, port)| port);
-    let free = all
-        .into_iter()
-        .filter(|port| !machine.reserved.contains(port));
-    let free = list(free);
+    let all = || RESERVED.into_iter();
+    let free = list(all().filter(|port| !machine.reserved.contains(port)));
     match free.is_empty() {
         true => Finding::ok("ports", "reserved"),
         false => Finding::warning(
             "ports",
             format!("any program may get port {free} before VIRGO does"),
-            "sysctl net.ipv4.ip_local_reserved_ports=10000,20000,30000,50000,60000,64000",
+            format!("sysctl net.ipv4.ip_local_reserved_ports={}", list(all())),
         ),
     }
 }
@@ -170,7 +172,7 @@ fn listeners(machine: &Machine) -> Finding {
         false => Finding::problem(
             "listeners",
             format!("nobody listens at port {silent}, though the service is loaded"),
-            "see the kernel's log: journalctl -k -g virgo",
+            "see the kernel's log: journalctl -k -g virgo; a queue with reactor=0 does not listen",
         ),
     }
 }
@@ -225,6 +227,8 @@ mod tests {
             "cloudfs",
             "config",
             "cpupooling",
+            "eventnet",
+            "kernel_analytics",
             "kingcobra",
             "mempool",
             "queue",
@@ -236,8 +240,8 @@ mod tests {
             is_installed: true,
             device: Device::Mode(0o660),
             lockdown: "none".into(),
-            reserved: vec![10000, 20000, 30000, 50000, 60000, 64000],
-            listening: vec![10000, 30000, 50000, 60000],
+            reserved: RESERVED.into(),
+            listening: PORTS.map(|(_, port)| port).into(),
             available_mib: Some(1000),
             clock_is_kept: Some(true),
             ..Machine::default()
