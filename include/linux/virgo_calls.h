@@ -16,6 +16,8 @@ enum virgo_service {
 	VIRGO_MEMPOOL,
 	VIRGO_CLOUDFS,
 	VIRGO_QUEUE,
+	VIRGO_CLOUDSYNC,
+	VIRGO_ANALYTICS,
 	VIRGO_NR_SERVICES,
 };
 
@@ -70,6 +72,12 @@ struct virgo_calls {
 
 	/* VIRGO_QUEUE */
 	long (*queue)(const struct virgo_calls *calls, void __user *args, size_t size);
+
+	/* VIRGO_CLOUDSYNC */
+	long (*lock)(const struct virgo_calls *calls, void __user *args, size_t size);
+
+	/* VIRGO_ANALYTICS */
+	long (*variable)(const struct virgo_calls *calls, void __user *args, size_t size);
 };
 
 /**

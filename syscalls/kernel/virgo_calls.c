@@ -16,13 +16,18 @@
 
 static const struct virgo_calls __rcu *virgo_calls[VIRGO_NR_SERVICES];
 
+/*
+ * A module is used only when its initialisation is over: one that fails is freed
+ * no matter who holds it.
+ */
 static const struct virgo_calls *virgo_calls_get(enum virgo_service service)
 {
 	const struct virgo_calls *calls;
 
 	guard(rcu)();
 	calls = rcu_dereference(virgo_calls[service]);
-	if (calls && !try_module_get(calls->owner))
+	if (!calls || READ_ONCE(calls->owner->state) != MODULE_STATE_LIVE ||
+	    !try_module_get(calls->owner))
 		return NULL;
 	return calls;
 }
@@ -138,3 +143,5 @@ VIRGO_SIZED_CALL(virgo_rename, VIRGO_CLOUDFS, rename)
 VIRGO_SIZED_CALL(virgo_mkdir, VIRGO_CLOUDFS, mkdir)
 VIRGO_SIZED_CALL(virgo_readdir, VIRGO_CLOUDFS, readdir)
 VIRGO_SIZED_CALL(virgo_queue, VIRGO_QUEUE, queue)
+VIRGO_SIZED_CALL(virgo_lock, VIRGO_CLOUDSYNC, lock)
+VIRGO_SIZED_CALL(virgo_variable, VIRGO_ANALYTICS, variable)
