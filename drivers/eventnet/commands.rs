@@ -60,7 +60,7 @@ fn switch(
     record(kinds, one_in).map_err(|e| match e {
         EINVAL => Failure::new(
             Errno::EINVAL,
-            "kinds: all, or memory, clone, file, queue, request, lock, log with + between them",
+            "kinds: all, or memory, clone, file, queue, request, log with + between them",
         ),
         e => e.into(),
     })?;
