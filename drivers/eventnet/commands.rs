@@ -117,5 +117,5 @@ pub(crate) fn stats(eventnet: &EventNet, reply: &mut Reply<'_>) -> Result<(), Fa
     reply.field("refused", refused)?;
     reply.field("file_errno", failure.unsigned_abs().into())?;
     reply.field("events_replaced", replaced)?;
-    reply.field("events_lost", lost)
+    reply.field("messages_lost", lost)
 }
