@@ -381,7 +381,14 @@ fn quota(cluster: &Cluster) -> Result<()> {
         );
         Ok(())
     })?;
-    // Others still have room.
+    // Others still have room, however often they replace a value.
+    sh(
+        &node,
+        "i=0; while [ $i -lt 500 ]; do i=$((i + 1))
+             echo \"set root=$i\" >/sys/kernel/debug/virgo/analytics || exit
+         done",
+    )?;
+    ensure!(get(&node, "root")? == "500");
     sh(&node, "virgo analytics set root=1")?;
     ensure!(get(&node, "root")? == "1");
     fresh(&node, "")
