@@ -13,6 +13,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("analytics_are_set_and_explained", doors),
     ("analytics_are_set_by_those_who_may", rights),
     (
+        "analytics_watchers_lose_nothing_that_they_do_not_watch",
+        watched_among_others,
+    ),
+    (
         "analytics_out_of_bounds_are_refused_from_everywhere",
         bounds,
     ),
@@ -95,6 +99,32 @@ fn rights(cluster: &Cluster) -> Result<()> {
     let denied = text(
         &other,
         &node,
+/// Whoever watches some variables is not told that changes are lost if those of others are.
+fn watched_among_others(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(&node, "virgo analytics set before=1")?;
+    fresh(&node, "history=16")?;
+    let told = sh(
+        &node,
+        &format!(
+            "(echo \"auth $(cat /etc/virgo_text.key)\"; echo 'watch(mine)'; sleep 6; echo quit) |
+                 nc 127.0.0.1 {PORT} >/tmp/told & sleep 1
+             for round in 1 2 3 4; do
+                 for i in 1 2 3 4 5 6 7 8 9 10; do
+                     echo \"set other=$i\" >/sys/kernel/debug/virgo/analytics || exit
+                 done; sleep 0.5
+             done
+             echo 'set mine=1' >/sys/kernel/debug/virgo/analytics; wait; cat /tmp/told"
+        ),
+    )?;
+    ensure!(
+        told.contains("key=mine") && !told.contains("lost="),
+        "{told}"
+    );
+    fresh(&node, "")
+}
+
         PORT,
         &["set(a=1)", "reset(a)", "reload", "list()"],
     )?;
