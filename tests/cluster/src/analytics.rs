@@ -62,6 +62,12 @@ fn doors(cluster: &Cluster) -> Result<()> {
     let (said, _) = fails(&node, "virgo analytics set SRC=1 nonsense")?;
     ensure!(said.contains("without '='"), "{said}");
     ensure!(get(&node, "SRC")? == "111.123.180.44");
+    // The reason that is shown is of what was tried last.
+    let (said, _) = fails(&node, "virgo analytics reset nobodys")?;
+    ensure!(said.contains("nobodys: nobody has set it"), "{said}");
+    let control = "/sys/kernel/debug/virgo/analytics";
+    fails(&node, &format!("echo nonsense >{control}"))?;
+    fails(&node, &format!("grep ^rejected {control}"))?;
     sh(&node, "virgo analytics set match=False")?;
     let history = sh(&node, "virgo analytics history match")?;
     let lines: Vec<_> = history.lines().collect();
@@ -93,12 +99,6 @@ fn doors(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn rights(cluster: &Cluster) -> Result<()> {
-    let (node, other) = (cluster.node(1), cluster.node(2));
-    fresh(&node, "")?;
-    let denied = text(
-        &other,
-        &node,
 /// Whoever watches some variables is not told that changes are lost if those of others are.
 fn watched_among_others(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(1);
@@ -125,6 +125,12 @@ fn watched_among_others(cluster: &Cluster) -> Result<()> {
     fresh(&node, "")
 }
 
+fn rights(cluster: &Cluster) -> Result<()> {
+    let (node, other) = (cluster.node(1), cluster.node(2));
+    fresh(&node, "")?;
+    let denied = text(
+        &other,
+        &node,
         PORT,
         &["set(a=1)", "reset(a)", "reload", "list()"],
     )?;
