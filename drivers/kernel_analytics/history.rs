@@ -232,13 +232,16 @@ impl Observer for History {
         if inner.start == 0 {
             inner.start = change.number;
             inner.first = change.number;
+            inner.next = change.number;
         }
-        inner.next = change.number.saturating_add(1);
-        inner.put(record, change.number);
+        // The oldest record goes first: the new one gets its slot.
         let ring = inner.records.len() as u64;
-        while inner.first < inner.next
-            && (inner.next - inner.first > ring || inner.bytes > self.max_bytes)
-        {
+        while inner.first < inner.next && change.number.saturating_sub(inner.first) >= ring {
+            inner.drop_first();
+        }
+        inner.put(record, change.number);
+        inner.next = change.number.saturating_add(1);
+        while inner.first < inner.next && inner.bytes > self.max_bytes {
             inner.drop_first();
         }
         let wakers = core::mem::take(&mut inner.wakers);

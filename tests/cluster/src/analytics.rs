@@ -119,9 +119,11 @@ fn watched_among_others(cluster: &Cluster) -> Result<()> {
         ),
     )?;
     ensure!(
-        told.contains("key=mine") && !told.contains("lost="),
+        told.contains("key=\"mine\"") && !told.contains("lost="),
         "{told}"
     );
+    let history = sh(&node, "virgo analytics history | wc -l")?;
+    ensure!(history == "16", "{history} changes are kept");
     fresh(&node, "")
 }
 
