@@ -608,7 +608,7 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
 /// name.
 fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
     let (name, variables) = words.split_last().context("which?")?;
-    let suite = ["virgo-file-tests", "--ignored", "--nocapture", name];
+    let suite = ["virgo-cloudfs-tests", "--ignored", "--nocapture", name];
     node.spawn(told_how_much(&[variables, &suite].concat()))
 }
 
