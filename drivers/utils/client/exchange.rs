@@ -165,7 +165,7 @@ impl Link {
             node: self.peer.into(),
             port: self.port.into(),
             op: request.op.into(),
-            id: u64::from(id.slot) << 56 | id.seq & (u64::MAX >> 8),
+            id: id.to_wire(),
             size: (request.args.len() + request.data.size()) as u64,
             ..Event::default()
         }

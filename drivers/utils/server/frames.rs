@@ -449,7 +449,7 @@ impl Frames {
                 port: S::PORT.into(),
                 op: header.op.into(),
                 id: session.number,
-                size: header.len.into(),
+                size: body.len() as u64,
                 ..Event::default()
             };
             event.ended(&result, began)
