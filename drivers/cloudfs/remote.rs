@@ -78,10 +78,16 @@ impl RemoteFiles<'_> {
         Ok((reply.handle.get(), reply.load.get()))
     }
 
-    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files.
-    pub(crate) fn close(&self, handles: &[Handle]) -> Result {
-        self.ask(op::CLOSE, b"", handles.as_bytes(), &mut [])?;
-        Ok(())
+    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files. Returns what the node answers.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer; [`ENODEV`] if there is no such node.
+    pub(crate) fn close(&self, handles: &[Handle]) -> Result<Result> {
+        let request = again(self.user, op::CLOSE, b"", Data::Bytes(handles.as_bytes()));
+        let deadline = self.user.deadline;
+        let answer = self.client.ask(self.node, &request, &mut [], deadline)?;
+        Ok(answer.map(drop))
     }
 
     /// Reads up to [`MAX_DATA`] bytes.

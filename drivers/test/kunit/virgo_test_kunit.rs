@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit suites of what only a kernel can run: the `linux` crate, and the table of objects.
+//! KUnit suites of what only a kernel can run: the `linux` crate, and what services are made of.
 //! They run when the module is loaded (with `kunit.enable=1`); results are in debugfs, under
 //! `kunit/`.
+
+mod backlog;
 
 use kernel::prelude::*;
 
