@@ -139,6 +139,10 @@ impl Drop for Socket {
     }
 }
 
+/// A place in the bytes that were sent on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sent(u32);
+
 /// A connection.
 pub struct Stream(Socket);
 
@@ -307,6 +311,19 @@ impl Stream {
     pub fn acked(&self) -> u64 {
         // SAFETY: The socket is live.
         unsafe { helpers::virgo_sock_acked(self.0.as_ptr()) }
+    }
+
+    /// The place behind the last byte that was sent so far. Any context.
+    pub fn sent(&self) -> Sent {
+        // SAFETY: The socket is live.
+        Sent(unsafe { helpers::virgo_sock_sent(self.0.as_ptr()) })
+    }
+
+    /// Whether the other end has taken all bytes before `place`; not to be asked when more than 2 GiB
+    /// have followed. Any context.
+    pub fn has_acked(&self, place: Sent) -> bool {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_has_acked(self.0.as_ptr(), place.0) }
     }
 
     /// Sleeps until there is something to receive (bytes, the end, an error). False at the

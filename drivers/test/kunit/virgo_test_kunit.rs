@@ -251,6 +251,29 @@ mod linux_tests {
     }
 
     #[test]
+    fn what_the_other_end_has_taken_is_known() -> Result {
+        let listener = Listener::bind(7996, 1)?;
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7996);
+        let client = Stream::connect(to, Deadline::after_ms(1000))?;
+        let before = client.sent();
+        assert!(client.has_acked(before));
+        // More than the other end takes while nobody reads there.
+        let bytes = KVVec::from_elem(0, 1 << 20, GFP_KERNEL)?;
+        while client.send(&bytes, b"", false)?.is_some() {}
+        let after = client.sent();
+        assert!(client.has_acked(before) && !client.has_acked(after));
+        let server = listener.accept()?.ok_or(ENOTCONN)?;
+        let mut received = KVVec::new();
+        let deadline = Deadline::after_ms(10_000);
+        while !client.has_acked(after) && server.wait_readable(deadline)? {
+            received.clear();
+            server.receive(&mut received, bytes.len())?;
+        }
+        assert!(client.has_acked(after) && client.sent() == after);
+        Ok(())
+    }
+
+    #[test]
     fn nobody_listening_is_an_error_at_once() {
         let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7998);
         let result = Stream::connect(to, Deadline::after_ms(1000));

@@ -187,7 +187,7 @@ impl Link {
                 Ok(Some(result)) => return Ok(result),
                 Ok(None) => (),
                 Err(e) => {
-                    if e == ETIMEDOUT && self.is_silent(connection.serial) {
+                    if e == ETIMEDOUT && self.state.lock().is_silent(connection.serial) {
                         // The next one does not have to wait as long to find out.
                         self.broken(connection.serial);
                     }
