@@ -284,10 +284,9 @@ impl Text {
     /// From now on the session is that of `party`.
     fn open<S: Service>(&mut self, session: &Session<S>, party: Party) -> Result<(), Failure> {
         session.welcome(party)?;
-        self.uid = match party.identity {
-            Identity::Text(uid) => Some(uid),
-            Identity::Node(_) => None,
-        };
+        if let Identity::Text(uid) = party.identity {
+            self.uid = Some(uid);
+        }
         Ok(())
     }
 
