@@ -79,13 +79,14 @@ enum After {
 }
 
 impl Text {
-    pub(crate) fn new(waker: WorkHandle) -> Self {
+    /// `session` runs the session's work.
+    pub(crate) fn new(session: WorkHandle) -> Self {
         Text {
             splitter: Splitter::new(),
             uid: None,
             json: false,
             skipping: false,
-            attached: Attached::new(waker),
+            attached: Attached::new(session),
         }
     }
 
