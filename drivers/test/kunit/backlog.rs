@@ -70,8 +70,11 @@ fn is_one(counter: &Atomic<u32>) -> bool {
     counter.load(Relaxed) == 1
 }
 
+/// A backlog, and what has happened to its item.
+type Tried = (Pin<KBox<Backlog<Ends>>>, Arc<Counts>);
+
 /// A backlog with an item, whose attempt has ended with `result`.
-fn tried(result: Result) -> Result<(Pin<KBox<Backlog<Ends>>>, Arc<Counts>)> {
+fn tried(result: Result) -> Result<Tried> {
     let counts = Counts {
         attempts: Atomic::new(0),
         ended: Atomic::new(0),
