@@ -64,8 +64,8 @@ VIRGO_EVENT(virgo_request);
 VIRGO_EVENT(virgo_reply);
 
 /*
- * A request of another node was carried out, or a command of a text session: then op is its place in
- * the help, and node 0. id: the session.
+ * A request of another node was carried out, or a command of a text session: then op is
+ * its place in the help, and node 0. id: the session.
  */
 VIRGO_EVENT(virgo_serve);
 
