@@ -78,10 +78,19 @@ impl RemoteFiles<'_> {
         Ok((reply.handle.get(), reply.load.get()))
     }
 
-    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files.
-    pub(crate) fn close(&self, handles: &[Handle]) -> Result {
-        self.ask(op::CLOSE, b"", handles.as_bytes(), &mut [])?;
-        Ok(())
+    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files. Returns what the node answers.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer; [`ENODEV`] if there is no such node.
+    pub(crate) fn close(&self, handles: &[Handle]) -> Result<Result> {
+        let request = Request {
+            reply_deadline: ReplyDeadline::Soon,
+            ..again(self.user, op::CLOSE, b"", Data::Bytes(handles.as_bytes()))
+        };
+        let deadline = self.user.deadline;
+        let answer = self.client.ask(self.node, &request, &mut [], deadline)?;
+        Ok(answer.map(drop))
     }
 
     /// Reads up to [`MAX_DATA`] bytes.
@@ -158,10 +167,7 @@ impl RemoteFiles<'_> {
     pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result<SyncReply> {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
         let args = handle_args(handle, flags);
-        let request = Request {
-            reply_deadline: ReplyDeadline::Sometime,
-            ..again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""))
-        };
+        let request = again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""));
         let mut reply = [0; size_of::<SyncReply>()];
         let deadline = self.user.deadline;
         self.client
@@ -255,7 +261,7 @@ fn handle_args(handle: u64, flags: u32) -> HandleArgs {
 }
 
 /// A request that may be done twice, or cannot be because a node that has restarted knows no handles
-/// of before.
+/// of before. It may have to wait for a disk there.
 fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
     Request {
         op,
@@ -263,7 +269,7 @@ fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Reques
         data,
         uid: user.uid,
         retry_after_restart: true,
-        reply_deadline: ReplyDeadline::Soon,
+        reply_deadline: ReplyDeadline::Sometime,
     }
 }
 

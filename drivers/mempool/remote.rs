@@ -177,17 +177,17 @@ pub(crate) fn free(client: &Client, user: &User<'_>, node: NodeId, id: u64, flag
 }
 
 /// Asks node `node` to free its objects `ids`, with as few requests as possible. All are tried, unless
-/// the node cannot be reached.
+/// the node does not answer. Returns the first error of its answers.
 ///
 /// # Errors
 ///
-/// The first of the node's; those of the network.
+/// It does not answer; [`ENODEV`] if there is no such node.
 pub(crate) fn free_many(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
     mut ids: impl Iterator<Item = u64>,
-) -> Result {
+) -> Result<Result> {
     let args = ManyArgs {
         uid: user.uid.into(),
     };
@@ -200,13 +200,11 @@ pub(crate) fn free_many(
             batch.put_bytes(&id.to_le_bytes(), GFP_KERNEL_ACCOUNT)?;
         }
         if batch.is_empty() {
-            return result;
+            return Ok(result);
         }
-        match ask(client, user, node, (op::FREE_MANY, args, &batch), &mut []) {
-            Ok(_) => (),
-            Err(e @ (EINVAL | EPERM | EXDEV)) => result = result.and(Err(e)),
-            Err(e) => return Err(e),
-        }
+        let request = request(user.uid, op::FREE_MANY, args, &batch);
+        let answer = client.ask(node, &request, &mut [], user.deadline)?;
+        result = result.and(answer.map(drop));
     }
 }
 

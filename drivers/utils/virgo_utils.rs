@@ -39,7 +39,6 @@ pub use attached::{
 };
 pub use attempt::Attempt;
 pub use backlog::{
-    is_unanswered,
     Backlog,
     Reservation,
     RetryWork, //

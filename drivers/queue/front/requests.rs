@@ -65,7 +65,8 @@ use virgo_utils::{
 /// Requests handed to the handler in a row before other work gets its turn.
 const BUDGET: usize = 64;
 
-/// A request that its handler could not do is tried again after so long, in milliseconds.
+/// A request that its handler could not do, or could not be given, is tried again after so long, in
+/// milliseconds.
 const AGAIN_MS: u32 = 1000;
 
 /// See the module.
@@ -240,7 +241,12 @@ impl Run for Drain {
             // It may have been too long, and another has it.
             let _ = match handle(&taken.item) {
                 Some(Ok(())) => Channel::ack(channel, HANDLER, taken.id),
-                _ => Channel::give_back(channel, HANDLER, taken.id, AGAIN_MS),
+                Some(Err(_)) => Channel::give_back(channel, HANDLER, taken.id, AGAIN_MS),
+                // The module of the handler is being loaded or unloaded: that is no delivery.
+                None => {
+                    let _ = Channel::untake(channel, HANDLER, taken.id);
+                    return task.schedule_after_ms(AGAIN_MS);
+                }
             };
         }
         task.schedule();

@@ -703,7 +703,7 @@ fn slow_disk(cluster: &Cluster) -> Result<()> {
 }
 
 /// While nothing can be written to the disk of node 2, and many wait for that, the same node uses another
-/// file system there at once. Later all go on.
+/// file system there at once, and does not take the connection for broken. Later all go on.
 fn hung(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     let other = "/tmp/other";
@@ -711,7 +711,13 @@ fn hung(cluster: &Cluster) -> Result<()> {
         &node2,
         &format!("mkdir -p {other} && chown 65534:65534 {other} && echo there >{other}/there"),
     )?;
+    let connections = || {
+        let peers = "/sys/kernel/debug/virgo/cloudfs/peers";
+        sh(&node1, &format!("awk '$1 == 2 {{ print $3 }}' {peers}"))
+    };
     let checks = || -> Result<()> {
+        sh(&node1, &format!("virgo ls 2:{EXPORT}"))?;
+        let before = connections()?;
         sh(&node2, "fsfreeze --freeze /run/disk")?;
         let waiting = (0..40)
             .map(|n| node1.spawn(["virgo", "put", "/etc/hosts", &format!("2:{EXPORT}/hung{n}")]))
@@ -726,11 +732,15 @@ fn hung(cluster: &Cluster) -> Result<()> {
             ),
         );
         let took = start.elapsed();
+        // Nothing is heard any more.
+        std::thread::sleep(2 * DEADLINE);
+        let after = connections();
         sh(&node2, "fsfreeze --unfreeze /run/disk")?;
         for copy in waiting? {
             copy.wait()?;
         }
-        let done = done?;
+        let (done, after) = (done?, after?);
+        ensure!(before == after, "{before} and {after} connections");
         ensure!(done == "there\nnew\nthere", "{done}");
         println!("others took {took:?}");
         ensure!(took < SLACK + DEADLINE, "{took:?}");
