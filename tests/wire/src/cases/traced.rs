@@ -98,7 +98,8 @@ fn switch(node: &Node, how: &str) -> io::Result<()> {
 fn recorded(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open(node)?;
     let number = peer.number(0);
-    let frame = traced(number, &context(1, &[7, 0, 0]), &TEXT.alloc(1, 0));
+    // A node that was not configured when recording was switched on has a count of its own.
+    let frame = traced(number, &context(1, &[7, 0, 0, 0, 9]), &TEXT.alloc(1, 0));
     let mut last = None;
     // What is repeated gets the stored reply, its context included.
     for _ in 0..2 {
@@ -108,6 +109,7 @@ fn recorded(node: &Node) -> io::Result<()> {
         let (context, rest) = TraceContext::split(&body).expect("a context");
         assert_eq!(rest.len(), ALLOCATED, "what was allocated");
         assert!(context.event.seq > 1 << 40, "{context:?}");
+        assert_eq!(context.counts().nth(4), Some(9), "{context:?}");
         assert_eq!(last.replace(body.clone()).unwrap_or(body.clone()), body);
     }
     // A failed one has a context and nothing else.
