@@ -94,7 +94,7 @@ impl Mempool {
             let window = remote::lookup(&self.client, user, node, id, ids.len() as u64)?;
             ids.extend_from_slice(&window.ids, GFP_KERNEL_ACCOUNT)?;
             let MapWindow { size, chunk, .. } = window;
-            if ids.len() as u64 >= size.div_ceil(chunk) {
+            if chunk.saturating_mul(ids.len() as u64) >= size {
                 return Ok(Map { size, chunk, ids });
             }
         }
@@ -117,7 +117,8 @@ impl Mempool {
         if at >= window.size {
             return Ok(None);
         }
-        let index = at / window.chunk;
+        // Of what was received the chunk is not 0; the compiler does not know that.
+        let index = at.checked_div(window.chunk).ok_or(EPROTO)?;
         let number = u32::try_from(index / MAX_LOOKUP as u64).map_err(|_| EPROTO)?;
         if number > 0 {
             window = self.window(user, node, id, number)?;
