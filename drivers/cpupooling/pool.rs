@@ -8,14 +8,11 @@ use crate::{
         Limits, //
     },
     executor::Executor,
-    invocation::Origin,
-    job::Job,
     jobs::Jobs,
     learnt::Learnt,
     load::OwnLoad,
     load_reporter::LoadReporter,
     outbox::Outboxes,
-    outcome::Outcome,
     view::View,
     watch::{
         Watch,
@@ -150,25 +147,13 @@ impl Shared {
         self.watch.schedule_after_ms(LOOK_MS);
     }
 
-    /// Nobody waits for `job` any more: it ends with `e`, wherever it runs.
-    pub(crate) fn give_up(&self, job: &Job, e: Error) {
-        if job.has_ended() {
-            return;
-        }
-        job.end(Outcome::failed(e));
-        match job.node() {
-            0 => (),
-            _ if job.is_here() => self.executor.cancel(Origin::Here, job.id),
-            node => self.outboxes.cancel(node, job.id, job.deadline),
-        }
-    }
-
     /// Ends all calls that were made here, wherever they run, and what waits for other nodes; takes no
     /// more until [`Self::resume`].
     pub(crate) fn stop(&self) {
         self.jobs.set_stopped(true);
         self.client.stop();
-        self.jobs.for_each(|job| self.give_up(job, ESHUTDOWN));
+        self.jobs
+            .for_each(|job| self.executor.give_up(job, ESHUTDOWN));
     }
 
     /// Takes calls again.

@@ -68,15 +68,15 @@ module! {
     params: {
         max_running: u32 {
             default: 32,
-            description: "CpupoolSyscalls that run here at a time (1 to 1024); quick functions do not count",
+            description: "Calls that run here at a time (1 to 1024); quick functions do not count",
         },
         max_waiting: u32 {
             default: 4096,
-            description: "CpupoolSyscalls that wait to run here (1 to 65536)",
+            description: "Calls that wait to run here (1 to 65536)",
         },
         max_jobs: u32 {
             default: 8192,
-            description: "CpupoolSyscalls made here whose results were not taken (1 to 65536)",
+            description: "Calls made here whose results were not taken (1 to 65536)",
         },
         max_bytes: u64 {
             default: 67108864,
