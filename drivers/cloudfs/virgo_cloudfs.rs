@@ -15,6 +15,7 @@ mod remote;
 mod session_files;
 mod syncing;
 mod syscalls;
+mod waiting;
 mod window;
 mod workers;
 
