@@ -41,8 +41,7 @@ use crate::{
 };
 use kernel::{
     fmt,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 use virgo_abi::calls::CpupoolRegistration;
 use virgo_utils::{
@@ -56,7 +55,8 @@ use virgo_utils::{
     Reply,
     Server,
     Service,
-    Stats, //
+    Stats,
+    Stop, //
 };
 
 module! {
@@ -133,21 +133,12 @@ impl Service for Cpupool {
     }
 }
 
-/// Ends the calls that were made here when it is dropped.
-struct Stop(Arc<Cpupool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 /// Fields are dropped in order: first nobody waits for calls any more; then no program and no peer can
 /// call; then the state goes, and with it all calls that run here, which may be of functions of this
 /// module.
 #[pin_data]
 struct Module {
-    _stop: Stop,
+    _stop: Stop<Cpupool>,
     #[pin]
     _calls: CpupoolRegistration<CpupoolSyscalls>,
     #[pin]
@@ -174,7 +165,7 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _stop: Stop(pool.clone()),
+                _stop: Stop::new(&pool),
                 _server <- Server::new(module, pool, stats),
                 _functions: functions::Registration::with_state(
                     module,

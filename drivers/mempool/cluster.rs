@@ -14,8 +14,7 @@ use crate::{
         Piece, //
     },
     orphans::Orphans,
-    remote,
-    rooms::Rooms, //
+    remote, //
 };
 use kernel::{
     prelude::*,
@@ -30,6 +29,7 @@ use virgo_utils::{
     Backlog,
     Client,
     LogLimit,
+    Told,
     User, //
 };
 
@@ -46,8 +46,8 @@ pub(crate) struct Mempool {
     pub(crate) chunk: u64,
     /// Whether this node's own memory is reached like another's.
     loopback: bool,
-    /// What the other nodes' pools have left.
-    pub(crate) rooms: Pin<KBox<Rooms>>,
+    /// Bytes that the other nodes' pools have left.
+    pub(crate) rooms: Pin<KBox<Told>>,
     /// What is known of other nodes' maps.
     pub(crate) maps: Pin<KBox<Maps>>,
 }
@@ -76,7 +76,7 @@ impl Mempool {
             orphans,
             chunk,
             loopback,
-            rooms: KBox::pin_init(Rooms::new(), GFP_KERNEL)?,
+            rooms: KBox::pin_init(Told::new(), GFP_KERNEL)?,
             maps: KBox::pin_init(Maps::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
