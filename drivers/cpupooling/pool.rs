@@ -13,6 +13,7 @@ use crate::{
     load::OwnLoad,
     load_reporter::LoadReporter,
     outbox::Outboxes,
+    senders::Senders,
     view::View,
     watch::{
         Watch,
@@ -34,7 +35,6 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::Load,
-    config::MAX_NODES,
     vuid::NodeId, //
 };
 use virgo_utils::Client;
@@ -43,7 +43,7 @@ use virgo_utils::Client;
 pub(crate) struct Cpupool {
     /// Sends calls to several nodes at a time. Its work holds `shared`, and has ended when it is
     /// dropped.
-    pub(crate) senders: Arc<Queue>,
+    pub(crate) senders: Senders,
     pub(crate) reporter: Pin<KBox<Task<LoadReporter>>>,
     pub(crate) shared: Arc<Shared>,
 }
@@ -119,8 +119,7 @@ impl Cpupool {
             loopback,
         };
         let this = Cpupool {
-            // Of sending most is waiting.
-            senders: Queue::unbound(c"virgo_send", MAX_NODES as c_int)?,
+            senders: Senders::new(),
             reporter: KBox::pin_init(
                 linux::new_task!(queue, reporter, "virgo_load_reporter"),
                 GFP_KERNEL,

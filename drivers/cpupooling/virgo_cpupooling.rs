@@ -26,6 +26,7 @@ mod program;
 mod remote;
 mod request;
 mod schedule;
+mod senders;
 mod show;
 mod submit;
 mod syscalls;
