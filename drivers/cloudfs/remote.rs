@@ -65,6 +65,14 @@ impl RemoteFiles<'_> {
             .call(self.node, &request, reply, self.user.deadline)
     }
 
+    fn handle_args(&self, handle: u64, flags: u32) -> HandleArgs {
+        HandleArgs {
+            handle: handle.into(),
+            flags: flags.into(),
+            uid: self.user.uid.into(),
+        }
+    }
+
     /// Opens `path`. Returns the handle, and how many files other nodes have open there.
     pub(crate) fn open(&self, path: &[u8], flags: u32, mode: u16) -> Result<(u64, u64)> {
         let args = OpenArgs {
@@ -166,7 +174,7 @@ impl RemoteFiles<'_> {
     /// Returns when what was written is on the disk, and what the open file has met with.
     pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result<SyncReply> {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
-        let args = handle_args(handle, flags);
+        let args = self.handle_args(handle, flags);
         let request = again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""));
         let mut reply = [0; size_of::<SyncReply>()];
         let deadline = self.user.deadline;
@@ -190,7 +198,7 @@ impl RemoteFiles<'_> {
         let mut reply = [0; size_of::<Stat>()];
         self.ask(
             op::STAT,
-            handle_args(handle, flags).as_bytes(),
+            self.handle_args(handle, flags).as_bytes(),
             path,
             &mut reply,
         )?;
@@ -220,6 +228,7 @@ impl RemoteFiles<'_> {
             mode: u32::from(mode).into(),
             first: u16::try_from(first).map_err(|_| ENAMETOOLONG)?.into(),
             reserved: 0.into(),
+            uid: self.user.uid.into(),
         };
         self.once(op, args.as_bytes(), paths, &mut [])?;
         Ok(())
@@ -237,6 +246,7 @@ impl RemoteFiles<'_> {
             from: from.into(),
             len: (to.len().min(MAX_DATA) as u32).into(),
             flags: if with_stat { flag::STAT } else { 0 }.into(),
+            uid: self.user.uid.into(),
         };
         let mut reply = KVVec::new();
         reply.put_zeros(size_of::<ReadDirReply>() + to.len(), GFP_KERNEL_ACCOUNT)?;
@@ -250,13 +260,6 @@ impl RemoteFiles<'_> {
             .ok_or(EPROTO)?
             .copy_from_slice(entries);
         Ok((entries.len(), head.next.get()))
-    }
-}
-
-fn handle_args(handle: u64, flags: u32) -> HandleArgs {
-    HandleArgs {
-        handle: handle.into(),
-        flags: flags.into(),
     }
 }
 

@@ -347,28 +347,30 @@ pub(crate) fn write_many(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
-    parts: impl Iterator<Item = Extent>,
+    parts: impl Iterator<Item = Extent> + Clone,
     from: &[u8],
 ) -> Result {
     let mut parts = parts.peekable();
-    let (mut data, mut bytes) = (KVVec::new(), KVVec::new());
+    let mut data = KVVec::new();
     while parts.peek().is_some() {
         data.clear();
-        bytes.clear();
-        let mut count = 0u32;
-        let fits = |at: &Extent, count: usize, len: usize| {
-            count == 0 || len + at.len + (count + 1) * size_of::<Part>() <= MAX_DATA
-        };
-        while let Some(at) = parts.next_if(|at| fits(at, count as usize, bytes.len())) {
-            let part = from.get(at.to..at.to.saturating_add(at.len));
+        let batch = parts.clone();
+        // Bytes of the parts, and of what says where they go.
+        let (mut count, mut size) = (0, 0);
+        while let Some(at) =
+            parts.next_if(|at| count == 0 || size + at.len + size_of::<Part>() <= MAX_DATA)
+        {
             data.put_bytes(at.to_wire().as_bytes(), GFP_KERNEL_ACCOUNT)?;
-            bytes.put_bytes(part.ok_or(EINVAL)?, GFP_KERNEL_ACCOUNT)?;
+            size += at.len + size_of::<Part>();
             count += 1;
         }
-        data.put_bytes(&bytes, GFP_KERNEL_ACCOUNT)?;
+        for at in batch.take(count) {
+            let part = from.get(at.to..at.to.saturating_add(at.len));
+            data.put_bytes(part.ok_or(EINVAL)?, GFP_KERNEL_ACCOUNT)?;
+        }
         let args = SetManyArgs {
             uid: user.uid.into(),
-            count: count.into(),
+            count: (count as u32).into(),
         };
         ask(
             client,

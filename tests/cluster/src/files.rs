@@ -20,6 +20,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("renames_during_a_walk_do_not_lead_out", race),
     ("a_restarted_node_has_no_open_files", restarted),
     ("files_of_a_dead_node_are_an_error_in_time", dead),
+    ("a_copy_is_read_when_another_node_stands_still", still),
+    ("the_file_service_is_unloaded_without_waiting", unload),
     ("a_copy_is_resumed_after_a_partition", resumed),
     ("what_was_synced_survives_a_kill", killed),
     ("leases_are_asked_back_and_waited_for", leases),
@@ -491,6 +493,48 @@ fn dead(cluster: &Cluster) -> Result<()> {
     within(Duration::from_secs(20), || sh(&node1, "virgo ls 2:/srv/ro"))?;
     sh(&node2, &format!("rm -f {EXPORT}/held"))?;
     wait_until_open(&node2, 0)
+}
+
+/// A node that stands still takes half of the time at most; for a while it is not asked any more then.
+fn still(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let read = || sh(&node1, "virgo cat 2,3:/srv/ro/readme");
+    // So that there are connections.
+    sh(&node1, "virgo ls 2:/srv/ro; virgo ls 3:/srv/ro")?;
+    node2.pause()?;
+    let start = Instant::now();
+    let all = (0..8).map(|_| read()).collect::<Result<Vec<_>>>();
+    let took = start.elapsed();
+    node2.resume()?;
+    wait_until_whole(cluster)?;
+    ensure!(all?.iter().all(|said| said.starts_with("This file")));
+    println!("8 copies were read in {took:?}");
+    Ok(())
+}
+
+/// Text commands that wait for a node are not waited for.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node1, "virgo ls 2:/srv/ro")?;
+    node2.pause()?;
+    let session = node1.spawn([
+        "sh",
+        "-c",
+        "(echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_stat(2:/srv/ro/readme)'; sleep 8) |
+         nc 127.0.0.1 50000",
+    ])?;
+    std::thread::sleep(Duration::from_millis(1500));
+    let start = Instant::now();
+    let unloaded = sh(&node1, "rmmod virgo_cloudfs");
+    let took = start.elapsed();
+    node2.resume()?;
+    unloaded?;
+    sh(&node1, "insmod /lib/virgo/virgo_cloudfs.ko")?;
+    session.kill()?;
+    session.wait()?;
+    println!("rmmod took {took:?}");
+    ensure!(took < Duration::from_millis(2500), "rmmod took {took:?}");
+    wait_until_whole(cluster)
 }
 
 /// The link breaks in the middle of a copy; with --resume it goes on where it was.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is known of the room that other nodes' pools have.
+//! What other nodes have said of themselves with their replies: a number each, such as the room that is
+//! left there; and which of them could not be reached.
 //!
-//! All that is known ages: a node that was full or out of reach is asked again after a while, since
-//! nobody tells when that has changed.
+//! All of it ages: a node that was full or out of reach is asked again after a while, since nobody tells
+//! when that has changed.
 
 use kernel::{
     prelude::*,
@@ -15,23 +16,23 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 
-/// How long what a node has said of its pool is used, in milliseconds.
+/// How long what a node has said is used, in milliseconds.
 const TOLD_MS: u32 = 30_000;
 
 /// How long a node that could not be reached, or did not answer, is passed over, in milliseconds.
 const DOWN_MS: u32 = 2000;
 
-/// What is known of all nodes' pools.
+/// What is known of all nodes.
 #[pin_data]
-pub(crate) struct Rooms {
+pub struct Told {
     #[pin]
     nodes: SpinLock<[Known; MAX_NODES]>,
 }
 
-/// What is known of a node's pool.
+/// What is known of a node.
 #[derive(Clone, Copy)]
 struct Known {
-    /// Bytes that it had left, and until when that is used.
+    /// What it has said, and until when that is used.
     told: Option<(u64, Deadline)>,
     /// Until when it is passed over.
     down: Option<Deadline>,
@@ -39,8 +40,8 @@ struct Known {
 
 impl Known {
     fn told(&self) -> Option<u64> {
-        let (room, until) = self.told?;
-        (!until.passed()).then_some(room)
+        let (told, until) = self.told?;
+        (!until.passed()).then_some(told)
     }
 
     fn is_down(&self) -> bool {
@@ -48,55 +49,50 @@ impl Known {
     }
 }
 
-impl Rooms {
+impl Told {
     /// Nothing is known.
-    pub(crate) fn new() -> impl PinInit<Self> {
+    pub fn new() -> impl PinInit<Self> {
         let nothing = Known {
             told: None,
             down: None,
         };
         pin_init!(Self {
-            nodes <- kernel::new_spinlock!([nothing; MAX_NODES], "virgo_rooms"),
+            nodes <- kernel::new_spinlock!([nothing; MAX_NODES], "virgo_told"),
         })
     }
 
-    /// Bytes that node `node` has left, as it has said lately.
-    pub(crate) fn of(&self, node: NodeId) -> Option<u64> {
-        let mut room = None;
-        self.with(node, |known| room = known.told());
-        room
+    /// What node `node` has said lately.
+    pub fn of(&self, node: NodeId) -> Option<u64> {
+        let mut told = None;
+        self.with(node, |known| told = known.told());
+        told
     }
 
     /// Whether node `node` is passed over, since it could not be reached lately.
-    pub(crate) fn is_down(&self, node: NodeId) -> bool {
+    pub fn is_down(&self, node: NodeId) -> bool {
         let mut down = false;
         self.with(node, |known| down = known.is_down());
         down
     }
 
-    /// Node `node` has said that it has `free` bytes left.
-    pub(crate) fn told(&self, node: NodeId, free: u64) {
-        self.with(node, |known| {
-            *known = Known {
-                told: Some((free, Deadline::after_ms(TOLD_MS))),
-                down: None,
-            };
-        });
+    /// Node `node` has said `now`.
+    pub fn told(&self, node: NodeId, now: u64) {
+        self.revise(node, |_| now);
     }
 
-    /// Node `node` did not have room for `size` bytes.
-    pub(crate) fn full(&self, node: NodeId, size: u64) {
+    /// Node `node` has answered: `revise` makes what it would say now of what it has said lately. That
+    /// runs under a spinlock.
+    pub fn revise(&self, node: NodeId, revise: impl FnOnce(Option<u64>) -> u64) {
         self.with(node, |known| {
-            let less = known.told().unwrap_or(u64::MAX).min(size.saturating_sub(1));
             *known = Known {
-                told: Some((less, Deadline::after_ms(TOLD_MS))),
+                told: Some((revise(known.told()), Deadline::after_ms(TOLD_MS))),
                 down: None,
             };
         });
     }
 
     /// Node `node` could not be reached, or does not answer.
-    pub(crate) fn lost(&self, node: NodeId) {
+    pub fn lost(&self, node: NodeId) {
         self.with(node, |known| {
             known.down = Some(Deadline::after_ms(DOWN_MS));
         });
