@@ -274,7 +274,8 @@ fn with_forged_records(forged: &[u8], harm: impl FnOnce(&mut Vec<u8>, usize)) ->
         ..Record::new(Kind::Begin)
     };
     let message = Record {
-        queue: b"mine",
+        // So long that the data begin where a record may.
+        queue: &[b'q'; ALIGN],
         data: forged,
         seq: 1,
         ..Record::new(Kind::Publish)
