@@ -370,7 +370,8 @@ fn dead_letters_stay_until_they_are_taken() {
     let seq = push(&mut q, 1);
     q.take(0, 7).unwrap();
     q.tick(10);
-    assert_eq!((q.dead(), q.len(), q.first_dead()), (1, 1, Some(&1)));
+    assert_eq!((q.dead(), q.len()), (1, 1));
+    assert_eq!((q.dead_behind(0), q.dead_behind(1)), (Some(&1), None));
     assert_eq!(q.make_room(10, OWNER, |_| ()), Room::No);
     assert_eq!(q.take_dead(), Some((seq, 1)));
     assert_eq!(q.make_room(10, OWNER, |_| ()), Room::Yes);
@@ -453,6 +454,55 @@ fn another_user_has_a_share_of_what_waits() {
     assert_eq!(room(&mut q, OTHER), Room::Share);
     while q.remove_any().is_some() {}
     assert_eq!(room(&mut q, OTHER), Room::Yes);
+}
+
+/// Too large, beyond a share, one too many, or more than there is beside what is not done.
+#[test]
+fn what_is_refused_costs_nothing_that_is_kept() {
+    for policy in [Policy::Reject, Policy::Block] {
+        let mut q = queue(Limits {
+            keep: 3,
+            messages: 4,
+            policy,
+            ..SMALL
+        });
+        for item in 1..=3 {
+            push(&mut q, item);
+            q.take_acked().unwrap();
+        }
+        let mut gone = vec![];
+        let mut room = |q: &mut Queued, bytes, uid| {
+            let room = q.make_room(bytes, uid, |item| gone.push(item));
+            (room, gone.split_off(0))
+        };
+        let refused = |why| match policy {
+            Policy::Block => (Room::Later, vec![]),
+            _ => (why, vec![]),
+        };
+        assert_eq!(room(&mut q, 101, OWNER), (Room::No, vec![]));
+        for item in OTHERS..OTHERS + 2 {
+            q.push(0, plain(item)).unwrap();
+        }
+        assert_eq!(room(&mut q, 60, OTHER), refused(Room::Share));
+        assert_eq!(room(&mut q, 81, OWNER), refused(Room::No));
+        assert_eq!(room(&mut q, 80, OWNER), (Room::Yes, vec![1, 2, 3]));
+        q.take_acked().unwrap();
+        for item in 4..=6 {
+            q.push(0, plain(item)).unwrap();
+        }
+        assert_eq!(room(&mut q, 60, OWNER), refused(Room::No), "one too many");
+    }
+}
+
+#[test]
+fn what_was_kept_is_told_when_it_is_taken_out() {
+    let mut q = queue(Limits { keep: 1, ..SMALL });
+    for item in 1..=2 {
+        push(&mut q, item);
+    }
+    q.take_acked().unwrap();
+    let removed = [(); 3].map(|()| q.remove_any().map(|r| (r.seq, r.was_kept, r.item)));
+    assert_eq!(removed, [Some((2, false, 2)), Some((1, true, 1)), None]);
 }
 
 #[test]
