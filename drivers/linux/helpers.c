@@ -380,6 +380,11 @@ void virgo_yield(void)
 	cond_resched();
 }
 
+bool virgo_is_killed(void)
+{
+	return fatal_signal_pending(current);
+}
+
 /* Whether its initialisation has succeeded, and it does not go. */
 bool virgo_module_is_live(const struct module *module)
 {

@@ -110,6 +110,7 @@ struct virgo_load {
 void virgo_load_get(struct virgo_load *load);
 
 void virgo_yield(void);
+bool virgo_is_killed(void);
 
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);

@@ -132,6 +132,12 @@ pub fn yield_now() {
     unsafe { helpers::virgo_yield() };
 }
 
+/// Whether the present task is being killed, so that it is not to go on.
+pub fn is_killed() -> bool {
+    // SAFETY: Has no preconditions: it looks at the present task.
+    unsafe { helpers::virgo_is_killed() }
+}
+
 /// What a [`Task`] does.
 pub trait Run: Send + Sync + Sized + 'static {
     /// Runs in process context, never twice at once for one task. May sleep. `task` is `self`

@@ -34,12 +34,13 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::copy,
     deadline::Deadline,
-    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
-        Task, //
+        Task,
+        WorkHandle, //
     }, //
 };
 use virgo_proto::{
@@ -179,15 +180,11 @@ impl RequestQueue for Requests {
 
     fn pop(&self) -> Option<KVec<u8>> {
         let taken = Channel::take(&self.channel, HANDLER, false).ok()??;
-        let mut data = KVec::new();
-        if data
-            .extend_from_slice(taken.item.data(), GFP_ATOMIC)
-            .is_err()
-        {
+        let Ok(data) = copy(taken.item.data(), GFP_ATOMIC) else {
             // It stays for who has memory.
             let _ = Channel::untake(&self.channel, HANDLER, taken.id);
             return None;
-        }
+        };
         // If its time was over another has it, too.
         let _ = Channel::ack(&self.channel, HANDLER, taken.id);
         Some(data)

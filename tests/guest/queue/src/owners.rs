@@ -3,7 +3,7 @@
 
 use crate::queue::made;
 use std::time::Duration;
-use virgo::queue::Queue;
+use virgo::queue::{How, Queue};
 use virgo_test_support::invoke::as_uid;
 use virgo_test_support::nodes::other_node;
 
@@ -11,6 +11,7 @@ crate::tests! {
     a_late_acknowledgement_is_stale,
     queues_are_their_owners,
     others_may_not_acknowledge_what_a_user_has,
+    a_queue_is_emptied_by_who_may_delete_it,
 }
 
 fn a_late_acknowledgement_is_stale() {
@@ -69,5 +70,33 @@ fn others_may_not_acknowledge_what_a_user_has() {
         }
         as_uid(1000, || queue.ack(message.id).expect("ack"));
         queue.delete().expect("delete");
+    }
+}
+
+fn a_queue_is_emptied_by_who_may_delete_it() {
+    for node in [0, crate::pool::other_node()] {
+        for options in ["keep=10", "durable"] {
+            let queue = Queue::new("c.emptied").on(node);
+            let _ = queue.delete();
+            let options = format!("{options} mode=76");
+            as_uid(1000, || queue.create(&options).expect("create"));
+            assert_eq!(queue.purge().expect("it is empty"), 0);
+            queue
+                .publish_all(&[b"x"; 100], How::default())
+                .expect("publish");
+            let taken = as_uid(1000, || queue.take(2).expect("take"));
+            as_uid(1000, || queue.ack(taken[0].id).expect("ack"));
+            let error = as_uid(1001, || queue.purge().expect_err("not theirs"));
+            assert_eq!(error.errno(), libc::EACCES, "on {node}");
+            let there = if options.starts_with("keep") { 100 } else { 99 };
+            assert_eq!(as_uid(1000, || queue.purge().expect("purge")), there);
+            queue.publish(b"after").expect("publish");
+            let left = as_uid(1000, || queue.take(10).expect("take"));
+            assert_eq!(left.len(), 1, "on {node}");
+            assert_eq!(left[0].data, b"after");
+            queue.delete().expect("delete");
+        }
+        let gone = Queue::new("c.emptied").on(node).purge();
+        assert_eq!(gone.expect_err("deleted").errno(), libc::ENOENT);
     }
 }

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What one user can use of queues and memory that others use as well.
 
-use virgo::queue::{How, Queue, Subscription};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+use virgo::{
+    queue::{How, Queue, Subscription},
+    status::Status,
+};
 use virgo_test_support::invoke::as_uid;
 
 crate::tests! {
@@ -9,6 +16,9 @@ crate::tests! {
     requests_have_no_delay_and_no_priority,
     subscribers_pay_for_what_they_keep,
     who_keeps_messages_for_replay_pays_for_them,
+    who_keeps_dead_letters_for_replay_pays_for_them,
+    dead_letters_of_one_owner_leave_room_for_those_of_others,
+    a_user_has_a_share_of_what_is_bound,
 }
 
 /// Publishes until that fails. Returns how often it went well, and how it failed.
@@ -102,4 +112,105 @@ fn who_keeps_messages_for_replay_pays_for_them() {
     assert_eq!(errno, libc::ENOBUFS, "after {count}");
     assert_has_memory(1000);
     topic.delete().expect("delete");
+}
+
+/// Makes dead letters of messages that root publishes to this queue, for its owner.
+fn bury(queue: &Queue, owner: u32, data: &[u8]) {
+    queue.publish(data).expect("publish");
+    as_uid(owner, || {
+        let taken = queue.take(1).expect("take");
+        queue
+            .give_back(taken[0].id, Duration::ZERO)
+            .expect("give back");
+    });
+}
+
+/// Waits until so many messages are in a queue, or kept by a topic.
+fn wait_for(name: &str, count: u64) {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let all = Status::default().queues().expect("as root").queues;
+        let queue = all.iter().find(|queue| queue.name == name);
+        let queue = queue.expect("it is there");
+        if queue.ready + queue.kept == count {
+            return;
+        }
+        assert!(Instant::now() < end, "{queue:?}, not {count}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn who_keeps_dead_letters_for_replay_pays_for_them() {
+    let (topic, queue) = (Queue::new("c.graves"), Queue::new("c.dying"));
+    let (_, _) = (topic.delete(), queue.delete());
+    let bytes = "messages=100000 bytes=100000000";
+    as_uid(1001, || {
+        let options = format!("topic mode=72 keep=100000 {bytes}");
+        topic.create(&options).expect("create");
+    });
+    as_uid(1000, || {
+        let options = format!("deliveries=1 dead=c.graves {bytes}");
+        queue.create(&options).expect("create");
+    });
+    // Less than the share of who keeps them, but with what follows more than that of the other.
+    for _ in 0..500 {
+        bury(&queue, 1000, &LARGE);
+    }
+    wait_for("c.graves", 500);
+    assert_has_memory(1000);
+    for queue in [topic, queue] {
+        queue.delete().expect("delete");
+    }
+}
+
+fn dead_letters_of_one_owner_leave_room_for_those_of_others() {
+    let grave = Queue::new("c.grave");
+    let _ = grave.delete();
+    as_uid(1002, || {
+        grave.create("mode=72 messages=10").expect("create");
+    });
+    let queues = [1001, 1002].map(|owner| {
+        let queue = Queue::new(format!("c.dying.{owner}"));
+        let _ = queue.delete();
+        let options = "deliveries=1 dead=c.grave";
+        as_uid(owner, || queue.create(options).expect("create"));
+        (queue, owner)
+    });
+    // As many as one user may have there, all of which act as nobody; then those of who owns it.
+    for (queue, owner) in &queues {
+        for _ in 0..5 {
+            bury(queue, *owner, b"x");
+        }
+    }
+    wait_for("c.grave", 10);
+    for (queue, _) in &queues {
+        queue.delete().expect("delete");
+    }
+    grave.delete().expect("delete");
+}
+
+fn a_user_has_a_share_of_what_is_bound() {
+    let bound = |n| Queue::new(format!("c.bound.to.{n}"));
+    let create = |n| bound(n).create("bind=c.fan.>");
+    let mut count = 0;
+    let refused = as_uid(1001, || {
+        loop {
+            match create(count) {
+                Ok(()) => count += 1,
+                Err(e) => return e.errno(),
+            }
+        }
+    });
+    assert_eq!((count, refused), (1024, libc::EDQUOT));
+    // What is bound to nothing, and what others bind, there may be.
+    as_uid(1001, || bound(count).create("").expect("create"));
+    as_uid(1002, || create(count + 1).expect("create"));
+    Queue::new("c.fan.x").publish(b"x").expect("publish");
+    for n in 0..count + 2 {
+        bound(n).delete().expect("delete");
+    }
+    as_uid(1001, || {
+        create(0).expect("create");
+        bound(0).delete().expect("delete");
+    });
 }
