@@ -77,6 +77,8 @@ static int virgo_pages_gather(struct virgo_pages *pages, struct file *file, size
 
 	if (!S_ISREG(file_inode(file)->i_mode) || !virgo_caches(file))
 		return -EAGAIN;
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
 	/* The caller's affair, as in sendfile(2): a security module may have changed its mind. */
 	err = rw_verify_area(READ, file, &pos, len);
 	if (err)
