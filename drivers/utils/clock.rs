@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hybrid logical clock of this node. Every frame carries its time, so that whatever a node does
-//! after it has received a frame has a later stamp than the sending of that frame.
+//! The hybrid logical clock of this node. Every request and reply carries its time, so that whatever a
+//! node does after it has received one has a later stamp than the sending of it.
 //!
 //! Any context.
 

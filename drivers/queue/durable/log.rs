@@ -359,7 +359,9 @@ impl Log {
         self.commits.add(lsn, reply, body)?;
         self.wake();
         // It may be there already, and then the worker does not look again.
-        self.settle_commits();
+        if self.outcome(lsn).is_some() {
+            self.settle_commits();
+        }
         Ok(())
     }
 

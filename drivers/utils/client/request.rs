@@ -47,7 +47,8 @@ pub enum ReplyDeadline {
     Soon,
     /// It may be deferred for so many milliseconds.
     Within(u32),
-    /// It may be deferred for as long as somebody waits for it.
+    /// It may be deferred for as long as somebody waits for it. That the node's network layer
+    /// acknowledges the request is all that shows that it lives.
     Sometime,
 }
 

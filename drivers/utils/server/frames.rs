@@ -258,7 +258,7 @@ pub(crate) struct Frames {
     /// This session's number.
     number: u64,
     /// Runs this session's work.
-    waker: WorkHandle,
+    work: WorkHandle,
 }
 
 impl Frames {
@@ -267,12 +267,12 @@ impl Frames {
             incarnation,
             session,
         }: Served,
-        waker: WorkHandle,
+        work: WorkHandle,
     ) -> Self {
         Frames {
             incarnation,
             number: session,
-            waker,
+            work,
         }
     }
 
@@ -283,12 +283,12 @@ impl Frames {
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
             return Ok(());
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.waker) else {
+            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.work) else {
                 break;
             };
             if !replies.awaits(id) {
@@ -364,7 +364,7 @@ impl Frames {
         output: &mut Output,
     ) -> Result<Requested> {
         self.check()?;
-        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
             return Ok(Requested::Blocked);
         };
         // Another session may have been served since.
@@ -408,7 +408,7 @@ impl Frames {
                 return Ok(None);
             }
             Arrival::Deferred => {
-                self.incarnation.outbox.attach(&self.waker);
+                self.incarnation.outbox.attach(&self.work);
                 return Ok(None);
             }
             Arrival::Stale => {
@@ -449,7 +449,7 @@ impl Frames {
                 port: S::PORT.into(),
                 op: header.op.into(),
                 id: session.number,
-                size: header.len.into(),
+                size: body.len() as u64,
                 ..Event::default()
             };
             event.ended(&result, began)
@@ -492,7 +492,7 @@ impl Frames {
             start: output.bytes.len(),
             out: output,
             incarnation: &self.incarnation,
-            session: &self.waker,
+            session: &self.work,
             header,
             received,
             is_deferred: false,

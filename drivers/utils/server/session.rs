@@ -129,7 +129,7 @@ enum Limit {
     /// The peer has to read some of its replies.
     Stalled {
         until: Deadline,
-        /// What it had read when that was set.
+        /// What it had read at the last look.
         acked: u64,
     },
     /// It is over.
@@ -239,12 +239,13 @@ impl<S: Service> Session<S> {
         let is_due = match &mut standing.limit {
             Limit::None | Limit::Ended => false,
             Limit::Until(deadline) => deadline.passed(),
-            Limit::Stalled { until, acked } if until.passed() => {
+            Limit::Stalled { until, acked } => {
                 let now = stream.acked();
-                *until = Deadline::after_ms(STALL_MS);
-                core::mem::replace(acked, now) == now
+                if core::mem::replace(acked, now) != now {
+                    *until = Deadline::after_ms(STALL_MS);
+                }
+                until.passed()
             }
-            Limit::Stalled { .. } => false,
         };
         drop(standing);
         if is_due {

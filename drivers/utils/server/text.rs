@@ -8,6 +8,7 @@ use crate::{
     input::Input,
     params,
     reply::{
+        from_wire,
         Failure,
         Outgoing,
         Reply, //
@@ -26,9 +27,19 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
 };
-use linux::work::WorkHandle;
+use linux::{
+    trace::{
+        self,
+        Event, //
+    },
+    work::WorkHandle, //
+};
 use virgo_config::{
     Config,
     Identity,
@@ -68,13 +79,14 @@ enum After {
 }
 
 impl Text {
-    pub(crate) fn new(waker: WorkHandle) -> Self {
+    /// `session` runs the session's work.
+    pub(crate) fn new(session: WorkHandle) -> Self {
         Text {
             splitter: Splitter::new(),
             uid: None,
             json: false,
             skipping: false,
-            attached: Attached::new(waker),
+            attached: Attached::new(session),
         }
     }
 
@@ -215,8 +227,20 @@ impl Text {
                     let service = &*session.hub.service;
                     let label = known.names.first().copied().unwrap_or_default();
                     let called = hooks::call(Kind::of_port(S::PORT), index, label);
+                    let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
                     let result = session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)
+                    });
+                    trace::serve(|| {
+                        let event = Event {
+                            port: S::PORT.into(),
+                            op: index as u32,
+                            id: session.number,
+                            size: line.len() as u64,
+                            ..Event::default()
+                        };
+                        let errno = |failure: &Failure| from_wire(failure.errno.to_wire());
+                        event.ended(&result.as_ref().map_err(errno), began)
                     });
                     if let Some(called) = called {
                         called.end(result.as_ref().map_or_else(|e| e.errno.to_wire(), |()| 0));
@@ -261,10 +285,9 @@ impl Text {
     /// From now on the session is that of `party`.
     fn open<S: Service>(&mut self, session: &Session<S>, party: Party) -> Result<(), Failure> {
         session.welcome(party)?;
-        self.uid = match party.identity {
-            Identity::Text(uid) => Some(uid),
-            Identity::Node(_) => None,
-        };
+        if let Identity::Text(uid) = party.identity {
+            self.uid = Some(uid);
+        }
         Ok(())
     }
 

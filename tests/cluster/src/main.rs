@@ -28,8 +28,6 @@ mod pool;
 mod programs;
 mod queue;
 mod quiet;
-#[path = "../../rounds.rs"]
-mod rounds;
 mod stock;
 mod support;
 mod usb;
@@ -38,6 +36,7 @@ use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{env, process::ExitCode, sync::Arc, time::Instant};
 use virgo_cluster::{Cluster, Lane, Options};
+use virgo_test_support::rounds;
 
 /// A test: gets the cluster, and fails by an error.
 type Test = fn(&Cluster) -> Result<()>;

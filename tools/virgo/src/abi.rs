@@ -417,6 +417,7 @@ pub mod queue_op {
     pub const NACK: u32 = 7;
     pub const REQUEST: u32 = 8;
     pub const REPLY: u32 = 9;
+    pub const PURGE: u32 = 10;
 }
 
 /// Flag of [`Message`], set by the kernel: somebody waits for a reply.

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests with a trace context: which event of the sender has sent them.
+//! Requests with a trace context: which event of the sender has sent them. What tracepoints tell.
 
 use super::{Suite, suite};
 use crate::{
     memory::TEXT,
-    node::Node,
+    node::{ECHO, Node},
     peer::{Number, Peer, request},
     text::Text,
 };
-use std::{io, process::Command};
+use std::{fs, io, process::Command};
 use virgo_proto::{
     errno::Errno,
     eventnet::{MAX_CONTEXT, PORT, TraceContext, event::EventId},
@@ -21,6 +21,7 @@ pub(super) const SUITE: Suite = suite![
     a_context_is_no_part_of_the_body,
     a_recorded_request_has_a_recorded_reply,
     stamps_from_the_future_are_not_followed,
+    a_command_of_a_text_session_is_told_to_tracers,
 ];
 
 /// The byte of a frame that has its kind.
@@ -145,6 +146,23 @@ fn stamps_from_the_future_are_not_followed(node: &Node) -> io::Result<()> {
     assert!(
         after.wall_nanos() < before.wall_nanos() + minute,
         "{stamps:?}"
+    );
+    Ok(())
+}
+
+fn a_command_of_a_text_session_is_told_to_tracers(node: &Node) -> io::Result<()> {
+    let tracing = "/sys/kernel/debug/tracing";
+    let switch = format!("{tracing}/events/virgo/virgo_serve/enable");
+    fs::write(&switch, "1")?;
+    let asked = Text::open(node, ECHO).and_then(|mut text| text.ask("echo(traced)"));
+    let told = fs::read_to_string(format!("{tracing}/trace"));
+    fs::write(&switch, "0")?;
+    assert_eq!(asked?, "traced");
+    let (told, expected) = (told?, format!("virgo_serve: node=0 port={ECHO} op=0 "));
+    let of_echo = told.lines().find(|line| line.contains(&expected));
+    assert!(
+        of_echo.is_some_and(|line| line.contains(" size=12 status=0 ")),
+        "{told}"
     );
     Ok(())
 }
