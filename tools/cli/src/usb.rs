@@ -279,14 +279,12 @@ fn policy(output: Output, path: &Path, apply: bool, capture: Option<&Path>) -> R
     let decisions = policy.decide(&devices, &findings);
     let mut status = ExitCode::SUCCESS;
     if apply {
-        for (device, decision) in devices.iter().zip(&decisions) {
-            let denied = decision.action == Action::Deny && decision.spared.is_none();
-            // Hubs have no switch that would be of use.
-            if device.is_hub() || device.authorized != denied {
+        for decision in &decisions {
+            let Some(authorized) = decision.switch else {
                 continue;
-            }
-            if let Err(error) = sysfs::authorize(root, &device.port, !denied) {
-                let error = anyhow::Error::from(error).context(format!("{} stays", device.port));
+            };
+            if let Err(error) = sysfs::authorize(root, &decision.port, authorized) {
+                let error = anyhow::Error::from(error).context(format!("{} stays", decision.port));
                 failure::report(output, &error);
                 status = ExitCode::FAILURE;
             }
@@ -319,8 +317,6 @@ fn decision_row(decision: &Decision) -> Vec<String> {
         decision
             .line
             .map_or("-".to_owned(), |line| line.to_string()),
-        decision
-            .spared
-            .map_or(String::new(), |why| format!("spared: {why}")),
+        decision.spared.map_or(String::new(), str::to_owned),
     ]
 }
