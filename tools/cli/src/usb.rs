@@ -22,6 +22,7 @@ use std::{
 };
 use virgo_proto::usb::CaptureFilter;
 use virgo_usb::{
+    counters::Endpoints,
     live::Live,
     packet::{Packet, Transfer},
     pcapng,
@@ -235,7 +236,7 @@ fn text_line(packet: &Packet<'_>, data: &str) -> String {
 }
 
 fn stats(output: Output, options: &Capture) -> Result<()> {
-    let mut traffic = Traffic::default();
+    let mut endpoints = Endpoints::default();
     let start = Instant::now();
     let options = Capture {
         filter: options.filter.clone(),
@@ -244,13 +245,12 @@ fn stats(output: Output, options: &Capture) -> Result<()> {
     };
     let mut capture = Capturing::start(&options)?;
     while capture.step(|record| {
-        traffic.add(record);
+        endpoints.count(&record.packet);
         Ok(())
     })? {}
     let lost = capture.lost;
     let seconds = start.elapsed().as_secs_f64();
-    let rows: Vec<_> = traffic
-        .endpoints
+    let rows: Vec<_> = endpoints
         .iter()
         .map(|(id, endpoint)| {
             json!({
@@ -270,7 +270,7 @@ fn stats(output: Output, options: &Capture) -> Result<()> {
         let header = [
             "ENDPOINT", "PACKETS", "FAILED", "BYTES", "BYTES/S", "ENTROPY",
         ];
-        let rows = traffic.endpoints.iter().map(|(id, endpoint)| {
+        let rows = endpoints.iter().map(|(id, endpoint)| {
             vec![
                 id.to_string(),
                 endpoint.packets.to_string(),
