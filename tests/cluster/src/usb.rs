@@ -143,9 +143,21 @@ fn policy(cluster: &Cluster) -> Result<()> {
         virgo usb policy policy; echo dry $(cat $switch)
         virgo usb policy policy --apply >/dev/null; echo applied $(cat $switch)
         echo 'allow all' >policy
-        virgo usb policy policy --apply >/dev/null; echo allowed $(cat $switch)",
+        virgo usb policy policy --apply >/dev/null; echo allowed $(cat $switch)
+        # Its interfaces go with the first, so the line does not fit the second time.
+        printf 'deny class=ff\nallow all\n' >policy
+        virgo usb policy policy --apply >/dev/null; echo class $(cat $switch)
+        virgo usb policy policy --apply >/dev/null; echo again $(cat $switch)
+        echo 1 >$switch",
     )?;
-    for expected in ["line 2: 1 devices", "dry 1", "applied 0", "allowed 1"] {
+    for expected in [
+        "line 2: 1 devices",
+        "dry 1",
+        "applied 0",
+        "allowed 1",
+        "class 0",
+        "again 0",
+    ] {
         ensure!(said.contains(expected), "{said}");
     }
     let (said, _) = fails(
