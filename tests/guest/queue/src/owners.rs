@@ -74,7 +74,7 @@ fn others_may_not_acknowledge_what_a_user_has() {
 }
 
 fn a_queue_is_emptied_by_who_may_delete_it() {
-    for node in [0, crate::pool::other_node()] {
+    for node in [0, other_node()] {
         for options in ["keep=10", "durable"] {
             let queue = Queue::new("c.emptied").on(node);
             let _ = queue.delete();
