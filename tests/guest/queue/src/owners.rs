@@ -82,7 +82,7 @@ fn a_queue_is_emptied_by_who_may_delete_it() {
             as_uid(1000, || queue.create(&options).expect("create"));
             assert_eq!(queue.purge().expect("it is empty"), 0);
             queue
-                .publish_all(&[b"x"; 100], How::default())
+                .publish_all(&[&b"x"[..]; 100], How::default())
                 .expect("publish");
             let taken = as_uid(1000, || queue.take(2).expect("take"));
             as_uid(1000, || queue.ack(taken[0].id).expect("ack"));
