@@ -9,6 +9,7 @@
 mod captures;
 mod gadget;
 mod hostile;
+mod isochronous;
 mod raw_gadget;
 #[path = "../../rounds.rs"]
 mod rounds;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         unplugging::TESTS,
         captures::TESTS,
         hostile::TESTS,
+        isochronous::TESTS,
     ];
     let trial = |&(name, test): &Test| {
         Trial::test(name, move || {
