@@ -84,6 +84,7 @@ fn main() -> Result<ExitCode> {
     }
     let cluster = Arc::new(Cluster::up(&Options {
         lane,
+        usb: true,
         ..Options::default()
     })?);
     support::take_ballast(&cluster)?;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! USB: what the command line captures, what Wireshark's programs read of it, reports and policies.
+//! USB: what the command line captures, what Wireshark's programs read of it, policies, and a device of
+//! QEMU's.
 
 use crate::{
     Test,
-    support::{fails, sh},
+    support::{fails, sh, within},
 };
 use anyhow::{Context, Result, ensure};
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("usb_written_bytes_arrive_at_qemu", serial),
     ("usb_capture_is_read_by_tshark", tshark),
     ("usb_report_is_a_page", report),
     ("usb_policy_denies_and_allows", policy),
@@ -32,6 +34,53 @@ fn with_zero(node: &Node, script: &str) -> Result<String> {
     let result = sh(node, &format!("{PLUG}{script}"));
     sh(node, "rmmod g_zero")?;
     result
+}
+
+fn serial(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let bind = "echo '0403 6001' >/sys/bus/usb/drivers/umb/new_id
+        n=0; until ls -d /sys/bus/usb/devices/*:*/usbmisc/umb* 2>/dev/null; do
+            n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1
+        done";
+    let found = sh(&node, bind)?;
+    let umb = found.lines().next().context("no device")?;
+    let umb = umb.rsplit('/').next().context("no name")?;
+    sh(
+        &node,
+        &format!("seq 5000 | dd of=/dev/{umb} bs=7000 conv=fsync"),
+    )?;
+    let expected: String = (1..=5000).map(|n| format!("{n}\n")).collect();
+    within(Duration::from_secs(10), || {
+        let arrived = node.usb_serial()?;
+        ensure!(
+            arrived == expected.as_bytes(),
+            "{} of {} bytes",
+            arrived.len(),
+            expected.len()
+        );
+        Ok(())
+    })?;
+    // As it was: no driver.
+    sh(
+        &node,
+        "echo '0403 6001' >/sys/bus/usb/drivers/umb/remove_id",
+    )?;
+    let interface = umb_interface(&node, umb)?;
+    sh(
+        &node,
+        &format!("echo -n {interface} >/sys/bus/usb/drivers/umb/unbind"),
+    )?;
+    Ok(())
+}
+
+/// The interface that a device belongs to.
+fn umb_interface(node: &Node, umb: &str) -> Result<String> {
+    let path = sh(
+        node,
+        &format!("echo /sys/bus/usb/devices/*:*/usbmisc/{umb}"),
+    )?;
+    let interface = path.split('/').nth(5).context("no interface")?;
+    Ok(interface.to_owned())
 }
 
 /// A program of the build root on a file, which lies where the root sees it.

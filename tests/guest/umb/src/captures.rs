@@ -33,7 +33,7 @@ pub(crate) const TESTS: &[Test] = &[
 ];
 
 /// Captures while `traffic` goes on, and until there is nothing more.
-fn captured(filter: &str, traffic: impl FnOnce()) -> (Vec<Packet<'static>>, u64) {
+pub(crate) fn captured(filter: &str, traffic: impl FnOnce()) -> (Vec<Packet<'static>>, u64) {
     let mut live = Live::start(filter).expect("capture");
     traffic();
     let (mut packets, mut lost) = (Vec::new(), 0);

@@ -2,7 +2,7 @@
 //! Devices that are broken or lie, and drivers that survive them.
 
 use crate::{
-    Test, gadget,
+    Test, gadget, isochronous,
     raw_gadget::{Event, ID, Played, RawGadget},
     rounds::Rounds,
     support::{errno, open, polled, wait_for},
@@ -19,6 +19,11 @@ use virgo_usb::live::Live;
 pub(crate) const TESTS: &[Test] = &[
     ("short_and_empty_packets", short_and_empty_packets),
     ("a_stall_is_told_and_ended", a_stall_is_told_and_ended),
+    (
+        "a_stall_does_not_hold_up_poll",
+        a_stall_does_not_hold_up_poll,
+    ),
+    ("a_stall_of_output_is_ended", a_stall_of_output_is_ended),
     (
         "an_interrupt_endpoint_is_read",
         an_interrupt_endpoint_is_read,
@@ -115,6 +120,29 @@ pub(crate) fn play(name: &str, seed: u64) {
                 }
             });
         }),
+        // Does not answer, also when it is asked to end the stall.
+        "mute" => enumerate(&gadget, &device, &configuration(&BULK), &BULK).map(|e| {
+            gadget.send(e[0], b"before").expect("send");
+            while gadget.halt(e[0]).is_err() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            thread::sleep(Duration::from_secs(3600));
+        }),
+        // Sends back what comes after the stall.
+        "deaf" => enumerate(&gadget, &device, &configuration(&BULK), &BULK).map(|e| {
+            thread::scope(|scope| {
+                scope.spawn(|| answer_controls(&gadget));
+                gadget.halt(e[1]).expect("halt");
+                loop {
+                    let data = gadget.receive(e[1], 512).expect("receive");
+                    gadget.send(e[0], &data).expect("send");
+                }
+            });
+        }),
+        "isochronous" => {
+            let configuration = configuration(&[isochronous::ENDPOINT]);
+            enumerate(&gadget, &device, &configuration, &[]).map(|_| answer_controls(&gadget))
+        }
         "interrupt" => {
             enumerate(&gadget, &device, &configuration(&INTERRUPT), &INTERRUPT).map(|e| {
                 for n in 0u8.. {
@@ -225,6 +253,34 @@ fn a_stall_is_told_and_ended() {
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPIPE)),
         }
     }
+}
+
+/// A poll does not wait for the device to end a stall; it says that a read would do that.
+fn a_stall_does_not_hold_up_poll() {
+    let _device = Played::start("mute", 0);
+    let mut file = open(&bound().path, OFlags::NONBLOCK).expect("open");
+    let mut text = [0; 64];
+    let mut read = || file.read(&mut text).map(|n| text[..n].to_vec());
+    let before = wait_for("data", || read().ok());
+    assert_eq!(before, b"before");
+    wait_for("the stall", || {
+        let stalled = errno(read()) == libc::EPIPE;
+        stalled.then_some(())
+    });
+    let start = Instant::now();
+    assert!(polled(&file, PollFlags::IN, 1000).contains(PollFlags::IN));
+    assert!(start.elapsed() < Duration::from_secs(3), "{start:?}");
+}
+
+fn a_stall_of_output_is_ended() {
+    let _device = Played::start("deaf", 0);
+    let mut file = open(&bound().path, OFlags::empty()).expect("open");
+    file.write_all(b"lost").expect("write");
+    assert_eq!(errno(file.sync_all()), libc::EPIPE);
+    file.write_all(b"after").expect("write");
+    let mut text = [0; 64];
+    let n = file.read(&mut text).expect("read");
+    assert_eq!(&text[..n], b"after");
 }
 
 fn an_interrupt_endpoint_is_read() {

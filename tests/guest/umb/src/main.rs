@@ -9,6 +9,7 @@
 mod captures;
 mod gadget;
 mod hostile;
+mod isochronous;
 mod raw_gadget;
 mod support;
 mod transfers;
@@ -25,6 +26,7 @@ const TESTS: &[&[Test]] = &[
     unplugging::TESTS,
     captures::TESTS,
     hostile::TESTS,
+    isochronous::TESTS,
 ];
 
 fn main() -> ExitCode {

@@ -21,6 +21,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("unbound_and_bound_by_hand", unbound),
     ("not_unloaded_while_open", not_unloaded_while_open),
     ("a_reset_leaves_it_bound", a_reset_leaves_it_bound),
+    (
+        "a_reset_cancels_what_is_under_way",
+        a_reset_cancels_what_is_under_way,
+    ),
 ];
 
 /// A thread that uses the device until it fails, and says how.
@@ -120,22 +124,49 @@ fn a_reset_leaves_it_bound() {
     let mut text = [0; 64];
     let n = file.read(&mut text).expect("read");
     assert_eq!(&text[..n], b"before");
-    let (bus, device) = zero.address;
-    let usbfs = open(
-        &format!("/dev/bus/usb/{bus:03}/{device:03}"),
-        OFlags::empty(),
-    );
-    reset(&usbfs.expect("usbfs"));
+    reset(&zero);
     // A write that was under way may have been cancelled, and is told of; this one was not.
     file.write_all(b"after").expect("write");
     let n = file.read(&mut text).expect("read");
     assert_eq!(&text[..n], b"after");
 }
 
+/// What waits for the device when its port is reset, as when it is suspended, ends or goes on.
+fn a_reset_cancels_what_is_under_way() {
+    let zero = Zero::loopback();
+    let mut file = open(&zero.path, OFlags::NONBLOCK).expect("open");
+    // Nobody reads what comes back, so at some point nothing more is taken.
+    let data = pattern(4096, 9);
+    wait_for("the buffers to be full", || {
+        let full = file.write(&data).is_err() && {
+            thread::sleep(Duration::from_millis(200));
+            file.write(&data).is_err()
+        };
+        full.then_some(())
+    });
+    let syncer = file.try_clone().expect("dup");
+    let syncer = thread::spawn(move || errno(syncer.sync_all()));
+    thread::sleep(Duration::from_millis(50));
+    reset(&zero);
+    assert_eq!(syncer.join().expect("syncer"), libc::EIO);
+    // It goes on: what was written is lost, what is written now arrives.
+    wait_for("the device to take something", || file.write(b"after").ok());
+    let mut received = Vec::new();
+    wait_for("that to come back", || {
+        let mut part = [0; 10_000];
+        let n = file.read(&mut part).ok()?;
+        received.extend_from_slice(&part[..n]);
+        received.ends_with(b"after").then_some(())
+    });
+}
+
 /// USBDEVFS_RESET.
 #[expect(unsafe_code, reason = "ioctl")]
-fn reset(usbfs: &fs::File) {
+fn reset(zero: &Zero) {
     use std::os::fd::AsRawFd;
+    let (bus, device) = zero.address;
+    let path = format!("/dev/bus/usb/{bus:03}/{device:03}");
+    let usbfs = open(&path, OFlags::empty()).expect("usbfs");
     // SAFETY: The operation has no argument.
     let result = unsafe { libc::ioctl(usbfs.as_raw_fd(), 0x5514) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
