@@ -588,6 +588,7 @@ mod tests {
             ("NACK", queue_op::NACK),
             ("REQUEST", queue_op::REQUEST),
             ("REPLY", queue_op::REPLY),
+            ("PURGE", queue_op::PURGE),
             ("ARGS_SIZE_VER0", 56),
             ("ARGS_SIZE_VER1", 64),
         ];
