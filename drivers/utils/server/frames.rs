@@ -13,6 +13,7 @@ use crate::{
     reply::to_wire,
     request_body::TakeRequest,
     server::{
+        next::Next,
         outbox::Late,
         output::Output,
         peer::Peer,
@@ -21,10 +22,7 @@ use crate::{
             Served,
             StoredReplies, //
         },
-        session::{
-            Next,
-            Session, //
-        }, //
+        standing::Standing, //
     },
     service::{
         Body,
@@ -145,7 +143,7 @@ impl Handshake {
     /// next otherwise.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -172,7 +170,7 @@ impl Handshake {
 
     fn refuse<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         errno: Errno,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -186,7 +184,7 @@ impl Handshake {
 
     fn hello<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         body: &[u8],
         output: &mut KVVec<u8>,
     ) -> Result<Result<Option<Served>, Errno>> {
@@ -217,7 +215,7 @@ impl Handshake {
 }
 
 fn proof<S: Service>(
-    session: &Session<S>,
+    session: &Standing<S>,
     hello: &Hello,
     challenge: &Hello,
     number: u64,
@@ -306,7 +304,7 @@ impl Frames {
     /// Carries out the requests at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut Output,
     ) -> Result<Next> {
@@ -341,7 +339,7 @@ impl Frames {
 
     fn refuse<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         errno: Errno,
         output: &mut Output,
     ) -> Result<Next> {
@@ -357,7 +355,7 @@ impl Frames {
     /// request that has come by an earlier session is still being carried out.
     fn request<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         header: &Header,
         context: Option<TraceContext<'_>>,
         body: &[u8],
@@ -393,7 +391,7 @@ impl Frames {
 
     fn carry_out<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         header: &Header,
         context: Option<TraceContext<'_>>,
         body: &[u8],

@@ -14,11 +14,11 @@ use crate::{
         Reply, //
     },
     server::{
-        session::{
-            Next,
-            Session, //
-        },
-        sessions::Ident, //
+        next::Next,
+        standing::{
+            Ident,
+            Standing, //
+        }, //
     },
     service::{
         Caller,
@@ -114,7 +114,7 @@ impl Text {
     /// Carries out the lines at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Next> {
@@ -188,7 +188,7 @@ impl Text {
 
     fn line<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         config: &Config,
         line: &[u8],
         output: &mut KVVec<u8>,
@@ -255,7 +255,7 @@ impl Text {
 
     fn authenticate<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         config: &Config,
         command: &Command<'_>,
         output: &mut KVVec<u8>,
@@ -283,7 +283,7 @@ impl Text {
     }
 
     /// From now on the session is that of `party`.
-    fn open<S: Service>(&mut self, session: &Session<S>, party: Party) -> Result<(), Failure> {
+    fn open<S: Service>(&mut self, session: &Standing<S>, party: Party) -> Result<(), Failure> {
         session.welcome(party)?;
         if let Identity::Text(uid) = party.identity {
             self.uid = Some(uid);
@@ -315,7 +315,7 @@ fn help<S: Service>(reply: &mut Reply<'_>) -> Result<(), Failure> {
     reply.text(&text)
 }
 
-fn stats<S: Service>(session: &Session<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn stats<S: Service>(session: &Standing<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let (calls, errors) = session.hub.stats.totals();
     reply.field("calls", calls)?;
     reply.field("errors", errors)?;
@@ -323,11 +323,11 @@ fn stats<S: Service>(session: &Session<S>, reply: &mut Reply<'_>) -> Result<(), 
 }
 
 /// Whether user `uid` may see and end a session: root all, others their own.
-fn is_visible<S: Service>(uid: u32, session: &Session<S>) -> bool {
+fn is_visible<S: Service>(uid: u32, session: &Standing<S>) -> bool {
     uid == 0 || session.is(Identity::Text(uid))
 }
 
-fn list<S: Service>(session: &Session<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let mut text = KVVec::new();
     let mut out = Outgoing(&mut text);
     session.hub.sessions.try_for_each(|other| {
@@ -349,7 +349,7 @@ fn list<S: Service>(session: &Session<S>, uid: u32, reply: &mut Reply<'_>) -> Re
 }
 
 fn end<S: Service>(
-    session: &Session<S>,
+    session: &Standing<S>,
     uid: u32,
     command: &Command<'_>,
     reply: &mut Reply<'_>,
