@@ -143,9 +143,22 @@ fn tshark(cluster: &Cluster) -> Result<()> {
             "-T",
             "fields",
             "-e",
+            "usb.bus_id",
+            "-e",
+            "usb.data_len",
+            "-e",
             "usb.capdata",
         ];
-        let found: String = in_root(&fields)?.split_whitespace().collect();
+        let mut found = String::new();
+        for line in in_root(&fields)?.lines() {
+            let mut fields = line.split('\t').map(str::trim);
+            let (bus, len) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+            let data = fields.next().unwrap_or("");
+            // Numbers of the header, in the order of the machine.
+            let (bus, len): (u16, usize) = (bus.parse()?, len.parse()?);
+            ensure!(bus < 16 && len == data.len() / 2, "bus {bus}, {len} bytes");
+            found.push_str(data);
+        }
         ensure!(
             found == hex,
             "{event}: {} digits, not {}",

@@ -7,7 +7,7 @@
 use crate::{packet::Packet, record::Record};
 use anyhow::{Context, Result};
 use pcap_file::{
-    DataLink,
+    DataLink, Endianness,
     pcapng::{
         Block, PcapNgReader, PcapNgWriter,
         blocks::{
@@ -44,6 +44,8 @@ impl<W: Write> Writer<W> {
     /// If it cannot be written.
     pub fn new(out: W, name: &str, filter: &CaptureFilter) -> Result<Self> {
         let section = SectionHeaderBlock {
+            // Readers take the headers of packets for numbers in the order of the section.
+            endianness: Endianness::native(),
             options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(
                 "virgo usb",
             ))],
@@ -172,6 +174,14 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(0, b"first".to_vec()), (7, b"second one".to_vec())]);
+    }
+
+    /// Packets are as the kernel has made them, so the whole file is in that order.
+    #[test]
+    fn a_file_has_the_byte_order_of_its_packets() {
+        let writer = Writer::new(Vec::new(), "node1", &CaptureFilter::default()).unwrap();
+        let file = writer.finish().unwrap();
+        assert_eq!(file[8..12], 0x1a2b_3c4d_u32.to_ne_bytes());
     }
 
     #[test]
