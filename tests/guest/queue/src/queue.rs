@@ -234,7 +234,13 @@ fn bad_arguments() {
     let args = named(op::DELETE, "c.nothing");
     let cases = [
         (QueueArgs { op: 0, ..args }, libc::EINVAL),
-        (QueueArgs { op: 10, ..args }, libc::EINVAL),
+        (
+            QueueArgs {
+                op: op::PURGE + 1,
+                ..args
+            },
+            libc::EINVAL,
+        ),
         (
             QueueArgs {
                 op: u32::MAX,
