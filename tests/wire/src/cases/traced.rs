@@ -151,7 +151,7 @@ fn stamps_from_the_future_are_not_followed(node: &Node) -> io::Result<()> {
 }
 
 fn a_command_of_a_text_session_is_told_to_tracers(node: &Node) -> io::Result<()> {
-    let tracing = "/sys/kernel/debug/tracing";
+    let tracing = "/sys/kernel/tracing";
     let switch = format!("{tracing}/events/virgo/virgo_serve/enable");
     fs::write(&switch, "1")?;
     let asked = Text::open(node, ECHO).and_then(|mut text| text.ask("echo(traced)"));
