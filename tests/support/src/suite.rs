@@ -37,12 +37,19 @@ pub fn main(
     let tests = tests.iter().copied().flatten();
     let mut trials: Vec<_> = tests.map(|test| trial(test, run)).collect();
     trials.extend(others());
+    // Who asks for one by name is told if there is none, instead of that none has failed.
+    if let (true, Some(wanted)) = (arguments.ignored, &arguments.filter) {
+        if !trials.iter().any(|trial| trial.name().contains(wanted)) {
+            eprintln!("no test is called '{wanted}'");
+            return ExitCode::FAILURE;
+        }
+    }
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// One test, without the name of its program.
 pub fn trial(&(name, test): &Test, run: fn(fn())) -> Trial {
-    let (_, name) = name.split_once("::").unwrap_or(("", name));
+    let name = name.split_once("_tests::").map_or(name, |(_, name)| name);
     Trial::test(name, move || {
         run(test);
         Ok(())
