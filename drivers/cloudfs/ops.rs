@@ -200,9 +200,14 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     let owner = (peer, owner(local::device(&config, name)?, peer, uid));
     let (name, opened) = (copy(name)?, this.opened.clone());
     let size = (size_of::<OpenReply>(), true);
+    let until = Deadline::after_ms(reply.patience_ms());
     defer(this, owner, reply, size, move |deferred, body| {
         body.reserve(size_of::<OpenReply>(), GFP_KERNEL)?;
         let file = local::open(&config, &name, how, mode)?;
+        // The peer has given up, but says so only with a later request: it would stay open until then.
+        if until.passed() {
+            return Err(ETIMEDOUT);
+        }
         let answer = OpenReply {
             handle: opened.insert(peer, file, charge)?.into(),
             load: (opened.len() as u64).into(),
