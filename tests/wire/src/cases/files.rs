@@ -191,5 +191,16 @@ fn what_was_given_up_at_a_disk_that_hangs_makes_room(node: &Node) -> io::Result<
     };
     drop(frozen);
     assert_eq!(error, 0);
+    // What the former incarnation had open is closed.
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let unlink = PathArgs {
+        flags: 0.into(),
+        mode: 0.into(),
+        first: (path.len() as u16).into(),
+        reserved: 0.into(),
+        uid: 0.into(),
+    };
+    let unlinked = peer.ask(op::UNLINK, &[unlink.as_bytes(), path].concat())?;
+    assert_eq!(unlinked, Ok(vec![]));
     Ok(())
 }
