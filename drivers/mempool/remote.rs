@@ -52,7 +52,8 @@ use virgo_utils::{
     User, //
 };
 
-/// A request for user `uid` that may be done twice: a node that has restarted has nothing left of what was done before.
+/// A request for user `uid` that may be sent again to a node that has restarted: that has nothing left of
+/// what was done before.
 fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
     Request {
         op,

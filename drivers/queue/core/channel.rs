@@ -89,7 +89,7 @@ struct State {
     waiters: KVec<WorkHandle>,
     /// The channel is deleted.
     over: bool,
-    /// When the task runs next.
+    /// When the delayed work runs next.
     clock: u64,
     /// Dead letters for which the work that brings them was woken.
     buried: u64,
@@ -122,8 +122,8 @@ pub(crate) struct Channel {
     dead_letters: WorkHandle,
     #[pin]
     state: SpinLockIrq<State>,
-    /// Held from the first step to the last of what is done in steps that walk along a list. Taken
-    /// before the lock of the state.
+    /// Held from the first step to the last of what walks along the messages in steps (replay, what a consumer
+    /// leaves, what is kept): one such walk at a time. Taken before the lock of the state.
     #[pin]
     walking: Mutex<()>,
     /// Who waits for a message.

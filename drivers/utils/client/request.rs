@@ -15,7 +15,8 @@ pub struct Request<'a> {
     /// The user for whom it is made, whose share of the slots it takes and who waits for the send lock
     /// in turn with others; 0 for the node itself.
     pub uid: u32,
-    /// Whether a node that has restarted may do it, though it may have done so before.
+    /// Whether it is sent again to a node that has restarted, of which nobody knows whether it had done it
+    /// before.
     pub retry_after_restart: bool,
     /// When to expect the reply.
     pub reply_deadline: ReplyDeadline,
