@@ -4,10 +4,13 @@
 //!
 //! They may wait for a disk for longer than the program that wants them: it may then ask for the next
 //! one, which must not be overtaken by the one that it has given up. So one job at a time is submitted
-//! for an open file, and does what has been asked for meanwhile, too. A file has one worker at most for
-//! its changes.
+//! for an open file, and does what has been asked for meanwhile, too, one change in a turn. A file has one
+//! worker at most for its changes, and leaves it to others between them.
 
-use crate::waiting::take_passed;
+use crate::{
+    waiting::take_passed,
+    workers::Turn, //
+};
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -44,7 +47,7 @@ pub(crate) struct Changes {
 #[derive(Default)]
 struct State {
     waiting: KVVec<Change>,
-    /// A job is submitted that will call [`Changes::work`].
+    /// A job is submitted that will call [`Changes::make_next`].
     submitted: bool,
 }
 
@@ -56,7 +59,7 @@ impl Changes {
         })
     }
 
-    /// Has `change` wait for [`Self::work`], for which `submit` is called if that is needed; those that
+    /// Has `change` wait for [`Self::make_next`], for which `submit` is called if that is needed; those that
     /// were given up are dropped. May sleep, not for the disk.
     ///
     /// # Errors
@@ -98,21 +101,25 @@ impl Changes {
         drop(given_up);
     }
 
-    /// Has `make` make all changes that somebody still waits for. Sleeps for the disk.
-    pub(crate) fn work(&self, make: impl Fn(Deferred, What)) {
+    /// Has `make` make the next change that somebody still waits for. Sleeps for the disk.
+    pub(crate) fn make_next(&self, make: impl FnOnce(Deferred, What)) -> Turn {
         loop {
             let mut state = self.state.lock();
-            let waiting = core::mem::take(&mut state.waiting);
-            if waiting.is_empty() {
+            let Ok(change) = state.waiting.remove(0) else {
                 state.submitted = false;
-                return;
-            }
+                return Turn::Last;
+            };
             drop(state);
-            for change in waiting {
-                if !change.until.passed() {
-                    make(change.reply, change.what);
-                }
+            if change.until.passed() {
+                continue;
             }
+            make(change.reply, change.what);
+            let mut state = self.state.lock();
+            if state.waiting.is_empty() {
+                state.submitted = false;
+                return Turn::Last;
+            }
+            return Turn::More;
         }
     }
 }

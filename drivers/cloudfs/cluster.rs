@@ -18,7 +18,10 @@ use crate::{
     local,
     opened::OpenedFiles,
     remote::RemoteFiles,
-    workers::Workers, //
+    workers::{
+        Lines,
+        Workers, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -63,8 +66,9 @@ pub(crate) struct Cloudfs {
     pub(crate) files: Pin<KBox<Budget>>,
     /// Files of this node that others have open.
     pub(crate) opened: Arc<OpenedFiles>,
-    /// What uses files of this node for others.
-    pub(crate) workers: Arc<Workers>,
+    /// Where what uses files of this node for others waits for the workers.
+    pub(crate) lines: Arc<Lines>,
+    _workers: Workers,
     /// Of lines that peers cause.
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// Whether this node's own files are reached like another's.
@@ -81,12 +85,15 @@ impl Cloudfs {
         max_open: u32,
         loopback: bool,
     ) -> Result<Arc<Self>> {
+        let workers = Workers::new()?;
+        let lines = workers.lines().clone();
         let this = Cloudfs {
             others: RemoteNodes::new(node.clone(), port)?,
             node,
             files: Budget::new(max_files.into())?,
             opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
-            workers: Arc::new(Workers::new()?, GFP_KERNEL)?,
+            lines,
+            _workers: workers,
             log: LogLimit::new()?,
             loopback,
             loads: KBox::pin_init(Told::new(), GFP_KERNEL)?,

@@ -13,7 +13,7 @@ use crate::{
         owner,
         Opened, //
     },
-    workers::Workers, //
+    workers::Lines, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -131,7 +131,7 @@ fn defer_with<'a, T>(
 ) -> Result<T> {
     match defer(reply) {
         Err(EUSERS) => {
-            this.workers.drop_given_up();
+            this.lines.drop_given_up();
             this.opened.drop_given_up(peer);
             defer(reply)
         }
@@ -154,7 +154,7 @@ fn defer(
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
     }
-    this.workers.submit(owner, until, move || {
+    this.lines.submit(owner, until, move || {
         let mut body = KVVec::new();
         // Without memory for it, the reply is an error.
         let _ = match work(&deferred, &mut body) {
@@ -277,14 +277,14 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
     defer_with(this, peer, reply, |body| {
-        let (workers, opened) = (this.workers.clone(), opened.clone());
+        let (lines, opened) = (this.lines.clone(), opened.clone());
         body.defer_with_request(move |mut reply, request| {
             let prepared = reply.prepare(size_of::<WriteReply>());
             match prepared.and(request) {
                 Ok(request) => {
                     let what = What::Write(request);
                     // Who waits for it is told that it has failed.
-                    let _ = change_content(&workers, opened, Change { reply, until, what });
+                    let _ = change_content(&lines, opened, Change { reply, until, what });
                 }
                 Err(e) => reply.fail(e),
             }
@@ -293,13 +293,13 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
 }
 
 /// Has a worker make `change` to an open file.
-fn change_content(workers: &Workers, opened: Arc<Opened>, change: Change) -> Result {
+fn change_content(lines: &Lines, opened: Arc<Opened>, change: Change) -> Result {
     let worker = opened.clone();
     opened.changes.add(change, || {
-        workers.submit(opened.owner(), Deadline::never(), move || {
+        lines.submit_turns(opened.owner(), move || {
             worker
                 .changes
-                .work(|reply, what| change_now(&worker, reply, what));
+                .make_next(|reply, what| change_now(&worker, reply, what))
         })
     })
 }
@@ -351,10 +351,8 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     let deferred = defer_with(this, peer, reply, Body::defer)?;
     opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
-        // Others may come to wait for it who are more patient.
-        let until = Deadline::never();
-        this.workers.submit(opened.owner(), until, move || {
-            worker.syncing.work(&worker.file);
+        this.lines.submit_turns(opened.owner(), move || {
+            worker.syncing.sync_once(&worker.file)
         })
     })
 }
@@ -395,7 +393,7 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());
     let reply = defer_with(this, peer, reply, Body::defer)?;
-    change_content(&this.workers, opened, Change { reply, until, what })
+    change_content(&this.lines, opened, Change { reply, until, what })
 }
 
 /// The arguments of a change of names, which has these flags and perhaps a mode, and the two paths;

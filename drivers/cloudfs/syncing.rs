@@ -7,11 +7,14 @@
 //! lost. So failures are counted for as long as the file is open, each reply has the count, and the
 //! node that has the file open compares it with what its programs were told (see [`SyncReply`]).
 //!
-//! One job at a time is submitted for an open file; it serves all requests that came before it began,
-//! and then those that came meanwhile. So no request overtakes the failure of an earlier one, and a file
+//! One job at a time is submitted for an open file; it serves all requests that came before a turn of it
+//! began, and those that came meanwhile in the next one. So no request overtakes the failure of an earlier one, and a file
 //! has one worker at most.
 
-use crate::waiting::take_passed;
+use crate::{
+    waiting::take_passed,
+    workers::Turn, //
+};
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -47,7 +50,7 @@ struct State {
     waiting: KVVec<Waiting>,
     /// Whether one of them wants the times on the disk, too.
     times: bool,
-    /// A job is submitted that will call [`Syncing::work`].
+    /// A job is submitted that will call [`Syncing::sync_once`].
     submitted: bool,
     met: SyncReply,
 }
@@ -60,7 +63,7 @@ impl Syncing {
         })
     }
 
-    /// Has `reply` wait for [`Self::work`] until `until`; `submit` is called if that is needed. Those
+    /// Has `reply` wait for [`Self::sync_once`] until `until`; `submit` is called if that is needed. Those
     /// that were given up are dropped. May sleep, not for the disk.
     ///
     /// # Errors
@@ -103,36 +106,36 @@ impl Syncing {
         drop(given_up);
     }
 
-    /// Brings `file` to the disk, for all who wait for that. Sleeps for the disk.
-    pub(crate) fn work(&self, file: &File) {
-        loop {
-            let mut state = self.state.lock();
-            let mut waiting = core::mem::take(&mut state.waiting);
-            if waiting.is_empty() {
-                state.submitted = false;
-                return;
-            }
-            let data_only = !core::mem::take(&mut state.times);
-            drop(state);
-            waiting.retain(|one| !one.until.passed());
-            if waiting.is_empty() {
-                continue;
-            }
-            let synced = file.sync(data_only);
-            let mut state = self.state.lock();
-            if let Err(e) = synced {
-                state.met.add(to_wire(e));
-            }
-            let met = state.met;
-            drop(state);
-            for one in waiting {
-                // Without memory for it, the reply is an error.
-                let _ = one.reply.answer(met.as_bytes());
-            }
+    /// Brings `file` to the disk, for all who wait for that now. Sleeps for the disk.
+    pub(crate) fn sync_once(&self, file: &File) -> Turn {
+        let mut state = self.state.lock();
+        let mut waiting = core::mem::take(&mut state.waiting);
+        let data_only = !core::mem::take(&mut state.times);
+        drop(state);
+        waiting.retain(|one| !one.until.passed());
+        let synced = match waiting.is_empty() {
+            true => Ok(()),
+            false => file.sync(data_only),
+        };
+        let mut state = self.state.lock();
+        if let Err(e) = synced {
+            state.met.add(to_wire(e));
         }
+        let met = state.met;
+        let turn = match state.waiting.is_empty() {
+            true => Turn::Last,
+            false => Turn::More,
+        };
+        state.submitted = matches!(turn, Turn::More);
+        drop(state);
+        for one in waiting {
+            // Without memory for it, the reply is an error.
+            let _ = one.reply.answer(met.as_bytes());
+        }
+        turn
     }
 
-    /// Counts a failure that a write to the disk has met with outside [`Self::work`].
+    /// Counts a failure that a write to the disk has met with outside [`Self::sync_once`].
     pub(crate) fn add_failure(&self, e: Error) {
         self.state.lock().met.add(to_wire(e));
     }

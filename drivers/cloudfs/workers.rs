@@ -4,11 +4,13 @@
 //!
 //! Whoever submits work has a reply to give, which is deferred. What cannot begin yet waits in a line of
 //! its owner, and is dropped when nobody waits for its reply any more. Which owner comes next is decided
-//! by [`WorkerShares`].
+//! by [`WorkerShares`], which counts on workers that come back: so a job whose end depends on others gives
+//! its worker back after each turn, if anybody waits for one.
 //!
 //! # Lifetime
 //!
-//! Dropping [`Workers`] waits for all work that has begun. So no work may hold what holds them.
+//! Dropping [`Workers`] waits for all work that has begun, and drops what waits. So no work may hold what
+//! holds them; but it may hold the [`Lines`].
 
 use crate::waiting::take_passed;
 use kernel::{
@@ -38,24 +40,43 @@ const MAX: usize = 32;
 /// Lines beyond which those that are empty are dropped.
 const KEEP: usize = 16;
 
+/// What comes after a turn of a job.
+pub(crate) enum Turn {
+    /// Nothing, the job is done.
+    Last,
+    /// Another turn, when others have had theirs.
+    More,
+}
+
 /// Something to do.
 trait Job: Send {
-    fn run(&mut self);
+    fn run(&mut self) -> Turn;
 }
 
 /// A function that is called once.
 struct Once<F>(Option<F>);
 
 impl<F: FnOnce() + Send> Job for Once<F> {
-    fn run(&mut self) {
+    fn run(&mut self) -> Turn {
         if let Some(function) = self.0.take() {
             function();
         }
+        Turn::Last
+    }
+}
+
+/// A function that is called for each turn.
+struct Turns<F>(F);
+
+impl<F: FnMut() -> Turn + Send> Job for Turns<F> {
+    fn run(&mut self) -> Turn {
+        (self.0)()
     }
 }
 
 /// A job that waits for a worker.
 struct Waiting {
+    owner: Owner,
     job: KBox<dyn Job>,
     /// When nobody wants it any more.
     until: Deadline,
@@ -103,11 +124,13 @@ struct State {
     lines: KVVec<Line>,
     /// Where to look for the next line that may go on.
     next: usize,
+    /// Nothing begins any more.
+    over: bool,
 }
 
-/// What the workers share. Its lock is not held while a job runs, or is dropped.
+/// What waits for the workers. Its lock is not held while a job runs, or is dropped.
 #[pin_data]
-struct Lines {
+pub(crate) struct Lines {
     #[pin]
     state: Mutex<State>,
 }
@@ -115,7 +138,7 @@ struct Lines {
 /// The workers of this module.
 pub(crate) struct Workers {
     lines: Arc<Lines>,
-    _tasks: KVec<Pin<KBox<Task<Numbered>>>>,
+    tasks: KVec<Pin<KBox<Task<Numbered>>>>,
 }
 
 /// What a worker's task has.
@@ -131,6 +154,7 @@ impl Workers {
             workers: KVec::with_capacity(MAX, GFP_KERNEL)?,
             lines: KVVec::new(),
             next: 0,
+            over: false,
         };
         let lines = Arc::pin_init(
             pin_init!(Lines {
@@ -156,18 +180,37 @@ impl Workers {
             };
             lines.state.lock().workers.push(worker, GFP_KERNEL)?;
         }
-        Ok(Workers {
-            lines,
-            _tasks: tasks,
-        })
+        Ok(Workers { lines, tasks })
     }
 
+    /// Where work waits for them.
+    pub(crate) fn lines(&self) -> &Arc<Lines> {
+        &self.lines
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        let mut state = self.lines.state.lock();
+        state.over = true;
+        let waiting = core::mem::take(&mut state.lines);
+        drop(state);
+        drop(waiting);
+        // Waits for what runs.
+        self.tasks.clear();
+        // What a worker was given and has not begun.
+        let begun = core::mem::take(&mut self.lines.state.lock().workers);
+        drop(begun);
+    }
+}
+
+impl Lines {
     /// Has `job` done by a worker, for `owner`; it is dropped instead, if none is free before `until`.
     /// Others of `owner` that were given up are dropped. May sleep, not for other jobs.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; then it is dropped.
+    /// [`ENOMEM`]; [`ESHUTDOWN`] when there are no workers any more; then it is dropped.
     pub(crate) fn submit(
         &self,
         owner: Owner,
@@ -175,24 +218,38 @@ impl Workers {
         job: impl FnOnce() + Send + 'static,
     ) -> Result {
         let job: KBox<dyn Job> = KBox::new(Once(Some(job)), GFP_KERNEL)?;
-        let mut state = self.lines.state.lock();
-        // Without memory the job is dropped after the lock is let go, as everything that is not wanted.
-        let line = match state.line(owner) {
-            Ok(line) => line,
-            Err(e) => {
-                drop(state);
-                return Err(e);
-            }
-        };
-        if let Err(e) = line.back.reserve(1, GFP_KERNEL) {
+        self.add(Waiting { owner, job, until })
+    }
+
+    /// As [`Self::submit`], but `job` is called for one turn after the other, until it says that it is done.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub(crate) fn submit_turns(
+        &self,
+        owner: Owner,
+        job: impl FnMut() -> Turn + Send + 'static,
+    ) -> Result {
+        let job: KBox<dyn Job> = KBox::new(Turns(job), GFP_KERNEL)?;
+        // Others may come for it who are more patient.
+        let until = Deadline::never();
+        self.add(Waiting { owner, job, until })
+    }
+
+    fn add(&self, waiting: Waiting) -> Result {
+        let owner = waiting.owner;
+        let mut state = self.state.lock();
+        if let Err((e, refused)) = state.put(waiting) {
+            // Not under the lock, as everything that is not wanted.
             drop(state);
-            return Err(e.into());
+            drop(refused);
+            return Err(e);
         }
-        let full = line.back.push_within_capacity(Waiting { job, until });
-        let given_up = line.take_passed();
+        let given_up = state.line(owner).map(Line::take_passed);
         state.dispatch();
         drop(state);
-        drop((full, given_up));
+        drop(given_up);
         Ok(())
     }
 
@@ -200,7 +257,7 @@ impl Workers {
     pub(crate) fn drop_given_up(&self) {
         // One line at a time: then the lock is not held for long.
         for at in 0.. {
-            let mut state = self.lines.state.lock();
+            let mut state = self.state.lock();
             let Some(line) = state.lines.get_mut(at) else {
                 return;
             };
@@ -215,15 +272,25 @@ impl Run for Numbered {
     fn run(task: &Task<Self>) {
         let this: &Self = task;
         let mut state = this.lines.state.lock();
-        while let Some(Waiting { mut job, until }) = state.take(this.number) {
+        while let Some(mut waiting) = state.take(this.number) {
             drop(state);
-            if !until.passed() {
-                job.run();
-            }
-            drop(job);
+            let turn = match waiting.until.passed() {
+                true => Turn::Last,
+                false => waiting.job.run(),
+            };
+            let left = match turn {
+                Turn::More => Some(waiting),
+                Turn::Last => {
+                    drop(waiting);
+                    None
+                }
+            };
             state = this.lines.state.lock();
-            state.shares.end(this.number);
-            state.dispatch();
+            if let Some(unwanted) = state.end_turn(this.number, left) {
+                drop(state);
+                drop(unwanted);
+                state = this.lines.state.lock();
+            }
         }
     }
 }
@@ -244,6 +311,46 @@ impl State {
             }
         };
         self.lines.get_mut(at).ok_or(ENOMEM)
+    }
+
+    /// Puts `waiting` to the end of its owner's line.
+    fn put(&mut self, waiting: Waiting) -> Result<(), (Error, Waiting)> {
+        if self.over {
+            return Err((ESHUTDOWN, waiting));
+        }
+        let line = match self.line(waiting.owner) {
+            Ok(line) => line,
+            Err(e) => return Err((e, waiting)),
+        };
+        match line.back.reserve(1, GFP_KERNEL) {
+            Ok(()) => line
+                .back
+                .push_within_capacity(waiting)
+                .map_err(|full| (ENOMEM, full.0)),
+            Err(e) => Err((e.into(), waiting)),
+        }
+    }
+
+    /// A turn of worker `number` is over. What is `left` of its job goes on: at once if nobody waits for a
+    /// worker, or if there is no memory to have it wait. Returns it if nothing goes on any more.
+    fn end_turn(&mut self, number: usize, left: Option<Waiting>) -> Option<Waiting> {
+        let mut unwanted = None;
+        if let Some(left) = left {
+            let is_alone = self.lines.iter_mut().all(|line| line.first().is_none());
+            let stays = match is_alone && !self.over {
+                true => Some(left),
+                false => self.put(left).err().map(|(_, left)| left),
+            };
+            if self.over {
+                unwanted = stays;
+            } else if let (Some(left), Some(worker)) = (stays, self.workers.get_mut(number)) {
+                worker.job = Some(left);
+                return None;
+            }
+        }
+        self.shares.end(number);
+        self.dispatch();
+        unwanted
     }
 
     /// The job that worker `number` has been given.

@@ -133,6 +133,25 @@ mod tests {
         assert!(shares.admits(owner(2, 1)));
     }
 
+    /// Work that never runs out is done in turns, so that whoever has none of a device's workers gets the
+    /// next one that is given back.
+    #[test]
+    fn a_fourth_user_gets_the_worker_that_one_of_three_gives_back() {
+        let mut shares = WorkerShares::<32>::new();
+        let filled: Vec<_> = (1..=3)
+            .map(|user| fill(&mut shares, owner(1, user)))
+            .collect();
+        assert_eq!(filled, [11, 4, 1]);
+        assert!(!shares.admits(owner(1, 4)));
+        for worker in 0..16 {
+            let mut shares = WorkerShares {
+                running: shares.running,
+            };
+            shares.end(worker);
+            assert!(shares.admits(owner(1, 4)), "worker {worker}");
+        }
+    }
+
     #[test]
     fn an_ended_work_leaves_room() {
         let mut shares = WorkerShares::<8>::new();

@@ -40,7 +40,7 @@ fn open_on(node: &Node) -> Result<u64> {
     field(replies.first().map_or("", String::as_str), "open")
 }
 
-fn wait_until_open(node: &Node, count: u64) -> Result<()> {
+pub(crate) fn wait_until_open(node: &Node, count: u64) -> Result<()> {
     within(Duration::from_secs(20), || {
         let open = open_on(node)?;
         ensure!(open == count, "{open} files open on {}", node.name());
@@ -650,7 +650,7 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
 
 /// Runs one of the tests of files that a suite by itself does not; variables may come before its
 /// name.
-fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
+pub(crate) fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
     let (name, variables) = words.split_last().context("which?")?;
     let suite = ["virgo-cloudfs-tests", "--ignored", "--nocapture", name];
     node.spawn(told_how_much(&[variables, &suite].concat()))

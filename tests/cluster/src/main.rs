@@ -18,6 +18,7 @@ mod durable;
 mod eventnet;
 mod exports;
 mod faults;
+mod file_workers;
 mod files;
 mod functions;
 mod guest;
@@ -61,6 +62,7 @@ fn main() -> Result<ExitCode> {
         doctor::TESTS,
         files::TESTS,
         exports::TESTS,
+        file_workers::TESTS,
         copies::TESTS,
         functions::TESTS,
         programs::TESTS,

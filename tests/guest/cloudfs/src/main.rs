@@ -19,6 +19,7 @@ mod owner;
 mod place;
 mod quota;
 mod raw;
+mod streams;
 
 use libtest_mimic::Trial;
 use std::process::ExitCode;
@@ -41,10 +42,11 @@ const TESTS: &[&[Test]] = &[
 ];
 
 /// Those that a cluster test asks for by name, after it has spoilt something.
-const ON_REQUEST: [&[Test]; 3] = [
+const ON_REQUEST: [&[Test]; 4] = [
     contention::ON_REQUEST,
     leases::ON_REQUEST,
     quota::ON_REQUEST,
+    streams::ON_REQUEST,
 ];
 
 fn main() -> ExitCode {
