@@ -91,7 +91,7 @@ impl Cloudfs {
             others: RemoteNodes::new(node.clone(), port)?,
             node,
             files: Budget::new(max_files.into())?,
-            opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
+            opened: Arc::pin_init(OpenedFiles::new(max_open, lines.clone())?, GFP_KERNEL)?,
             lines,
             _workers: workers,
             log: LogLimit::new()?,
@@ -158,7 +158,8 @@ impl Cloudfs {
                 Ok(at) => {
                     let append = flags & open::APPEND != 0;
                     let others = self.others.clone();
-                    return Ok(File::new(others, at, cost, append, timeout_ms));
+                    let at = at.held(&self.lines, cost);
+                    return Ok(File::new(others, at, append, timeout_ms));
                 }
                 Err(e) => e,
             };

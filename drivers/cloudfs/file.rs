@@ -8,8 +8,13 @@ use crate::{
         RemoteHandle,
         RemoteNodes, //
     },
+    held::{
+        self,
+        HeldFile, //
+    },
     local,
-    remote::RemoteFiles, //
+    remote::RemoteFiles,
+    workers::Lines, //
 };
 use kernel::{
     prelude::*,
@@ -52,9 +57,7 @@ const SMALL: usize = 1024;
 /// An open file. Dropping it closes it, without waiting for its node.
 pub(crate) struct File {
     others: Arc<RemoteNodes>,
-    at: Location,
-    /// `None` while it is dropped.
-    cost: Option<OpenCost>,
+    at: Held,
     /// Everything is written to the end.
     append: bool,
     /// Time for calls with it that do not say their own, in milliseconds; 0 for the configured
@@ -73,24 +76,34 @@ pub(crate) struct OpenCost {
     pub(crate) room: Reservation<Closed>,
 }
 
-/// Where it is.
+/// Where it was opened.
 pub(crate) enum Location {
     Local(vfs::File),
     Remote(RemoteHandle),
 }
 
+/// The same, with what it has until it is closed.
+pub(crate) enum Held {
+    Local(HeldFile),
+    /// `None` while it is dropped.
+    Remote(RemoteHandle, Option<OpenCost>),
+}
+
+impl Location {
+    /// From now on the file costs this.
+    pub(crate) fn held(self, lines: &Arc<Lines>, cost: OpenCost) -> Held {
+        match self {
+            Location::Local(file) => Held::Local(held::of_this_node(lines, cost.charge, file)),
+            Location::Remote(remote) => Held::Remote(remote, Some(cost)),
+        }
+    }
+}
+
 impl File {
-    pub(crate) fn new(
-        others: Arc<RemoteNodes>,
-        at: Location,
-        cost: OpenCost,
-        append: bool,
-        timeout_ms: u32,
-    ) -> Self {
+    pub(crate) fn new(others: Arc<RemoteNodes>, at: Held, append: bool, timeout_ms: u32) -> Self {
         File {
             others,
             at,
-            cost: Some(cost),
             append,
             timeout_ms,
             told: Atomic::new(0),
@@ -104,8 +117,8 @@ impl File {
     /// The node that has it.
     pub(crate) fn node(&self, user: &User<'_>) -> NodeId {
         match &self.at {
-            Location::Local(_) => user.config.me,
-            Location::Remote(remote) => remote.node,
+            Held::Local(_) => user.config.me,
+            Held::Remote(remote, _) => remote.node,
         }
     }
 
@@ -117,8 +130,8 @@ impl File {
     /// As pread(2); [`ESTALE`] if its node has restarted; what calls to other nodes fail with.
     pub(crate) fn read(&self, user: &User<'_>, offset: u64, to: &mut [u8]) -> Result<usize> {
         match &self.at {
-            Location::Local(file) => file.read(offset, to),
-            Location::Remote(remote) => self.there(user, remote).read(remote.handle, offset, to),
+            Held::Local(file) => file.read(offset, to),
+            Held::Remote(remote, _) => self.there(user, remote).read(remote.handle, offset, to),
         }
     }
 
@@ -135,8 +148,8 @@ impl File {
         len: usize,
     ) -> Result<usize> {
         let remote = match &self.at {
-            Location::Local(file) => return file.read_user(offset, to, len),
-            Location::Remote(remote) => remote,
+            Held::Local(file) => return file.read_user(offset, to, len),
+            Held::Remote(remote, _) => remote,
         };
         let there = self.there(user, remote);
         in_flight(
@@ -162,8 +175,8 @@ impl File {
     /// As for [`Self::read`], and as pwrite(2).
     pub(crate) fn write(&self, user: &User<'_>, offset: u64, from: &[u8]) -> Result<usize> {
         match &self.at {
-            Location::Local(file) => file.write(offset, from),
-            Location::Remote(remote) => {
+            Held::Local(file) => file.write(offset, from),
+            Held::Remote(remote, _) => {
                 let from = Data::Bytes(from.get(..MAX_DATA).unwrap_or(from));
                 self.there(user, remote)
                     .write(None, remote.handle, offset, from)
@@ -184,8 +197,8 @@ impl File {
         len: usize,
     ) -> Result<usize> {
         let remote = match &self.at {
-            Location::Local(file) => return file.write_user(offset, from, len),
-            Location::Remote(remote) => remote,
+            Held::Local(file) => return file.write_user(offset, from, len),
+            Held::Remote(remote, _) => remote,
         };
         let there = self.there(user, remote);
         if len <= SMALL {
@@ -232,8 +245,8 @@ impl File {
     /// before they could be told. Each failure is reported once.
     pub(crate) fn sync(&self, user: &User<'_>, data_only: bool) -> Result {
         let remote = match &self.at {
-            Location::Local(file) => return file.sync(data_only),
-            Location::Remote(remote) => remote,
+            Held::Local(file) => return file.sync(data_only),
+            Held::Remote(remote, _) => remote,
         };
         let met = self.there(user, remote).sync(remote.handle, data_only)?;
         let mut told = self.told.load(Relaxed);
@@ -254,8 +267,8 @@ impl File {
     /// As for [`Self::read`], and as ftruncate(2).
     pub(crate) fn truncate(&self, user: &User<'_>, size: u64) -> Result {
         match &self.at {
-            Location::Local(file) => file.truncate(size),
-            Location::Remote(remote) => self.there(user, remote).truncate(remote.handle, size),
+            Held::Local(file) => file.truncate(size),
+            Held::Remote(remote, _) => self.there(user, remote).truncate(remote.handle, size),
         }
     }
 
@@ -266,16 +279,18 @@ impl File {
     /// As for [`Self::read`].
     pub(crate) fn stat(&self, user: &User<'_>) -> Result<Stat> {
         match &self.at {
-            Location::Local(file) => Ok(local::to_wire(&file.stat()?)),
-            Location::Remote(remote) => self.there(user, remote).stat(remote.handle, b"", true),
+            Held::Local(file) => Ok(local::to_wire(&file.stat()?)),
+            Held::Remote(remote, _) => self.there(user, remote).stat(remote.handle, b"", true),
         }
     }
 }
 
 impl Drop for File {
     fn drop(&mut self) {
-        if let (Location::Remote(remote), Some(cost)) = (&self.at, self.cost.take()) {
-            self.others.close(cost.room, *remote, cost.charge);
+        if let Held::Remote(remote, cost) = &mut self.at {
+            if let Some(cost) = cost.take() {
+                self.others.close(cost.room, *remote, cost.charge);
+            }
         }
     }
 }

@@ -10,6 +10,10 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
+    closing::{
+        AtOnce,
+        ClosedBy, //
+    },
     vfs::{
         Beneath,
         File,
@@ -129,6 +133,7 @@ pub(crate) fn read_dir(
     to: &mut [u8],
 ) -> Result<(usize, u64)> {
     let dir = open(config, path, open::READ | open::DIRECTORY, 0)?;
+    let dir = ClosedBy::new(dir, AtOnce);
     if !with_stat {
         return dir.read_dir(from, to, 0);
     }

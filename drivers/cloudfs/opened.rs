@@ -4,7 +4,12 @@
 
 use crate::{
     changes::Changes,
-    syncing::Syncing, //
+    held::{
+        self,
+        HeldFile, //
+    },
+    syncing::Syncing,
+    workers::Lines, //
 };
 use kernel::{
     prelude::*,
@@ -30,19 +35,18 @@ use virgo_utils::{
 /// An open file and the incarnation of the node that has it.
 #[pin_data]
 pub(crate) struct Opened {
-    pub(crate) file: File,
+    pub(crate) file: HeldFile,
     #[pin]
     pub(crate) changes: Changes,
     #[pin]
     pub(crate) syncing: Syncing,
     peer: Peer,
-    charge: Charge,
 }
 
 impl Opened {
     /// Who uses it.
     pub(crate) fn owner(&self) -> Owner {
-        owner(self.file.device(), self.peer, self.charge.uid())
+        self.file.closer().owner()
     }
 }
 
@@ -60,7 +64,8 @@ pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
 pub(crate) struct OpenedFiles {
     #[pin]
     table: Table<Opened>,
-    /// How many each node may have, shared between its users.
+    lines: Arc<Lines>,
+    /// How many each node may have, shared between its users, until they are closed.
     budgets: KVec<Pin<KBox<Budget>>>,
     limit: u32,
 }
@@ -71,13 +76,14 @@ impl OpenedFiles {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(limit: u32) -> Result<impl PinInit<Self>> {
+    pub(crate) fn new(limit: u32, lines: Arc<Lines>) -> Result<impl PinInit<Self>> {
         let mut budgets = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
         for _ in 0..MAX_NODES {
             budgets.push(Budget::new(limit.into())?, GFP_KERNEL)?;
         }
         Ok(pin_init!(Self {
             table <- Table::new(linux::crypto::random_u32()),
+            lines,
             budgets,
             limit,
         }))
@@ -103,13 +109,14 @@ impl OpenedFiles {
     ///
     /// [`ENOMEM`].
     pub(crate) fn insert(&self, peer: Peer, file: File, charge: Charge) -> Result<u64> {
+        let owner = owner(file.device(), peer, charge.uid());
+        let file = held::of_peer(&self.lines, owner, charge, file);
         let opened = Arc::pin_init(
             pin_init!(Opened {
                 file,
                 changes <- Changes::new(),
                 syncing <- Syncing::new(),
                 peer,
-                charge,
             }),
             GFP_KERNEL,
         )?;

@@ -206,6 +206,7 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         let file = local::open(&config, &name, how, mode)?;
         // The peer has given up, but says so only with a later request: it would stay open until then.
         if until.passed() {
+            file.close();
             return Err(ETIMEDOUT);
         }
         let answer = OpenReply {

@@ -7,6 +7,7 @@ mod closing;
 mod cluster;
 mod commands;
 mod file;
+mod held;
 mod local;
 mod opened;
 mod ops;

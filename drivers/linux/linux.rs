@@ -28,6 +28,7 @@ mod helpers {
 
 pub mod append;
 pub mod bytes;
+pub mod closing;
 pub mod crypto;
 pub mod deadline;
 pub mod debugfs;

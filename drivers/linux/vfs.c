@@ -257,6 +257,16 @@ static int virgo_empty(const struct path *path)
 	return err;
 }
 
+/*
+ * fput() of a kernel thread leaves it to one work of the system, which closes the files of all
+ * kernel threads, one after the other: a file system that hangs would keep all of them open.
+ * Called without locks, by those who may wait for the file system.
+ */
+void virgo_file_close(struct file *file)
+{
+	__fput_sync(file);
+}
+
 static struct file *virgo_open_existing(const struct virgo_export *export, const char *name,
 					int flags)
 {
@@ -274,7 +284,7 @@ static struct file *virgo_open_existing(const struct virgo_export *export, const
 	if (!IS_ERR(file) && flags & O_TRUNC) {
 		err = virgo_empty(&path);
 		if (err) {
-			fput(file);
+			virgo_file_close(file);
 			file = ERR_PTR(err);
 		}
 	}
@@ -709,6 +719,12 @@ ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t
 
 	return import_ubuf(ITER_SOURCE, (void __user *)data, len, &iter) ?:
 	       virgo_iter_write(file, &iter, pos);
+}
+
+/* The task is none of a program, so that fput() leaves closing to a work of the system. */
+bool virgo_in_kernel_thread(void)
+{
+	return current->flags & PF_KTHREAD;
 }
 
 int virgo_file_sync(struct file *file, bool data_only)

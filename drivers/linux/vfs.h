@@ -91,6 +91,8 @@ bool virgo_file_is_sync(struct file *file);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
 ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos);
 ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos);
+void virgo_file_close(struct file *file);
+bool virgo_in_kernel_thread(void);
 int virgo_file_sync(struct file *file, bool data_only);
 int virgo_file_truncate(struct file *file, loff_t size);
 int virgo_file_stat(struct file *file, struct virgo_file_stat *stat);

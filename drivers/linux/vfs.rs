@@ -13,7 +13,10 @@ use crate::{
     pages::Pages, //
 };
 use core::{
-    mem::size_of,
+    mem::{
+        size_of,
+        ManuallyDrop, //
+    },
     ptr::NonNull, //
 };
 use kernel::{
@@ -289,6 +292,8 @@ impl Beneath<'_> {
 
 /// An open file or directory. What is done with it is done by who has opened it.
 ///
+/// One that a kernel thread drops is closed by a work that closes all such files, one after the other.
+///
 /// # Invariants
 ///
 /// The pointer is an open file of which this holds a reference.
@@ -302,6 +307,13 @@ unsafe impl Sync for File {}
 impl File {
     fn as_ptr(&self) -> *mut bindings::file {
         self.0.as_ptr()
+    }
+
+    /// Closes it now, which may take as long as everything else here. Not to be called with locks held.
+    pub fn close(self) {
+        let file = ManuallyDrop::new(self);
+        // SAFETY: By the invariant the reference is ours; it is not given back a second time.
+        unsafe { helpers::virgo_file_close(file.as_ptr()) };
     }
 
     /// Reads at byte `offset`. Returns how many bytes; fewer than there is room for at the end, or
