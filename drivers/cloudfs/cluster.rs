@@ -89,9 +89,12 @@ impl Cloudfs {
         let lines = workers.lines().clone();
         let this = Cloudfs {
             others: RemoteNodes::new(node.clone(), port)?,
-            node,
             files: Budget::new(max_files.into())?,
-            opened: Arc::pin_init(OpenedFiles::new(max_open, lines.clone())?, GFP_KERNEL)?,
+            opened: Arc::pin_init(
+                OpenedFiles::new(max_open, lines.clone(), node.config().nodes)?,
+                GFP_KERNEL,
+            )?,
+            node,
             lines,
             _workers: workers,
             log: LogLimit::new()?,

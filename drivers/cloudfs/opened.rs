@@ -11,13 +11,28 @@ use crate::{
     syncing::Syncing,
     workers::Lines, //
 };
+use core::{
+    mem::replace,
+    net::Ipv4Addr, //
+};
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
 };
 use linux::vfs::File;
+use virgo_config::{
+    Config,
+    Reloaded, //
+};
 use virgo_proto::{
-    config::MAX_NODES,
+    config::{
+        Nodes,
+        MAX_NODES, //
+    },
+    vuid::NodeId,
     worker_shares::Owner, //
 };
 use virgo_utils::{
@@ -68,15 +83,18 @@ pub(crate) struct OpenedFiles {
     /// How many each node may have, shared between its users, until they are closed.
     budgets: KVec<Pin<KBox<Budget>>>,
     limit: u32,
+    /// The nodes that may have any.
+    #[pin]
+    nodes: Mutex<Nodes>,
 }
 
 impl OpenedFiles {
-    /// Each node may have up to `limit` files.
+    /// Each of `nodes` may have up to `limit` files.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(limit: u32, lines: Arc<Lines>) -> Result<impl PinInit<Self>> {
+    pub(crate) fn new(limit: u32, lines: Arc<Lines>, nodes: Nodes) -> Result<impl PinInit<Self>> {
         let mut budgets = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
         for _ in 0..MAX_NODES {
             budgets.push(Budget::new(limit.into())?, GFP_KERNEL)?;
@@ -86,6 +104,7 @@ impl OpenedFiles {
             lines,
             budgets,
             limit,
+            nodes <- kernel::new_mutex!(nodes, "virgo_opened_nodes"),
         }))
     }
 
@@ -151,14 +170,22 @@ impl OpenedFiles {
 
     /// Closes what former incarnations of `peer` had open. Returns how many files.
     pub(crate) fn close_former(&self, peer: Peer) -> usize {
-        let former =
-            |opened: &Opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot;
+        self.close_all(|opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot)
+    }
+
+    fn close_all(&self, which: impl Fn(&Opened) -> bool) -> usize {
         let (mut from, mut closed) = (0, 0);
-        while let Some((_, next)) = self.table.remove_next(from, former) {
+        while let Some((_, next)) = self.table.remove_next(from, &which) {
             from = next;
             closed += 1;
         }
         closed
+    }
+
+    /// Where the node is that has this number. What it opens is kept only if that is still so then: see
+    /// [`Self::reloaded`].
+    pub(crate) fn address(&self, node: NodeId) -> Option<Ipv4Addr> {
+        self.nodes.lock().address(node)
     }
 
     /// Drops what `peer` has asked for and given up since. May sleep, not for the disk.
@@ -180,6 +207,23 @@ impl OpenedFiles {
     /// How many one node may have.
     pub(crate) fn limit(&self) -> u32 {
         self.limit
+    }
+}
+
+impl Reloaded for OpenedFiles {
+    /// Closes what nodes have open that are not configured any more, or are other machines now: nobody
+    /// else does, unless they come back.
+    fn reloaded(&self, config: &Config) {
+        let former = replace(&mut *self.nodes.lock(), config.nodes);
+        for (node, address) in former.iter() {
+            if config.nodes.address(node) == Some(address) {
+                continue;
+            }
+            let closed = self.close_all(|opened| opened.peer.node == node);
+            if closed > 0 {
+                pr_info!("node {node} was removed: {closed} files closed\n");
+            }
+        }
     }
 }
 

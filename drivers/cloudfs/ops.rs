@@ -199,6 +199,7 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     let config = this.node.config();
     let owner = (peer, owner(local::device(&config, name)?, peer, uid));
     let (name, opened) = (copy(name)?, this.opened.clone());
+    let address = opened.address(peer.node);
     let size = (size_of::<OpenReply>(), true);
     let until = Deadline::after_ms(reply.patience_ms());
     defer(this, owner, reply, size, move |deferred, body| {
@@ -213,8 +214,9 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
             handle: opened.insert(peer, file, charge)?.into(),
             load: (opened.len() as u64).into(),
         };
-        if !deferred.is_wanted() {
-            // What the peer's former incarnation had open may have been closed before this was inserted.
+        if !deferred.is_wanted() || opened.address(peer.node) != address {
+            // What the peer had open when it restarted, or was removed, may have been closed before this
+            // was inserted.
             opened.remove(answer.handle.get());
         }
         Ok(body.extend_from_slice(answer.as_bytes(), GFP_KERNEL)?)

@@ -28,6 +28,7 @@ use crate::{
 use kernel::prelude::*;
 use linux::descriptor::FdType;
 use virgo_abi::calls::CloudfsRegistration;
+use virgo_config::Subscription;
 use virgo_utils::{
     Client,
     Command,
@@ -96,6 +97,7 @@ impl Service for Cloudfs {
 #[pin_data]
 struct Module {
     _stop: Stop<Cloudfs>,
+    _reloads: Subscription,
     #[pin]
     _calls: CloudfsRegistration<Calls>,
     #[pin]
@@ -109,7 +111,8 @@ impl kernel::InPlaceModule for Module {
             let max_files = module_parameters::max_files.value().clamp(1, MAX_FILES);
             let max_open = module_parameters::max_open.value().clamp(1, 65536);
             let loopback = module_parameters::loopback.value() != 0;
-            let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_files, max_open, loopback)?;
+            let cloudfs = Cloudfs::new(node.clone(), Cloudfs::PORT, max_files, max_open, loopback)?;
+            let opened = cloudfs.opened.clone();
             let stats = Stats::new::<Cloudfs>()?;
             let calls = Calls {
                 cloudfs: cloudfs.clone(),
@@ -119,6 +122,8 @@ impl kernel::InPlaceModule for Module {
             Ok(try_pin_init!(Self {
                 _stop: Stop::new(&cloudfs),
                 _server <- Server::new(module, cloudfs, stats),
+                // After the server's, which ends the sessions of nodes that are removed.
+                _reloads: node.subscribe(opened)?,
                 _calls <- CloudfsRegistration::new(module, calls),
             }? Error))
         })

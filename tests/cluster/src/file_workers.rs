@@ -14,6 +14,7 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("users_who_write_leave_workers_for_others", streams),
     ("a_close_that_hangs_keeps_no_other_file_open", hanging_close),
+    ("files_of_a_removed_node_are_closed", removed_node),
 ];
 
 const EXPORT: &str = "/var/log/virgo_fs";
@@ -137,4 +138,27 @@ fn hanging_close(cluster: &Cluster) -> Result<()> {
     )?;
     wait_until_whole(cluster)?;
     result
+}
+
+/// Node 1 has another address now: whoever has it gets none of its files, and they are closed.
+fn removed_node(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let opened = "virgo_open(2:/srv/ro/readme,O_RDONLY)".to_owned();
+    let pid = session(&node1, &[opened.clone(), opened])?;
+    wait_until_open(&node2, 2)?;
+    let files = "/etc/virgo_cloud.conf /etc/virgo_client.conf";
+    let left = sh(
+        &node2,
+        &format!(
+            "cp -p {files} /tmp/ && sed -i 's/10.9.0.1\\b/10.9.0.77/' {files} && virgo config reload"
+        ),
+    )
+    .and_then(|_| wait_until_open(&node2, 0));
+    sh(
+        &node2,
+        "cp -p /tmp/virgo_cloud.conf /tmp/virgo_client.conf /etc/ && virgo config reload",
+    )?;
+    sh(&node1, &format!("kill {pid}"))?;
+    wait_until_whole(cluster)?;
+    left
 }
