@@ -99,7 +99,7 @@ pub(crate) fn message(
     added.map_err(|e| match e {
         EDQUOT => Failure::new(
             Errno::EDQUOT,
-            "too many of your messages wait to be written",
+            "too many of your messages wait to be written, or are in the file",
         ),
         ENOSPC => Failure::new(Errno::ENOSPC, "too many messages wait to be written"),
         e => Failure::new(

@@ -3,11 +3,12 @@
 //! Messages that wait to be written to the files, as lines of these.
 //!
 //! Whoever has something to say puts it here and goes on. What there is no room for is refused, and
-//! counted.
+//! counted: each file has its own room here, and of each file a user may fill a share only.
 //!
 //! # Locking
 //!
-//! A spinlock, under which lines are copied only: they are made before it is taken.
+//! A spinlock, under which lines are copied only: they are made before it is taken. Who has filled the
+//! files is under a mutex, which is taken before it.
 
 use core::mem::swap;
 use kernel::{
@@ -15,6 +16,7 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
+        Mutex,
         SetOnce,
         SpinLockIrq, //
     }, //
@@ -29,10 +31,17 @@ use virgo_proto::eventnet::{
         write_edge,
         write_vertex_of, //
     },
+    shares::{
+        added,
+        Part,
+        Shares,
+        MAX_USERS, //
+    },
     Message, //
 };
 use virgo_utils::{
     budget::{
+        user_share,
         Budget,
         Charge, //
     },
@@ -68,6 +77,11 @@ impl Batch {
         })
     }
 
+    /// What its users are charged.
+    fn charged(&self) -> u64 {
+        self.charges.iter().map(Charge::amount).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
@@ -92,9 +106,36 @@ impl Batch {
 
 /// A file of EventNet.
 #[derive(Clone, Copy)]
-enum Of {
+pub(crate) enum Of {
     Edges,
     Vertices,
+}
+
+/// What holds for the messages of one file.
+#[pin_data]
+struct Lane {
+    /// Bytes that wait.
+    budget: Pin<KBox<Budget>>,
+    /// The most that one user other than root may fill of the file.
+    share: u64,
+    #[pin]
+    filled: Mutex<Shares<KVec<Part>>>,
+}
+
+impl Lane {
+    /// Lines of `pending` bytes may wait for a file of at most `max`.
+    fn new(pending: usize, max: u64) -> Result<impl PinInit<Self>> {
+        let budget = Budget::new(pending as u64)?;
+        let mut parts = KVec::with_capacity(MAX_USERS, GFP_KERNEL)?;
+        for _ in 0..MAX_USERS {
+            parts.push(Part::default(), GFP_KERNEL)?;
+        }
+        Ok(pin_init!(Self {
+            budget,
+            share: max / 100 * u64::from(user_share()),
+            filled <- kernel::new_mutex!(Shares::new(parts), "virgo_eventnet_filled"),
+        }))
+    }
 }
 
 struct State {
@@ -109,15 +150,18 @@ struct State {
 /// See the module's documentation.
 #[pin_data]
 pub(crate) struct Pending {
-    budget: Pin<KBox<Budget>>,
+    #[pin]
+    edges: Lane,
+    #[pin]
+    vertices: Lane,
     writer: SetOnce<WorkHandle>,
     #[pin]
     state: SpinLockIrq<State>,
 }
 
 impl Pending {
-    /// Room for lines of so many bytes. May sleep.
-    pub(crate) fn new(bytes: usize) -> Result<Arc<Self>> {
+    /// Room for lines of so many bytes for each of the files, which have at most so many. May sleep.
+    pub(crate) fn new(bytes: usize, max_edges: u64, max_vertices: u64) -> Result<Arc<Self>> {
         let state = State {
             edges: Batch::with_capacity(bytes)?,
             vertices: Batch::with_capacity(bytes)?,
@@ -127,7 +171,8 @@ impl Pending {
         };
         Arc::pin_init(
             try_pin_init!(Self {
-                budget: Budget::new(bytes as u64)?,
+                edges <- Lane::new(bytes, max_edges)?,
+                vertices <- Lane::new(bytes, max_vertices)?,
                 writer: SetOnce::new(),
                 state <- kernel::new_spinlock_irq!(state, "virgo_eventnet_pending"),
             }? Error),
@@ -144,7 +189,8 @@ impl Pending {
     ///
     /// # Errors
     ///
-    /// [`EDQUOT`], [`ENOSPC`] or what the files have refused, if there is no room; [`ENOMEM`].
+    /// [`EDQUOT`], [`ENOSPC`] or what the files have refused, if there is no room; [`EDQUOT`] also if the
+    /// user has filled a share of the file; [`ENOMEM`].
     pub(crate) fn add(&self, message: &Message<'_>, uid: u32) -> Result {
         let mut line = KVVec::new();
         let mut result = Ok(());
@@ -152,8 +198,14 @@ impl Pending {
             result = result.and_then(|()| line.put_bytes(part, GFP_KERNEL));
         });
         result?;
-        let charge = self.budget.charge(uid, cost(line.len()));
-        self.put(Of::message(message), &line, charge)
+        let of = Of::message(message);
+        let lane = self.lane(of);
+        let has_room = uid == 0 || lane.filled.lock().of(uid) < lane.share;
+        let charge = match has_room {
+            true => lane.budget.charge(uid, cost(line.len())),
+            false => Err(EDQUOT),
+        };
+        self.put(of, &line, charge)
     }
 
     /// Any context.
@@ -180,14 +232,43 @@ impl Pending {
         result
     }
 
-    /// Takes what waits for each of the files, if the batch for it is empty.
-    pub(crate) fn take(&self, edges: &mut Batch, vertices: &mut Batch) {
-        let mut state = self.state.lock();
-        if edges.is_empty() {
-            swap(&mut state.edges, edges);
+    fn lane(&self, of: Of) -> &Lane {
+        match of {
+            Of::Edges => &self.edges,
+            Of::Vertices => &self.vertices,
         }
-        if vertices.is_empty() {
-            swap(&mut state.vertices, vertices);
+    }
+
+    /// Takes what waits for one of the files, if the batch for it is empty.
+    pub(crate) fn take(&self, of: Of, batch: &mut Batch) {
+        if !batch.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        match of {
+            Of::Edges => swap(&mut state.edges, batch),
+            Of::Vertices => swap(&mut state.vertices, batch),
+        }
+    }
+
+    /// Whether there is something to take.
+    pub(crate) fn waits(&self, of: Of) -> bool {
+        let state = self.state.lock();
+        match of {
+            Of::Edges => !state.edges.is_empty(),
+            Of::Vertices => !state.vertices.is_empty(),
+        }
+    }
+
+    /// A batch is written: the file, which had `size` bytes before, has grown by `growth`.
+    pub(crate) fn filled(&self, of: Of, batch: &Batch, size: u64, growth: u64) {
+        let all = batch.charged();
+        let mut filled = self.lane(of).filled.lock();
+        filled.found(size);
+        for charge in &batch.charges {
+            if charge.uid() != 0 {
+                filled.add(charge.uid(), added(charge.amount(), all, growth));
+            }
         }
     }
 
@@ -226,8 +307,9 @@ impl MessageSink for Pending {
         let Some(line) = line.get(..size) else {
             return false;
         };
-        let charge = self.budget.root().charge(cost(size));
-        self.put(Of::message(message), line, charge).is_ok()
+        let of = Of::message(message);
+        let charge = self.lane(of).budget.root().charge(cost(size));
+        self.put(of, line, charge).is_ok()
     }
 }
 

@@ -39,7 +39,15 @@ fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn index(text: &[u8]) -> Result<KVVec<Known<'_>>> {
-    let mut known = KVVec::new();
+    let mut count = 0;
+    for (at, _) in lines(text).enumerate() {
+        count = at + 1;
+        if count % BUDGET == 0 {
+            yield_now();
+        }
+    }
+    // At once: growing would need twice the memory.
+    let mut known = KVVec::with_capacity(count, GFP_KERNEL)?;
     for (at, line) in lines(text).enumerate() {
         if let Some(vertex) = Vertex::parse(line) {
             known.push((vertex.id, at, line), GFP_KERNEL)?;

@@ -41,7 +41,8 @@ use virgo_utils::{
 };
 use writer::{
     Stop,
-    Writer, //
+    Writer,
+    EDGES_TIMES, //
 };
 
 module! {
@@ -53,7 +54,7 @@ module! {
     params: {
         pending_kb: u32 {
             default: 256,
-            description: "Messages that wait to be written, in KiB (64 to 65536)",
+            description: "Messages that wait to be written to each file, in KiB (64 to 65536)",
         },
         max_file_mb: u32 {
             default: 16,
@@ -106,9 +107,10 @@ impl kernel::InPlaceModule for Module {
         pin_init::pin_init_scope(move || {
             let bytes = module_parameters::pending_kb.value().clamp(64, 1 << 16) as usize * 1024;
             let max_mb = module_parameters::max_file_mb.value().clamp(1, 1024);
-            let pending = Pending::new(bytes)?;
+            let max = u64::from(max_mb) << 20;
+            let pending = Pending::new(bytes, max.saturating_mul(EDGES_TIMES), max)?;
             let queue = Queue::unbound(c"virgo_eventnet", 1)?;
-            let writer = Writer::new(pending.clone(), bytes, u64::from(max_mb) << 20)?;
+            let writer = Writer::new(pending.clone(), bytes, max)?;
             let writer = Arc::pin_init(
                 linux::new_task!(queue, writer, "virgo_eventnet_writer"),
                 GFP_KERNEL,

@@ -8,11 +8,14 @@
 //! with them. A line that means nothing stays as it is.
 //!
 //! A batch that could not be written is tried again; what comes for its file meanwhile waits in
-//! [`Pending`], which is bounded. What belongs into the other file is written.
+//! [`Pending`], which is bounded. What belongs into the other file is written. Adding vertices takes the
+//! longer the more the file has, so the next ones wait for a multiple of that time: many become one batch,
+//! and whoever says one after the other has the disk for a small part of the time only.
 
 use crate::{
     pending::{
         Batch,
+        Of,
         Pending, //
     },
     vertices::Vertices, //
@@ -20,8 +23,16 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 use linux::{
@@ -30,6 +41,7 @@ use linux::{
         AppendFile, //
     },
     bytes::Fill,
+    deadline::Deadline,
     work::{
         Run,
         Task, //
@@ -45,10 +57,19 @@ const NEW_VERTICES: &CStr = c"EventNetVertices.txt.new";
 const MODE: u16 = 0o644;
 
 /// The file of edges may have so many times the bytes of the other one, since it is not read.
-const EDGES_TIMES: u64 = 64;
+pub(crate) const EDGES_TIMES: u64 = 64;
 
 /// What could not be written is tried again after so long, in milliseconds.
 const RETRY_MS: u32 = 1000;
+
+/// After vertices have been added the next ones wait for so many times as long as that took.
+const REST_TIMES: i64 = 10;
+
+/// But for so many milliseconds at most.
+const MAX_REST_MS: i64 = 60_000;
+
+/// And for so many at least if the file had to be written anew.
+const MIN_REST_MS: i64 = 1000;
 
 /// See the module's documentation.
 #[pin_data]
@@ -56,6 +77,8 @@ pub(crate) struct Writer {
     pending: Arc<Pending>,
     /// The most bytes of the file of vertices.
     max: u64,
+    /// The module is about to go: nothing waits any more.
+    ending: Atomic<bool>,
     /// Only the work uses it: the lock proves that.
     #[pin]
     state: Mutex<State>,
@@ -65,6 +88,10 @@ struct State {
     /// What was taken and is not written yet.
     edges: Batch,
     vertices: Batch,
+    /// When vertices may be written.
+    rested: Deadline,
+    /// What came of that last.
+    of_vertices: Result,
     /// What was said in the log to be wrong with the files; nothing if they took everything since.
     said: Result,
 }
@@ -79,54 +106,62 @@ impl Writer {
         let state = State {
             edges: Batch::with_capacity(bytes)?,
             vertices: Batch::with_capacity(bytes)?,
+            rested: Deadline::after_ms(0),
+            of_vertices: Ok(()),
             said: Ok(()),
         };
         Ok(try_pin_init!(Self {
             pending,
             max,
+            ending: Atomic::new(false),
             state <- kernel::new_mutex!(state, "virgo_eventnet_writer"),
         }? Error))
     }
 
-    /// Writes what waits. Returns whether all was written. Kernel threads only.
-    fn write(&self) -> bool {
+    /// Writes what waits. Returns after how many milliseconds to try again, if not all could be
+    /// written. Kernel threads only.
+    fn write(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        let State {
-            edges,
-            vertices,
-            said,
-        } = &mut *state;
         loop {
-            self.pending.take(edges, vertices);
-            if edges.is_empty() && vertices.is_empty() {
-                return true;
+            let has_rested = state.rested.passed() || self.ending.load(Relaxed);
+            self.pending.take(Of::Edges, &mut state.edges);
+            if has_rested {
+                self.pending.take(Of::Vertices, &mut state.vertices);
             }
-            let result = self.write_batches(edges, vertices);
+            if state.edges.is_empty() && state.vertices.is_empty() {
+                let is_left = !has_rested && self.pending.waits(Of::Vertices);
+                // The edges that come meanwhile do not wait for longer than that.
+                return is_left.then(|| state.rested.left_ms().clamp(1, RETRY_MS));
+            }
+            let result = self.write_batches(&mut state, has_rested);
             self.pending.wrote(result);
-            if let (Err(e), true) = (result, *said != result) {
+            if let (Err(e), true) = (result, state.said != result) {
                 pr_warn!("/var/log/eventnet cannot be written to: {e:?}; it is tried again\n");
             }
-            *said = result;
+            state.said = result;
             if result.is_err() {
-                return false;
+                return Some(RETRY_MS);
             }
         }
     }
 
     /// A batch that is written is empty then. Neither waits for what is wrong with the other's file.
-    fn write_batches(&self, edges: &mut Batch, vertices: &mut Batch) -> Result {
-        let of_edges = self.write_edges(&edges.text);
+    fn write_batches(&self, state: &mut State, has_rested: bool) -> Result {
+        let of_edges = self.write_edges(&state.edges);
         if of_edges.is_ok() {
-            edges.clear();
+            state.edges.clear();
         }
-        let of_vertices = self.write_vertices(&vertices.text);
-        if of_vertices.is_ok() {
-            vertices.clear();
+        if has_rested {
+            state.of_vertices = self.write_vertices(&state.vertices, &mut state.rested);
+            if state.of_vertices.is_ok() {
+                state.vertices.clear();
+            }
         }
-        of_edges.and(of_vertices)
+        of_edges.and(state.of_vertices)
     }
 
-    fn write_edges(&self, lines: &[u8]) -> Result {
+    fn write_edges(&self, batch: &Batch) -> Result {
+        let lines = &batch.text[..];
         if lines.is_empty() {
             return Ok(());
         }
@@ -137,10 +172,14 @@ impl Writer {
         }
         end_line(&file, size)?;
         file.append(lines)?;
-        file.sync()
+        file.sync()?;
+        self.pending
+            .filled(Of::Edges, batch, size, lines.len() as u64);
+        Ok(())
     }
 
-    fn write_vertices(&self, lines: &[u8]) -> Result {
+    fn write_vertices(&self, batch: &Batch, rested: &mut Deadline) -> Result {
+        let lines = &batch.text[..];
         if lines.is_empty() {
             return Ok(());
         }
@@ -149,6 +188,8 @@ impl Writer {
         if size.saturating_add(lines.len() as u64) > self.max {
             return Err(EFBIG);
         }
+        let start = Instant::<Monotonic>::now();
+        let filled = |growth| self.pending.filled(Of::Vertices, batch, size, growth);
         let mut present = KVVec::new();
         present.put_zeros(size as usize, GFP_KERNEL)?;
         let read = file.read_at(&mut present, 0)?;
@@ -156,17 +197,37 @@ impl Writer {
         let vertices = Vertices::new(&present, lines)?;
         if vertices.are_new() {
             end_line(&file, file.size()?)?;
-            file.append(&vertices.added()?)?;
-            return file.sync();
+            let added = vertices.added()?;
+            file.append(&added)?;
+            file.sync()?;
+            filled(added.len() as u64);
+            *rested = rest(start, 0);
+            return Ok(());
         }
         let merged = vertices.merged()?;
-        let new = AppendFile::open_in(FOLDER, NEW_VERTICES, MODE)?;
-        new.truncate(0)?;
-        new.append(&merged)?;
-        // What the name leads to is complete, also after a crash.
-        new.sync()?;
-        replace(FOLDER, NEW_VERTICES, VERTICES)
+        let written = write_anew(&merged);
+        *rested = rest(start, MIN_REST_MS);
+        written?;
+        filled((merged.len() as u64).saturating_sub(size));
+        Ok(())
     }
+}
+
+/// The end of the rest after vertices that were begun to be added at `start`.
+fn rest(start: Instant<Monotonic>, min: i64) -> Deadline {
+    let ms = start.elapsed().as_millis().saturating_mul(REST_TIMES);
+    // It is within these bounds.
+    Deadline::after_ms(ms.clamp(min, MAX_REST_MS) as u32)
+}
+
+/// Puts a file with these lines in the place of the file of vertices.
+fn write_anew(lines: &[u8]) -> Result {
+    let new = AppendFile::open_in(FOLDER, NEW_VERTICES, MODE)?;
+    new.truncate(0)?;
+    new.append(lines)?;
+    // What the name leads to is complete, also after a crash.
+    new.sync()?;
+    replace(FOLDER, NEW_VERTICES, VERTICES)
 }
 
 /// Ends the last line of a file of so many bytes, if somebody has left it without an end.
@@ -183,8 +244,8 @@ fn end_line(file: &AppendFile, size: u64) -> Result {
 
 impl Run for Writer {
     fn run(task: &Task<Self>) {
-        if !task.write() {
-            task.schedule_after_ms(RETRY_MS);
+        if let Some(ms) = task.write() {
+            task.schedule_after_ms(ms);
         }
     }
 }
@@ -194,6 +255,7 @@ pub(crate) struct Stop(pub(crate) Arc<Task<Writer>>);
 
 impl Drop for Stop {
     fn drop(&mut self) {
+        self.0.ending.store(true, Relaxed);
         self.0.schedule_now();
         self.0.wait_for_run();
         self.0.stop();

@@ -15,6 +15,7 @@ pub mod line;
 mod merge;
 mod message;
 pub mod ring;
+pub mod shares;
 
 pub use context::{TraceContext, MAX_CONTEXT};
 pub use dump::{Dump, DUMP_HEAD};

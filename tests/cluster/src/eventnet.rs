@@ -3,10 +3,10 @@
 
 use crate::{
     Test,
-    support::{fails, sh, text, wait_until_whole, within},
+    support::{fails, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use virgo_cluster::{Cluster, Node};
 use virgo_eventnet::{Event, Graph, read_json, why::why};
 
@@ -17,6 +17,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("eventnet_links_are_not_followed", links),
     ("eventnet_full_disk", full_disk),
     ("eventnet_edges_do_not_wait_for_vertices", full_vertices),
+    ("eventnet_merges_leave_time_for_others", merges),
+    ("eventnet_a_user_leaves_room_in_the_file_for_others", shares),
     ("eventnet_a_remote_call_on_all_nodes", remote_call),
     ("eventnet_a_call_that_fails", failed_call),
     ("eventnet_exports_and_answers", answers),
@@ -297,9 +299,105 @@ fn full_vertices(cluster: &Cluster) -> Result<()> {
     state("errno 27")?;
     say(&node, &["eventnet_edgemsg#1#2"])?;
     holds(&node, EDGES, "1,2")?;
+    // The same vertex as often as it may wait: its edges have their own room.
+    let many = sh(
+        &node,
+        "(echo \"auth $(cat /etc/virgo_text.key)\"; seq 3000 | sed 's/.*/eventnet_vertexmsg#1#5#6/'; echo quit) |
+         nc 127.0.0.1 20000 | grep -c EDQUOT",
+    )?;
+    ensure!(many != "0", "none is refused");
+    let answers = say(&node, &["eventnet_edgemsg#3#4"])?;
+    ensure!(answers == [UPDATED], "{answers:?}");
+    holds(&node, EDGES, "1,2\n3,4")?;
     sh(&node, &format!("rm {FOLDER}/{VERTICES}"))?;
     holds(&node, VERTICES, "1 - 5,6 - (5,6)")?;
     state("errno 0")
+}
+
+/// Whoever says the same vertex again and again has the file written anew, but not all the time.
+fn merges(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    empty(&node)?;
+    say(&node, &["eventnet_vertexmsg#1#5#6"])?;
+    holds(&node, VERTICES, "1 - 5,6 - (5,6)")?;
+    let start = Instant::now();
+    let written = sh(
+        &node,
+        &format!(
+            "(echo \"auth $(cat /etc/virgo_text.key)\"
+              for i in $(seq 100); do echo eventnet_vertexmsg#1#5#$i; sleep 0.05; done; echo quit) |
+                 nc 127.0.0.1 20000 >/dev/null &
+             while kill -0 $! 2>/dev/null; do stat -c '%i %z' {FOLDER}/{VERTICES}; sleep 0.02; done | uniq | wc -l"
+        ),
+    )?;
+    println!("{written} files");
+    // In some five seconds, and longer if the machine is busy.
+    ensure!(
+        written.parse::<u32>()? <= 12,
+        "{written} files were written"
+    );
+    within(PATIENCE, || {
+        let found = sh(&node, &format!("cat {FOLDER}/{VERTICES}"))?;
+        ensure!(found.contains("(5,100)"), "{found}");
+        Ok(())
+    })
+}
+
+/// A user has half of what the file may grow by; the other half stays for others.
+fn shares(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let load = |with: &str| {
+        let script = format!("rmmod virgo_eventnet && insmod /lib/virgo/virgo_eventnet.ko {with}");
+        sh(&node, &script)
+    };
+    empty(&node)?;
+    let make = "head -c 32 /dev/urandom | base64 >/tmp/alice.key; chmod 600 /tmp/alice.key";
+    sh(&node, make)?;
+    load("max_file_mb=1")?;
+    let size = || sh(&node, &format!("wc -c <{FOLDER}/{VERTICES} || echo 0"));
+    let partakers: Vec<_> = (0..7000).map(|n| (1_000_000 + n).to_string()).collect();
+    let partakers = partakers.join(",");
+    let say_one = |key: &str, id: u32| -> Result<String> {
+        let typed = format!("eventnet_vertextmsg#{id}#{partakers}#1,2\nquit\n");
+        let script = format!("(echo \"auth $(cat {key})\"; cat) | nc 127.0.0.1 20000 | tail -n 1");
+        let output = node.spawn_with_input(["sh", "-c", &script], typed.into_bytes())?;
+        Ok(output.wait()?.text()?.trim().to_owned())
+    };
+    let checks = || -> Result<()> {
+        let mut refused = String::new();
+        for id in 1..=30 {
+            let before = size()?;
+            refused = say_one("/etc/virgo_text.key", id)?;
+            if refused != UPDATED {
+                break;
+            }
+            // What waits to be written has a share of its own.
+            within(PATIENCE, || {
+                ensure!(size()? != before, "it is not written");
+                Ok(())
+            })?;
+        }
+        ensure!(refused.starts_with("ERR EDQUOT "), "{refused}");
+        let full: u64 = size()?.parse()?;
+        ensure!((400_000..600_000).contains(&full), "{full} bytes");
+        let said = say_one("/tmp/alice.key", 100)?;
+        ensure!(said == UPDATED, "{said}");
+        within(PATIENCE, || {
+            ensure!(size()?.parse::<u64>()? > full, "it is not written");
+            Ok(())
+        })?;
+        // When people have cut the file there is room again.
+        sh(&node, &format!(": >{FOLDER}/{VERTICES}"))?;
+        say_one("/tmp/alice.key", 101)?;
+        within(PATIENCE, || {
+            let said = say_one("/etc/virgo_text.key", 1)?;
+            ensure!(said == UPDATED, "{said}");
+            Ok(())
+        })
+    };
+    let result = with_config(&node, "text_key = 1000 /tmp/alice.key", checks);
+    load("")?;
+    result
 }
 
 /// A number that node 1 says of what was lost.
