@@ -330,11 +330,11 @@ fn merges(cluster: &Cluster) -> Result<()> {
              while kill -0 $! 2>/dev/null; do stat -c '%i %z' {FOLDER}/{VERTICES}; sleep 0.02; done | uniq | wc -l"
         ),
     )?;
-    println!("{written} files");
-    // In some five seconds, and longer if the machine is busy.
+    let took = start.elapsed();
+    println!("{written} files in {took:?}");
     ensure!(
-        written.parse::<u32>()? <= 12,
-        "{written} files were written"
+        written.parse::<u64>()? <= took.as_secs() + 2,
+        "{written} files were written in {took:?}"
     );
     within(PATIENCE, || {
         let found = sh(&node, &format!("cat {FOLDER}/{VERTICES}"))?;
