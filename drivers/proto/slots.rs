@@ -24,7 +24,9 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Class, ClientSlot, Entry, Line, Restarted, SlotTable, LINES};
+pub use client::{
+    Class, ClientSlot, Delivery, Entry, Line, Restarted, SlotTable, GIVEN_UP_MAX, LINES,
+};
 pub use round_robin::{RoundRobin, QUEUES};
 pub use server::{Arrival, Replies, ServerSlot};
 

@@ -274,6 +274,11 @@ impl Link {
         while let Some(slot) = state.slots.wake_latest() {
             self.select_sleeper(slot);
         }
+        // No reply will come to what was given up. Again as many at most.
+        state.slots.connection_lost();
+        while let Some(line) = state.slots.give() {
+            self.give(&mut state, Some(line));
+        }
         drop(state);
         if let LinkState::Up { stream, .. } = line {
             stream.shutdown();
