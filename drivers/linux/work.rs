@@ -21,6 +21,7 @@ use kernel::{
         SetOnce,
         SpinLockIrq, //
     },
+    time::msecs_to_jiffies,
     types::Opaque, //
 };
 
@@ -169,6 +170,11 @@ unsafe impl<T: Run> Send for Task<T> {}
 // SAFETY: As above, and `T` is `Sync`.
 unsafe impl<T: Run> Sync for Task<T> {}
 
+/// Times of 2³¹ milliseconds and more mean for ever to the kernel.
+fn jiffies(ms: u32) -> c_ulong {
+    msecs_to_jiffies(ms.min(i32::MAX as u32))
+}
+
 impl<T: Run> Task<T> {
     /// A task that is not queued yet. Use [`crate::new_task!`].
     pub fn new<E>(
@@ -231,7 +237,7 @@ impl<T: Run> Task<T> {
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 self.queue.as_ptr(),
                 self.work.get(),
-                bindings::__msecs_to_jiffies(ms),
+                jiffies(ms),
             )
         };
     }
@@ -257,7 +263,7 @@ impl<T: Run> Task<T> {
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 self.queue.as_ptr(),
                 self.work.get(),
-                bindings::__msecs_to_jiffies(ms),
+                jiffies(ms),
             )
         };
     }
@@ -427,7 +433,7 @@ impl WorkHandle {
                     bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                     work.queue.as_ptr(),
                     work.work.as_ptr(),
-                    bindings::__msecs_to_jiffies(ms),
+                    jiffies(ms),
                 )
             };
         }

@@ -298,6 +298,7 @@ impl kernel::InPlaceModule for Module {
             let service = QueueService {
                 pulls: Pulls::new(&queues.work)?,
                 peer_jobs: PeerJobs::new(queues.clone())?,
+                purges: PeerJobs::new(queues.clone())?,
                 forgets: Forgets::new(client.clone())?,
                 queues,
                 client,

@@ -59,7 +59,7 @@ struct Requester {
 #[pin_data]
 pub(crate) struct Pending {
     #[pin]
-    entries: SpinLock<KVec<Entry>>,
+    entries: SpinLock<KVVec<KBox<Entry>>>,
     owed: Pin<KBox<Budget>>,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Place<'a> {
 }
 
 /// Where the entry of this number is, or would be.
-fn search(entries: &[Entry], id: u64) -> Result<usize, usize> {
+fn search(entries: &[KBox<Entry>], id: u64) -> Result<usize, usize> {
     entries.binary_search_by(|entry| entry.id.cmp(&id))
 }
 
@@ -83,8 +83,10 @@ impl Pending {
     /// [`ENOMEM`].
     pub(crate) fn new() -> Result<impl PinInit<Self>> {
         let owed = Budget::new(MAX)?;
+        // Room for all of them, so that no memory is needed under the lock.
+        let entries = KVVec::with_capacity(MAX as usize, GFP_KERNEL)?;
         Ok(pin_init!(Self {
-            entries <- kernel::new_spinlock!(KVec::new(), "virgo_pending"),
+            entries <- kernel::new_spinlock!(entries, "virgo_pending"),
             owed,
         }))
     }
@@ -146,9 +148,9 @@ impl Pending {
             who,
             _charge: self.charge(uid)?,
         };
+        let entry = KBox::new(entry, GFP_KERNEL_ACCOUNT)?;
         // Goes before the entry, whose end may sleep if it is refused.
         let mut entries = self.entries.lock();
-        entries.reserve(1, GFP_ATOMIC)?;
         // Numbers grow, so it is one of the last.
         let (mut unused, mut inserted) = (None, Ok(()));
         match search(&entries, id) {
@@ -235,7 +237,8 @@ impl Pending {
 
     /// Other nodes whose time is over do not wait any more. May sleep.
     pub(crate) fn forget_late(&self) {
-        let late = |entry: &Entry| matches!(&entry.who, Who::There(_, until) if until.passed());
+        let late =
+            |entry: &KBox<Entry>| matches!(&entry.who, Who::There(_, until) if until.passed());
         loop {
             let mut entries = self.entries.lock();
             let Some(at) = entries.iter().position(late) else {
@@ -256,7 +259,7 @@ impl Pending {
         }
         let taken = entries.remove(at).ok()?;
         drop(entries);
-        Some(taken.who)
+        Some(KBox::into_inner(taken).who)
     }
 }
 
