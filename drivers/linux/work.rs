@@ -13,7 +13,6 @@ use kernel::{
     alloc::AllocError,
     bindings,
     container_of,
-    new_spinlock_irq,
     prelude::*,
     sync::{
         Arc,
@@ -372,15 +371,8 @@ impl WorkTarget {
             queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
             work: NonNull::new(task.delayed_work_ptr()).ok_or(EINVAL)?,
         };
-        Self::with(work)
-    }
-
-    /// Not in the generic code above, of which each module has a copy: lockdep wants one name for the
-    /// lock.
-    #[inline(never)]
-    fn with(work: Work) -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self { work <- new_spinlock_irq!(Some(work), "virgo_work_handle") }),
+            pin_init!(Self { work <- crate::new_spinlock_irq!(Some(work), "virgo_work_handle") }),
             GFP_KERNEL,
         )
     }
