@@ -6,8 +6,8 @@
 use crate::{
     clock,
     eventnet::hooks::{
-        ContextBytes,
-        Received, //
+        Received,
+        Replied, //
     },
     reply::to_wire,
     server::{
@@ -141,8 +141,8 @@ impl Deferred {
     /// Writes the frame; there is room for it.
     fn write(&mut self, word: u32, body: &[u8]) -> Result {
         let received = self.received.take();
-        let context = received.and_then(|received| received.reply(word, body.len()));
-        let context = context.as_ref().map_or(&b""[..], ContextBytes::bytes);
+        let replied = received.and_then(|received| received.reply(word, body.len()));
+        let context = replied.as_ref().map_or(&b""[..], Replied::context);
         let header = Header {
             kind: Kind::Reply,
             op: self.op,
