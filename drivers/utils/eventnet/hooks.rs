@@ -313,6 +313,6 @@ impl Replied {
     }
 }
 
-/// See [`Received::serve`].
+/// While it exists, what the current task does is caused by a request.
 #[expect(dead_code, reason = "exists to be dropped")]
-pub(crate) struct Serving(Option<Scope>);
+pub struct Serving(Option<Scope>);

@@ -7,7 +7,8 @@ use crate::{
     clock,
     eventnet::hooks::{
         Received,
-        Replied, //
+        Replied,
+        Serving, //
     },
     reply::to_wire,
     server::{
@@ -112,6 +113,12 @@ impl Deferred {
     pub fn answer_unkept(mut self, body: &[u8]) -> Result {
         self.kept = false;
         self.answer(body)
+    }
+
+    /// While the result exists, what the current task does is caused by the request, for EventNet. Task
+    /// context.
+    pub fn serve(&self) -> Option<Serving> {
+        self.received.as_ref().map(Received::serve)
     }
 
     /// Whether the peer has not begun another incarnation. Any context.
