@@ -428,15 +428,16 @@ impl Frames {
         let mut received = hooks::receive(kind, header, context, self.incarnation.peer.node);
         let serving = received.as_ref().map(Received::serve);
         let head = head_size(received.as_ref());
-        // Memory for what has to be kept is taken before anything is done.
-        output.bytes.reserve(head, GFP_KERNEL)?;
-        let kept = match operation.repeat {
-            Repeat::Again => None,
+        // Memory for the reply, and for keeping it, is taken before anything is done: an effect that the
+        // peer is not told of belongs to nobody.
+        let (size, kept) = match operation.repeat {
+            Repeat::Again => (head, None),
             Repeat::Stored(longest) => {
-                let max = longest(body).min(MAX_BODY);
-                Some(KVVec::with_capacity(head + max, GFP_KERNEL)?)
+                let size = head + longest(body).min(MAX_BODY);
+                (size, Some(KVVec::with_capacity(size, GFP_KERNEL)?))
             }
         };
+        output.bytes.reserve(size, GFP_KERNEL)?;
         let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
         let result = session.hub.stats.count(S::COMMANDS.len() + index, || {
             self.run(operation, service, header, &mut received, body, output)
