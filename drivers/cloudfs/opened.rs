@@ -124,7 +124,7 @@ impl OpenedFiles {
     /// [`ESTALE`] if it is closed, was opened before this node restarted, or is not `peer`'s.
     pub(crate) fn get(&self, peer: Peer, handle: u64) -> Result<Arc<Opened>> {
         let opened = self.table.get(place(handle)).ok_or(ESTALE)?;
-        match (opened.peer.node, opened.peer.boot) == (peer.node, peer.boot) {
+        match opened.peer == peer {
             true => Ok(opened),
             false => Err(ESTALE),
         }
@@ -142,12 +142,11 @@ impl OpenedFiles {
         drop(self.table.remove(place(handle)));
     }
 
-    /// Closes what former incarnations of `peer` had open. Returns how many files.
-    pub(crate) fn close_former(&self, peer: Peer) -> usize {
-        let former =
-            |opened: &Opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot;
+    /// Closes what `gone`, an incarnation of a node that is over, had open. Returns how many files.
+    pub(crate) fn close_gone(&self, gone: Peer) -> usize {
+        let of_gone = |opened: &Opened| opened.peer == gone;
         let (mut from, mut closed) = (0, 0);
-        while let Some((_, next)) = self.table.remove_next(from, former) {
+        while let Some((_, next)) = self.table.remove_next(from, of_gone) {
             from = next;
             closed += 1;
         }

@@ -15,7 +15,6 @@ mod remote;
 mod session_files;
 mod syncing;
 mod syscalls;
-mod waiting;
 mod window;
 mod workers;
 
@@ -82,10 +81,10 @@ impl Service for Cloudfs {
         ops::undo(self, op, reply);
     }
 
-    fn peer_restarted(&self, peer: Peer) {
-        let closed = self.opened.close_former(peer);
+    fn peer_gone(&self, gone: Peer) {
+        let closed = self.opened.close_gone(gone);
         if closed > 0 && self.log.pass() {
-            pr_info!("node {} has restarted: {closed} files closed\n", peer.node);
+            pr_info!("node {} has restarted: {closed} files closed\n", gone.node);
         }
     }
 }

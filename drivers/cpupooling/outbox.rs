@@ -186,10 +186,10 @@ impl Outboxes {
         }
     }
 
-    /// Drops results for former incarnations of `peer`. May sleep.
-    pub(crate) fn forget_former(&self, peer: Peer) {
-        if let Some(task) = self.of(peer.node) {
-            task.drop_results(|kept| kept.boot != peer.boot);
+    /// Drops results for `gone`, an incarnation of a node that is over. May sleep.
+    pub(crate) fn forget_gone(&self, gone: Peer) {
+        if let Some(task) = self.of(gone.node) {
+            task.drop_results(|kept| kept.boot == gone.boot);
         }
     }
 

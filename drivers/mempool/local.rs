@@ -239,13 +239,10 @@ impl LocalPool {
         }
     }
 
-    /// Frees the pieces whose map was in a former incarnation of `peer`.
-    pub(crate) fn free_orphans(&self, peer: Peer) -> usize {
-        let orphan = |object: &Object| {
-            object
-                .piece_of
-                .is_some_and(|of| of.node == peer.node && of.boot != peer.boot)
-        };
+    /// Frees the pieces whose map was in `gone`, an incarnation of a node that is over. Returns how many.
+    pub(crate) fn free_orphans(&self, gone: Peer) -> usize {
+        // Not those of all but the present one: by the time that they are found another may have begun.
+        let orphan = |object: &Object| object.piece_of == Some(gone);
         let (mut from, mut freed) = (0, 0);
         while let Some((object, next)) = self.table.remove_next(from, orphan) {
             drop(object);

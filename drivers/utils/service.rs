@@ -101,8 +101,10 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// says; nobody else will ever know. Not called for a former incarnation of the peer. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
-    /// A peer has come back without the memory of its former incarnation. May sleep.
-    fn peer_restarted(&self, _peer: Peer) {}
+    /// This incarnation of a peer is over: another one, which knows nothing of it, has begun. What that
+    /// one has is not to be touched: it is served already, and perhaps gone as well. Called again when a
+    /// request has ended that was being carried out. May sleep.
+    fn peer_gone(&self, _gone: Peer) {}
 }
 
 /// A text command.

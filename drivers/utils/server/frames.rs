@@ -245,7 +245,7 @@ fn proof<S: Service>(
     let served = session
         .hub
         .peers
-        .incarnation(peer, number, || service.peer_restarted(peer))?;
+        .incarnation(peer, number, |gone| service.peer_gone(gone))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
@@ -372,9 +372,7 @@ impl Frames {
         if self.incarnation.over.load(Relaxed) {
             // Others have not waited for this. What it has made belongs to nobody.
             self.incarnation.forget_replies();
-            if let Some(present) = session.hub.peers.present(self.incarnation.peer.node) {
-                session.hub.service.peer_restarted(present);
-            }
+            session.hub.service.peer_gone(self.incarnation.peer);
         }
         result.map(|take| take.map_or(Requested::Done, Requested::Taken))
     }

@@ -30,8 +30,7 @@ use virgo_proto::{
         Replies,
         ServerSlot,
         SLOTS, //
-    },
-    vuid::NodeId, //
+    }, //
 };
 
 /// One incarnation of a peer. The lock is held while a request is carried out, so that requests of one
@@ -135,8 +134,8 @@ impl Peers {
         })
     }
 
-    /// The memory of `peer`'s incarnation; new, and reported to `restarted`, if it was not known. From now
-    /// on its session number `session` is served. May sleep.
+    /// The memory of `peer`'s incarnation; new if it was not known, and then the former one is reported to
+    /// `gone`. From now on its session number `session` is served. May sleep.
     ///
     /// Sessions of a node have growing numbers in the order in which it has begun them.
     ///
@@ -148,7 +147,7 @@ impl Peers {
         &self,
         peer: Peer,
         session: u64,
-        restarted: impl FnOnce(),
+        gone: impl FnOnce(Peer),
     ) -> Result<Served> {
         let mut present = self.present.lock();
         let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
@@ -188,18 +187,11 @@ impl Peers {
             // when it has let go of it.
             old.over.xchg(true, Full);
             old.forget_replies();
-            restarted();
+            gone(old.peer);
         }
         Ok(Served {
             incarnation: new,
             session,
         })
-    }
-
-    /// The present incarnation of the node. May sleep.
-    pub(crate) fn present(&self, node: NodeId) -> Option<Peer> {
-        let index = usize::from(node).checked_sub(1)?;
-        let present = self.present.lock();
-        Some(present.get(index)?.as_ref()?.peer)
     }
 }
