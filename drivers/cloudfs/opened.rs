@@ -13,6 +13,7 @@ use kernel::{
 use linux::vfs::File;
 use virgo_proto::{
     config::MAX_NODES,
+    vuid::NodeId,
     worker_shares::Owner, //
 };
 use virgo_utils::{
@@ -153,11 +154,11 @@ impl OpenedFiles {
         closed
     }
 
-    /// Drops what `peer` has asked for and given up since. May sleep, not for the disk.
-    pub(crate) fn drop_given_up(&self, peer: Peer) {
+    /// Drops what `node` has asked for and given up since. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, node: NodeId) {
         let mut from = 0;
-        let of_peer = |opened: &Opened| opened.peer.node == peer.node;
-        while let Some((place, opened)) = self.table.next(from, of_peer) {
+        let of_node = |opened: &Opened| opened.peer.node == node;
+        while let Some((place, opened)) = self.table.next(from, of_node) {
             from = place.slot + 1;
             opened.changes.drop_given_up();
             opened.syncing.drop_given_up();

@@ -82,6 +82,8 @@ impl Service for Cloudfs {
     }
 
     fn peer_gone(&self, gone: Peer) {
+        // The replies that it waited for are owed to its node: the next incarnation may wait for fewer.
+        self.drop_given_up(gone.node);
         let closed = self.opened.close_gone(gone);
         if closed > 0 && self.log.pass() {
             pr_info!("node {} has restarted: {closed} files closed\n", gone.node);

@@ -221,6 +221,7 @@ impl Service for QueueService {
 
     fn peer_gone(&self, gone: Peer) {
         self.pulls.forget_gone();
+        self.queues.pending.forget_late();
         // The next incarnation knows nothing of what this one had. Consumers do not tell the two apart: what
         // the next one has taken by now may come a second time.
         self.queues.for_each(|channel| {

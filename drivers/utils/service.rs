@@ -42,6 +42,7 @@ use linux::{
 use virgo_config::Config;
 use virgo_proto::{
     command,
+    config::MAX_DEADLINE_MS,
     frame::{
         self,
         Header, //
@@ -203,7 +204,8 @@ impl Body<'_> {
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
+    /// [`EUSERS`] if the node waits for too many; [`ESTALE`] if it has begun another incarnation;
+    /// [`ENOMEM`].
     pub fn defer(&mut self) -> Result<Deferred> {
         let header = self.header;
         let mut deferred = Deferred::new(self.incarnation, self.session, header.op, header.id)?;
@@ -229,9 +231,9 @@ impl Body<'_> {
     }
 
     /// For how long the peer was going to wait for the reply when it sent the request, in
-    /// milliseconds.
+    /// milliseconds: no longer than any deadline may be.
     pub fn patience_ms(&self) -> u32 {
-        self.header.word
+        self.header.word.min(MAX_DEADLINE_MS)
     }
 
     /// Lets `fill` write up to `max` bytes behind what is there, and say how many they were.

@@ -120,7 +120,8 @@ pub(crate) struct Served {
     pub(crate) session: u64,
 }
 
-/// The present incarnation of each peer: one at most, so a peer's memory is bounded.
+/// The present incarnation of each peer: one at most, so a peer's memory is bounded. What former ones are
+/// still owed counts for the present one.
 #[pin_data]
 pub(crate) struct Peers {
     #[pin]
@@ -165,6 +166,10 @@ impl Peers {
                 });
             }
         }
+        let owed_to_node = match place {
+            Some(former) => former.outbox.owed_to_node(),
+            None => Arc::new(Atomic::new(0), GFP_KERNEL)?,
+        };
         let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
             slots.push(ServerSlot::new(), GFP_KERNEL)?;
@@ -176,7 +181,7 @@ impl Peers {
                 session: Atomic::new(session),
                 replies <- linux::new_mutex!(Replies::new(slots), "virgo_replies"),
                 is_awaited: Atomic::new(false),
-                outbox <- Outbox::new(),
+                outbox <- Outbox::new(owed_to_node),
             }),
             GFP_KERNEL,
         )?;
@@ -187,6 +192,7 @@ impl Peers {
             // when it has let go of it.
             old.over.xchg(true, Full);
             old.forget_replies();
+            old.outbox.close();
             gone(old.peer);
         }
         Ok(Served {
