@@ -149,6 +149,22 @@ impl Client {
         self.answer(peer, None, request, reply, deadline)
     }
 
+    /// As [`Self::ask`], but shows the body to `take`, as [`Self::call_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ask`].
+    pub fn ask_with(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        deadline: Deadline,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<Result> {
+        let mut to = Destination::Function(take);
+        self.link(peer)?.call(None, request, &mut to, deadline)
+    }
+
     fn answer(
         &self,
         peer: NodeId,

@@ -192,12 +192,6 @@ impl Run for Connector {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
         let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
-        // The attempt has had its time, whoever waits for it: the node is not reached, and nothing was
-        // asked of it.
-        let result = result.map_err(|e| match e {
-            ETIMEDOUT => EHOSTDOWN,
-            e => e,
-        });
         trace::reconnect(|| {
             let event = Event {
                 node: task.peer.into(),
