@@ -29,6 +29,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("root_lists_and_frees_memory_of_all", listed),
     ("every_call_is_counted", counted),
     ("at_most_once_on_a_bad_network", bad_network),
+    ("small_objects_cost_their_part_of_the_table", small),
 ];
 
 fn spread(cluster: &Cluster) -> Result<()> {
@@ -497,5 +498,30 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
     )?;
     let left = used(&node2)? - before;
     ensure!(left == 0, "{left} bytes stay allocated on node2");
+    Ok(())
+}
+
+/// A pool that is large has as many places for objects as any other: a small object counts for one of
+/// them, so that nobody has more of them than of the bytes.
+fn small(cluster: &Cluster) -> Result<()> {
+    const PLACES: u64 = 1 << 20;
+    const POOL: u64 = 1 << 44;
+    let node2 = cluster.node(2);
+    let load = |parameters: &str| {
+        let reload =
+            format!("rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko {parameters}");
+        sh(&node2, &reload)
+    };
+    load(&format!("pool_bytes={POOL}"))?;
+    let costs = || -> Result<u64> {
+        let before = used(&node2)?;
+        sh(&node2, "virgo malloc 1 --place 2")?;
+        Ok(used(&node2)? - before)
+    };
+    let costs = costs();
+    load("")?;
+    wait_until_whole(cluster)?;
+    let costs = costs?;
+    ensure!(costs == POOL / PLACES, "a small object costs {costs} bytes");
     Ok(())
 }
