@@ -207,7 +207,7 @@ impl Cloudfs {
         let opened = until_ready(user.deadline, || there.open(path, flags, mode));
         let (handle, load) = opened.inspect_err(|&e| {
             // Its file system may say EPERM, too.
-            if e != EPERM && attempt.is_nodes_fault(e) {
+            if e != EPERM && attempt.is_nodes_fault(&self.others.client, node, e) {
                 self.loads.lost(node);
             }
         })?;

@@ -133,7 +133,7 @@ impl Shared {
             Ok(Err(_)) => Ok(None),
             Err(EINTR) => Err(EINTR),
             Err(e) => {
-                if attempt.is_nodes_fault(e) {
+                if attempt.is_nodes_fault(&self.client, registry, e) {
                     self.view.lost(registry);
                 }
                 Ok(None)

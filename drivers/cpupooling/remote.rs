@@ -115,7 +115,7 @@ impl Shared {
             Ok(Err(e)) => Some(e),
             Err(e) => {
                 // Nobody knows about these calls, but later ones have a choice.
-                if attempt.is_nodes_fault(e) {
+                if attempt.is_nodes_fault(&self.client, node, e) {
                     self.view.lost(node);
                 }
                 Some(e)

@@ -370,6 +370,14 @@ impl Link {
         matches!(state.line, LinkState::Up { .. }) && state.fresh.passed()
     }
 
+    /// Whether something was heard of the other node within the last `ms` milliseconds, of [`IDLE_MS`] at
+    /// most, on the present connection.
+    pub(crate) fn was_heard_within(&self, ms: u32) -> bool {
+        let state = self.state.lock();
+        let left_ms = state.fresh.left_ms();
+        matches!(state.line, LinkState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
+    }
+
     /// Ends all calls and refuses new ones, or allows them again.
     pub(crate) fn set_stopped(&self, stopped: bool) {
         let mut state = self.state.lock();
