@@ -13,7 +13,10 @@ use kernel::{
 use linux::vfs::File;
 use virgo_proto::{
     config::MAX_NODES,
-    vuid::NodeId,
+    vuid::{
+        NodeId,
+        MAX_SLOTS, //
+    },
     worker_shares::Owner, //
 };
 use virgo_utils::{
@@ -27,6 +30,9 @@ use virgo_utils::{
     },
     Peer, //
 };
+
+/// The largest value of the parameter `max_open`: so the table has room for what all nodes may have open.
+pub(crate) const MAX_OPEN: u32 = MAX_SLOTS / MAX_NODES as u32;
 
 /// An open file and the incarnation of the node that has it.
 #[pin_data]

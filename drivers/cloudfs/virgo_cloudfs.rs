@@ -21,6 +21,7 @@ mod workers;
 use crate::{
     closing::MAX_FILES,
     cluster::Cloudfs,
+    opened::MAX_OPEN,
     syscalls::Calls, //
 };
 use kernel::prelude::*;
@@ -52,7 +53,7 @@ module! {
         },
         max_open: u32 {
             default: 4096,
-            description: "Files that one other node may have open here (1 to 65536)",
+            description: "Files that one other node may have open here (1 to 16384)",
         },
         loopback: u8 {
             default: 0,
@@ -107,7 +108,7 @@ impl kernel::InPlaceModule for Module {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
             let max_files = module_parameters::max_files.value().clamp(1, MAX_FILES);
-            let max_open = module_parameters::max_open.value().clamp(1, 65536);
+            let max_open = module_parameters::max_open.value().clamp(1, MAX_OPEN);
             let loopback = module_parameters::loopback.value() != 0;
             let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_files, max_open, loopback)?;
             let stats = Stats::new::<Cloudfs>()?;
