@@ -42,7 +42,10 @@ use virgo_proto::{
 use crate::{
     client::request::Data,
     clock,
-    reply::from_wire, //
+    reply::{
+        from_wire,
+        to_wire, //
+    }, //
 };
 
 /// A connection to an authenticated node.
@@ -96,7 +99,9 @@ pub(crate) fn connect(
         Failed::There(e @ (EKEYREJECTED | EPERM)) => e,
         Failed::Here(EHOSTDOWN | ETIMEDOUT) => EHOSTDOWN,
         Failed::Here(e) | Failed::There(e) => {
-            pr_warn!("node {peer} at {at:?} is not reached: {e:?}\n");
+            // By the name that documents have, also on kernels that print numbers.
+            let why = to_wire(e).name();
+            pr_warn!("node {peer} at {at:?} is not reached: {why}\n");
             EHOSTDOWN
         }
     })
