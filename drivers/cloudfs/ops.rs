@@ -51,6 +51,7 @@ use virgo_proto::{
     worker_shares::Owner, //
 };
 use virgo_utils::{
+    workers::Wanted,
     Body,
     Deferred,
     Operation,
@@ -131,8 +132,7 @@ fn defer_with<'a, T>(
 ) -> Result<T> {
     match defer(reply) {
         Err(EUSERS) => {
-            this.workers.drop_given_up();
-            this.opened.drop_given_up(peer);
+            this.drop_given_up(peer.node);
             defer(reply)
         }
         deferred => deferred,
@@ -154,7 +154,11 @@ fn defer(
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
     }
-    this.workers.submit(owner, until, move || {
+    let wanted = Wanted {
+        until,
+        by: Some(deferred.watch()),
+    };
+    this.workers.submit(owner, wanted, move || {
         let mut body = KVVec::new();
         // Without memory for it, the reply is an error.
         let _ = match work(&deferred, &mut body) {
@@ -296,7 +300,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
 fn change_content(workers: &Workers, opened: Arc<Opened>, change: Change) -> Result {
     let worker = opened.clone();
     opened.changes.add(change, || {
-        workers.submit(opened.owner(), Deadline::never(), move || {
+        workers.submit(opened.owner(), Wanted::always(), move || {
             worker
                 .changes
                 .work(|reply, what| change_now(&worker, reply, what));
@@ -352,8 +356,8 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
         // Others may come to wait for it who are more patient.
-        let until = Deadline::never();
-        this.workers.submit(opened.owner(), until, move || {
+        let wanted = Wanted::always();
+        this.workers.submit(opened.owner(), wanted, move || {
             worker.syncing.work(&worker.file);
         })
     })

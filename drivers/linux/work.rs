@@ -278,11 +278,12 @@ impl<T: Run> Task<T> {
     /// hold the last reference on it: dropping it there would wait for itself. Not to be called by
     /// the work. May sleep.
     pub fn stop(&self) {
+        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
+        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
+        // Not before: the work may have made the first handle. One that wakes in between queues nothing.
         if let Some(target) = self.handle.as_ref() {
             target.clear();
         }
-        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
-        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 
     /// Means to run the work for somebody who does not hold the task. May sleep.
@@ -355,7 +356,7 @@ struct WorkTarget {
 /// # Invariants
 ///
 /// While it is in a [`WorkTarget`] the work is initialised and its task alive: [`WorkTarget::clear`] comes
-/// before the task's end. The queue is the one that the task holds.
+/// before the task's end, and after the last run of the work, which may make the target. The queue is the one that the task holds.
 struct Work {
     queue: NonNull<bindings::workqueue_struct>,
     work: NonNull<bindings::delayed_work>,
@@ -429,6 +430,11 @@ impl WorkHandle {
                 )
             };
         }
+    }
+
+    /// Whether its task is there, and not stopped. Any context.
+    pub fn has_task(&self) -> bool {
+        self.0.work.lock().is_some()
     }
 
     /// Whether it wakes the same task as `other`.

@@ -242,10 +242,13 @@ impl Pending {
         drop(self.take(to, |_| true));
     }
 
-    /// Other nodes whose time is over do not wait any more. May sleep.
+    /// Other nodes whose time is over, or that have begun another incarnation, do not wait any more. May
+    /// sleep.
     pub(crate) fn forget_late(&self) {
-        let late =
-            |entry: &KBox<Entry>| matches!(&entry.who, Who::There(_, until) if until.passed());
+        let late = |entry: &KBox<Entry>| match &entry.who {
+            Who::Here(_) => false,
+            Who::There(reply, until) => until.passed() || !reply.is_wanted(),
+        };
         loop {
             let mut entries = self.entries.lock();
             let Some(at) = entries.iter().position(late) else {

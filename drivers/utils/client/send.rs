@@ -211,9 +211,13 @@ impl Link {
             Ok(None) if deadline.passed() => Err(ETIMEDOUT),
             Ok(None) => {
                 drop(state);
-                let connection = self.connect(deadline);
+                let connection = self.connect(turn, deadline);
                 state = self.state.lock();
-                connection
+                if let Ok(None) = connection {
+                    self.end_turn(&mut state, turn);
+                    return Ok(Outcome::Lost);
+                }
+                connection.and_then(|connection| connection.ok_or(EAGAIN))
             }
             Ok(Some(connection)) => Ok(connection),
             Err(e) => Err(e),

@@ -38,6 +38,16 @@ use virgo_proto::{
     }, //
 };
 
+/// Tells whether a reply that is owed is wanted, for those who do not have it.
+pub struct ReplyWatch(Arc<Incarnation>);
+
+impl ReplyWatch {
+    /// Whether the peer has not begun another incarnation. Any context.
+    pub fn is_wanted(&self) -> bool {
+        !self.0.over.load(Relaxed)
+    }
+}
+
 /// A reply that is owed to a peer. Dropped, it says [`Errno::ECANCELED`].
 pub struct Deferred {
     incarnation: Arc<Incarnation>,
@@ -56,7 +66,8 @@ impl Deferred {
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
+    /// [`EUSERS`] if the node waits for too many; [`ESTALE`] if it has begun another incarnation;
+    /// [`ENOMEM`].
     pub(crate) fn new(
         incarnation: &Arc<Incarnation>,
         session: &WorkHandle,
@@ -124,6 +135,11 @@ impl Deferred {
     /// Whether the peer has not begun another incarnation. Any context.
     pub fn is_wanted(&self) -> bool {
         !self.incarnation.over.load(Relaxed)
+    }
+
+    /// Tells whether it is wanted.
+    pub fn watch(&self) -> ReplyWatch {
+        ReplyWatch(self.incarnation.clone())
     }
 
     /// Gives the reply. May sleep. Also called when nobody waits for it any more.

@@ -9,6 +9,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        Arc,
         Mutex, //
     }, //
 };
@@ -18,8 +19,8 @@ use virgo_proto::{
     slots::SLOTS, //
 };
 
-/// Most replies that one peer can wait for: those of all slots, and of requests that it has given
-/// up.
+/// Most replies that one node can wait for: those of all slots, and of requests that it has given
+/// up, by itself or with a former incarnation.
 const MAX: usize = 2 * SLOTS;
 
 /// A deferred reply that is there.
@@ -34,6 +35,8 @@ pub(crate) struct Late {
 pub(crate) struct Outbox {
     /// There may be some. Set before the session is woken.
     filled: Atomic<bool>,
+    /// Replies that are owed to the node, by all its incarnations.
+    owed_to_node: Arc<Atomic<usize>>,
     #[pin]
     state: Mutex<State>,
 }
@@ -45,20 +48,25 @@ struct State {
     taken: usize,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
+    /// Nobody takes them any more.
+    is_closed: bool,
     /// The session that has last received a request whose reply is owed.
     session: Option<WorkHandle>,
 }
 
 impl Outbox {
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// One of a new incarnation of a node.
+    pub(crate) fn new(owed_to_node: Arc<Atomic<usize>>) -> impl PinInit<Self> {
         let state = State {
             frames: KVVec::new(),
             taken: 0,
             owed: 0,
+            is_closed: false,
             session: None,
         };
         pin_init!(Self {
             filled: Atomic::new(false),
+            owed_to_node,
             state <- linux::new_mutex!(state, "virgo_outbox"),
         })
     }
@@ -68,24 +76,52 @@ impl Outbox {
         self.state.lock().attach(session);
     }
 
+    /// How many replies are owed to the node: for its next incarnation.
+    pub(crate) fn owed_to_node(&self) -> Arc<Atomic<usize>> {
+        self.owed_to_node.clone()
+    }
+
     /// Another reply is owed, and sent by this session.
     pub(crate) fn owe(&self, session: &WorkHandle) -> Result {
         let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(ESTALE);
+        }
         state.attach(session);
         let owed = state.owed + 1;
         // Those that are there are sent before the next request is received.
-        if owed > MAX || owed + state.frames.len() - state.taken > 2 * MAX {
+        if owed + state.frames.len() - state.taken > 2 * MAX {
             return Err(EUSERS);
         }
         state.compact();
         state.frames.reserve(owed, GFP_KERNEL)?;
+        if self.owed_to_node.fetch_add(1, Relaxed) >= MAX {
+            self.owed_to_node.fetch_sub(1, Relaxed);
+            return Err(EUSERS);
+        }
         state.owed = owed;
         Ok(())
+    }
+
+    /// The peer has begun another incarnation: nobody takes these replies any more. May sleep.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        let unwanted = core::mem::take(&mut state.frames);
+        state.taken = 0;
+        drop(state);
+        drop(unwanted);
     }
 
     pub(crate) fn put(&self, late: Late) {
         let mut state = self.state.lock();
         state.owed -= 1;
+        self.owed_to_node.fetch_sub(1, Relaxed);
+        if state.is_closed {
+            drop(state);
+            drop(late);
+            return;
+        }
         // There is room.
         let full = state.frames.push_within_capacity(late);
         self.filled.store(true, Relaxed);
