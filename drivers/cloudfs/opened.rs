@@ -48,6 +48,10 @@ pub(crate) struct Opened {
 
 impl Opened {
     /// Who uses it.
+    pub(crate) fn uid(&self) -> u32 {
+        self.charge.uid()
+    }
+
     pub(crate) fn owner(&self) -> Owner {
         owner(self.file.device(), self.peer, self.charge.uid())
     }
@@ -59,6 +63,11 @@ pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
         device,
         user: u64::from(peer.node) << 32 | u64::from(uid),
     }
+}
+
+/// The uid of that user.
+pub(crate) fn uid_of(owner: &Owner) -> u32 {
+    owner.user as u32
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its

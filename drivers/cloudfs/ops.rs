@@ -11,6 +11,7 @@ use crate::{
     local,
     opened::{
         owner,
+        uid_of,
         Opened, //
     },
     workers::Workers, //
@@ -122,7 +123,7 @@ fn permissions(mode: u32) -> Result<u16> {
         .ok_or(EINVAL)
 }
 
-/// Has `defer` defer a reply to `peer`. If that waits for too many, those that it has given up are dropped
+/// Has `defer` defer a reply to `peer`. If that, or its user, waits for too many, those that it has given up are dropped
 /// first: nobody else does that while a disk hangs.
 fn defer_with<'a, T>(
     this: &Cloudfs,
@@ -131,7 +132,7 @@ fn defer_with<'a, T>(
     mut defer: impl FnMut(&mut Body<'a>) -> Result<T>,
 ) -> Result<T> {
     match defer(reply) {
-        Err(EUSERS) => {
+        Err(EUSERS | EDQUOT) => {
             this.drop_given_up(peer.node);
             defer(reply)
         }
@@ -149,7 +150,8 @@ fn defer(
     work: impl FnOnce(&Deferred, &mut KVVec<u8>) -> Result + Send + 'static,
 ) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
-    let mut deferred = defer_with(this, peer, reply, Body::defer)?;
+    let uid = uid_of(&owner);
+    let mut deferred = defer_with(this, peer, reply, |body| body.defer(uid))?;
     if kept {
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
@@ -282,7 +284,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let until = Deadline::after_ms(reply.patience_ms());
     defer_with(this, peer, reply, |body| {
         let (workers, opened) = (this.workers.clone(), opened.clone());
-        body.defer_with_request(move |mut reply, request| {
+        body.defer_with_request(opened.uid(), move |mut reply, request| {
             let prepared = reply.prepare(size_of::<WriteReply>());
             match prepared.and(request) {
                 Ok(request) => {
@@ -352,7 +354,7 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     };
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
-    let deferred = defer_with(this, peer, reply, Body::defer)?;
+    let deferred = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
         // Others may come to wait for it who are more patient.
@@ -398,7 +400,7 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());
-    let reply = defer_with(this, peer, reply, Body::defer)?;
+    let reply = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     change_content(&this.workers, opened, Change { reply, until, what })
 }
 

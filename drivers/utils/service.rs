@@ -199,16 +199,16 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Has the reply given later: if the operation succeeds, what it has written here is no reply.
-    /// The reply is stored then, unless [`Deferred::answer_unkept`] gives it. May sleep.
+    /// Has the reply given later to user `uid` of the node: if the operation succeeds, what it has written
+    /// here is no reply. The reply is stored then, unless [`Deferred::answer_unkept`] gives it. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the node waits for too many; [`ESTALE`] if it has begun another incarnation;
-    /// [`ENOMEM`].
-    pub fn defer(&mut self) -> Result<Deferred> {
-        let header = self.header;
-        let mut deferred = Deferred::new(self.incarnation, self.session, header.op, header.id)?;
+    /// [`EUSERS`] if the node waits for too many, [`EDQUOT`] if this user of it does; [`ESTALE`] if it has
+    /// begun another incarnation; [`ENOMEM`].
+    pub fn defer(&mut self, uid: u32) -> Result<Deferred> {
+        let Header { op, id, .. } = *self.header;
+        let mut deferred = Deferred::new(self.incarnation, self.session, op, id, uid)?;
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)
@@ -222,9 +222,10 @@ impl Body<'_> {
     /// As there.
     pub fn defer_with_request(
         &mut self,
+        uid: u32,
         take: impl FnOnce(Deferred, Result<RequestBody>) + 'static,
     ) -> Result {
-        let deferred = self.defer()?;
+        let deferred = self.defer(uid)?;
         let take = move |body| take(deferred, body);
         self.take_request = Some(KBox::new(Some(take), GFP_KERNEL)?);
         Ok(())

@@ -4,6 +4,7 @@
 //! requests of its peer.
 
 use crate::{
+    budget::Charge,
     clock,
     eventnet::hooks::{
         Received,
@@ -59,23 +60,25 @@ pub struct Deferred {
     received: Option<Received>,
     /// The reply is kept for a repetition of the request.
     kept: bool,
+    _charge: Charge,
 }
 
 impl Deferred {
-    /// Owes the reply to request `id`, which `session` has received. May sleep.
+    /// Owes the reply to request `id` of user `uid`, which `session` has received. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the node waits for too many; [`ESTALE`] if it has begun another incarnation;
-    /// [`ENOMEM`].
+    /// [`EUSERS`] if the node waits for too many, [`EDQUOT`] if this user of it does; [`ESTALE`] if it has
+    /// begun another incarnation; [`ENOMEM`].
     pub(crate) fn new(
         incarnation: &Arc<Incarnation>,
         session: &WorkHandle,
         op: u16,
         id: RequestId,
+        uid: u32,
     ) -> Result<Self> {
         let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
-        incarnation.outbox.owe(session)?;
+        let charge = incarnation.outbox.owe(session, uid)?;
         Ok(Deferred {
             incarnation: incarnation.clone(),
             op,
@@ -83,6 +86,7 @@ impl Deferred {
             frame,
             received: None,
             kept: true,
+            _charge: charge,
         })
     }
 

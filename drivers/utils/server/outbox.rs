@@ -2,6 +2,10 @@
 
 //! Replies that were deferred and are there now.
 
+use crate::budget::{
+    Budget,
+    Charge, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -20,8 +24,20 @@ use virgo_proto::{
 };
 
 /// Most replies that one node can wait for: those of all slots, and of requests that it has given
-/// up, by itself or with a former incarnation.
+/// up, by itself or with a former incarnation. A user of that node other than root has a share of them.
 const MAX: usize = 2 * SLOTS;
+
+/// What bounds the replies that are owed to a node, by all its incarnations.
+pub(crate) type Owed = Arc<Pin<KBox<Budget>>>;
+
+/// Nothing is owed to a node.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn nothing_owed() -> Result<Owed> {
+    Ok(Arc::new(Budget::new(MAX as u64)?, GFP_KERNEL)?)
+}
 
 /// A deferred reply that is there.
 pub(crate) struct Late {
@@ -35,8 +51,7 @@ pub(crate) struct Late {
 pub(crate) struct Outbox {
     /// There may be some. Set before the session is woken.
     filled: Atomic<bool>,
-    /// Replies that are owed to the node, by all its incarnations.
-    owed_to_node: Arc<Atomic<usize>>,
+    owed_to_node: Owed,
     #[pin]
     state: Mutex<State>,
 }
@@ -56,7 +71,7 @@ struct State {
 
 impl Outbox {
     /// One of a new incarnation of a node.
-    pub(crate) fn new(owed_to_node: Arc<Atomic<usize>>) -> impl PinInit<Self> {
+    pub(crate) fn new(owed_to_node: Owed) -> impl PinInit<Self> {
         let state = State {
             frames: KVVec::new(),
             taken: 0,
@@ -76,13 +91,23 @@ impl Outbox {
         self.state.lock().attach(session);
     }
 
-    /// How many replies are owed to the node: for its next incarnation.
-    pub(crate) fn owed_to_node(&self) -> Arc<Atomic<usize>> {
+    /// For the node's next incarnation.
+    pub(crate) fn owed_to_node(&self) -> Owed {
         self.owed_to_node.clone()
     }
 
-    /// Another reply is owed, and sent by this session.
-    pub(crate) fn owe(&self, session: &WorkHandle) -> Result {
+    /// Another reply is owed on behalf of user `uid` of the node, and sent by this session, until the charge
+    /// is dropped. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`], [`EDQUOT`], [`ESTALE`], [`ENOMEM`].
+    pub(crate) fn owe(&self, session: &WorkHandle, uid: u32) -> Result<Charge> {
+        let account = self.owed_to_node.account(uid)?;
+        let charge = account.charge(1).map_err(|e| match e {
+            ENOMEM => EUSERS,
+            e => e,
+        })?;
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(ESTALE);
@@ -95,12 +120,8 @@ impl Outbox {
         }
         state.compact();
         state.frames.reserve(owed, GFP_KERNEL)?;
-        if self.owed_to_node.fetch_add(1, Relaxed) >= MAX {
-            self.owed_to_node.fetch_sub(1, Relaxed);
-            return Err(EUSERS);
-        }
         state.owed = owed;
-        Ok(())
+        Ok(charge)
     }
 
     /// The peer has begun another incarnation: nobody takes these replies any more. May sleep.
@@ -116,7 +137,6 @@ impl Outbox {
     pub(crate) fn put(&self, late: Late) {
         let mut state = self.state.lock();
         state.owed -= 1;
-        self.owed_to_node.fetch_sub(1, Relaxed);
         if state.is_closed {
             drop(state);
             drop(late);

@@ -3,7 +3,10 @@
 //! What a server remembers of the nodes that use it, across their connections.
 
 use crate::server::{
-    outbox::Outbox,
+    outbox::{
+        nothing_owed,
+        Outbox, //
+    },
     peer::Peer, //
 };
 use kernel::{
@@ -168,7 +171,7 @@ impl Peers {
         }
         let owed_to_node = match place {
             Some(former) => former.outbox.owed_to_node(),
-            None => Arc::new(Atomic::new(0), GFP_KERNEL)?,
+            None => nothing_owed()?,
         };
         let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
