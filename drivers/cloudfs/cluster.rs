@@ -85,7 +85,7 @@ impl Cloudfs {
         max_open: u32,
         loopback: bool,
     ) -> Result<Arc<Self>> {
-        let workers = Workers::new()?;
+        let workers = Workers::new(c"virgo_files")?;
         let lines = workers.lines().clone();
         let this = Cloudfs {
             others: RemoteNodes::new(node.clone(), port)?,
@@ -102,6 +102,13 @@ impl Cloudfs {
             loads: KBox::pin_init(Told::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+
+    /// Drops what was given up of all that workers are to do, and what `node` has given up of the rest. May
+    /// sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, node: NodeId) {
+        self.lines.drop_given_up();
+        self.opened.drop_given_up(node);
     }
 
     fn is_here(&self, user: &User<'_>, node: NodeId) -> bool {
@@ -211,7 +218,7 @@ impl Cloudfs {
         let opened = until_ready(user.deadline, || there.open(path, flags, mode));
         let (handle, load) = opened.inspect_err(|&e| {
             // Its file system may say EPERM, too.
-            if e != EPERM && attempt.is_nodes_fault(e) {
+            if e != EPERM && attempt.is_nodes_fault(&self.others.client, node, e) {
                 self.loads.lost(node);
             }
         })?;

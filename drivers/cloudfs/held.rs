@@ -6,7 +6,10 @@
 //! those that wait to be freed with it. So workers close their files, as they do everything else that may
 //! wait: in the line of whoever has opened the file, who pays for it until it is closed.
 
-use crate::workers::Lines;
+use crate::workers::{
+    Lines,
+    Wanted, //
+};
 use kernel::sync::Arc;
 use linux::{
     closing::{
@@ -14,7 +17,6 @@ use linux::{
         Close,
         ClosedBy, //
     },
-    deadline::Deadline,
     vfs::File, //
 };
 use virgo_proto::worker_shares::Owner;
@@ -79,7 +81,7 @@ impl Close for ByWorker {
             return;
         }
         // Without memory, and at the module's end, it is dropped, and the kernel closes it.
-        let _ = self.lines.submit(self.owner, Deadline::never(), move || {
+        let _ = self.lines.submit(self.owner, Wanted::always(), move || {
             file.close();
             drop(charge);
         });

@@ -32,7 +32,10 @@ use virgo_proto::{
         Nodes,
         MAX_NODES, //
     },
-    vuid::NodeId,
+    vuid::{
+        NodeId,
+        MAX_SLOTS, //
+    },
     worker_shares::Owner, //
 };
 use virgo_utils::{
@@ -47,6 +50,9 @@ use virgo_utils::{
     Peer, //
 };
 
+/// The largest value of the parameter `max_open`: so the table has room for what all nodes may have open.
+pub(crate) const MAX_OPEN: u32 = MAX_SLOTS / MAX_NODES as u32;
+
 /// An open file and the incarnation of the node that has it.
 #[pin_data]
 pub(crate) struct Opened {
@@ -59,6 +65,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// The uid of the user who has opened it.
+    pub(crate) fn uid(&self) -> u32 {
+        uid_of(&self.owner())
+    }
+
     /// Who uses it.
     pub(crate) fn owner(&self) -> Owner {
         self.file.closer().owner()
@@ -71,6 +82,11 @@ pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
         device,
         user: u64::from(peer.node) << 32 | u64::from(uid),
     }
+}
+
+/// The uid of that user.
+pub(crate) fn uid_of(owner: &Owner) -> u32 {
+    owner.user as u32
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
@@ -150,7 +166,7 @@ impl OpenedFiles {
     /// [`ESTALE`] if it is closed, was opened before this node restarted, or is not `peer`'s.
     pub(crate) fn get(&self, peer: Peer, handle: u64) -> Result<Arc<Opened>> {
         let opened = self.table.get(place(handle)).ok_or(ESTALE)?;
-        match (opened.peer.node, opened.peer.boot) == (peer.node, peer.boot) {
+        match opened.peer == peer {
             true => Ok(opened),
             false => Err(ESTALE),
         }
@@ -168,9 +184,9 @@ impl OpenedFiles {
         drop(self.table.remove(place(handle)));
     }
 
-    /// Closes what former incarnations of `peer` had open. Returns how many files.
-    pub(crate) fn close_former(&self, peer: Peer) -> usize {
-        self.close_all(|opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot)
+    /// Closes what `gone`, an incarnation of a node that is over, had open. Returns how many files.
+    pub(crate) fn close_gone(&self, gone: Peer) -> usize {
+        self.close_all(|opened| opened.peer == gone)
     }
 
     fn close_all(&self, which: impl Fn(&Opened) -> bool) -> usize {
@@ -188,11 +204,11 @@ impl OpenedFiles {
         self.nodes.lock().address(node)
     }
 
-    /// Drops what `peer` has asked for and given up since. May sleep, not for the disk.
-    pub(crate) fn drop_given_up(&self, peer: Peer) {
+    /// Drops what `node` has asked for and given up since. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, node: NodeId) {
         let mut from = 0;
-        let of_peer = |opened: &Opened| opened.peer.node == peer.node;
-        while let Some((place, opened)) = self.table.next(from, of_peer) {
+        let of_node = |opened: &Opened| opened.peer.node == node;
+        while let Some((place, opened)) = self.table.next(from, of_node) {
             from = place.slot + 1;
             opened.changes.drop_given_up();
             opened.syncing.drop_given_up();

@@ -11,9 +11,13 @@ use crate::{
     local,
     opened::{
         owner,
+        uid_of,
         Opened, //
     },
-    workers::Lines, //
+    workers::{
+        Lines,
+        Wanted, //
+    }, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -121,7 +125,7 @@ fn permissions(mode: u32) -> Result<u16> {
         .ok_or(EINVAL)
 }
 
-/// Has `defer` defer a reply to `peer`. If that waits for too many, those that it has given up are dropped
+/// Has `defer` defer a reply to `peer`. If that, or its user, waits for too many, those that it has given up are dropped
 /// first: nobody else does that while a disk hangs.
 fn defer_with<'a, T>(
     this: &Cloudfs,
@@ -130,9 +134,8 @@ fn defer_with<'a, T>(
     mut defer: impl FnMut(&mut Body<'a>) -> Result<T>,
 ) -> Result<T> {
     match defer(reply) {
-        Err(EUSERS) => {
-            this.lines.drop_given_up();
-            this.opened.drop_given_up(peer);
+        Err(EUSERS | EDQUOT) => {
+            this.drop_given_up(peer.node);
             defer(reply)
         }
         deferred => deferred,
@@ -149,12 +152,17 @@ fn defer(
     work: impl FnOnce(&Deferred, &mut KVVec<u8>) -> Result + Send + 'static,
 ) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
-    let mut deferred = defer_with(this, peer, reply, Body::defer)?;
+    let uid = uid_of(&owner);
+    let mut deferred = defer_with(this, peer, reply, |body| body.defer(uid))?;
     if kept {
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
     }
-    this.lines.submit(owner, until, move || {
+    let wanted = Wanted {
+        until,
+        by: Some(deferred.watch()),
+    };
+    this.lines.submit(owner, wanted, move || {
         let mut body = KVVec::new();
         // Without memory for it, the reply is an error.
         let _ = match work(&deferred, &mut body) {
@@ -281,7 +289,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let until = Deadline::after_ms(reply.patience_ms());
     defer_with(this, peer, reply, |body| {
         let (lines, opened) = (this.lines.clone(), opened.clone());
-        body.defer_with_request(move |mut reply, request| {
+        body.defer_with_request(opened.uid(), move |mut reply, request| {
             let prepared = reply.prepare(size_of::<WriteReply>());
             match prepared.and(request) {
                 Ok(request) => {
@@ -351,7 +359,7 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     };
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
-    let deferred = defer_with(this, peer, reply, Body::defer)?;
+    let deferred = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
         this.lines.submit_turns(opened.owner(), move || {
@@ -395,7 +403,7 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());
-    let reply = defer_with(this, peer, reply, Body::defer)?;
+    let reply = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     change_content(&this.lines, opened, Change { reply, until, what })
 }
 

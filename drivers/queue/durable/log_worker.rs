@@ -146,7 +146,7 @@ impl LogWorker {
         let opened = recovery::open(&self.queues, &self.log, self.max_bytes);
         let (state, disk) = match opened {
             Ok((disk, true)) => (State::Ready, Some(disk)),
-            // Written anew before anything is appended: records of two formats do not mix.
+            // Begun before anything is appended, or begun anew if it is of another format.
             Ok((disk, false)) => (State::Failed(EAGAIN), Some(disk)),
             Err((e, reason)) => {
                 pr_warn!("no durable queues: {FOLDER_NAME}: {reason}: {e:?}\n");
@@ -407,11 +407,14 @@ impl LogWorker {
         disk.limit = ROTATE_MIN.max(size.saturating_mul(2)).min(disk.max_bytes);
         disk.retry = Retry::new();
         let mut writer = self.log.lock();
-        if let State::Failed(_) = writer.state {
+        if let State::Failed(e) = writer.state {
             writer.state = State::Ready;
             // What could not be written is in what the queues have.
             disk.written = writer.lsn;
-            pr_info!("durable queues: the log is written again\n");
+            // Otherwise it is begun for the first time.
+            if e != EAGAIN {
+                pr_info!("durable queues: the log is written again\n");
+            }
         }
         self.set_room(disk, &mut writer);
         drop(writer);

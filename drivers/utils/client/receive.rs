@@ -35,7 +35,8 @@ use virgo_proto::{
     frame::{
         Header,
         HEADER_LEN, //
-    }, //
+    },
+    slots::Delivery, //
 };
 
 /// Bytes asked for at a time.
@@ -109,6 +110,69 @@ impl Link {
                 Err(e) => return Err(e),
             }
         }
+    }
+
+    /// Waits until what the user of `guard` has given up is answered, or most of it: see
+    /// [`SlotTable::must_wait`](virgo_proto::slots::SlotTable::must_wait). If nobody else receives, this
+    /// task does, for all.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`], [`EINTR`], [`ESHUTDOWN`].
+    pub(crate) fn wait_for_answers(&self, guard: &SlotGuard<'_>, deadline: Deadline) -> Result {
+        loop {
+            let mut state = self.state.lock();
+            // Without a connection nothing is to be answered.
+            let Some(connection) = state.connection()? else {
+                return Ok(());
+            };
+            if !state.slots.must_wait(guard.id) {
+                return Ok(());
+            }
+            let receiver = state.claim_receiver(connection.serial, guard.id.slot);
+            drop(state);
+            let result = match receiver {
+                Some(receiver) => self.hand_out_once(&connection, guard, receiver, deadline),
+                None => sleep(LOOK_AGAIN_MS, deadline),
+            };
+            if let Err(e) = result {
+                self.failed(&connection, e);
+                if let ETIMEDOUT | EINTR = e {
+                    return Err(e);
+                }
+            }
+        }
+    }
+
+    /// Hands out the replies that come next. The task of `guard` is the receiver, and is not any more
+    /// afterwards.
+    fn hand_out_once(
+        &self,
+        connection: &Connection,
+        guard: &SlotGuard<'_>,
+        receiver: Receiver,
+        deadline: Deadline,
+    ) -> Result {
+        let slot = guard.id.slot;
+        let mut result = match receiver.has_input {
+            true => Ok(()),
+            false => self.wait_for_input(connection, deadline),
+        };
+        if result.is_ok() {
+            let taken = self.state.lock().take_input(connection.serial, slot);
+            // Otherwise others receive, or the connection is lost.
+            if let Some(mut input) = taken {
+                result = self
+                    .hand_out(connection, &mut input, None, deadline)
+                    .map(drop);
+                self.put_input(connection, input);
+            }
+        }
+        if let Err(ENOMEM) = result {
+            result = pause(deadline);
+        }
+        self.end_receiver(slot);
+        result
     }
 
     /// The task of `slot` does not receive any more: another one may.
@@ -257,12 +321,15 @@ impl Link {
         state.heard();
         state.check_replies()?;
         let unwanted = match state.slots.deliver(header.id, answer) {
-            Ok(true) => {
+            Delivery::Wakes => {
                 self.select_sleeper(header.id.slot);
                 None
             }
-            Ok(false) => None,
-            Err(answer) => Some(answer),
+            Delivery::Kept => None,
+            Delivery::Unwanted(answer, given) => {
+                self.give(&mut state, given);
+                Some(answer)
+            }
         };
         drop(state);
         drop(unwanted);
@@ -272,7 +339,11 @@ impl Link {
 
 /// Waits for memory to become free.
 pub(crate) fn pause(deadline: Deadline) -> Result {
-    Deadline::after_ms(MEMORY_MS).min(deadline).sleep()?;
+    sleep(MEMORY_MS, deadline)
+}
+
+fn sleep(ms: u32, deadline: Deadline) -> Result {
+    Deadline::after_ms(ms).min(deadline).sleep()?;
     match deadline.passed() {
         true => Err(ETIMEDOUT),
         false => Ok(()),

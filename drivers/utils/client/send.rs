@@ -64,7 +64,7 @@ struct Head {
     bytes: [u8; HEADER_LEN + MAX_ARGS],
     len: usize,
     /// The same with the trace context; empty if there is none.
-    traced: KVVec<u8>,
+    traced: KVec<u8>,
 }
 
 impl Head {
@@ -72,7 +72,7 @@ impl Head {
         let mut head = Head {
             bytes: [0; HEADER_LEN + MAX_ARGS],
             len: HEADER_LEN + request.args.len(),
-            traced: KVVec::new(),
+            traced: KVec::new(),
         };
         let mut header = Header {
             kind: Kind::Request,
@@ -91,9 +91,9 @@ impl Head {
         }
         if let Some(sent) = &guard.sent {
             header.traced = true;
-            header.len += sent.context.size() as u32;
+            header.len += sent.context().len() as u32;
             // Without memory the request is not traced.
-            if head.trace(&header, sent.context.bytes()).is_err() {
+            if head.trace(&header, sent.context()).is_err() {
                 head.traced.clear();
             }
         }
@@ -211,9 +211,13 @@ impl Link {
             Ok(None) if deadline.passed() => Err(ETIMEDOUT),
             Ok(None) => {
                 drop(state);
-                let connection = self.connect(deadline);
+                let connection = self.connect(turn, deadline);
                 state = self.state.lock();
-                connection
+                if let Ok(None) = connection {
+                    self.end_turn(&mut state, turn);
+                    return Ok(Outcome::Lost);
+                }
+                connection.and_then(|connection| connection.ok_or(EAGAIN))
             }
             Ok(Some(connection)) => Ok(connection),
             Err(e) => Err(e),
@@ -315,6 +319,8 @@ impl Link {
             let mut state = self.state.lock();
             if sent > 0 {
                 state.slots.sent(guard.id, connection.boot);
+                // The rest is sent before anything else, and answered.
+                state.sent_partly(connection, guard.id);
             }
             drop(state);
             let _ = self.flush_last(sender);
@@ -359,7 +365,7 @@ impl Link {
     }
 
     /// Gives the connection up, if `e` says so, or if time has run out and the connection is dead.
-    fn failed(&self, connection: &Connection, e: Error) {
+    pub(crate) fn failed(&self, connection: &Connection, e: Error) {
         let is_lost = match e {
             EINTR => false,
             ETIMEDOUT => self.state.lock().is_silent(connection.serial),
