@@ -152,6 +152,31 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// However they come; which holds for fewer users only in some orders.
+        #[test]
+        fn eight_users_keep_all_workers_of_a_device_until_one_is_given_back(
+            came in prop::collection::vec(1u64..=8, 0..100),
+        ) {
+            const JOBS: usize = 3;
+            let mut shares = WorkerShares::<32>::new();
+            let all = (0..JOBS).flat_map(|_| 1..=8);
+            for user in came.into_iter().chain(all) {
+                let user = owner(1, user);
+                if shares.count(|o| *o == user) < JOBS {
+                    shares.begin(user);
+                }
+            }
+            prop_assert_eq!(shares.busy(), 16);
+            prop_assert!(!shares.admits(owner(1, 9)));
+            for worker in 0..16 {
+                let mut shares = WorkerShares { running: shares.running };
+                shares.end(worker);
+                prop_assert!(shares.admits(owner(1, 9)));
+            }
+        }
+    }
+
     #[test]
     fn an_ended_work_leaves_room() {
         let mut shares = WorkerShares::<8>::new();

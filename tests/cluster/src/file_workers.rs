@@ -23,10 +23,7 @@ fn streams(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     sh(&node1, &format!("virgo ls 2:{EXPORT}"))?;
     node2.throttle_disk(256 << 10)?;
-    let test = on_request(
-        &node1,
-        &["streams::three_who_write_leave_room_for_a_fourth"],
-    )?;
+    let test = on_request(&node1, &["streams::users_who_write_leave_room_for_another"])?;
     let tested = test.wait_timeout(Duration::from_secs(120));
     node2.throttle_disk(0)?;
     let said = tested?.text()?;

@@ -6,6 +6,7 @@ use crate::{
     raw,
 };
 use std::{
+    ops::Range,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -14,18 +15,23 @@ use virgo::{File, Open};
 
 /// Those that a cluster test asks for by name, after it has made a disk slow.
 pub(crate) const ON_REQUEST: &[crate::Test] = &[(
-    "streams::three_who_write_leave_room_for_a_fourth",
-    three_who_write_leave_room_for_a_fourth,
+    "streams::users_who_write_leave_room_for_another",
+    users_who_write_leave_room_for_another,
 )];
 
-/// Users, and to how many files each of them writes: as many as workers may be at one file system.
-const USERS: [(u32, usize); 3] = [(1000, 11), (1001, 4), (1002, 1)];
+/// Users who write. Three keep all workers that may be at one file system only if they come in a certain
+/// order; as soon as one of these is free for a moment, another user has room for good. Eight keep all of
+/// them, however they come.
+const USERS: Range<u32> = 1000..1008;
+
+/// To so many files each: there is always one for which a worker is wanted.
+const FILES: usize = 3;
 
 /// While some of them wait for the disk, there is always a next one.
 const WRITERS: usize = 3;
 
-/// Three users never leave a file without a write that waits; the fourth is served all the same.
-fn three_who_write_leave_room_for_a_fourth() {
+/// Users never leave a file without a write that waits; another one is served all the same.
+fn users_who_write_leave_room_for_another() {
     let node = other_node();
     let dir = Dir::on(node);
     let export = format!("{node}:{EXPORT}");
@@ -45,7 +51,7 @@ fn three_who_write_leave_room_for_a_fourth() {
         thread::sleep(Duration::from_secs(5));
         let looks = (0..5).map(|_| {
             let start = Instant::now();
-            let look = raw::as_uid(1003, || virgo::metadata(&export));
+            let look = raw::as_uid(USERS.end, || virgo::metadata(&export));
             (look.map(drop), start.elapsed())
         });
         let looks: Vec<_> = looks.collect();
@@ -57,9 +63,9 @@ fn three_who_write_leave_room_for_a_fourth() {
 
 /// The files of all users, opened by them.
 fn open_all(dir: &Dir) -> Vec<File> {
-    let names = USERS.into_iter().flat_map(|(uid, files)| {
+    let names = USERS.flat_map(|uid| {
         let name = move |number| (uid, format!("{uid}-{number}"));
-        (0..files).map(name)
+        (0..FILES).map(name)
     });
     let open = |(uid, name): (u32, String)| {
         let name = dir.at(&name);
