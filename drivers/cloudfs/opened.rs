@@ -47,11 +47,12 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    /// Who uses it.
+    /// The uid of who uses it.
     pub(crate) fn uid(&self) -> u32 {
         self.charge.uid()
     }
 
+    /// Who uses it.
     pub(crate) fn owner(&self) -> Owner {
         owner(self.file.device(), self.peer, self.charge.uid())
     }
