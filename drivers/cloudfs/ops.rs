@@ -125,8 +125,8 @@ fn permissions(mode: u32) -> Result<u16> {
         .ok_or(EINVAL)
 }
 
-/// Has `defer` defer a reply to `peer`. If that, or its user, waits for too many, those that it has given up are dropped
-/// first: nobody else does that while a disk hangs.
+/// Has `defer` defer a reply to `peer`. If that, or its user, waits for too many, those that it has given
+/// up are dropped first: nobody else does that while a disk hangs.
 fn defer_with<'a, T>(
     this: &Cloudfs,
     peer: Peer,

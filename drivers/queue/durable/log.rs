@@ -390,13 +390,14 @@ impl Log {
         let full = writer.pending.len() > 2 * MAX_PENDING;
         // Who cannot append says so by writing all anew: the message is not there then.
         writer.stale |= full || self.append(writer, &record).is_err();
-        // What is left of the room is for such records while the worker takes more.
-        let scarce = writer.room < MARGIN;
-        if scarce {
-            writer.asked = writer.asked.max(MARGIN);
+        // What is left of the room is for such records while the worker takes more, if it has not been asked
+        // or has found none.
+        let asks = writer.room < MARGIN && writer.asked == 0 && !writer.is_full;
+        if asks {
+            writer.asked = MARGIN;
         }
         match self.worker.as_ref() {
-            Some(worker) if many || scarce => worker.wake_now(),
+            Some(worker) if many || asks => worker.wake_now(),
             Some(worker) => worker.wake_after_ms(DONE_MS),
             None => (),
         }

@@ -477,7 +477,8 @@ impl LogWorker {
 impl Run for LogWorker {
     fn run(task: &Task<Self>) {
         let mut slot = task.disk.lock();
-        if slot.is_none() && matches!(task.log.lock().state, State::Opening) {
+        let mut is_new = slot.is_none() && matches!(task.log.lock().state, State::Opening);
+        if is_new {
             *slot = task.open();
         }
         let Some(disk) = &mut *slot else {
@@ -486,7 +487,10 @@ impl Run for LogWorker {
         };
         loop {
             if task.has_failed() {
-                if disk.retry.at.passed() && task.rewrite(disk).is_err() {
+                // Who loads the module waits for the first round: a log that is to be begun, or anew, is
+                // by then.
+                let is_due = mem::take(&mut is_new) || disk.retry.at.passed();
+                if is_due && task.rewrite(disk).is_err() {
                     disk.retry.later();
                 }
             } else if task.flush(disk).is_ok() {
