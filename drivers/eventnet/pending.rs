@@ -29,7 +29,8 @@ use virgo_proto::eventnet::{
     event::MAX_TEXT,
     line::{
         write_edge,
-        write_vertex_of, //
+        write_vertex_of,
+        MAX_EDGE, //
     },
     shares::{
         added,
@@ -226,7 +227,7 @@ impl Pending {
     /// user has filled a share of the file; [`ENOMEM`].
     pub(crate) fn add(&self, message: &Message<'_>, uid: u32) -> Result {
         if let Message::Edge { .. } = message {
-            let line = ShortLine::new(message).ok_or(EINVAL)?;
+            let line = ShortLine::<MAX_EDGE>::new(message).ok_or(EINVAL)?;
             return self.put(Of::Edges, line.bytes(), self.edges.charge(uid, line.size));
         }
         let mut line = KVVec::new();
@@ -336,7 +337,7 @@ impl Pending {
 impl MessageSink for Pending {
     fn log(&self, message: &Message<'_>) -> bool {
         // No message that modules may log has a line longer than `MAX_LINE`.
-        let Some(line) = ShortLine::new(message) else {
+        let Some(line) = ShortLine::<MAX_LINE>::new(message) else {
             return false;
         };
         let of = Of::message(message);
@@ -345,17 +346,17 @@ impl MessageSink for Pending {
     }
 }
 
-/// A line that lies on the stack.
-struct ShortLine {
-    bytes: [u8; MAX_LINE],
+/// A line of at most `N` bytes that lies on the stack.
+struct ShortLine<const N: usize> {
+    bytes: [u8; N],
     size: usize,
 }
 
-impl ShortLine {
-    /// The line of a message; `None` if it has more than [`MAX_LINE`] bytes.
+impl<const N: usize> ShortLine<N> {
+    /// The line of a message; `None` if it has more than `N` bytes.
     fn new(message: &Message<'_>) -> Option<Self> {
         let mut line = ShortLine {
-            bytes: [0; MAX_LINE],
+            bytes: [0; N],
             size: 0,
         };
         write(message, |part| {
@@ -365,7 +366,7 @@ impl ShortLine {
             }
             line.size = end;
         });
-        (line.size <= MAX_LINE).then_some(line)
+        (line.size <= N).then_some(line)
     }
 
     fn bytes(&self) -> &[u8] {

@@ -120,19 +120,18 @@ impl Writer {
 
     /// Writes what waits. Returns after how many milliseconds to try again, if not all could be
     /// written. Kernel threads only.
+    ///
+    /// What comes meanwhile is left to the next run, which its first message asks for: somebody who
+    /// says one thing after the other so has a batch written every few milliseconds, not
+    /// one for each few messages.
     fn write(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        loop {
-            let has_rested = state.rested.passed() || self.ending.load(Relaxed);
-            self.pending.take(Of::Edges, &mut state.edges);
-            if has_rested {
-                self.pending.take(Of::Vertices, &mut state.vertices);
-            }
-            if state.edges.is_empty() && state.vertices.is_empty() {
-                let is_left = !has_rested && self.pending.waits(Of::Vertices);
-                // The edges that come meanwhile do not wait for longer than that.
-                return is_left.then(|| state.rested.left_ms().clamp(1, RETRY_MS));
-            }
+        let has_rested = state.rested.passed() || self.ending.load(Relaxed);
+        self.pending.take(Of::Edges, &mut state.edges);
+        if has_rested {
+            self.pending.take(Of::Vertices, &mut state.vertices);
+        }
+        if !state.edges.is_empty() || !state.vertices.is_empty() {
             let result = self.write_batches(&mut state, has_rested);
             self.pending.wrote(result);
             if let (Err(e), true) = (result, state.said != result) {
@@ -143,6 +142,9 @@ impl Writer {
                 return Some(RETRY_MS);
             }
         }
+        let is_left = !has_rested && self.pending.waits(Of::Vertices);
+        // The edges that come meanwhile do not wait for longer than that.
+        is_left.then(|| state.rested.left_ms().clamp(1, RETRY_MS))
     }
 
     /// A batch that is written is empty then. Neither waits for what is wrong with the other's file.

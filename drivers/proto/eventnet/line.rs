@@ -35,7 +35,10 @@ pub fn edge(line: &[u8]) -> Option<(u64, u64)> {
     parse_u64(from).zip(parse_u64(to))
 }
 
-/// Writes a line of `EventNetEdges.txt`.
+/// Bytes of the longest line of `EventNetEdges.txt` that is written: two numbers of 20 digits.
+pub const MAX_EDGE: usize = 42;
+
+/// Writes a line of `EventNetEdges.txt`, of at most [`MAX_EDGE`] bytes.
 pub fn write_edge(from: u64, to: u64, mut out: impl Out) {
     number(from, &mut out);
     out(b",");
@@ -129,6 +132,8 @@ mod tests {
     #[test]
     fn lines_look_like_the_originals() {
         assert_eq!(written(|out| write_edge(1, 2, out)), "1,2\n");
+        let longest = written(|out| write_edge(u64::MAX, u64::MAX, out));
+        assert_eq!(longest.len(), MAX_EDGE);
         let line = written(|out| {
             write_vertex_of(
                 1,
