@@ -28,8 +28,12 @@ pub trait Places {
     fn get(&self, at: u32) -> Option<&Slot<Self::Item>>;
     /// The same, to change it.
     fn get_mut(&mut self, at: u32) -> Option<&mut Slot<Self::Item>>;
-    /// Puts `slot` into a free place and returns its number; `None` without memory.
-    fn add(&mut self, slot: Slot<Self::Item>) -> Option<u32>;
+    /// Puts `slot` into a free place and returns its number.
+    ///
+    /// # Errors
+    ///
+    /// The message of the slot, if there is no memory.
+    fn add(&mut self, slot: Slot<Self::Item>) -> Result<u32, Option<Self::Item>>;
     /// Makes sure that the next [`Self::add`] needs no memory, whatever is removed before. False
     /// without memory.
     fn reserve(&mut self) -> bool;
@@ -229,14 +233,19 @@ impl<D: Pieces> Places for Slab<D> {
         self.pieces.get_mut(number)?.slots.get_mut(index)
     }
 
-    fn add(&mut self, slot: Slot<Self::Item>) -> Option<u32> {
+    fn add(&mut self, slot: Slot<Self::Item>) -> Result<u32, Option<Self::Item>> {
         if !self.reserve() {
-            return None;
+            return Err(slot.item);
         }
         let number = self.first;
-        let piece = self.pieces.get_mut(number)?;
+        let Some(piece) = self.pieces.get_mut(number) else {
+            return Err(slot.item);
+        };
         let index = piece.used.trailing_ones();
-        *piece.slots.get_mut(index as usize)? = slot;
+        let Some(place) = piece.slots.get_mut(index as usize) else {
+            return Err(slot.item);
+        };
+        *place = slot;
         piece.used |= 1u32.wrapping_shl(index);
         let is_full = piece.used == u32::MAX;
         if self.spare == number {
@@ -245,7 +254,7 @@ impl<D: Pieces> Places for Slab<D> {
         if is_full {
             self.unlink(number);
         }
-        Some(number.wrapping_mul(PIECE as u32).wrapping_add(index))
+        Ok(number.wrapping_mul(PIECE as u32).wrapping_add(index))
     }
 
     fn reserve(&mut self) -> bool {

@@ -353,9 +353,10 @@ impl<P: Places> Queue<P> {
             priority: push.priority.min(highest),
             ..Slot::free()
         };
-        let item = slot.item.clone();
-        let Some(at) = self.places.add(slot) else {
-            return item.map_or(Ok(()), Err);
+        let at = match self.places.add(slot) {
+            Ok(at) => at,
+            // A slot with a message comes back with it.
+            Err(item) => return item.map_or(Ok(()), Err),
         };
         self.bytes = self.bytes.saturating_add(u64::from(push.bytes));
         self.shares.add(publisher, push.bytes);

@@ -13,22 +13,45 @@ use kernel::{
 };
 use virgo_proto::queue::subject;
 
-/// See the module.
-pub(crate) struct BindingIndex(KVVec<Shared>);
-
-fn literal(channel: &Shared) -> &[u8] {
-    subject::literal(&channel.bound)
+/// A channel that is bound to something.
+struct Entry {
+    channel: Shared,
+    /// Bytes of the words of its pattern before the first wildcard.
+    literal: usize,
 }
 
-/// By what they are sorted.
-fn key(channel: &Shared) -> (&[u8], u32) {
-    (literal(channel), channel.access.owner)
+impl Entry {
+    fn new(channel: &Shared) -> Self {
+        Entry {
+            channel: channel.clone(),
+            literal: subject::literal(&channel.bound).len(),
+        }
+    }
+
+    fn literal(&self) -> &[u8] {
+        self.channel.bound.get(..self.literal).unwrap_or_default()
+    }
+
+    /// By what they are sorted.
+    fn key(&self) -> (&[u8], u32) {
+        (self.literal(), self.channel.access.owner)
+    }
+}
+
+/// See the module.
+pub(crate) struct BindingIndex {
+    sorted: KVVec<Entry>,
+    /// How many of them may refuse a message.
+    refusing: usize,
 }
 
 impl BindingIndex {
     /// None.
     pub(crate) fn new() -> Self {
-        BindingIndex(KVVec::new())
+        BindingIndex {
+            sorted: KVVec::new(),
+            refusing: 0,
+        }
     }
 
     /// Makes room for another one. May sleep.
@@ -37,7 +60,7 @@ impl BindingIndex {
     ///
     /// [`ENOMEM`].
     pub(crate) fn reserve(&mut self) -> Result {
-        Ok(self.0.reserve(1, GFP_KERNEL)?)
+        Ok(self.sorted.reserve(1, GFP_KERNEL)?)
     }
 
     /// Adds a channel, for which there is room, if it is bound to something.
@@ -45,9 +68,12 @@ impl BindingIndex {
         if channel.bound.is_empty() {
             return;
         }
-        let before = |other: &Shared| key(other) <= key(channel);
-        let at = self.0.partition_point(before);
-        let _ = self.0.insert_within_capacity(at, channel.clone());
+        let new = Entry::new(channel);
+        let before = |other: &Entry| other.key() <= new.key();
+        let at = self.sorted.partition_point(before);
+        if self.sorted.insert_within_capacity(at, new).is_ok() {
+            self.refusing += usize::from(channel.may_refuse());
+        }
     }
 
     /// Removes a channel if it is there.
@@ -55,18 +81,25 @@ impl BindingIndex {
         if channel.bound.is_empty() {
             return;
         }
-        let from = self.0.partition_point(|other| key(other) < key(channel));
-        let behind = self.0.get(from..).unwrap_or_default().iter();
-        let mut alike = behind.take_while(|other| key(other) == key(channel));
-        if let Some(at) = alike.position(|other| Arc::ptr_eq(other, channel)) {
-            let _ = self.0.remove(from + at);
+        let old = Entry::new(channel);
+        let from = self.sorted.partition_point(|other| other.key() < old.key());
+        let behind = self.sorted.get(from..).unwrap_or_default().iter();
+        let mut alike = behind.take_while(|other| other.key() == old.key());
+        if let Some(at) = alike.position(|other| Arc::ptr_eq(&other.channel, channel)) {
+            let _ = self.sorted.remove(from + at);
+            self.refusing -= usize::from(channel.may_refuse());
         }
+    }
+
+    /// Whether there are any that may refuse a message.
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.refusing > 0
     }
 
     /// Those whose patterns stand for `name`.
     pub(crate) fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
         // Usually nothing is bound.
-        let name = Some(name).filter(|_| !self.0.is_empty());
+        let name = Some(name).filter(|_| !self.sorted.is_empty());
         let all = name.into_iter().flat_map(move |name| {
             subject::prefixes(name).flat_map(move |prefix| self.with_literal(prefix))
         });
@@ -77,8 +110,9 @@ impl BindingIndex {
 
     /// Those with these words before the first wildcard.
     fn with_literal<'a>(&'a self, words: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
-        let from = self.0.partition_point(|other| literal(other) < words);
-        let behind = self.0.get(from..).unwrap_or_default().iter();
-        behind.take_while(move |other| literal(other) == words)
+        let from = self.sorted.partition_point(|other| other.literal() < words);
+        let behind = self.sorted.get(from..).unwrap_or_default().iter();
+        let alike = behind.take_while(move |other| other.literal() == words);
+        alike.map(|entry| &entry.channel)
     }
 }

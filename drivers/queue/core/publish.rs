@@ -262,6 +262,9 @@ impl Queues {
         message: &Arc<Message>,
         deadline: Option<Deadline>,
     ) -> Result<(ReadGuard<'a, Table>, bool)> {
+        if !table.bound.may_refuse() {
+            return Ok((table, true));
+        }
         let mut held = true;
         let (bytes, uid, publisher) = (message.bytes(), message.uid, message.publisher);
         let logged = match deadline {

@@ -24,6 +24,10 @@ use linux::{
     },
     work::Task, //
 };
+use virgo_proto::queue::{
+    options::Kind,
+    state::Policy, //
+};
 
 /// Does something with each message, up to the first for which that fails or has to be done again:
 /// `put` says so by `None`. Each is told the number that it gets. Returns with how many it went well,
@@ -155,6 +159,12 @@ impl Channel {
             }
             pushed
         })
+    }
+
+    /// Whether it can be a reason not to publish a message, if it is bound to the name of that: see
+    /// [`Queues::publish`](crate::queues::Queues::publish).
+    pub(crate) fn may_refuse(&self) -> bool {
+        self.kind == Kind::Queue && (self.policy != Policy::DropOldest || self.is_durable())
     }
 
     /// Whether there is room for so many bytes of user `uid`.
