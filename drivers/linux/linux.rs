@@ -34,6 +34,7 @@ pub mod deadline;
 pub mod debugfs;
 pub mod descriptor;
 pub mod file;
+pub mod gfp;
 pub mod load;
 pub mod module;
 pub mod net;

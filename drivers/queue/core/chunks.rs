@@ -10,10 +10,10 @@ use core::mem::{
     size_of, //
 };
 use kernel::{
-    alloc::Flags,
     prelude::*,
     sync::Arc, //
 };
+use linux::gfp::atomic_account;
 use pin_init::init_array_from_fn;
 use virgo_proto::queue::slab::{
     Piece,
@@ -56,11 +56,6 @@ pub(crate) struct Chunks {
     charge: Charge,
     /// What is charged is not bounded: it was there before.
     is_restoring: bool,
-}
-
-/// In any context, and charged to the memory cgroup of the present task.
-fn flags() -> Flags {
-    GFP_ATOMIC | (GFP_KERNEL_ACCOUNT & !GFP_KERNEL)
 }
 
 /// The group of a piece, and which one it is there; `None` for the first of all.
@@ -116,11 +111,11 @@ impl Chunks {
             return None;
         }
         if index == self.groups.len() {
-            self.groups.push(None, flags()).ok()?;
+            self.groups.push(None, atomic_account()).ok()?;
         }
         if self.groups.get(index)?.is_none() {
             self.take(GROUP_BYTES).ok()?;
-            let Ok(pieces) = KBox::new([const { None }; GROUP], flags()) else {
+            let Ok(pieces) = KBox::new([const { None }; GROUP], atomic_account()) else {
                 self.give(GROUP_BYTES);
                 return None;
             };
@@ -150,7 +145,7 @@ impl Chunks {
             next: NONE,
             prev: NONE,
         });
-        let piece = KBox::init(piece, flags());
+        let piece = KBox::init(piece, atomic_account());
         if piece.is_err() {
             self.give(PIECE_BYTES);
         }

@@ -14,13 +14,17 @@ use crate::{
     table::Table, //
 };
 use kernel::{
+    alloc::Flags,
     prelude::*,
     sync::{
         atomic::Relaxed,
         Arc, //
     }, //
 };
-use linux::rwlock::RwLock;
+use linux::{
+    gfp::nowait_account,
+    rwlock::RwLock, //
+};
 use virgo_proto::queue::{
     access::Right,
     options::Kind,
@@ -29,7 +33,7 @@ use virgo_proto::queue::{
 };
 
 /// Rounds of copying, while more than a step comes in each.
-const ROUNDS: usize = 4;
+pub(crate) const ROUNDS: usize = 4;
 
 /// See the module.
 pub(crate) struct History<'a> {
@@ -61,7 +65,7 @@ impl<'a> History<'a> {
             let topics = self.topics(channel, &table.read())?;
             let mut count = 0;
             for topic in &topics {
-                count += self.copy(channel, topic)?;
+                count += self.copy(channel, topic, GFP_KERNEL_ACCOUNT)?;
             }
             if count <= STEP as usize {
                 break;
@@ -71,14 +75,15 @@ impl<'a> History<'a> {
     }
 
     /// Copies what has come since [`Self::begin`]: little. The table is locked, so that nobody
-    /// publishes.
+    /// publishes: the memory cgroup of the subscriber is not waited for.
     ///
     /// # Errors
     ///
-    /// As for [`Self::begin`].
+    /// As for [`Self::begin`]; after [`ENOMEM`] both can be tried again, with the table unlocked between
+    /// them.
     pub(crate) fn finish(&mut self, channel: &Shared, table: &Table) -> Result {
         for topic in &self.topics(channel, table)? {
-            self.copy(channel, topic)?;
+            self.copy(channel, topic, nowait_account())?;
         }
         Ok(())
     }
@@ -100,7 +105,7 @@ impl<'a> History<'a> {
     }
 
     /// Copies what a topic has that was not copied before. Returns how many.
-    fn copy(&mut self, channel: &Shared, topic: &Shared) -> Result<usize> {
+    fn copy(&mut self, channel: &Shared, topic: &Shared, flags: Flags) -> Result<usize> {
         let known = self
             .copied
             .iter()
@@ -113,7 +118,7 @@ impl<'a> History<'a> {
             }
         };
         let (_, next) = self.copied.get_mut(at).ok_or(EINVAL)?;
-        let kept = topic.kept(*next)?;
+        let kept = topic.kept(*next, flags)?;
         for message in &kept {
             Channel::push(channel, &channel.own(message)?, PublishOptions::PLAIN)?;
             *next = (*next).max(message.position.load(Relaxed).saturating_add(1));

@@ -10,7 +10,10 @@ use crate::{
         Shared, //
     },
     consumer::SESSION,
-    history::History,
+    history::{
+        History,
+        ROUNDS, //
+    },
     log::{
         Log,
         PATIENCE_MS, //
@@ -268,23 +271,31 @@ impl Queues {
         if channel.kind == Kind::Subscription {
             channel.users.store(1, Relaxed);
         }
-        if let Some(history) = &mut history {
-            history.begin(&self.table, &channel)?;
+        let mut rounds = 0..ROUNDS;
+        loop {
+            if let Some(history) = &mut history {
+                history.begin(&self.table, &channel)?;
+            }
+            let mut table = self.table.write();
+            let Err(at) = table.search(name) else {
+                return Err(EEXIST);
+            };
+            table.all.reserve(1, GFP_KERNEL)?;
+            table.bound.reserve()?;
+            let finished = match &mut history {
+                Some(history) => history.finish(&channel, &table),
+                None => Ok(()),
+            };
+            match finished {
+                // What nothing is waited for while the table is locked may be there without it.
+                Err(ENOMEM) if rounds.next().is_some() => continue,
+                finished => finished?,
+            }
+            // Within the capacity, so neither fails.
+            let _ = table.all.insert_within_capacity(at, channel.clone());
+            table.bound.insert(&channel);
+            return Ok(channel);
         }
-        let mut table = self.table.write();
-        let Err(at) = table.search(name) else {
-            return Err(EEXIST);
-        };
-        table.all.reserve(1, GFP_KERNEL)?;
-        table.bound.reserve()?;
-        if let Some(history) = &mut history {
-            history.finish(&channel, &table)?;
-        }
-        // Within the capacity, so neither fails.
-        let _ = table.all.insert_within_capacity(at, channel.clone());
-        table.bound.insert(&channel);
-        drop(table);
-        Ok(channel)
     }
 
     /// Deletes the channel. Who waits at it is told. May sleep.

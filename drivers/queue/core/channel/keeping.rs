@@ -12,11 +12,13 @@ use super::{
 };
 use crate::message::Message;
 use kernel::{
+    alloc::Flags,
     prelude::*,
     sync::Arc, //
 };
 use linux::{
     deadline::now_ms,
+    gfp::nowait_account,
     work::{
         is_killed,
         yield_now,
@@ -62,17 +64,22 @@ impl Channel {
         }
     }
 
-    /// The messages that were kept, from number `from` on. Sleeps.
+    /// The messages that were kept, from number `from` on. Takes memory by `flags`, and for as many as there
+    /// are when it begins: before others wait for the walk. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`].
-    pub(crate) fn kept(&self, from: u64) -> Result<KVVec<Arc<Message>>> {
-        let mut kept = KVVec::new();
+    /// [`ENOMEM`]; also if many have come meanwhile.
+    pub(crate) fn kept(&self, from: u64, flags: Flags) -> Result<KVVec<Arc<Message>>> {
+        let state = self.state.lock();
+        let newer = state.queue.next_seq().saturating_sub(from);
+        let count = newer.min(state.queue.kept().into()) as usize;
+        drop(state);
+        let mut kept = KVVec::with_capacity(count + STEP as usize, flags)?;
         let _walking = self.walking.lock();
         self.state.lock().queue.begin_with_kept(from);
         loop {
-            kept.reserve(STEP as usize, GFP_KERNEL_ACCOUNT)?;
+            kept.reserve(STEP as usize, nowait_account())?;
             let mut state = self.state.lock();
             let more = state.queue.show_some_kept(from, |_, message| {
                 // There is room for a step.
