@@ -47,6 +47,33 @@ void virgo_wake_all(struct wait_queue_head *queue)
 		wake_up_all(queue);
 }
 
+/* One of those that wait exclusively. */
+void virgo_wake_one(struct wait_queue_head *queue)
+{
+	if (wq_has_sleeper(queue))
+		wake_up(queue);
+}
+
+/* Wakes all, unless they are more than most; returns whether it has. Time is bounded by most. */
+bool virgo_wake_few(struct wait_queue_head *queue, int most)
+{
+	struct wait_queue_entry *entry;
+	unsigned long flags;
+	int count = 0;
+
+	if (!wq_has_sleeper(queue))
+		return true;
+	spin_lock_irqsave(&queue->lock, flags);
+	list_for_each_entry(entry, &queue->head, entry) {
+		if (++count > most)
+			break;
+	}
+	if (count <= most)
+		wake_up_all_locked(queue);
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return count <= most;
+}
+
 /* Sleeps killably. Returns the jiffies left, -ERESTARTSYS when killed. */
 long virgo_sleep(long timeout)
 {

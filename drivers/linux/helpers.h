@@ -54,6 +54,8 @@ enum virgo_sock_event {
 };
 
 void virgo_wake_all(struct wait_queue_head *queue);
+void virgo_wake_one(struct wait_queue_head *queue);
+bool virgo_wake_few(struct wait_queue_head *queue, int most);
 long virgo_sleep(long timeout);
 
 int virgo_sock_create(struct socket **sock);

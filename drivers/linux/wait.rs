@@ -55,10 +55,32 @@ impl WaitQueue {
         condition: impl FnMut() -> Option<T>,
     ) -> Result<Option<T>> {
         let left = || deadline.left_jiffies();
-        match self.wait_in(bindings::TASK_KILLABLE, left, condition) {
+        match self.wait_in(bindings::TASK_KILLABLE, 0, left, condition) {
             Err(_) => Err(EINTR),
             result => result,
         }
+    }
+
+    /// As [`Self::wait`], but of those that wait so [`wake_one`](Self::wake_one) lets one look at its
+    /// condition. If that ends its wait without a value, for which it was too late, the next one looks.
+    /// What was woken takes what there is, and wakes the next one if there is more.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_exclusive<T>(
+        &self,
+        deadline: Deadline,
+        mut condition: impl FnMut() -> Option<T>,
+    ) -> Result<Option<T>> {
+        let left = || deadline.left_jiffies();
+        let flags = bindings::WQ_FLAG_EXCLUSIVE;
+        let result = self.wait_in(bindings::TASK_KILLABLE, flags, left, &mut condition);
+        if !matches!(result, Ok(Some(_))) && condition().is_some() {
+            // The wake-up may have been this task's.
+            self.wake_one();
+        }
+        result.map_err(|_| EINTR)
     }
 
     /// As [`Self::wait`], without a deadline, and for as long as no signal comes: for who waits for a
@@ -69,14 +91,15 @@ impl WaitQueue {
     /// [`ERESTARTSYS`] when a signal comes.
     pub fn wait_interruptible<T>(&self, condition: impl FnMut() -> Option<T>) -> Result<T> {
         let for_ever = || c_long::MAX;
-        self.wait_in(bindings::TASK_INTERRUPTIBLE, for_ever, condition)?
+        self.wait_in(bindings::TASK_INTERRUPTIBLE, 0, for_ever, condition)?
             .ok_or(ERESTARTSYS)
     }
 
-    /// Waits in the task state `state`, while `left` says that there are jiffies left.
+    /// Waits in the task state `state`, with an entry of these flags, while `left` says that there are jiffies left.
     fn wait_in<T>(
         &self,
         state: u32,
+        flags: u32,
         left: impl Fn() -> c_long,
         mut condition: impl FnMut() -> Option<T>,
     ) -> Result<Option<T>> {
@@ -85,7 +108,7 @@ impl WaitQueue {
         }
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
         // SAFETY: `entry` is valid for writes; it stays in place until `finish_wait` below.
-        unsafe { bindings::init_wait_entry(entry.get(), 0) };
+        unsafe { bindings::init_wait_entry(entry.get(), flags as c_int) };
         let result = loop {
             // SAFETY: Head and entry are initialised and live until `finish_wait`.
             let killed = unsafe {
@@ -132,6 +155,20 @@ impl WaitQueue {
     pub fn wake_all(&self) {
         // SAFETY: `head` is initialised.
         unsafe { helpers::virgo_wake_all(self.head.get()) };
+    }
+
+    /// Lets one of those that [wait exclusively](Self::wait_exclusive) look at its condition again, the
+    /// one that has waited for longest, and all others. Any context.
+    pub fn wake_one(&self) {
+        // SAFETY: `head` is initialised.
+        unsafe { helpers::virgo_wake_one(self.head.get()) };
+    }
+
+    /// As [`Self::wake_all`], unless more than `most` wait; returns whether it was done. The time with
+    /// interrupts off is bounded so. Any context.
+    pub fn wake_few(&self, most: u16) -> bool {
+        // SAFETY: `head` is initialised.
+        unsafe { helpers::virgo_wake_few(self.head.get(), most.into()) }
     }
 }
 

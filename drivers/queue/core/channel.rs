@@ -80,6 +80,9 @@ type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
 /// So many who wait are told without giving the memory back that they are noted in.
 const WAKE_AT_ONCE: usize = 4;
 
+/// Who publishes wakes so many who poll; if there are more the channel's task does it.
+const POLLERS_AT_ONCE: u16 = 64;
+
 /// What is handed out.
 pub(crate) type TakenMessage = Taken<Arc<Message>>;
 
@@ -126,9 +129,13 @@ pub(crate) struct Channel {
     /// leaves, what is kept): one such walk at a time. Taken before the lock of the state.
     #[pin]
     walking: Mutex<()>,
-    /// Who waits for a message.
+    /// Who waits for a message: one is woken, which wakes the next if there is more. All who wait here
+    /// wait exclusively.
     #[pin]
-    pub(crate) ready: WaitQueue,
+    ready: WaitQueue,
+    /// Who polls a descriptor.
+    #[pin]
+    pub(crate) polled: WaitQueue,
     /// Who waits for room.
     #[pin]
     room: WaitQueue,
@@ -251,6 +258,7 @@ impl Channel {
             state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
             walking <- linux::new_mutex!((), "virgo_channel_walk"),
             ready <- linux::new_wait_queue!("virgo_channel_ready"),
+            polled <- linux::new_wait_queue!("virgo_channel_polled"),
             room <- linux::new_wait_queue!("virgo_channel_room"),
         });
         Arc::pin_init(
@@ -337,6 +345,8 @@ trait Clock {
     fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
     fn pushed(&self, state: Guard<'_>, due: Option<u64>);
     fn came_back(&self, state: Guard<'_>, now: u64);
+    fn settle(&self, state: Guard<'_>, now: u64);
+    fn wake_takers(&self);
 }
 
 impl Clock for Task<Channel> {
@@ -360,11 +370,25 @@ impl Clock for Task<Channel> {
             true => self.tell_waiters(state),
             false => drop(state),
         }
-        self.ready.wake_all();
+        self.wake_takers();
     }
 
     /// Messages may have come back.
-    fn came_back(&self, mut state: Guard<'_>, now: u64) {
+    fn came_back(&self, state: Guard<'_>, now: u64) {
+        self.settle(state, now);
+        self.wake_takers();
+    }
+
+    /// Wakes a program that waits for a message, and all that poll.
+    fn wake_takers(&self) {
+        self.ready.wake_one();
+        if !self.polled.wake_few(POLLERS_AT_ONCE) {
+            self.schedule_now();
+        }
+    }
+
+    /// What is due happens; those who are not programs are told of what is ready then.
+    fn settle(&self, mut state: Guard<'_>, now: u64) {
         // What is left is due at once, and then the task runs.
         let due = state.queue.tick(now);
         let has_died = state.has_died();
@@ -374,7 +398,6 @@ impl Clock for Task<Channel> {
             true => self.tell_waiters(state),
             false => drop(state),
         }
-        self.ready.wake_all();
         if has_died {
             self.dead_letters.wake();
         }
@@ -455,10 +478,12 @@ impl State {
 }
 
 impl Run for Channel {
-    /// Something is due.
+    /// Something is due, or there are many who poll.
     fn run(task: &Task<Self>) {
         let mut state = task.state.lock();
         state.clock = u64::MAX;
-        task.came_back(state, now_ms());
+        task.settle(state, now_ms());
+        task.ready.wake_one();
+        task.polled.wake_all();
     }
 }

@@ -64,7 +64,7 @@ impl Pollable for Handle {
     }
 
     fn waiters(&self) -> &WaitQueue {
-        &self.channel.ready
+        &self.channel.polled
     }
 }
 

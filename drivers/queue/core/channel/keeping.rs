@@ -8,6 +8,7 @@ use super::{
         put_each, //
     },
     Channel,
+    Clock,
     Outgoing, //
 };
 use crate::message::Message;
@@ -55,7 +56,7 @@ impl Channel {
             let mut state = task.state.lock();
             let (count, more) = state.queue.replay_some(from);
             task.tell_waiters(state);
-            task.ready.wake_all();
+            task.wake_takers();
             all = all.saturating_add(count);
             if !more {
                 return all;
@@ -124,6 +125,7 @@ impl Channel {
         state.over = true;
         self.tell_waiters(state);
         self.ready.wake_all();
+        self.polled.wake_all();
         self.room.wake_all();
     }
 

@@ -116,8 +116,13 @@ impl Channel {
             _ => (),
         }
         let has_died = state.has_died();
+        // Who was woken for this one may not be the only one who can be served.
+        let is_more = !matches!(result, Ok(None)) && state.queue.has_next();
         task.keep_time(&mut state, due);
         drop(state);
+        if is_more {
+            task.ready.wake_one();
+        }
         if has_died {
             task.dead_letters.wake();
         }
@@ -150,7 +155,7 @@ impl Channel {
         match !could_take && state.queue.has_next() {
             true => {
                 task.tell_waiters(state);
-                task.ready.wake_all();
+                task.wake_takers();
             }
             false => drop(state),
         }
@@ -178,7 +183,7 @@ impl Channel {
     /// [`EINTR`].
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<bool> {
         let ready = || self.has_next().then_some(());
-        Ok(self.ready.wait(deadline, ready)?.is_some())
+        Ok(self.ready.wait_exclusive(deadline, ready)?.is_some())
     }
 
     /// `consumer` does not want delivery `id`: others may have the message in `delay_ms`.

@@ -10,6 +10,7 @@ mod owners;
 mod publishing;
 mod queue;
 mod shares;
+mod waiting;
 
 use std::process::ExitCode;
 use virgo_test_support::{
@@ -25,6 +26,7 @@ const TESTS: &[&[Test]] = &[
     owners::TESTS,
     shares::TESTS,
     memory::TESTS,
+    waiting::TESTS,
 ];
 
 fn main() -> ExitCode {
