@@ -31,7 +31,7 @@ pub const fn explain(errno: Errno) -> &'static str {
         }
         Errno::EEXIST => "there is a queue or topic of this name",
         Errno::ENOBUFS => "the queue is full",
-        Errno::ETIMEDOUT => "no room in the queue, or no answer, in time",
+        Errno::ETIMEDOUT => "no room in the queue, or no answer of it or its disk, in time",
         Errno::EUSERS => "too many; the limits are parameters of virgo_queue",
         Errno::EMSGSIZE => MESSAGE_TOO_LONG,
         Errno::ESTALE => "the message is not (or no longer) with whoever says this of it",

@@ -19,9 +19,12 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::work::{
-    Run,
-    Task, //
+use linux::{
+    deadline::Deadline,
+    work::{
+        Run,
+        Task, //
+    }, //
 };
 use virgo_proto::queue::{
     access::Right,
@@ -104,7 +107,7 @@ impl DeadLetterWork {
             // There is room for all of them.
             let _ = brought.push_within_capacity(letter);
         }
-        if self.0.commit(lsn).is_err() {
+        if self.0.commit(lsn, Deadline::never()).is_err() {
             return Left::Later;
         }
         for letter in &brought {

@@ -14,10 +14,7 @@ use crate::{
         History,
         ROUNDS, //
     },
-    log::{
-        Log,
-        PATIENCE_MS, //
-    },
+    log::Log,
     pending::Pending,
     table::Table, //
 };
@@ -133,11 +130,11 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`EIO`] if the disk has failed.
-    pub(crate) fn commit(&self, lsn: u64) -> Result {
+    /// As for [`Log::commit`].
+    pub(crate) fn commit(&self, lsn: u64, deadline: Deadline) -> Result {
         match lsn {
             0 => Ok(()),
-            lsn => self.log()?.commit(lsn),
+            lsn => self.log()?.commit(lsn, deadline),
         }
     }
 
@@ -180,16 +177,18 @@ impl Queues {
         self.create_with(name, options, None, true, None)
     }
 
-    /// Makes a durable queue, whose options were given as `text`. It is on disk then. May sleep.
+    /// Makes a durable queue, whose options were given as `text`. It is on disk then, for which this waits
+    /// until `deadline`. May sleep.
     ///
     /// # Errors
     ///
-    /// As for [`Self::create`]; [`EROFS`] if there is no folder for it; those of files.
+    /// As for [`Self::create`] and [`Log::commit`]; [`EROFS`] if there is no folder for it; those of files.
     pub(crate) fn create_durable(
         &self,
         name: &[u8],
         options: &Options<'_>,
         text: &[u8],
+        deadline: Deadline,
     ) -> Result<Shared> {
         let log = self.log()?;
         let record = Record {
@@ -198,14 +197,14 @@ impl Queues {
             ..Record::new(record::Kind::Create)
         };
         let durable = Durable::new(log.clone(), text)?;
-        let mut writer = log.lock_for(record.size(), Deadline::after_ms(PATIENCE_MS))?;
+        let mut writer = log.lock_for(record.size(), deadline)?;
         let channel = self.create_with(name, options, Some(durable), false, None)?;
         let appended = log.append(&mut writer, &record);
         drop(writer);
         let lsn = appended.inspect_err(|_| {
             let _ = self.take_out(&channel);
         })?;
-        if let Err(e) = log.commit(lsn) {
+        if let Err(e) = log.commit(lsn, deadline) {
             // That it was made may be on disk, or get there: it is made undone, or the log is written
             // anew from the table.
             if self.remove_logged(&channel).is_err() {
@@ -298,12 +297,14 @@ impl Queues {
         }
     }
 
-    /// Deletes the channel. Who waits at it is told. May sleep.
+    /// Deletes the channel. Who waits at it is told. For a durable one the disk is waited for until
+    /// `deadline`. May sleep.
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if it is not there (any more); for a durable one also those of files.
-    pub(crate) fn remove(&self, channel: &Shared) -> Result {
+    /// [`ENOENT`] if it is not there (any more); for a durable one also those of files and of
+    /// [`Log::commit`].
+    pub(crate) fn remove(&self, channel: &Shared, deadline: Deadline) -> Result {
         if !channel.is_durable() {
             return self.take_out(channel);
         }
@@ -311,12 +312,12 @@ impl Queues {
             Err(ENOSPC) => {
                 // Waits for room.
                 let (log, bytes) = (self.log()?, record::HEAD + channel.name.len());
-                drop(log.lock_for(bytes, Deadline::after_ms(PATIENCE_MS))?);
+                drop(log.lock_for(bytes, deadline)?);
                 self.remove_logged(channel)?
             }
             removed => removed?,
         };
-        self.commit(lsn)
+        self.commit(lsn, deadline)
     }
 
     /// Takes a durable channel out of the table, and says so in the log. Returns the LSN to

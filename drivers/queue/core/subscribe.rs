@@ -111,7 +111,7 @@ impl Queues {
     pub(crate) fn leave(&self, channel: &Shared) {
         if channel.kind == Kind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
             // Whoever has found it meanwhile finds it deleted.
-            let _ = self.remove(channel);
+            let _ = self.take_out(channel);
         }
     }
 }

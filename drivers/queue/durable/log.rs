@@ -66,7 +66,7 @@ const MANY_DONE: usize = 64 << 10;
 const DONE_MS: u32 = 100;
 
 /// The longest that anybody waits for the disk, in milliseconds.
-pub(crate) const PATIENCE_MS: u32 = 60_000;
+const PATIENCE_MS: u32 = 60_000;
 
 /// Whether there can be durable queues.
 #[derive(Clone, Copy)]
@@ -343,16 +343,20 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`EIO`] if the disk has failed or takes too long, [`EINTR`] if the task is being killed: it may
-    /// get there yet.
-    pub(crate) fn commit(&self, lsn: u64) -> Result {
+    /// [`EIO`] if the disk has failed or takes too long; [`ETIMEDOUT`] at the deadline, and [`EINTR`] if the
+    /// task is being killed: it may get there yet.
+    pub(crate) fn commit(&self, lsn: u64, deadline: Deadline) -> Result {
         if self.is_synced(lsn) {
             return Ok(());
         }
         self.wake();
-        let until = Deadline::after_ms(PATIENCE_MS);
+        let until = Deadline::after_ms(PATIENCE_MS).min(deadline);
         let outcome = || self.outcome(lsn);
-        self.progress.wait(until, outcome)?.unwrap_or(Err(EIO))
+        match self.progress.wait(until, outcome)? {
+            Some(outcome) => outcome,
+            None if deadline.passed() => Err(ETIMEDOUT),
+            None => Err(EIO),
+        }
     }
 
     /// Has a peer told `body` when all up to `lsn` is on disk, or [`EIO`]. May sleep, not for the
@@ -413,7 +417,7 @@ impl Log {
         let lsn = writer.lsn;
         writer.sync_to = lsn;
         drop(writer);
-        if let Err(e) = self.commit(lsn) {
+        if let Err(e) = self.commit(lsn, Deadline::never()) {
             pr_err!("durable queues: the last records may not be on disk: {e:?}\n");
         }
     }

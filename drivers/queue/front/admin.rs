@@ -17,9 +17,12 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
-use linux::bytes::{
-    copy,
-    Fill, //
+use linux::{
+    bytes::{
+        copy,
+        Fill, //
+    },
+    deadline::Deadline, //
 };
 use virgo_proto::{
     errno::Errno,
@@ -49,8 +52,14 @@ pub(crate) fn told<T>(done: Result<T, Failure>) -> Result<T> {
 }
 
 impl Queues {
-    /// Makes a queue or topic of `uid` by words. May sleep.
-    pub(crate) fn create_for(&self, uid: u32, name: &[u8], words: &[u8]) -> Result<(), Failure> {
+    /// Makes a queue or topic of `uid` by words. A disk is waited for until `deadline`. May sleep.
+    pub(crate) fn create_for(
+        &self,
+        uid: u32,
+        name: &[u8],
+        words: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         let parsed = Options::DEFAULT.parse(words);
         let mut options = parsed.map_err(|reason| Failure::new(Errno::EINVAL, reason))?;
         if uid != 0 && is_reserved(name) {
@@ -75,13 +84,19 @@ impl Queues {
         let mut text: KVec<u8> = copy(words, GFP_KERNEL)?;
         let said = CString::try_from_fmt(fmt!(" owner={owner}"))?;
         text.put_bytes(said.to_bytes(), GFP_KERNEL)?;
-        let created = self.create_durable(name, &options, &text);
+        let created = self.create_durable(name, &options, &text, deadline);
         created.map_err(explain)?;
         Ok(())
     }
 
-    /// Deletes a queue or topic on behalf of `uid`. May sleep.
-    pub(crate) fn delete_for(&self, uid: u32, name: &[u8]) -> Result<(), Failure> {
+    /// Deletes a queue or topic on behalf of `uid`. A disk is waited for until `deadline`: after
+    /// [`ETIMEDOUT`] it may come back when the node is started again. May sleep.
+    pub(crate) fn delete_for(
+        &self,
+        uid: u32,
+        name: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         let channel = self.find(name).map_err(explain)?;
         if channel.kind == Kind::Subscription || name == REQUESTS {
             return Err(Failure::new(
@@ -90,7 +105,7 @@ impl Queues {
             ));
         }
         channel.check(uid, Right::Delete).map_err(explain)?;
-        self.remove(&channel).map_err(explain)
+        self.remove(&channel, deadline).map_err(explain)
     }
 
     /// Takes all messages out of a queue or topic on behalf of `uid`, which may delete it. Returns how

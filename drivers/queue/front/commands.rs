@@ -179,7 +179,10 @@ fn show_published(
         match subscriber_or_new(this, caller) {
             Ok(subscriber) => subscriber.settle_at(published.lsn),
             // The message is accepted: an error would have it published twice. So this session waits.
-            Err(_) => this.queues.commit(published.lsn).map_err(explain)?,
+            Err(_) => this
+                .queues
+                .commit(published.lsn, deadline(caller))
+                .map_err(explain)?,
         }
     }
     reply.field("position", published.position)?;
@@ -350,7 +353,8 @@ fn create(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (new, options) = word(command.body);
-    this.queues.create_for(caller.uid, name(new)?, options)?;
+    this.queues
+        .create_for(caller.uid, name(new)?, options, deadline(caller))?;
     reply.text(b"OK")
 }
 
@@ -360,7 +364,8 @@ fn delete(
     command: &command::Command<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    this.queues.delete_for(caller.uid, command.body)?;
+    this.queues
+        .delete_for(caller.uid, command.body, deadline(caller))?;
     reply.text(b"OK")
 }
 

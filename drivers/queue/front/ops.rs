@@ -138,7 +138,9 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
         return Err(EINVAL);
     }
     if !this.queues.waits_for_disk(name, options) {
-        return told(this.queues.create_for(uid, name, options));
+        // No disk is waited for.
+        let deadline = Deadline::never();
+        return told(this.queues.create_for(uid, name, options, deadline));
     }
     let job = Job::Create(copy(options, GFP_KERNEL)?);
     add_job(&this.peer_jobs, uid, name, job, reply)
@@ -147,7 +149,7 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
 fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, _) = named(request)?;
     if !this.queues.waits_for_disk(name, b"") {
-        return told(this.queues.delete_for(uid, name));
+        return told(this.queues.delete_for(uid, name, Deadline::never()));
     }
     add_job(&this.peer_jobs, uid, name, Job::Delete, reply)
 }

@@ -121,8 +121,8 @@ impl Run for PeerJobs {
             }
             // The peer has the error if there is no memory for the reply.
             let done = match job {
-                Job::Create(words) => told(task.queues.create_for(uid, &name, &words)),
-                Job::Delete => told(task.queues.delete_for(uid, &name)),
+                Job::Create(words) => told(task.queues.create_for(uid, &name, &words, until)),
+                Job::Delete => told(task.queues.delete_for(uid, &name, until)),
                 Job::Purge => match told(task.queues.purge_for(uid, &name)) {
                     Ok(purged) => {
                         let purged = purged.into();

@@ -110,7 +110,7 @@ impl QueueService {
         deadline: Deadline,
     ) -> Result {
         match self.other(node) {
-            None => told(self.queues.create_for(uid, name, options)),
+            None => told(self.queues.create_for(uid, name, options, deadline)),
             Some(node) => {
                 self.call_named(uid, node, op::CREATE, [name, options], &mut [], deadline)?;
                 Ok(())
@@ -127,7 +127,7 @@ impl QueueService {
         deadline: Deadline,
     ) -> Result {
         match self.other(node) {
-            None => told(self.queues.delete_for(uid, name)),
+            None => told(self.queues.delete_for(uid, name, deadline)),
             Some(node) => {
                 self.call_named(uid, node, op::DELETE, [name, b""], &mut [], deadline)?;
                 Ok(())
@@ -275,7 +275,7 @@ impl QueueService {
         let published =
             self.queues
                 .publish(uid, &account, &parts, PublishOptions::PLAIN, Some(deadline))?;
-        self.queues.commit(published.lsn)?;
+        self.queues.commit(published.lsn, deadline)?;
         place.wait(deadline)
     }
 

@@ -149,7 +149,7 @@ impl RequestQueue for Requests {
         let lsn = self
             .service
             .publish_on(node, by, &parts, PublishOptions::PLAIN, deadline)?;
-        self.service.queues.commit(lsn)
+        self.service.queues.commit(lsn, deadline)
     }
 
     fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {

@@ -25,6 +25,7 @@ use kernel::{
 };
 use linux::{
     bytes::copy,
+    deadline::Deadline,
     work::WorkHandle, //
 };
 use virgo_utils::{
@@ -344,7 +345,8 @@ impl Attachment for Subscriber {
     }
 
     fn settle(&self) -> Result {
-        self.queues.commit(self.lsn.load(Relaxed))
+        self.queues
+            .commit(self.lsn.load(Relaxed), Deadline::never())
     }
 }
 

@@ -294,7 +294,7 @@ impl Call<'_> {
         match result {
             Err(e) if published.count == 0 => Err(e),
             _ => {
-                queues.commit(published.lsn)?;
+                queues.commit(published.lsn, self.deadline)?;
                 self.tell_lost(published.lost.into())?;
                 Ok(published.count as usize)
             }

@@ -128,10 +128,21 @@ fn hanging(cluster: &Cluster) -> Result<()> {
             node,
             "virgo queue pub t.memory x && virgo queue take t.memory && virgo queue take t.hang",
         );
+        let impatient = ["pub t.hang y", "create t.late durable", "delete t.hang"]
+            .map(|what| fails(node, &format!("virgo queue {what} --timeout 2s")));
         sh(node, "fsfreeze --unfreeze /run/disk")?;
         killed.context("it cannot be killed")?;
         ensure!(took < Duration::from_secs(8), "killed after {took:?}");
         ensure!(others? == "x\nfirst");
+        for told in impatient {
+            let (said, took) = told?;
+            ensure!(said.contains("ETIMEDOUT"), "{said}");
+            ensure!(took < Duration::from_secs(12), "{said} after {took:?}");
+        }
+        sh(
+            node,
+            "virgo queue create t.late durable && virgo queue create t.hang durable",
+        )?;
         sh(node, "virgo queue pub t.hang last")?;
         reload(node, "")?;
         let left = take_all(node, "t.hang")?;
@@ -541,7 +552,7 @@ fn peers(cluster: &Cluster) -> Result<()> {
         )?;
         sh(node, "fsfreeze --freeze /run/disk")?;
         let publish = "virgo queue pub --node 3 --timeout 50s t.hang x";
-        let create = "virgo queue create --node 3 t.new durable";
+        let create = "virgo queue create --node 3 --timeout 50s t.new durable";
         let waiting = [publish, create].map(|command| peer.spawn(["sh", "-c", command]));
         std::thread::sleep(Duration::from_secs(1));
         let start = Instant::now();
