@@ -17,6 +17,7 @@ fn good(cluster: &Cluster) -> Result<()> {
     for node in cluster.nodes() {
         let said = sh(&node, "virgo doctor")?;
         ensure!(!said.contains("PROBLEM"), "{said}");
+        ensure!(said.contains("ok      ports: reserved"), "{said}");
         ensure!(said.matches("brought the result").count() == 2, "{said}");
         let json = sh(&node, "virgo doctor --json")?;
         ensure!(

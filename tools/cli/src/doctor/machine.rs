@@ -2,7 +2,8 @@
 //! What the kernel of this machine shows of itself in files.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read as _,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
 };
@@ -70,7 +71,9 @@ impl Machine {
             lockdown: chosen(&read("sys/kernel/security/lockdown")),
             enforces_signatures: read("sys/module/module/parameters/sig_enforce").trim() == "Y",
             options: options(&config),
-            reserved: ranges(&read("proc/sys/net/ipv4/ip_local_reserved_ports")),
+            reserved: ranges(&at_once(
+                &root.join("proc/sys/net/ipv4/ip_local_reserved_ports"),
+            )),
             listening: listening(&read("proc/net/tcp")),
             available_mib: available_mib(&read("proc/meminfo")),
             clock_is_kept: clock_is_kept(),
@@ -127,6 +130,14 @@ fn ranges(text: &str) -> Vec<u16> {
         Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
     };
     text.split(',').filter_map(range).flatten().collect()
+}
+
+/// What a sysctl says that is a list: it ends where the buffer of the first read is full.
+fn at_once(path: &Path) -> String {
+    let mut buffer = vec![0; 1 << 16];
+    let read = File::open(path).and_then(|mut file| file.read(&mut buffer));
+    buffer.truncate(read.unwrap_or(0));
+    String::from_utf8(buffer).unwrap_or_default()
 }
 
 /// Ports of `/proc/net/tcp` at which somebody listens.
