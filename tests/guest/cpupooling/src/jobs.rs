@@ -407,7 +407,7 @@ fn both_streams_are_kept() {
 fn output_so_far_is_kept_at_the_deadline() {
     for node in pool::nodes() {
         let call = Call::new(PROGRAM).arg("talk").on(On::Node(node));
-        let outcome = virgo::within(Duration::from_secs(3))
+        let outcome = virgo::within(Duration::from_secs(5))
             .run(&call)
             .expect("run");
         assert_eq!(outcome.ended, Ended::Failed(libc::ETIMEDOUT), "on {node}");
