@@ -29,6 +29,7 @@ mod helpers {
 pub mod append;
 pub mod bytes;
 pub mod crypto;
+pub mod datagram;
 pub mod deadline;
 pub mod debugfs;
 pub mod descriptor;
@@ -42,6 +43,7 @@ pub mod rcu;
 pub mod rwlock;
 pub mod secret;
 pub mod trace;
+pub mod try_lock;
 pub mod user;
 pub mod vfs;
 pub mod wait;

@@ -21,7 +21,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 
 /// Version of the frame layout that this crate speaks.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Bytes of a [`Header`].
 pub const HEADER_LEN: usize = 40;
@@ -94,7 +94,8 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    fn from_wire(value: u64) -> Self {
+    /// The reverse of [`Self::to_wire`].
+    pub fn from_wire(value: u64) -> Self {
         let [slot, seq @ ..] = value.to_le_bytes();
         let [a, b, c, d, e, f, g] = seq;
         RequestId {

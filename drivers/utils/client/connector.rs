@@ -14,11 +14,16 @@
 
 use crate::client::connect::{
     connect,
+    Caller,
     Reached, //
 };
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SpinLock, //
     },
@@ -57,6 +62,8 @@ pub(crate) struct Connector {
     peer: NodeId,
     port: u16,
     boot: u64,
+    /// Whether this node takes datagrams for the service.
+    takes_datagrams: Arc<Atomic<bool>>,
     #[pin]
     state: SpinLock<State>,
     /// Where tasks wait for the end of an attempt.
@@ -88,7 +95,13 @@ enum Attempt {
 
 impl Connector {
     /// Connects to the service on `port` of node `peer`; `boot` names the client's incarnation.
-    pub(crate) fn new(node: Arc<Node>, peer: NodeId, port: u16, boot: u64) -> impl PinInit<Self> {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        peer: NodeId,
+        port: u16,
+        boot: u64,
+        takes_datagrams: Arc<Atomic<bool>>,
+    ) -> impl PinInit<Self> {
         let state = State {
             attempt: Attempt::None,
             waiting: 0,
@@ -100,6 +113,7 @@ impl Connector {
             peer,
             port,
             boot,
+            takes_datagrams,
             state <- linux::new_spinlock!(state, "virgo_connector"),
             ended <- linux::new_wait_queue!("virgo_connector_ended"),
         })
@@ -191,7 +205,11 @@ impl Run for Connector {
     fn run(task: &Task<Self>) {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
-        let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
+        let me = Caller {
+            boot: task.boot,
+            takes_datagrams: task.takes_datagrams.load(Relaxed),
+        };
+        let result = connect(&task.node, task.peer, task.port, me, deadline);
         // The attempt has had its time, whoever waits for it: the node is not reached, and nothing was
         // asked of it.
         let result = result.map_err(|e| match e {

@@ -176,6 +176,19 @@ impl Link {
         self.state.lock().slots.sent_to(guard.id).is_some()
     }
 
+    /// Leaves a request that nobody waits for with others, if there is a connection and room. Under the lock
+    /// of the state.
+    pub(crate) fn leave_with_others(
+        &self,
+        state: &mut State,
+        guard: &mut SlotGuard<'_>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Option<Connection> {
+        let head = Head::new(guard, request, deadline);
+        state.leave(guard, &head, request).ok().flatten()
+    }
+
     /// Waits for the send lock, and makes a connection if there is none; or leaves the request with
     /// others.
     fn wait_to_send(

@@ -3,7 +3,10 @@
 //! Where calls, requests and replies become events. Each of these functions costs one predictable
 //! branch while nothing of its kind is recorded.
 
-pub(crate) use super::recorder::ContextBytes;
+pub(crate) use super::{
+    recorder::ContextBytes,
+    switch::is_on, //
+};
 use super::{
     recorder::{
         self,

@@ -86,7 +86,7 @@ pub(crate) fn hello(node: &Node, port: u16, boot: u64) -> Hello {
     Hello {
         node: node.own.into(),
         port: port.into(),
-        reserved: [0; 4],
+        features: 0.into(),
         boot: boot.into(),
         nonce: fastrand::u128(..).to_le_bytes(),
     }
@@ -124,7 +124,7 @@ impl Wire {
         let (header, body) = self.frame()?;
         assert_eq!(header.kind, Kind::Challenge, "answer to Hello: {header:?}");
         assert_eq!(body.len(), HELLO_LEN, "bytes of a Challenge");
-        Ok(Hello::parse(&body).expect("a Challenge has no reserved bytes"))
+        Ok(Hello::parse(&body).expect("a Challenge has no unknown features"))
     }
 
     /// The error that the node refuses us with; then it must end the connection.
@@ -162,23 +162,28 @@ impl Peer {
 
     /// Connects to the service at `port` in the life with the number `boot`.
     pub(crate) fn open_at(node: &Node, port: u16, boot: u64) -> io::Result<Self> {
-        let mut wire = Wire(node.connect(port)?);
-        let hello = hello(node, port, boot);
-        let challenge = wire.challenge(&hello)?;
-        let ours = proof(node, Side::Client, &hello, &challenge);
+        Ok(Self::open_as(node, &hello(node, port, boot))?.0)
+    }
+
+    /// Connects by this Hello. Also returns the Challenge.
+    pub(crate) fn open_as(node: &Node, hello: &Hello) -> io::Result<(Self, Hello)> {
+        let mut wire = Wire(node.connect(hello.port.get())?);
+        let challenge = wire.challenge(hello)?;
+        let ours = proof(node, Side::Client, hello, &challenge);
         wire.send(&frame(Kind::Proof, &ours))?;
         let (header, body) = wire.frame()?;
         assert_eq!(header.kind, Kind::Ready, "answer to Proof: {header:?}");
         assert_eq!(
             body,
-            proof(node, Side::Server, &hello, &challenge),
+            proof(node, Side::Server, hello, &challenge),
             "the node's proof"
         );
-        Ok(Peer {
+        let peer = Peer {
             wire,
-            boot,
+            boot: hello.boot.get(),
             seq: [0; SLOTS],
-        })
+        };
+        Ok((peer, challenge))
     }
 
     /// Connects once more in the same life.

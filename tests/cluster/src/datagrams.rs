@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Short requests as datagrams: that they go so, and what happens when they cannot.
+
+use crate::{
+    Test,
+    support::{sh, wait_until_whole, with_config},
+};
+use anyhow::{Context, Result, ensure};
+use std::{thread::sleep, time::Duration};
+use virgo_cluster::{Cluster, Node};
+
+pub const TESTS: &[(&str, Test)] = &[
+    ("gets_and_sets_go_as_datagrams", usual),
+    ("datagrams_that_are_lost_are_repeated", loss),
+    ("datagrams_are_not_used_where_they_are_not_wanted", unwanted),
+    ("without_a_udp_port_there_are_connections", taken_port),
+    ("datagrams_that_do_not_fit_go_by_the_connection", mtu),
+    ("a_cut_link_ends_and_datagrams_come_back", cut),
+    ("keys_change_while_datagrams_go", key_change),
+    ("modules_go_while_datagrams_arrive", unload),
+];
+
+/// Calls of `node` to the memory pool of node 2 whose replies have come as datagrams.
+fn by_datagram(node: &Node) -> Result<u64> {
+    let peers = sh(node, "cat /sys/kernel/debug/virgo/mempool/peers")?;
+    let line = peers.lines().find(|line| line.starts_with("2 "));
+    let last = line.and_then(|line| line.split(' ').next_back());
+    Ok(last.context("no link to node 2")?.parse()?)
+}
+
+/// Writes and reads numbers in memory of node 2, `rounds` times. Fails if one is not what was written.
+fn rounds(node: &Node, rounds: u32) -> Result<()> {
+    let script = format!(
+        "id=$(virgo malloc 100 --place 2) || exit
+         for i in $(seq {rounds}); do
+             virgo set $id $i || exit
+             got=$(virgo get $id --length ${{#i}}) || exit
+             [ \"$got\" = $i ] || {{ echo \"$got instead of $i\" >&2; exit 1; }}
+         done
+         virgo free $id"
+    );
+    sh(node, &script).map(drop)
+}
+
+/// How many calls go as datagrams in `count` rounds.
+fn used_in(node: &Node, count: u32) -> Result<u64> {
+    let before = by_datagram(node)?;
+    rounds(node, count)?;
+    Ok(by_datagram(node)? - before)
+}
+
+/// Has datagrams be used: the probe that goes with a request has time to be answered.
+fn warm_up(node: &Node) -> Result<()> {
+    rounds(node, 1)?;
+    for _ in 0..40 {
+        if used_in(node, 2)? > 0 {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(500));
+    }
+    anyhow::bail!("no datagrams are used")
+}
+
+fn usual(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    warm_up(&node1)?;
+    let used = used_in(&node1, 20)?;
+    // Some may be declined, since something of another task is being carried out.
+    ensure!(used >= 30, "{used} of 40 gets and sets");
+    Ok(())
+}
+
+fn loss(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let netem = "root netem loss 30% duplicate 20% delay 2ms 2ms reorder 25%";
+    sh(&node1, &format!("/usr/sbin/tc qdisc add dev node2 {netem}"))?;
+    sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
+    let used = used_in(&node1, 40);
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    let used = used?;
+    println!("{used} of 80 calls went as datagrams");
+    ensure!(used > 0, "no datagrams got through");
+    wait_until_whole(cluster)
+}
+
+fn unwanted(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    for node in [&node1, &node2] {
+        warm_up(&node1)?;
+        let used = with_config(node, "datagrams = no", || {
+            // Node 1 has to find out that node 2 does not answer any more.
+            rounds(&node1, 2)?;
+            used_in(&node1, 5)
+        })?;
+        ensure!(used == 0, "{used} calls went as datagrams");
+    }
+    // Node 2 has not told node 1 that it takes some again: the next connection does.
+    sh(
+        &node2,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    wait_until_whole(cluster)?;
+    warm_up(&node1)
+}
+
+fn taken_port(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "rmmod virgo_mempool")?;
+    let taker = node2.spawn(["virgo-wire-tests", "--ignored", "datagrams::taken_port"])?;
+    sleep(Duration::from_secs(1));
+    let loaded = sh(&node2, "insmod /lib/virgo/virgo_mempool.ko");
+    let used = wait_until_whole(cluster).and_then(|()| {
+        rounds(&node1, 1)?;
+        used_in(&node1, 5)
+    });
+    sh(
+        &node2,
+        "pkill -f datagrams::taken_port || killall virgo-wire-tests",
+    )?;
+    drop(taker);
+    loaded?;
+    sh(
+        &node2,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    wait_until_whole(cluster)?;
+    let used = used?;
+    ensure!(used == 0, "{used} calls went as datagrams");
+    warm_up(&node1)
+}
+
+/// Node 2 may send less than the replies have.
+fn mtu(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    sh(&node2, "ip link set node1 mtu 600")?;
+    let long = sh(
+        &node1,
+        "id=$(virgo malloc 1000 --place 2) && for i in 1 2 3 4 5; do
+             virgo get $id --length 1000 | wc -c || exit; done && virgo free $id",
+    );
+    let short = used_in(&node1, 5);
+    sh(&node2, "ip link set node1 mtu 1500")?;
+    let long = long?;
+    ensure!(long.lines().all(|line| line.trim() == "1000"), "{long}");
+    ensure!(short? > 0, "what fits does not go as datagrams any more");
+    Ok(())
+}
+
+fn cut(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    warm_up(&node1)?;
+    let id = sh(&node1, "virgo malloc 10 --place 2")?;
+    cluster.cut(1, 2)?;
+    let failed = sh(&node1, &format!("! virgo get {id} --timeout 1s"));
+    cluster.heal()?;
+    failed.context("a get by a link that is cut")?;
+    wait_until_whole(cluster)?;
+    sh(&node1, &format!("virgo free {id}"))?;
+    warm_up(&node1)
+}
+
+fn key_change(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    warm_up(&node1)?;
+    let work = node1.spawn([
+        "sh",
+        "-c",
+        "id=$(virgo malloc 10 --place 2)
+         while [ ! -e /tmp/enough ]; do virgo get $id --length 1 >/dev/null 2>&1; done
+         virgo free $id",
+    ])?;
+    for key in [
+        "another key of the cluster, 1",
+        "another key of the cluster, 2",
+    ] {
+        for node in cluster.nodes() {
+            sh(
+                &node,
+                &format!(
+                    "[ -e /tmp/key ] || cp -p /etc/virgo.key /tmp/key
+                     echo '{key}' >/etc/virgo.key && virgo config reload"
+                ),
+            )?;
+        }
+        sleep(Duration::from_millis(500));
+    }
+    for node in cluster.nodes() {
+        sh(&node, "mv /tmp/key /etc/virgo.key && virgo config reload")?;
+    }
+    let whole = wait_until_whole(cluster);
+    sh(&node1, "touch /tmp/enough")?;
+    work.wait()?;
+    sh(&node1, "rm /tmp/enough")?;
+    whole?;
+    warm_up(&node1)
+}
+
+fn unload(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let work = node1.spawn([
+        "sh",
+        "-c",
+        "while [ ! -e /tmp/enough ]; do
+             id=$(virgo malloc 10 --place 2 2>/dev/null)
+             for i in 1 2 3 4 5; do virgo get $id --length 1 >/dev/null 2>&1; done
+             virgo free $id 2>/dev/null
+         done",
+    ])?;
+    for _ in 0..5 {
+        sleep(Duration::from_millis(700));
+        sh(
+            &node2,
+            "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+        )?;
+    }
+    sh(&node1, "touch /tmp/enough")?;
+    work.wait()?;
+    sh(&node1, "rm /tmp/enough")?;
+    wait_until_whole(cluster)?;
+    warm_up(&node1)
+}
