@@ -50,6 +50,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::MAX_OUTPUT,
+    eventnet::event::Kind,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -206,15 +207,12 @@ impl Executor {
         }
     }
 
-    /// Ends the calls of former incarnations of `peer`.
-    pub(crate) fn cancel_former(&self, peer: Peer) {
-        self.pool.for_each((peer.node, 0), |run| {
+    /// Ends the calls of `gone`, an incarnation of a node that is over.
+    pub(crate) fn cancel_gone(&self, gone: Peer) {
+        self.pool.for_each((gone.node, 0), |run| {
             match run.origin {
-                Origin::Peer(of) if of.node == peer.node => {
-                    if of.boot != peer.boot {
-                        self.pool.cancel(run);
-                    }
-                }
+                Origin::Peer(of) if of == gone => self.pool.cancel(run),
+                Origin::Peer(of) if of.node == gone.node => (),
                 _ => return false,
             }
             true
@@ -304,6 +302,7 @@ impl linux::work::Run for Worker {
         while let Some((run, running)) = task.pool.next(task.number) {
             let start = trace::job_is_on().then(Instant::<Monotonic>::now);
             trace::job(|| run.event(BEGUN));
+            let work = run.cause.work(Kind::Clone, run.name, run.target.name());
             let outcome = if run.cancelled.load(Relaxed) {
                 Outcome::failed(ECANCELED)
             } else if run.deadline.passed() {
@@ -312,7 +311,11 @@ impl linux::work::Run for Worker {
                 call(&run, &task.pool.node.config())
             };
             trace::job(|| run.event(ENDED).ended(&outcome.has_run(), start));
+            if let Some(work) = &work {
+                work.has_ended(&outcome.has_run());
+            }
             task.pool.finish(&run, outcome);
+            drop(work);
             drop(running);
         }
     }

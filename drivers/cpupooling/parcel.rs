@@ -3,6 +3,7 @@
 //! Sending calls to several nodes at a time, each by a worker.
 
 use crate::{
+    budgets::refusal,
     job::Job,
     outcome::Outcome,
     pool::{
@@ -23,7 +24,11 @@ use virgo_proto::vuid::{
     bit,
     Nodes, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    budget::Charge,
+    eventnet::Origin,
+    User, //
+};
 
 /// Calls for one node, to be sent by a worker.
 struct Parcel {
@@ -39,6 +44,10 @@ struct Parcel {
     /// Names and arguments, one behind the other, and the length of each.
     argv: KVVec<u8>,
     lens: KVVec<usize>,
+    /// Who sends it, for EventNet.
+    cause: Origin,
+    /// For these.
+    _charge: Charge,
 }
 
 impl Parcel {
@@ -50,6 +59,7 @@ impl Parcel {
     }
 
     fn send(&self) {
+        let _entered = self.cause.enter();
         if let Err(e) = self.try_send() {
             for job in self.jobs.iter().filter(|job| job.is_unsent()) {
                 job.end(Outcome::failed(e));
@@ -82,6 +92,7 @@ impl Cpupool {
     ///
     /// # Errors
     ///
+    /// [`EDQUOT`] if the user has too many bytes of calls on their way, [`EAGAIN`] if there are too many;
     /// [`ENOMEM`].
     pub(crate) fn send_all(
         &self,
@@ -91,10 +102,16 @@ impl Cpupool {
         targets: u64,
     ) -> Result {
         let here = bit(user.config.me) & targets;
+        let accounts = self.budgets.of_jobs(user.uid)?;
         for node in Nodes(targets) {
             if self.is_here(user.config, node) {
                 continue;
             }
+            let of_node = || {
+                let all = calls.iter().zip(jobs);
+                all.filter(move |(_, job)| job.node() == node)
+            };
+            let size: usize = of_node().map(|(call, _)| call.argv.len()).sum();
             let mut parcel = Parcel {
                 shared: self.shared.clone(),
                 uid: user.uid,
@@ -105,11 +122,13 @@ impl Cpupool {
                 places: KVVec::new(),
                 argv: KVVec::new(),
                 lens: KVVec::new(),
+                cause: Origin::here(),
+                _charge: accounts.bytes.charge(size as u64).map_err(refusal)?,
             };
-            for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
+            for (call, job) in of_node() {
                 parcel.add(call, job)?;
             }
-            self.senders.spawn(node, move || parcel.send())?;
+            self.senders.spawn(node, user.uid, move || parcel.send())?;
         }
         match here != 0 && self.is_here(user.config, user.config.me) {
             true => self.send_to(user, user.config.me, calls, jobs),

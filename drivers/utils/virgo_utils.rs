@@ -35,6 +35,8 @@ pub mod table;
 mod told;
 mod user;
 pub mod variables;
+mod waiting;
+pub mod workers;
 
 pub use attached::{
     Attached,
@@ -61,7 +63,10 @@ pub use reply::{
     Reply, //
 };
 pub use request_body::RequestBody;
-pub use server::deferred::Deferred;
+pub use server::deferred::{
+    Deferred,
+    ReplyWatch, //
+};
 pub use server::peer::Peer;
 pub use server::Server;
 pub use service::{
@@ -79,6 +84,7 @@ pub use stats::Stats;
 pub use stop::Stop;
 pub use told::Told;
 pub use user::User;
+pub use waiting::take_given_up;
 
 use kernel::prelude::*;
 

@@ -21,47 +21,19 @@
 //! the answers. So are those of requests that may be deferred, which hold up nobody. The next request
 //! in such a slot tells the server.
 
-use super::list::{Linked, Links, List};
+use super::{
+    class::Class,
+    list::{Linked, Links, List},
+    users::{Users, USERS},
+};
 use crate::frame::RequestId;
 use core::ops::DerefMut;
-
-/// Users whose requests are told apart at a time. More than these share what one of them has.
-pub(super) const USERS: usize = 32;
 
 /// Requests of a user that were given up and may lie unanswered on a connection.
 pub const GIVEN_UP_MAX: u16 = 4;
 
 /// Lines in which tasks wait for slots.
 pub const LINES: usize = USERS * 2;
-
-/// Which slots a request may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// All.
-    Any,
-    /// Half of them: its reply may be deferred.
-    Deferred,
-    /// A quarter: it is sent before its task waits for it, and what the task does meanwhile may
-    /// take long, since a program decides how long its page faults take.
-    Ahead,
-}
-
-impl Class {
-    const COUNT: usize = 3;
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Slots that it may have at a time, of `slots`.
-    fn limit(self, slots: usize) -> usize {
-        match self {
-            Class::Any => slots,
-            Class::Deferred => (slots / 2).max(1),
-            Class::Ahead => slots / 4,
-        }
-    }
-}
 
 /// Where tasks wait for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,16 +142,6 @@ impl<R> Linked for ClientSlot<R> {
     }
 }
 
-/// A user whose requests have slots, or wait for them.
-#[derive(Clone, Copy)]
-struct User {
-    uid: u32,
-    /// Slots that its requests have, or are to have, by class.
-    held: [u16; Class::COUNT],
-    /// How many of these requests were given up.
-    given_up: u16,
-}
-
 /// The slots of a client at one server.
 ///
 /// `R` is a reply that has come for a task which sleeps.
@@ -199,10 +161,7 @@ pub struct SlotTable<S> {
     kept: usize,
     /// Slots whose tasks sleep until the reply is there.
     asleep: List,
-    /// The first one is root.
-    users: [User; USERS],
-    /// The user whose request came last.
-    last_user: u8,
+    users: Users,
     /// How many wait in each line.
     waiting: [u32; LINES],
     /// The lines in which somebody waits: bit by index.
@@ -220,11 +179,6 @@ where
     /// With new `slots`, at most [`super::SLOTS`]. A user other than root may have `user_share`
     /// percent of those of a class.
     pub fn new(slots: S, user_share: u32) -> Self {
-        let nobody = User {
-            uid: 0,
-            held: [0; Class::COUNT],
-            given_up: 0,
-        };
         let mut table = SlotTable {
             slots,
             given_up: List::new(),
@@ -234,8 +188,7 @@ where
             held: [0; Class::COUNT],
             kept: 0,
             asleep: List::new(),
-            users: [nobody; USERS],
-            last_user: 0,
+            users: Users::new(),
             waiting: [0; LINES],
             lines: 0,
             last_line: 0,
@@ -347,9 +300,8 @@ where
 
     /// Whether `user` has given up as many requests as keep their slots.
     fn has_given_up_most(&self, user: u8) -> bool {
-        let user = self.users.get(usize::from(user));
         let is_half = self.kept > 0 && self.kept >= self.slots.len() / 2;
-        is_half || user.is_some_and(|user| user.given_up >= GIVEN_UP_MAX)
+        is_half || self.users.given_up(user) >= GIVEN_UP_MAX
     }
 
     /// The server will get request `id` by the present connection.
@@ -476,9 +428,7 @@ where
         if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
             slot.is_given_up = true;
         }
-        if let Some(user) = self.users.get_mut(usize::from(user)) {
-            user.given_up = user.given_up.saturating_add(1);
-        }
+        self.users.keep(user);
         self.kept = self.kept.saturating_add(1);
     }
 
@@ -487,13 +437,11 @@ where
         let user = match self.slots.get_mut(at) {
             Some(slot) if slot.is_given_up => {
                 slot.is_given_up = false;
-                usize::from(slot.user)
+                slot.user
             }
             _ => return,
         };
-        if let Some(user) = self.users.get_mut(user) {
-            user.given_up = user.given_up.saturating_sub(1);
-        }
+        self.users.unkeep(user);
         self.kept = self.kept.saturating_sub(1);
         self.free(at);
     }
@@ -521,27 +469,11 @@ where
         (slot.busy && slot.seq == id.seq).then_some(slot)
     }
 
-    /// The entry of user `uid`: its own, a new one, or if there are too many users that of another.
+    /// The number of user `uid`.
     fn user(&mut self, uid: u32) -> u8 {
-        let is = |user: &User| user.uid == uid;
-        if self.users.get(usize::from(self.last_user)).is_some_and(is) {
-            return self.last_user;
-        }
-        let at = self.users.iter().position(is).or_else(|| {
-            let new = (1..USERS).find(|&at| self.is_unused(at))?;
-            self.users.get_mut(new)?.uid = uid;
-            Some(new)
-        });
-        let shared = || (uid as usize % (USERS - 1)).saturating_add(1);
-        // There are fewer than that.
-        self.last_user = at.unwrap_or_else(shared) as u8;
-        self.last_user
-    }
-
-    fn is_unused(&self, user: usize) -> bool {
-        let idle = |user: &User| user.held == [0; Class::COUNT];
-        let lines = self.lines >> user.saturating_mul(2).min(63);
-        self.users.get(user).is_some_and(idle) && lines & 0b11 == 0
+        let lines = self.lines;
+        let waiting = |user: usize| (lines >> user.saturating_mul(2).min(63)) & 0b11 != 0;
+        self.users.find(uid, waiting)
     }
 
     /// Whether a request of this class and user can have a slot now.
@@ -553,11 +485,8 @@ where
         if self.free_count <= self.promised || held >= limit {
             return false;
         }
-        let Some(user) = self.users.get(usize::from(user)) else {
-            return false;
-        };
         let share = (limit.saturating_mul(self.user_share) / 100).max(1);
-        user.uid == 0 || usize::from(user.held_of(class)) < share
+        usize::from(self.users.counted(user, class)) < share
     }
 
     /// Counts a slot for a user.
@@ -565,23 +494,14 @@ where
         if let Some(held) = self.held.get_mut(class.index()) {
             *held = held.saturating_add(1);
         }
-        if let Some(held) = self.held_mut(user, class) {
-            *held = held.saturating_add(1);
-        }
+        self.users.hold(user, class);
     }
 
     fn unhold(&mut self, user: u8, class: Class) {
         if let Some(held) = self.held.get_mut(class.index()) {
             *held = held.saturating_sub(1);
         }
-        if let Some(held) = self.held_mut(user, class) {
-            *held = held.saturating_sub(1);
-        }
-    }
-
-    fn held_mut(&mut self, user: u8, class: Class) -> Option<&mut u16> {
-        let user = self.users.get_mut(usize::from(user))?;
-        user.held.get_mut(class.index())
+        self.users.unhold(user, class);
     }
 
     /// Occupies a free slot that is counted for its user already.
@@ -619,8 +539,7 @@ where
             if !self.admits(line.user, line.class) {
                 continue;
             }
-            let user = self.users.get(usize::from(line.user))?;
-            let held = user.held_of(line.class);
+            let held = self.users.held(line.user, line.class);
             if best.is_none_or(|(fewest, _)| held < fewest) {
                 best = Some((held, line));
             }
@@ -645,12 +564,6 @@ where
             .filter(|&at| self.waiting[at] > 0)
             .map(Line::from_index)
             .all(|line| !self.admits(line.user, line.class))
-    }
-}
-
-impl User {
-    fn held_of(&self, class: Class) -> u16 {
-        self.held.get(class.index()).copied().unwrap_or(0)
     }
 }
 

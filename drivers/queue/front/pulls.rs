@@ -220,9 +220,9 @@ impl Pulls {
         Channel::give_all_back(channel, false, |other| other == consumer);
     }
 
-    /// A peer has another incarnation: its former one does not wait any more. When this returns
-    /// nothing is taken for that. May sleep.
-    pub(crate) fn forget_former(&self) {
+    /// An incarnation of a peer is over: it does not wait any more. When this returns nothing is taken for
+    /// it. May sleep.
+    pub(crate) fn forget_gone(&self) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|waiting| waiting.reply.is_wanted());
     }
@@ -236,6 +236,7 @@ impl Run for Pulls {
         let mut waiting = task.waiting.lock();
         let (mut at, mut next) = (0, None);
         while let Some(pull) = waiting.get(at) {
+            let _serving = pull.reply.serve();
             match pull.attempt(&waker) {
                 None => {
                     next = Some(next.map_or(pull.until, |next: Deadline| next.min(pull.until)));

@@ -135,7 +135,7 @@ fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
     }
     UserSlice::new(UserPtr::from_addr(at as usize), len)
         .reader()
-        .read_all(bytes, GFP_KERNEL)
+        .read_all(bytes, GFP_KERNEL_ACCOUNT)
 }
 
 fn check(message: &Message) -> Result<&Message> {
@@ -437,6 +437,7 @@ impl Call<'_> {
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.consumer, message.id)?;
+                request.is_answered();
                 request.reply.ok_or(EINVAL)?
             }
             None if self.node == 0 => self.service().requester(self.uid, &self.name, message.id)?,

@@ -73,26 +73,41 @@ impl Link {
                 false => Err(ETIMEDOUT),
             };
         };
-        let result = self.hand_out_until_writable(connection, slot, receiver, deadline);
+        self.hand_out_for(connection, slot, receiver, deadline, || {
+            match connection.stream.wait_usable(deadline)? {
+                true => Ok(connection.stream.is_readable()),
+                false => Err(ETIMEDOUT),
+            }
+        })
+    }
+
+    /// Hands out replies, as the receiver, as long as `wait` waits for input and says that there is some.
+    /// The task of `slot` is not the receiver any more afterwards.
+    fn hand_out_for(
+        &self,
+        connection: &Connection,
+        slot: u8,
+        receiver: Receiver,
+        deadline: Deadline,
+        wait: impl FnMut() -> Result<bool>,
+    ) -> Result {
+        let result = self.hand_out_while(connection, slot, receiver, deadline, wait);
         self.end_receiver(slot);
         result
     }
 
-    fn hand_out_until_writable(
+    fn hand_out_while(
         &self,
         connection: &Connection,
         slot: u8,
         mut receiver: Receiver,
         deadline: Deadline,
+        mut wait: impl FnMut() -> Result<bool>,
     ) -> Result {
         loop {
-            if !core::mem::take(&mut receiver.has_input) {
-                if !connection.stream.wait_usable(deadline)? {
-                    return Err(ETIMEDOUT);
-                }
-                if !connection.stream.is_readable() {
-                    return Ok(());
-                }
+            // What is there already may be the start of a reply only: it is looked at once.
+            if !core::mem::take(&mut receiver.has_input) && !wait()? {
+                return Ok(());
             }
             let taken = self.state.lock().take_input(connection.serial, slot);
             // Others receive, or the connection is lost, which the caller finds out.
@@ -132,7 +147,15 @@ impl Link {
             let receiver = state.claim_receiver(connection.serial, guard.id.slot);
             drop(state);
             let result = match receiver {
-                Some(receiver) => self.hand_out_once(&connection, guard, receiver, deadline),
+                Some(receiver) => {
+                    let wait = || {
+                        if !self.state.lock().slots.must_wait(guard.id) {
+                            return Ok(false);
+                        }
+                        self.wait_for_input(&connection, deadline).map(|()| true)
+                    };
+                    self.hand_out_for(&connection, guard.id.slot, receiver, deadline, wait)
+                }
                 None => sleep(LOOK_AGAIN_MS, deadline),
             };
             if let Err(e) = result {
@@ -142,37 +165,6 @@ impl Link {
                 }
             }
         }
-    }
-
-    /// Hands out the replies that come next. The task of `guard` is the receiver, and is not any more
-    /// afterwards.
-    fn hand_out_once(
-        &self,
-        connection: &Connection,
-        guard: &SlotGuard<'_>,
-        receiver: Receiver,
-        deadline: Deadline,
-    ) -> Result {
-        let slot = guard.id.slot;
-        let mut result = match receiver.has_input {
-            true => Ok(()),
-            false => self.wait_for_input(connection, deadline),
-        };
-        if result.is_ok() {
-            let taken = self.state.lock().take_input(connection.serial, slot);
-            // Otherwise others receive, or the connection is lost.
-            if let Some(mut input) = taken {
-                result = self
-                    .hand_out(connection, &mut input, None, deadline)
-                    .map(drop);
-                self.put_input(connection, input);
-            }
-        }
-        if let Err(ENOMEM) = result {
-            result = pause(deadline);
-        }
-        self.end_receiver(slot);
-        result
     }
 
     /// The task of `slot` does not receive any more: another one may.

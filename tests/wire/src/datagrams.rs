@@ -4,7 +4,7 @@
 
 use crate::{
     node::{Node, PATIENCE},
-    peer::{Answer, Number, Peer, hello, hmac},
+    peer::{Answer, Handshake, Number, Peer, hello, hmac},
 };
 use siphasher::sip::SipHasher24;
 use std::{
@@ -55,7 +55,10 @@ impl Peer {
             features: DATAGRAMS.into(),
             ..hello(node, port, boot)
         };
-        let (peer, challenge) = Peer::open_as(node, &hello)?;
+        let mut handshake = Handshake::begin_as(node, hello)?;
+        handshake.prove(node)?;
+        let challenge = handshake.challenge;
+        let peer = handshake.end(node)?;
         assert!(challenge.takes_datagrams(), "the node takes datagrams");
         let from = peer.wire.0.local_addr()?.ip();
         let to = peer.wire.0.peer_addr()?;
