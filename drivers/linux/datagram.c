@@ -37,7 +37,9 @@ static int virgo_udp_receive(struct sock *sk, struct sk_buff *skb)
 		.port = ntohs(udp_hdr(skb)->source),
 	};
 
-	if (!hook || !pskb_may_pull(skb, skb->len)) {
+	/* One that is too long, whoever has sent it, costs no memory. */
+	if (!hook || skb->len > sizeof(struct udphdr) + hook->max ||
+	    !pskb_may_pull(skb, skb->len)) {
 		kfree_skb(skb);
 		return 0;
 	}
@@ -75,6 +77,9 @@ int virgo_udp_open(u16 port, struct virgo_udp_hook *hook, struct socket **sock)
 /* When this returns no callback runs any more, nor will. Sleeps. */
 void virgo_udp_close(struct socket *sock)
 {
+	/* Others may have a reference to the socket, and packets for it that they hold back. */
+	WRITE_ONCE(udp_sk(sock->sk)->encap_rcv, NULL);
+	rcu_assign_sk_user_data(sock->sk, NULL);
 	sock_release(sock);
 	synchronize_rcu();
 }

@@ -29,10 +29,12 @@ struct virgo_received {
  * struct virgo_udp_hook - who gets the datagrams of a port
  * @receive: is called in softirq, under RCU; the datagram is the callee's
  * @data:    passed on
+ * @max:     longer ones are dropped
  */
 struct virgo_udp_hook {
 	void (*receive)(void *data, struct sk_buff *skb, const struct virgo_received *received);
 	void *data;
+	size_t max;
 };
 
 int virgo_udp_open(u16 port, struct virgo_udp_hook *hook, struct socket **sock);

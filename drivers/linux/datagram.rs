@@ -108,15 +108,16 @@ unsafe impl<R: Receive> Send for Port<R> {}
 unsafe impl<R: Receive> Sync for Port<R> {}
 
 impl<R: Receive> Port<R> {
-    /// Has `receiver` take the datagrams of `port`. May sleep.
+    /// Has `receiver` take the datagrams of `port`, of up to `max` bytes. May sleep.
     ///
     /// # Errors
     ///
     /// [`EADDRINUSE`] if somebody has the port; [`ENOMEM`].
-    pub fn open(port: u16, receiver: Arc<R>) -> Result<Self> {
+    pub fn open(port: u16, max: usize, receiver: Arc<R>) -> Result<Self> {
         let hook = helpers::virgo_udp_hook {
             receive: Some(receive::<R>),
             data: (&raw const *receiver).cast_mut().cast(),
+            max,
         };
         let hook = KBox::new(Opaque::new(hook), GFP_KERNEL)?;
         let mut socket = core::ptr::null_mut();

@@ -70,6 +70,7 @@ use virgo_config::{
     Reloaded,
     Subscription, //
 };
+use virgo_proto::datagram::MAX_LEN;
 
 /// Connections accepted in a row before others get their turn.
 const ACCEPT_BUDGET: usize = 16;
@@ -226,7 +227,7 @@ impl<S: Service> DatagramPort<S> {
     /// Opens it. `None` if somebody else has the port: then there are only connections. May sleep.
     fn open(hub: &Arc<Hub<S>>) -> Result<Option<Self>> {
         let receiver = Arc::new(Receiver(hub.clone()), GFP_KERNEL)?;
-        let port = match Port::open(S::PORT, receiver) {
+        let port = match Port::open(S::PORT, MAX_LEN, receiver) {
             Err(ENOMEM) => return Err(ENOMEM),
             Err(e) => {
                 pr_warn!("no datagrams: UDP port {} is not free: {e:?}\n", S::PORT);

@@ -45,6 +45,9 @@ use virgo_proto::{
 /// Datagrams after which no more are signed with the same key: the connection that comes next has others.
 const MAX_COUNTER: u64 = 1 << 40;
 
+/// A bit beside the word of a probe.
+const AWAITED: u64 = 1 << 32;
+
 /// What the datagrams that belong to one connection have in common.
 pub(crate) struct DatagramLink {
     keys: Keys,
@@ -55,6 +58,9 @@ pub(crate) struct DatagramLink {
     counter: Atomic<u64>,
     /// As [`RoundTrip::to_bits`]. Of two tasks that change it at once one is lost.
     round_trip: Atomic<u64>,
+    /// The word of the probe that was sent last, and [`AWAITED`]; 0 if it was answered. An answer that comes
+    /// once more, as somebody may send it again who cannot sign, is none.
+    probe: Atomic<u64>,
     /// A probe was answered, and nobody has heeded that yet.
     is_answered: Atomic<bool>,
     /// The connection is lost.
@@ -70,6 +76,7 @@ impl DatagramLink {
             port,
             counter: Atomic::new(0),
             round_trip: Atomic::new(RoundTrip::unknown().to_bits()),
+            probe: Atomic::new(0),
             is_answered: Atomic::new(false),
             over: Atomic::new(false),
         }
@@ -112,8 +119,10 @@ impl DatagramLink {
 
     /// Asks whether datagrams get through. Nobody waits for the answer. Any context but hard interrupts.
     pub(crate) fn probe(&self) {
+        let word = now_us();
+        self.probe.store(AWAITED | u64::from(word), Relaxed);
         let header = Header {
-            word: now_us(),
+            word,
             ..self.header(Kind::Probe)
         };
         // If it does not get away it is as good as lost.
@@ -125,6 +134,10 @@ impl DatagramLink {
 
     /// A probe with this word was answered.
     pub(crate) fn echoed(&self, word: u32) {
+        let awaited = AWAITED | u64::from(word);
+        if self.probe.cmpxchg(awaited, 0, Relaxed).is_err() {
+            return;
+        }
         self.measured(now_us().wrapping_sub(word));
         self.is_answered.store(true, Relaxed);
     }

@@ -8,8 +8,9 @@
 //! taking and giving back their slots.
 //!
 //! A datagram that is lost is sent again by the same task when it has waited for long enough; after
-//! [`ATTEMPTS`] of them, or when the node says so, the request goes by the connection, under the same
-//! number, and datagrams are not used until a probe is answered.
+//! [`ATTEMPTS`] of them or half of its time the request goes by the connection, under the same number, and
+//! datagrams are not used until a probe is answered. It goes there also when the node says so, and at once
+//! if half of its time is too short to find out that a datagram is lost.
 //!
 //! # Order
 //!
@@ -74,7 +75,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// [`ETIMEDOUT`], [`EINTR`].
+    /// [`EINTR`] when the task is being killed.
     pub(crate) fn ask(
         &self,
         datagrams: &DatagramLink,
@@ -120,6 +121,13 @@ impl Link {
         let Some(mailbox) = self.mailboxes.get(usize::from(guard.id.slot)) else {
             return Ok(Outcome::Elsewhere);
         };
+        // Half of the time is for the connection: if datagrams are lost, that is found out, and the request
+        // is answered all the same.
+        let half_ms = deadline.left_ms() / 2;
+        if half_ms.saturating_mul(1000) < datagrams.timeout_us(0) {
+            return Ok(Outcome::Elsewhere);
+        }
+        let until = Deadline::after_ms(half_ms);
         let mailbox = mailbox.open(guard.id.to_wire());
         for repeats in 0..ATTEMPTS {
             let began = now_ns();
@@ -127,7 +135,7 @@ impl Link {
                 return Ok(Outcome::Elsewhere);
             };
             let timeout = datagrams.timeout_us(repeats);
-            if mailbox.wait(datagrams.over(), timeout, deadline)? {
+            if mailbox.wait(datagrams.over(), timeout, until)? {
                 if repeats == 0 && counter % MEASURED == 0 {
                     let us = now_ns().saturating_sub(began) / 1000;
                     datagrams.measured(u32::try_from(us).unwrap_or(u32::MAX));
@@ -140,8 +148,8 @@ impl Link {
                     false => Outcome::Answered(datagram),
                 });
             }
-            if deadline.passed() {
-                return Err(ETIMEDOUT);
+            if until.passed() {
+                break;
             }
         }
         Ok(Outcome::Lost)

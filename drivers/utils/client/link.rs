@@ -248,6 +248,9 @@ impl Link {
         // Without memory there are no datagrams.
         let shared = reached.datagrams.clone().map(RcuBox::new);
         let shared = shared.and_then(Result::ok);
+        // For requests that are given up: see `datagrams.rs`.
+        let room = shared.as_ref().and_then(|_| Outbound::room().ok());
+        let shared = room.as_ref().and(shared);
         let mut state = self.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
@@ -268,6 +271,7 @@ impl Link {
         state.is_given_up = false;
         state.carrier = Carrier::new();
         state.datagrams = shared.as_ref().and(reached.datagrams);
+        let unused = room.and_then(|room| state.outbound.set_room(room));
         self.datagrams.replace(shared);
         state.line = LinkState::Up {
             stream: reached.stream.clone(),
@@ -280,6 +284,7 @@ impl Link {
             serial: state.connections,
         };
         drop(state);
+        drop(unused);
         // Either a reload has seen the connection, or this sees what it has brought. The caller
         // finds out that the connection is over before it sends.
         self.revoke(&self.node.config());

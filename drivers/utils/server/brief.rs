@@ -143,6 +143,10 @@ impl<S: Service> Receiver<S> {
             (None, _) => None,
         };
         let mut replies = session.incarnation.try_replies_briefly(context)?;
+        // Another session may have been served since, or another incarnation begun.
+        if !session.is_served() {
+            return None;
+        }
         // To undo something may take long.
         if replies.would_abandon(header.id, header.taken) {
             return None;

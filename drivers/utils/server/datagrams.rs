@@ -95,7 +95,12 @@ impl DatagramSession {
             && self.route.is_way_of(source)
             && datagram::is_signed(signed, tag, &self.keys.to_server)
             && self.window.accept(header.counter)
-            && self.incarnation.serves(self.challenge)
+            && self.is_served()
+    }
+
+    /// Whether this belongs to the session of the node that is served.
+    pub(crate) fn is_served(&self) -> bool {
+        self.incarnation.serves(self.challenge)
     }
 
     /// Sends an answer to the datagram with header `to`, which has come from `port`.

@@ -16,16 +16,35 @@ pub const TESTS: &[(&str, Test)] = &[
     ("without_a_udp_port_there_are_connections", taken_port),
     ("datagrams_that_do_not_fit_go_by_the_connection", mtu),
     ("a_cut_link_ends_and_datagrams_come_back", cut),
+    ("datagrams_that_vanish_cost_a_moment", vanish),
+    (
+        "requests_with_little_time_do_not_wait_for_lost_datagrams",
+        little_time,
+    ),
+    (
+        "a_datagram_that_is_given_up_leaves_the_connection",
+        given_up,
+    ),
     ("keys_change_while_datagrams_go", key_change),
     ("modules_go_while_datagrams_arrive", unload),
 ];
 
-/// Calls of `node` to the memory pool of node 2 whose replies have come as datagrams.
-fn by_datagram(node: &Node) -> Result<u64> {
+/// A number that `node` shows of its link to the memory pool of node 2.
+fn of_link(node: &Node, column: usize) -> Result<u64> {
     let peers = sh(node, "cat /sys/kernel/debug/virgo/mempool/peers")?;
     let line = peers.lines().find(|line| line.starts_with("2 "));
-    let last = line.and_then(|line| line.split(' ').next_back());
-    Ok(last.context("no link to node 2")?.parse()?)
+    let number = line.and_then(|line| line.split(' ').nth(column));
+    Ok(number.context("no link to node 2")?.parse()?)
+}
+
+/// Connections that `node` has made to the memory pool of node 2.
+fn connections(node: &Node) -> Result<u64> {
+    of_link(node, 2)
+}
+
+/// Calls of `node` to the memory pool of node 2 whose replies have come as datagrams.
+fn by_datagram(node: &Node) -> Result<u64> {
+    of_link(node, 4)
 }
 
 /// Writes and reads numbers in memory of node 2, `rounds` times. Fails if one is not what was written.
@@ -154,11 +173,111 @@ fn cut(cluster: &Cluster) -> Result<()> {
     warm_up(&node1)?;
     let id = sh(&node1, "virgo malloc 10 --place 2")?;
     cluster.cut(1, 2)?;
-    let failed = sh(&node1, &format!("! virgo get {id} --timeout 1s"));
+    let failed = sh(&node1, &format!("! virgo get {id} --length 1"));
     cluster.heal()?;
     failed.context("a get by a link that is cut")?;
     wait_until_whole(cluster)?;
     sh(&node1, &format!("virgo free {id}"))?;
+    warm_up(&node1)
+}
+
+/// Has node 2 drop all datagrams of node 1 without a word, as a network does that lets none through: node 1
+/// still has the connection on which node 2 has said that it takes some.
+fn in_black_hole<T>(cluster: &Cluster, during: impl FnOnce(&Node) -> Result<T>) -> Result<T> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let before = connections(&node1)?;
+    let result = with_config(&node2, "datagrams = no", || {
+        let result = during(&node1)?;
+        let made = connections(&node1)? - before;
+        ensure!(made == 0, "{made} connections were made anew");
+        Ok(result)
+    });
+    // The next connection has datagrams again.
+    sh(
+        &node2,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    wait_until_whole(cluster)?;
+    let result = result?;
+    warm_up(&node1)?;
+    Ok(result)
+}
+
+/// Hundredths of a second that `count` gets take.
+fn time_of_gets(node: &Node, id: &str, count: u32) -> Result<u64> {
+    let script = format!(
+        "now() {{ cut -d' ' -f1 /proc/uptime | tr -d .; }}
+         begin=$(now)
+         for i in $(seq {count}); do virgo get {id} --length 1 >/dev/null || exit; done
+         echo $(($(now) - begin))"
+    );
+    Ok(sh(node, &script)?.parse()?)
+}
+
+/// Datagrams that the memory pool of `node` has dropped.
+fn refused(node: &Node) -> Result<u64> {
+    let stats = sh(node, "head -n 1 /sys/kernel/debug/virgo/mempool/stats")?;
+    let last = stats.split(' ').next_back();
+    Ok(last.context("no statistics")?.parse()?)
+}
+
+fn vanish(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    in_black_hole(cluster, |node1| {
+        let id = sh(node1, "virgo malloc 10 --place 2")?;
+        let before = (by_datagram(node1)?, refused(&node2)?);
+        let took = time_of_gets(node1, &id, 100)?;
+        let used = by_datagram(node1)? - before.0;
+        ensure!(used == 0, "{used} calls went as datagrams");
+        // One request that was repeated, and then a probe now and then, ever more rarely.
+        let lost = refused(&node2)? - before.1;
+        println!("{lost} datagrams were lost in {took}0 ms");
+        ensure!((1..=4 + 6).contains(&lost), "{lost} datagrams were lost");
+        Ok(())
+    })
+}
+
+/// The round trip is long, so that it takes longer to find out that a datagram is lost than the requests
+/// have time.
+fn little_time(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    sh(
+        &node1,
+        "/usr/sbin/tc qdisc add dev node2 root netem delay 100ms",
+    )?;
+    let result = warm_up(&node1).and_then(|()| {
+        in_black_hole(cluster, |node1| {
+            let id = sh(node1, "virgo malloc 10 --place 2")?;
+            with_config(node1, "deadline_ms = 600", || time_of_gets(node1, &id, 5))
+        })
+    });
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    result.map(drop)
+}
+
+/// Programs are killed while they wait for the answer to a long datagram: others, which use the same
+/// connection, are not to notice.
+fn given_up(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let before = connections(&node1)?;
+    sh(
+        &node2,
+        "/usr/sbin/tc qdisc add dev node1 root netem delay 50ms",
+    )?;
+    let killed = sh(
+        &node1,
+        "id=$(virgo malloc 1000 --place 2) && text=$(head -c 900 /dev/zero | tr '\\0' x)
+         for i in $(seq 10 39); do
+             virgo set $id $text & sleep 0.0$i; kill -9 $! 2>/dev/null; wait $!
+         done
+         virgo free $id",
+    );
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    killed?;
+    let made = connections(&node1)? - before;
+    ensure!(made == 0, "{made} connections were made anew");
     warm_up(&node1)
 }
 
