@@ -45,6 +45,12 @@ use virgo_proto::{
 /// Datagrams after which no more are signed with the same key: the connection that comes next has others.
 const MAX_COUNTER: u64 = 1 << 40;
 
+/// One round trip of so many is measured.
+const MEASURED: u64 = 8;
+
+/// More repetitions make no difference: see [`RoundTrip::timeout_us`].
+const MAX_REPEATS: u32 = 8;
+
 /// A bit beside the word of a probe.
 const AWAITED: u64 = 1 << 32;
 
@@ -58,6 +64,10 @@ pub(crate) struct DatagramLink {
     counter: Atomic<u64>,
     /// As [`RoundTrip::to_bits`]. Of two tasks that change it at once one is lost.
     round_trip: Atomic<u64>,
+    /// How often the last requests were repeated, together: the next one waits for as long as if it had been
+    /// itself, until a round trip is measured. That may have become longer than is waited for, so that it could
+    /// never be measured otherwise. Of two tasks that change it at once one is lost.
+    repeats: Atomic<u32>,
     /// The word of the probe that was sent last, and [`AWAITED`]; 0 if it was answered. An answer that comes
     /// once more, as somebody may send it again who cannot sign, is none.
     probe: Atomic<u64>,
@@ -76,6 +86,7 @@ impl DatagramLink {
             port,
             counter: Atomic::new(0),
             round_trip: Atomic::new(RoundTrip::unknown().to_bits()),
+            repeats: Atomic::new(0),
             probe: Atomic::new(0),
             is_answered: Atomic::new(false),
             over: Atomic::new(false),
@@ -94,13 +105,27 @@ impl DatagramLink {
     /// How long to wait for the reply to a request that was sent for the `repeats`-th time again, in
     /// microseconds.
     pub(crate) fn timeout_us(&self, repeats: u32) -> u32 {
+        let repeats = repeats.saturating_add(self.repeats.load(Relaxed));
         self.round_trip().timeout_us(repeats)
+    }
+
+    /// A request was answered when it had been repeated so often more: nobody knows to which of them that
+    /// belongs.
+    pub(crate) fn repeated(&self, repeats: u32) {
+        let all = self.repeats.load(Relaxed).saturating_add(repeats);
+        self.repeats.store(all.min(MAX_REPEATS), Relaxed);
+    }
+
+    /// Whether the round trip of the datagram with this number is to be measured.
+    pub(crate) fn is_measured(&self, counter: u64) -> bool {
+        counter % MEASURED == 0 || self.repeats.load(Relaxed) != 0
     }
 
     /// A round trip has taken so many microseconds.
     pub(crate) fn measured(&self, us: u32) {
         let round_trip = self.round_trip().measured(us);
         self.round_trip.store(round_trip.to_bits(), Relaxed);
+        self.repeats.store(0, Relaxed);
     }
 
     fn header(&self, kind: Kind) -> Header {

@@ -55,9 +55,6 @@ use virgo_proto::datagram::{
 /// How often a request is sent before it goes by the connection.
 const ATTEMPTS: u32 = 4;
 
-/// One round trip of so many is measured.
-const MEASURED: u64 = 8;
-
 /// What came of a request that was sent as a datagram.
 enum Outcome {
     Answered(Datagram),
@@ -136,13 +133,15 @@ impl Link {
             };
             let timeout = datagrams.timeout_us(repeats);
             if mailbox.wait(datagrams.over(), timeout, until)? {
-                if repeats == 0 && counter % MEASURED == 0 {
-                    let us = now_ns().saturating_sub(began) / 1000;
-                    datagrams.measured(u32::try_from(us).unwrap_or(u32::MAX));
-                }
                 let Some(datagram) = mailbox.close() else {
                     return Ok(Outcome::Elsewhere);
                 };
+                if repeats > 0 {
+                    datagrams.repeated(repeats);
+                } else if datagrams.is_measured(counter) {
+                    let us = now_ns().saturating_sub(began) / 1000;
+                    datagrams.measured(u32::try_from(us).unwrap_or(u32::MAX));
+                }
                 return Ok(match is_decline(&datagram) {
                     true => Outcome::Declined,
                     false => Outcome::Answered(datagram),

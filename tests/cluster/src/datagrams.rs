@@ -25,6 +25,7 @@ pub const TESTS: &[(&str, Test)] = &[
         "a_datagram_that_is_given_up_leaves_the_connection",
         given_up,
     ),
+    ("a_link_that_becomes_slower_is_not_flooded", slower),
     ("keys_change_while_datagrams_go", key_change),
     ("modules_go_while_datagrams_arrive", unload),
 ];
@@ -279,6 +280,35 @@ fn given_up(cluster: &Cluster) -> Result<()> {
     let made = connections(&node1)? - before;
     ensure!(made == 0, "{made} connections were made anew");
     warm_up(&node1)
+}
+
+/// When the round trip becomes longer than is waited for, that is found out: otherwise all requests would
+/// be sent several times from then on.
+fn slower(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let id = sh(&node1, "virgo malloc 10 --place 2")?;
+    time_of_gets(&node1, &id, 50)?;
+    let sent = || -> Result<u64> {
+        let packets = sh(&node1, "cat /sys/class/net/node2/statistics/tx_packets")?;
+        Ok(packets.parse()?)
+    };
+    let netem = "/usr/sbin/tc qdisc add dev node1 root netem delay 20ms";
+    sh(&node2, netem)?;
+    let gets = || -> Result<(u64, u64)> {
+        time_of_gets(&node1, &id, 20)?;
+        let before = (sent()?, by_datagram(&node1)?);
+        time_of_gets(&node1, &id, 100)?;
+        Ok((sent()? - before.0, by_datagram(&node1)? - before.1))
+    };
+    let result = gets();
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    sh(&node1, &format!("virgo free {id}"))?;
+    let (sent, used) = result?;
+    println!("{sent} packets for 100 gets, {used} of them by datagrams");
+    ensure!(used >= 80, "{used} of 100 gets");
+    ensure!(sent <= 160, "{sent} packets for 100 gets");
+    Ok(())
 }
 
 fn key_change(cluster: &Cluster) -> Result<()> {
