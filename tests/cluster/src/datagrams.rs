@@ -225,8 +225,8 @@ fn refused(node: &Node) -> Result<u64> {
 fn vanish(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     warm_up(&node1)?;
+    let id = sh(&node1, "virgo malloc 10 --place 2")?;
     in_black_hole(cluster, |node1| {
-        let id = sh(node1, "virgo malloc 10 --place 2")?;
         let before = (by_datagram(node1)?, refused(&node2)?);
         let took = time_of_gets(node1, &id, 100)?;
         let used = by_datagram(node1)? - before.0;
@@ -248,8 +248,8 @@ fn little_time(cluster: &Cluster) -> Result<()> {
         "/usr/sbin/tc qdisc add dev node2 root netem delay 100ms",
     )?;
     let result = warm_up(&node1).and_then(|()| {
+        let id = sh(&node1, "virgo malloc 10 --place 2")?;
         in_black_hole(cluster, |node1| {
-            let id = sh(node1, "virgo malloc 10 --place 2")?;
             with_config(node1, "deadline_ms = 600", || time_of_gets(node1, &id, 5))
         })
     });
@@ -286,6 +286,12 @@ fn given_up(cluster: &Cluster) -> Result<()> {
 /// be sent several times from then on.
 fn slower(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
+    // What is known of the round trip begins with the connection.
+    sh(
+        &node2,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    wait_until_whole(cluster)?;
     warm_up(&node1)?;
     let id = sh(&node1, "virgo malloc 10 --place 2")?;
     time_of_gets(&node1, &id, 50)?;
@@ -293,7 +299,7 @@ fn slower(cluster: &Cluster) -> Result<()> {
         let packets = sh(&node1, "cat /sys/class/net/node2/statistics/tx_packets")?;
         Ok(packets.parse()?)
     };
-    let netem = "/usr/sbin/tc qdisc add dev node1 root netem delay 20ms";
+    let netem = "/usr/sbin/tc qdisc add dev node1 root netem delay 50ms";
     sh(&node2, netem)?;
     let gets = || -> Result<(u64, u64)> {
         time_of_gets(&node1, &id, 20)?;
