@@ -94,6 +94,7 @@ impl RemoteFiles<'_> {
     pub(crate) fn close(&self, handles: &[Handle]) -> Result<Result> {
         let request = Request {
             reply_deadline: ReplyDeadline::Soon,
+            brief: None,
             ..again(self.user, op::CLOSE, b"", Data::Bytes(handles.as_bytes()))
         };
         let deadline = self.user.deadline;
@@ -273,6 +274,7 @@ fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Reques
         uid: user.uid,
         retry_after_restart: true,
         reply_deadline: ReplyDeadline::Sometime,
+        brief: None,
     }
 }
 

@@ -37,6 +37,8 @@ fn show(node: &Arc<Node>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     writeln!(f, "auth {auth}")?;
     let remote_text = if config.remote_text { "yes" } else { "no" };
     writeln!(f, "remote_text {remote_text}")?;
+    let datagrams = if config.datagrams { "yes" } else { "no" };
+    writeln!(f, "datagrams {datagrams}")?;
     writeln!(f, "text_uid {}", config.text_uid)?;
     for own in &config.text_keys {
         writeln!(f, "text_key {}", own.uid)?;

@@ -120,6 +120,7 @@ impl Shared {
             uid: user.uid,
             retry_after_restart: true,
             reply_deadline: ReplyDeadline::Soon,
+            brief: None,
         };
         let mut answer = KVec::new();
         answer.put_zeros(count, GFP_KERNEL_ACCOUNT)?;

@@ -234,6 +234,7 @@ impl Outbox {
             uid: 0,
             retry_after_restart: true,
             reply_deadline: ReplyDeadline::Soon,
+            brief: None,
         };
         self.client
             .ask(self.node, &request, answer, Deadline::after_ms(ATTEMPT_MS))

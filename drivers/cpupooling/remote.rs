@@ -93,6 +93,7 @@ impl Shared {
             uid: user.uid,
             retry_after_restart: false,
             reply_deadline: ReplyDeadline::Soon,
+            brief: None,
         };
         let mut taken = None;
         let mut take = |answer: &[u8]| taken = self.results(node, answer, frame.count, jobs);

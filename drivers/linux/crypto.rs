@@ -30,6 +30,12 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     unsafe { helpers::virgo_bytes_equal(a.as_ptr().cast(), b.as_ptr().cast(), a.len()) }
 }
 
+/// SipHash-2-4 of `bytes` under `key`: a code that nobody can make who does not know the key. Any context.
+pub fn siphash(key: &[u8; 16], bytes: &[u8]) -> u64 {
+    // SAFETY: The pointer is valid for the length, `key` for its 16 bytes.
+    unsafe { helpers::virgo_siphash(bytes.as_ptr().cast(), bytes.len(), key.as_ptr()) }
+}
+
 /// CRC-32C of `bytes`, going on from `seed`. Begins and ends with all bits inverted, which is the
 /// caller's affair. Any context.
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {

@@ -8,6 +8,7 @@
 
 #include <linux/types.h>
 
+#include "datagram.h"
 #include "pages.h"
 #include "trace.h"
 #include "vfs.h"

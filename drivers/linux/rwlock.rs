@@ -57,6 +57,20 @@ impl<T> RwLock<T> {
         ReadGuard(self, NotThreadSafe)
     }
 
+    /// As [`Self::read`], if nobody has or wants it for oneself. Any context but hard interrupts.
+    pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        // SAFETY: `sem` is initialised.
+        let is_ours = unsafe { bindings::down_read_trylock(self.sem.get()) } != 0;
+        is_ours.then(|| ReadGuard(self, NotThreadSafe))
+    }
+
+    /// As [`Self::write`], if nobody has it. Any context but hard interrupts.
+    pub fn try_write(&self) -> Option<WriteGuard<'_, T>> {
+        // SAFETY: `sem` is initialised.
+        let is_ours = unsafe { bindings::down_write_trylock(self.sem.get()) } != 0;
+        is_ours.then(|| WriteGuard(self, NotThreadSafe))
+    }
+
     /// Takes the data for oneself until the guard is dropped.
     pub fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: `sem` is initialised.

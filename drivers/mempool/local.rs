@@ -215,6 +215,21 @@ impl LocalPool {
         self.table.get(place).ok_or(ESTALE)
     }
 
+    /// Shows `see` the object at `place`. `None` if that cannot be done now. Any context but hard
+    /// interrupts, and `see` runs in the same.
+    ///
+    /// # Errors
+    ///
+    /// Those of `see`; [`ESTALE`] if it was freed.
+    pub(crate) fn try_with(
+        &self,
+        place: Place,
+        see: impl FnOnce(&Object) -> Option<Result>,
+    ) -> Option<Result> {
+        let see = |object: Option<&Object>| object.map_or(Some(Err(ESTALE)), see);
+        self.table.try_with(place, see).flatten()
+    }
+
     /// Frees the object at `place`.
     ///
     /// # Errors

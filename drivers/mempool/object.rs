@@ -73,6 +73,27 @@ impl Bytes {
         bytes.put_zeros(size, GFP_KERNEL_ACCOUNT)?;
         Ok(Bytes(bytes))
     }
+
+    /// At most `len` bytes from `offset` on.
+    fn part(&self, offset: u64, len: usize) -> &[u8] {
+        let rest = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| self.0.get(offset..))
+            .unwrap_or_default();
+        rest.get(..len).unwrap_or(rest)
+    }
+
+    /// See [`Content::write`].
+    fn put(&mut self, offset: u64, from: &[u8], terminate: bool) -> Result {
+        let offset = usize::try_from(offset).map_err(|_| EFBIG)?;
+        let rest = self.0.get_mut(offset..).ok_or(EFBIG)?;
+        let (to, behind) = rest.split_at_mut_checked(from.len()).ok_or(EFBIG)?;
+        to.copy_from_slice(from);
+        if let (true, Some(zero)) = (terminate, behind.first_mut()) {
+            *zero = 0;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Bytes {
@@ -224,12 +245,17 @@ impl Content {
 
     /// Shows `see` at most `len` bytes from `offset` on, which do not change meanwhile.
     pub(crate) fn with<T>(&self, offset: u64, len: usize, see: impl FnOnce(&[u8]) -> T) -> T {
-        let bytes = self.bytes.read();
-        let rest = usize::try_from(offset)
-            .ok()
-            .and_then(|offset| bytes.0.get(offset..))
-            .unwrap_or_default();
-        see(rest.get(..len).unwrap_or(rest))
+        see(self.bytes.read().part(offset, len))
+    }
+
+    /// As [`Self::with`]; `None` if somebody is writing. Any context but hard interrupts.
+    pub(crate) fn try_with<T>(
+        &self,
+        offset: u64,
+        len: usize,
+        see: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        Some(see(self.bytes.try_read()?.part(offset, len)))
     }
 
     /// Copies `from` to the bytes from `offset` on; with `terminate` a zero follows if there is
@@ -239,14 +265,11 @@ impl Content {
     ///
     /// [`EFBIG`] if it does not fit; nothing is changed then.
     pub(crate) fn write(&self, offset: u64, from: &[u8], terminate: bool) -> Result {
-        let offset = usize::try_from(offset).map_err(|_| EFBIG)?;
-        let mut bytes = self.bytes.write();
-        let rest = bytes.0.get_mut(offset..).ok_or(EFBIG)?;
-        let (to, behind) = rest.split_at_mut_checked(from.len()).ok_or(EFBIG)?;
-        to.copy_from_slice(from);
-        if let (true, Some(zero)) = (terminate, behind.first_mut()) {
-            *zero = 0;
-        }
-        Ok(())
+        self.bytes.write().put(offset, from, terminate)
+    }
+
+    /// As [`Self::write`]; `None` if somebody reads or writes. Any context but hard interrupts.
+    pub(crate) fn try_write(&self, offset: u64, from: &[u8], terminate: bool) -> Option<Result> {
+        Some(self.bytes.try_write()?.put(offset, from, terminate))
     }
 }

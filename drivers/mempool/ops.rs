@@ -158,16 +158,22 @@ fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(Owner, Option<Peer>)> 
     Ok((owner, (flags & PIECE != 0).then_some(peer)))
 }
 
-fn set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+/// What a Set says: where, the bytes, and whether a zero follows them.
+pub(crate) fn parse_set(request: &[u8]) -> Result<(DataArgs, &[u8], bool)> {
     let (args, data) = DataArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let terminate = match (args.len.get() as usize).checked_sub(data.len()) {
         Some(0) => false,
         Some(1) => true,
         _ => return Err(EINVAL),
     };
-    if data.len() > MAX_DATA {
-        return Err(EMSGSIZE);
+    match data.len() <= MAX_DATA {
+        true => Ok((args, data, terminate)),
+        false => Err(EMSGSIZE),
     }
+}
+
+fn set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (args, data, terminate) = parse_set(request)?;
     let object = this.pool.get(own(this, args.id.get())?)?;
     let content = object.open(args.uid.get())?;
     match content.map {

@@ -62,6 +62,7 @@ fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a>
         uid,
         retry_after_restart: true,
         reply_deadline: ReplyDeadline::Soon,
+        brief: None,
     }
 }
 
@@ -227,7 +228,12 @@ pub(crate) fn read(
             uid: user.uid.into(),
         };
         let wanted = part.len();
-        let n = ask(client, user, node, (op::GET, args.as_bytes(), b""), part)?;
+        check(user, node)?;
+        let request = Request {
+            brief: Some(wanted),
+            ..request(user.uid, op::GET, args.as_bytes(), b"")
+        };
+        let n = client.call(node, &request, part, user.deadline)?;
         done += n.min(wanted);
         if n < wanted {
             break;
@@ -256,13 +262,12 @@ pub(crate) fn write(
         len: (from.len() as u32 + u32::from(terminate)).into(),
         uid: user.uid.into(),
     };
-    ask(
-        client,
-        user,
-        node,
-        (op::SET, args.as_bytes(), from),
-        &mut [],
-    )?;
+    check(user, node)?;
+    let request = Request {
+        brief: Some(0),
+        ..request(user.uid, op::SET, args.as_bytes(), from)
+    };
+    client.call(node, &request, &mut [], user.deadline)?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 //! virgo_mempool: memory of all nodes, used by id from any of them.
 
+mod brief;
 mod candidates;
 mod cluster;
 mod commands;
@@ -37,6 +38,7 @@ use virgo_proto::mempool::{
 };
 use virgo_utils::{
     diversion,
+    BriefOperation,
     Caller,
     Client,
     Command,
@@ -77,6 +79,7 @@ impl Service for Mempool {
     const PORT: u16 = 30000;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
     const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
+    const BRIEF: &'static [BriefOperation<Self>] = brief::BRIEF;
     const CALLS: &'static [&'static str] = syscalls::NAMES;
 
     fn other(

@@ -12,6 +12,7 @@
 //! | `auth`       | `key`, or `none` for a laboratory            | `key` |
 //! | `key_file`   | path of the shared key                       | `/etc/virgo.key` |
 //! | `remote_text`| `yes`: text commands from other machines too | `no` |
+//! | `datagrams`  | `no`: nodes use connections only             | `yes` |
 //! | `text_uid`   | uid that text sessions act as which know the shared key | 65534 |
 //! | `text_key`   | uid, then path of a key that opens text sessions as that uid (repeatable) | none |
 //! | `deadline_ms`| longest wait for another node                | 5000 |
@@ -85,6 +86,8 @@ pub enum Item<'a> {
     KeyFile(&'a str),
     /// Whether text sessions may come from other machines.
     RemoteText(bool),
+    /// Whether nodes use datagrams, too.
+    Datagrams(bool),
     /// The uid that text sessions act as which know the shared key.
     TextUid(u32),
     /// A key that opens text sessions.
@@ -177,7 +180,7 @@ impl Fault {
 }
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
-    text_uid, text_key, deadline_ms, place, balance, registry, run_as, executable, library, \
+    datagrams, text_uid, text_key, deadline_ms, place, balance, registry, run_as, executable, library, \
     callers, use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
@@ -230,6 +233,7 @@ fn statement<'a>(
         }),
         "key_file" => Item::KeyFile(path(value)?),
         "remote_text" => Item::RemoteText(yes(value).ok_or("remote_text: expected 'yes' or 'no'")?),
+        "datagrams" => Item::Datagrams(yes(value).ok_or("datagrams: expected 'yes' or 'no'")?),
         "use_as_kingcobra_service" => Item::UseAsKingcobraService(
             yes(value).ok_or("use_as_kingcobra_service: expected 'yes' or 'no'")?,
         ),
@@ -527,7 +531,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let text = "# a comment\n\nnodes = 10.9.0.1, 10.9.0.2 # two\nself=10.9.0.2\nauth = none\n\
-            key_file = /etc/k\nremote_text = yes\ntext_uid = 7\ndeadline_ms = 100\n\
+            key_file = /etc/k\nremote_text = yes\ndatagrams = no\ntext_uid = 7\ndeadline_ms = 100\n\
             text_key = 0 /etc/a b\ntext_key=1000\t/c\n\
             place = least-used\nexport = /a b rw\nexport = /c ro 7:8\nexecutable = /x\nlibrary = /y\n";
         let expected = vec![
@@ -537,6 +541,7 @@ mod tests {
             Item::Auth(false),
             Item::KeyFile("/etc/k"),
             Item::RemoteText(true),
+            Item::Datagrams(false),
             Item::TextUid(7),
             Item::DeadlineMs(100),
             Item::TextKey {
@@ -587,6 +592,7 @@ mod tests {
             ("key_file = virgo.key", 1, "expected an absolute path"),
             ("key_file = /a\0b", 1, "expected an absolute path"),
             ("remote_text = 1", 1, "remote_text: expected 'yes' or 'no'"),
+            ("datagrams = 1", 1, "datagrams: expected 'yes' or 'no'"),
             ("text_uid = -1", 1, "text_uid: expected 0 to"),
             ("text_uid = 4294967295", 1, "text_uid: expected 0 to"),
             ("text_key = /k", 1, "text_key: expected a uid from 0"),

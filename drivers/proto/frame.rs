@@ -21,7 +21,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 
 /// Version of the frame layout that this crate speaks.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// Bytes of a [`Header`].
 pub const HEADER_LEN: usize = 40;
@@ -94,7 +94,8 @@ pub struct RequestId {
 }
 
 impl RequestId {
-    fn from_wire(value: u64) -> Self {
+    /// The reverse of [`Self::to_wire`].
+    pub fn from_wire(value: u64) -> Self {
         let [slot, seq @ ..] = value.to_le_bytes();
         let [a, b, c, d, e, f, g] = seq;
         RequestId {
@@ -296,7 +297,7 @@ mod tests {
             traced: false,
         };
         let mut expected = [
-            0xf6, b'V', b'G', b'O', 3, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
+            0xf6, b'V', b'G', b'O', 4, 6, 1, 2, 3, 4, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0, 0, 0, 0, 0, 5,
             0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0,
         ];
         assert_eq!(h.to_bytes(), expected);

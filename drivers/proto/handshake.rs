@@ -19,7 +19,7 @@
 //! With `auth none` both MACs are sent as zeros and not looked at.
 
 use zerocopy::{
-    little_endian::{U16, U64},
+    little_endian::{U16, U32, U64},
     FromBytes as _, IntoBytes as _,
 };
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -32,6 +32,9 @@ pub const MAC_LEN: usize = 32;
 
 /// Bytes that are authenticated: label, Hello, Challenge.
 pub const TRANSCRIPT_LEN: usize = 16 + 2 * HELLO_LEN;
+
+/// Feature: takes datagrams on the UDP port of the same number. See [`crate::datagram`].
+pub const DATAGRAMS: u32 = 1 << 0;
 
 /// A message authentication code.
 pub type Mac = [u8; MAC_LEN];
@@ -46,8 +49,8 @@ pub struct Hello {
     pub node: U16,
     /// TCP port of the service.
     pub port: U16,
-    /// Must be 0.
-    pub reserved: [u8; 4],
+    /// What the sender can do besides: [`DATAGRAMS`], other bits must be 0.
+    pub features: U32,
     /// Random number of this incarnation of the client or server: another value means that it has
     /// restarted and forgotten everything.
     pub boot: U64,
@@ -67,10 +70,16 @@ pub enum Side {
 }
 
 impl Hello {
-    /// The Hello in a frame's body; `None` if it is of the wrong size or uses reserved bytes.
+    /// The Hello in a frame's body; `None` if it is of the wrong size or has features that nobody
+    /// knows.
     pub fn parse(body: &[u8]) -> Option<Hello> {
         let hello = Hello::read_from_bytes(body).ok()?;
-        (hello.reserved == [0; 4]).then_some(hello)
+        (hello.features.get() & !DATAGRAMS == 0).then_some(hello)
+    }
+
+    /// Whether the sender takes datagrams.
+    pub fn takes_datagrams(&self) -> bool {
+        self.features.get() & DATAGRAMS != 0
     }
 }
 
@@ -106,7 +115,7 @@ mod tests {
         Hello {
             node: node.into(),
             port: 30000.into(),
-            reserved: [0; 4],
+            features: DATAGRAMS.into(),
             boot: 9.into(),
             nonce: [nonce; 16],
         }
@@ -119,7 +128,7 @@ mod tests {
         assert_eq!(Hello::parse(&hello_bytes(&h)[..31]), None);
         assert_eq!(Hello::parse(&[0; 33]), None);
         let mut bytes = [0; HELLO_LEN];
-        bytes[5] = 1;
+        bytes[4] = 2;
         assert_eq!(Hello::parse(&bytes), None);
     }
 

@@ -33,6 +33,7 @@ pub mod clone;
 pub mod cloudfs;
 pub mod command;
 pub mod config;
+pub mod datagram;
 pub mod errno;
 pub mod eventnet;
 pub mod frame;

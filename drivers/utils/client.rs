@@ -4,6 +4,8 @@
 
 pub(crate) mod connect;
 pub(crate) mod connector;
+pub(crate) mod datagram_link;
+pub(crate) mod datagrams;
 pub(crate) mod destination;
 pub(crate) mod exchange;
 pub(crate) mod incoming;
@@ -29,6 +31,10 @@ use kernel::{
     fmt,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex,
         SetOnce, //
@@ -37,6 +43,10 @@ use kernel::{
 };
 use linux::{
     crypto,
+    datagram::{
+        Datagram,
+        Source, //
+    },
     deadline::Deadline,
     work::Queue, //
 };
@@ -48,6 +58,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     config::MAX_NODES,
+    datagram::Header,
     vuid::NodeId, //
 };
 
@@ -69,6 +80,8 @@ struct Links {
     port: u16,
     /// Random number of this client's incarnation: with another one servers begin to count anew.
     boot: u64,
+    /// Whether this node takes datagrams on the port: replies come there, too.
+    takes_datagrams: Arc<Atomic<bool>>,
     /// Where connections are made. Most of that time is waiting for other nodes.
     queue: Arc<Queue>,
     /// Once there a link stays, so that finding it takes no lock.
@@ -285,17 +298,33 @@ impl Client {
         self.links.for_each(|_, link| link.set_stopped(now));
     }
 
-    /// One line a node that was used: number, state, connections made, calls under way.
+    /// One line a node that was used: number, state, connections made, calls under way, calls whose reply
+    /// has come as a datagram.
     pub fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut result = writeln!(f, "# node state connections calls");
+        let mut result = writeln!(f, "# node state connections calls by_datagram");
         self.links.for_each(|peer, link| {
             let state = link.state();
             result = result.and_then(|()| {
                 let up = if state.up { "up" } else { "down" };
-                writeln!(f, "{peer} {up} {} {}", state.connections, state.calls)
+                let (connections, calls) = (state.connections, state.calls);
+                writeln!(f, "{peer} {up} {connections} {calls} {}", state.by_datagram)
             });
         });
         result
+    }
+
+    /// The port takes datagrams from now on, or not any more: connections are made accordingly.
+    pub(crate) fn set_datagrams(&self, is_open: bool) {
+        self.links.takes_datagrams.store(is_open, Relaxed);
+    }
+
+    /// A datagram has come that says to be a node's answer. Softirq.
+    pub(crate) fn receive(&self, header: &Header, tag: u64, datagram: Datagram, source: &Source) {
+        let index = usize::from(header.node).checked_sub(1);
+        let place = index.and_then(|index| self.links.links.get(index));
+        if let Some(link) = place.and_then(SetOnce::as_ref) {
+            link.receive_datagram(header, tag, datagram, source);
+        }
     }
 
     fn link(&self, peer: NodeId) -> Result<&Link> {
@@ -306,10 +335,12 @@ impl Client {
 impl Links {
     fn new(node: Arc<Node>, port: u16) -> Result<impl PinInit<Self>> {
         let queue = Queue::unbound(c"virgo_connect", MAX_NODES as c_int)?;
+        let takes_datagrams = Arc::new(Atomic::new(false), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             node,
             port,
             boot: crypto::random_u64(),
+            takes_datagrams,
             queue,
             links: [const { SetOnce::new() }; MAX_NODES],
             stopped <- linux::new_mutex!(false, "virgo_links"),
@@ -332,7 +363,8 @@ impl Links {
         let stopped = self.stopped.lock();
         if place.as_ref().is_none() {
             let (node, queue) = (self.node.clone(), self.queue.clone());
-            let link = Link::new(node, queue, peer, self.port, self.boot, *stopped)?;
+            let datagrams = self.takes_datagrams.clone();
+            let link = Link::new(node, queue, peer, self.port, self.boot, datagrams, *stopped)?;
             place.populate(link);
         }
         drop(stopped);

@@ -2,6 +2,8 @@
 
 //! The server of a service: its port, its sessions, and the end of all of them.
 
+pub(crate) mod brief;
+pub(crate) mod datagrams;
 pub(crate) mod debug_files;
 pub(crate) mod deferred;
 pub(crate) mod frames;
@@ -20,6 +22,8 @@ use crate::{
     params,
     ratelimit::LogLimit,
     server::{
+        brief::Receiver,
+        datagrams::Datagrams,
         debug_files::{
             PeersFile,
             SessionsFile,
@@ -43,6 +47,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    datagram::Port,
     debugfs::{
         Dir,
         File, //
@@ -65,6 +70,7 @@ use virgo_config::{
     Reloaded,
     Subscription, //
 };
+use virgo_proto::datagram::MAX_LEN;
 
 /// Connections accepted in a row before others get their turn.
 const ACCEPT_BUDGET: usize = 16;
@@ -90,6 +96,7 @@ pub struct Server<S: Service> {
     _peers: File<PeersFile<S>>,
     #[pin]
     _session_list: File<SessionsFile<S>>,
+    _datagrams: Option<DatagramPort<S>>,
     #[pin]
     _listener: SocketWork<Acceptor<S>>,
     _revocation: Subscription,
@@ -110,6 +117,7 @@ pub(crate) struct Shared<S: Service> {
     pub(crate) challenges: Atomic<u64>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) peers: Pin<KBox<Peers>>,
+    pub(crate) datagrams: Pin<KBox<Datagrams>>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// How often work of this server has run: nothing may make an idle node do anything.
@@ -146,6 +154,7 @@ impl<S: Service> Server<S> {
             let listener = Listener::bind(S::PORT, BACKLOG)
                 .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
             let revocation = Arc::new(Revocation(hub.clone()), GFP_KERNEL)?;
+            let datagrams = DatagramPort::open(&hub)?;
             let dir = node.debugfs().subdir(S::NAME)?;
             Ok(try_pin_init!(Self {
                 // First, so that it ends what the others begin if one of them fails.
@@ -155,6 +164,7 @@ impl<S: Service> Server<S> {
                 _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
                 _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
                 _session_list <- File::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
+                _datagrams: datagrams,
                 _listener <- linux::new_socket_work!(
                     queue,
                     listener,
@@ -175,6 +185,7 @@ impl<S: Service> Shared<S> {
         queue: Arc<Queue>,
     ) -> Result<impl PinInit<Self, Error>> {
         let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
+        let datagrams = KBox::pin_init(Datagrams::new(), GFP_KERNEL)?;
         let log = LogLimit::new()?;
         Ok(try_pin_init!(Self {
             service,
@@ -183,6 +194,7 @@ impl<S: Service> Shared<S> {
             challenges: Atomic::new(0),
             stats,
             peers,
+            datagrams,
             queue,
             log,
             runs: Atomic::new(0),
@@ -205,6 +217,46 @@ impl<S: Service> Run for Shared<S> {
     }
 }
 
+/// The port for datagrams, while it is open: nodes are told so in the handshake.
+struct DatagramPort<S: Service> {
+    hub: Arc<Hub<S>>,
+    _port: Port<Receiver<S>>,
+}
+
+impl<S: Service> DatagramPort<S> {
+    /// Opens it. `None` if somebody else has the port: then there are only connections. May sleep.
+    fn open(hub: &Arc<Hub<S>>) -> Result<Option<Self>> {
+        let receiver = Arc::new(Receiver(hub.clone()), GFP_KERNEL)?;
+        let port = match Port::open(S::PORT, MAX_LEN, receiver) {
+            Err(ENOMEM) => return Err(ENOMEM),
+            Err(e) => {
+                pr_warn!("no datagrams: UDP port {} is not free: {e:?}\n", S::PORT);
+                return Ok(None);
+            }
+            Ok(port) => port,
+        };
+        let port = DatagramPort {
+            hub: hub.clone(),
+            _port: port,
+        };
+        port.announce(true);
+        Ok(Some(port))
+    }
+
+    fn announce(&self, is_open: bool) {
+        self.hub.datagrams.set_open(is_open);
+        if let Some(client) = self.hub.service.client() {
+            client.set_datagrams(is_open);
+        }
+    }
+}
+
+impl<S: Service> Drop for DatagramPort<S> {
+    fn drop(&mut self) {
+        self.announce(false);
+    }
+}
+
 /// Ends all sessions when dropped. No session can begin any more then: the listener is gone.
 struct Ending<S: Service>(Arc<Hub<S>>);
 
@@ -223,6 +275,9 @@ struct Revocation<S: Service>(Arc<Hub<S>>);
 impl<S: Service> Reloaded for Revocation<S> {
     fn reloaded(&self, config: &Config) {
         self.0.sessions.revoke(config);
+        if !config.datagrams {
+            self.0.datagrams.end_all();
+        }
     }
 }
 

@@ -35,6 +35,7 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
+    datagram::Outgoing,
     deadline::Deadline,
     pages::Pages,
     work::WorkHandle, //
@@ -46,7 +47,8 @@ use virgo_proto::{
     frame::{
         self,
         Header, //
-    }, //
+    },
+    vuid::NodeId, //
 };
 
 /// A service of this node. The server does the rest: sockets, sessions, authentication, limits,
@@ -60,6 +62,8 @@ pub trait Service: Send + Sync + Sized + 'static {
     const COMMANDS: &'static [Command<Self>];
     /// Operations that other nodes may request.
     const OPERATIONS: &'static [Operation<Self>] = &[];
+    /// Those of the operations that may be carried out where a datagram arrives, in another way.
+    const BRIEF: &'static [BriefOperation<Self>] = &[];
     /// Names of system calls, to be counted by [`crate::Stats::count_call`].
     const CALLS: &'static [&'static str] = &[];
 
@@ -173,6 +177,40 @@ pub struct Operation<S> {
     /// process context; requests of one peer run one after the other, so it must not wait for
     /// another node.
     pub run: fn(&S, Peer, &[u8], &mut Body<'_>) -> Result,
+}
+
+/// How an operation is carried out in softirq, for a request that has come as a datagram.
+pub struct BriefOperation<S> {
+    /// Number of the [`Operation`].
+    pub number: u16,
+    /// Does what that does, without waiting for anything, in a time that is bounded by the size of request and
+    /// reply. `None` if it cannot: then nothing has happened, and the request comes by the connection.
+    ///
+    /// It must not make anything that is to go with the peer's incarnation, nor drop what only a task may
+    /// drop.
+    pub run: fn(&S, &BriefRequest<'_>, &mut BriefReply) -> Option<Result>,
+}
+
+/// A request that has come as a datagram.
+pub struct BriefRequest<'a> {
+    /// Who asks.
+    pub peer: Peer,
+    /// Which node this was when the peer connected. The configuration is for tasks only.
+    pub me: NodeId,
+    /// What for.
+    pub body: &'a [u8],
+}
+
+/// The body of a reply that goes as a datagram.
+pub struct BriefReply {
+    pub(crate) out: Outgoing,
+}
+
+impl BriefReply {
+    /// Appends bytes. `None` if there is no room for them.
+    pub fn put(&mut self, bytes: &[u8]) -> Option<()> {
+        self.out.put(bytes).ok()
+    }
 }
 
 /// What a repeated request does.

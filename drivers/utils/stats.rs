@@ -113,6 +113,28 @@ impl Stats {
         result
     }
 
+    /// As [`Self::count`], but an operation that is not carried out is not counted.
+    pub(crate) fn count_some<T, E>(
+        &self,
+        index: usize,
+        operation: impl FnOnce() -> Option<Result<T, E>>,
+    ) -> Option<Result<T, E>> {
+        let Some(entry) = self.entries.get(index) else {
+            return operation();
+        };
+        let timed = entry.calls.load(Relaxed) % TIMED == 0;
+        let start = timed.then(Instant::<Monotonic>::now);
+        let result = operation()?;
+        entry.calls.fetch_add(1, Relaxed);
+        if let Some(start) = start {
+            entry.took(u64::try_from(start.elapsed().as_nanos()).unwrap_or(0));
+        }
+        if result.is_err() {
+            entry.errors.fetch_add(1, Relaxed);
+        }
+        Some(result)
+    }
+
     /// Runs a system call and counts it: `index` is its place in [`Service::CALLS`].
     pub fn count_call<S: Service, T>(
         &self,

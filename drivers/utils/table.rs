@@ -123,6 +123,20 @@ impl<T> Table<T> {
         }
     }
 
+    /// Shows `see` the object at `place`, or that it is not there any more. `None` if the table is being
+    /// changed. Any context but hard interrupts, and `see` runs in the same.
+    pub fn try_with<R>(&self, place: Place, see: impl FnOnce(Option<&T>) -> R) -> Option<R> {
+        let slots = self.slots.try_read()?;
+        let (page, index) = split(place.slot);
+        let slot = slots.pages.get(page).and_then(|page| page.get(index));
+        Some(see(match slot.map(|slot| (slot.generation, &slot.holds)) {
+            Some((generation, Holds::Object(object))) if generation == place.generation => {
+                Some(&**object)
+            }
+            _ => None,
+        }))
+    }
+
     /// Takes the object at `place` out, if it is still there.
     pub fn remove(&self, place: Place) -> Option<Arc<T>> {
         let mut slots = self.slots.write();

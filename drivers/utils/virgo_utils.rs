@@ -15,6 +15,7 @@ pub mod budget;
 pub mod buffer;
 mod client;
 pub mod clock;
+mod datagram;
 pub mod diversion;
 pub mod eventnet;
 pub mod functions;
@@ -70,6 +71,9 @@ pub use server::peer::Peer;
 pub use server::Server;
 pub use service::{
     Body,
+    BriefOperation,
+    BriefReply,
+    BriefRequest,
     Caller,
     Command,
     Operation,

@@ -45,6 +45,7 @@ pub struct Draft<'a> {
     auth: bool,
     key_file: &'a str,
     remote_text: bool,
+    datagrams: bool,
     text_uid: u32,
     text_keys: usize,
     deadline_ms: u32,
@@ -68,6 +69,8 @@ pub struct Settings {
     pub used: u64,
     /// Whether text sessions may come from other machines.
     pub remote_text: bool,
+    /// Whether short requests go as datagrams, if the other node takes some.
+    pub datagrams: bool,
     /// The uid that text sessions act as which know the shared key.
     pub text_uid: u32,
     /// Longest wait for another node, in milliseconds.
@@ -95,6 +98,7 @@ impl Default for Draft<'_> {
             auth: true,
             key_file: "/etc/virgo.key",
             remote_text: false,
+            datagrams: true,
             text_uid: 65534,
             text_keys: 0,
             deadline_ms: 5000,
@@ -137,6 +141,7 @@ impl<'a> Draft<'a> {
             (Item::Auth(auth), _) => self.auth = auth,
             (Item::KeyFile(path), _) => self.key_file = path,
             (Item::RemoteText(yes), _) => self.remote_text = yes,
+            (Item::Datagrams(yes), _) => self.datagrams = yes,
             (Item::TextUid(uid), _) => self.text_uid = uid,
             // Their files are read by who has the configuration.
             (Item::TextKey { .. }, _) if self.text_keys >= MAX_TEXT_KEYS => {
@@ -210,6 +215,7 @@ impl<'a> Draft<'a> {
             me,
             used,
             remote_text: self.remote_text,
+            datagrams: self.datagrams,
             text_uid: self.text_uid,
             deadline_ms: self.deadline_ms,
             place: self.place,
@@ -307,7 +313,7 @@ mod tests {
         assert_eq!((alone.nodes.len(), alone.me, alone.used), (1, 1, 1));
         assert_eq!(alone.nodes.address(1), Some(Ipv4Addr::LOCALHOST));
         assert_eq!((alone.deadline_ms, alone.text_uid), (5000, 65534));
-        assert!(!alone.remote_text);
+        assert!(!alone.remote_text && alone.datagrams);
         assert_eq!(Draft::default().key_file(), Some("/etc/virgo.key"));
     }
 

@@ -311,6 +311,12 @@ where
         }
     }
 
+    /// Whether the server will get request `id` by the present connection, and no reply has come.
+    pub fn is_owed(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| slot.under_way && slot.seq != slot.taken && slot.reply.is_none())
+    }
+
     /// The connection is lost: no request is under way any more. [`Self::give`] is to be called until it
     /// returns nothing.
     pub fn connection_lost(&mut self) {

@@ -95,6 +95,15 @@ where
         }
     }
 
+    /// Whether [`Self::arrive`] would return a reply that the client never took. Changes nothing.
+    pub fn would_abandon(&self, id: RequestId, taken: u64) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| {
+            let is_stored = matches!(slot.reply, Reply::Stored(_));
+            is_stored && id.seq > slot.seq && slot.seq > taken
+        })
+    }
+
     /// The reply of the request that arrived last in `id`'s slot comes later, by
     /// [`Self::finish_deferred`].
     pub fn defer(&mut self, id: RequestId) {
@@ -187,12 +196,15 @@ mod tests {
         let mut r = replies();
         let _ = r.arrive(id(0, 1), 0);
         r.finish(id(0, 1), "lost");
+        assert!(r.would_abandon(id(0, 2), 0) && !r.would_abandon(id(0, 2), 1));
+        assert!(!r.would_abandon(id(0, 1), 0) && !r.would_abandon(id(1, 1), 0));
         assert_eq!(
             r.arrive(id(0, 2), 0),
             Arrival::New {
                 abandoned: Some("lost")
             }
         );
+        assert!(!r.would_abandon(id(0, 3), 0));
         // Number 2 never arrived at the client either, but it stored nothing.
         assert_eq!(r.arrive(id(0, 3), 0), Arrival::New { abandoned: None });
     }

@@ -182,6 +182,7 @@ impl Shared {
                 uid: forget.uid,
                 retry_after_restart: true,
                 reply_deadline: ReplyDeadline::Soon,
+                brief: None,
             };
             // Otherwise others get it when its time is over.
             let _ = self.client.call(node, &request, &mut [], forget.deadline);

@@ -87,6 +87,7 @@ fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a>
         uid,
         retry_after_restart: false,
         reply_deadline: ReplyDeadline::Soon,
+        brief: None,
     }
 }
 
@@ -303,6 +304,7 @@ impl QueueService {
                 uid,
                 retry_after_restart: false,
                 reply_deadline: ReplyDeadline::Sometime,
+                brief: None,
             };
             let mut reply = Err(EPROTO);
             self.client
@@ -357,6 +359,7 @@ impl QueueService {
                 uid,
                 retry_after_restart: false,
                 reply_deadline: ReplyDeadline::Within(wait_ms),
+                brief: None,
             };
             let pulled = self.client.call(node, &request, &mut bytes, deadline);
             if let Err(EINTR | ETIMEDOUT) = pulled {

@@ -13,6 +13,7 @@ use kernel::{
 };
 use linux::{
     crypto,
+    datagram::Route,
     deadline::Deadline,
     net::Stream, //
 };
@@ -22,6 +23,7 @@ use virgo_config::{
     Party, //
 };
 use virgo_proto::{
+    datagram::Keys,
     frame::{
         Header,
         Kind,
@@ -34,13 +36,17 @@ use virgo_proto::{
         transcript,
         Hello,
         Side,
+        DATAGRAMS,
         MAC_LEN, //
     },
     vuid::NodeId, //
 };
 
 use crate::{
-    client::request::Data,
+    client::{
+        datagram_link::DatagramLink,
+        request::Data, //
+    },
     clock,
     reply::{
         from_wire,
@@ -54,6 +60,17 @@ pub(crate) struct Reached {
     /// Random number of the server's present incarnation.
     pub(crate) boot: u64,
     pub(crate) origin: Origin,
+    /// If both sides take datagrams.
+    pub(crate) datagrams: Option<Arc<DatagramLink>>,
+}
+
+/// What a client says of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller {
+    /// Random number of its incarnation.
+    pub(crate) boot: u64,
+    /// The service has its port for datagrams here.
+    pub(crate) takes_datagrams: bool,
 }
 
 /// What a connection was made with: a reload that changes it ends the connection.
@@ -63,17 +80,19 @@ pub(crate) struct Origin {
     address: Ipv4Addr,
     /// Its number, and the key that both have proven.
     party: Party,
+    /// Whether datagrams were wanted.
+    datagrams: bool,
 }
 
 impl Origin {
     /// Whether `config` would make the same connection.
     pub(crate) fn is_admitted_by(&self, config: &Config) -> bool {
-        config.admits(self.address, &self.party)
+        config.admits(self.address, &self.party) && config.datagrams == self.datagrams
     }
 }
 
-/// Connects to the service on `port` of node `peer`; `boot` names the client's incarnation. Sleeps, at most
-/// until `deadline`. The socket belongs to the current task: its credentials and cgroups.
+/// Connects to the service on `port` of node `peer`. Sleeps, at most until `deadline`. The socket belongs to
+/// the current task: its credentials and cgroups.
 ///
 /// Whoever has the port may say anything, as long as nothing is proven: why it has failed is logged, and
 /// never taken for what the node has answered.
@@ -88,13 +107,13 @@ pub(crate) fn connect(
     node: &Node,
     peer: NodeId,
     port: u16,
-    boot: u64,
+    me: Caller,
     deadline: Deadline,
 ) -> Result<Reached> {
     let config = node.config();
     let address = config.nodes.address(peer).ok_or(ENODEV)?;
     let at = SocketAddrV4::new(address, port);
-    shake_hands(&config, peer, at, boot, deadline).map_err(|e| match e {
+    shake_hands(&config, peer, at, me, deadline).map_err(|e| match e {
         Failed::Here(ENOMEM) => ENOMEM,
         Failed::There(e @ (EKEYREJECTED | EPERM)) => e,
         Failed::Here(EHOSTDOWN | ETIMEDOUT) => EHOSTDOWN,
@@ -131,16 +150,20 @@ fn shake_hands(
     config: &Config,
     peer: NodeId,
     at: SocketAddrV4,
-    boot: u64,
+    me: Caller,
     deadline: Deadline,
 ) -> Result<Reached, Failed> {
     let (address, port) = (*at.ip(), at.port());
     let stream = Stream::connect(at, deadline).map_err(not_there)?;
+    let features = match me.takes_datagrams && config.datagrams {
+        true => DATAGRAMS,
+        false => 0,
+    };
     let hello = Hello {
         node: u16::from(config.me).into(),
         port: port.into(),
-        reserved: [0; 4],
-        boot: boot.into(),
+        features: features.into(),
+        boot: me.boot.into(),
         nonce: crypto::random(),
     };
     send_frame(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
@@ -169,13 +192,27 @@ fn shake_hands(
         pr_warn!("node {peer} at {address:?} does not know the key\n");
         return Err(Failed::There(EKEYREJECTED));
     }
+    let datagrams = match hello.takes_datagrams() && challenge.takes_datagrams() {
+        true => {
+            let own = config.nodes.address(config.me).ok_or(EINVAL)?;
+            let route = Route::new(own, port, address);
+            let key = config.key.as_deref().unwrap_or_default();
+            let keys = Keys::derive(crypto::hmac_sha256, key, &hello, &challenge);
+            let datagrams = DatagramLink::new(keys, config.me, route, port);
+            // Without memory there are none.
+            Arc::new(datagrams, GFP_KERNEL).ok()
+        }
+        false => None,
+    };
     Ok(Reached {
         stream: Arc::new(stream, GFP_KERNEL)?,
         boot: challenge.boot.get(),
         origin: Origin {
             address,
             party: config.node_party(peer),
+            datagrams: config.datagrams,
         },
+        datagrams,
     })
 }
 

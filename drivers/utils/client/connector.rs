@@ -15,11 +15,16 @@
 
 use crate::client::connect::{
     connect,
+    Caller,
     Reached, //
 };
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         SpinLock, //
     },
@@ -58,6 +63,8 @@ pub(crate) struct Connector {
     peer: NodeId,
     port: u16,
     boot: u64,
+    /// Whether this node takes datagrams for the service.
+    takes_datagrams: Arc<Atomic<bool>>,
     #[pin]
     state: SpinLock<State>,
     /// Where tasks wait for the end of an attempt.
@@ -89,7 +96,13 @@ enum Attempt {
 
 impl Connector {
     /// Connects to the service on `port` of node `peer`; `boot` names the client's incarnation.
-    pub(crate) fn new(node: Arc<Node>, peer: NodeId, port: u16, boot: u64) -> impl PinInit<Self> {
+    pub(crate) fn new(
+        node: Arc<Node>,
+        peer: NodeId,
+        port: u16,
+        boot: u64,
+        takes_datagrams: Arc<Atomic<bool>>,
+    ) -> impl PinInit<Self> {
         let state = State {
             attempt: Attempt::None,
             waiting: 0,
@@ -101,6 +114,7 @@ impl Connector {
             peer,
             port,
             boot,
+            takes_datagrams,
             state <- linux::new_spinlock!(state, "virgo_connector"),
             ended <- linux::new_wait_queue!("virgo_connector_ended"),
         })
@@ -203,7 +217,11 @@ impl Run for Connector {
     fn run(task: &Task<Self>) {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
-        let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
+        let me = Caller {
+            boot: task.boot,
+            takes_datagrams: task.takes_datagrams.load(Relaxed),
+        };
+        let result = connect(&task.node, task.peer, task.port, me, deadline);
         trace::reconnect(|| {
             let event = Event {
                 node: task.peer.into(),

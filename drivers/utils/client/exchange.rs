@@ -38,7 +38,10 @@ use crate::{
             Request, //
         },
         send::MAX_ARGS,
-        slot_guard::SlotGuard, //
+        slot_guard::{
+            SlotGuard,
+            Start, //
+        }, //
     },
     eventnet::hooks::{
         self,
@@ -99,6 +102,7 @@ const PROBE: Request<'_> = Request {
     uid: 0,
     retry_after_restart: true,
     reply_deadline: ReplyDeadline::Soon,
+    brief: Some(0),
 };
 
 impl Link {
@@ -138,18 +142,32 @@ impl Link {
         deadline: Deadline,
     ) -> Result<Result> {
         check(request)?;
-        let start = trace::reply_is_on().then(Instant::<Monotonic>::now);
+        let began = trace::reply_is_on().then(Instant::<Monotonic>::now);
         let (mut guard, under_way) = match under_way {
             Some(pending) => (pending.guard, Ok(pending.connection)),
             None => {
                 if !request.retry_after_restart && self.is_stale() {
                     self.probe(request.uid, deadline)?;
                 }
-                let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
+                let (mut guard, start) = self.enter(request, class(request), deadline)?;
                 if guard.must_wait {
                     self.wait_for_answers(&guard, deadline)?;
                 }
                 guard.sent = self.sending(guard.id, request);
+                let sender = match start {
+                    Start::Stream(sender) => sender,
+                    Start::Datagram(session) => {
+                        let answer = self.ask(&session, &mut guard, request, to, deadline)?;
+                        if let Some(answer) = answer {
+                            if let Some(sent) = guard.sent.take() {
+                                sent.done(&answer);
+                            }
+                            trace::reply(|| self.event(guard.id, request).ended(&answer, began));
+                            return Ok(answer);
+                        }
+                        None
+                    }
+                };
                 let sent = self.send(&mut guard, sender, request, deadline);
                 (guard, sent)
             }
@@ -160,7 +178,7 @@ impl Link {
         if let Some(sent) = guard.sent.take() {
             sent.done(&result);
         }
-        trace::reply(|| self.event(guard.id, request).ended(&result, start));
+        trace::reply(|| self.event(guard.id, request).ended(&result, began));
         answer
     }
 

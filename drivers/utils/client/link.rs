@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The connection to one service of one other node, shared by all tasks that use it: how it is
-//! made, and how it ends. Who sends: `send.rs`. What goes over it: `exchange.rs`.
+//! made, and how it ends. Who sends: `send.rs`. What goes over it: `exchange.rs`. What goes beside it:
+//! `datagrams.rs`.
 //!
 //! # Waiting
 //!
@@ -23,6 +24,7 @@
 use crate::{
     client::{
         connector::Connector,
+        datagram_link::DatagramLink,
         incoming::has_reply,
         link_state::{
             Answer,
@@ -52,8 +54,13 @@ use kernel::{
     }, //
 };
 use linux::{
+    datagram::Mailbox,
     deadline::Deadline,
     net::Stream,
+    rcu::{
+        RcuBox,
+        RcuCell, //
+    },
     waiters::Waiters,
     work::{
         Queue,
@@ -66,6 +73,7 @@ use virgo_config::{
     Node, //
 };
 use virgo_proto::{
+    datagram::Carrier,
     eventnet::event::Kind,
     slots::{
         ClientSlot,
@@ -101,6 +109,10 @@ pub(crate) struct Link {
     pub(crate) state: SpinLock<State>,
     /// Where the task of each slot sleeps until it has its reply, or is to receive.
     pub(crate) sleepers: Pin<KBox<[Waiters; SLOTS]>>,
+    /// Where the task of each slot sleeps until its reply has come as a datagram.
+    pub(crate) mailboxes: Pin<KBox<[Mailbox; SLOTS]>>,
+    /// Where softirqs find what datagrams of the other node are signed with.
+    pub(crate) datagrams: RcuCell<Arc<DatagramLink>>,
     /// Where tasks wait for slots.
     pub(crate) lines: Pin<KBox<[Waiters; LINES]>>,
     /// Where tasks that have slots wait for the send lock, by user.
@@ -137,6 +149,8 @@ pub(crate) struct LinkStatus {
     pub(crate) up: bool,
     pub(crate) connections: u64,
     pub(crate) calls: usize,
+    /// Calls whose reply has come as a datagram.
+    pub(crate) by_datagram: u64,
 }
 
 fn slots() -> Result<KVVec<ClientSlot<Answer>>> {
@@ -161,9 +175,10 @@ impl Link {
         peer: NodeId,
         port: u16,
         boot: u64,
+        takes_datagrams: Arc<Atomic<bool>>,
         stopped: bool,
     ) -> Result<Arc<Self>> {
-        let connector = Connector::new(node.clone(), peer, port, boot);
+        let connector = Connector::new(node.clone(), peer, port, boot, takes_datagrams);
         let connector = KBox::pin_init(
             linux::new_task!(queue, connector, "virgo_connect"),
             GFP_KERNEL,
@@ -182,6 +197,10 @@ impl Link {
             receiver: None,
             requests: 0,
             replies: 0,
+            is_given_up: false,
+            datagrams: None,
+            carrier: Carrier::new(),
+            by_datagram: 0,
             slots: SlotTable::new(slots()?, params::user_share()),
         };
         Arc::pin_init(
@@ -193,6 +212,11 @@ impl Link {
                 kind: Kind::of_port(*port),
                 state <- linux::new_spinlock!(state, "virgo_link"),
                 sleepers: waiters()?,
+                mailboxes: KBox::pin_init(
+                    pin_init_array_from_fn(|_| Mailbox::new()),
+                    GFP_KERNEL
+                )?,
+                datagrams: RcuCell::empty(),
                 lines: waiters()?,
                 senders: waiters()?,
                 is_blocked: Atomic::new(false),
@@ -221,6 +245,12 @@ impl Link {
         let Some(reached) = Connector::wait(&self.connector, deadline)? else {
             return Ok(None);
         };
+        // Without memory there are no datagrams.
+        let shared = reached.datagrams.clone().map(RcuBox::new);
+        let shared = shared.and_then(Result::ok);
+        // For requests that are given up: see `datagrams.rs`.
+        let room = shared.as_ref().and_then(|_| Outbound::room().ok());
+        let shared = room.as_ref().and(shared);
         let mut state = self.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
@@ -238,6 +268,11 @@ impl Link {
         state.receiver = None;
         state.requests = 0;
         state.replies = 0;
+        state.is_given_up = false;
+        state.carrier = Carrier::new();
+        state.datagrams = shared.as_ref().and(reached.datagrams);
+        let unused = room.and_then(|room| state.outbound.set_room(room));
+        self.datagrams.replace(shared);
         state.line = LinkState::Up {
             stream: reached.stream.clone(),
             boot: reached.boot,
@@ -249,6 +284,7 @@ impl Link {
             serial: state.connections,
         };
         drop(state);
+        drop(unused);
         // Either a reload has seen the connection, or this sees what it has brought. The caller
         // finds out that the connection is over before it sends.
         self.revoke(&self.node.config());
@@ -286,6 +322,8 @@ impl Link {
         state.receiver = None;
         let line = core::mem::replace(&mut state.line, LinkState::Down);
         let lost = state.outbound.clear(serial);
+        self.datagrams.replace(None);
+        let datagrams = state.datagrams.take();
         self.is_blocked.store(false, Relaxed);
         // As many as there are slots at most.
         while let Some(slot) = state.slots.wake_latest() {
@@ -300,7 +338,18 @@ impl Link {
         if let LinkState::Up { stream, .. } = line {
             stream.shutdown();
         }
+        if let Some(datagrams) = datagrams {
+            self.end_datagrams(&datagrams);
+        }
         drop((input, lost));
+    }
+
+    /// The connection that they belong to is lost: who waits for datagrams need not.
+    fn end_datagrams(&self, datagrams: &DatagramLink) {
+        datagrams.end();
+        for mailbox in &*self.mailboxes {
+            mailbox.poke();
+        }
     }
 
     /// Whether a task that waits is to receive instead of the one that is to: there is something to do,
@@ -451,6 +500,7 @@ impl Link {
             up: matches!(state.line, LinkState::Up { .. }),
             connections: state.connections,
             calls: state.slots.busy(),
+            by_datagram: state.by_datagram,
         }
     }
 }

@@ -6,6 +6,7 @@
 use crate::{
     client::{
         connect::Origin,
+        datagram_link::DatagramLink,
         outbound::Outbound,
         send_lock::{
             SendLock,
@@ -19,13 +20,20 @@ use kernel::{
     sync::Arc, //
 };
 use linux::{
-    deadline::Deadline,
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
     net::{
         Sent,
         Stream, //
     }, //
 };
 use virgo_proto::{
+    datagram::{
+        Carrier,
+        Way, //
+    },
     eventnet::event::EventId,
     frame::RequestId,
     slots::{
@@ -69,6 +77,15 @@ pub(crate) struct State {
     pub(crate) requests: u64,
     /// Replies received on it.
     pub(crate) replies: u64,
+    /// A request that was sent on it was given up: until all are answered that were sent there, nothing goes
+    /// as a datagram, since that might come before it.
+    pub(crate) is_given_up: bool,
+    /// How datagrams are signed, if the other node takes some: of the present connection.
+    pub(crate) datagrams: Option<Arc<DatagramLink>>,
+    /// Whether they get there.
+    pub(crate) carrier: Carrier,
+    /// Calls whose reply has come as a datagram.
+    pub(crate) by_datagram: u64,
     pub(crate) slots: SlotTable<KVVec<ClientSlot<Answer>>>,
 }
 
@@ -160,6 +177,14 @@ impl State {
                 serial: self.connections,
             })),
             LinkState::Down => Ok(None),
+        }
+    }
+
+    /// The incarnation of the server, if there is a connection.
+    pub(crate) fn boot(&self) -> Option<u64> {
+        match &self.line {
+            LinkState::Up { boot, .. } => Some(*boot),
+            LinkState::Down => None,
         }
     }
 
@@ -319,9 +344,46 @@ impl State {
         }
     }
 
+    /// How a request with this id, which is short, may go besides the connection; `taken` is the last number
+    /// in its slot whose reply was taken.
+    pub(crate) fn choose(&mut self, id: RequestId, taken: u64) -> Option<(Arc<DatagramLink>, Way)> {
+        let datagrams = self.datagrams.as_ref()?;
+        // A request that tells the server of one that was given up is none that can be answered at once.
+        if self.is_given_up || taken + 1 != id.seq || datagrams.is_used_up() {
+            return None;
+        }
+        if !self.carrier.works() && datagrams.take_answered() {
+            self.carrier.answered();
+        }
+        let way = match self.carrier.works() {
+            true => Way::Datagram,
+            false => self.carrier.choose(now_ms()),
+        };
+        let datagrams = datagrams.clone();
+        match way {
+            Way::Connection => return None,
+            Way::Probe => (),
+            Way::Datagram => {
+                let boot = self.boot()?;
+                self.slots.sent(id, boot);
+            }
+        }
+        Some((datagrams, way))
+    }
+
+    /// A reply has come as a datagram.
+    pub(crate) fn heard_datagram(&mut self) {
+        self.by_datagram += 1;
+        self.carrier.delivered();
+        self.fresh = Deadline::after_ms(IDLE_MS);
+    }
+
     /// A reply has come.
     pub(crate) fn heard(&mut self) {
         self.replies += 1;
+        if self.replies >= self.requests {
+            self.is_given_up = false;
+        }
         self.reply_due = None;
         self.ack_due = None;
         self.fresh = Deadline::after_ms(IDLE_MS);

@@ -66,12 +66,15 @@ impl Outbound {
         self.waiting.capacity() > 0
     }
 
-    /// From now on requests can wait here.
-    pub(crate) fn set_room(&mut self, [one, two]: [KVVec<u8>; 2]) {
-        if !self.has_room() {
-            self.waiting = one;
-            self.spare = two;
+    /// From now on requests can wait here. Returns memory that is not needed.
+    pub(crate) fn set_room(&mut self, room: [KVVec<u8>; 2]) -> Option<[KVVec<u8>; 2]> {
+        if self.has_room() {
+            return Some(room);
         }
+        let [one, two] = room;
+        self.waiting = one;
+        self.spare = two;
+        None
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -3,6 +3,7 @@
 //! What one node asks of another.
 
 use linux::pages::Pages;
+use virgo_proto::datagram::MAX_BODY;
 
 /// A request to another node.
 pub struct Request<'a> {
@@ -20,6 +21,26 @@ pub struct Request<'a> {
     pub retry_after_restart: bool,
     /// When to expect the reply.
     pub reply_deadline: ReplyDeadline,
+    /// How many bytes the reply has at most, if the operation is [brief](crate::BriefOperation): then both
+    /// may go as datagrams. Only of requests that are answered soon, and that may be sent again to a node
+    /// that has restarted.
+    pub brief: Option<usize>,
+}
+
+impl Request<'_> {
+    /// Bytes of its body.
+    pub(crate) fn size(&self) -> usize {
+        self.args.len() + self.data.size()
+    }
+
+    /// Whether request and reply fit into datagrams, and may go like that.
+    pub(crate) fn fits_datagram(&self) -> bool {
+        self.brief.is_some_and(|reply| reply <= MAX_BODY)
+            && self.size() <= MAX_BODY
+            && matches!(self.data, Data::Bytes(_))
+            && self.retry_after_restart
+            && self.reply_deadline == ReplyDeadline::Soon
+    }
 }
 
 /// Bytes of a request.

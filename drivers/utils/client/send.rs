@@ -176,6 +176,19 @@ impl Link {
         self.state.lock().slots.sent_to(guard.id).is_some()
     }
 
+    /// Leaves a request that nobody waits for with others, if there is a connection and room. Such a request
+    /// is no longer than a datagram, which [`Outbound`] has room for. Under the lock of the state.
+    pub(crate) fn leave_with_others(
+        &self,
+        state: &mut State,
+        guard: &mut SlotGuard<'_>,
+        request: &Request<'_>,
+        deadline: Deadline,
+    ) -> Option<Connection> {
+        let head = Head::new(guard, request, deadline);
+        state.leave(guard, &head, request).ok().flatten()
+    }
+
     /// Waits for the send lock, and makes a connection if there is none; or leaves the request with
     /// others.
     fn wait_to_send(
@@ -193,7 +206,12 @@ impl Link {
                 return Err(ESHUTDOWN);
             }
             if !state.send_lock.is_free() || !state.outbound.is_empty() {
-                if let Some(connection) = state.leave(guard, &head, request)? {
+                let is_short = Outbound::takes(head.bytes().len() + request.data.size());
+                let left = match is_short {
+                    true => state.leave(guard, &head, request)?,
+                    false => None,
+                };
+                if let Some(connection) = left {
                     return Ok(Outcome::Left(connection));
                 }
                 had_to_wait = true;
@@ -234,7 +252,8 @@ impl Link {
         if needs_room {
             // For those that come later. Without memory they wait, too.
             if let Ok(room) = Outbound::room() {
-                self.state.lock().outbound.set_room(room);
+                let unused = self.state.lock().outbound.set_room(room);
+                drop(unused);
             }
         }
         if is_blocked && !self.flush_first(&sender, guard.id.slot, deadline)? {
@@ -477,16 +496,13 @@ impl State {
             .map_err(|_| ECONNRESET)
     }
 
-    /// Leaves a request with others, if it is short, there is a connection, and room for it.
+    /// Leaves a request with others, if there is a connection, and room for it.
     fn leave(
         &mut self,
         guard: &mut SlotGuard<'_>,
         head: &Head,
         request: &Request<'_>,
     ) -> Result<Option<Connection>> {
-        if !Outbound::takes(head.bytes().len() + request.data.size()) {
-            return Ok(None);
-        }
         let Ok(Some(connection)) = self.connection() else {
             return Ok(None);
         };

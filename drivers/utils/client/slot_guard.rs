@@ -4,6 +4,7 @@
 
 use crate::{
     client::{
+        datagram_link::DatagramLink,
         link::Link,
         link_state::{
             Answer,
@@ -11,16 +12,24 @@ use crate::{
             Receiver,
             Sender,
             State, //
-        }, //
+        },
+        request::Request, //
     },
-    eventnet::hooks::Sent, //
+    eventnet::hooks::{
+        self,
+        Sent, //
+    }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 use linux::{
     deadline::Deadline,
     waiters::Woken, //
 };
 use virgo_proto::{
+    datagram::Way,
     eventnet::event::EventId,
     frame::RequestId,
     slots::{
@@ -29,6 +38,14 @@ use virgo_proto::{
         Line, //
     }, //
 };
+
+/// How a request goes.
+pub(crate) enum Start {
+    /// By the connection; perhaps its task may send at once.
+    Stream(Option<Sender>),
+    /// As a datagram.
+    Datagram(Arc<DatagramLink>),
+}
 
 /// An occupied slot; free again when dropped.
 pub(crate) struct SlotGuard<'a> {
@@ -50,20 +67,20 @@ pub(crate) struct SlotGuard<'a> {
 }
 
 impl Link {
-    /// Waits for a free slot and occupies it for user `uid`; also takes the send lock, if there is a connection and
-    /// nobody has anything to send. If the guard says that it must wait, [`Self::wait_for_answers`] comes
-    /// before the request is sent.
+    /// Waits for a free slot and occupies it for the user of `request`, and says how that goes; also takes
+    /// the send lock, if it goes by the connection, and nobody has anything to send. If the guard says that
+    /// it must wait, [`Self::wait_for_answers`] comes before the request is sent.
     pub(crate) fn enter(
         &self,
-        uid: u32,
+        request: &Request<'_>,
         class: Class,
         deadline: Deadline,
-    ) -> Result<(SlotGuard<'_>, Option<Sender>)> {
+    ) -> Result<(SlotGuard<'_>, Start)> {
         let mut state = self.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
         }
-        let id = match state.slots.enter(uid, class) {
+        let id = match state.slots.enter(request.uid, class) {
             Entry::Slot(id) => id,
             Entry::Wait(line) => {
                 let waiters = self.lines.get(line.index()).ok_or(EINVAL)?;
@@ -78,12 +95,20 @@ impl Link {
             }
         };
         let guard = SlotGuard::new(self, &state, id);
-        let sender = match guard.must_wait {
+        let way = match guard.must_wait || !request.fits_datagram() || hooks::is_on(self.kind) {
             true => None,
-            false => state.sender(),
+            false => state.choose(id, guard.taken),
+        };
+        let (start, probe) = match way {
+            Some((datagrams, Way::Datagram)) => (Start::Datagram(datagrams), None),
+            _ if guard.must_wait => (Start::Stream(None), None),
+            other => (Start::Stream(state.sender()), other),
         };
         drop(state);
-        Ok((guard, sender))
+        if let Some((datagrams, _)) = probe {
+            datagrams.probe();
+        }
+        Ok((guard, start))
     }
 
     /// As [`Self::enter`], if slot, connection and send lock are all there now.
@@ -103,6 +128,9 @@ impl Link {
     /// Frees the slot of `guard`. Under the lock of the state. Returns a reply that came too late.
     pub(crate) fn free(&self, state: &mut State, guard: &mut SlotGuard<'_>) -> Option<Answer> {
         guard.is_free = true;
+        if state.slots.is_owed(guard.id) {
+            state.is_given_up = true;
+        }
         let (late, given) = state.slots.release(guard.id);
         self.give(state, given);
         if state.end_receiver(guard.id.slot) {

@@ -3,6 +3,7 @@
 //! Where calls, requests and replies become events. Each of these functions costs one predictable
 //! branch while nothing of its kind is recorded.
 
+pub(crate) use super::switch::is_on;
 use super::{
     recorder::{
         self,

@@ -25,7 +25,12 @@ impl<S: Service> Content for StatsFile<S> {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hub = &self.0;
         let sessions = hub.sessions.len();
-        writeln!(f, "# sessions {sessions} runs {}", hub.runs.load(Relaxed))?;
+        let runs = hub.runs.load(Relaxed);
+        let refused = hub.datagrams.refused.load(Relaxed);
+        writeln!(
+            f,
+            "# sessions {sessions} runs {runs} refused_datagrams {refused}"
+        )?;
         hub.stats.show(f)
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     reply::to_wire,
     request_body::TakeRequest,
     server::{
+        datagrams::DatagramSession,
         next::Next,
         outbox::Late,
         output::Output,
@@ -45,6 +46,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     crypto,
+    datagram::Route,
     pages::Pages,
     trace::{
         self,
@@ -53,6 +55,7 @@ use linux::{
     work::WorkHandle, //
 };
 use virgo_proto::{
+    datagram::Keys,
     errno::Errno,
     eventnet::{
         event,
@@ -202,7 +205,7 @@ impl Handshake {
         let challenge = Hello {
             node: u16::from(config.me).into(),
             port: S::PORT.into(),
-            reserved: [0; 4],
+            features: session.hub.datagrams.features(&config).into(),
             boot: session.hub.boot.into(),
             nonce: crypto::random(),
         };
@@ -246,6 +249,20 @@ fn proof<S: Service>(
         .hub
         .peers
         .incarnation(peer, number, |gone| service.peer_gone(gone))?;
+    if hello.takes_datagrams() && challenge.takes_datagrams() && config.datagrams {
+        let address = config.nodes.address(config.me).ok_or(EINVAL)?;
+        let route = Route::new(address, S::PORT, session.from);
+        let key = config.key.as_deref().unwrap_or_default();
+        let keys = Keys::derive(crypto::hmac_sha256, key, hello, challenge);
+        let datagrams = &session.hub.datagrams;
+        let known = DatagramSession::new(keys, config.me, &served, route);
+        // Without memory there are none: nobody answers the probe.
+        let _ = datagrams.begin(known, session.number);
+        if session.is_over() || !session.hub.node.config().datagrams {
+            // Whoever has ended the session, or all datagrams, may have come too early to end this.
+            datagrams.end(node, session.number);
+        }
+    }
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
@@ -379,11 +396,9 @@ impl Frames {
 
     /// Whether this is the session that is served.
     fn check(&self) -> Result {
-        match self.incarnation.over.load(Relaxed)
-            || self.incarnation.session.load(Relaxed) != self.number
-        {
-            true => Err(ESTALE),
-            false => Ok(()),
+        match self.incarnation.serves(self.number) {
+            true => Ok(()),
+            false => Err(ESTALE),
         }
     }
 

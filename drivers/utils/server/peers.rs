@@ -18,15 +18,18 @@ use kernel::{
             Relaxed, //
         },
         barrier::smp_mb,
-        lock::{
-            mutex::MutexBackend,
-            Guard, //
-        },
         Arc,
         Mutex, //
     }, //
 };
-use linux::work::WorkHandle;
+use linux::{
+    datagram::Softirq,
+    try_lock::{
+        TryGuard,
+        TryLock, //
+    },
+    work::WorkHandle, //
+};
 use virgo_proto::{
     config::MAX_NODES,
     slots::{
@@ -50,8 +53,7 @@ pub(crate) struct Incarnation {
     pub(crate) over: Atomic<bool>,
     /// Number of the session that is served.
     pub(crate) session: Atomic<u64>,
-    #[pin]
-    replies: Mutex<StoredReplies>,
+    replies: TryLock<StoredReplies>,
     /// The session that is served could not lock `replies`, and is to be told when it can.
     is_awaited: Atomic<bool>,
     /// Locked after `replies`.
@@ -66,7 +68,7 @@ pub(crate) type StoredReplies = Replies<KVVec<ServerSlot<KVVec<u8>>>>;
 pub(crate) struct RepliesGuard<'a> {
     incarnation: &'a Incarnation,
     /// `None` while this is dropped.
-    replies: Option<Guard<'a, StoredReplies, MutexBackend>>,
+    replies: Option<TryGuard<'a, StoredReplies>>,
 }
 
 impl Incarnation {
@@ -86,6 +88,19 @@ impl Incarnation {
             self.is_awaited.xchg(true, Full);
             lock()
         })
+    }
+
+    /// Locks the replies for a request that has come as a datagram, if no session carries one out.
+    pub(crate) fn try_replies_briefly(
+        &self,
+        context: &Softirq,
+    ) -> Option<TryGuard<'_, StoredReplies>> {
+        self.replies.try_lock_briefly(context)
+    }
+
+    /// Whether session number `session` is the one that is served.
+    pub(crate) fn serves(&self, session: u64) -> bool {
+        !self.over.load(Relaxed) && self.session.load(Relaxed) == session
     }
 
     /// Gives the memory of the replies back, which nobody asks for any more, unless a request is being
@@ -182,7 +197,7 @@ impl Peers {
                 peer,
                 over: Atomic::new(false),
                 session: Atomic::new(session),
-                replies <- linux::new_mutex!(Replies::new(slots), "virgo_replies"),
+                replies: TryLock::new(Replies::new(slots)),
                 is_awaited: Atomic::new(false),
                 outbox <- Outbox::new(owed_to_node),
             }),

@@ -290,6 +290,9 @@ impl<S: Service> Standing<S> {
         admission.limit = Limit::Ended;
         drop(admission);
         self.over.store(true, Relaxed);
+        if let Some(Identity::Node(node)) = self.identity() {
+            self.hub.datagrams.end(node, self.number);
+        }
         trace::session(|| self.event(ENDED));
         stream.shutdown();
         self.hub.schedule_now();

@@ -13,6 +13,7 @@ mod cli;
 mod clone;
 mod console;
 mod copies;
+mod datagrams;
 mod doctor;
 mod durable;
 mod eventnet;
@@ -74,6 +75,7 @@ fn main() -> Result<ExitCode> {
         modules::TESTS,
         admission::TESTS,
         links::TESTS,
+        datagrams::TESTS,
         usb::TESTS,
         faults::TESTS,
     ]

@@ -5,7 +5,7 @@
 use virgo_proto::{
     eventnet::MAX_CONTEXT,
     frame::{Bad, HEADER_LEN, Header},
-    handshake::{HELLO_LEN, Hello, hello_bytes},
+    handshake::{DATAGRAMS, HELLO_LEN, Hello, hello_bytes},
 };
 
 /// The first two bytes are the limit for the body, the rest is from the wire.
@@ -31,6 +31,6 @@ pub(crate) fn check(data: &[u8]) {
     if let Some(hello) = Hello::parse(bytes) {
         assert_eq!(bytes.len(), HELLO_LEN);
         assert_eq!(hello_bytes(&hello), bytes);
-        assert_eq!(hello.reserved, [0; 4]);
+        assert_eq!(hello.features.get() & !DATAGRAMS, 0);
     }
 }

@@ -6,6 +6,7 @@
 mod analytics;
 mod command;
 mod config;
+mod datagram;
 mod frame;
 mod line;
 mod queue;
@@ -20,6 +21,7 @@ pub fn target(name: &str) -> Option<Target> {
         "analytics" => analytics::check,
         "command" => command::check,
         "config" => config::check,
+        "datagram" => datagram::check,
         "frame" => frame::check,
         "line" => line::check,
         "queue" => queue::check,

@@ -20,6 +20,7 @@
 
 mod calls;
 mod cases;
+mod datagrams;
 mod memory;
 mod node;
 mod peer;

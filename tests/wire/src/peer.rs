@@ -86,7 +86,7 @@ pub(crate) fn hello(node: &Node, port: u16, boot: u64) -> Hello {
     Hello {
         node: node.own.into(),
         port: port.into(),
-        reserved: [0; 4],
+        features: 0.into(),
         boot: boot.into(),
         nonce: fastrand::u128(..).to_le_bytes(),
     }
@@ -124,7 +124,7 @@ impl Wire {
         let (header, body) = self.frame()?;
         assert_eq!(header.kind, Kind::Challenge, "answer to Hello: {header:?}");
         assert_eq!(body.len(), HELLO_LEN, "bytes of a Challenge");
-        Ok(Hello::parse(&body).expect("a Challenge has no reserved bytes"))
+        Ok(Hello::parse(&body).expect("a Challenge has no unknown features"))
     }
 
     /// The error that the node refuses us with; then it must end the connection.
@@ -141,7 +141,7 @@ impl Wire {
 pub(crate) struct Handshake {
     pub(crate) wire: Wire,
     hello: Hello,
-    challenge: Hello,
+    pub(crate) challenge: Hello,
 }
 
 impl Handshake {
@@ -152,8 +152,12 @@ impl Handshake {
 
     /// Begins one with the service at `port` in the life with the number `boot`.
     fn begin_at(node: &Node, port: u16, boot: u64) -> io::Result<Self> {
-        let mut wire = Wire(node.connect(port)?);
-        let hello = hello(node, port, boot);
+        Self::begin_as(node, hello(node, port, boot))
+    }
+
+    /// Begins one by this Hello.
+    pub(crate) fn begin_as(node: &Node, hello: Hello) -> io::Result<Self> {
+        let mut wire = Wire(node.connect(hello.port.get())?);
         let challenge = wire.challenge(&hello)?;
         Ok(Handshake {
             wire,

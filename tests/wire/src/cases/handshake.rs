@@ -29,7 +29,7 @@ pub(super) const SUITE: Suite = suite![
     steps_out_of_order_are_refused,
     other_nodes_are_refused,
     other_ports_are_refused,
-    reserved_bytes_are_refused,
+    unknown_features_are_refused,
     wrong_proofs_are_refused,
     a_recorded_proof_is_worthless,
     the_proof_of_one_service_is_worthless_at_another,
@@ -213,12 +213,12 @@ fn other_ports_are_refused(node: &Node) -> io::Result<()> {
     Ok(())
 }
 
-fn reserved_bytes_are_refused(node: &Node) -> io::Result<()> {
-    for at in 0..4 {
+fn unknown_features_are_refused(node: &Node) -> io::Result<()> {
+    for bit in 1..32 {
         let mut hello = hello(node, MEMPOOL, 1);
-        hello.reserved[at] = 1;
+        hello.features = (1u32 << bit).into();
         let bytes = frame(Kind::Hello, hello_bytes(&hello));
-        assert_refused(node, &bytes, Errno::EPROTO, &format!("reserved byte {at}"))?;
+        assert_refused(node, &bytes, Errno::EPROTO, &format!("reserved bit {bit}"))?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@ mod auth;
 mod calls;
 mod clone;
 mod crowd;
+mod datagrams;
 mod dead_letters;
 mod deferred;
 mod deliveries;
@@ -63,6 +64,7 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("quota", quota::SUITE),
         ("files", files::SUITE),
         ("at_most_once", at_most_once::SUITE),
+        ("datagrams", datagrams::SUITE),
         ("traced", traced::SUITE),
         ("crowd", crowd::SUITE),
         ("stalled", stalled::SUITE),
@@ -76,6 +78,11 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
 
 /// What is no test, but done to a node by name: `--ignored NAME`.
 pub(crate) fn others() -> impl Iterator<Item = (String, Test)> {
-    let flood: Test = crowd::flood_of_strangers;
-    [("crowd::flood_of_strangers".to_owned(), flood)].into_iter()
+    let others: [(&str, Test); 2] = [
+        ("crowd::flood_of_strangers", crowd::flood_of_strangers),
+        ("datagrams::taken_port", datagrams::taken_port),
+    ];
+    others
+        .into_iter()
+        .map(|(name, other)| (name.to_owned(), other))
 }

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The nodes that may send datagrams to a server: for as long as they have a session that is served.
+//!
+//! # Locking
+//!
+//! Each node's place has a lock that softirqs hold while they answer a datagram of that node, and a task
+//! for a moment when it changes the place: a datagram that comes just then is lost. Tasks do that one at
+//! a time, under a mutex; no other lock is taken under it.
+
+use crate::{
+    datagram,
+    server::{
+        peers::{
+            Incarnation,
+            Served, //
+        }, //
+    }, //
+};
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+use linux::{
+    datagram::{
+        Outgoing,
+        Route,
+        Softirq, //
+        Source,
+    },
+    try_lock::{
+        TryGuard,
+        TryLock, //
+    }, //
+};
+use virgo_config::Config;
+use virgo_proto::{
+    config::MAX_NODES,
+    datagram::{
+        Header,
+        Keys,
+        Kind,
+        Window, //
+    },
+    handshake::DATAGRAMS,
+    vuid::NodeId, //
+};
+
+/// What a server knows of a node's datagrams.
+pub(crate) struct DatagramSession {
+    keys: Keys,
+    /// Which node this is.
+    pub(crate) me: NodeId,
+    /// Number of the session whose handshake the keys are from, among those of the node.
+    challenge: u64,
+    pub(crate) incarnation: Arc<Incarnation>,
+    /// Where the node is.
+    route: Route,
+    /// Of the next datagram that is sent.
+    counter: u64,
+    window: Window,
+    /// Number of the session among all.
+    pub(crate) number: u64,
+}
+
+impl DatagramSession {
+    pub(crate) fn new(keys: Keys, me: NodeId, served: &Served, route: Route) -> Self {
+        DatagramSession {
+            keys,
+            me,
+            challenge: served.session,
+            incarnation: served.incarnation.clone(),
+            route,
+            counter: 0,
+            window: Window::new(),
+            number: 0,
+        }
+    }
+
+    /// Whether the node itself has sent this, and now for the first time.
+    pub(crate) fn accepts(
+        &mut self,
+        header: &Header,
+        (signed, tag): (&[u8], u64),
+        source: &Source,
+    ) -> bool {
+        header.session == self.keys.session
+            && self.route.is_way_of(source)
+            && datagram::is_signed(signed, tag, &self.keys.to_server)
+            && self.window.accept(header.counter)
+            && self.is_served()
+    }
+
+    /// Whether this belongs to the session of the node that is served.
+    pub(crate) fn is_served(&self) -> bool {
+        self.incarnation.serves(self.challenge)
+    }
+
+    /// Sends an answer to the datagram with header `to`, which has come from `port`.
+    ///
+    /// # Errors
+    ///
+    /// [`EMSGSIZE`] if it is too long for the network there. What cannot be sent for another reason is
+    /// lost, too.
+    pub(crate) fn answer(
+        &mut self,
+        kind: Kind,
+        word: u32,
+        to: &Header,
+        mut body: Outgoing,
+        port: u16,
+    ) -> Result {
+        let header = Header {
+            kind,
+            op: to.op,
+            session: self.keys.session,
+            counter: self.counter,
+            id: to.id,
+            taken: 0,
+            stamp: crate::clock::now(),
+            word,
+            node: self.me,
+        };
+        self.counter = self.counter.wrapping_add(1);
+        datagram::sign(&mut body, header, &self.keys.to_client)?;
+        body.send(&self.route, port)
+    }
+}
+
+type Place = TryLock<Option<KBox<DatagramSession>>>;
+
+/// The datagram sessions of a server: one of each node at most.
+#[pin_data]
+pub(crate) struct Datagrams {
+    places: [Place; MAX_NODES],
+    /// Held by the task that changes one of the places.
+    #[pin]
+    changing: Mutex<()>,
+    is_open: Atomic<bool>,
+    /// Datagrams for this server that were not accepted.
+    pub(crate) refused: Atomic<u64>,
+}
+
+impl Datagrams {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            places: [const { TryLock::new(None) }; MAX_NODES],
+            changing <- linux::new_mutex!((), "virgo_datagrams"),
+            is_open: Atomic::new(false),
+            refused: Atomic::new(0),
+        })
+    }
+
+    /// The port is open, or is not any more.
+    pub(crate) fn set_open(&self, is_open: bool) {
+        self.is_open.store(is_open, Relaxed);
+    }
+
+    /// What a server says of them in the handshake.
+    pub(crate) fn features(&self, config: &Config) -> u32 {
+        match self.is_open.load(Relaxed) && config.datagrams {
+            true => DATAGRAMS,
+            false => 0,
+        }
+    }
+
+    /// Locks what is known of a node, for a moment; `None` also if that is just being changed.
+    pub(crate) fn lock(
+        &self,
+        node: NodeId,
+        context: &Softirq,
+    ) -> Option<TryGuard<'_, Option<KBox<DatagramSession>>>> {
+        let index = usize::from(node).checked_sub(1)?;
+        self.places.get(index)?.try_lock_briefly(context)
+    }
+
+    /// From now on the node of `session` may send datagrams; that is session `number` among all. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn begin(&self, session: DatagramSession, number: u64) -> Result {
+        let node = session.incarnation.peer.node;
+        let session = KBox::new(DatagramSession { number, ..session }, GFP_KERNEL)?;
+        let old = self.change(node, |place| match place {
+            Some(present) if present.challenge > session.challenge => Some(session),
+            _ => place.replace(session),
+        });
+        // What it refers to is dropped by a task, not under the lock.
+        drop(old);
+        Ok(())
+    }
+
+    /// Session `number` of a node is over. May sleep.
+    pub(crate) fn end(&self, node: NodeId, number: u64) {
+        let old = self.change(node, |place| {
+            place.take_if(|present| present.number == number)
+        });
+        drop(old);
+    }
+
+    /// No node may send any until it connects again. May sleep.
+    pub(crate) fn end_all(&self) {
+        for node in 1..=MAX_NODES as NodeId {
+            drop(self.change(node, Option::take));
+        }
+    }
+
+    fn change<T>(
+        &self,
+        node: NodeId,
+        change: impl FnOnce(&mut Option<KBox<DatagramSession>>) -> Option<T>,
+    ) -> Option<T> {
+        let changing = self.changing.lock();
+        let index = usize::from(node).checked_sub(1)?;
+        // No other task has it: this one has the mutex.
+        let mut place = self.places.get(index)?.try_lock()?;
+        let old = change(&mut place);
+        drop(place);
+        drop(changing);
+        old
+    }
+}
