@@ -27,7 +27,8 @@ use linux::{
     deadline::{
         now_ns,
         Deadline, //
-    }, //
+    },
+    secret::wipe, //
 };
 use virgo_proto::{
     clock::Hybrid,
@@ -75,6 +76,13 @@ pub(crate) struct DatagramLink {
     is_answered: Atomic<bool>,
     /// The connection is lost.
     over: Atomic<bool>,
+}
+
+impl Drop for DatagramLink {
+    fn drop(&mut self) {
+        wipe(&mut self.keys.to_server);
+        wipe(&mut self.keys.to_client);
+    }
 }
 
 impl DatagramLink {

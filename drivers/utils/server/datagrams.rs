@@ -35,6 +35,7 @@ use linux::{
         Softirq, //
         Source,
     },
+    secret::wipe,
     try_lock::{
         TryGuard,
         TryLock, //
@@ -134,6 +135,13 @@ impl DatagramSession {
     }
 }
 
+impl Drop for DatagramSession {
+    fn drop(&mut self) {
+        wipe(&mut self.keys.to_server);
+        wipe(&mut self.keys.to_client);
+    }
+}
+
 type Place = TryLock<Option<KBox<DatagramSession>>>;
 
 /// The datagram sessions of a server: one of each node at most.
@@ -186,9 +194,10 @@ impl Datagrams {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn begin(&self, session: DatagramSession, number: u64) -> Result {
+    pub(crate) fn begin(&self, mut session: DatagramSession, number: u64) -> Result {
         let node = session.incarnation.peer.node;
-        let session = KBox::new(DatagramSession { number, ..session }, GFP_KERNEL)?;
+        session.number = number;
+        let session = KBox::new(session, GFP_KERNEL)?;
         let old = self.change(node, |place| match place {
             Some(present) if present.challenge > session.challenge => Some(session),
             _ => place.replace(session),
