@@ -78,6 +78,7 @@ errnos! {
     EROFS = 30, "read-only";
     EMLINK = 31, "too many links";
     ERANGE = 34, "out of range";
+    EDEADLK = 35, "would wait for ever";
     ENAMETOOLONG = 36, "name too long";
     ENOSYS = 38, "unknown command";
     ENOTEMPTY = 39, "not empty";

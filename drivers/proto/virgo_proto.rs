@@ -31,6 +31,7 @@ pub mod balance;
 pub mod clock;
 pub mod clone;
 pub mod cloudfs;
+pub mod cloudsync;
 pub mod command;
 pub mod config;
 pub mod errno;
