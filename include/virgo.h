@@ -489,6 +489,17 @@ VIRGO_FUNCTION long virgo_queue(struct virgo_queue_args *args)
 	return virgo_enter_sized(__NR_virgo_queue, args, sizeof(*args));
 }
 
+/**
+ * virgo_lock - use a cluster lock
+ * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1 for OPEN
+ *
+ * Return: 0, or a descriptor for OPEN; or -1 and errno.
+ */
+VIRGO_FUNCTION int virgo_lock(struct virgo_lock_args *args)
+{
+	return (int)virgo_enter_sized(__NR_virgo_lock, args, sizeof(*args));
+}
+
 #ifdef __cplusplus
 }
 #endif

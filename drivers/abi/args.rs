@@ -13,6 +13,8 @@ pub use crate::generated::{
     virgo_file_args as FileArgs,
     virgo_free_args as FreeArgs,
     virgo_fsync_args as FsyncArgs,
+    virgo_lock_args as LockArgs,
+    virgo_lock_event as LockEvent,
     virgo_malloc_args as MallocArgs,
     virgo_message as Message,
     virgo_mkdir_args as MkdirArgs,
@@ -71,6 +73,10 @@ extensible!(UnlinkArgs, VIRGO_UNLINK_ARGS_SIZE_VER0);
 extensible!(RenameArgs, VIRGO_RENAME_ARGS_SIZE_VER0);
 extensible!(MkdirArgs, VIRGO_MKDIR_ARGS_SIZE_VER0);
 extensible!(ReaddirArgs, VIRGO_READDIR_ARGS_SIZE_VER0);
+extensible!(LockArgs, VIRGO_LOCK_ARGS_SIZE_VER0);
+
+// SAFETY: The structure has integers only and no padding.
+unsafe impl AsBytes for LockEvent {}
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for QueueArgs {}
@@ -125,6 +131,22 @@ pub fn write_lost(args: UserPtr, lost: u64) -> Result {
     UserSlice::new(field, size_of::<u64>())
         .writer()
         .write(&lost)
+}
+
+/// Tells the caller of `virgo_lock` the token and flags of the lock. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`].
+pub fn write_lock(args: UserPtr, token: u64, flags: u32) -> Result {
+    let field = args.wrapping_byte_add(offset_of!(LockArgs, token));
+    UserSlice::new(field, size_of::<u64>())
+        .writer()
+        .write(&token)?;
+    let field = args.wrapping_byte_add(offset_of!(LockArgs, flags));
+    UserSlice::new(field, size_of::<u32>())
+        .writer()
+        .write(&flags)
 }
 
 /// Flags of `virgo_malloc2`.
@@ -210,4 +232,34 @@ pub mod queue_op {
     pub const REQUEST: u32 = generated::VIRGO_QUEUE_REQUEST;
     /// Reply.
     pub const REPLY: u32 = generated::VIRGO_QUEUE_REPLY;
+}
+
+/// Operations, flags and events of `virgo_lock`.
+pub mod lock {
+    use crate::generated;
+
+    /// Make a session.
+    pub const OPEN: u32 = generated::VIRGO_LOCK_OPEN;
+    /// Lock.
+    pub const LOCK: u32 = generated::VIRGO_LOCK_LOCK;
+    /// Change the mode.
+    pub const CONVERT: u32 = generated::VIRGO_LOCK_CONVERT;
+    /// Give it back.
+    pub const UNLOCK: u32 = generated::VIRGO_LOCK_UNLOCK;
+    /// Do not wait.
+    pub const TRY: u32 = generated::VIRGO_LOCK_TRY;
+    /// Do not wait; an event follows.
+    pub const ASYNC: u32 = generated::VIRGO_LOCK_ASYNC;
+    /// The value block is what was written last.
+    pub const VALID: u32 = generated::VIRGO_LOCK_VALID;
+    /// No deadline.
+    pub const FOREVER: u32 = generated::VIRGO_LOCK_FOREVER;
+    /// It was granted.
+    pub const GRANTED: u32 = generated::VIRGO_LOCK_EVENT_GRANTED;
+    /// It keeps somebody out.
+    pub const BLOCKS: u32 = generated::VIRGO_LOCK_EVENT_BLOCKS;
+    /// It was refused.
+    pub const REFUSED: u32 = generated::VIRGO_LOCK_EVENT_REFUSED;
+    /// It was lost.
+    pub const LOST: u32 = generated::VIRGO_LOCK_EVENT_LOST;
 }

@@ -23,6 +23,7 @@ mod functions;
 mod guest;
 mod kingcobra;
 mod links;
+mod locks;
 mod modules;
 mod pool;
 mod programs;
@@ -73,6 +74,7 @@ fn main() -> Result<ExitCode> {
         modules::TESTS,
         admission::TESTS,
         links::TESTS,
+        locks::TESTS,
         usb::TESTS,
         faults::TESTS,
     ]

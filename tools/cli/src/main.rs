@@ -19,6 +19,7 @@ mod functions;
 mod jobs;
 mod kingcobra;
 mod known;
+mod lock;
 mod memory;
 mod memory_list;
 mod nodes;
@@ -118,6 +119,8 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => return queue::run(output, &command),
         Command::Kingcobra(command) => return kingcobra::run(output, &command),
         Command::Eventnet(command) => return eventnet::run(output, &command),
+        Command::Lock(options) => return lock::run(&options),
+        Command::Locks { node } => return lock::list(output, node),
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Analytics(command) => analytics::run(output, &command)?,
         Command::Cp(options) => return copy_files(output, options, copy::cp),

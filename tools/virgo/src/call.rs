@@ -3,8 +3,8 @@
 #![expect(unsafe_code, reason = "calls take addresses")]
 
 use crate::abi::{
-    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, Message,
-    MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
+    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, LockArgs, MallocArgs,
+    Message, MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
     UnlinkArgs, nr,
 };
 use crate::door;
@@ -408,6 +408,16 @@ impl<'a> Queue<'a> {
         self.args.lost = args.lost;
         returned
     }
+}
+
+/// `virgo_lock`. What `args` says of addresses does not count.
+pub(crate) fn lock(args: &mut LockArgs, name: &[u8], value: Option<&mut [u8; 64]>) -> Outcome {
+    args.name = name.as_ptr().expose_provenance() as u64;
+    args.name_len = length(name);
+    args.value = value.map_or(0, |value| value.as_mut_ptr().expose_provenance() as u64);
+    // SAFETY: The call reads and writes `args`, reads the name, and reads or writes the 64 bytes of the
+    // value, which is borrowed exclusively and may hold any bytes.
+    unsafe { sized(nr::LOCK, &raw mut *args) }
 }
 
 fn length(bytes: &[u8]) -> u32 {

@@ -73,6 +73,10 @@ pub(crate) enum Tried {
     Queue {
         what: &'static str,
     },
+    Lock {
+        what: &'static str,
+        name: String,
+    },
 }
 
 impl Error {
@@ -135,7 +139,8 @@ impl Error {
             | Tried::WaitAny { .. }
             | Tried::Cancel { .. }
             | Tried::File { .. }
-            | Tried::Queue { .. } => None,
+            | Tried::Queue { .. }
+            | Tried::Lock { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -159,6 +164,7 @@ impl Display for Tried {
             Self::Cancel { job } => write!(f, "cancel job {job}"),
             Self::File { what, name } => write!(f, "{what} {name}"),
             Self::Queue { what } => f.write_str(what),
+            Self::Lock { what, name } => write!(f, "{what} {name}"),
         }
     }
 }

@@ -70,6 +70,7 @@ mod error;
 mod files;
 mod id;
 pub mod kingcobra;
+pub mod lock;
 mod memory;
 pub mod queue;
 pub mod status;

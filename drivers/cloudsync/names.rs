@@ -1,0 +1,650 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! All names that this node knows, and the view that says who masters them.
+//!
+//! [`Names`] lies under one mutex, which is held while the state machines work and never while another
+//! node is waited for. What others are to be told is noted in their outboxes, which [`crate::teller`]
+//! empties.
+
+use crate::{
+    items::Items,
+    name::Name, //
+};
+use kernel::{
+    prelude::*,
+    rbtree::RBTree, //
+};
+use linux::{
+    crypto,
+    deadline::now_ms,
+    work::WorkHandle, //
+};
+use virgo_proto::{
+    cloudsync::{
+        placement,
+        resource::{
+            buried,
+            Answer,
+            Claim,
+            Entry,
+            Notice,
+            Report,
+            Resource, //
+        },
+        view::View,
+        Token, //
+    },
+    config::MAX_NODES,
+    vuid::{
+        bit,
+        NodeId,
+        Nodes, //
+    }, //
+};
+
+/// Steps in which a name of this node's own comes to rest; many more than it needs.
+const MAX_STEPS: usize = 256;
+
+/// A claim that is to be sent to a master.
+pub(crate) struct Outgoing {
+    pub(crate) at: usize,
+    pub(crate) master: NodeId,
+    pub(crate) view: u64,
+    pub(crate) claim: Claim,
+    pub(crate) name: KVec<u8>,
+}
+
+/// What is not known yet after a change of view.
+struct Recovery {
+    /// Members that have not reported everything yet, as bits.
+    awaited: u64,
+    /// When those who are left out cannot use anything any more.
+    opens_at: u64,
+    /// Who they are, as bits.
+    gone: u64,
+}
+
+/// See the module.
+pub(crate) struct Names {
+    pub(crate) me: NodeId,
+    /// This node's incarnation.
+    boot: u64,
+    max: usize,
+    slots: KVVec<Option<KBox<Name>>>,
+    free: KVVec<u32>,
+    count: usize,
+    /// Slots by a hash of the name that others cannot foresee.
+    index: RBTree<(u64, u32), ()>,
+    basis: u64,
+    view: View<MAX_NODES>,
+    /// The view before, if this node was a member of it and has gone on from there.
+    former: Option<View<MAX_NODES>>,
+    recovery: Option<Recovery>,
+    /// Until when this node may use what it was granted, by its own clock.
+    lease_until: u64,
+    /// The last claim.
+    seq: u64,
+    /// The largest token of a name that is forgotten.
+    floor: Token,
+    /// Local locks held and waited for.
+    pub(crate) users: usize,
+    outboxes: KVec<KVVec<u32>>,
+    /// Nodes that are to be told everything that they have not been told, as bits.
+    overflown: u64,
+    /// Nodes that have not got this node's reports.
+    unreported: u64,
+    tellers: KVec<WorkHandle>,
+    pub(crate) is_stopped: bool,
+}
+
+impl Names {
+    /// Room for `max` names. May sleep.
+    pub(crate) fn new(me: NodeId, boot: u64, max: usize) -> Result<Self> {
+        let mut outboxes = KVec::new();
+        for _ in 0..MAX_NODES {
+            outboxes.push(KVVec::new(), GFP_KERNEL)?;
+        }
+        Ok(Names {
+            me,
+            boot,
+            max,
+            slots: KVVec::new(),
+            free: KVVec::new(),
+            count: 0,
+            index: RBTree::new(),
+            basis: crypto::random_u64(),
+            view: View::NONE,
+            former: None,
+            recovery: None,
+            lease_until: 0,
+            seq: 0,
+            floor: Token(0),
+            users: 0,
+            outboxes,
+            overflown: 0,
+            unreported: 0,
+            tellers: KVec::new(),
+            is_stopped: false,
+        })
+    }
+
+    /// Who tells the other nodes, by number from 1.
+    pub(crate) fn set_tellers(&mut self, tellers: KVec<WorkHandle>) {
+        self.tellers = tellers;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(crate) fn view(&self) -> &View<MAX_NODES> {
+        &self.view
+    }
+
+    pub(crate) fn has_lease(&self) -> bool {
+        now_ms() < self.lease_until
+    }
+
+    /// The names, with their places.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Name)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| Some((at, slot.as_deref()?)))
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&Name> {
+        self.slots.get(at)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut Name> {
+        self.slots.get_mut(at)?.as_deref_mut()
+    }
+
+    pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
+        let hash = placement::hash_from(self.basis, name);
+        let mut from = 0;
+        loop {
+            let cursor = self.index.cursor_lower_bound(&(hash, from))?;
+            let (&(key, slot), ()) = cursor.current();
+            if key != hash {
+                return None;
+            }
+            let at = slot as usize;
+            if self.get(at).is_some_and(|known| *known.bytes == *name) {
+                return Some(at);
+            }
+            from = slot.checked_add(1)?;
+        }
+    }
+
+    /// The place of a name, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn find_or_make(&mut self, name: &[u8]) -> Result<usize> {
+        if let Some(at) = self.find(name) {
+            return Ok(at);
+        }
+        if self.count >= self.max {
+            return Err(ENOMEM);
+        }
+        let mut bytes = KVec::with_capacity(name.len(), GFP_KERNEL)?;
+        bytes.extend_from_slice(name, GFP_KERNEL)?;
+        let hash = placement::hash(name);
+        let master = self.master_of(hash);
+        let new = KBox::new(Name::new(bytes, hash, master), GFP_KERNEL)?;
+        let at = match self.free.pop() {
+            Some(at) => at as usize,
+            None => {
+                // Room for its number when it becomes free, so that freeing never fails.
+                let more = self.slots.len() + 1;
+                self.free.reserve(more, GFP_KERNEL)?;
+                self.slots.push(None, GFP_KERNEL)?;
+                self.slots.len() - 1
+            }
+        };
+        let key = (placement::hash_from(self.basis, name), at as u32);
+        if let Err(e) = self.index.try_create_and_insert(key, (), GFP_KERNEL) {
+            let _ = self.free.push_within_capacity(at as u32);
+            return Err(e);
+        }
+        if let Some(slot) = self.slots.get_mut(at) {
+            *slot = Some(new);
+            self.count += 1;
+        }
+        Ok(at)
+    }
+
+    /// Who masters a name; 0 if this node has no part in that.
+    fn master_of(&self, hash: u64) -> NodeId {
+        match self.view.has(self.me, self.boot) {
+            true => self.view.master(hash).unwrap_or(0),
+            false => 0,
+        }
+    }
+
+    fn remove_if_unused(&mut self, at: usize) {
+        let Some(name) = self.get(at).filter(|name| name.is_unused()) else {
+            return;
+        };
+        let token = name.resource.as_ref().map_or(Token(0), Resource::token);
+        let key = (placement::hash_from(self.basis, &name.bytes), at as u32);
+        self.floor = self.floor.max(token);
+        self.index.remove(&key);
+        let gone = self.slots.get_mut(at).and_then(Option::take);
+        self.count -= usize::from(gone.is_some());
+        let _ = self.free.push_within_capacity(at as u32);
+    }
+
+    /// Whether a message of this view can be taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ESTALE`] if the view has passed, [`EAGAIN`] if it has not come yet.
+    pub(crate) fn check_view(&self, view: u64) -> Result {
+        match view.cmp(&self.view.number) {
+            _ if !self.view.has(self.me, self.boot) => Err(EAGAIN),
+            core::cmp::Ordering::Less => Err(ESTALE),
+            core::cmp::Ordering::Equal => Ok(()),
+            core::cmp::Ordering::Greater => Err(EAGAIN),
+        }
+    }
+
+    /// The resource of a name that this node masters; it is made if it is not there.
+    fn resource(&mut self, at: usize) -> Option<&mut Resource<Items<Entry>>> {
+        let (me, view, floor) = (self.me, self.view.number, self.floor);
+        let is_recovering = self.recovery.is_some();
+        let former = self.former.as_ref();
+        let has_lost = self.view.has_lost;
+        let name = self.slots.get_mut(at)?.as_deref_mut()?;
+        if name.master != me {
+            return None;
+        }
+        let was_mine = former.is_some_and(|view| view.master(name.hash) == Some(me));
+        let make = || match is_recovering && !was_mine {
+            true => Resource::recovering(Items::new(), view, !has_lost),
+            false => Resource::new(Items::new(), view, floor),
+        };
+        Some(name.resource.get_or_insert_with(make))
+    }
+
+    /// Lets a name come to rest: grants what can be granted, and notes what others are to be told. With
+    /// `direct` a claim for another master is returned instead, if nobody else sends one.
+    pub(crate) fn settle(&mut self, at: usize, direct: bool) -> Option<Outgoing> {
+        let now = now_ms();
+        let has_lease = now < self.lease_until && !self.is_stopped;
+        let (me, view) = (self.me, self.view.number);
+        for _ in 0..MAX_STEPS {
+            let name = self.slots.get_mut(at)?.as_deref_mut()?;
+            name.holder.pump(has_lease);
+            if name.master != me {
+                break;
+            }
+            let seq = &mut self.seq;
+            let claim = name.holder.claim(|| {
+                *seq += 1;
+                *seq
+            });
+            let mut moved = false;
+            if let Some(claim) = claim {
+                let answer = self.resource(at)?.claim(me, &claim, view);
+                self.get_mut(at)?.holder.answer(claim.seq, &answer);
+                moved = true;
+            }
+            let name = self.get_mut(at)?;
+            if let Some(resource) = &mut name.resource {
+                if let Some(notice) = resource.notice(me) {
+                    name.holder.notice(&notice);
+                    resource.told(me, &notice);
+                    moved = true;
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        let seq = &mut self.seq;
+        let name = self.slots.get_mut(at)?.as_deref_mut()?;
+        name.tell_owners(now);
+        let mut to = 0;
+        let mut outgoing = None;
+        if name.master == me {
+            let told = name.resource.iter().flat_map(|resource| resource.notices());
+            to = told
+                .filter(|node| *node != me)
+                .fold(0, |to, node| to | bit(node));
+        } else if name.master != 0 && !name.is_sending && !name.reports {
+            // A report comes before all claims, which build on it.
+            let claim = name.holder.claim(|| {
+                *seq += 1;
+                *seq
+            });
+            if let Some(claim) = claim {
+                to = bit(name.master);
+                let mut bytes = KVec::new();
+                if direct && bytes.extend_from_slice(&name.bytes, GFP_KERNEL).is_ok() {
+                    to = 0;
+                    name.is_sending = true;
+                    outgoing = Some(Outgoing {
+                        at,
+                        master: name.master,
+                        view,
+                        claim,
+                        name: bytes,
+                    });
+                }
+            }
+        }
+        for node in Nodes(to) {
+            self.queue(node, at);
+        }
+        self.remove_if_unused(at);
+        outgoing
+    }
+
+    /// Notes that a node is to be told something of the name at `at`.
+    fn queue(&mut self, node: NodeId, at: usize) {
+        let index = usize::from(node).wrapping_sub(1);
+        let Some(name) = self.slots.get_mut(at).and_then(|slot| slot.as_deref_mut()) else {
+            return;
+        };
+        if name.queued & bit(node) == 0 {
+            let outbox = self.outboxes.get_mut(index);
+            match outbox.map(|outbox| outbox.push(at as u32, GFP_KERNEL)) {
+                Some(Ok(())) => name.queued |= bit(node),
+                _ => self.overflown |= bit(node),
+            }
+        }
+        self.wake(node);
+    }
+
+    fn wake(&self, node: NodeId) {
+        if let Some(teller) = self.tellers.get(usize::from(node).wrapping_sub(1)) {
+            teller.wake_now();
+        }
+    }
+
+    /// The next name of which a node is to be told something. It is not noted any more then.
+    pub(crate) fn next_for(&mut self, node: NodeId) -> Option<usize> {
+        if self.overflown & bit(node) != 0 {
+            self.overflown &= !bit(node);
+            for at in 0..self.slots.len() {
+                self.settle(at, false);
+            }
+        }
+        let outbox = self.outboxes.get_mut(usize::from(node).wrapping_sub(1))?;
+        let at = outbox.pop()? as usize;
+        if let Some(name) = self.get_mut(at) {
+            name.queued &= !bit(node);
+        }
+        Some(at)
+    }
+
+    /// The claim of the name at `at` for the master `node`, if there is one and nobody else sends it.
+    pub(crate) fn claim_for(&mut self, node: NodeId, at: usize) -> Option<Outgoing> {
+        match self.get(at).is_some_and(|name| name.master == node) {
+            true => self.settle(at, true),
+            false => None,
+        }
+    }
+
+    /// A claim was answered, or failed: then it is sent again.
+    pub(crate) fn sent(&mut self, out: &Outgoing, answer: Result<Answer>) {
+        let Some(name) = self.get_mut(out.at) else {
+            return;
+        };
+        name.is_sending = false;
+        if let Ok(answer) = answer {
+            name.holder.answer(out.claim.seq, &answer);
+        }
+        self.settle(out.at, false);
+    }
+
+    /// Takes a claim of another node.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::check_view`] and [`Self::find_or_make`]; [`EINVAL`] if this node is not the master.
+    pub(crate) fn claimed(
+        &mut self,
+        node: NodeId,
+        view: u64,
+        bytes: &[u8],
+        claim: &Claim,
+    ) -> Result<Answer> {
+        self.check_view(view)?;
+        let at = self.find_or_make(bytes)?;
+        let Some(resource) = self.resource(at) else {
+            self.remove_if_unused(at);
+            return Err(EINVAL);
+        };
+        let answer = resource.claim(node, claim, view);
+        self.settle(at, false);
+        Ok(answer)
+    }
+
+    /// What `node` is to be told of the name at `at` as its master.
+    pub(crate) fn notice_for(&self, node: NodeId, at: usize) -> Option<(Notice, &[u8])> {
+        let name = self.get(at).filter(|name| name.master == self.me)?;
+        let notice = name.resource.as_ref()?.notice(node)?;
+        Some((notice, &name.bytes))
+    }
+
+    /// `node` was told this.
+    pub(crate) fn notified(&mut self, node: NodeId, at: usize, notice: &Notice) {
+        if let Some(resource) = self.get_mut(at).and_then(|name| name.resource.as_mut()) {
+            resource.told(node, notice);
+        }
+        self.settle(at, false);
+    }
+
+    /// The master of a name has said something.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::find_or_make`].
+    pub(crate) fn noticed(&mut self, bytes: &[u8], notice: &Notice) -> Result {
+        let at = self.find_or_make(bytes)?;
+        if let Some(name) = self.get_mut(at) {
+            name.holder.notice(notice);
+        }
+        self.settle(at, false);
+        Ok(())
+    }
+
+    /// Takes what a node has of a name that this node masters now.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::find_or_make`].
+    pub(crate) fn reported(&mut self, node: NodeId, bytes: &[u8], report: &Report) -> Result {
+        let at = self.find_or_make(bytes)?;
+        let Some(resource) = self.resource(at) else {
+            self.remove_if_unused(at);
+            return Err(EINVAL);
+        };
+        match resource.is_open() {
+            true => Ok(()),
+            false => resource.recover(node, report).map_err(|_| ENOMEM),
+        }
+    }
+
+    /// A node has reported everything.
+    pub(crate) fn reported_all(&mut self, node: NodeId) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.awaited &= !bit(node);
+        }
+        self.open_if_due();
+    }
+
+    /// Ends a recovery when all is known. Returns when to call this again.
+    pub(crate) fn open_if_due(&mut self) -> Option<u64> {
+        let recovery = self.recovery.as_ref()?;
+        if recovery.awaited != 0 {
+            return None;
+        }
+        if now_ms() < recovery.opens_at {
+            return Some(recovery.opens_at);
+        }
+        let gone = recovery.gone;
+        self.recovery = None;
+        let view = self.view.number;
+        for at in 0..self.slots.len() {
+            let Some(name) = self.get_mut(at) else {
+                continue;
+            };
+            if let Some(resource) = &mut name.resource {
+                for node in Nodes(gone) {
+                    resource.remove(buried(node), view);
+                }
+                if !resource.is_open() {
+                    resource.open(view);
+                }
+            }
+            self.settle(at, false);
+        }
+        None
+    }
+
+    /// Until when this node may use what it has.
+    pub(crate) fn set_lease(&mut self, until: u64) {
+        let had = self.has_lease();
+        self.lease_until = until;
+        if !had && self.has_lease() && self.users > 0 {
+            self.settle_all();
+        }
+    }
+
+    /// How many places there are.
+    pub(crate) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Ends all waits and takes the locks from all programs, and refuses more as long as `stopped`.
+    pub(crate) fn set_stopped(&mut self, stopped: bool) {
+        self.is_stopped = stopped;
+        for at in 0..self.slots.len() {
+            if let Some(name) = self.get_mut(at).filter(|_| stopped) {
+                name.holder.evict();
+                for owner in &name.owners {
+                    owner.session.wake();
+                }
+            }
+            self.settle(at, false);
+        }
+    }
+
+    pub(crate) fn settle_all(&mut self) {
+        for at in 0..self.slots.len() {
+            self.settle(at, false);
+        }
+    }
+
+    /// Another view is installed.
+    pub(crate) fn install(&mut self, view: &View<MAX_NODES>, opens_at: u64) {
+        let me = self.me;
+        let before = core::mem::replace(&mut self.view, *view);
+        let is_member = view.has(me, self.boot);
+        let continues = is_member
+            && before.number == view.base
+            && view.member(me).joined < view.number
+            && before.has(me, self.boot);
+        self.lease_until = 0;
+        let members = view.continuing().fold(0, |bits, node| bits | bit(node));
+        let gone = before.nodes().filter(|node| members & bit(*node) == 0);
+        let gone = gone.fold(0, |bits, node| bits | bit(node));
+        // A recovery that was going on goes on with what it had not got. What its view was told of is not
+        // all that there was.
+        let earlier = self.recovery.take();
+        self.former = (continues && earlier.is_none()).then_some(before);
+        let (was_gone, was_until) =
+            earlier.map_or((0, 0), |earlier| (earlier.gone, earlier.opens_at));
+        self.recovery = is_member.then_some(Recovery {
+            awaited: members & !bit(me),
+            opens_at: opens_at.max(was_until),
+            gone: gone | was_gone,
+        });
+        let others = view.nodes().filter(|node| *node != me);
+        self.unreported = match continues {
+            true => others.fold(0, |bits, node| bits | bit(node)),
+            false => 0,
+        };
+        for at in 0..self.slots.len() {
+            self.install_at(at, continues, gone);
+        }
+        self.settle_all();
+        self.open_if_due();
+        for node in Nodes(self.unreported) {
+            self.wake(node);
+        }
+    }
+
+    fn install_at(&mut self, at: usize, continues: bool, gone: u64) {
+        let me = self.me;
+        let Some(hash) = self.get(at).map(|name| name.hash) else {
+            return;
+        };
+        let master = self.master_of(hash);
+        let Some(name) = self.get_mut(at) else {
+            return;
+        };
+        let former = core::mem::replace(&mut name.master, master);
+        if !continues {
+            name.holder.lose();
+            name.resource = None;
+            name.former = None;
+            name.reports = false;
+            return;
+        }
+        if let Some(resource) = &mut name.resource {
+            for node in Nodes(gone) {
+                resource.bury(node);
+            }
+        }
+        if name.master == former {
+            return;
+        }
+        // What was not open yet its holders report once more.
+        let known = name.resource.take().filter(|resource| resource.is_open());
+        name.former = known
+            .filter(|_| name.master != me)
+            .map(|resource| resource.report());
+        name.holder.remaster();
+        name.reports =
+            name.master != me && (name.holder.report().is_some() || name.former.is_some());
+        let own = name.holder.report();
+        if let (true, Some(report)) = (name.master == me, own) {
+            if let Some(resource) = self.resource(at) {
+                // There is room for the first one, or the name stays closed.
+                let _ = resource.recover(me, &report);
+            }
+        }
+    }
+
+    /// Whether this node has to report to another.
+    pub(crate) fn reports_to(&self, node: NodeId) -> bool {
+        self.unreported & bit(node) != 0
+    }
+
+    /// The next name from `at` on that is reported to `node`, with its place.
+    pub(crate) fn next_report(&self, node: NodeId, at: usize) -> Option<(usize, &Name)> {
+        let slots = self.slots.iter().enumerate().skip(at);
+        let mut names = slots.filter_map(|(at, slot)| Some((at, slot.as_deref()?)));
+        names.find(|(_, name)| name.reports && name.master == node)
+    }
+
+    /// `node` has got everything that this node had to report in `view`.
+    pub(crate) fn all_told(&mut self, node: NodeId, view: u64) {
+        if self.view.number != view {
+            return;
+        }
+        self.unreported &= !bit(node);
+        for at in 0..self.slots.len() {
+            if let Some(name) = self.get_mut(at).filter(|name| name.master == node) {
+                name.reports = false;
+                name.former = None;
+                self.settle(at, false);
+            }
+        }
+    }
+}
