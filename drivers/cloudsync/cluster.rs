@@ -34,12 +34,14 @@ use linux::{
 };
 use virgo_config::Node;
 use virgo_proto::{
-    cloudsync::membership::{
-        self,
-        Durable,
-        Timing, //
+    cloudsync::{
+        membership::{
+            self,
+            Durable,
+            Timing, //
+        },
+        MAX_NODES, //
     },
-    config::MAX_NODES,
     vuid::{
         bit,
         NodeId, //
@@ -52,7 +54,8 @@ pub(crate) type Told = membership::Told<MAX_NODES>;
 type Membership = membership::Membership<MAX_NODES>;
 
 struct State {
-    membership: Membership,
+    /// Not in place: it is built on the stack, which is small, and must not be moved about there.
+    membership: KBox<Membership>,
     /// What is on disk. `None` as long as that is not known: then this node agrees to nothing.
     stored: Option<Durable>,
     /// The log says that nothing can be written.
@@ -69,8 +72,6 @@ pub(crate) struct Cluster {
     pub(crate) node: Arc<Node>,
     pub(crate) client: Arc<Client>,
     pub(crate) timing: Timing,
-    /// This node's incarnation.
-    boot: u64,
     /// Whether beats are sent.
     is_active: Atomic<bool>,
     clock: SetOnce<WorkHandle>,
@@ -79,6 +80,13 @@ pub(crate) struct Cluster {
     state: Mutex<State>,
     #[pin]
     pub(crate) names: Mutex<Names>,
+}
+
+/// Not part of its caller's stack frame.
+#[inline(never)]
+fn new_membership(me: NodeId, boot: u64, timing: Timing) -> Result<KBox<Membership>> {
+    let new = Membership::new(me, boot, timing, Durable::default());
+    Ok(KBox::new(new, GFP_KERNEL)?)
 }
 
 impl State {
@@ -104,7 +112,7 @@ impl Cluster {
     ) -> Result<Arc<Self>> {
         let me = node.config().me;
         let state = State {
-            membership: Membership::new(me, boot, timing, Durable::default()),
+            membership: new_membership(me, boot, timing)?,
             stored: None,
             has_warned: false,
             view: 0,
@@ -115,7 +123,6 @@ impl Cluster {
                 node,
                 client,
                 timing,
-                boot,
                 is_active: Atomic::new(false),
                 clock: SetOnce::new(),
                 beaters: SetOnce::new(),
@@ -157,7 +164,7 @@ impl Cluster {
         let config = self.node.config();
         if state.stored.is_none() {
             let stored = storage::read().inspect_err(|e| state.warn("read", *e))?;
-            state.membership = Membership::new(config.me, self.boot, self.timing, stored);
+            state.membership.restore(stored);
             state.stored = Some(stored);
         }
         let nodes = config

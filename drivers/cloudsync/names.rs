@@ -8,7 +8,8 @@
 
 use crate::{
     items::Items,
-    name::Name, //
+    name::Name,
+    recovery::Recovery, //
 };
 use kernel::{
     prelude::*,
@@ -23,18 +24,16 @@ use virgo_proto::{
     cloudsync::{
         placement,
         resource::{
-            buried,
             Answer,
             Claim,
             Entry,
             Notice,
-            Report,
             Resource, //
         },
         view::View,
-        Token, //
+        Token,
+        MAX_NODES, //
     },
-    config::MAX_NODES,
     vuid::{
         bit,
         NodeId,
@@ -54,34 +53,24 @@ pub(crate) struct Outgoing {
     pub(crate) name: KVec<u8>,
 }
 
-/// What is not known yet after a change of view.
-struct Recovery {
-    /// Members that have not reported everything yet, as bits.
-    awaited: u64,
-    /// When those who are left out cannot use anything any more.
-    opens_at: u64,
-    /// Who they are, as bits.
-    gone: u64,
-}
-
 /// See the module.
 pub(crate) struct Names {
     pub(crate) me: NodeId,
     /// This node's incarnation.
-    boot: u64,
+    pub(crate) boot: u64,
     max: usize,
-    slots: KVVec<Option<KBox<Name>>>,
+    pub(crate) slots: KVVec<Option<KBox<Name>>>,
     free: KVVec<u32>,
     count: usize,
     /// Slots by a hash of the name that others cannot foresee.
     index: RBTree<(u64, u32), ()>,
     basis: u64,
-    view: View<MAX_NODES>,
+    pub(crate) view: View<MAX_NODES>,
     /// The view before, if this node was a member of it and has gone on from there.
-    former: Option<View<MAX_NODES>>,
-    recovery: Option<Recovery>,
+    pub(crate) former: Option<View<MAX_NODES>>,
+    pub(crate) recovery: Option<Recovery>,
     /// Until when this node may use what it was granted, by its own clock.
-    lease_until: u64,
+    pub(crate) lease_until: u64,
     /// The last claim.
     seq: u64,
     /// The largest token of a name that is forgotten.
@@ -92,7 +81,7 @@ pub(crate) struct Names {
     /// Nodes that are to be told everything that they have not been told, as bits.
     overflown: u64,
     /// Nodes that have not got this node's reports.
-    unreported: u64,
+    pub(crate) unreported: u64,
     tellers: KVec<WorkHandle>,
     pub(crate) is_stopped: bool,
 }
@@ -216,14 +205,14 @@ impl Names {
     }
 
     /// Who masters a name; 0 if this node has no part in that.
-    fn master_of(&self, hash: u64) -> NodeId {
+    pub(crate) fn master_of(&self, hash: u64) -> NodeId {
         match self.view.has(self.me, self.boot) {
             true => self.view.master(hash).unwrap_or(0),
             false => 0,
         }
     }
 
-    fn remove_if_unused(&mut self, at: usize) {
+    pub(crate) fn remove_if_unused(&mut self, at: usize) {
         let Some(name) = self.get(at).filter(|name| name.is_unused()) else {
             return;
         };
@@ -251,7 +240,7 @@ impl Names {
     }
 
     /// The resource of a name that this node masters; it is made if it is not there.
-    fn resource(&mut self, at: usize) -> Option<&mut Resource<Items<Entry>>> {
+    pub(crate) fn resource(&mut self, at: usize) -> Option<&mut Resource<Items<Entry>>> {
         let (me, view, floor) = (self.me, self.view.number, self.floor);
         let is_recovering = self.recovery.is_some();
         let former = self.former.as_ref();
@@ -358,7 +347,7 @@ impl Names {
         self.wake(node);
     }
 
-    fn wake(&self, node: NodeId) {
+    pub(crate) fn wake(&self, node: NodeId) {
         if let Some(teller) = self.tellers.get(usize::from(node).wrapping_sub(1)) {
             teller.wake_now();
         }
@@ -452,60 +441,6 @@ impl Names {
         Ok(())
     }
 
-    /// Takes what a node has of a name that this node masters now.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::find_or_make`].
-    pub(crate) fn reported(&mut self, node: NodeId, bytes: &[u8], report: &Report) -> Result {
-        let at = self.find_or_make(bytes)?;
-        let Some(resource) = self.resource(at) else {
-            self.remove_if_unused(at);
-            return Err(EINVAL);
-        };
-        match resource.is_open() {
-            true => Ok(()),
-            false => resource.recover(node, report).map_err(|_| ENOMEM),
-        }
-    }
-
-    /// A node has reported everything.
-    pub(crate) fn reported_all(&mut self, node: NodeId) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.awaited &= !bit(node);
-        }
-        self.open_if_due();
-    }
-
-    /// Ends a recovery when all is known. Returns when to call this again.
-    pub(crate) fn open_if_due(&mut self) -> Option<u64> {
-        let recovery = self.recovery.as_ref()?;
-        if recovery.awaited != 0 {
-            return None;
-        }
-        if now_ms() < recovery.opens_at {
-            return Some(recovery.opens_at);
-        }
-        let gone = recovery.gone;
-        self.recovery = None;
-        let view = self.view.number;
-        for at in 0..self.slots.len() {
-            let Some(name) = self.get_mut(at) else {
-                continue;
-            };
-            if let Some(resource) = &mut name.resource {
-                for node in Nodes(gone) {
-                    resource.remove(buried(node), view);
-                }
-                if !resource.is_open() {
-                    resource.open(view);
-                }
-            }
-            self.settle(at, false);
-        }
-        None
-    }
-
     /// Until when this node may use what it has.
     pub(crate) fn set_lease(&mut self, until: u64) {
         let had = self.has_lease();
@@ -513,11 +448,6 @@ impl Names {
         if !had && self.has_lease() && self.users > 0 {
             self.settle_all();
         }
-    }
-
-    /// How many places there are.
-    pub(crate) fn places(&self) -> usize {
-        self.slots.len()
     }
 
     /// Ends all waits and takes the locks from all programs, and refuses more as long as `stopped`.
@@ -537,114 +467,6 @@ impl Names {
     pub(crate) fn settle_all(&mut self) {
         for at in 0..self.slots.len() {
             self.settle(at, false);
-        }
-    }
-
-    /// Another view is installed.
-    pub(crate) fn install(&mut self, view: &View<MAX_NODES>, opens_at: u64) {
-        let me = self.me;
-        let before = core::mem::replace(&mut self.view, *view);
-        let is_member = view.has(me, self.boot);
-        let continues = is_member
-            && before.number == view.base
-            && view.member(me).joined < view.number
-            && before.has(me, self.boot);
-        self.lease_until = 0;
-        let members = view.continuing().fold(0, |bits, node| bits | bit(node));
-        let gone = before.nodes().filter(|node| members & bit(*node) == 0);
-        let gone = gone.fold(0, |bits, node| bits | bit(node));
-        // A recovery that was going on goes on with what it had not got. What its view was told of is not
-        // all that there was.
-        let earlier = self.recovery.take();
-        self.former = (continues && earlier.is_none()).then_some(before);
-        let (was_gone, was_until) =
-            earlier.map_or((0, 0), |earlier| (earlier.gone, earlier.opens_at));
-        self.recovery = is_member.then_some(Recovery {
-            awaited: members & !bit(me),
-            opens_at: opens_at.max(was_until),
-            gone: gone | was_gone,
-        });
-        let others = view.nodes().filter(|node| *node != me);
-        self.unreported = match continues {
-            true => others.fold(0, |bits, node| bits | bit(node)),
-            false => 0,
-        };
-        for at in 0..self.slots.len() {
-            self.install_at(at, continues, gone);
-        }
-        self.settle_all();
-        self.open_if_due();
-        for node in Nodes(self.unreported) {
-            self.wake(node);
-        }
-    }
-
-    fn install_at(&mut self, at: usize, continues: bool, gone: u64) {
-        let me = self.me;
-        let Some(hash) = self.get(at).map(|name| name.hash) else {
-            return;
-        };
-        let master = self.master_of(hash);
-        let Some(name) = self.get_mut(at) else {
-            return;
-        };
-        let former = core::mem::replace(&mut name.master, master);
-        if !continues {
-            name.holder.lose();
-            name.resource = None;
-            name.former = None;
-            name.reports = false;
-            return;
-        }
-        if let Some(resource) = &mut name.resource {
-            for node in Nodes(gone) {
-                resource.bury(node);
-            }
-        }
-        if name.master == former {
-            return;
-        }
-        // What was not open yet its holders report once more.
-        let known = name.resource.take().filter(|resource| resource.is_open());
-        name.former = known
-            .filter(|_| name.master != me)
-            .map(|resource| resource.report());
-        name.holder.remaster();
-        name.reports =
-            name.master != me && (name.holder.report().is_some() || name.former.is_some());
-        let own = name.holder.report();
-        if let (true, Some(report)) = (name.master == me, own) {
-            if let Some(resource) = self.resource(at) {
-                // There is room for the first one, or the name stays closed.
-                let _ = resource.recover(me, &report);
-            }
-        }
-    }
-
-    /// Whether this node has to report to another.
-    pub(crate) fn reports_to(&self, node: NodeId) -> bool {
-        self.unreported & bit(node) != 0
-    }
-
-    /// The next name from `at` on that is reported to `node`, with its place.
-    pub(crate) fn next_report(&self, node: NodeId, at: usize) -> Option<(usize, &Name)> {
-        let slots = self.slots.iter().enumerate().skip(at);
-        let mut names = slots.filter_map(|(at, slot)| Some((at, slot.as_deref()?)));
-        names.find(|(_, name)| name.reports && name.master == node)
-    }
-
-    /// `node` has got everything that this node had to report in `view`.
-    pub(crate) fn all_told(&mut self, node: NodeId, view: u64) {
-        if self.view.number != view {
-            return;
-        }
-        self.unreported &= !bit(node);
-        for at in 0..self.slots.len() {
-            if let Some(name) = self.get_mut(at).filter(|name| name.master == node) {
-                name.reports = false;
-                name.former = None;
-                self.settle(at, false);
-            }
         }
     }
 }

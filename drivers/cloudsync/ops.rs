@@ -4,15 +4,15 @@
 
 use crate::service::Cloudsync;
 use kernel::prelude::*;
-use virgo_proto::{
-    cloudsync::wire::{
+use virgo_proto::cloudsync::{
+    wire::{
         max_member,
         op,
         In,
         Out,
         MAX_ANSWER, //
     },
-    config::MAX_NODES, //
+    MAX_NODES, //
 };
 use virgo_utils::{
     Body,

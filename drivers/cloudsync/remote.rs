@@ -22,9 +22,9 @@ use virgo_proto::{
             Out,
             MAX_ANSWER,
             MAX_CLAIM, //
-        }, //
+        },
+        MAX_NODES, //
     },
-    config::MAX_NODES,
     vuid::NodeId, //
 };
 use virgo_utils::{

@@ -11,6 +11,7 @@
 //! beater     speaks to another node about the view; teller: about locks
 //! cluster    this node's membership, and the clock
 //! remote     requests to other nodes
+//! views      what a change of view does to names    recovery: what is waited for then
 //! names      all names that this node knows         name, items
 //! storage    what this node has promised, on disk
 //! ```
@@ -28,12 +29,14 @@ mod locks;
 mod name;
 mod names;
 mod ops;
+mod recovery;
 mod remote;
 mod service;
 mod session;
 mod storage;
 mod syscalls;
 mod teller;
+mod views;
 
 use crate::{
     beater::Beater,
@@ -64,12 +67,9 @@ use linux::{
     }, //
 };
 use virgo_abi::calls::CloudsyncRegistration;
-use virgo_proto::{
-    cloudsync::{
-        self,
-        membership::Timing, //
-    },
-    config::MAX_NODES, //
+use virgo_proto::cloudsync::{
+    self,
+    membership::Timing, //
 };
 use virgo_utils::{
     functions::Registration,
@@ -188,7 +188,7 @@ impl Drop for Workers {
 impl Workers {
     /// Work for `cluster`: one that looks at the clock, and two for each node that there may be.
     fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let queue = Queue::unbound(c"virgo_cloudsync", 2 * MAX_NODES as c_int + 1)?;
+        let queue = Queue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 1)?;
         let clock = Clock(cluster.clone());
         let mut workers = Workers {
             clock: Arc::pin_init(
@@ -200,7 +200,7 @@ impl Workers {
         };
         let mut beating = KVec::new();
         let mut telling = KVec::new();
-        for node in 1..=MAX_NODES as u8 {
+        for node in 1..=cloudsync::MAX_NODES as u8 {
             let cluster = cluster.clone();
             let beater = Beater {
                 cluster: cluster.clone(),

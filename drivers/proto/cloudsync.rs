@@ -33,6 +33,10 @@ pub use token::{Era, Token};
 /// TCP port of the service.
 pub const PORT: u16 = 55000;
 
+/// Nodes that can share locks: those with the first numbers. Views are passed by value, on stacks that
+/// are small in the kernel.
+pub const MAX_NODES: usize = 32;
+
 /// Longest name of a lock, in bytes; the shortest has one.
 pub const MAX_NAME: usize = 255;
 

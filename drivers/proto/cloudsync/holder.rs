@@ -201,7 +201,7 @@ impl<L: List<Local>> Holder<L> {
         if self.local(id).is_some() {
             return Err(Refusal::Exists);
         }
-        if tries && (self.next().is_some() || !self.allows(id, mode)) {
+        if tries && (self.next().is_some() || !self.allows(id, mode) || self.is_blocked()) {
             return Err(Refusal::Busy);
         }
         let local = Local {

@@ -177,9 +177,18 @@ impl<const N: usize> Membership<N> {
         }
     }
 
+    /// This node had promised and installed this before. To be called before anything else.
+    pub fn restore(&mut self, durable: Durable) {
+        self.promised = durable.promised.max(durable.view);
+        self.view.number = durable.view;
+    }
+
     /// The nodes of the configuration, and how many of them a view needs: 0 stands for more than half.
     pub fn configure(&mut self, nodes: u64, quorum: u32) {
-        self.configured = nodes | bit(self.me);
+        let known = (1..)
+            .zip(&self.peers)
+            .fold(0, |known, (node, _)| known | bit(node));
+        self.configured = (nodes | bit(self.me)) & known;
         let count = self.configured.count_ones();
         self.quorum = match quorum {
             0 => (count / 2).saturating_add(1),
@@ -695,12 +704,31 @@ mod tests {
         let view = *c.nodes[1].view();
         assert!(view.has_lost && view.continuing().eq([1, 2]));
         assert!(c.nodes[0].opens_at() > c.now && c.nodes[0].has_lease(c.now));
+        c.run(700);
         c.up[2] = true;
         c.run(700);
         let view = *c.nodes[2].view();
         assert_eq!(c.members(2), [1, 2, 3]);
         // It knows that what it had is lost.
         assert!(!view.has_lost && view.continuing().eq([1, 2]));
+    }
+
+    #[test]
+    fn a_view_waits_also_for_who_was_left_out_by_the_one_before() {
+        let mut c = Cluster::new();
+        c.nodes[0].set_active(true, c.now);
+        c.run(10);
+        c.up[2] = false;
+        while c.members(0).len() == 3 {
+            c.run(1);
+        }
+        let opens_at = c.nodes[0].opens_at();
+        c.up[2] = true;
+        while c.members(0).len() == 2 {
+            c.run(1);
+        }
+        assert!(c.now < opens_at && c.nodes[2].view().has_lost);
+        assert!(c.nodes[2].opens_at() >= opens_at);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! and gets `EOVERFLOW` until the next view; 32 bits would be one hour.
 
 use super::{Mode, Modes};
+use core::cmp::Ordering;
 
 /// Bits of the counter.
 const COUNTER_BITS: u32 = 40;
@@ -78,10 +79,10 @@ impl Era {
 
     /// Learns of grants that another has made.
     pub fn merge(&mut self, other: Era) {
-        if other.token > self.token {
-            *self = other;
-        } else if other.token == self.token {
-            self.modes = self.modes.union(other.modes);
+        match other.token.cmp(&self.token) {
+            Ordering::Less => (),
+            Ordering::Equal => self.modes = self.modes.union(other.modes),
+            Ordering::Greater => *self = other,
         }
     }
 }

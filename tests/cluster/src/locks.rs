@@ -157,6 +157,8 @@ fn modes(cluster: &Cluster) -> Result<()> {
         ensure!(listed.contains("EX"), "{listed}");
         Ok(())
     })?;
+    // Until the master knows it, and node 1.
+    sleep(Duration::from_secs(2));
     let (said, _) = fails(&node1, "virgo lock shared --shared --try -- true")?;
     ensure!(said.contains("EAGAIN"), "{said}");
     first.kill()?;
@@ -398,7 +400,7 @@ fn many(cluster: &Cluster) -> Result<()> {
     .count();
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     let script = format!(
-        "(echo \"auth $(cat /etc/virgo_text.key)\"; seq -f 'lock many%.0f' {count}; echo stats; echo quit) | \
+        "(echo \"auth $(cat /etc/virgo_text.key)\"; seq {count} | sed 's/^/lock many/'; echo stats; echo quit) | \
          nc 127.0.0.1 {PORT} | grep -c token="
     );
     let granted = sh(&node1, &script)?;

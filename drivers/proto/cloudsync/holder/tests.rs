@@ -106,6 +106,7 @@ fn a_node_that_is_waited_for_lets_nobody_else_in() {
     c.settle();
     c.holders[1].request(1, Mode::Ex, false).unwrap();
     c.settle();
+    assert_eq!(c.holders[0].request(2, Mode::Pr, true), Err(Refusal::Busy));
     c.holders[0].request(2, Mode::Pr, false).unwrap();
     c.settle();
     assert_eq!(c.holders[0].local(2).unwrap().held, None);
