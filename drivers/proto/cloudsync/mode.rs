@@ -120,7 +120,7 @@ impl Modes {
     /// With one more.
     #[must_use]
     pub const fn with(self, mode: Mode) -> Modes {
-        Modes(self.0 | 1 << mode as u8)
+        Modes(self.0 | (1 << mode as u8))
     }
 
     /// All of both.

@@ -140,7 +140,7 @@ impl<'a> Out<'a> {
         self.mode(claim.keep);
         self.mode(claim.want);
         self.era(claim.era);
-        self.u8(u8::from(claim.tries) | u8::from(claim.value.is_some()) << 1);
+        self.u8(u8::from(claim.tries) | (u8::from(claim.value.is_some()) << 1));
         if let Some(value) = &claim.value {
             self.value(value);
         }
@@ -234,7 +234,7 @@ impl<'a> Out<'a> {
         self.u64(told.boot);
         self.u64(told.promised);
         self.u64(told.view);
-        self.u8(u8::from(told.yes) | u8::from(told.latest.is_some()) << 1);
+        self.u8(u8::from(told.yes) | (u8::from(told.latest.is_some()) << 1));
         self.flag(told.is_settled);
         if let Some(view) = &told.latest {
             self.view(view);
