@@ -19,6 +19,9 @@ WORKSPACE := --manifest-path tools/Cargo.toml --workspace --locked
 demo: demo-image ## boot three nodes and show what they do for each other
 	. qemu/paths.sh && VIRGO_LANE=$$(virgo_demo_lane) tests/demo.sh
 
+demo-usb: modules tools image ## bind, write to, capture and draw a USB device
+	tests/demo-usb.sh
+
 cluster: demo-image ## boot three nodes and leave them running; qemu/cluster.sh stops them
 	. qemu/paths.sh && qemu/cluster.sh up $$([ $$(virgo_demo_lane) = slim ] || echo --stock)
 

@@ -40,10 +40,21 @@ check_bindings() {
 		return 1
 	}
 }
-export -f check_licences check_bindings # for the shell of the step
+
+# What stands in backquotes and begins with a folder of the tree is there.
+check_paths() {
+	local found path missing=0
+	while IFS= read -r found; do
+		path=${found##*:}
+		[ -e "${path//\`/}" ] || { echo "$found does not exist"; missing=1; }
+	done < <(grep -noP '\x60(drivers|tools|tests|qemu|include|syscalls|packaging|debian|docs)/[a-z0-9_./-]+\x60' "$@")
+	return $missing
+}
+export -f check_licences check_bindings check_paths # for the shell of the step
 
 mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*' \
 	':!debian/changelog' ':!debian/copyright' ':!debian/*.docs' ':!debian/source')
+mapfile -t documents < <(sources '*.md')
 mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellcheck shell=')
 # Kernel style is for what becomes part of a kernel.
 mapfile -t c < <(sources 'drivers/*.[ch]' 'syscalls/*.c' 'include/linux/*.h' 'include/uapi/*.h')
@@ -52,6 +63,7 @@ mapfile -t above_linux < <(sources 'drivers/*.rs' ':!drivers/linux')
 
 check licences "licence lines" check_licences "${licensed[@]}"
 check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null "${above_linux[@]}"
+check paths "paths in documents" check_paths "${documents[@]}"
 check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 # Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that
 # generated exports (drivers/*/exports.c) do not stand below what they export; and that a

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Runs the cluster tests on the kernel of a lane; with a name those whose name contains it.
-# On the debug kernel the tests do less than on the slim one, unless VIRGO_SOAK=1: see rounds.rs.
+# On the debug kernel the tests do less than on the slim one, unless VIRGO_SOAK=1: see tests/support/src/rounds.rs.
 #
 # Usage: run.sh slim|debug|stock [NAME]
 set -eu

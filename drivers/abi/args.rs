@@ -232,6 +232,8 @@ pub mod queue_op {
     pub const REQUEST: u32 = generated::VIRGO_QUEUE_REQUEST;
     /// Reply.
     pub const REPLY: u32 = generated::VIRGO_QUEUE_REPLY;
+    /// Drop all messages.
+    pub const PURGE: u32 = generated::VIRGO_QUEUE_PURGE;
 }
 
 /// Operations, flags and events of `virgo_lock`.

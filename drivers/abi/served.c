@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 
+#include "helpers.h"
 #include "served.h"
 
 static const struct virgo_calls __rcu *virgo_served[VIRGO_NR_SERVICES];
@@ -55,9 +56,6 @@ void virgo_unserve(enum virgo_service service, const struct virgo_calls *calls)
 
 /*
  * The calls of a service, or NULL. Their module stays until virgo_served_put().
- *
- * A module is used only when its initialisation is over: one that fails is freed
- * no matter who holds it.
  */
 const struct virgo_calls *virgo_served_get(enum virgo_service service)
 {
@@ -65,14 +63,11 @@ const struct virgo_calls *virgo_served_get(enum virgo_service service)
 
 	guard(rcu)();
 	calls = rcu_dereference(virgo_served[service]);
-	if (!calls || READ_ONCE(calls->owner->state) != MODULE_STATE_LIVE ||
-	    !try_module_get(calls->owner))
-		return NULL;
-	return calls;
+	return calls && virgo_module_pin(calls->owner) ? calls : NULL;
 }
 
 void virgo_served_put(const struct virgo_calls *calls)
 {
 	if (calls)
-		module_put(calls->owner);
+		virgo_module_unpin(calls->owner);
 }

@@ -7,6 +7,7 @@
 //! for an open file, and does what has been asked for meanwhile, too. A file has one worker at most for
 //! its changes.
 
+use crate::waiting::take_passed;
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -55,14 +56,15 @@ impl Changes {
         })
     }
 
-    /// Has `change` wait for [`Self::work`], for which `submit` is called if that is needed. May sleep,
-    /// not for the disk.
+    /// Has `change` wait for [`Self::work`], for which `submit` is called if that is needed; those that
+    /// were given up are dropped. May sleep, not for the disk.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`], and what `submit` fails with, told to whoever waits for the change, too.
     pub(crate) fn add(&self, change: Change, submit: impl FnOnce() -> Result) -> Result {
         let mut state = self.state.lock();
+        let given_up = take_passed(&mut state.waiting, |change| change.until.passed());
         let prepare = || -> Result {
             state.waiting.reserve(1, GFP_KERNEL)?;
             if !state.submitted {
@@ -76,15 +78,24 @@ impl Changes {
                 // There is room.
                 let full = state.waiting.push_within_capacity(change);
                 drop(state);
-                drop(full);
+                drop((full, given_up));
                 Ok(())
             }
             Err(e) => {
                 drop(state);
+                drop(given_up);
                 change.reply.fail(e);
                 Err(e)
             }
         }
+    }
+
+    /// Drops what was given up. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self) {
+        let given_up = take_passed(&mut self.state.lock().waiting, |change| {
+            change.until.passed()
+        });
+        drop(given_up);
     }
 
     /// Has `make` make all changes that somebody still waits for. Sleeps for the disk.

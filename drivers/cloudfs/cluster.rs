@@ -22,13 +22,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use linux::crypto;
 use virgo_config::Node;
@@ -46,14 +40,17 @@ use virgo_proto::{
     config::MAX_NODES,
     vuid::{
         bit,
-        NodeId, //
+        NodeId,
+        Nodes, //
     }, //
 };
 use virgo_utils::{
     budget::Budget,
     retry::until_ready,
+    Attempt,
     LogLimit,
     Reservation,
+    Told,
     User, //
 };
 
@@ -72,8 +69,8 @@ pub(crate) struct Cloudfs {
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// Whether this node's own files are reached like another's.
     loopback: bool,
-    /// How many files were open on each node when it last said so.
-    load: [Atomic<u64>; MAX_NODES],
+    /// How many files are open on the other nodes.
+    loads: Pin<KBox<Told>>,
 }
 
 impl Cloudfs {
@@ -92,7 +89,7 @@ impl Cloudfs {
             workers: Arc::new(Workers::new()?, GFP_KERNEL)?,
             log: LogLimit::new()?,
             loopback,
-            load: [const { Atomic::new(0) }; MAX_NODES],
+            loads: KBox::pin_init(Told::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
@@ -138,13 +135,19 @@ impl Cloudfs {
         })?;
         let room = Reservation::new(GFP_KERNEL_ACCOUNT)?;
         let cost = OpenCost { charge, room };
+        let configured = user.config.nodes.iter();
+        nodes &= configured.fold(0, |all, (node, _)| all | bit(node));
         let mut error = ENODEV;
         loop {
             let Some(node) = self.choose(user, nodes, policy) else {
                 return Err(error);
             };
             nodes &= !bit(node);
-            error = match self.open_on(user, node, name.path, flags, mode) {
+            let attempt = match nodes {
+                0 => Attempt::last(user),
+                _ => Attempt::before_others(user),
+            };
+            error = match self.open_on(&attempt, node, name.path, flags, mode) {
                 Ok(at) => {
                     let append = flags & open::APPEND != 0;
                     let others = self.others.clone();
@@ -152,10 +155,11 @@ impl Cloudfs {
                 }
                 Err(e) => e,
             };
-            // Another one may do it instead, if it is sure that this one has not.
-            let elsewhere = match name.at {
-                At::Copies(_) => true,
-                _ => matches!(error, EHOSTDOWN | EKEYREJECTED | EPERM),
+            // Another one may do it instead, if it is sure that this one has not, or has changed nothing.
+            let elsewhere = match (name.at, error) {
+                (At::Copies(_), _) | (_, EHOSTDOWN | EKEYREJECTED | EPERM) => true,
+                (_, ETIMEDOUT | ECONNRESET) => flags & (open::CREATE | open::TRUNCATE) == 0,
+                _ => false,
             };
             if !elsewhere || user.deadline.passed() {
                 return Err(error);
@@ -180,48 +184,55 @@ impl Cloudfs {
 
     fn open_on(
         &self,
-        user: &User<'_>,
+        attempt: &Attempt<'_>,
         node: NodeId,
         path: &[u8],
         flags: u32,
         mode: u16,
     ) -> Result<Location> {
+        let user = &attempt.user;
         if self.is_here(user, node) {
             let open = || local::open(user.config, path, flags, mode);
             return Ok(Location::Local(until_ready(user.deadline, open)?));
         }
         self.others.prepare(node)?;
         let there = self.there(user, node);
-        let (handle, load) = until_ready(user.deadline, || there.open(path, flags, mode))?;
-        if let Some(known) = self.load_of(node) {
-            known.store(load, Relaxed);
-        }
+        let opened = until_ready(user.deadline, || there.open(path, flags, mode));
+        let (handle, load) = opened.inspect_err(|&e| {
+            // Its file system may say EPERM, too.
+            if e != EPERM && attempt.is_nodes_fault(e) {
+                self.loads.lost(node);
+            }
+        })?;
+        self.loads.told(node, load);
         Ok(Location::Remote(RemoteHandle { node, handle }))
     }
 
-    fn load_of(&self, node: NodeId) -> Option<&Atomic<u64>> {
-        self.load.get(usize::from(node).checked_sub(1)?)
+    /// Whether node `node` could not be reached lately.
+    fn is_down(&self, user: &User<'_>, node: NodeId) -> bool {
+        node != user.config.me && self.loads.is_down(node)
     }
 
-    /// One of `nodes` by `policy`: the fewer files are open the better. `None` if there is none.
+    /// One of `nodes` by `policy`: the fewer files are open the better. Those that could not be reached
+    /// lately come last. `None` if there is none.
     fn choose(&self, user: &User<'_>, nodes: u64, policy: Policy) -> Option<NodeId> {
+        let up = Nodes(nodes).filter(|&node| !self.is_down(user, node));
+        let nodes = match up.fold(0, |all, node| all | bit(node)) {
+            0 => nodes,
+            up => up,
+        };
+        let room_of = |node| match node == user.config.me {
+            true => Some(u64::MAX - self.opened.len() as u64),
+            false => self.loads.of(node).map(|load| u64::MAX - load),
+        };
+        let unknown = balance::unknown_room(Nodes(nodes).filter_map(room_of));
         let mut candidates = [0; MAX_NODES];
         let mut room = [0; MAX_NODES];
         let mut count = 0;
-        for (node, _) in user.config.nodes.iter() {
-            if let (true, Some(to), Some(free)) = (
-                nodes & bit(node) != 0,
-                candidates.get_mut(count),
-                room.get_mut(count),
-            ) {
-                let load = match node == user.config.me {
-                    true => self.opened.len() as u64,
-                    false => self.load_of(node).map_or(0, |load| load.load(Relaxed)),
-                };
-                *to = node;
-                *free = u64::MAX - load;
-                count += 1;
-            }
+        for (node, (to, free)) in Nodes(nodes).zip(candidates.iter_mut().zip(&mut room)) {
+            *to = node;
+            *free = room_of(node).unwrap_or(unknown);
+            count += 1;
         }
         let chosen = balance::choose(policy, room.get(..count)?, crypto::random_u32())?;
         candidates.get(chosen).copied()

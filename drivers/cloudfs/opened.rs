@@ -27,7 +27,7 @@ use virgo_utils::{
     Peer, //
 };
 
-/// An open file and the life of the node that has it.
+/// An open file and the incarnation of the node that has it.
 #[pin_data]
 pub(crate) struct Opened {
     pub(crate) file: File,
@@ -42,21 +42,20 @@ pub(crate) struct Opened {
 impl Opened {
     /// Who uses it.
     pub(crate) fn owner(&self) -> Owner {
-        owner(self.file.device(), self.peer, Some(self.charge.uid()))
+        owner(self.file.device(), self.peer, self.charge.uid())
     }
 }
 
-/// The owner of work on a file system for user `uid` of `peer`, if the request says which.
-pub(crate) fn owner(device: u32, peer: Peer, uid: Option<u32>) -> Owner {
-    let uid = uid.map_or(u64::from(u32::MAX) + 1, u64::from);
+/// The owner of work on a file system for user `uid` of `peer`.
+pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
     Owner {
         device,
-        user: u64::from(peer.node) << 40 | uid,
+        user: u64::from(peer.node) << 32 | u64::from(uid),
     }
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
-/// present life.
+/// present incarnation.
 #[pin_data]
 pub(crate) struct OpenedFiles {
     #[pin]
@@ -143,7 +142,7 @@ impl OpenedFiles {
         drop(self.table.remove(place(handle)));
     }
 
-    /// Closes what former lives of `peer` had open. Returns how many files.
+    /// Closes what former incarnations of `peer` had open. Returns how many files.
     pub(crate) fn close_former(&self, peer: Peer) -> usize {
         let former =
             |opened: &Opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot;
@@ -153,6 +152,17 @@ impl OpenedFiles {
             closed += 1;
         }
         closed
+    }
+
+    /// Drops what `peer` has asked for and given up since. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, peer: Peer) {
+        let mut from = 0;
+        let of_peer = |opened: &Opened| opened.peer.node == peer.node;
+        while let Some((place, opened)) = self.table.next(from, of_peer) {
+            from = place.slot + 1;
+            opened.changes.drop_given_up();
+            opened.syncing.drop_given_up();
+        }
     }
 
     /// How many there are.

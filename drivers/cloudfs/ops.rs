@@ -121,20 +121,35 @@ fn permissions(mode: u32) -> Result<u16> {
         .ok_or(EINVAL)
 }
 
-/// A path of another request than Open: which does not say who asks.
-const NOBODY: Option<u32> = None;
+/// Has `defer` defer a reply to `peer`. If that waits for too many, those that it has given up are dropped
+/// first: nobody else does that while a disk hangs.
+fn defer_with<'a, T>(
+    this: &Cloudfs,
+    peer: Peer,
+    reply: &mut Body<'a>,
+    mut defer: impl FnMut(&mut Body<'a>) -> Result<T>,
+) -> Result<T> {
+    match defer(reply) {
+        Err(EUSERS) => {
+            this.workers.drop_given_up();
+            this.opened.drop_given_up(peer);
+            defer(reply)
+        }
+        deferred => deferred,
+    }
+}
 
 /// Has `work` done by a worker, for `owner`, and its reply given then. A reply has up to `len` bytes; one
 /// that is not `kept` is made again when the request is repeated.
 fn defer(
     this: &Cloudfs,
-    owner: Owner,
+    (peer, owner): (Peer, Owner),
     reply: &mut Body<'_>,
     (len, kept): (usize, bool),
     work: impl FnOnce(&Deferred, &mut KVVec<u8>) -> Result + Send + 'static,
 ) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
-    let mut deferred = reply.defer()?;
+    let mut deferred = defer_with(this, peer, reply, Body::defer)?;
     if kept {
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
@@ -156,13 +171,13 @@ fn defer(
 /// As [`defer`], for what changes names in the export that `path` is in, and has an empty reply.
 fn defer_change(
     this: &Cloudfs,
-    peer: Peer,
+    (peer, uid): (Peer, u32),
     reply: &mut Body<'_>,
     path: &[u8],
     work: impl FnOnce(&Config) -> Result + Send + 'static,
 ) -> Result {
     let config = this.node.config();
-    let owner = owner(local::device(&config, path)?, peer, NOBODY);
+    let owner = (peer, owner(local::device(&config, path)?, peer, uid));
     defer(this, owner, reply, (0, true), move |_, _| work(&config))
 }
 
@@ -182,18 +197,23 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     }
     let charge = this.opened.charge(peer, uid)?;
     let config = this.node.config();
-    let owner = owner(local::device(&config, name)?, peer, Some(uid));
+    let owner = (peer, owner(local::device(&config, name)?, peer, uid));
     let (name, opened) = (copy(name)?, this.opened.clone());
     let size = (size_of::<OpenReply>(), true);
+    let until = Deadline::after_ms(reply.patience_ms());
     defer(this, owner, reply, size, move |deferred, body| {
         body.reserve(size_of::<OpenReply>(), GFP_KERNEL)?;
         let file = local::open(&config, &name, how, mode)?;
+        // The peer has given up, but says so only with a later request: it would stay open until then.
+        if until.passed() {
+            return Err(ETIMEDOUT);
+        }
         let answer = OpenReply {
             handle: opened.insert(peer, file, charge)?.into(),
             load: (opened.len() as u64).into(),
         };
         if !deferred.is_wanted() {
-            // What the peer's former life had open may have been closed before it was inserted.
+            // What the peer's former incarnation had open may have been closed before this was inserted.
             opened.remove(answer.handle.get());
         }
         Ok(body.extend_from_slice(answer.as_bytes(), GFP_KERNEL)?)
@@ -240,7 +260,8 @@ fn read(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         Err(EAGAIN | ENOMEM) => (),
         result => return result,
     }
-    defer(this, opened.owner(), reply, (len, false), move |_, body| {
+    let owner = (peer, opened.owner());
+    defer(this, owner, reply, (len, false), move |_, body| {
         body.put_zeros(len, GFP_KERNEL)?;
         let n = opened.file.read(offset, body)?;
         body.truncate(n);
@@ -255,17 +276,19 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     }
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
-    let workers = this.workers.clone();
-    reply.defer_with_request(move |mut reply, request| {
-        let prepared = reply.prepare(size_of::<WriteReply>());
-        match prepared.and(request) {
-            Ok(request) => {
-                let what = What::Write(request);
-                // Who waits for it is told that it has failed.
-                let _ = change_content(&workers, opened, Change { reply, until, what });
+    defer_with(this, peer, reply, |body| {
+        let (workers, opened) = (this.workers.clone(), opened.clone());
+        body.defer_with_request(move |mut reply, request| {
+            let prepared = reply.prepare(size_of::<WriteReply>());
+            match prepared.and(request) {
+                Ok(request) => {
+                    let what = What::Write(request);
+                    // Who waits for it is told that it has failed.
+                    let _ = change_content(&workers, opened, Change { reply, until, what });
+                }
+                Err(e) => reply.fail(e),
             }
-            Err(e) => reply.fail(e),
-        }
+        })
     })
 }
 
@@ -324,7 +347,9 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         _ => return Err(EINVAL),
     };
     let opened = this.opened.get(peer, args.handle.get())?;
-    opened.syncing.add(reply.defer()?, data_only, || {
+    let until = Deadline::after_ms(reply.patience_ms());
+    let deferred = defer_with(this, peer, reply, Body::defer)?;
+    opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
         // Others may come to wait for it who are more patient.
         let until = Deadline::never();
@@ -345,7 +370,7 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     match (args.handle.get(), name) {
         (handle, []) if follow => {
             let opened = this.opened.get(peer, handle)?;
-            defer(this, opened.owner(), reply, size, move |_, body| {
+            defer(this, (peer, opened.owner()), reply, size, move |_, body| {
                 let stat = local::to_wire(&opened.file.stat()?);
                 Ok(body.put_bytes(stat.as_bytes(), GFP_KERNEL)?)
             })
@@ -353,7 +378,8 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         (0, [_, ..]) => {
             let config = this.node.config();
             let name = copy(path(name)?)?;
-            let owner = owner(local::device(&config, &name)?, peer, NOBODY);
+            let device = local::device(&config, &name)?;
+            let owner = (peer, owner(device, peer, args.uid.get()));
             defer(this, owner, reply, size, move |_, body| {
                 let stat = local::stat(&config, &name, follow)?;
                 Ok(body.put_bytes(stat.as_bytes(), GFP_KERNEL)?)
@@ -367,7 +393,8 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let args = TruncateArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
-    let (reply, what) = (reply.defer()?, What::Truncate(args.size.get()));
+    let what = What::Truncate(args.size.get());
+    let reply = defer_with(this, peer, reply, Body::defer)?;
     change_content(&this.workers, opened, Change { reply, until, what })
 }
 
@@ -392,7 +419,7 @@ fn unlink(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> R
     };
     let is_dir = args.flags.get() & flag::DIRECTORY != 0;
     let copied = copy(name)?;
-    defer_change(this, peer, reply, name, move |config| {
+    defer_change(this, (peer, args.uid.get()), reply, name, move |config| {
         local::unlink(config, &copied, is_dir)
     })
 }
@@ -401,7 +428,7 @@ fn rename(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> R
     let (args, from, to) = change(request, flag::NO_REPLACE, false)?;
     let replace = args.flags.get() & flag::NO_REPLACE == 0;
     let (old, new) = (copy(from)?, copy(path(to)?)?);
-    defer_change(this, peer, reply, from, move |config| {
+    defer_change(this, (peer, args.uid.get()), reply, from, move |config| {
         local::rename(config, &old, &new, replace)
     })
 }
@@ -412,7 +439,7 @@ fn mkdir(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     };
     let mode = permissions(args.mode.get())?;
     let copied = copy(name)?;
-    defer_change(this, peer, reply, name, move |config| {
+    defer_change(this, (peer, args.uid.get()), reply, name, move |config| {
         local::mkdir(config, &copied, mode)
     })
 }
@@ -431,7 +458,8 @@ fn read_dir(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     const HEAD: usize = size_of::<ReadDirReply>();
     let config = this.node.config();
     let name = copy(path(name)?)?;
-    let owner = owner(local::device(&config, &name)?, peer, NOBODY);
+    let device = local::device(&config, &name)?;
+    let owner = (peer, owner(device, peer, args.uid.get()));
     defer(this, owner, reply, (HEAD + len, false), move |_, body| {
         body.put_zeros(HEAD + len, GFP_KERNEL)?;
         let (head, entries) = body.split_first_chunk_mut::<HEAD>().ok_or(EINVAL)?;

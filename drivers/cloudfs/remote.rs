@@ -65,6 +65,14 @@ impl RemoteFiles<'_> {
             .call(self.node, &request, reply, self.user.deadline)
     }
 
+    fn handle_args(&self, handle: u64, flags: u32) -> HandleArgs {
+        HandleArgs {
+            handle: handle.into(),
+            flags: flags.into(),
+            uid: self.user.uid.into(),
+        }
+    }
+
     /// Opens `path`. Returns the handle, and how many files other nodes have open there.
     pub(crate) fn open(&self, path: &[u8], flags: u32, mode: u16) -> Result<(u64, u64)> {
         let args = OpenArgs {
@@ -78,10 +86,19 @@ impl RemoteFiles<'_> {
         Ok((reply.handle.get(), reply.load.get()))
     }
 
-    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files.
-    pub(crate) fn close(&self, handles: &[Handle]) -> Result {
-        self.ask(op::CLOSE, b"", handles.as_bytes(), &mut [])?;
-        Ok(())
+    /// Closes up to [`MAX_CLOSE`](virgo_proto::cloudfs::MAX_CLOSE) files. Returns what the node answers.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer; [`ENODEV`] if there is no such node.
+    pub(crate) fn close(&self, handles: &[Handle]) -> Result<Result> {
+        let request = Request {
+            reply_deadline: ReplyDeadline::Soon,
+            ..again(self.user, op::CLOSE, b"", Data::Bytes(handles.as_bytes()))
+        };
+        let deadline = self.user.deadline;
+        let answer = self.client.ask(self.node, &request, &mut [], deadline)?;
+        Ok(answer.map(drop))
     }
 
     /// Reads up to [`MAX_DATA`] bytes.
@@ -157,11 +174,8 @@ impl RemoteFiles<'_> {
     /// Returns when what was written is on the disk, and what the open file has met with.
     pub(crate) fn sync(&self, handle: u64, data_only: bool) -> Result<SyncReply> {
         let flags = if data_only { flag::DATA_ONLY } else { 0 };
-        let args = handle_args(handle, flags);
-        let request = Request {
-            reply_deadline: ReplyDeadline::Sometime,
-            ..again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""))
-        };
+        let args = self.handle_args(handle, flags);
+        let request = again(self.user, op::SYNC, args.as_bytes(), Data::Bytes(b""));
         let mut reply = [0; size_of::<SyncReply>()];
         let deadline = self.user.deadline;
         self.client
@@ -184,7 +198,7 @@ impl RemoteFiles<'_> {
         let mut reply = [0; size_of::<Stat>()];
         self.ask(
             op::STAT,
-            handle_args(handle, flags).as_bytes(),
+            self.handle_args(handle, flags).as_bytes(),
             path,
             &mut reply,
         )?;
@@ -214,6 +228,7 @@ impl RemoteFiles<'_> {
             mode: u32::from(mode).into(),
             first: u16::try_from(first).map_err(|_| ENAMETOOLONG)?.into(),
             reserved: 0.into(),
+            uid: self.user.uid.into(),
         };
         self.once(op, args.as_bytes(), paths, &mut [])?;
         Ok(())
@@ -231,6 +246,7 @@ impl RemoteFiles<'_> {
             from: from.into(),
             len: (to.len().min(MAX_DATA) as u32).into(),
             flags: if with_stat { flag::STAT } else { 0 }.into(),
+            uid: self.user.uid.into(),
         };
         let mut reply = KVVec::new();
         reply.put_zeros(size_of::<ReadDirReply>() + to.len(), GFP_KERNEL_ACCOUNT)?;
@@ -247,15 +263,8 @@ impl RemoteFiles<'_> {
     }
 }
 
-fn handle_args(handle: u64, flags: u32) -> HandleArgs {
-    HandleArgs {
-        handle: handle.into(),
-        flags: flags.into(),
-    }
-}
-
 /// A request that may be done twice, or cannot be because a node that has restarted knows no handles
-/// of before.
+/// of before. It may have to wait for a disk there.
 fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Request<'a> {
     Request {
         op,
@@ -263,7 +272,7 @@ fn again<'a>(user: &User<'_>, op: u16, args: &'a [u8], data: Data<'a>) -> Reques
         data,
         uid: user.uid,
         retry_after_restart: true,
-        reply_deadline: ReplyDeadline::Soon,
+        reply_deadline: ReplyDeadline::Sometime,
     }
 }
 

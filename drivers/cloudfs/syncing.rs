@@ -11,11 +11,15 @@
 //! and then those that came meanwhile. So no request overtakes the failure of an earlier one, and a file
 //! has one worker at most.
 
+use crate::waiting::take_passed;
 use kernel::{
     prelude::*,
     sync::Mutex, //
 };
-use linux::vfs::File;
+use linux::{
+    deadline::Deadline,
+    vfs::File, //
+};
 use virgo_proto::cloudfs::SyncReply;
 use virgo_utils::{
     to_wire,
@@ -30,10 +34,17 @@ pub(crate) struct Syncing {
     state: Mutex<State>,
 }
 
+/// A reply that is owed.
+struct Waiting {
+    reply: Deferred,
+    /// When nobody waits for it any more.
+    until: Deadline,
+}
+
 #[derive(Default)]
 struct State {
     /// Who waits for the disk next.
-    waiting: KVVec<Deferred>,
+    waiting: KVVec<Waiting>,
     /// Whether one of them wants the times on the disk, too.
     times: bool,
     /// A job is submitted that will call [`Syncing::work`].
@@ -49,8 +60,8 @@ impl Syncing {
         })
     }
 
-    /// Has `reply` wait for [`Self::work`], for which `submit` is called if that is needed. May sleep,
-    /// not for the disk.
+    /// Has `reply` wait for [`Self::work`] until `until`; `submit` is called if that is needed. Those
+    /// that were given up are dropped. May sleep, not for the disk.
     ///
     /// # Errors
     ///
@@ -58,32 +69,55 @@ impl Syncing {
     pub(crate) fn add(
         &self,
         reply: Deferred,
+        until: Deadline,
         data_only: bool,
         submit: impl FnOnce() -> Result,
     ) -> Result {
         let mut state = self.state.lock();
-        state.waiting.reserve(1, GFP_KERNEL)?;
-        if !state.submitted {
-            submit()?;
-            state.submitted = true;
+        let given_up = take_passed(&mut state.waiting, |one| one.until.passed());
+        let prepare = || -> Result {
+            state.waiting.reserve(1, GFP_KERNEL)?;
+            if !state.submitted {
+                submit()?;
+                state.submitted = true;
+            }
+            Ok(())
+        };
+        let prepared = prepare();
+        if prepared.is_ok() {
+            // There is room.
+            let full = state.waiting.push_within_capacity(Waiting { reply, until });
+            state.times |= !data_only;
+            drop(state);
+            drop(full);
+        } else {
+            drop(state);
         }
-        // There is room.
-        let _ = state.waiting.push_within_capacity(reply);
-        state.times |= !data_only;
-        Ok(())
+        drop(given_up);
+        prepared
+    }
+
+    /// Drops what was given up. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self) {
+        let given_up = take_passed(&mut self.state.lock().waiting, |one| one.until.passed());
+        drop(given_up);
     }
 
     /// Brings `file` to the disk, for all who wait for that. Sleeps for the disk.
     pub(crate) fn work(&self, file: &File) {
         loop {
             let mut state = self.state.lock();
-            let waiting = core::mem::take(&mut state.waiting);
+            let mut waiting = core::mem::take(&mut state.waiting);
             if waiting.is_empty() {
                 state.submitted = false;
                 return;
             }
             let data_only = !core::mem::take(&mut state.times);
             drop(state);
+            waiting.retain(|one| !one.until.passed());
+            if waiting.is_empty() {
+                continue;
+            }
             let synced = file.sync(data_only);
             let mut state = self.state.lock();
             if let Err(e) = synced {
@@ -91,9 +125,9 @@ impl Syncing {
             }
             let met = state.met;
             drop(state);
-            for reply in waiting {
+            for one in waiting {
                 // Without memory for it, the reply is an error.
-                let _ = reply.answer(met.as_bytes());
+                let _ = one.reply.answer(met.as_bytes());
             }
         }
     }

@@ -15,6 +15,7 @@ mod remote;
 mod session_files;
 mod syncing;
 mod syscalls;
+mod waiting;
 mod window;
 mod workers;
 
@@ -35,7 +36,8 @@ use virgo_utils::{
     Reply,
     Server,
     Service,
-    Stats, //
+    Stats,
+    Stop, //
 };
 
 module! {
@@ -88,10 +90,11 @@ impl Service for Cloudfs {
     }
 }
 
-/// Fields are dropped in order: first no program and no peer can call, then the state goes.
-/// Descriptors of programs pin the module, so there are none.
+/// Fields are dropped in order: first nobody waits for other nodes any more, who may be out of reach;
+/// then no program and no peer can call; then the state goes. Descriptors of programs pin the module, so there are none.
 #[pin_data]
 struct Module {
+    _stop: Stop<Cloudfs>,
     #[pin]
     _calls: CloudfsRegistration<Calls>,
     #[pin]
@@ -113,6 +116,7 @@ impl kernel::InPlaceModule for Module {
                 files: KBox::pin_init(FdType::new(module, c"[virgo]"), GFP_KERNEL)?,
             };
             Ok(try_pin_init!(Self {
+                _stop: Stop::new(&cloudfs),
                 _server <- Server::new(module, cloudfs, stats),
                 _calls <- CloudfsRegistration::new(module, calls),
             }? Error))

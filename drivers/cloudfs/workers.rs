@@ -10,6 +10,7 @@
 //!
 //! Dropping [`Workers`] waits for all work that has begun. So no work may hold what holds them.
 
+use crate::waiting::take_passed;
 use kernel::{
     prelude::*,
     sync::{
@@ -19,11 +20,11 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    work::WorkHandle,
     work::{
         Queue,
         Run,
-        Task, //
+        Task,
+        WorkHandle, //
     }, //
 };
 use virgo_proto::worker_shares::{
@@ -82,11 +83,16 @@ impl Line {
         self.first()?;
         self.front.pop()
     }
+
+    /// Takes out what was given up, to be dropped without the lock.
+    fn take_passed(&mut self) -> [KVVec<Waiting>; 2] {
+        [&mut self.front, &mut self.back].map(|jobs| take_passed(jobs, |job| job.until.passed()))
+    }
 }
 
 /// A worker, while it has something to do.
 struct Worker {
-    waker: WorkHandle,
+    work: WorkHandle,
     job: Option<Waiting>,
 }
 
@@ -145,7 +151,7 @@ impl Workers {
         }
         for task in &tasks {
             let worker = Worker {
-                waker: task.handle()?,
+                work: task.handle()?,
                 job: None,
             };
             lines.state.lock().workers.push(worker, GFP_KERNEL)?;
@@ -157,7 +163,7 @@ impl Workers {
     }
 
     /// Has `job` done by a worker, for `owner`; it is dropped instead, if none is free before `until`.
-    /// May sleep, not for other jobs.
+    /// Others of `owner` that were given up are dropped. May sleep, not for other jobs.
     ///
     /// # Errors
     ///
@@ -169,7 +175,6 @@ impl Workers {
         job: impl FnOnce() + Send + 'static,
     ) -> Result {
         let job: KBox<dyn Job> = KBox::new(Once(Some(job)), GFP_KERNEL)?;
-        let mut unwanted = None;
         let mut state = self.lines.state.lock();
         // Without memory the job is dropped after the lock is let go, as everything that is not wanted.
         let line = match state.line(owner) {
@@ -184,14 +189,25 @@ impl Workers {
             return Err(e.into());
         }
         let full = line.back.push_within_capacity(Waiting { job, until });
-        // As many go as come, while the owner's work hangs.
-        if line.first().is_some_and(|first| first.until.passed()) {
-            unwanted = line.pop();
-        }
+        let given_up = line.take_passed();
         state.dispatch();
         drop(state);
-        drop((full, unwanted));
+        drop((full, given_up));
         Ok(())
+    }
+
+    /// Drops all that was given up. May sleep, not for jobs.
+    pub(crate) fn drop_given_up(&self) {
+        // One line at a time: then the lock is not held for long.
+        for at in 0.. {
+            let mut state = self.lines.state.lock();
+            let Some(line) = state.lines.get_mut(at) else {
+                return;
+            };
+            let given_up = line.take_passed();
+            drop(state);
+            drop(given_up);
+        }
     }
 }
 
@@ -254,7 +270,7 @@ impl State {
             match worker {
                 Some(worker) => {
                     worker.job = line.pop();
-                    worker.waker.wake();
+                    worker.work.wake();
                     refused = 0;
                 }
                 None => refused += 1,

@@ -61,9 +61,10 @@ impl kernel::InPlaceModule for ConfigModule {
             let node = Node::load()?;
             let published = node::Published::new(node.clone());
             Ok(try_pin_init!(Self {
-                _device: Device::register()?,
                 _published: published,
                 _control <- File::new(module, node.debugfs(), c"config", Control(node.clone())),
+                // Last: programs find it, and nothing fails any more that would take it from them.
+                _device: Device::register()?,
             }? Error))
         })
     }

@@ -187,7 +187,7 @@ fn cancel_job(call: &mut Call<'_>) -> Result<i64> {
     let id = u64::try_from(call.number(0)?).map_err(|_| ESRCH)?;
     let shared = call.state::<Shared>()?;
     let job = shared.jobs.find(id, call.uid)?;
-    shared.give_up(&job, ECANCELED);
+    shared.executor.give_up(&job, ECANCELED);
     Ok(0)
 }
 

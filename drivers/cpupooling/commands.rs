@@ -249,7 +249,7 @@ fn cancel(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let job = this.jobs.find(job_id(command)?, caller.uid)?;
-    this.give_up(&job, ECANCELED);
+    this.executor.give_up(&job, ECANCELED);
     reply.text(b"cancelled")
 }
 

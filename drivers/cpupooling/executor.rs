@@ -12,6 +12,7 @@ use crate::{
         NewInvocation,
         Origin, //
     },
+    job::Job,
     jobs::Jobs,
     outbox::Outboxes,
     outcome::Outcome,
@@ -184,7 +185,7 @@ impl Executor {
         first.is_some_and(|run| run.key().0 == node)
     }
 
-    /// Ends the call that its caller calls `name`.
+    /// Ends the call that its caller calls `name`. May sleep.
     pub(crate) fn cancel(&self, origin: Origin, name: u64) {
         let run = self.pool.state.lock().calls.get(origin.key(name)).cloned();
         if let Some(run) = run {
@@ -192,7 +193,20 @@ impl Executor {
         }
     }
 
-    /// Ends the calls of former lives of `peer`.
+    /// Nobody waits for `job` any more: it ends with `e`, wherever it runs.
+    pub(crate) fn give_up(&self, job: &Job, e: Error) {
+        if job.has_ended() {
+            return;
+        }
+        job.end(Outcome::failed(e));
+        match job.node() {
+            0 => (),
+            _ if job.is_here() => self.cancel(Origin::Here, job.id),
+            node => self.pool.outboxes.cancel(node, job.id, job.deadline),
+        }
+    }
+
+    /// Ends the calls of former incarnations of `peer`.
     pub(crate) fn cancel_former(&self, peer: Peer) {
         self.pool.for_each((peer.node, 0), |run| {
             match run.origin {

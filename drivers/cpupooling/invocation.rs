@@ -53,7 +53,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// How the executor calls the caller's call `key`. A peer's calls are its own, whatever
-    /// connection or life of it speaks.
+    /// connection or incarnation of it speaks.
     pub(crate) fn key(self, key: u64) -> Key {
         match self {
             Origin::Here => (0, key),

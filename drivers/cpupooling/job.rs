@@ -94,6 +94,8 @@ struct Progress {
     /// Standard error that has come before the rest of the result.
     errors: KVVec<u8>,
     errors_charge: Option<Charge>,
+    /// There was standard error for which there was no room.
+    errors_lost: bool,
     /// Who waits, by the numbers of the waits.
     waiters: RBTree<u64, Arc<Waiter>>,
 }
@@ -153,6 +155,7 @@ impl Job {
         let progress = Progress {
             errors: KVVec::new(),
             errors_charge: None,
+            errors_lost: false,
             waiters: RBTree::new(),
         };
         Arc::pin_init(
@@ -257,31 +260,38 @@ impl Job {
 
     /// As [`Self::end`], with the result as it came over the wire.
     pub(crate) fn receive(&self, header: &clone::Outcome, output: &[u8]) {
-        let (errors, charge) = self.take_errors();
+        let (errors, charge, lost) = self.take_errors();
         drop(charge);
-        self.end(Outcome::received(header, output, &errors, &self.bytes));
+        let mut outcome = Outcome::received(header, output, &errors, &self.bytes);
+        outcome.truncated |= lost;
+        self.end(outcome);
     }
 
-    /// The standard error, whose result follows. May sleep.
+    /// The standard error, whose result follows; it may come again. If there is no room for it, the
+    /// result is one that was truncated. May sleep.
     pub(crate) fn receive_errors(&self, errors: &[u8]) {
         let mut copy = KVVec::new();
-        let (Ok(charge), Ok(())) = (
-            self.bytes.charge(errors.len() as u64),
-            copy.put_bytes(errors, GFP_KERNEL),
-        ) else {
+        let charge = self.bytes.charge(errors.len() as u64);
+        let copied = charge.and_then(|charge| {
+            copy.put_bytes(errors, GFP_KERNEL)?;
+            Ok(charge)
+        });
+        let mut progress = self.progress.lock();
+        let Ok(charge) = copied else {
+            progress.errors_lost = progress.errors.is_empty();
             return;
         };
-        let mut progress = self.progress.lock();
         let old = core::mem::replace(&mut progress.errors, copy);
         let old_charge = progress.errors_charge.replace(charge);
+        progress.errors_lost = false;
         drop(progress);
         drop((old, old_charge));
     }
 
-    fn take_errors(&self) -> (KVVec<u8>, Option<Charge>) {
+    fn take_errors(&self) -> (KVVec<u8>, Option<Charge>, bool) {
         let mut progress = self.progress.lock();
         let errors = core::mem::take(&mut progress.errors);
-        (errors, progress.errors_charge.take())
+        (errors, progress.errors_charge.take(), progress.errors_lost)
     }
 
     /// Drops what is not wanted after the end. Returns one that waits for it.

@@ -55,7 +55,7 @@ pub(crate) struct Jobs {
 struct Table {
     jobs: RBTree<u64, Arc<Job>>,
     len: usize,
-    /// Random at first, so that results of a former life are for nobody.
+    /// Random at first, so that results of a former incarnation are for nobody.
     next: u64,
     /// No calls are taken.
     stopped: bool,

@@ -186,7 +186,7 @@ impl Outboxes {
         }
     }
 
-    /// Drops results for former lives of `peer`. May sleep.
+    /// Drops results for former incarnations of `peer`. May sleep.
     pub(crate) fn forget_former(&self, peer: Peer) {
         if let Some(task) = self.of(peer.node) {
             task.drop_results(|kept| kept.boot != peer.boot);

@@ -109,7 +109,7 @@ impl Cpupool {
             for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
                 parcel.add(call, job)?;
             }
-            self.senders.spawn(move || parcel.send())?;
+            self.senders.spawn(node, move || parcel.send())?;
         }
         match here != 0 && self.is_here(user.config, user.config.me) {
             true => self.send_to(user, user.config.me, calls, jobs),

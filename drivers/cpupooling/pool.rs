@@ -8,14 +8,12 @@ use crate::{
         Limits, //
     },
     executor::Executor,
-    invocation::Origin,
-    job::Job,
     jobs::Jobs,
     learnt::Learnt,
     load::OwnLoad,
     load_reporter::LoadReporter,
     outbox::Outboxes,
-    outcome::Outcome,
+    senders::Senders,
     view::View,
     watch::{
         Watch,
@@ -37,7 +35,6 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::Load,
-    config::MAX_NODES,
     vuid::NodeId, //
 };
 use virgo_utils::Client;
@@ -46,7 +43,7 @@ use virgo_utils::Client;
 pub(crate) struct Cpupool {
     /// Sends calls to several nodes at a time. Its work holds `shared`, and has ended when it is
     /// dropped.
-    pub(crate) senders: Arc<Queue>,
+    pub(crate) senders: Senders,
     pub(crate) reporter: Pin<KBox<Task<LoadReporter>>>,
     pub(crate) shared: Arc<Shared>,
 }
@@ -122,8 +119,7 @@ impl Cpupool {
             loopback,
         };
         let this = Cpupool {
-            // Of sending most is waiting.
-            senders: Queue::unbound(c"virgo_send", MAX_NODES as c_int)?,
+            senders: Senders::new(),
             reporter: KBox::pin_init(
                 linux::new_task!(queue, reporter, "virgo_load_reporter"),
                 GFP_KERNEL,
@@ -150,25 +146,13 @@ impl Shared {
         self.watch.schedule_after_ms(LOOK_MS);
     }
 
-    /// Nobody waits for `job` any more: it ends with `e`, wherever it runs.
-    pub(crate) fn give_up(&self, job: &Job, e: Error) {
-        if job.has_ended() {
-            return;
-        }
-        job.end(Outcome::failed(e));
-        match job.node() {
-            0 => (),
-            _ if job.is_here() => self.executor.cancel(Origin::Here, job.id),
-            node => self.outboxes.cancel(node, job.id, job.deadline),
-        }
-    }
-
     /// Ends all calls that were made here, wherever they run, and what waits for other nodes; takes no
     /// more until [`Self::resume`].
     pub(crate) fn stop(&self) {
         self.jobs.set_stopped(true);
         self.client.stop();
-        self.jobs.for_each(|job| self.give_up(job, ESHUTDOWN));
+        self.jobs
+            .for_each(|job| self.executor.give_up(job, ESHUTDOWN));
     }
 
     /// Takes calls again.

@@ -56,7 +56,7 @@ impl Started<'_> {
     fn waited(&self, all_have_ended: bool) {
         if !all_have_ended {
             for job in &self.jobs {
-                self.pool.give_up(job, ETIMEDOUT);
+                self.pool.executor.give_up(job, ETIMEDOUT);
             }
         }
     }
@@ -74,7 +74,7 @@ impl Drop for Started<'_> {
             return;
         }
         for job in &self.jobs {
-            self.pool.give_up(job, ECANCELED);
+            self.pool.executor.give_up(job, ECANCELED);
             self.pool.jobs.remove(job.id);
         }
     }

@@ -183,7 +183,7 @@ impl CpupoolCalls for CpupoolSyscalls {
             let config = self.pool.node.config();
             let user = User::of_call(&config, a.timeout_ms)?;
             let job = self.pool.jobs.find(a.job, user.uid)?;
-            self.pool.give_up(&job, ECANCELED);
+            self.pool.executor.give_up(&job, ECANCELED);
             Ok(0)
         })
     }

@@ -78,7 +78,7 @@ pub(crate) enum Message {
 }
 
 impl Kept {
-    /// Of a call that has the deadline `until`, made by the life `boot` of the node.
+    /// Of a call that has the deadline `until`, made by the node's incarnation `boot`.
     pub(crate) fn new(
         outcome: Outcome,
         boot: u64,
@@ -192,7 +192,7 @@ impl Untold {
         });
     }
 
-    /// Calls to ask for; handed back if there are others already.
+    /// Calls to ask for, at most [`MAX_KEYS`]; handed back if there are others already.
     pub(crate) fn set_probes(&mut self, keys: KVVec<u64>) -> Result<(), KVVec<u64>> {
         match self.probes.is_empty() {
             true => {
@@ -239,10 +239,9 @@ impl Untold {
 
     fn next_probe(&mut self) -> Result<Message> {
         let mut data = KVVec::new();
-        for key in self.probes.iter().take(MAX_KEYS) {
+        for key in &self.probes {
             data.put_bytes(&key.to_le_bytes(), GFP_KERNEL)?;
         }
-        // What does not fit is asked for the next time.
         Ok(Message::Probe(data, core::mem::take(&mut self.probes)))
     }
 

@@ -26,6 +26,7 @@ mod program;
 mod remote;
 mod request;
 mod schedule;
+mod senders;
 mod show;
 mod submit;
 mod syscalls;
@@ -41,8 +42,7 @@ use crate::{
 };
 use kernel::{
     fmt,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 use virgo_abi::calls::CpupoolRegistration;
 use virgo_utils::{
@@ -56,7 +56,8 @@ use virgo_utils::{
     Reply,
     Server,
     Service,
-    Stats, //
+    Stats,
+    Stop, //
 };
 
 module! {
@@ -68,15 +69,15 @@ module! {
     params: {
         max_running: u32 {
             default: 32,
-            description: "CpupoolSyscalls that run here at a time (1 to 1024); quick functions do not count",
+            description: "Calls that run here at a time (1 to 1024); quick functions do not count",
         },
         max_waiting: u32 {
             default: 4096,
-            description: "CpupoolSyscalls that wait to run here (1 to 65536)",
+            description: "Calls that wait to run here (1 to 65536)",
         },
         max_jobs: u32 {
             default: 8192,
-            description: "CpupoolSyscalls made here whose results were not taken (1 to 65536)",
+            description: "Calls made here whose results were not taken (1 to 65536)",
         },
         max_bytes: u64 {
             default: 67108864,
@@ -133,21 +134,12 @@ impl Service for Cpupool {
     }
 }
 
-/// Ends the calls that were made here when it is dropped.
-struct Stop(Arc<Cpupool>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 /// Fields are dropped in order: first nobody waits for calls any more; then no program and no peer can
 /// call; then the state goes, and with it all calls that run here, which may be of functions of this
 /// module.
 #[pin_data]
 struct Module {
-    _stop: Stop,
+    _stop: Stop<Cpupool>,
     #[pin]
     _calls: CpupoolRegistration<CpupoolSyscalls>,
     #[pin]
@@ -174,7 +166,7 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _stop: Stop(pool.clone()),
+                _stop: Stop::new(&pool),
                 _server <- Server::new(module, pool, stats),
                 _functions: functions::Registration::with_state(
                     module,

@@ -5,14 +5,12 @@
 
 use crate::{
     executor::Executor,
-    invocation::Origin,
     job::Job,
     jobs::{
         Jobs,
         GRACE_MS, //
     },
     outbox::Outboxes,
-    outcome::Outcome,
     view::View, //
 };
 use kernel::{
@@ -92,12 +90,7 @@ impl Watch {
                 left = true;
                 return;
             }
-            job.end(Outcome::failed(ETIMEDOUT));
-            match job.node() {
-                0 => (),
-                _ if job.is_here() => self.executor.cancel(Origin::Here, job.id),
-                node => self.outboxes.cancel(node, job.id, job.deadline),
-            }
+            self.executor.give_up(job, ETIMEDOUT);
         });
         left
     }

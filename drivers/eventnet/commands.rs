@@ -60,7 +60,7 @@ fn switch(
     record(kinds, one_in).map_err(|e| match e {
         EINVAL => Failure::new(
             Errno::EINVAL,
-            "kinds: all, or memory, clone, file, queue, request, lock, log with + between them",
+            "kinds: all, or memory, clone, file, queue, request, log with + between them",
         ),
         e => e.into(),
     })?;
@@ -117,5 +117,5 @@ pub(crate) fn stats(eventnet: &EventNet, reply: &mut Reply<'_>) -> Result<(), Fa
     reply.field("refused", refused)?;
     reply.field("file_errno", failure.unsigned_abs().into())?;
     reply.field("events_replaced", replaced)?;
-    reply.field("events_lost", lost)
+    reply.field("messages_lost", lost)
 }

@@ -22,12 +22,12 @@ use virgo_utils::{
     clock,
     eventnet::{
         is_on,
-        losses,
+        lost_messages,
         one_in,
         read,
         record_kinds,
-        ring_count,
-        unrecorded, //
+        replaced,
+        ring_count, //
     }, //
 };
 
@@ -95,15 +95,10 @@ impl Status {
         Kind::ALL.iter().copied().filter(|kind| is_on(*kind))
     }
 
-    /// Events that later ones have replaced, and events that could not be recorded.
+    /// Events that later ones have replaced, and messages that modules have logged and that were lost.
     pub(crate) fn lost() -> (u64, u64) {
-        let mut lost = (0u64, unrecorded());
-        for ring in 0..ring_count() {
-            let ring = losses(ring).unwrap_or_default();
-            lost.0 = lost.0.saturating_add(ring.replaced);
-            lost.1 = lost.1.saturating_add(ring.refused);
-        }
-        lost
+        let events = (0..ring_count()).filter_map(replaced);
+        (events.fold(0, u64::saturating_add), lost_messages())
     }
 }
 
@@ -118,10 +113,10 @@ impl core::fmt::Display for Status {
         if separator.is_empty() {
             write!(f, "none")?;
         }
-        let (replaced, refused) = Self::lost();
+        let (replaced, messages_lost) = Self::lost();
         write!(
             f,
-            " one_in={} rings={} replaced={replaced} refused={refused} clocks_ahead={}",
+            " one_in={} rings={} replaced={replaced} messages_lost={messages_lost} clocks_ahead={}",
             one_in(),
             ring_count(),
             clock::ahead()

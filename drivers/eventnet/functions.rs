@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What other nodes call: this is how events of all nodes come together, and how recording is
-//! switched on all nodes. Root's calls only.
+//! switched on all nodes. Root's calls only, but for the status, which is everybody's.
 
 use crate::events::{
     dump,

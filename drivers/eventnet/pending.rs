@@ -4,7 +4,12 @@
 //!
 //! Whoever has something to say puts it here and goes on. What there is no room for is refused, and
 //! counted.
+//!
+//! # Locking
+//!
+//! A spinlock, under which lines are copied only: they are made before it is taken.
 
+use core::mem::swap;
 use kernel::{
     fmt,
     prelude::*,
@@ -19,6 +24,7 @@ use linux::{
     work::WorkHandle, //
 };
 use virgo_proto::eventnet::{
+    event::MAX_TEXT,
     line::{
         write_edge,
         write_vertex_of, //
@@ -33,38 +39,67 @@ use virgo_utils::{
     eventnet::MessageSink, //
 };
 
-/// Messages that can wait in so many bytes: each has a charge.
-fn max_messages(bytes: usize) -> usize {
-    bytes / 64
-}
+/// A message is charged so many bytes at least. The budget so bounds the charges, too, which need
+/// room as the lines do.
+const MIN_CHARGE: usize = 64;
 
-/// Lines that were taken out.
-#[derive(Default)]
-pub(crate) struct Lines {
-    /// Of the file of edges.
-    pub(crate) edges: KVVec<u8>,
-    /// Of the file of vertices.
-    pub(crate) vertices: KVVec<u8>,
+/// Bytes of the longest line of a message of [`MAX_TEXT`] bytes, and some: a conversation `1,2,` becomes
+/// `(1,2)#`.
+const MAX_LINE: usize = 2 * MAX_TEXT;
+
+/// Lines of one of the files that were taken out together.
+pub(crate) struct Batch {
+    /// The lines.
+    pub(crate) text: KVVec<u8>,
     /// Whose they are; given back when they are written.
-    pub(crate) charges: KVVec<Charge>,
+    charges: KVVec<Charge>,
 }
 
-impl Lines {
+impl Batch {
+    /// Without lines, with room for so many bytes. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
     pub(crate) fn with_capacity(bytes: usize) -> Result<Self> {
-        Ok(Lines {
-            edges: KVVec::with_capacity(bytes, GFP_KERNEL)?,
-            vertices: KVVec::with_capacity(bytes, GFP_KERNEL)?,
-            charges: KVVec::with_capacity(max_messages(bytes), GFP_KERNEL)?,
+        Ok(Batch {
+            text: KVVec::with_capacity(bytes, GFP_KERNEL)?,
+            charges: KVVec::with_capacity(bytes / MIN_CHARGE, GFP_KERNEL)?,
         })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.edges.is_empty() && self.vertices.is_empty()
+        self.text.is_empty()
+    }
+
+    /// They are written.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.charges.clear();
+    }
+
+    /// Adds a line. No memory is taken: what is charged has its room. Any context.
+    fn add(&mut self, line: &[u8], charge: Charge) -> Result {
+        let before = self.text.len();
+        self.text.put_bytes(line, GFP_NOWAIT)?;
+        if self.charges.push_within_capacity(charge).is_err() {
+            self.text.truncate(before);
+            return Err(ENOMEM);
+        }
+        Ok(())
     }
 }
 
+/// A file of EventNet.
+#[derive(Clone, Copy)]
+enum Of {
+    Edges,
+    Vertices,
+}
+
 struct State {
-    lines: Lines,
+    edges: Batch,
+    vertices: Batch,
     accepted: u64,
     refused: u64,
     /// What the files have refused last; 0 if they take everything.
@@ -74,7 +109,6 @@ struct State {
 /// See the module's documentation.
 #[pin_data]
 pub(crate) struct Pending {
-    bytes: usize,
     budget: Pin<KBox<Budget>>,
     writer: SetOnce<WorkHandle>,
     #[pin]
@@ -85,15 +119,15 @@ impl Pending {
     /// Room for lines of so many bytes. May sleep.
     pub(crate) fn new(bytes: usize) -> Result<Arc<Self>> {
         let state = State {
-            lines: Lines::with_capacity(bytes)?,
+            edges: Batch::with_capacity(bytes)?,
+            vertices: Batch::with_capacity(bytes)?,
             accepted: 0,
             refused: 0,
             failure: 0,
         };
         Arc::pin_init(
             try_pin_init!(Self {
-                bytes,
-                budget: Budget::new(*bytes as u64)?,
+                budget: Budget::new(bytes as u64)?,
                 writer: SetOnce::new(),
                 state <- kernel::new_spinlock_irq!(state, "virgo_eventnet_pending"),
             }? Error),
@@ -112,14 +146,24 @@ impl Pending {
     ///
     /// [`EDQUOT`], [`ENOSPC`] or what the files have refused, if there is no room; [`ENOMEM`].
     pub(crate) fn add(&self, message: &Message<'_>, uid: u32) -> Result {
-        let charge = self.budget.charge(uid, size(message));
-        self.put(message, charge)
+        let mut line = KVVec::new();
+        let mut result = Ok(());
+        write(message, |part| {
+            result = result.and_then(|()| line.put_bytes(part, GFP_KERNEL));
+        });
+        result?;
+        let charge = self.budget.charge(uid, cost(line.len()));
+        self.put(Of::message(message), &line, charge)
     }
 
     /// Any context.
-    fn put(&self, message: &Message<'_>, charge: Result<Charge>) -> Result {
+    fn put(&self, of: Of, line: &[u8], charge: Result<Charge>) -> Result {
         let mut state = self.state.lock();
-        let result = charge.and_then(|charge| state.put(message, charge, self.bytes));
+        let batch = match of {
+            Of::Edges => &mut state.edges,
+            Of::Vertices => &mut state.vertices,
+        };
+        let result = charge.and_then(|charge| batch.add(line, charge));
         let result = result.map_err(|e| match (e, state.failure) {
             (EDQUOT, _) => EDQUOT,
             (_, 0) => ENOSPC,
@@ -136,9 +180,15 @@ impl Pending {
         result
     }
 
-    /// Takes what waits, for these empty lines.
-    pub(crate) fn take(&self, empty: &mut Lines) {
-        core::mem::swap(&mut self.state.lock().lines, empty);
+    /// Takes what waits for each of the files, if the batch for it is empty.
+    pub(crate) fn take(&self, edges: &mut Batch, vertices: &mut Batch) {
+        let mut state = self.state.lock();
+        if edges.is_empty() {
+            swap(&mut state.edges, edges);
+        }
+        if vertices.is_empty() {
+            swap(&mut state.vertices, vertices);
+        }
     }
 
     /// What came of writing.
@@ -164,18 +214,38 @@ impl Pending {
 
 impl MessageSink for Pending {
     fn log(&self, message: &Message<'_>) -> bool {
-        let charge = self.budget.root().charge(size(message));
-        self.put(message, charge).is_ok()
+        let mut line = [0; MAX_LINE];
+        let mut size = 0;
+        write(message, |part| {
+            if let Some(to) = line.get_mut(size..size + part.len()) {
+                to.copy_from_slice(part);
+            }
+            size += part.len();
+        });
+        // Longer than `MAX_LINE` no message is that modules may log.
+        let Some(line) = line.get(..size) else {
+            return false;
+        };
+        let charge = self.budget.root().charge(cost(size));
+        self.put(Of::message(message), line, charge).is_ok()
     }
 }
 
-/// Bytes of the line of a message.
-fn size(message: &Message<'_>) -> u64 {
-    let mut size = 0;
-    write(message, |part| size += part.len() as u64);
-    size
+impl Of {
+    fn message(message: &Message<'_>) -> Self {
+        match message {
+            Message::Edge { .. } => Of::Edges,
+            Message::Vertex { .. } => Of::Vertices,
+        }
+    }
 }
 
+/// What a line of so many bytes is charged.
+fn cost(size: usize) -> u64 {
+    size.max(MIN_CHARGE) as u64
+}
+
+/// Writes the line of a message.
 fn write(message: &Message<'_>, out: impl FnMut(&[u8])) {
     match *message {
         Message::Edge { from, to } => write_edge(from, to, out),
@@ -184,32 +254,5 @@ fn write(message: &Message<'_>, out: impl FnMut(&[u8])) {
             partakers,
             conversations,
         } => write_vertex_of(id, partakers.iter(), conversations.iter(), out),
-    }
-}
-
-impl State {
-    fn put(&mut self, message: &Message<'_>, charge: Charge, bytes: usize) -> Result {
-        let lines = &mut self.lines;
-        let to = match message {
-            Message::Edge { .. } => &mut lines.edges,
-            Message::Vertex { .. } => &mut lines.vertices,
-        };
-        // No memory is taken: lines and charges have their room.
-        let size = usize::try_from(charge.amount())?;
-        let has_room = to.len() + size <= bytes && lines.charges.len() < max_messages(bytes);
-        if !has_room {
-            return Err(ENOSPC);
-        }
-        let before = to.len();
-        let mut result = Ok(());
-        write(message, |part| {
-            result = result.and_then(|()| to.put_bytes(part, GFP_NOWAIT));
-        });
-        if result.is_err() {
-            to.truncate(before);
-            return Err(ENOSPC);
-        }
-        let _ = lines.charges.push_within_capacity(charge);
-        Ok(())
     }
 }

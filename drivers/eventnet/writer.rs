@@ -7,12 +7,12 @@
 //! appended to what is there, and the vertices that are there are read before others are merged
 //! with them. A line that means nothing stays as it is.
 //!
-//! A batch that could not be written is tried again; what comes meanwhile waits in [`Pending`], which is
-//! bounded.
+//! A batch that could not be written is tried again; what comes for its file meanwhile waits in
+//! [`Pending`], which is bounded. What belongs into the other file is written.
 
 use crate::{
     pending::{
-        Lines,
+        Batch,
         Pending, //
     },
     vertices::Vertices, //
@@ -56,9 +56,17 @@ pub(crate) struct Writer {
     pending: Arc<Pending>,
     /// The most bytes of the file of vertices.
     max: u64,
-    /// What was taken and is not written yet. Only the work uses it.
+    /// Only the work uses it: the lock proves that.
     #[pin]
-    batch: Mutex<Lines>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// What was taken and is not written yet.
+    edges: Batch,
+    vertices: Batch,
+    /// What was said in the log to be wrong with the files; nothing if they took everything since.
+    said: Result,
 }
 
 impl Writer {
@@ -68,46 +76,54 @@ impl Writer {
         bytes: usize,
         max: u64,
     ) -> Result<impl PinInit<Self, Error>> {
-        let batch = Lines::with_capacity(bytes)?;
+        let state = State {
+            edges: Batch::with_capacity(bytes)?,
+            vertices: Batch::with_capacity(bytes)?,
+            said: Ok(()),
+        };
         Ok(try_pin_init!(Self {
             pending,
             max,
-            batch <- kernel::new_mutex!(batch, "virgo_eventnet_batch"),
+            state <- kernel::new_mutex!(state, "virgo_eventnet_writer"),
         }? Error))
     }
 
     /// Writes what waits. Returns whether all was written. Kernel threads only.
     fn write(&self) -> bool {
-        let mut batch = self.batch.lock();
+        let mut state = self.state.lock();
+        let State {
+            edges,
+            vertices,
+            said,
+        } = &mut *state;
         loop {
-            if batch.is_empty() {
-                self.pending.take(&mut batch);
-                if batch.is_empty() {
-                    return true;
-                }
+            self.pending.take(edges, vertices);
+            if edges.is_empty() && vertices.is_empty() {
+                return true;
             }
-            let result = self.write_batch(&mut batch);
+            let result = self.write_batches(edges, vertices);
             self.pending.wrote(result);
-            if let Err(e) = result {
-                pr_warn_ratelimited(e);
+            if let (Err(e), true) = (result, *said != result) {
+                pr_warn!("/var/log/eventnet cannot be written to: {e:?}; it is tried again\n");
+            }
+            *said = result;
+            if result.is_err() {
                 return false;
             }
-            batch.charges.clear();
         }
     }
 
-    /// What of the batch is written is not in it any more.
-    fn write_batch(&self, batch: &mut Lines) -> Result {
-        // Neither waits for what is wrong with the other.
-        let edges = self.write_edges(&batch.edges);
-        if edges.is_ok() {
-            batch.edges.clear();
+    /// A batch that is written is empty then. Neither waits for what is wrong with the other's file.
+    fn write_batches(&self, edges: &mut Batch, vertices: &mut Batch) -> Result {
+        let of_edges = self.write_edges(&edges.text);
+        if of_edges.is_ok() {
+            edges.clear();
         }
-        let vertices = self.write_vertices(&batch.vertices);
-        if vertices.is_ok() {
-            batch.vertices.clear();
+        let of_vertices = self.write_vertices(&vertices.text);
+        if of_vertices.is_ok() {
+            vertices.clear();
         }
-        edges.and(vertices)
+        of_edges.and(of_vertices)
     }
 
     fn write_edges(&self, lines: &[u8]) -> Result {
@@ -163,18 +179,6 @@ fn end_line(file: &AppendFile, size: u64) -> Result {
         file.append(b"\n")?;
     }
     Ok(())
-}
-
-/// Says what is wrong with the files, not more often than once while it is the same.
-fn pr_warn_ratelimited(e: Error) {
-    use kernel::sync::atomic::{
-        Atomic,
-        Relaxed, //
-    };
-    static SAID: Atomic<i32> = Atomic::new(0);
-    if SAID.xchg(e.to_errno(), Relaxed) != e.to_errno() {
-        pr_warn!("/var/log/eventnet cannot be written to: {e:?}; it is tried again\n");
-    }
 }
 
 impl Run for Writer {

@@ -71,6 +71,8 @@ impl Content for Control {
     }
 
     fn write(&self, reader: &mut UserSliceReader) -> Result {
+        // The reason that is shown is that of this text.
+        self.0.forget_rejected();
         let len = reader.len();
         if len > MAX_TEXT {
             return Err(EMSGSIZE);
@@ -92,13 +94,7 @@ impl Content for Control {
                 self.0.set(rest, origin)
             }
             b"reload" => self.0.reload(),
-            b"reset" => {
-                let key = core::str::from_utf8(rest.trim_ascii()).map_err(|_| EINVAL)?;
-                return match self.0.setter.reset(key) {
-                    true => Ok(()),
-                    false => Err(ENOENT),
-                };
-            }
+            b"reset" => return self.0.reset(rest.trim_ascii()),
             _ => return Err(EINVAL),
         };
         match result {

@@ -95,9 +95,22 @@ pub(crate) struct History {
     inner: Mutex<Inner>,
 }
 
+/// What a watcher is told next.
+pub(crate) enum Next {
+    /// This change.
+    Change(Arc<Record>),
+    /// So many changes are not kept any more.
+    Lost(u64),
+    /// Nothing yet.
+    Nothing,
+}
+
 struct Inner {
     /// A ring of a fixed size, full of records once there were so many.
     records: KVVec<Option<Arc<Record>>>,
+    /// Number of the first change that was seen; 0 before that. Earlier ones were made before this module
+    /// was loaded.
+    start: u64,
     /// Number of the oldest record and of the next one.
     first: u64,
     next: u64,
@@ -114,6 +127,7 @@ impl History {
         }
         let inner = Inner {
             records,
+            start: 0,
             first: 1,
             next: 1,
             bytes: 0,
@@ -133,31 +147,34 @@ impl History {
         self.inner.lock().next
     }
 
-    /// The first record from `number` on whose key begins with `prefix`; if there is none, `waker` is
-    /// woken by the next one. May sleep.
+    /// The first record from number `from` on whose key begins with `prefix`, unless some from there on are
+    /// not kept any more; if there is none, `waker` is woken by the next one. `from` becomes the number of
+    /// the first record that was not looked at. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn next_or_wake(
         &self,
-        number: u64,
+        from: &mut u64,
         prefix: &str,
         waker: &WorkHandle,
-    ) -> Result<Option<Arc<Record>>> {
+    ) -> Result<Next> {
         let mut inner = self.inner.lock();
-        if let Some(record) = inner.from(number).find(|r| r.key().starts_with(prefix)) {
-            return Ok(Some(record.clone()));
+        let lost = inner.first.saturating_sub((*from).max(inner.start));
+        if lost > 0 {
+            *from = inner.first;
+            return Ok(Next::Lost(lost));
         }
+        if let Some(record) = inner.from(*from).find(|r| r.key().starts_with(prefix)) {
+            *from = record.number.saturating_add(1);
+            return Ok(Next::Change(record.clone()));
+        }
+        *from = inner.next;
         if !inner.wakers.iter().any(|other| other.is(waker)) {
             inner.wakers.push(waker.clone(), GFP_KERNEL)?;
         }
-        Ok(None)
-    }
-
-    /// Number of the oldest record that is kept. May sleep.
-    pub(crate) fn first_number(&self) -> u64 {
-        self.inner.lock().first
+        Ok(Next::Nothing)
     }
 
     /// Shows `see` each record, the oldest first. May sleep.
@@ -208,19 +225,23 @@ impl Inner {
 
 impl Observer for History {
     fn changed(&self, change: &Change<'_>) {
-        // Without memory the change is missing here, and said to be lost.
+        // Without memory for it the change is missing here: no record has its number.
         let record = Record::new(change).ok();
         let mut inner = self.inner.lock();
         // Changes have consecutive numbers, but the first that this history sees may have any.
-        if inner.first == inner.next {
+        if inner.start == 0 {
+            inner.start = change.number;
             inner.first = change.number;
+            inner.next = change.number;
         }
-        inner.next = change.number.saturating_add(1);
-        inner.put(record, change.number);
+        // The oldest record goes first: the new one gets its slot.
         let ring = inner.records.len() as u64;
-        while inner.first < inner.next
-            && (inner.next - inner.first > ring || inner.bytes > self.max_bytes)
-        {
+        while inner.first < inner.next && change.number.saturating_sub(inner.first) >= ring {
+            inner.drop_first();
+        }
+        inner.put(record, change.number);
+        inner.next = change.number.saturating_add(1);
+        while inner.first < inner.next && inner.bytes > self.max_bytes {
             inner.drop_first();
         }
         let wakers = core::mem::take(&mut inner.wakers);

@@ -16,6 +16,7 @@ use kernel::{
         Mutex, //
     }, //
 };
+use virgo_proto::analytics::pairs;
 use virgo_utils::variables::{
     Origin,
     Refused,
@@ -29,7 +30,11 @@ pub(crate) struct Analytics {
     pub(crate) history: Arc<History>,
     pub(crate) stream: Arc<StreamStatus>,
     limits: Limits,
-    /// What was wrong with what was refused last, of the file and of root's own.
+    /// Held while the file is read and its values are set, so that of two readings the one that has begun
+    /// later is in force.
+    #[pin]
+    reloading: Mutex<()>,
+    /// What was wrong with what was tried last, of the file and of root's own, if that was refused.
     #[pin]
     rejected: Mutex<Option<CString>>,
 }
@@ -47,6 +52,7 @@ impl Analytics {
                 history,
                 stream,
                 limits,
+                reloading <- kernel::new_mutex!((), "virgo_analytics_reloading"),
                 rejected <- kernel::new_mutex!(None, "virgo_analytics_rejected"),
             }),
             GFP_KERNEL,
@@ -62,13 +68,16 @@ impl Analytics {
     }
 
     /// Sets what the file says; what it said before and does not say any more gets its default back.
-    /// Nothing changes if it is bad, which is said in the log. May sleep.
+    /// Nothing changes if it is bad, which is said in the log. Sleeps until the disk has given the file,
+    /// in the work of the text session if that has asked for it.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
     pub(crate) fn reload(&self) -> Result<usize, Refused> {
+        let reloading = self.reloading.lock();
         let result = file::load(&self.setter, self.limits.max_file_bytes);
+        drop(reloading);
         if let Err(Refused::Text { reason, .. }) = &result {
             pr_err!("{}; nothing is changed\n", **reason);
         }
@@ -87,11 +96,35 @@ impl Analytics {
         result
     }
 
+    /// Gives a variable its default back, as root says through debugfs. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if nobody has set it; [`EINVAL`] if it is no key.
+    pub(crate) fn reset(&self, key: &[u8]) -> Result {
+        let key = core::str::from_utf8(key).map_err(|_| EINVAL)?;
+        // What is no key is not to be shown.
+        pairs::check_key(key).map_err(|_| EINVAL)?;
+        if self.setter.reset(key) {
+            return Ok(());
+        }
+        self.reject(CString::try_from_fmt(fmt!("{key}: nobody has set it")).ok());
+        Err(ENOENT)
+    }
+
+    /// Nothing of what was tried before is refused any more.
+    pub(crate) fn forget_rejected(&self) {
+        self.reject(None);
+    }
+
     fn note(&self, result: &Result<usize, Refused>) {
-        let why = match result {
+        self.reject(match result {
             Err(Refused::Text { reason, .. }) => CString::try_from_fmt(fmt!("{}", **reason)).ok(),
             _ => None,
-        };
+        });
+    }
+
+    fn reject(&self, why: Option<CString>) {
         let old = core::mem::replace(&mut *self.rejected.lock(), why);
         drop(old);
     }

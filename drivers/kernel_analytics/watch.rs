@@ -4,6 +4,7 @@
 
 use crate::history::{
     History,
+    Next,
     Record, //
 };
 use kernel::{
@@ -32,7 +33,7 @@ pub(crate) struct Watching {
 struct Wanted {
     /// What keys begin with.
     prefix: KVec<u8>,
-    /// Number of the next change.
+    /// Number of the next change to look at.
     next: u64,
 }
 
@@ -72,23 +73,16 @@ impl Attachment for Watching {
         let Some(wanted) = &mut *wanted else {
             return Ok(false);
         };
-        let first = self.history.first_number();
-        if first > wanted.next {
-            // The session has not read for long.
-            let lost = first - wanted.next;
-            wanted.next = first;
-            line.field("lost", lost)?;
-            return Ok(true);
-        }
         let prefix = core::str::from_utf8(&wanted.prefix).unwrap_or_default();
         let next = self
             .history
-            .next_or_wake(wanted.next, prefix, &self.waker)?;
-        let Some(record) = next else {
-            return Ok(false);
-        };
-        wanted.next = record.number.saturating_add(1);
-        write_record(&record, line)?;
+            .next_or_wake(&mut wanted.next, prefix, &self.waker)?;
+        match next {
+            Next::Change(record) => write_record(&record, line)?,
+            // The session has not read for long.
+            Next::Lost(lost) => line.field("lost", lost)?,
+            Next::Nothing => return Ok(false),
+        }
         Ok(true)
     }
 }

@@ -12,9 +12,12 @@ use kernel::{
     str::CString,
     sync::atomic::Relaxed, //
 };
-use linux::deadline::{
-    wall,
-    Deadline, //
+use linux::{
+    bytes::copy,
+    deadline::{
+        wall,
+        Deadline, //
+    }, //
 };
 use virgo_proto::{
     kingcobra::{
@@ -65,7 +68,7 @@ impl Job {
     /// [`ENOMEM`].
     pub(crate) fn new(request: &Request<'_>, charges: (Charge, Charge)) -> Result<KBox<Self>> {
         let job = Job {
-            data: copy(request.data)?,
+            data: copy(request.data, GFP_KERNEL)?,
             from: request.from,
             uid: request.uid,
             reply: request.reply,
@@ -202,12 +205,12 @@ impl Job {
             })?;
             return match output.truncated {
                 true => Err(EMSGSIZE),
-                false => copy(&output.bytes),
+                false => Ok(copy(&output.bytes, GFP_KERNEL)?),
             };
         }
         let request = self.request(about, None);
         match requests::ask(kind.queue().as_bytes(), &request, self.deadline()) {
-            Err(ENOENT) => copy(NOBODY),
+            Err(ENOENT) => Ok(copy(NOBODY, GFP_KERNEL)?),
             reply => reply,
         }
     }
@@ -259,10 +262,4 @@ fn error_text(e: Error) -> KVec<u8> {
         let _ = text.extend_from_slice(said.to_bytes(), GFP_KERNEL);
     }
     text
-}
-
-fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
-    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
-    copy.extend_from_slice(bytes, GFP_KERNEL)?;
-    Ok(copy)
 }

@@ -36,6 +36,17 @@ pub trait Fill {
     fn put_bytes(&mut self, bytes: &[u8], flags: Flags) -> Result<(), AllocError>;
 }
 
+/// A copy of `bytes`. May sleep as `flags` say.
+///
+/// # Errors
+///
+/// No memory, or more than 1 GiB.
+pub fn copy<A: Allocator>(bytes: &[u8], flags: Flags) -> Result<Vec<u8, A>, AllocError> {
+    let mut copy = Vec::new();
+    copy.put_bytes(bytes, flags)?;
+    Ok(copy)
+}
+
 /// Makes room for `n` more elements.
 fn grow<A: Allocator>(bytes: &mut Vec<u8, A>, n: usize, flags: Flags) -> Result<(), AllocError> {
     match bytes.len().checked_add(n) {

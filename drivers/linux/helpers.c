@@ -148,6 +148,18 @@ u64 virgo_sock_acked(struct socket *sock)
 	return READ_ONCE(tcp_sk(sock->sk)->bytes_acked);
 }
 
+/* TCP sequence number behind the last byte that was sent so far. */
+u32 virgo_sock_sent(struct socket *sock)
+{
+	return READ_ONCE(tcp_sk(sock->sk)->write_seq);
+}
+
+/* Whether the peer's kernel has acknowledged all bytes before sequence number @seq. */
+bool virgo_sock_has_acked(struct socket *sock, u32 seq)
+{
+	return !before(READ_ONCE(tcp_sk(sock->sk)->snd_una), seq);
+}
+
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event)
 {
 	struct sock *sk = sock->sk;
@@ -366,6 +378,11 @@ void virgo_load_get(struct virgo_load *load)
 void virgo_yield(void)
 {
 	cond_resched();
+}
+
+bool virgo_is_killed(void)
+{
+	return fatal_signal_pending(current);
 }
 
 /* Whether its initialisation has succeeded, and it does not go. */

@@ -66,6 +66,8 @@ int virgo_sock_recv_user(struct socket *sock, void __user *data, size_t len);
 void virgo_fault_in(void __user *data, size_t len);
 bool virgo_copy_if_present(void __user *data, const void *from, size_t len);
 u64 virgo_sock_acked(struct socket *sock);
+u32 virgo_sock_sent(struct socket *sock);
+bool virgo_sock_has_acked(struct socket *sock, u32 seq);
 bool virgo_sock_happened(struct socket *sock, enum virgo_sock_event event);
 long virgo_sock_wait(struct socket *sock, enum virgo_sock_event event, const u32 *counter,
 		     u32 before, long timeout);
@@ -108,6 +110,7 @@ struct virgo_load {
 void virgo_load_get(struct virgo_load *load);
 
 void virgo_yield(void);
+bool virgo_is_killed(void);
 
 bool virgo_module_pin(struct module *module);
 void virgo_module_unpin(struct module *module);

@@ -139,6 +139,10 @@ impl Drop for Socket {
     }
 }
 
+/// A place in the bytes that were sent on a connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Sent(u32);
+
 /// A connection.
 pub struct Stream(Socket);
 
@@ -309,6 +313,19 @@ impl Stream {
         unsafe { helpers::virgo_sock_acked(self.0.as_ptr()) }
     }
 
+    /// The place behind the last byte that was sent so far. Any context.
+    pub fn sent(&self) -> Sent {
+        // SAFETY: The socket is live.
+        Sent(unsafe { helpers::virgo_sock_sent(self.0.as_ptr()) })
+    }
+
+    /// Whether the other end has taken all bytes before `place`; not to be asked when more than 2 GiB
+    /// have followed. Any context.
+    pub fn has_acked(&self, place: Sent) -> bool {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_sock_has_acked(self.0.as_ptr(), place.0) }
+    }
+
     /// Sleeps until there is something to receive (bytes, the end, an error). False at the
     /// deadline.
     ///
@@ -470,11 +487,11 @@ pub trait SocketHandler: Send + Sync + Sized + 'static {
     fn socket_ready(watch: &Task<WatchedSocket<Self>>);
 }
 
-/// A watcher and its socket.
+/// A handler and its socket.
 pub struct WatchedSocket<W: SocketHandler> {
     /// The socket.
     pub socket: W::Socket,
-    watcher: W,
+    handler: W,
 }
 
 impl<W: SocketHandler> Run for WatchedSocket<W> {
@@ -487,14 +504,14 @@ impl<W: SocketHandler> Deref for WatchedSocket<W> {
     type Target = W;
 
     fn deref(&self) -> &W {
-        &self.watcher
+        &self.handler
     }
 }
 
 /// A socket whose news run its [`SocketHandler`].
 ///
-/// Dropping it takes the hook off the socket, cancels the watcher's work and waits for it, then
-/// closes the socket and drops the watcher, in this order.
+/// Dropping it takes the hook off the socket, cancels the handler's work and waits for it, then
+/// closes the socket and drops the handler, in this order.
 ///
 /// # Invariants
 ///
@@ -513,16 +530,16 @@ unsafe impl<W: SocketHandler> Send for SocketWork<W> {}
 unsafe impl<W: SocketHandler> Sync for SocketWork<W> {}
 
 impl<W: SocketHandler> SocketWork<W> {
-    /// Puts `watcher` on `socket`. Use [`crate::new_socket_work!`].
+    /// Puts `handler` on `socket`. Use [`crate::new_socket_work!`].
     pub fn new(
         queue: Arc<Queue>,
         socket: W::Socket,
-        watcher: W,
+        handler: W,
         name: &'static CStr,
         work_key: Pin<&'static LockClassKey>,
         timer_key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self, Error> {
-        let watch = WatchedSocket { socket, watcher };
+        let watch = WatchedSocket { socket, handler };
         try_pin_init!(Self {
             task <- Task::new(queue, watch, name, work_key, timer_key),
             hook: Opaque::zeroed(),
@@ -558,14 +575,14 @@ impl<W: SocketHandler> PinnedDrop for SocketWork<W> {
     }
 }
 
-/// Initialises a [`SocketWork`] socket with lockdep classes of its own.
+/// Initialises a [`SocketWork`] with lockdep classes of its own.
 #[macro_export]
 macro_rules! new_socket_work {
-    ($queue:expr, $socket:expr, $watcher:expr, $name:literal) => {
+    ($queue:expr, $socket:expr, $handler:expr, $name:literal) => {
         $crate::net::SocketWork::new(
             $queue,
             $socket,
-            $watcher,
+            $handler,
             $crate::lock_name!($name),
             ::kernel::static_lock_class!(),
             ::kernel::static_lock_class!(),

@@ -6,15 +6,15 @@
  * meanwhile may change what arrives.
  */
 #include <linux/bvec.h>
-#include <linux/cred.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/net.h>
+#include <linux/pagemap.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
-#include <linux/splice.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
@@ -30,53 +30,113 @@ struct virgo_pages {
 	struct bio_vec vecs[VIRGO_PAGES];
 };
 
-/* Takes what a pipe buffer shows; 0 if there is no room for it. */
-static int virgo_take(struct pipe_inode_info *pipe, struct pipe_buffer *buf,
-		      struct splice_desc *sd)
+/*
+ * Whether what the kernel has of a file is found without waiting for anybody. File
+ * systems of other machines say that (FMODE_NOWAIT) and ask all the same whether it is
+ * still true; tmpfs does not say it.
+ */
+static bool virgo_caches(struct file *file)
 {
-	struct virgo_pages *pages = sd->u.data;
-
-	if (pages->count == VIRGO_PAGES)
-		return 0;
-	get_page(buf->page);
-	bvec_set_page(&pages->vecs[pages->count++], buf->page, sd->len, buf->offset);
-	pages->len += sd->len;
-	return sd->len;
-}
-
-static int virgo_take_all(struct pipe_inode_info *pipe, struct splice_desc *sd)
-{
-	return __splice_from_pipe(pipe, sd, virgo_take);
+	return (file->f_mode & FMODE_NOWAIT && file_inode(file)->i_sb->s_bdev) ||
+	       shmem_mapping(file->f_mapping);
 }
 
 /*
- * Up to @len bytes at @pos, fewer at the end of the file, or if they lie on too
- * many pages. -EINVAL if this is not a regular file. Sleeps for the disk.
+ * The folio with byte @at, if it can be read now; NULL if the disk would have to be
+ * waited for, or is to be asked to read ahead.
  */
-struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos)
+static struct folio *virgo_cached_folio(struct file *file, loff_t at)
+{
+	struct folio *folio = filemap_get_folio(file->f_mapping, at >> PAGE_SHIFT);
+
+	if (IS_ERR(folio))
+		return NULL;
+	if (folio_test_uptodate(folio) && !folio_test_readahead(folio) &&
+	    !folio_contain_hwpoisoned_page(folio))
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
+/* Gives back what @pages refers to. */
+static void virgo_pages_put(struct virgo_pages *pages)
+{
+	while (pages->count)
+		put_page(pages->vecs[--pages->count].bv_page);
+}
+
+/*
+ * Takes up to @len bytes at @pos into @pages, which is empty, from where the page cache
+ * has them: fewer at the end of the file, or if they lie on too many pages. As a read
+ * does it, but -EAGAIN if that would wait for the disk, or if this is no regular file.
+ */
+static int virgo_pages_gather(struct virgo_pages *pages, struct file *file, size_t len, loff_t pos)
+{
+	struct inode *inode = file->f_mapping->host;
+	int err;
+
+	if (!S_ISREG(file_inode(file)->i_mode) || !virgo_caches(file))
+		return -EAGAIN;
+	if (!(file->f_mode & FMODE_READ))
+		return -EBADF;
+	/* The caller's affair, as in sendfile(2): a security module may have changed its mind. */
+	err = rw_verify_area(READ, file, &pos, len);
+	if (err)
+		return err;
+	while (pages->len < len && pages->count < VIRGO_PAGES && pos < i_size_read(inode)) {
+		struct folio *folio = virgo_cached_folio(file, pos);
+		size_t part = min(len - pages->len, PAGE_SIZE - offset_in_page(pos));
+		loff_t size;
+
+		if (!folio) {
+			virgo_pages_put(pages);
+			return -EAGAIN;
+		}
+		/* Once more: the folio may be older than what has been added to the file. */
+		size = i_size_read(inode);
+		if (pos >= size) {
+			folio_put(folio);
+			break;
+		}
+		part = min_t(u64, part, size - pos);
+		folio_mark_accessed(folio);
+		bvec_set_page(&pages->vecs[pages->count++],
+			      folio_file_page(folio, pos >> PAGE_SHIFT), part,
+			      offset_in_page(pos));
+		pages->len += part;
+		pos += part;
+	}
+	file_accessed(file);
+	return 0;
+}
+
+/* What virgo_pages_gather() takes, to be sent. */
+struct virgo_pages *virgo_pages_cached(struct file *file, size_t len, loff_t pos)
 {
 	struct virgo_pages *pages = kzalloc_obj(*pages, GFP_KERNEL);
-	struct splice_desc sd = {
-		.total_len = len,
-		.pos = pos,
-		.u.data = pages,
-	};
-	ssize_t n = -EIO;
+	int err;
 
 	if (!pages)
 		return ERR_PTR(-ENOMEM);
-	/* The caller's affair, as in sendfile(2): a security module may have changed its mind. */
-	n = rw_verify_area(READ, file, &pos, len);
-	if (n < 0)
-		goto free;
-	scoped_with_creds(file->f_cred)
-		n = splice_direct_to_actor(file, &sd, virgo_take_all);
-	if (n >= 0)
+	err = virgo_pages_gather(pages, file, len, pos);
+	if (!err)
 		return pages;
+	kfree(pages);
+	return ERR_PTR(err);
+}
 
-free:
-	virgo_pages_free(pages);
-	return ERR_PTR(n);
+/* Copies what virgo_pages_gather() takes to @data. Returns how many bytes. */
+ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos)
+{
+	struct virgo_pages pages = {};
+	ssize_t n;
+
+	n = virgo_pages_gather(&pages, file, len, pos);
+	if (n)
+		return n;
+	n = virgo_pages_copy(&pages, 0, data, len);
+	virgo_pages_put(&pages);
+	return n;
 }
 
 /*
@@ -146,7 +206,6 @@ size_t virgo_pages_copy(const struct virgo_pages *pages, size_t from, void *to, 
 
 void virgo_pages_free(struct virgo_pages *pages)
 {
-	while (pages->count)
-		put_page(pages->vecs[--pages->count].bv_page);
+	virgo_pages_put(pages);
 	kfree(pages);
 }

@@ -11,7 +11,8 @@ struct file;
 struct socket;
 struct virgo_pages;
 
-struct virgo_pages *virgo_pages_read(struct file *file, size_t len, loff_t pos);
+struct virgo_pages *virgo_pages_cached(struct file *file, size_t len, loff_t pos);
+ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos);
 struct virgo_pages *virgo_pages_copy_user(const void __user *from, size_t len);
 size_t virgo_pages_len(const struct virgo_pages *pages);
 ssize_t virgo_pages_send(const struct virgo_pages *pages, struct socket *sock, size_t sent);

@@ -20,7 +20,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The pointer comes from `virgo_pages_read` or `virgo_pages_copy_user` and is freed by nobody else.
+/// The pointer comes from `virgo_pages_cached` or `virgo_pages_copy_user` and is freed by nobody else.
 pub struct Pages(NonNull<helpers::virgo_pages>);
 
 // SAFETY: References to pages may be used and given back by any thread.
@@ -32,9 +32,9 @@ impl Pages {
     /// # Safety
     ///
     /// `file` is an open file.
-    pub(crate) unsafe fn read(file: *mut bindings::file, len: usize, at: i64) -> Result<Self> {
+    pub(crate) unsafe fn cached(file: *mut bindings::file, len: usize, at: i64) -> Result<Self> {
         // SAFETY: By the caller's promise.
-        Self::new(unsafe { helpers::virgo_pages_read(file, len, at) })
+        Self::new(unsafe { helpers::virgo_pages_cached(file, len, at) })
     }
 
     /// A copy of `len` bytes of the current program's memory. May sleep, for the program.

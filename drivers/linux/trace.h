@@ -51,7 +51,10 @@ DECLARE_EVENT_CLASS(virgo_event,
 		     TP_PROTO(u32 node, u32 port, u32 op, u64 id, u64 size, int status, u64 ns), \
 		     TP_ARGS(node, port, op, id, size, status, ns))
 
-/* A request to another node was handed to its connection. id: slot and sequence number. */
+/*
+ * A request to another node was handed to its connection. id: slot and sequence number, as on the
+ * wire.
+ */
 VIRGO_EVENT(virgo_request);
 
 /*
@@ -60,7 +63,10 @@ VIRGO_EVENT(virgo_request);
  */
 VIRGO_EVENT(virgo_reply);
 
-/* A request of another node, or a line of a text session, was carried out. id: the session. */
+/*
+ * A request of another node was carried out, or a command of a text session: then op is
+ * its place in the help, and node 0. id: the session.
+ */
 VIRGO_EVENT(virgo_serve);
 
 /* An attempt to connect to another node ended. */

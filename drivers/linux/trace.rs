@@ -20,7 +20,7 @@ use kernel::{
 /// The fields of an event, the same in all.
 #[derive(Clone, Copy, Default)]
 pub struct Event {
-    /// Number of the other node; of this one if no other takes part.
+    /// Number of the other node; 0 if no other takes part.
     pub node: u32,
     /// Port of the service.
     pub port: u32,
@@ -80,7 +80,7 @@ tracepoints! {
     request, request_is_on, __tracepoint_virgo_request, rust_do_trace_virgo_request;
     /// The call that made a request has ended.
     reply, reply_is_on, __tracepoint_virgo_reply, rust_do_trace_virgo_reply;
-    /// A request of a peer, or a line of a text session, was carried out.
+    /// A request of a peer, or a command of a text session, was carried out.
     serve, serve_is_on, __tracepoint_virgo_serve, rust_do_trace_virgo_serve;
     /// An attempt to connect to another node has ended.
     reconnect, reconnect_is_on, __tracepoint_virgo_reconnect, rust_do_trace_virgo_reconnect;

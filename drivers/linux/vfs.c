@@ -17,8 +17,6 @@
 #include <linux/fs_struct.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
-#include <linux/pagemap.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
@@ -674,55 +672,6 @@ ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
 
 	iov_iter_kvec(&iter, ITER_DEST, &part, 1, len);
 	return virgo_iter_read(file, &iter, pos);
-}
-
-/*
- * Whether what the kernel has of a file is found without waiting for anybody. File
- * systems of other machines say that (FMODE_NOWAIT) and ask all the same whether it is
- * still true; tmpfs does not say it.
- */
-static bool virgo_caches(struct file *file)
-{
-	return (file->f_mode & FMODE_NOWAIT && file_inode(file)->i_sb->s_bdev) ||
-	       shmem_mapping(file->f_mapping);
-}
-
-/*
- * Whether the kernel has all of @len bytes at @pos that the file has, and need not read
- * ahead when they are read: that does not wait for the disk then, unless they are
- * dropped meanwhile.
- */
-bool virgo_file_is_cached(struct file *file, size_t len, loff_t pos)
-{
-	loff_t size = i_size_read(file->f_mapping->host);
-	pgoff_t index, last;
-
-	if (!S_ISREG(file_inode(file)->i_mode) || !virgo_caches(file))
-		return false;
-	if (pos >= size || !len)
-		return true;
-	last = (min_t(u64, (u64)pos + len, size) - 1) >> PAGE_SHIFT;
-	for (index = pos >> PAGE_SHIFT; index <= last;) {
-		struct folio *folio = filemap_get_folio(file->f_mapping, index);
-		bool ready;
-
-		if (IS_ERR(folio))
-			return false;
-		ready = folio_test_uptodate(folio) && !folio_test_readahead(folio);
-		index = folio_next_index(folio);
-		folio_put(folio);
-		if (!ready)
-			return false;
-	}
-	return true;
-}
-
-/* As virgo_file_read(), but -EAGAIN if that might wait for the disk. */
-ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos)
-{
-	if (!virgo_file_is_cached(file, len, pos))
-		return -EAGAIN;
-	return virgo_file_read(file, data, len, pos);
 }
 
 /* Tells file systems apart. */

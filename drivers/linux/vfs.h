@@ -86,8 +86,6 @@ int virgo_export_rename(const struct virgo_export *export, const char *from, con
 int virgo_export_mkdir(const struct virgo_export *export, const char *name, umode_t mode);
 
 ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
-ssize_t virgo_file_read_cached(struct file *file, void *data, size_t len, loff_t pos);
-bool virgo_file_is_cached(struct file *file, size_t len, loff_t pos);
 u32 virgo_file_device(struct file *file);
 bool virgo_file_is_sync(struct file *file);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);

@@ -321,7 +321,7 @@ impl File {
     ///
     /// # Errors
     ///
-    /// As there; [`EAGAIN`] if the disk would have to be waited for.
+    /// As there; [`EAGAIN`] if the disk would have to be waited for, or if it is not a regular file.
     pub fn read_cached(&self, offset: u64, to: &mut [u8]) -> Result<usize> {
         let (data, len, at) = (to.as_mut_ptr().cast(), to.len(), position(offset)?);
         // SAFETY: The file is open, `to` is valid for writes of its length.
@@ -390,11 +390,7 @@ impl File {
     pub fn cached_pages(&self, offset: u64, len: usize) -> Result<Pages> {
         let at = position(offset)?;
         // SAFETY: The file is open.
-        if !unsafe { helpers::virgo_file_is_cached(self.as_ptr(), len, at) } {
-            return Err(EAGAIN);
-        }
-        // SAFETY: The file is open.
-        unsafe { Pages::read(self.as_ptr(), len, at) }
+        unsafe { Pages::cached(self.as_ptr(), len, at) }
     }
 
     /// Returns when everything that was written is on the disk; with `data_only` not the times.

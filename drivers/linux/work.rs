@@ -132,6 +132,12 @@ pub fn yield_now() {
     unsafe { helpers::virgo_yield() };
 }
 
+/// Whether the present task is being killed, so that it is not to go on.
+pub fn is_killed() -> bool {
+    // SAFETY: Has no preconditions: it looks at the present task.
+    unsafe { helpers::virgo_is_killed() }
+}
+
 /// What a [`Task`] does.
 pub trait Run: Send + Sync + Sized + 'static {
     /// Runs in process context, never twice at once for one task. May sleep. `task` is `self`
@@ -284,7 +290,7 @@ impl<T: Run> Task<T> {
             self.handle.populate(WorkTarget::new(self)?);
         }
         let target = self.handle.as_ref().ok_or(EAGAIN)?;
-        Ok(WorkHandle::new(target.clone()))
+        Ok(WorkHandle(target.clone()))
     }
 
     pub(crate) fn delayed_work_ptr(&self) -> *mut bindings::delayed_work {
@@ -336,7 +342,7 @@ pub struct WorkHandle(Arc<WorkTarget>);
 
 /// What a handle refers to.
 #[pin_data]
-pub(crate) struct WorkTarget {
+struct WorkTarget {
     #[pin]
     work: SpinLockIrq<Option<Work>>,
 }
@@ -354,7 +360,7 @@ struct Work {
 unsafe impl Send for Work {}
 
 impl WorkTarget {
-    pub(crate) fn new<T: Run>(task: &Task<T>) -> Result<Arc<Self>> {
+    fn new<T: Run>(task: &Task<T>) -> Result<Arc<Self>> {
         // INVARIANT: The task is alive, and clears this when it is dropped.
         let work = Work {
             queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
@@ -374,16 +380,12 @@ impl WorkTarget {
     }
 
     /// The task is about to go. On return no handle touches it.
-    pub(crate) fn clear(&self) {
+    fn clear(&self) {
         *self.work.lock() = None;
     }
 }
 
 impl WorkHandle {
-    pub(crate) fn new(target: Arc<WorkTarget>) -> Self {
-        WorkHandle(target)
-    }
-
     /// Runs the work; one that is to run later runs later. Any context.
     pub fn wake(&self) {
         let work = self.0.work.lock();

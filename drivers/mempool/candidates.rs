@@ -192,7 +192,10 @@ impl Mempool {
     /// all.
     pub(crate) fn note_failure(&self, attempt: &Attempt<'_>, node: NodeId, size: u64, e: Error) {
         match e {
-            ENOMEM => self.rooms.full(node, size),
+            // It does not have room for so many.
+            ENOMEM => self.rooms.revise(node, |room| {
+                room.unwrap_or(u64::MAX).min(size.saturating_sub(1))
+            }),
             e if attempt.is_nodes_fault(e) => self.rooms.lost(node),
             _ => (),
         }

@@ -14,8 +14,7 @@ use crate::{
         Piece, //
     },
     orphans::Orphans,
-    remote,
-    rooms::Rooms, //
+    remote, //
 };
 use kernel::{
     prelude::*,
@@ -30,6 +29,7 @@ use virgo_utils::{
     Backlog,
     Client,
     LogLimit,
+    Told,
     User, //
 };
 
@@ -46,8 +46,8 @@ pub(crate) struct Mempool {
     pub(crate) chunk: u64,
     /// Whether this node's own memory is reached like another's.
     loopback: bool,
-    /// What the other nodes' pools have left.
-    pub(crate) rooms: Pin<KBox<Rooms>>,
+    /// Bytes that the other nodes' pools have left.
+    pub(crate) rooms: Pin<KBox<Told>>,
     /// What is known of other nodes' maps.
     pub(crate) maps: Pin<KBox<Maps>>,
 }
@@ -76,7 +76,7 @@ impl Mempool {
             orphans,
             chunk,
             loopback,
-            rooms: KBox::pin_init(Rooms::new(), GFP_KERNEL)?,
+            rooms: KBox::pin_init(Told::new(), GFP_KERNEL)?,
             maps: KBox::pin_init(Maps::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
@@ -94,7 +94,7 @@ impl Mempool {
             let window = remote::lookup(&self.client, user, node, id, ids.len() as u64)?;
             ids.extend_from_slice(&window.ids, GFP_KERNEL_ACCOUNT)?;
             let MapWindow { size, chunk, .. } = window;
-            if ids.len() as u64 >= size.div_ceil(chunk) {
+            if chunk.saturating_mul(ids.len() as u64) >= size {
                 return Ok(Map { size, chunk, ids });
             }
         }
@@ -117,7 +117,8 @@ impl Mempool {
         if at >= window.size {
             return Ok(None);
         }
-        let index = at / window.chunk;
+        // Of what was received the chunk is not 0; the compiler does not know that.
+        let index = at.checked_div(window.chunk).ok_or(EPROTO)?;
         let number = u32::try_from(index / MAX_LOOKUP as u64).map_err(|_| EPROTO)?;
         if number > 0 {
             window = self.window(user, node, id, number)?;

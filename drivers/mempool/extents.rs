@@ -105,7 +105,7 @@ impl ExtentList {
     }
 
     /// Those of node `node`.
-    pub(crate) fn of(&self, node: NodeId) -> impl Iterator<Item = Extent> + '_ {
+    pub(crate) fn of(&self, node: NodeId) -> impl Iterator<Item = Extent> + Clone + '_ {
         let parts = self.parts.iter().copied();
         parts.filter(move |part| part.node() == node)
     }

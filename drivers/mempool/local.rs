@@ -239,7 +239,7 @@ impl LocalPool {
         }
     }
 
-    /// Frees the pieces whose map was in a former life of `peer`.
+    /// Frees the pieces whose map was in a former incarnation of `peer`.
     pub(crate) fn free_orphans(&self, peer: Peer) -> usize {
         let orphan = |object: &Object| {
             object

@@ -22,7 +22,6 @@ use virgo_proto::{
     }, //
 };
 use virgo_utils::{
-    is_unanswered,
     Client,
     RetryWork,
     User, //
@@ -71,11 +70,9 @@ impl RetryWork for Orphans {
                     deadline: Deadline::after_ms(config.deadline_ms),
                     config: &config,
                 };
-                match free_many(&self.client, &user, node, ids) {
-                    // The others are tried again, too: those that are gone by then do no harm.
-                    Err(e) if is_unanswered(e) => return Err(e),
-                    _ => (),
-                }
+                // What the node does not free is none of its pieces, or not this user's. If it does not
+                // answer the others are tried again, too: those that are gone by then do no harm.
+                let _ = free_many(&self.client, &user, node, ids)?;
             }
         }
         Ok(())

@@ -79,7 +79,7 @@ impl Mempool {
                 _ => Attempt::before_others(user),
             };
             let freed = remote::free_many(&self.client, &attempt.user, node, of_node(node));
-            result = result.and(freed);
+            result = result.and(freed.and_then(|answer| answer));
         }
         result
     }

@@ -52,7 +52,8 @@ use virgo_utils::{
     User, //
 };
 
-/// A request for user `uid` that may be done twice: a node that has restarted has nothing left of what was done before.
+/// A request for user `uid` that may be sent again to a node that has restarted: that has nothing left of
+/// what was done before.
 fn request<'a>(uid: u32, op: u16, args: &'a [u8], data: &'a [u8]) -> Request<'a> {
     Request {
         op,
@@ -177,17 +178,17 @@ pub(crate) fn free(client: &Client, user: &User<'_>, node: NodeId, id: u64, flag
 }
 
 /// Asks node `node` to free its objects `ids`, with as few requests as possible. All are tried, unless
-/// the node cannot be reached.
+/// the node does not answer. Returns the first error of its answers.
 ///
 /// # Errors
 ///
-/// The first of the node's; those of the network.
+/// It does not answer; [`ENODEV`] if there is no such node.
 pub(crate) fn free_many(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
     mut ids: impl Iterator<Item = u64>,
-) -> Result {
+) -> Result<Result> {
     let args = ManyArgs {
         uid: user.uid.into(),
     };
@@ -200,13 +201,11 @@ pub(crate) fn free_many(
             batch.put_bytes(&id.to_le_bytes(), GFP_KERNEL_ACCOUNT)?;
         }
         if batch.is_empty() {
-            return result;
+            return Ok(result);
         }
-        match ask(client, user, node, (op::FREE_MANY, args, &batch), &mut []) {
-            Ok(_) => (),
-            Err(e @ (EINVAL | EPERM | EXDEV)) => result = result.and(Err(e)),
-            Err(e) => return Err(e),
-        }
+        let request = request(user.uid, op::FREE_MANY, args, &batch);
+        let answer = client.ask(node, &request, &mut [], user.deadline)?;
+        result = result.and(answer.map(drop));
     }
 }
 
@@ -349,28 +348,30 @@ pub(crate) fn write_many(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
-    parts: impl Iterator<Item = Extent>,
+    parts: impl Iterator<Item = Extent> + Clone,
     from: &[u8],
 ) -> Result {
     let mut parts = parts.peekable();
-    let (mut data, mut bytes) = (KVVec::new(), KVVec::new());
+    let mut data = KVVec::new();
     while parts.peek().is_some() {
         data.clear();
-        bytes.clear();
-        let mut count = 0u32;
-        let fits = |at: &Extent, count: usize, len: usize| {
-            count == 0 || len + at.len + (count + 1) * size_of::<Part>() <= MAX_DATA
-        };
-        while let Some(at) = parts.next_if(|at| fits(at, count as usize, bytes.len())) {
-            let part = from.get(at.to..at.to.saturating_add(at.len));
+        let batch = parts.clone();
+        // Bytes of the parts, and of what says where they go.
+        let (mut count, mut size) = (0, 0);
+        while let Some(at) =
+            parts.next_if(|at| count == 0 || size + at.len + size_of::<Part>() <= MAX_DATA)
+        {
             data.put_bytes(at.to_wire().as_bytes(), GFP_KERNEL_ACCOUNT)?;
-            bytes.put_bytes(part.ok_or(EINVAL)?, GFP_KERNEL_ACCOUNT)?;
+            size += at.len + size_of::<Part>();
             count += 1;
         }
-        data.put_bytes(&bytes, GFP_KERNEL_ACCOUNT)?;
+        for at in batch.take(count) {
+            let part = from.get(at.to..at.to.saturating_add(at.len));
+            data.put_bytes(part.ok_or(EINVAL)?, GFP_KERNEL_ACCOUNT)?;
+        }
         let args = SetManyArgs {
             uid: user.uid.into(),
-            count: count.into(),
+            count: (count as u32).into(),
         };
         ask(
             client,

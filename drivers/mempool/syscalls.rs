@@ -15,10 +15,7 @@ use kernel::{
         UserSlice, //
     }, //
 };
-use linux::{
-    bytes::Fill,
-    user, //
-};
+use linux::user;
 use virgo_abi::{
     args::{
         self,
@@ -52,6 +49,10 @@ const GET_STEP: usize = 2 * MAX_DATA;
 /// Longest string of call 550, with its end.
 const MAX_STRING: usize = 64 * 1024;
 
+/// By how much buffers of strings grow, whose length is known only when they are read: a short one does not
+/// cost the memory of the longest.
+const GROWTH: usize = 64;
+
 /// Serves the calls; counts each.
 pub(crate) struct MempoolSyscalls {
     pub(crate) mempool: Arc<Mempool>,
@@ -79,24 +80,23 @@ impl MempoolCalls for MempoolSyscalls {
         self.stats.count_call::<Mempool, _>(1, || {
             let config = self.config();
             let user = User::of_call(&config, 0)?;
-            let mut small = [0; SMALL];
-            let text = UserSlice::new(data, SMALL)
-                .reader()
-                .strcpy_into_buf(&mut small)?;
-            let mut large = KVVec::new();
-            let text = if text.to_bytes().len() + 1 < SMALL {
-                text.to_bytes()
-            } else {
-                // One more, to tell a string that fits from one that was cut.
-                large.put_zeros(MAX_STRING + 1, GFP_KERNEL_ACCOUNT)?;
-                let text = UserSlice::new(data, MAX_STRING + 1)
+            let mut len = SMALL;
+            let (mut buffer, n) = loop {
+                let mut buffer = Buffer::new(len)?;
+                let text = UserSlice::new(data, len)
                     .reader()
-                    .strcpy_into_buf(&mut large)?;
-                if text.to_bytes().len() >= MAX_STRING {
+                    .strcpy_into_buf(buffer.bytes())?;
+                let n = text.to_bytes().len();
+                // One that fills the buffer may have been cut.
+                if n + 1 < len {
+                    break (buffer, n);
+                }
+                if len > MAX_STRING {
                     return Err(EMSGSIZE);
                 }
-                text.to_bytes()
+                len = (len * GROWTH).min(MAX_STRING + 1);
             };
+            let text = buffer.bytes().get(..n).unwrap_or_default();
             self.mempool.write(&user, id, 0, text, true)?;
             Ok(0)
         })
@@ -121,7 +121,7 @@ impl MempoolCalls for MempoolSyscalls {
                     return Ok(0);
                 }
                 done += n;
-                len = MAX_DATA;
+                len = (len * GROWTH).min(MAX_DATA);
             }
         })
     }

@@ -16,7 +16,6 @@ mod orphans;
 mod placement;
 mod release;
 mod remote;
-mod rooms;
 mod split;
 mod syscalls;
 mod target;
@@ -28,8 +27,7 @@ use crate::{
 use core::mem::size_of;
 use kernel::{
     fmt,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 use virgo_abi::calls::MempoolRegistration;
 use virgo_proto::mempool::{
@@ -48,7 +46,8 @@ use virgo_utils::{
     Reply,
     Server,
     Service,
-    Stats, //
+    Stats,
+    Stop, //
 };
 
 module! {
@@ -145,20 +144,11 @@ impl Mempool {
     }
 }
 
-/// Ends the requests to other nodes when it is dropped.
-struct Stop(Arc<Client>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
 /// Fields are dropped in order: first nobody waits for other nodes any more, who may be out of reach;
 /// then no program and no peer can call; then the state goes.
 #[pin_data]
 struct Module {
-    _stop: Stop,
+    _stop: Stop<Mempool>,
     #[pin]
     _calls: MempoolRegistration<MempoolSyscalls>,
     #[pin]
@@ -179,7 +169,7 @@ impl kernel::InPlaceModule for Module {
                 stats: stats.clone(),
             };
             Ok(try_pin_init!(Self {
-                _stop: Stop(mempool.client.clone()),
+                _stop: Stop::new(&mempool),
                 _server <- Server::new(module, mempool, stats),
                 _calls <- MempoolRegistration::new(module, calls),
             }? Error))

@@ -16,6 +16,7 @@
 //! Of several, those that were refused already give way first, then those that have said nothing
 //! useful yet, then those that have been challenged; the oldest first.
 
+use crate::sort::sort_by_key;
 use core::net::Ipv4Addr;
 
 /// How far an unproven session has come. The first give way first.
@@ -86,37 +87,6 @@ pub fn gives_way<T: Copy + Ord>(
     let least = firsts.filter_map(<[_]>::first);
     let least = least.min_by_key(|(session, age)| (session.stage, *age));
     least.map(|&(_, age)| age)
-}
-
-/// Heap sort. That of `core` panics if the order is none, so there would be a panic in each module.
-fn sort_by_key<E, K: Ord>(elements: &mut [E], key: impl Fn(&E) -> K) {
-    let half = elements.len() / 2;
-    for root in (0..half).rev() {
-        sift_down(elements, root, &key);
-    }
-    for end in (1..elements.len()).rev() {
-        elements.swap(0, end);
-        sift_down(elements.get_mut(..end).unwrap_or_default(), 0, &key);
-    }
-}
-
-/// Moves the element at `root` down until its children are not larger.
-fn sift_down<E, K: Ord>(elements: &mut [E], mut root: usize, key: &impl Fn(&E) -> K) {
-    let at = |elements: &[E], index: usize| elements.get(index).map(key);
-    loop {
-        let left = root.saturating_mul(2).saturating_add(1);
-        let right = left.saturating_add(1);
-        // A missing child is `None`, which is less than all.
-        let child = match at(elements, right) > at(elements, left) {
-            true => right,
-            false => left,
-        };
-        if at(elements, child) <= at(elements, root) {
-            return;
-        }
-        elements.swap(root, child);
-        root = child;
-    }
 }
 
 /// What counts as one address: whoever is on this machine has all of 127.0.0.0/8.
@@ -194,16 +164,6 @@ mod tests {
         assert_eq!(gives(new, &others), Some(2));
         assert_eq!(gives(new, &[challenged, challenged, new, new]), Some(2));
         assert_eq!(gives(new, &[challenged; 4]), Some(0));
-    }
-
-    proptest! {
-        #[test]
-        fn sorting_sorts(mut numbers in prop::collection::vec(any::<u8>(), 0..100)) {
-            let mut sorted = numbers.clone();
-            sorted.sort_unstable();
-            sort_by_key(&mut numbers, |&number| number);
-            prop_assert_eq!(numbers, sorted);
-        }
     }
 
     fn stage() -> impl Strategy<Value = Stage> {

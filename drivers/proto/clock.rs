@@ -9,5 +9,5 @@
 mod hybrid;
 mod vector;
 
-pub use hybrid::{Hybrid, Seen};
+pub use hybrid::Hybrid;
 pub use vector::Vector;

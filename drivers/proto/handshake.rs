@@ -48,7 +48,7 @@ pub struct Hello {
     pub port: U16,
     /// Must be 0.
     pub reserved: [u8; 4],
-    /// Random number of this life of the client or server: another value means that it has
+    /// Random number of this incarnation of the client or server: another value means that it has
     /// restarted and forgotten everything.
     pub boot: U64,
     /// Random bytes, never used twice.

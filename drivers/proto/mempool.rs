@@ -56,8 +56,8 @@ pub mod op {
 /// Flag of [`AllocArgs`] and [`Listed`]: every uid may use the object.
 pub const SHARED: u32 = 1 << 0;
 
-/// Flag of [`AllocArgs`] and [`Listed`]: the object is a piece of an allocation that the client's memory holds
-/// together; it dies with the client's life.
+/// Flag of [`AllocArgs`] and [`Listed`]: the object is a piece of an allocation that the client's memory
+/// holds together; it dies with the client's incarnation.
 pub const PIECE: u32 = 1 << 1;
 
 /// Flag of [`Listed`]: the object is the map of a split allocation.

@@ -13,7 +13,19 @@ pub const RECORD_WORD: usize = 8;
 /// Bytes of the header of a packet.
 pub const PACKET_HEADER: usize = 64;
 
-/// The largest size of a ring, and thereby of a record.
+/// Bytes of a descriptor of an isochronous packet, between header and data.
+pub const ISO_DESCRIPTOR: u32 = 16;
+
+/// Bytes of descriptors that are captured of an URB at most.
+pub const MAX_DESCRIPTORS: u32 = 128 * ISO_DESCRIPTOR;
+
+/// The largest packet: programs that read captures refuse files with larger ones.
+pub const MAX_PACKET: usize = 262_144;
+
+/// The largest record.
+pub const MAX_RECORD: usize = RECORD_WORD + MAX_PACKET;
+
+/// The largest size of a ring.
 pub const MAX_RING: usize = 32 << 20;
 
 /// The smallest size of a ring.
@@ -119,7 +131,7 @@ const EVENTS: [(&[u8], u8); 3] = [
 /// | `dir=in`, `dir=out` | to the host, to the device | both |
 /// | `type=bulk,control` | of `isochronous`, `interrupt`, `control`, `bulk` | all |
 /// | `event=submit,complete` | of `submit`, `complete`, `error` | all |
-/// | `snap=64` | at most so many bytes of data | 262144 |
+/// | `snap=64` | at most so many bytes of data, at most 262144; nor is a packet larger | 262144 |
 /// | `ring=4194304` | bytes that are kept until they are read | 4 MiB |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaptureFilter {
@@ -150,7 +162,7 @@ impl Default for CaptureFilter {
             input: None,
             transfers: 0b1111,
             events: 0b111,
-            snap: 262_144,
+            snap: MAX_PACKET as u32,
             ring: 4 << 20,
         }
     }
@@ -212,7 +224,7 @@ impl CaptureFilter {
                     1 << 5
                 }
                 b"snap" => {
-                    filter.snap = number(value)?;
+                    filter.snap = number(value).filter(|&n: &u32| n <= MAX_PACKET as u32)?;
                     1 << 6
                 }
                 b"ring" => {
@@ -251,10 +263,16 @@ impl CaptureFilter {
     /// How much of a packet with `data_len` bytes behind the header is captured, of which `descriptors`
     /// are never cut. Not more than a quarter of the ring: one packet must not fill it.
     pub fn snapped(&self, data_len: u32, descriptors: u32) -> u32 {
-        let whole = u32::try_from(self.ring / 4).unwrap_or(u32::MAX);
+        let whole = (self.ring / 4).min(MAX_PACKET - PACKET_HEADER);
         data_len
             .min(self.snap.saturating_add(descriptors))
-            .min(whole)
+            .min(u32::try_from(whole).unwrap_or(u32::MAX))
+    }
+
+    /// Bytes of the largest packet that is captured.
+    pub fn largest_packet(&self) -> u32 {
+        self.snapped(u32::MAX, MAX_DESCRIPTORS)
+            .saturating_add(PACKET_HEADER as u32)
     }
 }
 
@@ -331,7 +349,7 @@ mod tests {
             "type=",
             "type=bulk,",
             "event=x",
-            "snap=4294967296",
+            "snap=262145",
             "ring=1",
             "ring=4294967295",
             "bus=1 bus=2",
@@ -343,8 +361,20 @@ mod tests {
 
     #[test]
     fn one_packet_does_not_fill_the_ring() {
-        let filter = CaptureFilter::parse(b"snap=4294967295 ring=65536").unwrap();
+        let filter = CaptureFilter::parse(b"snap=262144 ring=65536").unwrap();
         assert_eq!(filter.snapped(u32::MAX, 2048), 16384);
+    }
+
+    #[test]
+    fn no_packet_is_larger_than_readers_take() {
+        for text in ["", "snap=262144 ring=33554432", "snap=262080"] {
+            let filter = CaptureFilter::parse(text.as_bytes()).unwrap();
+            assert_eq!(filter.largest_packet() as usize, MAX_PACKET, "{text}");
+            let len = PACKET_HEADER + filter.snapped(u32::MAX, MAX_DESCRIPTORS) as usize;
+            assert!(word_size(record_word(len, 0)) <= MAX_RECORD);
+        }
+        let filter = CaptureFilter::parse(b"snap=100").unwrap();
+        assert_eq!(filter.largest_packet(), 64 + 100 + 2048);
     }
 
     proptest! {

@@ -5,8 +5,11 @@
 //! A file system that does not answer keeps its workers. So that it does not get all of them, a class
 //! of work may use only as many as are left idle by all: the dynamic thresholds of Choudhury and Hahne
 //! (IEEE/ACM Transactions on Networking 6(2), 1998), which shared-memory switches use for their
-//! buffers. There are two classes: the work on one device, and within it that of one user. However
-//! many devices hang, another one finds an idle worker, up to as many as there are workers.
+//! buffers. There are two classes: the work on one device, and within it that of one user.
+//!
+//! So a device gets half of the workers that the others have left idle, rounded up. Of 32 workers five
+//! devices that hang leave one, however many users they have, and it goes to the sixth; if each has one
+//! user, who gets a third, seven leave one.
 
 /// Whose work it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,32 @@ mod tests {
             }
             assert!(shares.admits(owner(99, 0)), "{device}: {}", shares.busy());
         }
+    }
+
+    /// How many devices may hang, with so many users each, until nobody else's work begins; and how many
+    /// workers the first one has.
+    fn until_none_is_left<const N: usize>(users: u64) -> (u32, usize) {
+        let mut shares = WorkerShares::<N>::new();
+        let mut first = 0;
+        for device in 0..=N as u32 {
+            if !shares.admits(owner(u32::MAX, 0)) {
+                return (device, first);
+            }
+            for user in 0..users {
+                fill(&mut shares, owner(device, user));
+            }
+            if device == 0 {
+                first = shares.busy();
+            }
+        }
+        panic!("more devices hang than there are workers");
+    }
+
+    /// What the documentation says of the file service's workers.
+    #[test]
+    fn of_32_workers_five_devices_that_hang_leave_one() {
+        assert_eq!(until_none_is_left::<32>(100), (6, 16));
+        assert_eq!(until_none_is_left::<32>(1), (8, 11));
     }
 
     #[test]

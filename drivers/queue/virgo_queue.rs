@@ -143,6 +143,10 @@ module! {
             default: 16384,
             description: "Queues, topics and subscriptions (1 to 65536)",
         },
+        max_bound: u32 {
+            default: 2048,
+            description: "Subscriptions and bound queues among them (1 to 65536)",
+        },
         max_bytes: u64 {
             default: 67108864,
             description: "Bytes of all messages together",
@@ -269,6 +273,7 @@ impl kernel::InPlaceModule for Module {
             let node = virgo_config::node()?;
             let bounds = Bounds {
                 channels: module_parameters::max_queues.value().clamp(1, 65536) as usize,
+                bound: module_parameters::max_bound.value().clamp(1, 65536) as usize,
                 bytes: module_parameters::max_bytes.value(),
             };
             let queues = Queues::new(node.clone(), bounds)?;

@@ -15,7 +15,6 @@ use kernel::{
     prelude::*,
     sync::{
         Arc,
-        Mutex,
         SetOnce, //
     },
     uaccess::{
@@ -35,6 +34,8 @@ use linux_usb::{
         Tap,
         UrbEvent, //
     },
+    mutex::InterruptibleMutex,
+    new_interruptible_mutex,
     open_file::{
         OpenFile,
         Readiness, //
@@ -44,6 +45,7 @@ use linux_usb::{
 use virgo_proto::usb::{
     CaptureFilter,
     EventKey,
+    ISO_DESCRIPTOR,
     PACKET_HEADER, //
 };
 use virgo_utils::budget::{
@@ -53,9 +55,6 @@ use virgo_utils::budget::{
 
 /// Bytes of a filter's text.
 const MAX_FILTER: usize = 256;
-
-/// Bytes before the data of an isochronous packet.
-const DESCRIPTOR: u32 = 16;
 
 /// The device.
 pub(crate) struct Captures {
@@ -84,7 +83,7 @@ impl MiscState for Captures {
             GFP_KERNEL_ACCOUNT,
         )?;
         let starting = KBox::pin_init(
-            linux::new_mutex!((), "umb_capture_starting"),
+            new_interruptible_mutex!((), "umb_capture_starting"),
             GFP_KERNEL_ACCOUNT,
         )?;
         Ok(CaptureFile {
@@ -108,7 +107,7 @@ pub(crate) struct CaptureFile {
     /// The capture, once it has begun.
     running: SetOnce<Pin<KBox<Tap<Recorder>>>>,
     /// Held while it is being started.
-    starting: Pin<KBox<Mutex<()>>>,
+    starting: Pin<KBox<InterruptibleMutex<()>>>,
     waiters: Arc<Waiters>,
     captures: Arc<Captures>,
 }
@@ -123,7 +122,7 @@ struct Recorder {
 
 impl CaptureFile {
     fn start(&self, filter: CaptureFilter) -> Result<&Tap<Recorder>> {
-        let _starting = self.starting.lock();
+        let _starting = self.starting.lock()?;
         if self.running.as_ref().is_some() {
             return Err(EBUSY);
         }
@@ -213,7 +212,7 @@ impl Observer for Recorder {
         if !self.filter.matches(&key) {
             return;
         }
-        let descriptors = header.ndesc.saturating_mul(DESCRIPTOR);
+        let descriptors = header.ndesc.saturating_mul(ISO_DESCRIPTOR);
         let len = self.filter.snapped(header.data_len, descriptors);
         if let Some(mut slot) = self.ring.reserve(PACKET_HEADER + len as usize) {
             let bytes = event.header_bytes(len);

@@ -6,8 +6,7 @@
 //!
 //! `reading` and `writing` are held by tasks that read and write, while they wait for the device and for
 //! their programs; others wait for them interruptibly, and what the USB core calls never takes them.
-//! `control` is held during control transfers, `openers` while input is being stopped; both for as long
-//! as a device may take, not longer.
+//! `control` is held during control transfers, for as long as a device may take, not longer.
 
 use crate::{
     settings::Settings,
@@ -72,8 +71,7 @@ pub(crate) struct Device {
     #[pin]
     control: Mutex<bool>,
     /// Open files.
-    #[pin]
-    pub(crate) openers: Mutex<usize>,
+    pub(crate) openers: Atomic<usize>,
     pub(crate) bytes_read: Atomic<u64>,
     pub(crate) bytes_written: Atomic<u64>,
     pub(crate) settings: Arc<Settings>,
@@ -149,7 +147,7 @@ impl Device {
                 reading <- new_interruptible_mutex!(reading, "umb_reading"),
                 writing <- new_interruptible_mutex!(writing, "umb_writing"),
                 control <- linux::new_mutex!(true, "umb_control"),
-                openers <- linux::new_mutex!(0, "umb_openers"),
+                openers: Atomic::new(0),
                 bytes_read: Atomic::new(0),
                 bytes_written: Atomic::new(0),
                 settings: settings.clone(),
@@ -160,8 +158,13 @@ impl Device {
         )
     }
 
-    /// Ends the stall of an endpoint. May sleep, for as long as a control transfer takes.
+    /// Ends the stall of an endpoint, whose URBs nobody else submits meanwhile: those that are queued behind the
+    /// one that has stalled are cancelled, which the core wants. May sleep, for as long as a control transfer
+    /// takes.
     pub(crate) fn clear_halt(&self, endpoint: &Endpoint) -> Result {
+        for urb in self.cancellers_of(endpoint.is_input()) {
+            urb.cancel();
+        }
         let allowed = self.control.lock();
         match *allowed {
             true => self.usb.clear_halt(endpoint),
@@ -169,21 +172,36 @@ impl Device {
         }
     }
 
-    /// Stops input and drops what nobody has read. For the last one that closes the device, who
-    /// holds `openers`.
+    fn cancellers_of(&self, input: bool) -> &[UrbCanceller<Transfers>] {
+        let inputs = if self.input.is_some() { INPUTS } else { 0 };
+        let (inputs, outputs) = self.cancellers.split_at_checked(inputs).unwrap_or_default();
+        match input {
+            true => inputs,
+            false => outputs,
+        }
+    }
+
+    /// Stops input and drops what nobody has read, unless somebody has the device open.
     pub(crate) fn stop_input(&self) {
         if self.input.is_none() {
             return;
         }
-        // Nobody else has the device open, so nobody reads.
+        // Who holds it has opened the device meanwhile.
         let Some(mut reading) = self.reading.try_lock() else {
             return;
         };
-        for urb in self.cancellers.iter().take(INPUTS) {
+        // Who opens it from here on waits for `reading` before it has the device asked for data.
+        if self.openers.load(Relaxed) != 0 {
+            return;
+        }
+        for urb in self.cancellers_of(true) {
             urb.cancel();
         }
         reading.offset = 0;
         self.transfers.drop_input();
+        drop(reading);
+        // A poll does not wait for `reading`, so it has not started input and has to look again.
+        self.transfers.waiters.wake_all();
     }
 
     /// It has the device `/dev/umb<minor>`.

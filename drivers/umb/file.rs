@@ -5,7 +5,10 @@
 use crate::device::Device;
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    },
     uaccess::{
         UserSliceReader,
         UserSliceWriter, //
@@ -22,16 +25,14 @@ pub(crate) struct DeviceFile(Arc<Device>);
 
 impl DeviceFile {
     pub(crate) fn new(device: Arc<Device>) -> Self {
-        *device.openers.lock() += 1;
+        device.openers.add(1, Relaxed);
         DeviceFile(device)
     }
 }
 
 impl Drop for DeviceFile {
     fn drop(&mut self) {
-        let mut openers = self.0.openers.lock();
-        *openers -= 1;
-        if *openers == 0 {
+        if self.0.openers.fetch_sub(1, Relaxed) == 1 {
             self.0.stop_input();
         }
     }

@@ -46,14 +46,15 @@ impl Device {
                     }
                     continue;
                 }
-                // An error is told by itself, so it must not be taken behind data.
+                // Behind data it is put back below: an error is told by itself.
                 Next::Failed(e) => break Err(e),
                 Next::Nothing if copied > 0 => break Ok(()),
                 Next::Nothing => (),
             }
-            if let Err(e) = self.submit_input(&mut reading) {
+            if let Err(e) = self.end_input_stall() {
                 break Err(e);
             }
+            self.submit_input(&mut reading);
             if nonblocking {
                 match self.transfers.is_readable() {
                     true => continue,
@@ -101,20 +102,25 @@ impl Device {
         if reading.offset >= len {
             reading.offset = 0;
             self.transfers.input_read();
-            // A failure is seen when there is nothing else to be read.
-            let _ = self.submit_input(reading);
+            self.submit_input(reading);
         }
         Ok(copied)
     }
 
-    /// Gives the device the URBs that it can have.
-    fn submit_input(&self, reading: &mut Reading) -> Result {
+    /// Ends a stall, if there is one. Only for who reads, holding `reading`: waits for the device.
+    fn end_input_stall(&self) -> Result {
         if let (true, Some(endpoint)) = (self.transfers.take_input_stall(), &self.input) {
             if let Err(e) = self.clear_halt(endpoint) {
                 self.transfers.put_back_input_stall();
                 return Err(e);
             }
         }
+        Ok(())
+    }
+
+    /// Gives the device the URBs that it can have; none while its endpoint is stalled. A failure is seen when there
+    /// is nothing else to be read.
+    fn submit_input(&self, reading: &mut Reading) {
         let mut idle = self.transfers.take_idle_input();
         for (token, urb) in reading.urbs.iter_mut().enumerate() {
             if idle & 1 << token == 0 {
@@ -127,17 +133,15 @@ impl Device {
             }
             idle &= !(1 << token);
         }
-        Ok(())
     }
 
-    /// Has the device send, if nobody reads who sees to that.
+    /// Has the device send, if nobody reads who sees to that. Does not wait for the device.
     pub(crate) fn start_input(&self) {
         if self.input.is_none() {
             return;
         }
         if let Some(mut reading) = self.reading.try_lock() {
-            // A failure is seen by who reads.
-            let _ = self.submit_input(&mut reading);
+            self.submit_input(&mut reading);
         }
     }
 }

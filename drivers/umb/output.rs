@@ -48,6 +48,8 @@ impl Device {
         from: &mut UserSliceReader,
         nonblocking: bool,
     ) -> Result<usize> {
+        // Before an URB is taken: what was queued behind the stall is cancelled, and told of.
+        self.end_output_stall(endpoint)?;
         let token = self.wait_for_output(nonblocking)?;
         let urb = writing.urbs.get_mut(token).ok_or(EIO)?;
         let mut copy = || {
@@ -66,13 +68,6 @@ impl Device {
                 return Err(e);
             }
         };
-        if self.transfers.take_output_stall() {
-            if let Err(e) = self.clear_halt(endpoint) {
-                self.transfers.put_back_output_stall();
-                self.transfers.put_back_output(token);
-                return Err(e);
-            }
-        }
         self.transfers.output_begins();
         if let Err(e) = urb.submit(len) {
             self.transfers.output_refused(token);
@@ -84,6 +79,17 @@ impl Device {
             });
         }
         Ok(len)
+    }
+
+    /// Ends a stall, if there is one. For who writes, holding `writing`: waits for the device.
+    fn end_output_stall(&self, endpoint: &Endpoint) -> Result {
+        if self.transfers.take_output_stall() {
+            if let Err(e) = self.clear_halt(endpoint) {
+                self.transfers.put_back_output_stall();
+                return Err(e);
+            }
+        }
+        Ok(())
     }
 
     /// The token of an URB, which is the caller's then.

@@ -152,7 +152,8 @@ impl Transfers {
     /// The input URBs that the device can have, as bits; they are the caller's to submit.
     pub(crate) fn take_idle_input(&self) -> u32 {
         let mut state = self.state.lock();
-        match state.gone || state.suspended || state.input.failed.is_some() {
+        let input = &state.input;
+        match state.gone || state.suspended || input.failed.is_some() || input.stalled {
             true => 0,
             false => core::mem::take(&mut state.input.idle),
         }
@@ -177,10 +178,11 @@ impl Transfers {
             || input.idle != 0 && !state.suspended
     }
 
-    /// Whether a read would not block.
+    /// Whether a read has something to do at once; to end a stall is that, too.
     pub(crate) fn is_readable(&self) -> bool {
         let state = self.state.lock();
-        state.input.count > 0 || state.gone || state.input.failed.is_some()
+        let input = &state.input;
+        input.count > 0 || state.gone || input.failed.is_some() || input.stalled
     }
 
     /// Nobody reads any more: what has come is dropped. All input URBs have been cancelled.
@@ -336,7 +338,8 @@ impl Output {
             self.stalled |= why == EPIPE;
             // A writer must be told of what has not arrived, also if it was cancelled here.
             self.failed = Some(match is_cancelled(why) {
-                true if ended => EIO,
+                // Nobody but this module cancels them so: also to end a stall.
+                true if ended || why == ENOENT => EIO,
                 true => ENODEV,
                 false => why,
             });

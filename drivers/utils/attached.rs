@@ -33,7 +33,7 @@ impl<T: Any> AsAny for T {
 /// The methods are called by the session's work, never two at once, and may sleep.
 pub trait Attachment: AsAny + Send + Sync {
     /// Writes the next line that the session gets without having asked for it. False if there is
-    /// none; the session's waker is to be called then, when there may be one.
+    /// none; the session's work is to be run then, when there may be one.
     ///
     /// # Errors
     ///
@@ -54,14 +54,15 @@ pub trait Attachment: AsAny + Send + Sync {
 
 /// Place for the one thing that is attached to a text session.
 pub struct Attached {
-    waker: WorkHandle,
+    /// Runs the session's work.
+    session: WorkHandle,
     attachment: SetOnce<Arc<dyn Attachment>>,
 }
 
 impl Attached {
-    pub(crate) fn new(waker: WorkHandle) -> Self {
+    pub(crate) fn new(session: WorkHandle) -> Self {
         Attached {
-            waker,
+            session,
             attachment: SetOnce::new(),
         }
     }
@@ -75,8 +76,8 @@ impl Attached {
         self.any()?.as_any().downcast_ref()
     }
 
-    /// What the session has; if it has nothing, what `make` makes. It stays for the session's
-    /// life. A service attaches one type only.
+    /// What the session has; if it has nothing, what `make` makes. It stays until the session's
+    /// end. A service attaches one type only.
     ///
     /// # Errors
     ///
@@ -86,7 +87,7 @@ impl Attached {
         make: impl FnOnce(WorkHandle) -> Result<Arc<T>>,
     ) -> Result<&T> {
         if self.attachment.as_ref().is_none() {
-            self.attachment.populate(make(self.waker.clone())?);
+            self.attachment.populate(make(self.session.clone())?);
         }
         self.get().ok_or(EINVAL)
     }

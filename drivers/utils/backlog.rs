@@ -31,9 +31,9 @@ use virgo_proto::{
 };
 
 /// Time until a node is tried again, in milliseconds: doubled with each failure in a row, up to the
-/// second.
+/// second. That is short enough for nobody to have to say that the node is back.
 const RETRY_MS: u32 = 5000;
-const MAX_RETRY_MS: u32 = 300_000;
+const MAX_RETRY_MS: u32 = 30_000;
 
 /// What is to be done with each item.
 pub trait RetryWork: Send + Sync + 'static {
@@ -51,29 +51,14 @@ pub trait RetryWork: Send + Sync + 'static {
 
     /// Tries to do it with items of one node, at least one. May sleep.
     ///
+    /// The answer of the node, whatever it is, is the end of these items, and no error: see
+    /// [`Client::ask`](crate::Client::ask).
+    ///
     /// # Errors
     ///
-    /// If the node was not reached or has not answered, it is tried again later with all of these
-    /// items: see [`is_unanswered`]. Its answer, whatever it is, is the end of them.
+    /// The node has not answered: it is tried again later with all of these items. [`ENODEV`] if there
+    /// is no such node any more: that is the end of them, too.
     fn attempt(&self, node: NodeId, items: &[Self::Item]) -> Result;
-}
-
-/// Whether an attempt has failed before the other node could say what it thinks of it: it was not
-/// reached, is not configured now, has another key, or this node's client is stopped.
-pub fn is_unanswered(e: Error) -> bool {
-    matches!(
-        e,
-        EHOSTDOWN
-            | ETIMEDOUT
-            | ECONNRESET
-            | ENOMEM
-            | EINTR
-            | EKEYREJECTED
-            | EPERM
-            | ENODEV
-            | EPROTO
-            | ESHUTDOWN
-    )
 }
 
 /// Room for an item: who has it can always leave one.
@@ -227,9 +212,7 @@ impl<C: RetryWork> Backlog<C> {
         };
         let mut state = task.state.lock();
         state.waiting.push(entry);
-        let is_paused = state.is_paused;
-        drop(state);
-        if !is_paused {
+        if !state.is_paused {
             task.schedule();
         }
     }
@@ -302,17 +285,18 @@ impl<C: RetryWork> NodeBacklog<C> {
         places
     }
 
-    /// Puts the items of an attempt back into their places. Returns when to try again.
-    fn put_back(&self, batch: &mut KVVec<C::Item>, mut places: Stack<C::Item>) -> u32 {
-        let mut state = self.state.lock();
+    /// Puts the items of an attempt back into their places, to be tried again later.
+    fn put_back(task: &Task<Self>, batch: &mut KVVec<C::Item>, mut places: Stack<C::Item>) {
+        let mut state = task.state.lock();
         while let (Some(item), Some(mut entry)) = (batch.pop(), places.pop()) {
             entry.item = Some(item);
             state.waiting.push(entry);
         }
         state.is_paused = true;
-        let retry_ms = state.retry_ms;
-        state.retry_ms = (2 * retry_ms).min(MAX_RETRY_MS);
-        retry_ms
+        // Under the lock, so that nobody adds an item in between. One that was added during the attempt
+        // waits, too.
+        task.reschedule_after_ms(state.retry_ms);
+        state.retry_ms = (2 * state.retry_ms).min(MAX_RETRY_MS);
     }
 }
 
@@ -326,12 +310,8 @@ impl<C: RetryWork> Run for NodeBacklog<C> {
                 return;
             }
             match task.shared.retry_work.attempt(task.node, &batch) {
-                Err(e) if is_unanswered(e) => {
-                    let retry_ms = task.put_back(&mut batch, places);
-                    task.schedule_after_ms(retry_ms);
-                    return;
-                }
-                _ => (),
+                Ok(()) | Err(ENODEV) => (),
+                Err(_) => return Self::put_back(task, &mut batch, places),
             }
             task.state.lock().retry_ms = RETRY_MS;
             batch.clear();

@@ -129,6 +129,34 @@ impl Client {
         reply: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
+        self.answer(peer, under_way, request, reply, deadline)?
+    }
+
+    /// As [`Self::call`], but keeps apart what the node answers, which is returned, and that it does
+    /// not answer, which fails: some errors may be either.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::call_with`], except what the other node answers; [`ENODEV`] if there is no such
+    /// node.
+    pub fn ask(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        reply: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<Result<usize>> {
+        self.answer(peer, None, request, reply, deadline)
+    }
+
+    fn answer(
+        &self,
+        peer: NodeId,
+        under_way: Option<PendingCall<'_>>,
+        request: &Request<'_>,
+        reply: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<Result<usize>> {
         let mut len = 0;
         let mut take = |body: &[u8]| {
             len = body.len();
@@ -138,9 +166,9 @@ impl Client {
             }
         };
         let mut to = Destination::Function(&mut take);
-        self.link(peer)?
-            .call(under_way, request, &mut to, deadline)?;
-        Ok(len)
+        let link = self.link(peer)?;
+        let answer = link.call(under_way, request, &mut to, deadline)?;
+        Ok(answer.map(|()| len))
     }
 
     /// Sends `request` to node `peer`, waits for the reply, and shows its body to `take`, which
@@ -178,7 +206,8 @@ impl Client {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result {
         let mut to = Destination::Function(take);
-        self.link(peer)?.call(under_way, request, &mut to, deadline)
+        self.link(peer)?
+            .call(under_way, request, &mut to, deadline)?
     }
 
     /// Sends `request` without waiting for the reply, if that can be done without waiting for other
@@ -213,7 +242,7 @@ impl Client {
         let mut room = Room::new(to, len);
         let mut to = Destination::User(&mut room);
         self.link(peer)?
-            .call(under_way, request, &mut to, deadline)?;
+            .call(under_way, request, &mut to, deadline)??;
         room.finish()
     }
 

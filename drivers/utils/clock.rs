@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The hybrid logical clock of this node. Every frame carries its time, so that whatever a node does
-//! after it has received a frame has a later stamp than the sending of that frame.
+//! The hybrid logical clock of this node. Every request and reply carries its time, so that whatever a
+//! node does after it has received one has a later stamp than the sending of it.
 //!
 //! Any context.
 
@@ -11,10 +11,7 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 use linux::deadline::coarse_wall;
-use virgo_proto::clock::{
-    Hybrid,
-    Seen, //
-};
+use virgo_proto::clock::Hybrid;
 
 /// The last stamp. It only grows.
 static LAST: Atomic<u64> = Atomic::new(0);
@@ -46,12 +43,10 @@ pub(crate) fn receive(sent: Hybrid) {
     let mut last = LAST.load(Relaxed);
     // The common case: nothing is to be done.
     while sent.to_wire() > last {
-        let next = match Hybrid::from_wire(last).receive(sent, wall(), params::clock_skew_ms()) {
-            Seen::Merged(next) => next,
-            Seen::Ahead(_) => {
-                AHEAD.fetch_add(1, Relaxed);
-                return;
-            }
+        let received = Hybrid::from_wire(last).receive(sent, wall(), params::clock_skew_ms());
+        let Some(next) = received else {
+            AHEAD.fetch_add(1, Relaxed);
+            return;
         };
         match LAST.cmpxchg(last, next.to_wire(), Relaxed) {
             Ok(_) => return,

@@ -27,13 +27,11 @@ pub use log::{
     log_event, //
 };
 pub use recorder::{
-    losses,
     read,
     record_kinds,
-    ring_count,
-    unrecorded, //
+    replaced,
+    ring_count, //
 };
-pub use rings::Losses;
 pub use sink::{
     lost_messages,
     MessageSink,

@@ -167,8 +167,8 @@ pub fn answer(to: ReplyTo, data: &[u8]) -> Result {
     queue()?.offered.answer(to, data)
 }
 
-/// Has the handler do what is wanted, and returns what comes of it; `None` if there is no handler.
-/// May sleep.
+/// Has the handler do what is wanted, and returns what comes of it; `None` if there is no handler, or
+/// its module is just being loaded or unloaded. May sleep.
 pub fn handle(request: &Request<'_>) -> Option<Result> {
     let offers = OFFERS.lock();
     let handler = offers.handler.as_ref().and_then(Offer::take);

@@ -5,12 +5,14 @@
 pub(crate) mod debug_files;
 pub(crate) mod deferred;
 pub(crate) mod frames;
+pub(crate) mod next;
 pub(crate) mod outbox;
 pub(crate) mod output;
 pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod session;
 pub(crate) mod sessions;
+pub(crate) mod standing;
 pub(crate) mod text;
 
 use crate::{

@@ -98,7 +98,7 @@ pub trait Service: Send + Sync + Sized + 'static {
     }
 
     /// A peer has given up waiting for the reply of this operation before it could know what it
-    /// says; nobody else will ever know. Not called for a former life of the peer. May sleep.
+    /// says; nobody else will ever know. Not called for a former incarnation of the peer. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
     /// A peer has come back without the memory of its former incarnation. May sleep.

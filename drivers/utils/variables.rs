@@ -17,15 +17,20 @@
 //! and a declaration is not withdrawn while its module is being told. Look-ups take no lock.
 
 mod c_api;
+mod change;
+mod origin;
 mod registry;
 mod setter;
 mod table;
 
+pub use change::{
+    Change,
+    Changed,
+    Observer, //
+};
+pub use origin::Origin;
 pub use registry::Registry;
 pub use setter::{
-    Change,
-    Observer,
-    Origin,
     Refused,
     Setter, //
 };
@@ -44,17 +49,8 @@ use kernel::{
         Arc, //
     }, //
 };
+use registry::Cell;
 use virgo_proto::analytics::variable::Declaration;
-
-/// Is told when a variable has changed.
-pub trait Changed: Send + Sync {
-    /// It has another value now. Called in the order in which the values change, in process context;
-    /// may sleep, but delays all other changes; must not declare, withdraw or set variables.
-    fn changed(&self, value: &Value);
-}
-
-/// A number that changes under its readers.
-struct Cell(Atomic<i64>);
 
 /// A variable that a module has declared; dropping it withdraws the declaration.
 pub struct Variable {
@@ -93,12 +89,6 @@ impl Variable {
     #[inline]
     pub fn get(&self) -> i64 {
         self.cell.0.load(Relaxed)
-    }
-
-    /// Whether a boolean is true. Any context.
-    #[inline]
-    pub fn is_on(&self) -> bool {
-        self.get() != 0
     }
 }
 

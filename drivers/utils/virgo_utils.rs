@@ -29,7 +29,9 @@ pub mod retry;
 mod server;
 mod service;
 mod stats;
+mod stop;
 pub mod table;
+mod told;
 mod user;
 pub mod variables;
 
@@ -39,7 +41,6 @@ pub use attached::{
 };
 pub use attempt::Attempt;
 pub use backlog::{
-    is_unanswered,
     Backlog,
     Reservation,
     RetryWork, //
@@ -71,6 +72,8 @@ pub use service::{
     Service, //
 };
 pub use stats::Stats;
+pub use stop::Stop;
+pub use told::Told;
 pub use user::User;
 
 use kernel::prelude::*;

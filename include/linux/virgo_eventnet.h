@@ -7,7 +7,8 @@
 
 /**
  * virgo_eventnet_log() - tell EventNet of something
- * @msg: a text of up to 256 bytes; of a longer one the first ones are taken
+ * @msg: a text of up to 256 bytes; of a longer one the first ones are taken, and
+ *       a message that is longer is lost
  *
  * A message like "eventnet_edgemsg#1#2" is written to the files in
  * /var/log/eventnet, later. Any other text becomes an event of kind "log", if

@@ -28,7 +28,7 @@ unsafe impl Send for UsbDevice {}
 unsafe impl Sync for UsbDevice {}
 
 /// Where a buffer is on its way between a program and a device; each stage is a tracepoint.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Stage {
     /// The driver is bound.
     Probe,

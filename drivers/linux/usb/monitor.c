@@ -243,14 +243,17 @@ static void stop(void)
 
 /*
  * Has events told to @tap until it is removed. -EBUSY if another module has the
- * kernel's monitor slot, -EUSERS if there are too many taps. Sleeps.
+ * kernel's monitor slot, -EUSERS if there are too many taps, -EINTR if the task is
+ * killed while another one waits for callers. Sleeps.
  */
 int virgo_usb_tap_add(struct virgo_usb_tap *tap)
 {
-	int error = 0;
+	int error;
 	int i;
 
-	mutex_lock(&taps_lock);
+	error = mutex_lock_killable(&taps_lock);
+	if (error)
+		return error;
 	for (i = 0; i < VIRGO_USB_TAPS; i++) {
 		if (!rcu_access_pointer(taps[i]))
 			break;
@@ -261,6 +264,7 @@ int virgo_usb_tap_add(struct virgo_usb_tap *tap)
 		error = start();
 	if (!error) {
 		used_taps++;
+		tap->added = true;
 		rcu_assign_pointer(taps[i], tap);
 	}
 	mutex_unlock(&taps_lock);
@@ -275,6 +279,8 @@ void virgo_usb_tap_remove(struct virgo_usb_tap *tap)
 {
 	int i;
 
+	if (!tap->added)
+		return;
 	mutex_lock(&taps_lock);
 	for (i = 0; i < VIRGO_USB_TAPS; i++) {
 		if (rcu_access_pointer(taps[i]) != tap)

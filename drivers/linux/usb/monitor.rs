@@ -16,6 +16,12 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+use virgo_proto::usb::{
+    ISO_DESCRIPTOR,
+    MAX_DESCRIPTORS, //
+};
+
+const _: () = assert!(helpers::VIRGO_USB_ISO_MAX * ISO_DESCRIPTOR == MAX_DESCRIPTORS);
 
 /// An event: an URB was submitted, is complete, or was refused.
 pub struct UrbEvent<'a> {
@@ -87,7 +93,7 @@ impl<O: Observer> Tap<O> {
     /// # Errors
     ///
     /// [`EBUSY`] if another module, such as usbmon, has the kernel's monitor slot; `EUSERS` if there
-    /// are too many; [`EOPNOTSUPP`] if the kernel cannot.
+    /// are too many; [`EOPNOTSUPP`] if the kernel cannot; [`EINTR`] when the task is killed.
     pub fn new(observer: O) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             tap <- Opaque::new(helpers::virgo_usb_tap::default()),
@@ -102,6 +108,7 @@ impl<O: Observer> Tap<O> {
                 *this.tap.get() = helpers::virgo_usb_tap {
                     event: Some(event::<O>),
                     data: core::ptr::from_ref(&this.observer).cast_mut().cast(),
+                    added: false,
                 };
                 helpers::virgo_usb_tap_add(this.tap.get())
             })

@@ -49,16 +49,6 @@ struct State {
     span: Span,
     /// Records that there was no room for since the last one.
     lost: u32,
-    counts: RingCounts,
-}
-
-/// What has become of records so far.
-#[derive(Clone, Copy, Default)]
-pub struct RingCounts {
-    /// Put into the ring.
-    pub recorded: u64,
-    /// There was no room for them.
-    pub lost: u64,
 }
 
 // SAFETY: The bytes are used as the invariant says.
@@ -75,11 +65,7 @@ impl Ring {
     pub fn new(size: usize) -> Result<impl PinInit<Self>> {
         let span = Span::new(size).ok_or(EINVAL)?;
         let bytes = VVec::from_elem(0u64, span.size() / size_of::<u64>(), GFP_KERNEL_ACCOUNT)?;
-        let state = State {
-            span,
-            lost: 0,
-            counts: RingCounts::default(),
-        };
+        let state = State { span, lost: 0 };
         Ok(pin_init!(Self {
             state <- new_spinlock_irq!(state, "virgo_usb_ring"),
             reading <- crate::new_interruptible_mutex!((), "virgo_usb_ring_reading"),
@@ -93,11 +79,9 @@ impl Ring {
         let mut state = self.state.lock();
         let Some(start) = state.span.reserve(len) else {
             state.lost = state.lost.saturating_add(1);
-            state.counts.lost = state.counts.lost.wrapping_add(1);
             return None;
         };
         let lost = core::mem::take(&mut state.lost);
-        state.counts.recorded = state.counts.recorded.wrapping_add(1);
         // Before the lock is left: a reader that sees the record in `span` sees that it is not
         // committed.
         self.word(start).store(0, Release);
@@ -193,11 +177,6 @@ impl Ring {
             done += len;
         }
         Ok(())
-    }
-
-    /// What has become of records so far. Any context.
-    pub fn counts(&self) -> RingCounts {
-        self.state.lock().counts
     }
 }
 

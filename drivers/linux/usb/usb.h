@@ -108,10 +108,12 @@ struct virgo_usb_packet {
  * struct virgo_usb_tap - who is told of all events
  * @event: called in any context, must not sleep; data_len of the packet is what could be copied
  * @data:  its first argument
+ * @added: whether it is told; false before
  */
 struct virgo_usb_tap {
 	void (*event)(void *data, const struct virgo_usb_packet *packet, const struct urb *urb);
 	void *data;
+	bool added;
 };
 
 int virgo_usb_tap_add(struct virgo_usb_tap *tap);

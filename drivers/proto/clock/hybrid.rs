@@ -11,27 +11,11 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hybrid(u64);
 
-/// What came of a stamp that another node has sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The stamp was merged: the own clock is later than it.
-    Merged(Hybrid),
-    /// The stamp is further ahead of the wall clock than clocks may differ. It was not merged, so
-    /// that a node whose clock is wrong does not set the clocks of the others. The own clock has
-    /// advanced all the same.
-    Ahead(Hybrid),
-}
-
 impl Hybrid {
     /// Units of a stamp's time in a second.
     const UNITS: u64 = 1 << 16;
 
     const NANOS: u64 = 1_000_000_000;
-
-    /// The stamp of time `nanos`, in nanoseconds since 1970, with the counter at 0.
-    pub const fn of_wall(nanos: u64) -> Self {
-        Self::of_time(nanos / Self::NANOS, (nanos % Self::NANOS) as u32)
-    }
 
     /// The stamp of a time in seconds since 1970 and nanoseconds, with the counter at 0.
     pub const fn of_time(seconds: u64, nanos: u32) -> Self {
@@ -60,19 +44,20 @@ impl Hybrid {
     }
 
     /// The stamp of the next event on a node whose last stamp is `self` and whose wall clock shows
-    /// `wall`, see [`Self::of_wall`].
+    /// `wall`, see [`Self::of_time`].
     pub fn next(self, wall: Hybrid) -> Hybrid {
         self.successor().max(wall)
     }
 
     /// The stamp of the event "`sent` has arrived" on a node whose last stamp is `self` and whose wall
-    /// clock shows `wall`. Wall clocks of nodes may differ by `skew_ms` milliseconds.
-    pub fn receive(self, sent: Hybrid, wall: Hybrid, skew_ms: u32) -> Seen {
-        let next = self.next(wall);
+    /// clock shows `wall`. `None` if `sent` is further ahead of that than wall clocks of nodes may differ,
+    /// by `skew_ms` milliseconds: it is not to be followed, so that a node whose clock is wrong does not
+    /// set the clocks of the others.
+    pub fn receive(self, sent: Hybrid, wall: Hybrid, skew_ms: u32) -> Option<Hybrid> {
         if sent > wall.later_by_ms(skew_ms) {
-            return Seen::Ahead(next);
+            return None;
         }
-        Seen::Merged(next.max(sent.successor()))
+        Some(self.next(wall).max(sent.successor()))
     }
 
     fn successor(self) -> Hybrid {
@@ -86,15 +71,6 @@ impl Hybrid {
     }
 }
 
-impl Seen {
-    /// The stamp of the arrival.
-    pub fn stamp(self) -> Hybrid {
-        match self {
-            Seen::Merged(stamp) | Seen::Ahead(stamp) => stamp,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +78,11 @@ mod tests {
     use std::vec::Vec;
 
     const SECOND: u64 = 1_000_000_000;
+
+    /// The stamp of a time in nanoseconds since 1970.
+    fn of_nanos(nanos: u64) -> Hybrid {
+        Hybrid::of_time(nanos / SECOND, (nanos % SECOND) as u32)
+    }
 
     #[test]
     fn times_come_back_to_a_unit() {
@@ -112,19 +93,19 @@ mod tests {
             SECOND,
             1_796_000_000 * SECOND + 123_456_789,
         ] {
-            let back = Hybrid::of_wall(nanos).wall_nanos();
+            let back = of_nanos(nanos).wall_nanos();
             assert!(
                 back <= nanos && nanos - back <= 2 * SECOND / 65536,
                 "{nanos} {back}"
             );
         }
         let last = u64::from(u32::MAX) * SECOND + SECOND - 1;
-        assert!(last - Hybrid::of_wall(last).wall_nanos() <= 2 * SECOND / 65536);
+        assert!(last - of_nanos(last).wall_nanos() <= 2 * SECOND / 65536);
     }
 
     #[test]
     fn a_full_counter_goes_on_in_the_time() {
-        let wall = Hybrid::of_wall(SECOND);
+        let wall = of_nanos(SECOND);
         let mut stamp = wall;
         for _ in 0..100_000 {
             let next = stamp.next(wall);
@@ -138,17 +119,16 @@ mod tests {
     #[test]
     fn a_clock_that_was_set_back_does_not_set_stamps_back() {
         let hour = 3600 * SECOND;
-        let before = Hybrid::of_wall(5 * hour);
-        let after = before.next(Hybrid::of_wall(4 * hour));
+        let before = of_nanos(5 * hour);
+        let after = before.next(of_nanos(4 * hour));
         assert!(after > before);
     }
 
     #[test]
     fn a_clock_an_hour_ahead_does_not_take_others_along() {
-        let wall = Hybrid::of_wall(7200 * SECOND);
-        let sent = Hybrid::of_wall(10_800 * SECOND);
-        let seen = wall.receive(sent, wall, 500);
-        assert!(matches!(seen, Seen::Ahead(stamp) if stamp > wall && stamp < sent));
+        let wall = of_nanos(7200 * SECOND);
+        let sent = of_nanos(10_800 * SECOND);
+        assert_eq!(wall.receive(sent, wall, 500), None);
     }
 
     /// One step of a run: node `to` does something, after a message from `from` if they differ;
@@ -170,18 +150,17 @@ mod tests {
             let mut now = 1000 * SECOND;
             for (to, from, passed) in steps {
                 now += u64::from(passed);
-                let wall = Hybrid::of_wall(now + offsets[to] * 1_000_000);
+                let wall = of_nanos(now + offsets[to] * 1_000_000);
                 let before = last[to];
                 let stamp = if to == from {
                     before.next(wall)
                 } else {
-                    let seen = before.receive(last[from], wall, SKEW_MS);
-                    prop_assert!(matches!(seen, Seen::Merged(_)));
-                    prop_assert!(seen.stamp() > last[from]);
-                    seen.stamp()
+                    let stamp = before.receive(last[from], wall, SKEW_MS);
+                    prop_assert!(stamp > Some(last[from]));
+                    stamp.unwrap_or_default()
                 };
                 prop_assert!(stamp > before);
-                let latest = Hybrid::of_wall(now + 400_000_000);
+                let latest = of_nanos(now + 400_000_000);
                 prop_assert!(stamp <= Hybrid(latest.0 + 200), "{:?} {:?}", stamp, latest);
                 last[to] = stamp;
             }
@@ -189,9 +168,11 @@ mod tests {
 
         #[test]
         fn any_numbers_are_stamps(own: u64, sent: u64, nanos: u64, skew: u32) {
-            let (own, wall) = (Hybrid::from_wire(own), Hybrid::of_wall(nanos));
-            let stamp = own.receive(Hybrid::from_wire(sent), wall, skew).stamp();
-            prop_assert!(stamp > own || own.to_wire() == u64::MAX);
+            let (own, wall) = (Hybrid::from_wire(own), of_nanos(nanos));
+            let received = own.receive(Hybrid::from_wire(sent), wall, skew);
+            for stamp in received.into_iter().chain([own.next(wall)]) {
+                prop_assert!(stamp > own || own.to_wire() == u64::MAX);
+            }
             let _ = Hybrid::from_wire(sent).wall_nanos();
         }
     }

@@ -115,6 +115,8 @@ pub struct HandleArgs {
     pub handle: Handle,
     /// [`flag`].
     pub flags: U32,
+    /// Who asks, as the asking node numbers its users.
+    pub uid: U32,
 }
 
 /// Arguments of Read.
@@ -169,6 +171,8 @@ pub struct PathArgs {
     pub first: U16,
     /// 0.
     pub reserved: U16,
+    /// Who asks, as the asking node numbers its users.
+    pub uid: U32,
 }
 
 /// Reply of Stat.
@@ -219,6 +223,8 @@ pub struct ReadDirArgs {
     pub len: U32,
     /// [`flag`].
     pub flags: U32,
+    /// Who asks, as the asking node numbers its users.
+    pub uid: U32,
 }
 
 /// Start of the reply of ReadDir.

@@ -93,8 +93,6 @@ numbered! {
     Queue = 3, "queue";
     /// Requests in KingCobra's queue, and their replies.
     Request = 4, "request";
-    /// Cluster locks.
-    Lock = 5, "lock";
     /// What programs, people and modules say by themselves.
     Log = 6, "log";
 }

@@ -23,8 +23,6 @@ pub struct Ring<B> {
     tail: u64,
     /// Records that were replaced.
     replaced: u64,
-    /// Records that did not fit.
-    refused: u64,
 }
 
 /// Where a reader of a ring is.
@@ -57,18 +55,12 @@ impl<B: DerefMut<Target = [u8]>> Ring<B> {
             head: 0,
             tail: 0,
             replaced: 0,
-            refused: 0,
         })
     }
 
     /// Records that were replaced by later ones, read or not.
     pub fn replaced(&self) -> u64 {
         self.replaced
-    }
-
-    /// Records that were too large.
-    pub fn refused(&self) -> u64 {
-        self.refused
     }
 
     /// Adds an event. False if it has no record, or that does not fit.
@@ -78,7 +70,6 @@ impl<B: DerefMut<Target = [u8]>> Ring<B> {
     pub fn push(&mut self, event: &Event<'_>) -> bool {
         let size = event.size();
         if size > self.size || !event.is_writable() {
-            self.refused = self.refused.saturating_add(1);
             return false;
         }
         self.make_room(size);
@@ -274,11 +265,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_refused_and_counted() {
+    fn what_is_too_large_is_refused() {
         let mut ring = ring(127);
         assert!(ring.push(&event(1, b"")) == (ring.size >= HEAD));
         assert!(!ring.push(&event(2, &[0; 100])));
-        assert_eq!((ring.refused() >= 1, ring.replaced()), (true, 0));
+        assert_eq!(ring.replaced(), 0);
         assert!(Ring::new(vec![0; 7].into_boxed_slice()).is_none());
     }
 }

@@ -81,6 +81,17 @@ pub struct Taken<T> {
     pub item: T,
 }
 
+/// A message that was taken out, whatever it waited for.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Removed<T> {
+    /// Its number.
+    pub seq: u64,
+    /// It was acknowledged before.
+    pub was_kept: bool,
+    /// The message.
+    pub item: T,
+}
+
 /// A message to be taken in.
 #[derive(Clone, Copy, Debug)]
 pub struct Push<T> {
@@ -150,6 +161,8 @@ pub struct Queue<P: Places> {
     delivery: u32,
     /// Bytes of all of them.
     bytes: u64,
+    /// Bytes of those that are kept.
+    kept_bytes: u64,
     limits: Limits,
     next_seq: u64,
     counts: Counts,
@@ -175,6 +188,7 @@ impl<P: Places> Queue<P> {
             walk: Walk { at: NONE, left: 0 },
             delivery: delivery % DELIVERIES,
             bytes: 0,
+            kept_bytes: 0,
             limits,
             next_seq: 1,
             counts: Counts::default(),
@@ -254,6 +268,7 @@ impl<P: Places> Queue<P> {
     /// Makes room for a message of so many bytes that user `uid` publishes, if that can be; gives
     /// `gone` those that go for it, at most [`STEP`]. After [`Room::Yes`] there is room until
     /// something else is pushed or replayed; after [`Room::More`] this is to be called again.
+    /// Nothing goes for a message that is refused, unless the queue drops the oldest.
     pub fn make_room(&mut self, bytes: u32, uid: u32, mut gone: impl FnMut(P::Item)) -> Room {
         let Limits {
             messages,
@@ -265,29 +280,37 @@ impl<P: Places> Queue<P> {
         let has_share =
             policy == Policy::DropOldest || self.shares.has_room(uid, bytes, messages, max_bytes);
         let bytes = u64::from(bytes);
+        // Without those that are kept, which go for others.
+        let rest = self.bytes.saturating_sub(self.kept_bytes);
+        let is_full = rest.saturating_add(bytes) > max_bytes || self.taken_places() >= messages;
+        match policy {
+            _ if bytes > max_bytes => return self.refuse(Room::No),
+            Policy::Block if !has_share || is_full => return Room::Later,
+            Policy::Reject if !has_share => return self.refuse(Room::Share),
+            Policy::Reject if is_full => return self.refuse(Room::No),
+            _ => (),
+        }
         for _ in 0..STEP {
             let fits = self.bytes.saturating_add(bytes) <= max_bytes;
-            if fits && has_share && self.taken_places() < messages {
+            if fits && self.taken_places() < messages {
                 return Room::Yes;
             }
-            let old = match policy {
-                _ if !fits && !self.kept.is_empty() => self.forget_oldest(),
-                _ if bytes > max_bytes => None,
-                Policy::Block => return Room::Later,
-                Policy::Reject if !has_share => {
-                    self.count_refused();
-                    return Room::Share;
-                }
-                Policy::Reject => None,
-                Policy::DropOldest => self.drop_oldest(),
+            let old = match fits || self.kept.is_empty() {
+                true => self.drop_oldest(),
+                false => self.forget_oldest(),
             };
             let Some(old) = old else {
-                self.count_refused();
-                return Room::No;
+                return self.refuse(Room::No);
             };
             gone(old);
         }
         Room::More
+    }
+
+    /// Counts a message that is refused for this reason.
+    fn refuse(&mut self, why: Room) -> Room {
+        self.count_refused();
+        why
     }
 
     /// Messages that count as those that wait: one for which room is reserved is as good as there.
@@ -522,9 +545,13 @@ impl<P: Places> Queue<P> {
         !self.dead.is_empty()
     }
 
-    /// The next dead letter.
-    pub fn first_dead(&self) -> Option<&P::Item> {
-        self.places.get(self.dead.head())?.item.as_ref()
+    /// The dead letter behind the first `n`, less than [`STEP`]: it takes as long as there are of these.
+    pub fn dead_behind(&self, n: u32) -> Option<&P::Item> {
+        let mut at = self.dead.head();
+        for _ in 0..n.min(STEP) {
+            at = self.places.get(at)?.next;
+        }
+        self.places.get(at)?.item.as_ref()
     }
 
     /// The next dead letter; it is gone from this queue.
@@ -534,11 +561,17 @@ impl<P: Places> Queue<P> {
         Some((seq, self.release_place(at)?))
     }
 
-    /// Takes any message out, whatever it waits for. Returns its number and itself.
-    pub fn remove_any(&mut self) -> Option<(u64, P::Item)> {
+    /// Takes any message out, whatever it waits for. Those that are kept come last.
+    pub fn remove_any(&mut self) -> Option<Removed<P::Item>> {
         let at = self.unlist_any()?;
-        let seq = self.places.get(at)?.seq;
-        Some((seq, self.release_place(at)?))
+        let slot = self.places.get(at)?;
+        let (seq, was_kept) = (slot.seq, slot.stage == Stage::Kept);
+        let item = self.release_place(at)?;
+        Some(Removed {
+            seq,
+            was_kept,
+            item,
+        })
     }
 
     /// Takes any place off its list.
@@ -558,12 +591,15 @@ impl<P: Places> Queue<P> {
             self.end_lease(leased);
             return Some(leased);
         }
-        let kept = self.kept.head();
-        if kept != NONE {
-            self.unkeep(kept);
-            return Some(kept);
+        if let Some(dead) = self.dead.pop_front(&mut self.places) {
+            return Some(dead);
         }
-        self.dead.pop_front(&mut self.places)
+        let kept = self.kept.head();
+        if kept == NONE {
+            return None;
+        }
+        self.unkeep(kept);
+        Some(kept)
     }
 }
 

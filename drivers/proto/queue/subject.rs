@@ -40,11 +40,6 @@ pub fn is_pattern(pattern: &[u8]) -> bool {
     pattern.len() <= MAX_NAME
 }
 
-/// Whether `pattern` stands for more than itself.
-pub fn is_wild(pattern: &[u8]) -> bool {
-    pattern.contains(&b'*') || pattern.contains(&b'>')
-}
-
 /// The words of a pattern before its first wildcard, without the dot behind them.
 pub fn literal(pattern: &[u8]) -> &[u8] {
     let Some(at) = pattern.iter().position(|byte| matches!(byte, b'*' | b'>')) else {

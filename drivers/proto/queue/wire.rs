@@ -11,6 +11,7 @@
 //! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
 //! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
 //! | Forget  | [`ForgetArgs`], name            | empty                   | stored reply |
+//! | Purge   | [`Named`], name                 | [`PurgeReply`]          | stored reply |
 //!
 //! Each says for which uid of the asking node it is. What is pulled is that uid's until it is
 //! acknowledged, or until its time is over. The reply of a Pull is deferred while there is no
@@ -41,6 +42,8 @@ pub mod op {
     pub const ASK: u16 = 6;
     /// Nobody waits for a Pull any more.
     pub const FORGET: u16 = 7;
+    /// Drop all messages of a queue or topic.
+    pub const PURGE: u16 = 8;
 }
 
 /// Most bytes of messages in the reply of one Pull, with their heads: room for any message.
@@ -97,6 +100,14 @@ pub struct PublishReply {
     pub errno: U32,
     /// Copies of those that went well for which there was no room somewhere.
     pub lost: U32,
+}
+
+/// Reply of Purge.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct PurgeReply {
+    /// Messages that were dropped.
+    pub purged: U64,
 }
 
 /// Arguments of Ask.

@@ -103,7 +103,7 @@ pub struct ClientSlot<R> {
     seq: u64,
     /// Number of the last request whose reply was taken.
     taken: u64,
-    /// The life of the server that the request was sent to last.
+    /// The incarnation of the server that the request was sent to last.
     sent_to: Option<u64>,
     /// A reply that has come and was not taken.
     reply: Option<R>,
@@ -284,26 +284,26 @@ where
         slot.map_or(0, |slot| slot.taken)
     }
 
-    /// Whether request `id` may be sent to the server of this life.
+    /// Whether request `id` may be sent to the server of this incarnation.
     ///
     /// # Errors
     ///
-    /// If it was sent to another life, and is not `repeatable`.
+    /// If it was sent to another incarnation, and is not `repeatable`.
     pub fn may_send(&self, id: RequestId, server: u64, repeatable: bool) -> Result<(), Restarted> {
         match self.sent_to(id) {
-            Some(life) if life != server && !repeatable => Err(Restarted),
+            Some(incarnation) if incarnation != server && !repeatable => Err(Restarted),
             _ => Ok(()),
         }
     }
 
-    /// Request `id`, or a part of it, was sent to the server of this life.
+    /// Request `id`, or a part of it, was sent to the server of this incarnation.
     pub fn sent(&mut self, id: RequestId, server: u64) {
         if let Some(slot) = self.busy_slot(id) {
             slot.sent_to = Some(server);
         }
     }
 
-    /// The life of the server that request `id` was sent to last.
+    /// The incarnation of the server that request `id` was sent to last.
     pub fn sent_to(&self, id: RequestId) -> Option<u64> {
         self.slots.get(usize::from(id.slot))?.sent_to
     }

@@ -57,11 +57,11 @@ fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
 }
 
 #[test]
-fn what_was_sent_is_not_sent_to_another_life_unless_it_is_repeatable() {
+fn what_was_sent_is_not_sent_to_another_incarnation_unless_it_is_repeatable() {
     let mut table = table(2);
     let id = slot(table.enter(0, Class::Any));
     assert_eq!(table.may_send(id, 1, false), Ok(()));
-    // Nothing went, so another life may get it.
+    // Nothing went, so another incarnation may get it.
     assert_eq!(table.may_send(id, 2, false), Ok(()));
     table.sent(id, 2);
     assert_eq!(table.may_send(id, 2, false), Ok(()));
@@ -262,15 +262,15 @@ struct Task {
     repeatable: bool,
     /// The connection that it was sent on last, whole.
     sent_on: Option<u32>,
-    /// Lives of the server that it was sent to, in part at least.
-    lives: HashSet<u64>,
+    /// Incarnations of the server that it was sent to, in part at least.
+    incarnations: HashSet<u64>,
 }
 
 /// A client, a server, and what is between them.
 struct World {
     client: SlotTable<Vec<ClientSlot<Key>>>,
     server: Replies<Vec<ServerSlot<Key>>>,
-    life: u64,
+    incarnation: u64,
     connection: u32,
     tasks: Vec<Task>,
     lines: Vec<VecDeque<(Key, bool)>>,
@@ -279,7 +279,7 @@ struct World {
     deferred: Vec<(RequestId, Key)>,
     keys: Key,
     repeatable: HashSet<Key>,
-    /// By key and life of the server.
+    /// By key and incarnation of the server.
     done: HashMap<(Key, u64), usize>,
     undone: HashSet<Key>,
     taken: HashSet<Key>,
@@ -300,7 +300,7 @@ impl World {
         World {
             client: table(SLOTS_HERE),
             server: new_server(),
-            life: 1,
+            incarnation: 1,
             connection: 0,
             tasks: Vec::new(),
             lines: vec![VecDeque::new(); LINES],
@@ -326,7 +326,7 @@ impl World {
             id,
             repeatable,
             sent_on: None,
-            lives: HashSet::new(),
+            incarnations: HashSet::new(),
         });
     }
 
@@ -352,13 +352,19 @@ impl World {
         if task.sent_on == Some(self.connection) {
             return;
         }
-        let others = task.lives.iter().any(|&life| life != self.life);
-        match self.client.may_send(task.id, self.life, task.repeatable) {
+        let others = task
+            .incarnations
+            .iter()
+            .any(|&incarnation| incarnation != self.incarnation);
+        match self
+            .client
+            .may_send(task.id, self.incarnation, task.repeatable)
+        {
             Ok(()) => {
                 let taken = self.client.taken(task.id);
                 assert!(task.repeatable || !others);
-                self.client.sent(task.id, self.life);
-                task.lives.insert(self.life);
+                self.client.sent(task.id, self.incarnation);
+                task.incarnations.insert(self.incarnation);
                 if whole {
                     task.sent_on = Some(self.connection);
                     self.requests.push((task.key, task.id, taken));
@@ -389,7 +395,7 @@ impl World {
                     assert!(!self.taken.contains(&key), "taken, and undone");
                     assert!(self.tasks.iter().all(|task| task.key != key));
                 }
-                *self.done.entry((key, self.life)).or_default() += 1;
+                *self.done.entry((key, self.incarnation)).or_default() += 1;
                 if later {
                     self.server.defer(id);
                     self.deferred.push((id, key));
@@ -490,7 +496,7 @@ impl World {
             }
             Step::Reconnect => self.reconnect(),
             Step::Restart => {
-                self.life += 1;
+                self.incarnation += 1;
                 self.server = new_server();
                 self.deferred.clear();
                 self.reconnect();
@@ -499,10 +505,13 @@ impl World {
     }
 
     fn check(&self) {
-        for (&(key, life), &times) in &self.done {
-            assert_eq!(times, 1, "{key} was done {times} times in life {life}");
-            let lives = self.done.keys().filter(|(done, _)| *done == key).count();
-            assert!(lives == 1 || self.repeatable.contains(&key), "{key}");
+        for (&(key, incarnation), &times) in &self.done {
+            assert_eq!(
+                times, 1,
+                "{key} was done {times} times in incarnation {incarnation}"
+            );
+            let incarnations = self.done.keys().filter(|(done, _)| *done == key).count();
+            assert!(incarnations == 1 || self.repeatable.contains(&key), "{key}");
         }
         assert_eq!(self.client.busy(), self.tasks.len());
         assert!(
@@ -514,7 +523,7 @@ impl World {
 
 proptest! {
     /// Whatever the network loses and repeats, however often connections break and the server
-    /// restarts: no request is done twice in a life of the server, and none that is not repeatable
+    /// restarts: no request is done twice in an incarnation of the server, and none that is not repeatable
     /// in two; each gets its own reply; what was given up is undone once at most, what was taken
     /// never; and no slot is free that somebody waits for.
     #[test]

@@ -2,8 +2,9 @@
 
 //! Channels that are bound to a name or pattern, found by what a message is published as.
 //!
-//! They are sorted by the words of their patterns before the first wildcard. A publisher looks at
-//! those only of which these words are the first ones of the name.
+//! They are sorted by the words of their patterns before the first wildcard, and by owner. A publisher
+//! looks at those only of which these words are the first ones of the name, and makes one copy of a
+//! message for those of one owner that follow each other.
 
 use crate::channel::Shared;
 use kernel::{
@@ -17,6 +18,11 @@ pub(crate) struct BindingIndex(KVVec<Shared>);
 
 fn literal(channel: &Shared) -> &[u8] {
     subject::literal(&channel.bound)
+}
+
+/// By what they are sorted.
+fn key(channel: &Shared) -> (&[u8], u32) {
+    (literal(channel), channel.access.owner)
 }
 
 impl BindingIndex {
@@ -39,19 +45,20 @@ impl BindingIndex {
         if channel.bound.is_empty() {
             return;
         }
-        let before = |other: &Shared| literal(other) <= literal(channel);
+        let before = |other: &Shared| key(other) <= key(channel);
         let at = self.0.partition_point(before);
         let _ = self.0.insert_within_capacity(at, channel.clone());
     }
 
     /// Removes a channel if it is there.
     pub(crate) fn remove(&mut self, channel: &Shared) {
-        let from = self
-            .0
-            .partition_point(|other| literal(other) < literal(channel));
-        let mut behind = self.0.iter().skip(from);
-        let at = behind.position(|other| Arc::ptr_eq(other, channel));
-        if let Some(at) = at.filter(|_| !channel.bound.is_empty()) {
+        if channel.bound.is_empty() {
+            return;
+        }
+        let from = self.0.partition_point(|other| key(other) < key(channel));
+        let behind = self.0.get(from..).unwrap_or_default().iter();
+        let mut alike = behind.take_while(|other| key(other) == key(channel));
+        if let Some(at) = alike.position(|other| Arc::ptr_eq(other, channel)) {
             let _ = self.0.remove(from + at);
         }
     }

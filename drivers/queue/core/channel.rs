@@ -37,14 +37,15 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::copy,
     crypto,
     deadline::now_ms,
     wait::WaitQueue,
-    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
-        Task, //
+        Task,
+        WorkHandle, //
     }, //
 };
 use virgo_proto::queue::{
@@ -88,7 +89,7 @@ struct State {
     waiters: KVec<WorkHandle>,
     /// The channel is deleted.
     over: bool,
-    /// When the task runs next.
+    /// When the delayed work runs next.
     clock: u64,
     /// Dead letters for which the work that brings them was woken.
     buried: u64,
@@ -109,6 +110,8 @@ pub(crate) struct Channel {
     account: Account,
     /// What it takes itself, and that it is one more.
     _charges: [Charge; 2],
+    /// That it is one more of those that are bound to something.
+    _bound: Option<Charge>,
     /// Of a subscription: how many use it. It goes with the last one.
     pub(crate) users: Atomic<u32>,
     pub(crate) policy: Policy,
@@ -119,8 +122,8 @@ pub(crate) struct Channel {
     dead_letters: WorkHandle,
     #[pin]
     state: SpinLockIrq<State>,
-    /// Held from the first step to the last of what is done in steps that walk along a list. Taken
-    /// before the lock of the state.
+    /// Held from the first step to the last of what walks along the messages in steps (replay, what a consumer
+    /// leaves, what is kept): one such walk at a time. Taken before the lock of the state.
     #[pin]
     walking: Mutex<()>,
     /// Who waits for a message.
@@ -175,18 +178,14 @@ pub(crate) struct ChannelStats {
     pub(crate) next: u64,
 }
 
-fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
-    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL_ACCOUNT)?;
-    copy.extend_from_slice(bytes, GFP_KERNEL_ACCOUNT)?;
-    Ok(copy)
-}
-
 /// What a new channel is charged to.
 pub(crate) struct Charged {
     /// Bytes of its owner.
     pub(crate) account: Account,
     /// That it is one more.
     pub(crate) count: Charge,
+    /// The same of those that are bound to something.
+    pub(crate) bound: Option<Charge>,
     /// It is not bounded: it was there before.
     pub(crate) is_restored: bool,
 }
@@ -209,9 +208,11 @@ impl Channel {
         let Charged {
             account,
             count,
+            bound: one_bound,
             is_restored,
         } = charged;
-        let (name, bound, dead) = (copy(name)?, copy(options.bind)?, copy(options.dead)?);
+        let copied = |bytes| copy(bytes, GFP_KERNEL_ACCOUNT);
+        let (name, bound, dead) = (copied(name)?, copied(options.bind)?, copied(options.dead)?);
         let text = log.as_ref().map_or(0, |durable| durable.options.len());
         let bytes = size_of::<Task<Self>>() + name.len() + bound.len() + dead.len() + text;
         let own = match is_restored {
@@ -241,6 +242,7 @@ impl Channel {
             access,
             account,
             _charges: [own, count],
+            _bound: one_bound,
             users: Atomic::new(0),
             policy: options.limits.policy,
             keeps: options.limits.keep > 0,
@@ -332,7 +334,6 @@ impl Channel {
 
 /// What a channel's task is needed for.
 trait Clock {
-    fn set_clock(&self, state: Guard<'_>, due: Option<u64>);
     fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
     fn pushed(&self, state: Guard<'_>, due: Option<u64>);
     fn came_back(&self, state: Guard<'_>, now: u64);
@@ -340,10 +341,6 @@ trait Clock {
 
 impl Clock for Task<Channel> {
     /// Sees to it that the task runs at `due`.
-    fn set_clock(&self, mut state: Guard<'_>, due: Option<u64>) {
-        self.keep_time(&mut state, due);
-    }
-
     fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>) {
         let Some(due) = due.filter(|&due| due < state.clock) else {
             return;
@@ -392,7 +389,7 @@ impl State {
         message: &Arc<Message>,
         how: PublishOptions,
     ) -> Result<Option<u64>> {
-        match self.make_room(message.bytes(), message.uid)? {
+        match self.make_room(message.bytes(), message.publisher)? {
             true => self.insert(now, message, how).map(Some),
             false => Ok(None),
         }

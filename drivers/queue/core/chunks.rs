@@ -223,7 +223,7 @@ impl Pieces for Chunks {
     }
 
     fn publisher(message: &Arc<Message>) -> u32 {
-        message.uid
+        message.publisher
     }
 
     fn end(&self) -> u32 {

@@ -3,7 +3,8 @@
 //! Bringing dead letters to the queue or topic that is meant for them.
 //!
 //! One that cannot be brought stays where it is, and is tried again. Where it goes it belongs to who
-//! owns the queue that it comes from: that user has sent it there, and pays for it.
+//! owns the queue that it comes from: that user has sent it there, and pays for it, unless it may stay
+//! there for replay.
 
 use crate::{
     channel::{
@@ -25,14 +26,15 @@ use linux::work::{
 use virgo_proto::queue::{
     access::Right,
     options::Kind,
-    record::NOBODY, //
+    record::NOBODY,
+    state::STEP, //
 };
 
 /// After so long, in milliseconds, it is tried again.
 const RETRY_MS: u32 = 1000;
 
 /// Letters of one channel that are brought before the next one has its turn.
-const AT_ONCE: usize = 32;
+const AT_ONCE: usize = STEP as usize;
 
 /// See the module.
 pub(crate) struct DeadLetterWork(pub(crate) Arc<Queues>);
@@ -60,45 +62,55 @@ fn acts_as(owner: u32, letter: &Message) -> u32 {
 }
 
 impl DeadLetterWork {
-    /// A durable letter is on disk there before it is gone here.
-    fn bring(&self, letter: &Arc<Message>, from: &Channel) -> Result {
+    /// Brings one letter. Returns the LSN to [commit](Queues::commit).
+    fn bring(&self, letter: &Arc<Message>, from: &Channel) -> Result<u64> {
         let to = self.0.find(&from.dead)?;
         let owner = from.access.owner;
         to.check(owner, Right::Publish)?;
-        let uid = acts_as(owner, letter);
-        let copy;
-        let letter = match uid == letter.uid && owner == letter.payer() {
-            true => letter,
-            false => {
-                copy = from.copy_as(letter, uid)?;
-                &copy
-            }
-        };
-        let lsn = match to.kind {
-            Kind::Topic => self.0.publish_dead(&to, letter)?,
-            _ if to.is_durable() => {
-                self.0
-                    .push_durable(&to, letter, PublishOptions::PLAIN, None)?
-            }
-            _ => return Channel::push(&to, letter, PublishOptions::PLAIN).map(drop),
-        };
-        self.0.commit(lsn)
+        let letter = to.own_letter(letter, from, acts_as(owner, letter))?;
+        match to.kind {
+            Kind::Topic => self.0.publish_dead(&to, &letter),
+            _ if to.is_durable() => self
+                .0
+                .push_durable(&to, &letter, PublishOptions::PLAIN, None),
+            _ => Channel::push(&to, &letter, PublishOptions::PLAIN).map(|_| 0),
+        }
     }
 
-    /// Brings some of one channel, up to the first that cannot be brought.
+    /// Brings some of one channel, up to the first that cannot be brought. Durable letters are on
+    /// disk there, with one wait for all of them, before they are gone here. If the disk fails all
+    /// are brought again.
     fn bring_some(&self, channel: &Channel) -> Left {
-        for _ in 0..AT_ONCE {
-            let Some(letter) = channel.first_dead() else {
-                return Left::Nothing;
+        let Ok(mut brought) = KVec::with_capacity(AT_ONCE, GFP_KERNEL) else {
+            return Left::Later;
+        };
+        let (mut left, mut lsn) = (Left::Now, 0);
+        for n in 0..AT_ONCE as u32 {
+            let Some(letter) = channel.dead_behind(n) else {
+                left = Left::Nothing;
+                break;
             };
             if channel.dead.is_empty() {
                 channel.count_lost();
-            } else if self.bring(&letter, channel).is_err() {
-                return Left::Later;
+            } else {
+                match self.bring(&letter, channel) {
+                    Ok(its) => lsn = its.max(lsn),
+                    Err(_) => {
+                        left = Left::Later;
+                        break;
+                    }
+                }
             }
-            channel.drop_dead(&letter);
+            // There is room for all of them.
+            let _ = brought.push_within_capacity(letter);
         }
-        Left::Now
+        if self.0.commit(lsn).is_err() {
+            return Left::Later;
+        }
+        for letter in &brought {
+            channel.drop_dead(letter);
+        }
+        left
     }
 }
 

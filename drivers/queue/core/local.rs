@@ -47,8 +47,13 @@ pub(crate) fn done_here(channel: &Shared, consumer: u64, id: u64, done: Done) ->
     }
 }
 
-/// Takes messages of a channel of this node, up to `count`, at least one, and shows each to `give`; one for which that
-/// fails is given back. Waits until `deadline` for the first. Returns how many. Sleeps, killably.
+/// Takes messages of a channel of this node, up to `count`, at least one, and shows each to `give`;
+/// one for which that fails is given back. Waits until `deadline` for the first. Returns how many.
+/// Sleeps, killably.
+///
+/// # Errors
+///
+/// Those of the first one: what was given stays given, whatever happens then.
 pub(crate) fn take_here(
     channel: &Shared,
     consumer: u64,
@@ -60,17 +65,17 @@ pub(crate) fn take_here(
     let mut given = 0;
     while given < count as usize {
         // Not for good before the program has it.
-        let Some(taken) = Channel::take(channel, consumer, false)? else {
-            if given > 0 {
-                break;
-            }
-            match channel.wait(deadline)? {
+        let taken = match Channel::take(channel, consumer, false) {
+            Ok(Some(taken)) => taken,
+            Ok(None) | Err(_) if given > 0 => break,
+            Ok(None) => match channel.wait(deadline)? {
                 true => continue,
                 false => return Err(ETIMEDOUT),
-            }
+            },
+            Err(e) => return Err(e),
         };
         let message = &taken.item;
-        let result = give(&Delivery {
+        let shown = give(&Delivery {
             id: taken.id,
             position: message.position.load(Relaxed),
             deliveries: taken.deliveries,
@@ -78,18 +83,20 @@ pub(crate) fn take_here(
             data: message.data(),
             is_request: message.reply.is_some(),
         });
-        match result {
-            Ok(()) if acked => Channel::ack(channel, consumer, taken.id)?,
-            Ok(()) => (),
-            Err(e) => {
-                Channel::untake(channel, consumer, taken.id)?;
-                match given {
-                    0 => return Err(e),
-                    _ => break,
-                }
+        let done = match (shown, acked) {
+            (Ok(()), true) => Channel::ack(channel, consumer, taken.id),
+            (Ok(()), false) => Ok(()),
+            (Err(e), _) => {
+                // If its time is over others have it already.
+                let _ = Channel::untake(channel, consumer, taken.id);
+                Err(e)
             }
+        };
+        match (done, given) {
+            (Ok(()), _) => given += 1,
+            (Err(e), 0) => return Err(e),
+            (Err(_), _) => break,
         }
-        given += 1;
     }
     Ok(given)
 }

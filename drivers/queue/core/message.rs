@@ -49,6 +49,9 @@ pub(crate) struct Message {
     pub(crate) from: Ipv4Addr,
     /// Whose it is there: the uid that requests are carried out as.
     pub(crate) uid: u32,
+    /// Who has put it there, and may have a share only of what others use as well. Of a dead letter it
+    /// is the owner of the queue that it comes from.
+    pub(crate) publisher: u32,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub(crate) position: Atomic<u64>,
     charge: Charge,
@@ -79,7 +82,7 @@ impl Message {
     /// [`EMSGSIZE`] beyond [`MAX_MESSAGE`], [`ENOMEM`]; [`EDQUOT`] if the user has too many.
     pub(crate) fn new(account: &Account, parts: &Parts<'_>, flags: Flags) -> Result<Arc<Self>> {
         let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(account, parts, len, flags, Account::charge, read)
+        Self::build(account, parts, parts.uid, len, flags, Account::charge, read)
     }
 
     /// Whom it is charged to.
@@ -87,12 +90,21 @@ impl Message {
         self.charge.uid()
     }
 
-    /// A copy that is charged to `account`, and carried out as `uid` if it is a request. May sleep.
+    /// A copy that is charged to `account`. May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Self::new`].
-    pub(crate) fn copy_for(&self, account: &Account, uid: u32) -> Result<Arc<Self>> {
+    pub(crate) fn copy_for(&self, account: &Account) -> Result<Arc<Self>> {
+        self.copy_as(account, self.uid, self.publisher)
+    }
+
+    /// The same; it is carried out as `uid` if it is a request, and counts as one of `publisher`'s.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::new`].
+    pub(crate) fn copy_as(&self, account: &Account, uid: u32, publisher: u32) -> Result<Arc<Self>> {
         let parts = Parts {
             subject: self.subject(),
             data: self.data(),
@@ -100,8 +112,10 @@ impl Message {
             from: self.from,
             uid,
         };
+        let (len, read) = (self.data().len(), copy_of(self.data()));
         // Not for the program that publishes: its memory cgroup has nothing to do with it.
-        let copy = Self::new(account, &parts, GFP_KERNEL)?;
+        let take = Account::charge;
+        let copy = Self::build(account, &parts, publisher, len, GFP_KERNEL, take, read)?;
         copy.position.store(self.position.load(Relaxed), Relaxed);
         Ok(copy)
     }
@@ -120,6 +134,7 @@ impl Message {
         Self::build(
             account,
             parts,
+            parts.uid,
             len,
             GFP_KERNEL_ACCOUNT,
             Account::charge,
@@ -137,7 +152,15 @@ impl Message {
     pub(crate) fn restored(budget: &Budget, parts: &Parts<'_>) -> Result<Arc<Self>> {
         let count = |account: &Account, bytes| Ok(account.charge_unbounded(bytes));
         let (len, read) = (parts.data.len(), copy_of(parts.data));
-        Self::build(&budget.root(), parts, len, GFP_KERNEL, count, read)
+        Self::build(
+            &budget.root(),
+            parts,
+            parts.uid,
+            len,
+            GFP_KERNEL,
+            count,
+            read,
+        )
     }
 
     /// The same message, charged to `account`, whether or not that has so much left. `None` if others
@@ -151,6 +174,7 @@ impl Message {
     fn build(
         account: &Account,
         parts: &Parts<'_>,
+        publisher: u32,
         data_len: usize,
         flags: Flags,
         take: impl FnOnce(&Account, u64) -> Result<Charge>,
@@ -171,6 +195,7 @@ impl Message {
             reply: parts.reply,
             from: parts.from,
             uid: parts.uid,
+            publisher,
             position: Atomic::new(0),
             charge,
         });

@@ -69,15 +69,16 @@ const AT_ONCE: usize = 8;
 const BATCH_BYTES: u32 = 4096;
 
 impl Queues {
-    /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until `deadline` for room in the
-    /// queue of that name, or one that is bound to it, if there is one and that is its way. May sleep.
+    /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until
+    /// `deadline` for room in the queue of that name, or one that is bound to it, if there is one and
+    /// that is its way. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`EPERM`] for a request
     /// with a priority or delay of a user other than root; [`ENOENT`] if it went
-    /// nowhere; those of [`Channel::push_wait`] for the queue of that name, or one that is bound to it
-    /// and has a say, and then nobody else has it.
+    /// nowhere; those of [`Channel::push`] for the queue of that name, or one that is bound to it
+    /// and has a say, and then nobody else has it, but [`ETIMEDOUT`] at the deadline, and [`EINTR`].
     pub(crate) fn publish(
         &self,
         uid: u32,
@@ -208,32 +209,24 @@ impl Queues {
             _ => (table, true),
         };
         if let Some(named) = to.named {
-            let copies = owned_by(named, group)?;
-            let owned = copies.as_deref().unwrap_or(group);
             let put;
-            (count, put) = match named.kind {
-                Kind::Topic => Channel::record(named, owned),
-                _ if named.is_durable() => (0, Err(EAGAIN)),
-                _ => Channel::push_all(named, owned),
+            (count, put) = match named.is_durable() {
+                true => (0, Err(EAGAIN)),
+                false => put_named(named, group),
             };
-            match (put, owned.first()) {
-                (Ok(()), _) => (),
-                (Err(EAGAIN), _) if count > 0 => held = false,
-                (Err(EAGAIN), Some(first)) if named.is_durable() || deadline.is_some() => {
+            match put {
+                Ok(()) => (),
+                Err(EAGAIN) if count > 0 => held = false,
+                Err(EAGAIN) if named.is_durable() || deadline.is_some() => {
                     drop(table);
                     let lsn = self.push_slowly(named, first, deadline)?;
                     published.lsn = published.lsn.max(lsn);
                     (table, held, count) = (self.table.read(), false, 1);
                 }
-                (Err(e), _) => {
+                Err(e) => {
                     published.count += count as u32;
                     return Err(e);
                 }
-            }
-            for ((message, _), (owned, _)) in group.iter().zip(copies.iter().flatten()) {
-                message
-                    .position
-                    .store(owned.position.load(Relaxed), Relaxed);
             }
         }
         published.channels = to.named.is_some().into();
@@ -251,7 +244,7 @@ impl Queues {
 
     /// Queues that are bound to the name of a message and stay, and have no room, are a reason not
     /// to publish it: they drop nothing unseen. One that blocks is waited for. Only those have a say
-    /// that belong to root, to the publisher, or to who owns the name: a stranger's queue keeps nobody
+    /// that belong to root, to the publisher, or to who owns the name: another user's queue keeps nobody
     /// from publishing. What finds no room all the same is counted as lost. Returns the lock, and
     /// whether it was held all the time.
     ///
@@ -268,7 +261,7 @@ impl Queues {
         deadline: Option<Deadline>,
     ) -> Result<(ReadGuard<'a, Table>, bool)> {
         let mut held = true;
-        let (bytes, uid) = (message.bytes(), message.uid);
+        let (bytes, uid, publisher) = (message.bytes(), message.uid, message.publisher);
         let is_logged = |bound: &Shared| bound.is_durable() && to.has_say(bound);
         let mut bound = table.bound_to(to.name, to.named, uid);
         let waits_for_log = deadline.is_none() && bound.any(is_logged);
@@ -290,7 +283,7 @@ impl Queues {
                 {
                     return None;
                 }
-                match bound.has_room(bytes, uid) {
+                match bound.has_room(bytes, publisher) {
                     Err(EAGAIN) => Some(Ok(bound.clone())),
                     Err(e @ (ENOBUFS | EDQUOT)) => Some(Err(e)),
                     _ => None,
@@ -304,7 +297,7 @@ impl Queues {
             // Nothing may be locked while one waits.
             drop(table);
             held = false;
-            if !full.wait_for_room(bytes, uid, deadline)? {
+            if !full.wait_for_room(bytes, publisher, deadline)? {
                 return Err(ETIMEDOUT);
             }
             table = self.table.read();
@@ -392,12 +385,17 @@ impl Queues {
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         let (message, how) = outgoing;
-        match deadline {
-            Some(deadline) if !named.is_durable() => {
-                Channel::push_wait(named, outgoing, deadline)?;
-                Ok(0)
+        let Some(deadline) = deadline.filter(|_| !named.is_durable()) else {
+            return self.push_durable(named, message, *how, deadline);
+        };
+        loop {
+            match put_named(named, slice::from_ref(outgoing)).1 {
+                Err(EAGAIN) => (),
+                put => return put.map(|()| 0),
             }
-            deadline => self.push_durable(named, message, *how, deadline),
+            if !named.wait_for_room(message.bytes(), message.publisher, deadline)? {
+                return Err(ETIMEDOUT);
+            }
         }
     }
 
@@ -418,7 +416,8 @@ impl Queues {
         loop {
             match (self.push_logged(channel, message, how, deadline), deadline) {
                 (Err(EAGAIN), Some(deadline)) => {
-                    if !channel.wait_for_room(message.bytes(), message.uid, deadline)? {
+                    let (bytes, publisher) = (message.bytes(), message.publisher);
+                    if !channel.wait_for_room(bytes, publisher, deadline)? {
                         return Err(ETIMEDOUT);
                     }
                 }
@@ -441,7 +440,11 @@ impl Queues {
             Some(deadline) => log.lock_for(bytes, deadline)?,
             None => log.try_lock_for(bytes)?,
         };
-        Channel::push_logged(channel, &mut writer, message, how)
+        // Not while one waits: its owner pays for it.
+        let kept = channel.own_if_kept(message)?;
+        let lsn = Channel::push_logged(channel, &mut writer, &kept, how)?;
+        told_position(message, &kept);
+        Ok(lsn)
     }
 
     /// Hands a dead letter to those who have subscribed to the topic for such letters. Returns the LSN
@@ -487,26 +490,44 @@ impl To<'_> {
     }
 }
 
-/// The messages as the channel of their name keeps them: what may stay for replay is its owner's.
-/// `None` if they are as they should be.
+/// A message has the number that the copy of it has which the channel of its name keeps.
+fn told_position(message: &Arc<Message>, kept: &Arc<Message>) {
+    if !Arc::ptr_eq(message, kept) {
+        message.position.store(kept.position.load(Relaxed), Relaxed);
+    }
+}
+
+/// Puts messages into the channel of their name, which is not durable, as it keeps them. Returns how
+/// many. Copies that it does not keep are gone then: they are its owner's.
 ///
 /// # Errors
 ///
-/// [`ENOBUFS`] if its owner has no room for them, [`ENOMEM`].
-fn owned_by(named: &Channel, group: &[Outgoing]) -> Result<Option<KVec<Outgoing>>> {
+/// Those of [`Channel::push`]; [`ENOBUFS`] if its owner has no room for them.
+fn put_named(named: &Shared, group: &[Outgoing]) -> (usize, Result) {
+    let put = |group: &[Outgoing]| match named.kind {
+        Kind::Topic => Channel::record(named, group),
+        _ => Channel::push_all(named, group),
+    };
     let is_owned = |(message, _): &Outgoing| message.payer() == named.access.owner;
     if !named.keeps || group.iter().all(is_owned) {
-        return Ok(None);
+        return put(group);
     }
-    let mut owned = KVec::with_capacity(group.len(), GFP_KERNEL)?;
-    for (message, how) in group {
-        let message = named.own(message).map_err(|e| match e {
-            EDQUOT => ENOBUFS,
-            e => e,
-        })?;
-        owned.push((message, *how), GFP_KERNEL)?;
+    let copy = || {
+        let mut copies = KVec::with_capacity(group.len(), GFP_KERNEL)?;
+        for (message, how) in group {
+            copies.push((named.own_if_kept(message)?, *how), GFP_KERNEL)?;
+        }
+        Ok(copies)
+    };
+    let copies: KVec<Outgoing> = match copy() {
+        Ok(copies) => copies,
+        Err(e) => return (0, Err(e)),
+    };
+    let done = put(&copies);
+    for ((message, _), (kept, _)) in group.iter().zip(&copies) {
+        told_position(message, kept);
     }
-    Ok(Some(owned))
+    done
 }
 
 /// The most bytes of a message in the log: its record is no longer than this.

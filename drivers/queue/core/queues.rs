@@ -32,8 +32,10 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     rwlock::RwLock,
-    work::Queue as WorkQueue,
-    work::WorkHandle, //
+    work::{
+        Queue as WorkQueue,
+        WorkHandle, //
+    }, //
 };
 use virgo_config::Node;
 use virgo_proto::queue::{
@@ -47,13 +49,18 @@ use virgo_proto::queue::{
     },
     subject, //
 };
-use virgo_utils::budget::Budget;
+use virgo_utils::budget::{
+    Budget,
+    Charge, //
+};
 
 /// Bounds of all channels together.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
     /// Channels.
     pub(crate) channels: usize,
+    /// Channels that are bound to something: whoever publishes has to look at them.
+    pub(crate) bound: usize,
     /// Bytes of messages.
     pub(crate) bytes: u64,
 }
@@ -66,6 +73,8 @@ pub(crate) struct Queues {
     pub(crate) budget: Pin<KBox<Budget>>,
     /// Channels.
     channels: Pin<KBox<Budget>>,
+    /// Channels that are bound to something.
+    bound: Pin<KBox<Budget>>,
     pub(crate) work: Arc<WorkQueue>,
     #[pin]
     pub(crate) pending: Pending,
@@ -83,6 +92,7 @@ impl Queues {
     pub(crate) fn new(node: Arc<Node>, bounds: Bounds) -> Result<Arc<Self>> {
         let budget = Budget::new(bounds.bytes)?;
         let channels = Budget::new(bounds.channels as u64)?;
+        let bound = Budget::new(bounds.bound as u64)?;
         let pending = Pending::new()?;
         let work = WorkQueue::new(c"virgo_queue", 0)?;
         Arc::pin_init(
@@ -90,6 +100,7 @@ impl Queues {
                 node,
                 budget,
                 channels,
+                bound,
                 work,
                 pending <- pending,
                 dead_letters: SetOnce::new(),
@@ -229,16 +240,21 @@ impl Queues {
         }
         let dead_letters = self.dead_letters.as_ref().ok_or(ENODEV)?.clone();
         let owner = options.access().owner;
-        let channels = self.channels.account(owner)?;
-        let charged = Charged {
-            account: self.budget.account(owner)?,
-            count: match is_restored {
-                true => channels.charge_unbounded(1),
-                false => channels.charge(1).map_err(|e| match e {
+        let one_of = |budget: &Budget| -> Result<Charge> {
+            let account = budget.account(owner)?;
+            match is_restored {
+                true => Ok(account.charge_unbounded(1)),
+                false => account.charge(1).map_err(|e| match e {
                     ENOMEM => EUSERS,
                     e => e,
-                })?,
-            },
+                }),
+            }
+        };
+        let is_bound = !options.bind.is_empty();
+        let charged = Charged {
+            account: self.budget.account(owner)?,
+            count: one_of(&self.channels)?,
+            bound: is_bound.then(|| one_of(&self.bound)).transpose()?,
             is_restored,
         };
         let channel = Channel::new(

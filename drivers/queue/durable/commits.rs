@@ -10,7 +10,11 @@ use kernel::{
     prelude::*,
     sync::Mutex, //
 };
+use linux::bytes::copy;
 use virgo_utils::Deferred;
+
+/// Replies that are taken out under one hold of the lock.
+const AT_ONCE: usize = 8;
 
 struct Waiting {
     lsn: u64,
@@ -37,21 +41,13 @@ impl Commits {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; the peer is told then that nobody knows what has become of its request.
+    /// [`ENOMEM`]; it is for the caller to tell the peer.
     pub(crate) fn add(&self, lsn: u64, reply: Deferred, body: &[u8]) -> Result {
-        let mut copy = KVec::with_capacity(body.len(), GFP_KERNEL)?;
-        copy.extend_from_slice(body, GFP_KERNEL)?;
-        let waiting = Waiting {
-            lsn,
-            reply,
-            body: copy,
-        };
+        let body = copy(body, GFP_KERNEL)?;
+        let waiting = Waiting { lsn, reply, body };
         let mut all = self.waiting.lock();
-        if let Err(e) = all.reserve(1, GFP_KERNEL) {
-            drop(all);
-            waiting.reply.fail(EIO);
-            return Err(e.into());
-        }
+        all.reserve(1, GFP_KERNEL)?;
+        // There is room.
         let full = all.push_within_capacity(waiting);
         drop(all);
         drop(full);
@@ -61,20 +57,32 @@ impl Commits {
     /// Gives the replies of which `outcome` knows what to say. May sleep.
     pub(crate) fn settle(&self, outcome: impl Fn(u64) -> Option<Result>) {
         loop {
+            let mut settled = [const { None }; AT_ONCE];
+            let mut places = settled.iter_mut();
             let mut waiting = self.waiting.lock();
-            let known = |waiting: &Waiting| outcome(waiting.lsn).is_some();
-            let Some(at) = waiting.iter().position(known) else {
-                return;
-            };
-            let Ok(settled) = waiting.remove(at) else {
-                return;
-            };
+            // From the last to the first: what takes the place of one that goes was looked at already.
+            for at in (0..waiting.len()).rev() {
+                let Some(outcome) = waiting.get(at).and_then(|one| outcome(one.lsn)) else {
+                    continue;
+                };
+                let Some(place) = places.next() else {
+                    break;
+                };
+                let last = waiting.len() - 1;
+                waiting.swap(at, last);
+                *place = waiting.pop().map(|one| (one, outcome));
+            }
             drop(waiting);
-            match outcome(settled.lsn) {
-                // The peer has the error if there is no memory for the reply.
-                Some(Ok(())) => drop(settled.reply.answer(&settled.body)),
-                Some(Err(e)) => settled.reply.fail(e),
-                None => settled.reply.fail(EIO),
+            let is_full = places.next().is_none();
+            for (Waiting { reply, body, .. }, outcome) in settled.into_iter().flatten() {
+                match outcome {
+                    // The peer has the error if there is no memory for the reply.
+                    Ok(()) => drop(reply.answer(&body)),
+                    Err(e) => reply.fail(e),
+                }
+            }
+            if !is_full {
+                return;
             }
         }
     }

@@ -16,8 +16,8 @@
 //! all that the queues have is written anew. What could not be recorded meanwhile is told thereby.
 //!
 //! Locking: the writer's lock is taken before that of the table of queues, and held while a message
-//! gets its number, is appended, and goes into its queue, so that the log has them in order. Nothing
-//! waits under it.
+//! gets its number, is appended, and goes into its queue, so that the log has them in order. Neither
+//! the disk nor the network is waited for under it.
 
 use crate::commits::Commits;
 use kernel::{
@@ -359,7 +359,9 @@ impl Log {
         self.commits.add(lsn, reply, body)?;
         self.wake();
         // It may be there already, and then the worker does not look again.
-        self.settle_commits();
+        if self.outcome(lsn).is_some() {
+            self.settle_commits();
+        }
         Ok(())
     }
 

@@ -41,7 +41,10 @@ use kernel::{
 };
 use linux::{
     append::AppendFile,
-    bytes::Fill,
+    bytes::{
+        copy,
+        Fill, //
+    },
     crypto::crc32c, //
 };
 use virgo_proto::queue::{
@@ -213,12 +216,6 @@ struct Queue {
     entries: RBTree<u64, Entry>,
 }
 
-fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
-    let mut copy = KVec::with_capacity(bytes.len(), GFP_KERNEL)?;
-    copy.extend_from_slice(bytes, GFP_KERNEL)?;
-    Ok(copy)
-}
-
 /// Queues by name. What was applied may be applied once more: see [`virgo_proto::queue::rewrite`].
 struct All(KVVec<Queue>);
 
@@ -234,7 +231,7 @@ impl All {
             Ok(at) => at,
             Err(at) => {
                 let queue = Queue {
-                    name: copy(name)?,
+                    name: copy(name, GFP_KERNEL)?,
                     options: None,
                     next: 1,
                     entries: RBTree::new(),
@@ -252,7 +249,7 @@ impl All {
             Kind::Create => {
                 let queue = self.find_or_make(record.queue)?;
                 if queue.options.is_none() {
-                    queue.options = Some(copy(record.data)?);
+                    queue.options = Some(copy(record.data, GFP_KERNEL)?);
                 }
             }
             Kind::Delete => {

@@ -17,6 +17,10 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
+use linux::bytes::{
+    copy,
+    Fill, //
+};
 use virgo_proto::{
     errno::Errno,
     queue::{
@@ -40,7 +44,7 @@ pub(crate) fn explain(e: Error) -> Failure {
 }
 
 /// What a peer, or a program of this node, is told.
-pub(crate) fn told(done: Result<(), Failure>) -> Result {
+pub(crate) fn told<T>(done: Result<T, Failure>) -> Result<T> {
     done.map_err(|failure| from_wire(failure.errno.to_wire()))
 }
 
@@ -68,10 +72,9 @@ impl Queues {
             return Ok(());
         }
         // The last word counts.
-        let mut text = KVec::new();
-        text.extend_from_slice(words, GFP_KERNEL)?;
+        let mut text: KVec<u8> = copy(words, GFP_KERNEL)?;
         let said = CString::try_from_fmt(fmt!(" owner={owner}"))?;
-        text.extend_from_slice(said.to_bytes(), GFP_KERNEL)?;
+        text.put_bytes(said.to_bytes(), GFP_KERNEL)?;
         let created = self.create_durable(name, &options, &text);
         created.map_err(explain)?;
         Ok(())
@@ -95,7 +98,7 @@ impl Queues {
     pub(crate) fn purge_for(&self, uid: u32, name: &[u8]) -> Result<u64, Failure> {
         let channel = self.find(name).map_err(explain)?;
         channel.check(uid, Right::Delete).map_err(explain)?;
-        Ok(Channel::purge(&channel))
+        Channel::purge(&channel).map_err(explain)
     }
 
     /// Whether creating by these words, or deleting the channel of this name, waits for the disk.

@@ -37,15 +37,15 @@ const MAX_NETWORK_BANDWIDTH: Declaration = Declaration {
 /// come; each waits for its own, so that one with many messages is not ahead of one with few.
 pub(crate) struct Bandwidth {
     limit: Variable,
-    /// When the next turn is, in microseconds of a clock that never goes back.
-    next_us: Atomic<u64>,
+    /// When the next turn is, in ticks of [`pace`].
+    next: Atomic<u64>,
 }
 
 impl Bandwidth {
     pub(crate) fn new() -> Result<Self> {
         Ok(Bandwidth {
             limit: Variable::declare(&MAX_NETWORK_BANDWIDTH)?,
-            next_us: Atomic::new(0),
+            next: Atomic::new(0),
         })
     }
 
@@ -56,24 +56,24 @@ impl Bandwidth {
     /// [`ETIMEDOUT`] at once if that is not before `deadline`; [`EINTR`] when the task is being killed.
     pub(crate) fn pass(&self, bytes: usize, deadline: Deadline) -> Result {
         match u64::try_from(self.limit.get()) {
-            Ok(mbits @ 1..) => self.wait(pace::cost_us(bytes, mbits), deadline),
+            Ok(mbits @ 1..) => self.wait(pace::cost(bytes, mbits), deadline),
             _ => Ok(()),
         }
     }
 
     #[inline(never)]
-    fn wait(&self, cost_us: u64, deadline: Deadline) -> Result {
-        let now_us = deadline::now_ms().saturating_mul(1000);
-        let mut before = self.next_us.load(Relaxed);
+    fn wait(&self, cost: u64, deadline: Deadline) -> Result {
+        let now = deadline::now_ms().saturating_mul(pace::TICKS_PER_MS);
+        let mut before = self.next.load(Relaxed);
         let wait_ms = loop {
-            let turn = pace::turn(before, now_us, cost_us);
-            let wait_ms = u32::try_from(turn.wait_us / 1000).unwrap_or(u32::MAX);
+            let turn = pace::turn(before, now, cost);
+            let wait_ms = u32::try_from(turn.wait / pace::TICKS_PER_MS).unwrap_or(u32::MAX);
             if wait_ms > deadline.left_ms() {
                 return Err(ETIMEDOUT);
             }
-            match self.next_us.cmpxchg(before, turn.next_us, Relaxed) {
+            match self.next.cmpxchg(before, turn.next, Relaxed) {
                 Ok(_) => break wait_ms,
-                Err(now) => before = now,
+                Err(newer) => before = newer,
             }
         };
         match wait_ms {

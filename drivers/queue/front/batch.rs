@@ -27,8 +27,8 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they fit
-    /// in.
+    /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they
+    /// fit in.
     ///
     /// # Errors
     ///

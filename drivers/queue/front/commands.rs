@@ -491,7 +491,7 @@ pub(crate) fn bare(
         };
         push_request(&request).map_err(explain)?;
     } else {
-        // The same as a push, but charged to who asks.
+        // As a push, but those hear it, too, that are bound to the name.
         let account = account(this, caller)?;
         let parts = parts(caller, REQUESTS, data);
         let published =

@@ -6,6 +6,7 @@
 //! work queue of its own. What waits for a node that does not answer is bounded, for each user and for
 //! each node; what finds no room is not said, and others get what was taken when its time is over.
 
+use core::mem::take;
 use kernel::{
     prelude::*,
     sync::{
@@ -14,6 +15,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::copy,
     deadline::Deadline,
     work::Queue as WorkQueue, //
 };
@@ -48,6 +50,8 @@ struct Forget {
     uid: u32,
     name: KVVec<u8>,
     number: u32,
+    /// It is not said after that.
+    deadline: Deadline,
     _charge: Charge,
 }
 
@@ -117,13 +121,12 @@ impl Forgets {
         number: u32,
         timeout_ms: u32,
     ) -> Result {
-        let mut copy = KVVec::new();
-        copy.extend_from_slice(name, GFP_KERNEL)?;
         let forget = Forget {
             node,
             uid,
-            name: copy,
+            name: copy(name, GFP_KERNEL)?,
             number,
+            deadline: Deadline::after_ms(timeout_ms),
             _charge: self.budget.charge(uid, 1)?,
         };
         let mut state = self.shared.state.lock();
@@ -136,9 +139,17 @@ impl Forgets {
             return Ok(());
         }
         let shared = self.shared.clone();
-        self.work.spawn(move || shared.tell(node, timeout_ms))?;
+        self.work.spawn(move || shared.tell(node))?;
         state.busy |= bit(node);
         Ok(())
+    }
+}
+
+impl Drop for Forgets {
+    /// What is not being said yet is not waited for.
+    fn drop(&mut self) {
+        let waiting = take(&mut self.shared.state.lock().waiting);
+        drop(waiting);
     }
 }
 
@@ -155,8 +166,11 @@ impl Shared {
     }
 
     /// Tells `node` all that waits for it.
-    fn tell(&self, node: NodeId, timeout_ms: u32) {
+    fn tell(&self, node: NodeId) {
         while let Some(forget) = self.next(node) {
+            if forget.deadline.passed() {
+                continue;
+            }
             let args = ForgetArgs {
                 uid: forget.uid.into(),
                 number: forget.number.into(),
@@ -169,9 +183,8 @@ impl Shared {
                 retry_after_restart: true,
                 reply_deadline: ReplyDeadline::Soon,
             };
-            let deadline = Deadline::after_ms(timeout_ms);
             // Otherwise others get it when its time is over.
-            let _ = self.client.call(node, &request, &mut [], deadline);
+            let _ = self.client.call(node, &request, &mut [], forget.deadline);
         }
     }
 }

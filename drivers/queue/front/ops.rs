@@ -33,7 +33,10 @@ use core::{
     net::Ipv4Addr, //
 };
 use kernel::prelude::*;
-use linux::deadline::Deadline;
+use linux::{
+    bytes::copy,
+    deadline::Deadline, //
+};
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
     queue::{
@@ -48,6 +51,7 @@ use virgo_proto::{
             Named,
             PublishReply,
             PullArgs,
+            PurgeReply,
             GIVE_BACK,
             MAX_PULL,
             MAX_WAIT_MS,
@@ -108,6 +112,12 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
         repeat: Repeat::Stored(|_| 0),
         run: forget,
     },
+    Operation {
+        number: op::PURGE,
+        name: "purge",
+        repeat: Repeat::Stored(|_| size_of::<PurgeReply>()),
+        run: purge,
+    },
 ];
 
 /// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
@@ -129,15 +139,8 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
     if !this.queues.waits_for_disk(name, options) {
         return told(this.queues.create_for(uid, name, options));
     }
-    let mut words = KVec::with_capacity(options.len(), GFP_KERNEL)?;
-    words.extend_from_slice(options, GFP_KERNEL)?;
-    PeerJobs::add(
-        &this.peer_jobs,
-        uid,
-        name,
-        Job::Create(words),
-        reply.defer()?,
-    )
+    let job = Job::Create(copy(options, GFP_KERNEL)?);
+    PeerJobs::add(&this.peer_jobs, uid, name, job, reply.defer()?)
 }
 
 fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
@@ -146,6 +149,12 @@ fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
         return told(this.queues.delete_for(uid, name));
     }
     PeerJobs::add(&this.peer_jobs, uid, name, Job::Delete, reply.defer()?)
+}
+
+fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (uid, name, _) = named(request)?;
+    // There may be many messages, and the log.
+    PeerJobs::add(&this.peer_jobs, uid, name, Job::Purge, reply.defer()?)
 }
 
 fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
@@ -191,12 +200,15 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
         errno: result.map_or_else(|e| to_wire(e).to_wire(), |()| 0).into(),
         lost: published.lost.into(),
     };
-    match published.lsn {
-        0 => reply.put(answer.as_bytes()),
-        lsn => queues
-            .log()?
-            .commit_later(lsn, reply.defer()?, answer.as_bytes()),
+    // Messages have been accepted: an error must not say that there are none.
+    let unknown = |_| EIO;
+    if published.lsn == 0 {
+        return reply.put(answer.as_bytes()).map_err(unknown);
     }
+    let owed = reply.defer().map_err(unknown)?;
+    let log = queues.log().map_err(unknown)?;
+    log.commit_later(published.lsn, owed, answer.as_bytes())
+        .map_err(unknown)
 }
 
 fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {

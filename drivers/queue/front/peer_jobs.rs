@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What peers ask that may take as long as the disk does: making and deleting durable queues.
+//! What peers ask that may take long: making and deleting durable queues waits for the disk, and
+//! emptying queues takes as long as they are.
 //!
 //! A peer's session must not wait, so a work of the module does these, one after the other. There are
 //! as many at most as slots of all peers.
@@ -16,10 +17,14 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::work::{
-    Run,
-    Task, //
+use linux::{
+    bytes::copy,
+    work::{
+        Run,
+        Task, //
+    }, //
 };
+use virgo_proto::queue::wire::PurgeReply;
 use virgo_utils::Deferred;
 
 /// What is done with a queue.
@@ -28,6 +33,8 @@ pub(crate) enum Job {
     Create(KVec<u8>),
     /// It is deleted.
     Delete,
+    /// It is emptied.
+    Purge,
 }
 
 struct Waiting {
@@ -72,11 +79,9 @@ impl PeerJobs {
         job: Job,
         reply: Deferred,
     ) -> Result {
-        let mut copy = KVec::with_capacity(name.len(), GFP_KERNEL)?;
-        copy.extend_from_slice(name, GFP_KERNEL)?;
         let waiting = Waiting {
             uid,
-            name: copy,
+            name: copy(name, GFP_KERNEL)?,
             job,
             reply,
         };
@@ -97,14 +102,28 @@ impl Run for PeerJobs {
                 return;
             };
             drop(waiting);
-            let done = match &next.job {
-                Job::Create(words) => task.queues.create_for(next.uid, &next.name, words),
-                Job::Delete => task.queues.delete_for(next.uid, &next.name),
+            let Waiting {
+                uid,
+                name,
+                job,
+                reply,
+            } = next;
+            // The peer has the error if there is no memory for the reply.
+            let done = match job {
+                Job::Create(words) => told(task.queues.create_for(uid, &name, &words)),
+                Job::Delete => told(task.queues.delete_for(uid, &name)),
+                Job::Purge => match told(task.queues.purge_for(uid, &name)) {
+                    Ok(purged) => {
+                        let purged = purged.into();
+                        let _ = reply.answer(PurgeReply { purged }.as_bytes());
+                        continue;
+                    }
+                    Err(e) => Err(e),
+                },
             };
-            match told(done) {
-                // The peer has the error if there is no memory.
-                Ok(()) => drop(next.reply.answer(b"")),
-                Err(e) => next.reply.fail(e),
+            match done {
+                Ok(()) => drop(reply.answer(b"")),
+                Err(e) => reply.fail(e),
             }
         }
     }

@@ -43,6 +43,7 @@ use virgo_proto::{
             Named,
             PublishReply,
             PullArgs,
+            PurgeReply,
             GIVE_BACK,
             MAX_PULL,
             MAX_WAIT_MS,
@@ -110,7 +111,10 @@ impl QueueService {
     ) -> Result {
         match self.other(node) {
             None => told(self.queues.create_for(uid, name, options)),
-            Some(node) => self.call_named(uid, node, op::CREATE, name, options, deadline),
+            Some(node) => {
+                self.call_named(uid, node, op::CREATE, [name, options], &mut [], deadline)?;
+                Ok(())
+            }
         }
     }
 
@@ -124,8 +128,29 @@ impl QueueService {
     ) -> Result {
         match self.other(node) {
             None => told(self.queues.delete_for(uid, name)),
-            Some(node) => self.call_named(uid, node, op::DELETE, name, b"", deadline),
+            Some(node) => {
+                self.call_named(uid, node, op::DELETE, [name, b""], &mut [], deadline)?;
+                Ok(())
+            }
         }
+    }
+
+    /// Takes all messages out of a queue or topic. Returns how many. May sleep.
+    pub(crate) fn purge_on(
+        &self,
+        uid: u32,
+        node: NodeId,
+        name: &[u8],
+        deadline: Deadline,
+    ) -> Result<u64> {
+        let Some(node) = self.other(node) else {
+            return told(self.queues.purge_for(uid, name));
+        };
+        let mut reply = [0; size_of::<PurgeReply>()];
+        let len = self.call_named(uid, node, op::PURGE, [name, b""], &mut reply, deadline)?;
+        let told = reply.get(..len).unwrap_or_default();
+        let reply = PurgeReply::read_from_bytes(told).map_err(|_| EPROTO)?;
+        Ok(reply.purged.get())
     }
 
     fn call_named(
@@ -133,10 +158,10 @@ impl QueueService {
         uid: u32,
         node: NodeId,
         op: u16,
-        name: &[u8],
-        rest: &[u8],
+        [name, rest]: [&[u8]; 2],
+        reply: &mut [u8],
         deadline: Deadline,
-    ) -> Result {
+    ) -> Result<usize> {
         let head = Named {
             name_len: (name.len() as u16).into(),
             reserved: 0.into(),
@@ -144,8 +169,7 @@ impl QueueService {
         };
         let data = join(name, rest)?;
         let request = request(uid, op, head.as_bytes(), &data);
-        self.client.call(node, &request, &mut [], deadline)?;
-        Ok(())
+        self.client.call(node, &request, reply, deadline)
     }
 
     /// Publishes a message with the rights of `uid`; waits for room if that is the queue's way. It is
@@ -459,7 +483,7 @@ fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
         return Err(EINVAL);
     }
     let mut joined = KVVec::with_capacity(first.len() + second.len(), GFP_KERNEL)?;
-    joined.extend_from_slice(first, GFP_KERNEL)?;
-    joined.extend_from_slice(second, GFP_KERNEL)?;
+    joined.put_bytes(first, GFP_KERNEL)?;
+    joined.put_bytes(second, GFP_KERNEL)?;
     Ok(joined)
 }

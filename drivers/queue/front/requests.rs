@@ -34,12 +34,13 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::copy,
     deadline::Deadline,
-    work::WorkHandle,
     work::{
         Queue as WorkQueue,
         Run,
-        Task, //
+        Task,
+        WorkHandle, //
     }, //
 };
 use virgo_proto::{
@@ -65,7 +66,8 @@ use virgo_utils::{
 /// Requests handed to the handler in a row before other work gets its turn.
 const BUDGET: usize = 64;
 
-/// A request that its handler could not do is tried again after so long, in milliseconds.
+/// A request that its handler could not do, or could not be given, is tried again after so long, in
+/// milliseconds.
 const AGAIN_MS: u32 = 1000;
 
 /// See the module.
@@ -178,15 +180,11 @@ impl RequestQueue for Requests {
 
     fn pop(&self) -> Option<KVec<u8>> {
         let taken = Channel::take(&self.channel, HANDLER, false).ok()??;
-        let mut data = KVec::new();
-        if data
-            .extend_from_slice(taken.item.data(), GFP_ATOMIC)
-            .is_err()
-        {
+        let Ok(data) = copy(taken.item.data(), GFP_ATOMIC) else {
             // It stays for who has memory.
             let _ = Channel::untake(&self.channel, HANDLER, taken.id);
             return None;
-        }
+        };
         // If its time was over another has it, too.
         let _ = Channel::ack(&self.channel, HANDLER, taken.id);
         Some(data)
@@ -240,7 +238,12 @@ impl Run for Drain {
             // It may have been too long, and another has it.
             let _ = match handle(&taken.item) {
                 Some(Ok(())) => Channel::ack(channel, HANDLER, taken.id),
-                _ => Channel::give_back(channel, HANDLER, taken.id, AGAIN_MS),
+                Some(Err(_)) => Channel::give_back(channel, HANDLER, taken.id, AGAIN_MS),
+                // The module of the handler is being loaded or unloaded: that is no delivery.
+                None => {
+                    let _ = Channel::untake(channel, HANDLER, taken.id);
+                    return task.schedule_after_ms(AGAIN_MS);
+                }
             };
         }
         task.schedule();

@@ -23,7 +23,10 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::work::WorkHandle;
+use linux::{
+    bytes::copy,
+    work::WorkHandle, //
+};
 use virgo_utils::{
     budget::{
         Account,
@@ -128,8 +131,7 @@ impl Subscriber {
     ///
     /// [`EUSERS`] for one too many, [`EALREADY`], [`ENOMEM`].
     pub(crate) fn add(&self, channel: Shared, pattern: &[u8], acked: bool) -> Result {
-        let mut copy = KVec::with_capacity(pattern.len(), GFP_KERNEL)?;
-        copy.extend_from_slice(pattern, GFP_KERNEL)?;
+        let copied = copy(pattern, GFP_KERNEL)?;
         let mut inner = self.inner.lock();
         if inner.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             return Err(EUSERS);
@@ -144,7 +146,7 @@ impl Subscriber {
         let subscription = Subscription {
             lost: channel.lost(),
             channel,
-            pattern: copy,
+            pattern: copied,
             acked,
         };
         Ok(inner.subscriptions.push(subscription, GFP_KERNEL)?)

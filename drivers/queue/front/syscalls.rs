@@ -68,7 +68,7 @@ use virgo_utils::{
 
 /// Names of the operations, in the order of their numbers, from 1 on.
 pub(crate) const NAMES: &[&str] = &[
-    "create", "delete", "publish", "open", "take", "ack", "nack", "request", "reply",
+    "create", "delete", "publish", "open", "take", "ack", "nack", "request", "reply", "purge",
 ];
 
 /// Serves the call; counts each operation.
@@ -204,6 +204,11 @@ impl Call<'_> {
                 self.service()
                     .delete_on(self.uid, self.node, &self.name, self.deadline)?;
                 Ok(0)
+            }
+            queue_op::PURGE => {
+                let service = self.service();
+                let purged = service.purge_on(self.uid, self.node, &self.name, self.deadline)?;
+                Ok(usize::try_from(purged).unwrap_or(usize::MAX))
             }
             queue_op::OPEN => self.open(),
             queue_op::REQUEST => self.request(),

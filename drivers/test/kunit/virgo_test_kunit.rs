@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! KUnit suites of what only a kernel can run: the `linux` crate, and the table of objects.
+//! KUnit suites of what only a kernel can run: the `linux` crate, and what services are made of.
 //! They run when the module is loaded (with `kunit.enable=1`); results are in debugfs, under
 //! `kunit/`.
+
+mod backlog;
 
 use kernel::prelude::*;
 
@@ -245,6 +247,29 @@ mod linux_tests {
         assert!(server.wait_readable(Deadline::after_ms(1000))?);
         assert_eq!(server.receive(&mut received, 100)?, Some(0));
         assert_eq!(received.len(), 3);
+        Ok(())
+    }
+
+    #[test]
+    fn what_the_other_end_has_taken_is_known() -> Result {
+        let listener = Listener::bind(7996, 1)?;
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7996);
+        let client = Stream::connect(to, Deadline::after_ms(1000))?;
+        let before = client.sent();
+        assert!(client.has_acked(before));
+        // More than the other end takes while nobody reads there.
+        let bytes = KVVec::from_elem(0, 1 << 20, GFP_KERNEL)?;
+        while client.send(&bytes, b"", false)?.is_some() {}
+        let after = client.sent();
+        assert!(client.has_acked(before) && !client.has_acked(after));
+        let server = listener.accept()?.ok_or(ENOTCONN)?;
+        let mut received = KVVec::new();
+        let deadline = Deadline::after_ms(10_000);
+        while !client.has_acked(after) && server.wait_readable(deadline)? {
+            received.clear();
+            server.receive(&mut received, bytes.len())?;
+        }
+        assert!(client.has_acked(after) && client.sent() == after);
         Ok(())
     }
 

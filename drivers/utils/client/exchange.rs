@@ -129,17 +129,18 @@ impl Link {
     }
 
     /// See [`Client::call_with`](crate::Client::call_with). The request may be under way already.
+    /// Returns what the other node answers; fails if it does not answer.
     pub(crate) fn call(
         &self,
         under_way: Option<PendingCall<'_>>,
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,
-    ) -> Result {
+    ) -> Result<Result> {
         check(request)?;
         let start = trace::reply_is_on().then(Instant::<Monotonic>::now);
         let (mut guard, under_way) = match under_way {
-            Some(flight) => (flight.guard, Ok(flight.connection)),
+            Some(pending) => (pending.guard, Ok(pending.connection)),
             None => {
                 if !request.retry_after_restart && self.is_stale() {
                     self.probe(request.uid, deadline)?;
@@ -150,13 +151,14 @@ impl Link {
                 (guard, sent)
             }
         };
-        let result = under_way
+        let answer = under_way
             .and_then(|connection| self.take_reply(&mut guard, connection, request, to, deadline));
+        let result = answer.and_then(|answer| answer);
         if let Some(sent) = guard.sent.take() {
             sent.done(&result);
         }
         trace::reply(|| self.event(guard.id, request).ended(&result, start));
-        result
+        answer
     }
 
     /// What tracepoints say of a request.
@@ -165,7 +167,7 @@ impl Link {
             node: self.peer.into(),
             port: self.port.into(),
             op: request.op.into(),
-            id: u64::from(id.slot) << 56 | id.seq & (u64::MAX >> 8),
+            id: id.to_wire(),
             size: (request.args.len() + request.data.size()) as u64,
             ..Event::default()
         }
@@ -179,13 +181,13 @@ impl Link {
         request: &Request<'_>,
         to: &mut Destination<'_>,
         deadline: Deadline,
-    ) -> Result {
+    ) -> Result<Result> {
         loop {
             match self.answer(&connection, guard, to, deadline) {
-                Ok(Some(result)) => return result,
+                Ok(Some(result)) => return Ok(result),
                 Ok(None) => (),
                 Err(e) => {
-                    if e == ETIMEDOUT && self.is_silent(connection.serial) {
+                    if e == ETIMEDOUT && self.state.lock().is_silent(connection.serial) {
                         // The next one does not have to wait as long to find out.
                         self.broken(connection.serial);
                     }
@@ -202,12 +204,9 @@ impl Link {
     fn probe(&self, uid: u32, deadline: Deadline) -> Result {
         let request = Request { uid, ..PROBE };
         let mut nothing = |_: &[u8]| ();
-        match self.call(
-            None,
-            &request,
-            &mut Destination::Function(&mut nothing),
-            deadline,
-        ) {
+        let mut to = Destination::Function(&mut nothing);
+        let answer = self.call(None, &request, &mut to, deadline);
+        match answer.and_then(|answer| answer) {
             Ok(()) | Err(EOPNOTSUPP) => Ok(()),
             // Nothing that matters was sent.
             Err(ECONNRESET) => Err(EHOSTDOWN),

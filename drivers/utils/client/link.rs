@@ -28,8 +28,7 @@ use crate::{
             Connection,
             LinkState,
             State,
-            IDLE_MS,
-            SILENCE_MS, //
+            IDLE_MS, //
         },
         outbound::Outbound,
         send_lock::{
@@ -175,8 +174,8 @@ impl Link {
             connections: 0,
             send_lock: SendLock::new(),
             outbound: Outbound::new(),
-            silence: None,
-            acked: 0,
+            reply_due: None,
+            ack_due: None,
             fresh: Deadline::after_ms(0),
             input: None,
             receiver: None,
@@ -215,8 +214,8 @@ impl Link {
             return Err(ESHUTDOWN);
         }
         state.connections += 1;
-        state.silence = None;
-        state.acked = 0;
+        state.reply_due = None;
+        state.ack_due = None;
         state.fresh = Deadline::after_ms(IDLE_MS);
         state.input = Some(Input::new());
         state.receiver = None;
@@ -362,25 +361,6 @@ impl Link {
         if let Some(sleeper) = self.sleepers.get(usize::from(slot)) {
             sleeper.select();
         }
-    }
-
-    /// Whether connection `serial` is the present one and has been silent for too long: no reply has
-    /// come, nor has the network of the other node taken anything.
-    pub(crate) fn is_silent(&self, serial: u64) -> bool {
-        let mut state = self.state.lock();
-        if !state.is_up(serial) || !state.silence.is_some_and(|until| until.passed()) {
-            return false;
-        }
-        let LinkState::Up { stream, .. } = &state.line else {
-            return false;
-        };
-        let acked = stream.acked();
-        if acked == state.acked {
-            return true;
-        }
-        state.acked = acked;
-        state.silence = Some(Deadline::after_ms(SILENCE_MS));
-        false
     }
 
     /// Whether the other node may have restarted since something was heard of it, without this node's

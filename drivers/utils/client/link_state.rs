@@ -20,7 +20,10 @@ use kernel::{
 };
 use linux::{
     deadline::Deadline,
-    net::Stream, //
+    net::{
+        Sent,
+        Stream, //
+    }, //
 };
 use virgo_proto::{
     eventnet::event::EventId,
@@ -48,10 +51,12 @@ pub(crate) struct State {
     pub(crate) send_lock: SendLock,
     /// What whoever has the send lock sends first.
     pub(crate) outbound: Outbound,
-    /// By when something has to be heard; `None` if nothing was sent since the last reply.
-    pub(crate) silence: Option<Deadline>,
-    /// Bytes that the peer's network layer had acknowledged when that was set.
-    pub(crate) acked: u64,
+    /// By when something has to be heard; `None` if nothing was sent since the last reply that is to be
+    /// answered soon.
+    pub(crate) reply_due: Option<Due>,
+    /// Requests that may be answered at any time: up to where, and by when, the peer's network layer has
+    /// to acknowledge them.
+    pub(crate) ack_due: Option<(Sent, Due)>,
     /// Until then the peer has not restarted.
     pub(crate) fresh: Deadline,
     /// What was received on the present connection and not used; `None` while the receiver works
@@ -65,6 +70,36 @@ pub(crate) struct State {
     /// Replies received on it.
     pub(crate) replies: u64,
     pub(crate) slots: SlotTable<KVVec<ClientSlot<Answer>>>,
+}
+
+/// A time by which the peer has to be heard, or its network layer has to take something.
+pub(crate) struct Due {
+    until: Deadline,
+    /// Bytes that it had acknowledged when that was set.
+    acked: u64,
+}
+
+impl Due {
+    fn new(stream: &Stream, until: Deadline) -> Self {
+        Due {
+            until,
+            acked: stream.acked(),
+        }
+    }
+
+    /// Whether the time is over and nothing was taken. If something was, there is more time.
+    fn has_passed(&mut self, stream: &Stream) -> bool {
+        if !self.until.passed() {
+            return false;
+        }
+        let acked = stream.acked();
+        if acked == self.acked {
+            return true;
+        }
+        self.acked = acked;
+        self.until = Deadline::after_ms(SILENCE_MS);
+        false
+    }
 }
 
 pub(crate) enum LinkState {
@@ -139,7 +174,8 @@ impl State {
     }
 
     /// Request `id` went out: something has to be heard within so many milliseconds and
-    /// [`SILENCE_MS`]. Makes its task the receiver, if nobody is and the reply has not come yet.
+    /// [`SILENCE_MS`]; if there are none, it only has to be acknowledged. Makes its task the receiver,
+    /// if nobody is and the reply has not come yet.
     pub(crate) fn sent(
         &mut self,
         connection: &Connection,
@@ -150,8 +186,9 @@ impl State {
             return None;
         }
         self.requests += 1;
-        if let Some(ms) = within_ms {
-            self.expect(connection, ms);
+        match within_ms {
+            Some(ms) => self.expect_reply(connection, ms),
+            None => self.expect_ack(connection),
         }
         match self.slots.has_reply(id) {
             true => None,
@@ -160,15 +197,43 @@ impl State {
     }
 
     /// Something has to be heard on the connection within so many milliseconds and [`SILENCE_MS`].
-    pub(crate) fn expect(&mut self, connection: &Connection, within_ms: u32) {
+    pub(crate) fn expect_reply(&mut self, connection: &Connection, within_ms: u32) {
         let until = Deadline::after_ms(within_ms.saturating_add(SILENCE_MS));
-        self.silence = Some(match self.silence {
-            Some(other) => other.min(until),
-            None => {
-                self.acked = connection.stream.acked();
-                until
-            }
-        });
+        match &mut self.reply_due {
+            Some(due) => due.until = due.until.min(until),
+            None => self.reply_due = Some(Due::new(&connection.stream, until)),
+        }
+    }
+
+    /// What was sent so far on the connection has to be acknowledged within [`SILENCE_MS`].
+    pub(crate) fn expect_ack(&mut self, connection: &Connection) {
+        let stream = &connection.stream;
+        let due = match self.ack_due.take() {
+            Some((sent, due)) if !stream.has_acked(sent) => due,
+            _ => Due::new(stream, Deadline::after_ms(SILENCE_MS)),
+        };
+        self.ack_due = Some((stream.sent(), due));
+    }
+
+    /// Whether connection `serial` is the present one and has been silent for too long: no reply has
+    /// come that is due, or no acknowledgement, nor has the network layer of the other node taken
+    /// anything.
+    pub(crate) fn is_silent(&mut self, serial: u64) -> bool {
+        let stream = match &self.line {
+            LinkState::Up { stream, .. } if self.connections == serial => stream,
+            _ => return false,
+        };
+        if self
+            .ack_due
+            .as_ref()
+            .is_some_and(|(sent, _)| stream.has_acked(*sent))
+        {
+            self.ack_due = None;
+        }
+        let reply_due = self.reply_due.as_mut();
+        let ack_due = self.ack_due.as_mut().map(|(_, due)| due);
+        reply_due.is_some_and(|due| due.has_passed(stream))
+            || ack_due.is_some_and(|due| due.has_passed(stream))
     }
 
     /// Makes the task of `slot` the receiver on connection `serial`, if nobody is or it was woken for
@@ -244,7 +309,8 @@ impl State {
     /// A reply has come.
     pub(crate) fn heard(&mut self) {
         self.replies += 1;
-        self.silence = None;
+        self.reply_due = None;
+        self.ack_due = None;
         self.fresh = Deadline::after_ms(IDLE_MS);
     }
 }

@@ -2,8 +2,8 @@
 
 //! Requests that wait until the connection has room for them, or until whoever sends now is done.
 //!
-//! A short request need not wait for the turn to send: its task leaves it here, and goes to sleep until
-//! the reply comes. Whoever has the turn sends all that have gathered, at once. What a task leaves
+//! A short request need not wait for the send lock: its task leaves it here, and goes to sleep until
+//! the reply comes. Whoever has the lock sends all that have gathered, at once. What a task leaves
 //! that gives up in the middle of a long request is here, too.
 
 use crate::client::request::Data;

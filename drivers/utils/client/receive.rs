@@ -62,7 +62,7 @@ impl Link {
     ) -> Result {
         self.progress.fetch_add(1, Relaxed);
         let mut state = self.state.lock();
-        state.expect(connection, 0);
+        state.expect_reply(connection, 0);
         let receiver = state.claim_receiver(connection.serial, slot);
         drop(state);
         let Some(receiver) = receiver else {

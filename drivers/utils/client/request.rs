@@ -15,7 +15,8 @@ pub struct Request<'a> {
     /// The user for whom it is made, whose share of the slots it takes and who waits for the send lock
     /// in turn with others; 0 for the node itself.
     pub uid: u32,
-    /// Whether a node that has restarted may do it, though it may have done so before.
+    /// Whether it is sent again to a node that has restarted, of which nobody knows whether it had done it
+    /// before.
     pub retry_after_restart: bool,
     /// When to expect the reply.
     pub reply_deadline: ReplyDeadline,
@@ -47,7 +48,8 @@ pub enum ReplyDeadline {
     Soon,
     /// It may be deferred for so many milliseconds.
     Within(u32),
-    /// It may be deferred for as long as somebody waits for it.
+    /// It may be deferred for as long as somebody waits for it. That the node's network layer
+    /// acknowledges the request is all that shows that it lives.
     Sometime,
 }
 

@@ -362,7 +362,7 @@ impl Link {
     fn failed(&self, connection: &Connection, e: Error) {
         let is_lost = match e {
             EINTR => false,
-            ETIMEDOUT => self.is_silent(connection.serial),
+            ETIMEDOUT => self.state.lock().is_silent(connection.serial),
             _ => true,
         };
         if is_lost {
@@ -436,7 +436,11 @@ impl Link {
         };
         let mut state = self.state.lock();
         let useless = match state.is_up(connection.serial) {
-            true => state.outbound.put_back(batch, now),
+            true => {
+                // Some may have requests that need not be answered soon.
+                state.expect_ack(connection);
+                state.outbound.put_back(batch, now)
+            }
             false => state.outbound.put_away(batch),
         };
         drop(state);

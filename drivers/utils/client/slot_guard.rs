@@ -37,8 +37,7 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) id: RequestId,
     /// The last one in this slot whose reply was taken.
     pub(crate) taken: u64,
-    /// The request was left for others to send: by which incarnation of the server's, by which connection, and
-    /// where it waited.
+    /// The request was left for others to send: by which connection, and where it waited.
     pub(crate) left_with: Option<(Connection, u64)>,
     /// Its task is the receiver since the request was sent.
     pub(crate) receiver: Option<Receiver>,

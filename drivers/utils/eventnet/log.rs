@@ -19,15 +19,21 @@ use super::{
 use virgo_proto::eventnet::{
     event::{
         Kind,
-        Point, //
+        Point,
+        MAX_TEXT, //
     },
     Message, //
 };
 
 /// Logs `text`: as an edge or a vertex, if it is a message of the original's grammar, otherwise as an
-/// event of kind `log`, while those are recorded.
+/// event of kind `log`, while those are recorded. A message of more than [`MAX_TEXT`] bytes is lost:
+/// reading it would take too long where interrupts may be off.
 pub fn log(text: &[u8]) {
     if text.starts_with(b"eventnet_") {
+        if text.len() > MAX_TEXT {
+            sink::lose();
+            return;
+        }
         if let Ok(message) = Message::parse(text) {
             sink::log(&message);
             return;
@@ -37,8 +43,7 @@ pub fn log(text: &[u8]) {
 }
 
 /// Logs an event of this kind, while those are recorded. Its cause is what the current task has recorded
-/// last. Of a longer text the first [`MAX_TEXT`](virgo_proto::eventnet::event::MAX_TEXT) bytes are
-/// kept.
+/// last. Of a longer text the first [`MAX_TEXT`] bytes are kept.
 pub fn log_event(kind: Kind, text: &[u8]) {
     if !switch::is_on(kind) {
         return;

@@ -6,10 +6,7 @@
 //! Any context but NMI, unless said otherwise.
 
 use super::{
-    rings::{
-        Losses,
-        Rings, //
-    },
+    rings::Rings,
     switch, //
 };
 use crate::{
@@ -104,11 +101,9 @@ kernel::sync::global_lock! {
     };
 }
 
-/// Nodes in the clocks of events.
+/// Nodes in the clocks of events. Grows only, under the lock: no count that is known is left out of a
+/// later clock.
 static NODES: Atomic<u32> = Atomic::new(0);
-
-/// Events that were lost since there was no ring.
-static UNRECORDED: Atomic<u64> = Atomic::new(0);
 
 /// Makes this usable. Called once, in the module's initialisation.
 pub(super) fn init() {
@@ -142,7 +137,7 @@ pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
         drop(useless);
     }
     let mut state = STATE.lock();
-    NODES.store(nodes.max(config.me).into(), Relaxed);
+    raise_nodes(nodes.max(config.me).into());
     if state.me != config.me {
         // Numbers go on from the time, which grows faster than events are recorded: those of another life
         // of this node are smaller.
@@ -157,6 +152,11 @@ pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
 
 fn nodes() -> usize {
     (NODES.load(Relaxed) as usize).min(MAX_NODES)
+}
+
+/// From now on clocks have so many nodes at least. Under the lock.
+fn raise_nodes(nodes: u32) {
+    NODES.store(nodes.max(NODES.load(Relaxed)), Relaxed);
 }
 
 /// The trace context of the frames that an event will send.
@@ -203,43 +203,54 @@ impl ContextBytes {
 /// Whatever happens on this node from now on has happened after what `context` tells of.
 pub(super) fn join(context: &TraceContext<'_>) {
     let mut state = STATE.lock();
-    for (node, count) in (1..).zip(context.counts()) {
-        // What another node says of this one's events it has from this one.
-        if node != state.me {
-            state.known.raise(node, count);
+    // What another node says of this one's events it has from this one.
+    let me = state.me;
+    state.known.merge(context.counts(), me);
+    // A node that was configured after recording was switched on has its place in clocks, too.
+    raise_nodes(state.known.nodes().into());
+}
+
+/// Records an event, and writes what frames that it sends say of it to `context`. `None` if nothing is
+/// recorded.
+pub(super) fn record(draft: &Draft<'_>, mut context: Option<&mut ContextBytes>) -> Option<EventId> {
+    if nodes() <= FEW {
+        if let Recorded::Yes(id) = record_with::<FEW>(draft, context.as_deref_mut()) {
+            return id;
         }
+    }
+    match record_with::<MAX_NODES>(draft, context) {
+        Recorded::Yes(id) => id,
+        Recorded::TooManyNodes => None,
     }
 }
 
-/// Records an event, and writes what frames that it sends say of it to `context`. `None` if nothing can be
-/// recorded.
-pub(super) fn record(draft: &Draft<'_>, context: Option<&mut ContextBytes>) -> Option<EventId> {
-    match nodes() <= FEW {
-        true => record_with::<FEW>(draft, context),
-        false => record_with::<MAX_NODES>(draft, context),
-    }
+/// What came of recording an event.
+enum Recorded {
+    /// It has this id; `None` if nothing is recorded.
+    Yes(Option<EventId>),
+    /// Nothing: there are more nodes by now than there is room for.
+    TooManyNodes,
 }
 
 /// As [`record`], with room for the counts of `N` nodes on the stack.
-fn record_with<const N: usize>(
-    draft: &Draft<'_>,
-    context: Option<&mut ContextBytes>,
-) -> Option<EventId> {
+fn record_with<const N: usize>(draft: &Draft<'_>, context: Option<&mut ContextBytes>) -> Recorded {
     let nanos = deadline::now_ns();
     let mut counts = [U64::ZERO; N];
     let mut state = STATE.lock();
+    // Before anything is recorded for the first time.
     let Some(rings) = state.rings.clone() else {
-        drop(state);
-        UNRECORDED.fetch_add(1, Relaxed);
-        return None;
+        return Recorded::Yes(None);
     };
+    let nodes = nodes();
+    if nodes > N {
+        return Recorded::TooManyNodes;
+    }
     let me = state.me;
     let id = EventId {
         node: me,
         seq: state.known.tick(me),
     };
     let stamp = clock::now();
-    let nodes = nodes().min(N);
     for (count, known) in counts.iter_mut().zip(state.known.to_wire(nodes)) {
         *count = U64::from_bytes(known);
     }
@@ -265,7 +276,7 @@ fn record_with<const N: usize>(
     if let Some(context) = context {
         context.fill(id, clock);
     }
-    Some(id)
+    Recorded::Yes(Some(id))
 }
 
 fn rings() -> Option<Arc<Rings>> {
@@ -282,12 +293,7 @@ pub fn ring_count() -> usize {
     rings().map_or(0, |rings| rings.count())
 }
 
-/// What the ring with this index has lost.
-pub fn losses(index: usize) -> Option<Losses> {
-    rings()?.losses(index)
-}
-
-/// Events that were lost since there was no ring.
-pub fn unrecorded() -> u64 {
-    UNRECORDED.load(Relaxed)
+/// Events of the ring with this index that later ones have replaced.
+pub fn replaced(index: usize) -> Option<u64> {
+    rings()?.replaced(index)
 }

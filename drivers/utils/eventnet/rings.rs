@@ -32,15 +32,6 @@ struct Locked {
 /// The rings of all processors.
 pub(super) struct Rings(KVec<Pin<KBox<Locked>>>);
 
-/// What a ring has lost.
-#[derive(Clone, Copy, Default)]
-pub struct Losses {
-    /// Events that later ones have replaced.
-    pub replaced: u64,
-    /// Events that were too large.
-    pub refused: u64,
-}
-
 impl Rings {
     /// Empty rings, of `size` bytes each. May sleep.
     pub(super) fn new(size: usize) -> Result<Self> {
@@ -66,9 +57,11 @@ impl Rings {
     }
 
     /// Adds an event to the ring of this processor. Any context.
-    pub(super) fn push(&self, event: &Event<'_>) -> bool {
-        let own = self.0.get(load::this_processor()).or(self.0.first());
-        own.is_some_and(|own| own.ring.lock().push(event))
+    pub(super) fn push(&self, event: &Event<'_>) {
+        if let Some(own) = self.0.get(load::this_processor()).or(self.0.first()) {
+            // The smallest ring has room for the largest event.
+            own.ring.lock().push(event);
+        }
     }
 
     /// Reads records of the ring with this index. Any context.
@@ -92,12 +85,8 @@ impl Rings {
         Some(all)
     }
 
-    /// What the ring with this index has lost. Any context.
-    pub(super) fn losses(&self, index: usize) -> Option<Losses> {
-        let ring = self.0.get(index)?.ring.lock();
-        Some(Losses {
-            replaced: ring.replaced(),
-            refused: ring.refused(),
-        })
+    /// Events of the ring with this index that later ones have replaced. Any context.
+    pub(super) fn replaced(&self, index: usize) -> Option<u64> {
+        Some(self.0.get(index)?.ring.lock().replaced())
     }
 }

@@ -20,13 +20,20 @@ use virgo_proto::eventnet::Message;
 
 /// What takes messages.
 pub trait MessageSink: Send + Sync {
-    /// Has a message be written, later. False if there is no room for it. Any context.
+    /// Has a message be written, later. False if there is no room for it. Any context, so it must not be
+    /// one whose reading takes long.
     fn log(&self, message: &Message<'_>) -> bool;
 }
 
 struct Offer {
     sink: Arc<dyn MessageSink>,
     module: &'static ThisModule,
+}
+
+/// Its fields are dropped in order: the module goes last.
+struct Taken {
+    sink: Arc<dyn MessageSink>,
+    _pinned: Pinned,
 }
 
 kernel::sync::global_lock! {
@@ -43,17 +50,25 @@ pub(super) fn init() {
     unsafe { SINK.init() };
 }
 
-/// Logs a message. If there is no room, or virgo_eventnet is not loaded, it is counted as lost.
+/// Logs a message of a text of at most [`MAX_TEXT`](virgo_proto::eventnet::event::MAX_TEXT) bytes. If
+/// there is no room, or virgo_eventnet is not loaded, it is counted as lost.
 pub(super) fn log(message: &Message<'_>) {
     let offer = SINK.lock();
     let taken = offer.as_ref().and_then(|offer| {
-        // The module stays loaded as long as this exists, so the sink is not dropped here.
-        Some((offer.sink.clone(), Pinned::new(offer.module)?))
+        Some(Taken {
+            sink: offer.sink.clone(),
+            _pinned: Pinned::new(offer.module)?,
+        })
     });
     drop(offer);
-    if !taken.is_some_and(|(sink, _pinned)| sink.log(message)) {
-        LOST.fetch_add(1, Relaxed);
+    if !taken.is_some_and(|taken| taken.sink.log(message)) {
+        lose();
     }
+}
+
+/// Counts a message as lost.
+pub(super) fn lose() {
+    LOST.fetch_add(1, Relaxed);
 }
 
 /// Messages that modules have logged and that were lost.

@@ -81,7 +81,7 @@ impl Deferred {
     /// [`ENOMEM`].
     pub(crate) fn is_end_of(&mut self, received: Option<Received>) -> Result {
         self.received = received;
-        self.reserve(0)
+        self.prepare(0)
     }
 
     fn context_size(&self) -> usize {
@@ -94,7 +94,13 @@ impl Deferred {
     ///
     /// [`EMSGSIZE`], [`ENOMEM`].
     pub fn prepare(&mut self, len: usize) -> Result {
-        self.reserve(len)
+        match len <= MAX_BODY {
+            true => {
+                let head = HEADER_LEN + self.context_size();
+                Ok(self.frame.reserve(head + len, GFP_KERNEL)?)
+            }
+            false => Err(EMSGSIZE),
+        }
     }
 
     /// As [`Self::answer`], for a request that is done again when it is repeated: the reply, which may
@@ -119,21 +125,11 @@ impl Deferred {
     ///
     /// [`EMSGSIZE`], [`ENOMEM`]: then the peer gets this error.
     pub fn answer(mut self, body: &[u8]) -> Result {
-        if let Err(e) = self.reserve(body.len()) {
+        if let Err(e) = self.prepare(body.len()) {
             self.fail(e);
             return Err(e);
         }
         self.write(0, body)
-    }
-
-    fn reserve(&mut self, len: usize) -> Result {
-        match len <= MAX_BODY {
-            true => {
-                let head = HEADER_LEN + self.context_size();
-                Ok(self.frame.reserve(head + len, GFP_KERNEL)?)
-            }
-            false => Err(EMSGSIZE),
-        }
     }
 
     /// Says that it has failed. May sleep.

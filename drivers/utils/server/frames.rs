@@ -13,6 +13,7 @@ use crate::{
     reply::to_wire,
     request_body::TakeRequest,
     server::{
+        next::Next,
         outbox::Late,
         output::Output,
         peer::Peer,
@@ -21,10 +22,7 @@ use crate::{
             Served,
             StoredReplies, //
         },
-        session::{
-            Next,
-            Session, //
-        }, //
+        standing::Standing, //
     },
     service::{
         Body,
@@ -145,7 +143,7 @@ impl Handshake {
     /// next otherwise.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -172,7 +170,7 @@ impl Handshake {
 
     fn refuse<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         errno: Errno,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -186,7 +184,7 @@ impl Handshake {
 
     fn hello<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         body: &[u8],
         output: &mut KVVec<u8>,
     ) -> Result<Result<Option<Served>, Errno>> {
@@ -217,7 +215,7 @@ impl Handshake {
 }
 
 fn proof<S: Service>(
-    session: &Session<S>,
+    session: &Standing<S>,
     hello: &Hello,
     challenge: &Hello,
     number: u64,
@@ -258,7 +256,7 @@ pub(crate) struct Frames {
     /// This session's number.
     number: u64,
     /// Runs this session's work.
-    waker: WorkHandle,
+    work: WorkHandle,
 }
 
 impl Frames {
@@ -267,12 +265,12 @@ impl Frames {
             incarnation,
             session,
         }: Served,
-        waker: WorkHandle,
+        work: WorkHandle,
     ) -> Self {
         Frames {
             incarnation,
             number: session,
-            waker,
+            work,
         }
     }
 
@@ -283,12 +281,12 @@ impl Frames {
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
             return Ok(());
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.waker) else {
+            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.work) else {
                 break;
             };
             if !replies.awaits(id) {
@@ -306,7 +304,7 @@ impl Frames {
     /// Carries out the requests at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut Output,
     ) -> Result<Next> {
@@ -341,7 +339,7 @@ impl Frames {
 
     fn refuse<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         errno: Errno,
         output: &mut Output,
     ) -> Result<Next> {
@@ -357,14 +355,14 @@ impl Frames {
     /// request that has come by an earlier session is still being carried out.
     fn request<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         header: &Header,
         context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
     ) -> Result<Requested> {
         self.check()?;
-        let Some(mut replies) = self.incarnation.try_replies(&self.waker) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
             return Ok(Requested::Blocked);
         };
         // Another session may have been served since.
@@ -393,7 +391,7 @@ impl Frames {
 
     fn carry_out<S: Service>(
         &self,
-        session: &Session<S>,
+        session: &Standing<S>,
         header: &Header,
         context: Option<TraceContext<'_>>,
         body: &[u8],
@@ -408,7 +406,7 @@ impl Frames {
                 return Ok(None);
             }
             Arrival::Deferred => {
-                self.incarnation.outbox.attach(&self.waker);
+                self.incarnation.outbox.attach(&self.work);
                 return Ok(None);
             }
             Arrival::Stale => {
@@ -449,7 +447,7 @@ impl Frames {
                 port: S::PORT.into(),
                 op: header.op.into(),
                 id: session.number,
-                size: header.len.into(),
+                size: body.len() as u64,
                 ..Event::default()
             };
             event.ended(&result, began)
@@ -492,7 +490,7 @@ impl Frames {
             start: output.bytes.len(),
             out: output,
             incarnation: &self.incarnation,
-            session: &self.waker,
+            session: &self.work,
             header,
             received,
             is_deferred: false,

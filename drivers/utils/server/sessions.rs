@@ -18,6 +18,10 @@ use crate::{
     params,
     server::{
         session::Session,
+        standing::{
+            Ident,
+            Standing, //
+        },
         Hub, //
     },
     service::Service, //
@@ -193,7 +197,7 @@ impl<S: Service> Sessions<S> {
     }
 
     /// Ends session `number`, if it is one of those that are `wanted`; false if it is none. May sleep.
-    pub(crate) fn end(&self, number: u64, wanted: impl Fn(&Session<S>) -> bool) -> bool {
+    pub(crate) fn end(&self, number: u64, wanted: impl Fn(&Standing<S>) -> bool) -> bool {
         let table = self.table.lock();
         let session = table.iter().find(|s| s.number == number && wanted(s));
         if let Some(session) = session {
@@ -209,7 +213,7 @@ impl<S: Service> Sessions<S> {
     /// Those of `see`.
     pub(crate) fn try_for_each<E>(
         &self,
-        mut see: impl FnMut(&Session<S>) -> Result<(), E>,
+        mut see: impl FnMut(&Standing<S>) -> Result<(), E>,
     ) -> Result<(), E> {
         let table = self.table.lock();
         let mut present = table.iter().filter(|session| !session.is_over());
@@ -229,24 +233,5 @@ impl<S: Service> Sessions<S> {
             }
             writeln!(f, " {}", session.age_s())
         })
-    }
-}
-
-/// How a session is shown.
-pub(crate) struct Ident {
-    /// `text`, `node`, or `unproven`.
-    pub(crate) kind: &'static str,
-    /// A uid, or a node's number.
-    pub(crate) who: Option<u32>,
-}
-
-impl Ident {
-    pub(crate) fn of<S: Service>(session: &Session<S>) -> Self {
-        let (kind, who) = match session.identity() {
-            Some(Identity::Text(uid)) => ("text", Some(uid)),
-            Some(Identity::Node(node)) => ("node", Some(node.into())),
-            None => ("unproven", None),
-        };
-        Ident { kind, who }
     }
 }

@@ -8,16 +8,17 @@ use crate::{
     input::Input,
     params,
     reply::{
+        from_wire,
         Failure,
         Outgoing,
         Reply, //
     },
     server::{
-        session::{
-            Next,
-            Session, //
-        },
-        sessions::Ident, //
+        next::Next,
+        standing::{
+            Ident,
+            Standing, //
+        }, //
     },
     service::{
         Caller,
@@ -26,9 +27,19 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    time::{
+        Instant,
+        Monotonic, //
+    }, //
 };
-use linux::work::WorkHandle;
+use linux::{
+    trace::{
+        self,
+        Event, //
+    },
+    work::WorkHandle, //
+};
 use virgo_config::{
     Config,
     Identity,
@@ -68,13 +79,14 @@ enum After {
 }
 
 impl Text {
-    pub(crate) fn new(waker: WorkHandle) -> Self {
+    /// `session` runs the session's work.
+    pub(crate) fn new(session: WorkHandle) -> Self {
         Text {
             splitter: Splitter::new(),
             uid: None,
             json: false,
             skipping: false,
-            attached: Attached::new(waker),
+            attached: Attached::new(session),
         }
     }
 
@@ -102,7 +114,7 @@ impl Text {
     /// Carries out the lines at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Next> {
@@ -176,7 +188,7 @@ impl Text {
 
     fn line<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         config: &Config,
         line: &[u8],
         output: &mut KVVec<u8>,
@@ -215,8 +227,20 @@ impl Text {
                     let service = &*session.hub.service;
                     let label = known.names.first().copied().unwrap_or_default();
                     let called = hooks::call(Kind::of_port(S::PORT), index, label);
+                    let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
                     let result = session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)
+                    });
+                    trace::serve(|| {
+                        let event = Event {
+                            port: S::PORT.into(),
+                            op: index as u32,
+                            id: session.number,
+                            size: line.len() as u64,
+                            ..Event::default()
+                        };
+                        let errno = |failure: &Failure| from_wire(failure.errno.to_wire());
+                        event.ended(&result.as_ref().map_err(errno), began)
                     });
                     if let Some(called) = called {
                         called.end(result.as_ref().map_or_else(|e| e.errno.to_wire(), |()| 0));
@@ -231,7 +255,7 @@ impl Text {
 
     fn authenticate<S: Service>(
         &mut self,
-        session: &Session<S>,
+        session: &Standing<S>,
         config: &Config,
         command: &Command<'_>,
         output: &mut KVVec<u8>,
@@ -259,12 +283,11 @@ impl Text {
     }
 
     /// From now on the session is that of `party`.
-    fn open<S: Service>(&mut self, session: &Session<S>, party: Party) -> Result<(), Failure> {
+    fn open<S: Service>(&mut self, session: &Standing<S>, party: Party) -> Result<(), Failure> {
         session.welcome(party)?;
-        self.uid = match party.identity {
-            Identity::Text(uid) => Some(uid),
-            Identity::Node(_) => None,
-        };
+        if let Identity::Text(uid) = party.identity {
+            self.uid = Some(uid);
+        }
         Ok(())
     }
 
@@ -292,7 +315,7 @@ fn help<S: Service>(reply: &mut Reply<'_>) -> Result<(), Failure> {
     reply.text(&text)
 }
 
-fn stats<S: Service>(session: &Session<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn stats<S: Service>(session: &Standing<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let (calls, errors) = session.hub.stats.totals();
     reply.field("calls", calls)?;
     reply.field("errors", errors)?;
@@ -300,11 +323,11 @@ fn stats<S: Service>(session: &Session<S>, reply: &mut Reply<'_>) -> Result<(), 
 }
 
 /// Whether user `uid` may see and end a session: root all, others their own.
-fn is_visible<S: Service>(uid: u32, session: &Session<S>) -> bool {
+fn is_visible<S: Service>(uid: u32, session: &Standing<S>) -> bool {
     uid == 0 || session.is(Identity::Text(uid))
 }
 
-fn list<S: Service>(session: &Session<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let mut text = KVVec::new();
     let mut out = Outgoing(&mut text);
     session.hub.sessions.try_for_each(|other| {
@@ -326,7 +349,7 @@ fn list<S: Service>(session: &Session<S>, uid: u32, reply: &mut Reply<'_>) -> Re
 }
 
 fn end<S: Service>(
-    session: &Session<S>,
+    session: &Standing<S>,
     uid: u32,
     command: &Command<'_>,
     reply: &mut Reply<'_>,

@@ -3,24 +3,26 @@
 //! Who has declared which variable, and who is told of changes.
 
 use super::{
-    setter::{
+    change::{
         Change,
-        Observer,
-        Origin, //
+        Changed,
+        Observer, //
     },
+    origin::Origin,
     table::{
         self,
         Named,
         Value, //
-    },
-    Cell,
-    Changed, //
+    }, //
 };
 use kernel::{
     prelude::*,
     str::CString,
     sync::{
-        atomic::Relaxed,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         rcu,
         Arc, //
     }, //
@@ -31,6 +33,9 @@ use virgo_proto::analytics::{
     variable::Declaration, //
 };
 
+/// A number that changes under its readers.
+pub(super) struct Cell(pub(super) Atomic<i64>);
+
 /// What changes under the mutex.
 pub(super) struct State {
     pub(super) declared: KVec<Declared>,
@@ -40,6 +45,8 @@ pub(super) struct State {
     pub(super) undeclared: usize,
     /// Changes made.
     pub(super) changes: u64,
+    /// What [`table::replaced`] was before RCU callbacks were waited for last.
+    pub(super) freed: u64,
 }
 
 /// A declared variable.
@@ -60,6 +67,7 @@ kernel::sync::global_lock! {
         observer: None,
         undeclared: 0,
         changes: 0,
+        freed: 0,
     };
 }
 

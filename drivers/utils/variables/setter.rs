@@ -3,6 +3,8 @@
 //! Setting variables: the privilege of virgo_kernel_analytics.
 
 use super::{
+    change::Observer,
+    origin::Origin,
     registry::{
         State,
         STATE, //
@@ -38,40 +40,6 @@ use virgo_proto::{
     },
     errno::Errno, //
 };
-
-/// Who has set a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Origin {
-    /// By which way.
-    pub source: ValueSource,
-    /// The uid that has; 0 for the file and the stream, which are root's.
-    pub uid: u32,
-}
-
-impl Origin {
-    /// Nobody.
-    pub const DEFAULT: Origin = Origin {
-        source: ValueSource::Default,
-        uid: 0,
-    };
-}
-
-/// A change, as the observer sees it.
-pub struct Change<'a> {
-    /// Its number; later changes have higher ones.
-    pub number: u64,
-    /// Which variable.
-    pub named: &'a Arc<Named>,
-    /// Its value from now on; `None` if it is no more.
-    pub value: Option<&'a Arc<Value>>,
-}
-
-/// Is told of all changes.
-pub trait Observer: Send + Sync {
-    /// Called in the order of the changes, in process context; may sleep, but delays all other changes;
-    /// must not declare, withdraw or set variables.
-    fn changed(&self, change: &Change<'_>);
-}
 
 /// Why nothing was set.
 pub enum Refused {
@@ -159,12 +127,13 @@ impl Setter {
     /// Sets all variables of `text`, whose grammar is that of [`pairs`], or none. When this returns,
     /// all who read them have been told. Returns how many values were set. May sleep.
     ///
+    /// There has to be room for the new values beside those that they replace, which may still be read.
+    ///
     /// # Errors
     ///
     /// Why none was set.
     pub fn set(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
-        let mut state = STATE.lock();
-        self.set_locked(&mut state, text, origin, |_| true)
+        self.change(|state| self.set_locked(state, text, origin, |_| true))
     }
 
     /// As [`Self::set`], for pairs that are `allowed`.
@@ -178,8 +147,7 @@ impl Setter {
         origin: Origin,
         allowed: impl Fn(&str) -> bool,
     ) -> Result<usize, Refused> {
-        let mut state = STATE.lock();
-        self.set_locked(&mut state, text, origin, allowed)
+        self.change(|state| self.set_locked(state, text, origin, &allowed))
     }
 
     /// As [`Self::set`], for the whole of a source: what has a value of this source and is not in
@@ -189,13 +157,38 @@ impl Setter {
     ///
     /// As for [`Self::set`]; then nothing has changed.
     pub fn set_whole(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+        self.change(|state| {
+            let before = state.changes;
+            let set = self.set_locked(state, text, origin, |_| true)?;
+            reset_if(state, |value| {
+                value.origin.source == origin.source && value.number <= before
+            });
+            Ok(set)
+        })
+    }
+
+    /// Makes a change under the mutex. If it is refused for want of room, and former values may still
+    /// be charged because their RCU callbacks have not run, it is tried once more after those.
+    fn change<T>(
+        &self,
+        mut make: impl FnMut(&mut State) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
         let mut state = STATE.lock();
-        let before = state.changes;
-        let set = self.set_locked(&mut state, text, origin, |_| true)?;
-        reset_if(&mut state, |value| {
-            value.origin.source == origin.source && value.number <= before
-        });
-        Ok(set)
+        let before = table::replaced();
+        let made = make(&mut state);
+        let has_room = !matches!(made, Err(Refused::Error(ENOMEM | EDQUOT)));
+        // If nothing was replaced since they were waited for last, whoever has its share waits for
+        // nothing.
+        if has_room || before == state.freed {
+            return made;
+        }
+        let replaced = table::replaced();
+        drop(state);
+        // Without the mutex: others make changes meanwhile.
+        rcu::rcu_barrier();
+        let mut state = STATE.lock();
+        state.freed = state.freed.max(replaced);
+        make(&mut state)
     }
 
     /// Gives a variable its default back; one that nobody has declared is gone then. False if nobody
@@ -310,18 +303,19 @@ impl Setter {
             return bad(Errno::ENOSPC, "more values at once than max_keys");
         }
         let charge = |bytes: u64, len: usize| self.budget.charge(origin.uid, bytes + len as u64);
-        let (named, is_new) = match table::find(key) {
-            Some(named) => (named, false),
+        let (named, is_new, charge) = match table::find(key) {
+            Some(named) => (named, false, charge(VALUE_BYTES, text.len())?),
             None if state.undeclared.saturating_add(batch.new) >= self.max_keys => {
                 return bad(Errno::ENOSPC, "more variables than max_keys");
             }
-            None => (
-                Named::insert(key, Some(charge(NAMED_BYTES, key.len())?))?,
-                true,
-            ),
+            None => {
+                // Both charges first: what is refused for want of room has put nothing into the table.
+                let of_key = charge(NAMED_BYTES, key.len())?;
+                let of_value = charge(VALUE_BYTES, text.len())?;
+                (Named::insert(key, Some(of_key))?, true, of_value)
+            }
         };
-        let mut prepare = || {
-            let charge = charge(VALUE_BYTES, text.len())?;
+        let prepare = || {
             let change = state
                 .changes
                 .saturating_add(batch.pending.len() as u64)

@@ -2,11 +2,15 @@
 
 //! The table of variables: read under RCU, changed under the registry's mutex.
 
-use super::setter::Origin;
+use super::origin::Origin;
 use crate::budget::Charge;
 use kernel::{
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         rcu,
         Arc, //
     }, //
@@ -28,6 +32,15 @@ const BUCKETS: usize = 1024;
 
 /// The table. It is a static so that a look-up needs no other pointer; [`super::Registry`] empties it.
 static TABLE: [RcuCell<Bucket>; BUCKETS] = [const { RcuCell::empty() }; BUCKETS];
+
+/// How often a value or a variable was replaced or taken away.
+static REPLACED: Atomic<u64> = Atomic::new(0);
+
+/// How often a value or a variable was replaced or taken away. What it was charged is given back by
+/// an RCU callback, later.
+pub(super) fn replaced() -> u64 {
+    REPLACED.load(Relaxed)
+}
 
 /// The variables of a place. Never changes: another one takes its place.
 struct Bucket(KVec<Arc<Named>>);
@@ -127,7 +140,7 @@ impl Named {
     /// Takes the value away, and the variable out of the table; if there is no memory for that, it
     /// goes with the next one of its place. May sleep.
     pub(super) fn remove(&self) {
-        self.value.replace(None);
+        self.clear();
         let Some(place) = bucket(self.hash) else {
             return;
         };
@@ -158,11 +171,13 @@ impl Named {
     /// Takes the value away.
     pub(super) fn clear(&self) {
         self.value.replace(None);
+        REPLACED.fetch_add(1, Relaxed);
     }
 
     /// Gives it another value.
     pub(super) fn set(&self, value: RcuBox<Arc<Value>>) {
         self.value.replace(Some(value));
+        REPLACED.fetch_add(1, Relaxed);
     }
 }
 

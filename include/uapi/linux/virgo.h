@@ -497,6 +497,7 @@ struct virgo_readdir_args {
 #define VIRGO_QUEUE_NACK	7 /* give them back, for after their delay_ms */
 #define VIRGO_QUEUE_REQUEST	8 /* publish @messages[0], reply to @data; returns its length */
 #define VIRGO_QUEUE_REPLY	9 /* @messages[0].id is done, reply at its data */
+#define VIRGO_QUEUE_PURGE	10 /* drop all messages; returns how many */
 
 /* struct virgo_message: flags. */
 #define VIRGO_MESSAGE_REQUEST	(1U << 0) /* set by take: somebody waits for a reply */

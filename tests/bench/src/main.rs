@@ -14,6 +14,7 @@ mod mempool;
 mod queue;
 mod report;
 mod support;
+mod usb;
 
 use anyhow::{Context, Result};
 use report::Row;
@@ -36,6 +37,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("files", files::BENCH),
     ("queue", queue::BENCH),
     ("eventnet", eventnet::BENCH),
+    ("usb", usb::BENCH),
 ];
 
 fn main() -> Result<()> {

@@ -13,6 +13,10 @@ pub const TESTS: &[(&str, Test)] = &[
     ("analytics_are_set_and_explained", doors),
     ("analytics_are_set_by_those_who_may", rights),
     (
+        "analytics_watchers_lose_nothing_that_they_do_not_watch",
+        watched_among_others,
+    ),
+    (
         "analytics_out_of_bounds_are_refused_from_everywhere",
         bounds,
     ),
@@ -58,6 +62,12 @@ fn doors(cluster: &Cluster) -> Result<()> {
     let (said, _) = fails(&node, "virgo analytics set SRC=1 nonsense")?;
     ensure!(said.contains("without '='"), "{said}");
     ensure!(get(&node, "SRC")? == "111.123.180.44");
+    // The reason that is shown is of what was tried last.
+    let (said, _) = fails(&node, "virgo analytics reset nobodys")?;
+    ensure!(said.contains("nobodys: nobody has set it"), "{said}");
+    let control = "/sys/kernel/debug/virgo/analytics";
+    fails(&node, &format!("echo nonsense >{control}"))?;
+    fails(&node, &format!("grep ^rejected {control}"))?;
     sh(&node, "virgo analytics set match=False")?;
     let history = sh(&node, "virgo analytics history match")?;
     let lines: Vec<_> = history.lines().collect();
@@ -87,6 +97,34 @@ fn doors(cluster: &Cluster) -> Result<()> {
     let json = sh(&node, "virgo --json analytics list match")?;
     ensure!(json.contains("\"value\":\"False\""), "{json}");
     Ok(())
+}
+
+/// Whoever watches some variables is not told that changes are lost if those of others are.
+fn watched_among_others(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(&node, "virgo analytics set before=1")?;
+    fresh(&node, "history=16")?;
+    let told = sh(
+        &node,
+        &format!(
+            "(echo \"auth $(cat /etc/virgo_text.key)\"; echo 'watch(mine)'; sleep 6; echo quit) |
+                 nc 127.0.0.1 {PORT} >/tmp/told & sleep 1
+             for round in 1 2 3 4; do
+                 for i in 1 2 3 4 5 6 7 8 9 10; do
+                     echo \"set other=$i\" >/sys/kernel/debug/virgo/analytics || exit
+                 done; sleep 0.5
+             done
+             echo 'set mine=1' >/sys/kernel/debug/virgo/analytics; wait; cat /tmp/told"
+        ),
+    )?;
+    ensure!(
+        told.contains("key=\"mine\"") && !told.contains("lost="),
+        "{told}"
+    );
+    let history = sh(&node, "virgo analytics history | wc -l")?;
+    ensure!(history == "16", "{history} changes are kept");
+    fresh(&node, "")
 }
 
 fn rights(cluster: &Cluster) -> Result<()> {
@@ -381,7 +419,14 @@ fn quota(cluster: &Cluster) -> Result<()> {
         );
         Ok(())
     })?;
-    // Others still have room.
+    // Others still have room, however often they replace a value.
+    sh(
+        &node,
+        "i=0; while [ $i -lt 500 ]; do i=$((i + 1))
+             echo \"set root=$i\" >/sys/kernel/debug/virgo/analytics || exit
+         done",
+    )?;
+    ensure!(get(&node, "root")? == "500");
     sh(&node, "virgo analytics set root=1")?;
     ensure!(get(&node, "root")? == "1");
     fresh(&node, "")

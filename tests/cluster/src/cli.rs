@@ -16,6 +16,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cli_says_why_a_queue_is_refused", reasons),
     ("cli_limits_are_the_same_in_both_directions", limits),
     ("cli_loses_no_message_that_it_cannot_print", unprinted),
+    ("cli_empties_queues", purge),
     ("cli_publishes_what_there_is", inputs),
     ("cli_does_all_that_can_be_done", partly),
     ("cli_services_outlive_what_they_cannot_answer", services),
@@ -153,6 +154,26 @@ fn limits(cluster: &Cluster) -> Result<()> {
     }
     let (said, _) = refused?;
     ensure!(said.contains("at most 65536 bytes"), "{said}");
+    Ok(())
+}
+
+fn purge(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    for number in [1, 2] {
+        let to = format!("--node {number} t.purged");
+        let script = format!(
+            "virgo queue create {to} keep=5; seq 4 | virgo queue pub --lines {to}
+             virgo queue take {to} >/dev/null; virgo queue take --keep {to} >/dev/null
+             virgo queue purge {to}; virgo queue purge --json {to}; virgo queue delete {to}"
+        );
+        let said = sh(&node, &script)?;
+        ensure!(said == "purged=4\n{\"purged\":0}", "{said}");
+    }
+    let (said, _) = fails(&node, "virgo queue purge t.purged")?;
+    ensure!(
+        said.contains("cannot empty the queue: no queue or topic of this name"),
+        "{said}"
+    );
     Ok(())
 }
 

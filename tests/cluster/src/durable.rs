@@ -23,7 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("durable_log_has_one_limit_and_is_read_again", full_log),
     ("durable_log_is_rewritten_while_it_is_used", rewriting),
     ("durable_log_takes_no_record_out_of_a_message", forged),
-    ("durable_queue_of_a_stranger_keeps_nobody_waiting", stranger),
+    ("durable_queue_of_another_user_keeps_nobody_waiting", others),
     ("durable_peers_are_served_while_the_disk_hangs", peers),
 ];
 
@@ -470,7 +470,7 @@ fn forged(cluster: &Cluster) -> Result<()> {
 }
 
 /// A user's durable queue is bound to names to which others publish; the file system is frozen.
-fn stranger(cluster: &Cluster) -> Result<()> {
+fn others(cluster: &Cluster) -> Result<()> {
     with_empty_log(cluster, |node| {
         load(node, "")?;
         let made = text(

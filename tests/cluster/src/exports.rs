@@ -223,7 +223,7 @@ fn quota(cluster: &Cluster) -> Result<()> {
         load(node, with)?;
         wait_until_whole(cluster)?;
         let test = format!(
-            "{LIMIT} {more} virgo-file-tests --ignored --nocapture quota::open_files_are_shared"
+            "{LIMIT} {more} virgo-cloudfs-tests --ignored --nocapture quota::open_files_are_shared"
         );
         let tested = node1
             .spawn(["sh", "-c", &test])?

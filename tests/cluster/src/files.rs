@@ -20,6 +20,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("renames_during_a_walk_do_not_lead_out", race),
     ("a_restarted_node_has_no_open_files", restarted),
     ("files_of_a_dead_node_are_an_error_in_time", dead),
+    ("a_copy_is_read_when_another_node_stands_still", still),
+    ("the_file_service_is_unloaded_without_waiting", unload),
     ("a_copy_is_resumed_after_a_partition", resumed),
     ("what_was_synced_survives_a_kill", killed),
     ("leases_are_asked_back_and_waited_for", leases),
@@ -493,6 +495,48 @@ fn dead(cluster: &Cluster) -> Result<()> {
     wait_until_open(&node2, 0)
 }
 
+/// A node that stands still takes half of the time at most; for a while it is not asked any more then.
+fn still(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let read = || sh(&node1, "virgo cat 2,3:/srv/ro/readme");
+    // So that there are connections.
+    sh(&node1, "virgo ls 2:/srv/ro; virgo ls 3:/srv/ro")?;
+    node2.pause()?;
+    let start = Instant::now();
+    let all = (0..8).map(|_| read()).collect::<Result<Vec<_>>>();
+    let took = start.elapsed();
+    node2.resume()?;
+    wait_until_whole(cluster)?;
+    ensure!(all?.iter().all(|said| said.starts_with("This file")));
+    println!("8 copies were read in {took:?}");
+    Ok(())
+}
+
+/// Text commands that wait for a node are not waited for.
+fn unload(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node1, "virgo ls 2:/srv/ro")?;
+    node2.pause()?;
+    let session = node1.spawn([
+        "sh",
+        "-c",
+        "(echo \"auth $(cat /etc/virgo.key)\"; echo 'virgo_cloud_stat(2:/srv/ro/readme)'; sleep 8) |
+         nc 127.0.0.1 50000",
+    ])?;
+    std::thread::sleep(Duration::from_millis(1500));
+    let start = Instant::now();
+    let unloaded = sh(&node1, "rmmod virgo_cloudfs");
+    let took = start.elapsed();
+    node2.resume()?;
+    unloaded?;
+    sh(&node1, "insmod /lib/virgo/virgo_cloudfs.ko")?;
+    session.kill()?;
+    session.wait()?;
+    println!("rmmod took {took:?}");
+    ensure!(took < Duration::from_millis(2500), "rmmod took {took:?}");
+    wait_until_whole(cluster)
+}
+
 /// The link breaks in the middle of a copy; with --resume it goes on where it was.
 fn resumed(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
@@ -608,7 +652,7 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
 /// name.
 fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
     let (name, variables) = words.split_last().context("which?")?;
-    let suite = ["virgo-file-tests", "--ignored", "--nocapture", name];
+    let suite = ["virgo-cloudfs-tests", "--ignored", "--nocapture", name];
     node.spawn(told_how_much(&[variables, &suite].concat()))
 }
 
@@ -703,7 +747,7 @@ fn slow_disk(cluster: &Cluster) -> Result<()> {
 }
 
 /// While nothing can be written to the disk of node 2, and many wait for that, the same node uses another
-/// file system there at once. Later all go on.
+/// file system there at once, and does not take the connection for broken. Later all go on.
 fn hung(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     let other = "/tmp/other";
@@ -711,7 +755,13 @@ fn hung(cluster: &Cluster) -> Result<()> {
         &node2,
         &format!("mkdir -p {other} && chown 65534:65534 {other} && echo there >{other}/there"),
     )?;
+    let connections = || {
+        let peers = "/sys/kernel/debug/virgo/cloudfs/peers";
+        sh(&node1, &format!("awk '$1 == 2 {{ print $3 }}' {peers}"))
+    };
     let checks = || -> Result<()> {
+        sh(&node1, &format!("virgo ls 2:{EXPORT}"))?;
+        let before = connections()?;
         sh(&node2, "fsfreeze --freeze /run/disk")?;
         let waiting = (0..40)
             .map(|n| node1.spawn(["virgo", "put", "/etc/hosts", &format!("2:{EXPORT}/hung{n}")]))
@@ -726,11 +776,15 @@ fn hung(cluster: &Cluster) -> Result<()> {
             ),
         );
         let took = start.elapsed();
+        // Nothing is heard any more.
+        std::thread::sleep(2 * DEADLINE);
+        let after = connections();
         sh(&node2, "fsfreeze --unfreeze /run/disk")?;
         for copy in waiting? {
             copy.wait()?;
         }
-        let done = done?;
+        let (done, after) = (done?, after?);
+        ensure!(before == after, "{before} and {after} connections");
         ensure!(done == "there\nnew\nthere", "{done}");
         println!("others took {took:?}");
         ensure!(took < SLACK + DEADLINE, "{took:?}");

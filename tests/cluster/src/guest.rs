@@ -11,17 +11,19 @@ use std::{env, iter, time::Duration};
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
-    ("kunit", kunit),
-    ("syscalls", syscalls),
-    ("clone_syscalls", clone_syscalls),
-    ("file_syscalls", file_syscalls),
-    ("syscalls_by_device", syscalls_by_device),
-    ("clone_syscalls_by_device", clone_syscalls_by_device),
-    ("file_syscalls_by_device", file_syscalls_by_device),
+    ("kunit_suites", kunit),
+    ("mempool_suite", mempool),
+    ("cpupooling_suite", cpupooling),
+    ("cloudfs_suite", cloudfs),
+    ("queue_suite", queue),
+    ("mempool_suite_by_device", mempool_by_device),
+    ("cpupooling_suite_by_device", cpupooling_by_device),
+    ("cloudfs_suite_by_device", cloudfs_by_device),
+    ("queue_suite_by_device", queue_by_device),
     ("original_program", original_program),
     ("original_program_by_device", original_program_by_device),
-    ("wire", wire),
-    ("usb_suite", usb),
+    ("wire_suite", wire),
+    ("umb_suite", umb),
 ];
 
 /// Has programs make their calls at the device, also on a kernel with VIRGO's system calls.
@@ -40,7 +42,7 @@ fn kunit(cluster: &Cluster) -> Result<()> {
     let results = sh(&node, "cat /sys/kernel/debug/kunit/virgo_*/results")?;
     sh(&node, "rmmod virgo_test_kunit")?;
     ensure!(
-        ["linux", "table", "budget", "variables"]
+        ["linux", "table", "budget", "variables", "backlog"]
             .iter()
             .all(|suite| results.contains(&format!("ok 1 virgo_{suite}"))),
         "{results}"
@@ -49,29 +51,37 @@ fn kunit(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn syscalls(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &["virgo-syscall-tests"])
+fn mempool(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-mempool-tests"])
 }
 
-fn clone_syscalls(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &["virgo-clone-tests"])
+fn cpupooling(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-cpupooling-tests"])
 }
 
-fn file_syscalls(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &["virgo-file-tests"])
+fn cloudfs(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-cloudfs-tests"])
+}
+
+fn queue(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-queue-tests"])
 }
 
 /// The same calls at the device, where they have the same errors.
-fn syscalls_by_device(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &[BY_DEVICE, "virgo-syscall-tests"])
+fn mempool_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-mempool-tests"])
 }
 
-fn clone_syscalls_by_device(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &[BY_DEVICE, "virgo-clone-tests"])
+fn cpupooling_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-cpupooling-tests"])
 }
 
-fn file_syscalls_by_device(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &[BY_DEVICE, "virgo-file-tests"])
+fn cloudfs_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-cloudfs-tests"])
+}
+
+fn queue_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-queue-tests"])
 }
 
 /// A program written for the interface of 2017.
@@ -102,8 +112,8 @@ fn wire(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-fn usb(cluster: &Cluster) -> Result<()> {
-    suite(&cluster.node(1), &["virgo-usb-tests"])
+fn umb(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-umb-tests"])
 }
 
 /// Runs a suite on `node`, which learns here how much to do; `VIRGO_GUEST_TEST` selects tests of it

@@ -29,8 +29,6 @@ mod pool;
 mod programs;
 mod queue;
 mod quiet;
-#[path = "../../rounds.rs"]
-mod rounds;
 mod stock;
 mod support;
 mod usb;
@@ -39,6 +37,7 @@ use anyhow::{Result, bail};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::{env, process::ExitCode, sync::Arc, time::Instant};
 use virgo_cluster::{Cluster, Lane, Options};
+use virgo_test_support::rounds;
 
 /// A test: gets the cluster, and fails by an error.
 type Test = fn(&Cluster) -> Result<()>;
@@ -87,6 +86,7 @@ fn main() -> Result<ExitCode> {
     }
     let cluster = Arc::new(Cluster::up(&Options {
         lane,
+        usb: true,
         ..Options::default()
     })?);
     support::take_ballast(&cluster)?;

@@ -4,11 +4,12 @@
 
 /// Their names.
 pub const CHOSEN: &[&str] = &[
-    "syscalls",
-    "clone_syscalls",
-    "file_syscalls",
+    "mempool_suite",
+    "cpupooling_suite",
+    "cloudfs_suite",
+    "queue_suite",
     "original_program_by_device",
-    "wire",
+    "wire_suite",
     "allocation_is_spread_and_read_elsewhere",
     "text_session_uses_the_same_memory",
     "full_pool_gives_enomem",

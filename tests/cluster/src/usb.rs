@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! USB: what the command line captures, what Wireshark's programs read of it, reports and policies.
+//! USB: what the command line captures, what Wireshark's programs read of it, policies, and a device of
+//! QEMU's.
 
 use crate::{
     Test,
-    support::{fails, sh},
+    support::{fails, sh, within},
 };
 use anyhow::{Context, Result, ensure};
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, path::PathBuf, process::Command, time::Duration};
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
+    ("usb_written_bytes_arrive_at_qemu", serial),
     ("usb_capture_is_read_by_tshark", tshark),
     ("usb_report_is_a_page", report),
     ("usb_policy_denies_and_allows", policy),
@@ -32,6 +34,53 @@ fn with_zero(node: &Node, script: &str) -> Result<String> {
     let result = sh(node, &format!("{PLUG}{script}"));
     sh(node, "rmmod g_zero")?;
     result
+}
+
+fn serial(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let bind = "echo '0403 6001' >/sys/bus/usb/drivers/umb/new_id
+        n=0; until ls -d /sys/bus/usb/devices/*:*/usbmisc/umb* 2>/dev/null; do
+            n=$((n + 1)); [ $n -lt 300 ] || exit 1; sleep 0.1
+        done";
+    let found = sh(&node, bind)?;
+    let umb = found.lines().next().context("no device")?;
+    let umb = umb.rsplit('/').next().context("no name")?;
+    sh(
+        &node,
+        &format!("seq 5000 | dd of=/dev/{umb} bs=7000 conv=fsync"),
+    )?;
+    let expected: String = (1..=5000).map(|n| format!("{n}\n")).collect();
+    within(Duration::from_secs(10), || {
+        let arrived = node.usb_serial()?;
+        ensure!(
+            arrived == expected.as_bytes(),
+            "{} of {} bytes",
+            arrived.len(),
+            expected.len()
+        );
+        Ok(())
+    })?;
+    // As it was: no driver.
+    sh(
+        &node,
+        "echo '0403 6001' >/sys/bus/usb/drivers/umb/remove_id",
+    )?;
+    let interface = umb_interface(&node, umb)?;
+    sh(
+        &node,
+        &format!("echo -n {interface} >/sys/bus/usb/drivers/umb/unbind"),
+    )?;
+    Ok(())
+}
+
+/// The interface that a device belongs to.
+fn umb_interface(node: &Node, umb: &str) -> Result<String> {
+    let path = sh(
+        node,
+        &format!("echo /sys/bus/usb/devices/*:*/usbmisc/{umb}"),
+    )?;
+    let interface = path.split('/').nth(5).context("no interface")?;
+    Ok(interface.to_owned())
 }
 
 /// A program of the build root on a file, which lies where the root sees it.
@@ -94,9 +143,22 @@ fn tshark(cluster: &Cluster) -> Result<()> {
             "-T",
             "fields",
             "-e",
+            "usb.bus_id",
+            "-e",
+            "usb.data_len",
+            "-e",
             "usb.capdata",
         ];
-        let found: String = in_root(&fields)?.split_whitespace().collect();
+        let mut found = String::new();
+        for line in in_root(&fields)?.lines() {
+            let mut fields = line.split('\t').map(str::trim);
+            let (bus, len) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
+            let data = fields.next().unwrap_or("");
+            // Numbers of the header, in the order of the machine.
+            let (bus, len): (u16, usize) = (bus.parse()?, len.parse()?);
+            ensure!(bus < 16 && len == data.len() / 2, "bus {bus}, {len} bytes");
+            found.push_str(data);
+        }
         ensure!(
             found == hex,
             "{event}: {} digits, not {}",
@@ -143,9 +205,21 @@ fn policy(cluster: &Cluster) -> Result<()> {
         virgo usb policy policy; echo dry $(cat $switch)
         virgo usb policy policy --apply >/dev/null; echo applied $(cat $switch)
         echo 'allow all' >policy
-        virgo usb policy policy --apply >/dev/null; echo allowed $(cat $switch)",
+        virgo usb policy policy --apply >/dev/null; echo allowed $(cat $switch)
+        # Its interfaces go with the first, so the line does not fit the second time.
+        printf 'deny class=ff\nallow all\n' >policy
+        virgo usb policy policy --apply >/dev/null; echo class $(cat $switch)
+        virgo usb policy policy --apply >/dev/null; echo again $(cat $switch)
+        echo 1 >$switch",
     )?;
-    for expected in ["line 2: 1 devices", "dry 1", "applied 0", "allowed 1"] {
+    for expected in [
+        "line 2: 1 devices",
+        "dry 1",
+        "applied 0",
+        "allowed 1",
+        "class 0",
+        "again 0",
+    ] {
         ensure!(said.contains(expected), "{said}");
     }
     let (said, _) = fails(

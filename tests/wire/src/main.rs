@@ -23,14 +23,13 @@ mod cases;
 mod memory;
 mod node;
 mod peer;
-#[path = "../../rounds.rs"]
-mod rounds;
 mod text;
 mod wire;
 
 use crate::node::Node;
 use libtest_mimic::{Arguments, Trial};
 use std::{process::ExitCode, sync::Arc};
+use virgo_test_support::rounds;
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

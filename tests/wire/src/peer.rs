@@ -60,11 +60,16 @@ impl Number {
 
 /// A request.
 pub(crate) fn request(number: Number, op: u16, body: &[u8]) -> Vec<u8> {
+    request_within(5000, number, op, body)
+}
+
+/// A request that is given up after `ms` milliseconds.
+pub(crate) fn request_within(ms: u32, number: Number, op: u16, body: &[u8]) -> Vec<u8> {
     let header = Header {
         kind: Kind::Request,
         op,
         len: body.len() as u32,
-        word: 5000,
+        word: ms,
         id: RequestId {
             slot: number.slot,
             seq: number.seq,

@@ -164,7 +164,7 @@ fn queue_advice(errno: i32) -> Option<&'static str> {
         }
         libc::ENOBUFS => "take messages out, or create it with a larger messages= or bytes=",
         libc::ESTALE => "it was acknowledged already, or its time was over and others may have it",
-        libc::EUSERS => "load virgo_queue with a larger max_queues",
+        libc::EUSERS => "load virgo_queue with a larger max_queues or max_bound",
         libc::ENOMEM => "take messages out, or load virgo_queue with a larger max_bytes",
         libc::EDQUOT => "you have your share of the node's queues: take messages out",
         libc::ETIMEDOUT => "--timeout gives it longer",

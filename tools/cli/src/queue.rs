@@ -28,6 +28,12 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
             queue.open().delete()?;
             output.print(&json!({ "deleted": queue.name }), String::new)?;
         }
+        QueueCommand::Purge { queue } => {
+            let purged = queue.open().purge()?;
+            output.print(&json!({ "purged": purged }), || {
+                format!("purged={purged}\n")
+            })?;
+        }
         QueueCommand::Pub {
             queue,
             data,

@@ -20,7 +20,9 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use virgo_proto::usb::CaptureFilter;
 use virgo_usb::{
+    counters::Endpoints,
     live::Live,
     packet::{Packet, Transfer},
     pcapng,
@@ -37,8 +39,9 @@ pub(crate) fn run(output: Output, command: &UsbCommand) -> Result<ExitCode> {
     match command {
         UsbCommand::Devices => devices(output)?,
         UsbCommand::Watch(options) => {
-            let lost = capture(options, |record| line(output, record))?;
-            tell_lost(lost);
+            let mut capture = Capturing::start(options)?;
+            while capture.step(|record| line(output, record))? {}
+            tell_lost(capture.lost);
         }
         UsbCommand::Capture {
             output: file,
@@ -93,32 +96,56 @@ fn devices(output: Output) -> Result<()> {
     })
 }
 
-/// Captures as `options` say, until a signal comes. Returns how many events were lost.
-fn capture(options: &Capture, mut see: impl FnMut(&Record<'_>) -> Result<()>) -> Result<u64> {
-    let ended = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, ended.clone())?;
-    }
-    let end = options.seconds.map(|seconds| {
-        let seconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        Instant::now().checked_add(seconds)
-    });
-    let end = end.flatten();
-    let mut live = Live::start(&options.filter.join(" "))?;
-    let (mut seen, mut lost) = (0, 0);
-    let wanted = options.count.unwrap_or(u64::MAX);
-    while seen < wanted && !ended.load(Ordering::Relaxed) {
-        let left = end.map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
-        if left.is_zero() {
-            break;
+/// A capture as the options say, until a signal comes.
+struct Capturing {
+    live: Live,
+    ended: Arc<AtomicBool>,
+    end: Option<Instant>,
+    /// Events that are still wanted.
+    wanted: u64,
+    /// Events that were lost.
+    lost: u64,
+}
+
+impl Capturing {
+    fn start(options: &Capture) -> Result<Self> {
+        let ended = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::flag::register(signal, ended.clone())?;
         }
-        live.read(left.min(TICK), |record| {
-            lost += u64::from(record.lost);
-            seen += 1;
-            if seen <= wanted { see(record) } else { Ok(()) }
-        })?;
+        let end = options.seconds.map(|seconds| {
+            let seconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+            Instant::now().checked_add(seconds)
+        });
+        Ok(Capturing {
+            live: Live::start(&options.filter.join(" "))?,
+            ended,
+            end: end.flatten(),
+            wanted: options.count.unwrap_or(u64::MAX),
+            lost: 0,
+        })
     }
-    Ok(lost)
+
+    /// Shows `see` what has come since the last step, or comes within a tick. Returns whether the capture goes on.
+    fn step(&mut self, mut see: impl FnMut(&Record<'_>) -> Result<()>) -> Result<bool> {
+        let left = self
+            .end
+            .map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
+        if self.wanted == 0 || left.is_zero() || self.ended.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        self.live.read(left.min(TICK), |record| {
+            self.lost += u64::from(record.lost);
+            match self.wanted.checked_sub(1) {
+                Some(left) => {
+                    self.wanted = left;
+                    see(record)
+                }
+                None => Ok(()),
+            }
+        })?;
+        Ok(true)
+    }
 }
 
 fn tell_lost(lost: u64) {
@@ -128,6 +155,10 @@ fn tell_lost(lost: u64) {
 }
 
 fn write(options: &Capture, path: &Path) -> Result<()> {
+    let text = options.filter.join(" ");
+    let filter = CaptureFilter::parse(text.as_bytes())
+        .with_context(|| format!("the filter '{text}' is not understood"))?;
+    let mut capture = Capturing::start(options)?;
     let out: Box<dyn Write> = if path.as_os_str() == "-" {
         Box::new(io::stdout())
     } else {
@@ -135,22 +166,18 @@ fn write(options: &Capture, path: &Path) -> Result<()> {
         Box::new(file.with_context(|| format!("cannot write {}", path.display()))?)
     };
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let names = [host.trim().to_owned()];
-    let snap = options
-        .filter
-        .iter()
-        .find_map(|word| word.strip_prefix("snap="));
-    let snap = snap.and_then(|snap| snap.parse().ok()).unwrap_or(262_144);
-    // A packet at once: who reads from a pipe wants to see it now.
-    let mut file = pcapng::Writer::new(BufWriter::new(out), &names, snap)?;
+    let mut file = pcapng::Writer::new(BufWriter::new(out), host.trim(), &filter)?;
     let (mut events, mut bytes) = (0u64, 0u64);
-    let lost = capture(options, |record| {
+    while capture.step(|record| {
         events += 1;
         bytes += record.packet.data().len() as u64;
-        file.write(0, record)
-    })?;
+        file.write(record)
+    })? {
+        file.flush()?;
+    }
     file.finish()
         .with_context(|| format!("cannot write {}", path.display()))?;
+    let lost = capture.lost;
     output::note(format_args!(
         "{events} events, {bytes} bytes of data, {lost} lost"
     ));
@@ -209,20 +236,21 @@ fn text_line(packet: &Packet<'_>, data: &str) -> String {
 }
 
 fn stats(output: Output, options: &Capture) -> Result<()> {
-    let mut traffic = Traffic::default();
+    let mut endpoints = Endpoints::default();
     let start = Instant::now();
     let options = Capture {
         filter: options.filter.clone(),
         count: options.count,
         seconds: options.seconds.or(options.count.is_none().then_some(1.0)),
     };
-    let lost = capture(&options, |record| {
-        traffic.add(record);
+    let mut capture = Capturing::start(&options)?;
+    while capture.step(|record| {
+        endpoints.count(&record.packet);
         Ok(())
-    })?;
+    })? {}
+    let lost = capture.lost;
     let seconds = start.elapsed().as_secs_f64();
-    let rows: Vec<_> = traffic
-        .endpoints
+    let rows: Vec<_> = endpoints
         .iter()
         .map(|(id, endpoint)| {
             json!({
@@ -242,7 +270,7 @@ fn stats(output: Output, options: &Capture) -> Result<()> {
         let header = [
             "ENDPOINT", "PACKETS", "FAILED", "BYTES", "BYTES/S", "ENTROPY",
         ];
-        let rows = traffic.endpoints.iter().map(|(id, endpoint)| {
+        let rows = endpoints.iter().map(|(id, endpoint)| {
             vec![
                 id.to_string(),
                 endpoint.packets.to_string(),
@@ -279,14 +307,12 @@ fn policy(output: Output, path: &Path, apply: bool, capture: Option<&Path>) -> R
     let decisions = policy.decide(&devices, &findings);
     let mut status = ExitCode::SUCCESS;
     if apply {
-        for (device, decision) in devices.iter().zip(&decisions) {
-            let denied = decision.action == Action::Deny && decision.spared.is_none();
-            // Hubs have no switch that would be of use.
-            if device.is_hub() || device.authorized != denied {
+        for decision in &decisions {
+            let Some(authorized) = decision.switch else {
                 continue;
-            }
-            if let Err(error) = sysfs::authorize(root, &device.port, !denied) {
-                let error = anyhow::Error::from(error).context(format!("{} stays", device.port));
+            };
+            if let Err(error) = sysfs::authorize(root, &decision.port, authorized) {
+                let error = anyhow::Error::from(error).context(format!("{} stays", decision.port));
                 failure::report(output, &error);
                 status = ExitCode::FAILURE;
             }
@@ -319,8 +345,6 @@ fn decision_row(decision: &Decision) -> Vec<String> {
         decision
             .line
             .map_or("-".to_owned(), |line| line.to_string()),
-        decision
-            .spared
-            .map_or(String::new(), |why| format!("spared: {why}")),
+        decision.spared.map_or(String::new(), str::to_owned),
     ]
 }

@@ -56,6 +56,7 @@ impl Cluster {
             icount: options.icount,
             smp: options.smp,
             memory: options.memory(),
+            usb: options.usb,
         };
         let mut state = State {
             launch,

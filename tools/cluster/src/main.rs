@@ -92,6 +92,9 @@ struct Up {
     /// Memory of a node [default: 256, or 512 with --icount or --stock, or 1024 with --debug]
     #[arg(long, value_name = "MIB")]
     memory: Option<u32>,
+    /// Give the nodes a USB controller with a serial adapter
+    #[arg(long)]
+    usb: bool,
 }
 
 impl Up {
@@ -112,6 +115,7 @@ impl Up {
             },
             smp: self.smp.unwrap_or(base.smp),
             memory: self.memory,
+            usb: self.usb,
             ..base
         }
     }

@@ -88,6 +88,17 @@ impl Node {
         Ok(String::from_utf8_lossy(&text).into())
     }
 
+    /// What the guest has sent by its serial adapter since it was started; see
+    /// [`Options::usb`](crate::Options::usb).
+    ///
+    /// # Errors
+    ///
+    /// If the host cannot read the file.
+    pub fn usb_serial(&self) -> Result<Vec<u8>> {
+        let path = self.dir().usb_serial();
+        fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
     /// Stops the machine's processors. It then answers nobody, and its clock stands still.
     ///
     /// # Errors

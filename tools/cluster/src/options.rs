@@ -70,6 +70,9 @@ pub struct Options {
     pub smp: u8,
     /// Memory of a guest in MiB; by default as much as the lane needs.
     pub memory: Option<u32>,
+    /// Whether the guests have a USB controller with a serial adapter (FTDI), whose line is the file
+    /// `usb-serial` of each node.
+    pub usb: bool,
     /// Where the cluster keeps everything; by default [`RunDir::find`](crate::RunDir::find).
     pub run_dir: Option<PathBuf>,
 }
@@ -82,6 +85,7 @@ impl Default for Options {
             icount: false,
             smp: 2,
             memory: None,
+            usb: false,
             run_dir: None,
         }
     }

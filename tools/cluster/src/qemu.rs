@@ -102,6 +102,15 @@ fn node_arguments(dir: &RunDir, launch: &Launch, number: u8) -> Vec<String> {
         ),
     );
     add("-device", "virtio-rng-pci".into());
+    if launch.usb {
+        let file = text(&here.usb_serial());
+        add("-chardev", format!("file,id=usb-serial,path={file}"));
+        add("-device", "qemu-xhci".into());
+        add(
+            "-device",
+            "usb-serial,chardev=usb-serial,always-plugged=on".into(),
+        );
+    }
 
     for peer in peers(number, launch.nodes) {
         let link = link(peer);

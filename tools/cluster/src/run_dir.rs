@@ -250,6 +250,11 @@ impl NodeDir {
         self.0.join("qemu.log")
     }
 
+    /// What the guest sends by its serial adapter.
+    pub(crate) fn usb_serial(&self) -> PathBuf {
+        self.0.join("usb-serial")
+    }
+
     /// Socket of the QEMU monitor.
     pub(crate) fn monitor(&self) -> PathBuf {
         self.0.join("monitor")

@@ -17,6 +17,8 @@ pub(crate) struct Launch {
     pub(crate) smp: u8,
     /// MiB.
     pub(crate) memory: u32,
+    /// Whether the guests have a USB controller with a serial adapter.
+    pub(crate) usb: bool,
 }
 
 /// What a run directory remembers of its cluster.

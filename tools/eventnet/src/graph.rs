@@ -358,6 +358,19 @@ pub(crate) mod tests {
         }
 
         #[test]
+        fn happening_before_is_a_partial_order(events in run()) {
+            for a in &events {
+                prop_assert!(!a.is_before(a));
+                for b in events.iter().filter(|b| a.is_before(b)) {
+                    prop_assert!(!b.is_before(a));
+                    for c in events.iter().filter(|c| b.is_before(c)) {
+                        prop_assert!(a.is_before(c));
+                    }
+                }
+            }
+        }
+
+        #[test]
         fn there_is_a_way_exactly_if_one_was_before_the_other(events in run()) {
             let graph = Graph::new(events);
             for a in graph.events() {

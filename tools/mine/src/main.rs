@@ -13,8 +13,9 @@ use std::{
 use virgo_mine::{
     Miner,
     follow::{Follower, News},
-    serve::{PORT, Server},
+    serve::Server,
 };
+use virgo_proto::analytics::STREAM_PORT;
 
 /// Learn from logs what kernel variables are to be
 ///
@@ -54,7 +55,9 @@ fn main() -> Result<()> {
         read(&mut miner, file)?;
     }
     let mut server = match arguments.stream {
-        true => Some(Server::new((arguments.listen.as_str(), PORT)).context("cannot listen")?),
+        true => {
+            Some(Server::new((arguments.listen.as_str(), STREAM_PORT)).context("cannot listen")?)
+        }
         false => None,
     };
     let mut follower = last.map(|path| Follower::new(path.clone()));

@@ -3,7 +3,11 @@
 
 use crate::line::Event;
 use sketches_ddsketch::{Config, DDSketch};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    slice, str,
+};
+use virgo_proto::analytics::pairs::{MAX_KEY, check_key};
 
 /// Processes that are waited for; of more, the oldest are forgotten.
 pub const MAX_RUNNING: usize = 65_536;
@@ -13,6 +17,9 @@ pub const MAX_PROGRAMS: usize = 1024;
 
 /// The relative error of a run time.
 pub const ERROR: f64 = 0.01;
+
+/// What the keys of run times begin with.
+const PREFIX: &str = "run_ms.";
 
 /// Buckets of a program's sketch.
 const BUCKETS: u32 = 2048;
@@ -98,18 +105,20 @@ impl Runs {
                 quantile(0.9),
                 quantile(0.99)
             );
-            pairs.push((format!("run_ms.{program}"), value));
+            pairs.push((format!("{PREFIX}{program}"), value));
         }
     }
 }
 
-/// A program as a part of a key: the last 57 bytes of its path, with `_` for what no key has.
+/// A program as a part of a key: the last bytes of its path, as many as a key has room for, with `_` for
+/// what no key has.
 #[must_use]
 pub fn key(program: &[u8]) -> String {
-    let last = &program[program.len().saturating_sub(57)..];
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_.-:/".contains(&b);
+    let room = MAX_KEY - PREFIX.len();
+    let last = &program[program.len().saturating_sub(room)..];
+    let allowed = |b: &u8| str::from_utf8(slice::from_ref(b)).is_ok_and(|b| check_key(b).is_ok());
     last.iter()
-        .map(|&b| if allowed(b) { char::from(b) } else { '_' })
+        .map(|b| if allowed(b) { char::from(*b) } else { '_' })
         .collect()
 }
 

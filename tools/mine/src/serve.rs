@@ -6,12 +6,7 @@ use std::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     time::Duration,
 };
-
-/// The port that nodes connect to.
-pub const PORT: u16 = 64000;
-
-/// What a node says first.
-pub const START: &[u8] = b"KERNEL_ANALYTICS_STREAMING_START";
+use virgo_proto::analytics::STREAM_START;
 
 /// How long a node may take to say it, and to take what is sent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -78,9 +73,9 @@ fn greet(mut node: &TcpStream) -> io::Result<()> {
     node.set_nonblocking(false)?;
     node.set_read_timeout(Some(PATIENCE))?;
     node.set_write_timeout(Some(PATIENCE))?;
-    let mut said = vec![0; START.len()];
+    let mut said = vec![0; STREAM_START.len()];
     node.read_exact(&mut said)?;
-    match said == START {
+    match said == STREAM_START {
         true => Ok(()),
         false => Err(ErrorKind::InvalidData.into()),
     }

@@ -14,10 +14,10 @@ use virgo_mine::{
     follow::{Follower, News},
     line::{self, Line},
     runs::ERROR,
-    serve::{START, Server},
+    serve::Server,
     traffic::{DISTINCT_ERROR, SHOWN, TOLERANCE},
 };
-use virgo_proto::analytics::pairs;
+use virgo_proto::analytics::{STREAM_START, pairs};
 
 /// A generator of numbers, the same each time (xorshift64*).
 struct Random(u64);
@@ -190,9 +190,9 @@ fn nodes_get_the_stream_after_they_have_said_the_word() {
     let mut server = Server::new("127.0.0.1:0").unwrap();
     let address = server.address().unwrap();
     let mut node = TcpStream::connect(address).unwrap();
-    node.write_all(START).unwrap();
+    node.write_all(STREAM_START).unwrap();
     let mut stranger = TcpStream::connect(address).unwrap();
-    stranger.write_all(&[b'x'; START.len()]).unwrap();
+    stranger.write_all(&[b'x'; STREAM_START.len()]).unwrap();
     assert_eq!(server.send("a=1,b=2").unwrap(), 1);
     let mut said = [0; 8];
     node.read_exact(&mut said).unwrap();

@@ -15,7 +15,7 @@ use std::{
 };
 use virgo_proto::clone::Outcome;
 
-/// Who can open this may use the cluster.
+/// Who can open this may have functions and programs run, and use files of other nodes.
 const DEVICE: &str = "/dev/virgo";
 
 /// Runs the target, reports what came of it, and ends, which ends all others in the namespace.
@@ -69,7 +69,8 @@ fn die_with_parent(report: &OwnedFd) -> nix::Result<()> {
 ///   namespace whose root is not that of its mounts; with one, it could mount a file system that it
 ///   serves itself, and have processes wait in there that cannot be killed.
 /// - `/proc` shows this namespace's processes, here and not elsewhere.
-/// - `/dev/virgo` is not there: who runs for another node asks nothing of the cluster.
+/// - `/dev/virgo` is not there, so the target cannot have functions and programs run or use files of other
+///   nodes.
 fn enclose() -> nix::Result<()> {
     const NONE: Option<&str> = None;
     let bind = MsFlags::MS_BIND | MsFlags::MS_REC;

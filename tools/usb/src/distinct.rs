@@ -10,19 +10,16 @@ use std::{
 /// Bits of the index: 2^14 registers, a standard error of 0.8 %.
 const PRECISION: u8 = 14;
 
-/// Counts values exactly up to this many, so that memory is bounded.
-const EXACT: usize = 1 << 20;
-
-/// A counter.
+/// A counter of values of a type that has few: all that were seen are kept, beside the estimate.
 pub struct Distinct<T: Hash + Eq> {
-    exact: Option<HashSet<T>>,
+    exact: HashSet<T>,
     estimate: Option<HyperLogLogPlus<T, BuildHasherDefault<DefaultHasher>>>,
 }
 
 impl<T: Hash + Eq + Clone> Default for Distinct<T> {
     fn default() -> Self {
         Distinct {
-            exact: Some(HashSet::new()),
+            exact: HashSet::new(),
             // There is one for this precision.
             estimate: HyperLogLogPlus::new(PRECISION, BuildHasherDefault::default()).ok(),
         }
@@ -35,19 +32,14 @@ impl<T: Hash + Eq + Clone> Distinct<T> {
         if let Some(estimate) = &mut self.estimate {
             estimate.insert(value);
         }
-        if let Some(exact) = &mut self.exact {
-            if !exact.contains(value) {
-                exact.insert(value.clone());
-            }
-            if exact.len() > EXACT {
-                self.exact = None;
-            }
+        if !self.exact.contains(value) {
+            self.exact.insert(value.clone());
         }
     }
 
-    /// How many there were, if they could be counted.
-    pub fn exact(&self) -> Option<usize> {
-        self.exact.as_ref().map(HashSet::len)
+    /// How many there were.
+    pub fn exact(&self) -> usize {
+        self.exact.len()
     }
 
     /// How many there were about.
@@ -70,7 +62,7 @@ mod tests {
                     distinct.add(&value);
                 }
             }
-            assert_eq!(distinct.exact(), Some(count as usize));
+            assert_eq!(distinct.exact(), count as usize);
             let error = (distinct.estimate() / f64::from(count) - 1.0).abs();
             assert!(error < 0.03, "{count}: {}", distinct.estimate());
         }

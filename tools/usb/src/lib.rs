@@ -4,6 +4,7 @@
 //! [`record`] and [`packet`] read what `/dev/umbmon` gives; [`pcapng`] writes and reads files of it that
 //! Wireshark opens; [`sysfs`] lists the devices of this machine. The rest looks at the traffic.
 
+pub mod counters;
 pub mod descriptors;
 pub mod distinct;
 pub mod live;

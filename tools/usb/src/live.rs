@@ -13,12 +13,13 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     time::Duration,
 };
+use virgo_proto::usb::MAX_RECORD;
 
 /// The device.
 pub const DEVICE: &str = "/dev/umbmon";
 
-/// Bytes that are read at once: at least the largest record.
-const BUFFER: usize = 17 << 20;
+/// Bytes that are read at once: several of the largest records.
+const BUFFER: usize = 4 * MAX_RECORD;
 
 /// A capture of this machine.
 pub struct Live {

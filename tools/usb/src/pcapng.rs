@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Files that Wireshark opens.
 //!
-//! Each machine is an interface of the file. Losses stand in the packets before which they happened,
+//! The machine is the interface of the file. Losses stand in the packets before which they happened,
 //! and in the statistics at the end.
 
 use crate::{packet::Packet, record::Record};
 use anyhow::{Context, Result};
 use pcap_file::{
-    DataLink,
+    DataLink, Endianness,
     pcapng::{
         Block, PcapNgReader, PcapNgWriter,
         blocks::{
@@ -23,6 +23,7 @@ use std::{
     io::{Read, Write},
     time::Duration,
 };
+use virgo_proto::usb::CaptureFilter;
 
 /// `LINKTYPE_USB_LINUX_MMAPPED`.
 const LINK_TYPE: u32 = 220;
@@ -30,63 +31,59 @@ const LINK_TYPE: u32 = 220;
 /// Writes a file.
 pub struct Writer<W: Write> {
     out: PcapNgWriter<W>,
-    interfaces: Vec<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
     received: u64,
     lost: u64,
     last: Duration,
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file of what the machines called `names` capture, cut to `snap` bytes of data.
+    /// Begins a file of what the machine called `name` captures as `filter` says.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn new(out: W, names: &[String], snap: u32) -> Result<Self> {
+    pub fn new(out: W, name: &str, filter: &CaptureFilter) -> Result<Self> {
         let section = SectionHeaderBlock {
+            // Readers take the headers of packets for numbers in the order of the section.
+            endianness: Endianness::native(),
             options: vec![SectionHeaderOption::UserApplication(Cow::Borrowed(
                 "virgo usb",
             ))],
             ..SectionHeaderBlock::default()
         };
         let mut out = PcapNgWriter::with_section_header(out, section)?;
-        for name in names {
-            out.write_pcapng_block(InterfaceDescriptionBlock {
-                linktype: DataLink::from(LINK_TYPE),
-                snaplen: snap.saturating_add(4096),
-                options: vec![
-                    InterfaceDescriptionOption::IfName(Cow::Owned(name.clone())),
-                    InterfaceDescriptionOption::IfTsResol(9),
-                ],
-            })?;
-        }
+        out.write_pcapng_block(InterfaceDescriptionBlock {
+            linktype: DataLink::from(LINK_TYPE),
+            snaplen: filter.largest_packet(),
+            options: vec![
+                InterfaceDescriptionOption::IfName(Cow::Borrowed(name)),
+                InterfaceDescriptionOption::IfTsResol(9),
+            ],
+        })?;
         Ok(Writer {
             out,
-            interfaces: names.iter().map(|_| Counts::default()).collect(),
+            received: 0,
+            lost: 0,
+            last: Duration::ZERO,
         })
     }
 
-    /// Writes a record of machine number `interface`.
+    /// Writes a record.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn write(&mut self, interface: usize, record: &Record<'_>) -> Result<()> {
-        let counts = self.interfaces.get_mut(interface).context("no interface")?;
+    pub fn write(&mut self, record: &Record<'_>) -> Result<()> {
         let packet = &record.packet;
-        counts.received += 1;
-        counts.lost += u64::from(record.lost);
-        counts.last = counts.last.max(packet.time());
+        self.received += 1;
+        self.lost += u64::from(record.lost);
+        self.last = self.last.max(packet.time());
         let mut options = Vec::new();
         if record.lost > 0 {
             options.push(EnhancedPacketOption::DropCount(record.lost.into()));
         }
         self.out.write_pcapng_block(EnhancedPacketBlock {
-            interface_id: u32::try_from(interface)?,
+            interface_id: 0,
             timestamp: packet.time(),
             original_len: packet.original_len(),
             data: Cow::Borrowed(packet.bytes()),
@@ -95,24 +92,31 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
+    /// Hands on what was written: who reads from a pipe wants to see it now.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
+        Ok(self.out.get_mut().flush()?)
+    }
+
     /// Ends the file with the statistics.
     ///
     /// # Errors
     ///
     /// If it cannot be written.
     pub fn finish(mut self) -> Result<W> {
-        for (interface, counts) in self.interfaces.iter().enumerate() {
-            // Nanoseconds, as the interface says.
-            let time = u64::try_from(counts.last.as_nanos()).unwrap_or(u64::MAX);
-            self.out.write_pcapng_block(InterfaceStatisticsBlock {
-                interface_id: u32::try_from(interface)?,
-                timestamp: time,
-                options: vec![
-                    InterfaceStatisticsOption::IsbIfRecv(counts.received + counts.lost),
-                    InterfaceStatisticsOption::IsbIfDrop(counts.lost),
-                ],
-            })?;
-        }
+        // Nanoseconds, as the interface says.
+        let time = u64::try_from(self.last.as_nanos()).unwrap_or(u64::MAX);
+        self.out.write_pcapng_block(InterfaceStatisticsBlock {
+            interface_id: 0,
+            timestamp: time,
+            options: vec![
+                InterfaceStatisticsOption::IsbIfRecv(self.received + self.lost),
+                InterfaceStatisticsOption::IsbIfDrop(self.lost),
+            ],
+        })?;
         let mut out = self.out.into_inner();
         out.flush()?;
         Ok(out)
@@ -149,7 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let mut writer = Writer::new(Vec::new(), &["node1".to_owned()], 65536).unwrap();
+        let mut writer = Writer::new(Vec::new(), "node1", &CaptureFilter::default()).unwrap();
         let records = [
             Record {
                 lost: 0,
@@ -161,7 +165,7 @@ mod tests {
             },
         ];
         for record in &records {
-            writer.write(0, record).unwrap();
+            writer.write(record).unwrap();
         }
         let file = writer.finish().unwrap();
         let mut seen = Vec::new();
@@ -170,6 +174,14 @@ mod tests {
         })
         .unwrap();
         assert_eq!(seen, [(0, b"first".to_vec()), (7, b"second one".to_vec())]);
+    }
+
+    /// Packets are as the kernel has made them, so the whole file is in that order.
+    #[test]
+    fn a_file_has_the_byte_order_of_its_packets() {
+        let writer = Writer::new(Vec::new(), "node1", &CaptureFilter::default()).unwrap();
+        let file = writer.finish().unwrap();
+        assert_eq!(file[8..12], 0x1a2b_3c4d_u32.to_ne_bytes());
     }
 
     #[test]

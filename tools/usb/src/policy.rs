@@ -14,6 +14,10 @@
 //! | `behaviour=injected` | what a capture has found: `storage-types`, `keyboard-has-bulk`, `changed`, `injected` |
 //!
 //! Hubs are never denied: what is behind them is looked at by itself. Nor is the last keyboard.
+//!
+//! A device that is denied has no interfaces, and does nothing that a capture would show: whether `class`
+//! and `behaviour` fit it is not known. If that matters it stays denied; only a line that fits without
+//! them lets it in again.
 
 use crate::{sysfs::UsbDevice, traffic::Finding};
 use anyhow::{Context, Result, bail};
@@ -69,8 +73,19 @@ pub struct Decision {
     pub action: Action,
     /// Line of the rule; none fits if there is no number.
     pub line: Option<usize>,
-    /// Why it is not done: `hub` or `last keyboard`.
+    /// Why it is not done: `hub`, `last keyboard` or `stays denied`.
     pub spared: Option<&'static str>,
+    /// How the kernel's switch is to be changed: whether the device may be used from now on.
+    pub switch: Option<bool>,
+}
+
+/// Whether a rule fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Yes,
+    No,
+    /// Nobody can tell while the device is denied.
+    Unknown,
 }
 
 impl Policy {
@@ -118,15 +133,27 @@ impl Policy {
         let mut decisions: Vec<Decision> = devices
             .iter()
             .map(|device| {
-                let rule = self.rules.iter().find(|rule| rule.fits(device, findings));
-                let action = rule.map_or(Action::Allow, |rule| rule.action);
-                let is_hub = action == Action::Deny && device.is_hub();
+                let fits = self
+                    .rules
+                    .iter()
+                    .map(|rule| (rule, rule.fits(device, findings)));
+                let found = fits.into_iter().find(|(_, fit)| *fit != Fit::No);
+                let action = found.map_or(Action::Allow, |(rule, _)| rule.action);
+                let decided = found.is_some_and(|(_, fit)| fit == Fit::Yes);
+                let spared = if action == Action::Deny && device.is_hub() {
+                    Some("hub")
+                } else if !device.authorized && !decided {
+                    Some("stays denied")
+                } else {
+                    None
+                };
                 Decision {
                     port: device.port.clone(),
                     id: format!("{:04x}:{:04x}", device.vendor, device.product),
                     action,
-                    line: rule.map(|rule| rule.line),
-                    spared: is_hub.then_some("hub"),
+                    line: found.map(|(rule, _)| rule.line),
+                    spared,
+                    switch: None,
                 }
             })
             .collect();
@@ -145,6 +172,11 @@ impl Policy {
                 spared.spared = Some("last keyboard");
             }
         }
+        for (device, decision) in devices.iter().zip(&mut decisions) {
+            let allowed = decision.action != Action::Deny;
+            let changes = decision.spared.is_none() && device.authorized != allowed;
+            decision.switch = changes.then_some(allowed);
+        }
         decisions
     }
 
@@ -156,8 +188,25 @@ impl Policy {
 }
 
 impl Rule {
+    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Finding)]) -> Fit {
+        let mut fit = Fit::Yes;
+        for word in &self.words {
+            let is_seen = matches!(word, Word::Class(..) | Word::Behaviour(_));
+            if word.fits(device, findings) {
+                continue;
+            }
+            if device.authorized || !is_seen {
+                return Fit::No;
+            }
+            fit = Fit::Unknown;
+        }
+        fit
+    }
+}
+
+impl Word {
     fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Finding)]) -> bool {
-        self.words.iter().all(|word| match word {
+        match self {
             Word::All => true,
             Word::Id(vendor, product) => {
                 device.vendor == *vendor && product.is_none_or(|p| p == device.product)
@@ -175,7 +224,7 @@ impl Rule {
             Word::Behaviour(finding) => findings.iter().any(|(address, found)| {
                 *address == (device.bus, device.device) && found == finding
             }),
-        })
+        }
     }
 }
 
@@ -248,6 +297,38 @@ mod tests {
             (Action::Deny, None)
         );
         assert_eq!(decisions[1].spared, Some("last keyboard"));
+    }
+
+    /// A denied device has no interfaces, so a line with its class does not fit it any more.
+    #[test]
+    fn what_is_denied_by_its_class_stays_denied() {
+        let tree = sysfs::tests::tree();
+        let mut devices = sysfs::devices(tree.path()).unwrap();
+        let policy = Policy::parse("deny class=08\nlog all\n").unwrap();
+        let first = policy.decide(&devices, &[]);
+        assert_eq!((first[0].switch, first[0].line), (Some(false), Some(1)));
+        devices[0].authorized = false;
+        devices[0].interfaces.clear();
+        let second = policy.decide(&devices, &[]);
+        assert_eq!((second[0].switch, second[0].line), (None, Some(1)));
+        assert_eq!(second[0].spared, Some("stays denied"));
+        // Nor does a line that might allow it, or none at all.
+        for text in [
+            "allow class=03\nlog all",
+            "deny behaviour=injected\nallow all",
+            "",
+        ] {
+            let decisions = Policy::parse(text).unwrap().decide(&devices, &[]);
+            assert_eq!(decisions[0].switch, None, "{text}");
+        }
+        // But one that fits whatever its class is does.
+        let decisions = Policy::parse("deny class=08 serial=other\nallow id=0781:*")
+            .unwrap()
+            .decide(&devices, &[]);
+        assert_eq!(
+            (decisions[0].switch, decisions[0].line),
+            (Some(true), Some(2))
+        );
     }
 
     #[test]

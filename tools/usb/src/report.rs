@@ -4,7 +4,7 @@
 use crate::{
     packet::{EndpointId, Transfer},
     periods::periods,
-    traffic::{EndpointTraffic, LENGTHS, Traffic},
+    traffic::{EndpointTraffic, Traffic},
 };
 use std::{fmt::Write, time::Duration};
 
@@ -64,8 +64,8 @@ fn write_page(html: &mut String, traffic: &mut Traffic, title: &str) -> std::fmt
         )?;
     }
     write!(html, "</table>")?;
-    for (id, endpoint) in &mut traffic.endpoints {
-        write_endpoint(html, *id, endpoint, seconds)?;
+    for (id, endpoint) in traffic.endpoints.iter_mut() {
+        write_endpoint(html, id, endpoint, seconds)?;
     }
     write!(html, "</html>")
 }
@@ -88,7 +88,8 @@ fn write_endpoint(
     endpoint: &mut EndpointTraffic,
     seconds: f64,
 ) -> std::fmt::Result {
-    let transfer = match endpoint.transfer {
+    let counters = &endpoint.counters;
+    let transfer = match counters.transfer {
         Transfer::Isochronous => "isochronous",
         Transfer::Interrupt => "interrupt",
         Transfer::Control => "control",
@@ -97,28 +98,26 @@ fn write_endpoint(
     write!(
         html,
         "<h2>Endpoint {id}, {transfer}</h2><p>{} packets, {} failed, {} bytes, {:.0} bytes/s.",
-        endpoint.packets,
-        endpoint.failed,
-        endpoint.bytes,
-        endpoint.bytes as f64 / seconds.max(1e-3)
+        counters.packets,
+        counters.failed,
+        counters.bytes,
+        counters.bytes as f64 / seconds.max(1e-3)
     )?;
-    if endpoint.bytes == 0 {
+    if counters.bytes == 0 {
         return Ok(());
     }
-    let exact =
-        |count: Option<usize>| count.map_or("too many to count".to_owned(), |n| n.to_string());
     write!(
         html,
         " Entropy {:.2} bits a byte. Different bytes: {} (HyperLogLog: {:.1}), pairs: {} ({:.1}).</p>",
-        endpoint.entropy(),
-        exact(endpoint.distinct_bytes.exact()),
+        counters.entropy(),
+        endpoint.distinct_bytes.exact(),
         endpoint.distinct_bytes.estimate(),
-        exact(endpoint.distinct_pairs.exact()),
+        endpoint.distinct_pairs.exact(),
         endpoint.distinct_pairs.estimate(),
     )?;
-    write_histogram(html, &endpoint.histogram)?;
+    write_histogram(html, &counters.histogram)?;
     write!(html, "<table><tr><th>sequence<th>seen")?;
-    for (sequences, _) in endpoint.sequences.iter().zip(LENGTHS) {
+    for sequences in &endpoint.sequences {
         for frequent in sequences.top(3) {
             let hex: String = frequent.bytes.iter().map(|b| format!("{b:02x} ")).collect();
             write!(

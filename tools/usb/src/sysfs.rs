@@ -10,6 +10,9 @@ use std::{
 /// Where they are.
 pub const DEVICES: &str = "/sys/bus/usb/devices";
 
+/// Class of hubs.
+const HUB: u8 = 0x09;
+
 /// A device.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct UsbDevice {
@@ -23,13 +26,15 @@ pub struct UsbDevice {
     pub vendor: u16,
     /// Product.
     pub product: u16,
+    /// Class, 0 if the interfaces have their own.
+    pub class: u8,
     /// Serial number, if it says one.
     pub serial: Option<String>,
     /// What it calls itself.
     pub name: Option<String>,
     /// Whether its interfaces may be used.
     pub authorized: bool,
-    /// Its interfaces.
+    /// Its interfaces: none if it is not authorized.
     pub interfaces: Vec<UsbInterface>,
 }
 
@@ -47,9 +52,12 @@ pub struct UsbInterface {
 }
 
 impl UsbDevice {
-    /// Whether it is a hub.
+    /// Whether it is a hub, and nothing else: one interface of that class does not make a device a hub.
     pub fn is_hub(&self) -> bool {
-        self.interfaces.iter().any(|i| i.class.0 == 9) || self.port.starts_with("usb")
+        let hub = |i: &UsbInterface| i.class.0 == HUB;
+        let is_external =
+            self.class == HUB && !self.interfaces.is_empty() && self.interfaces.iter().all(hub);
+        is_external || self.port.starts_with("usb")
     }
 
     /// Whether a person may need it to type.
@@ -109,6 +117,7 @@ pub fn devices(root: &Path) -> io::Result<Vec<UsbDevice>> {
             device: decimal(path, "devnum").unwrap_or(0),
             vendor: hex(path, "idVendor").unwrap_or(0),
             product: hex(path, "idProduct").unwrap_or(0),
+            class: hex(path, "bDeviceClass").unwrap_or(0),
             serial: text(path, "serial"),
             name: text(path, "product"),
             authorized: text(path, "authorized").is_none_or(|a| a != "0"),
@@ -188,5 +197,28 @@ pub(crate) mod tests {
         );
         assert_eq!(found[0].serial.as_deref(), Some("ABC?[2J"));
         assert!(found[1].is_keyboard() && !found[0].is_keyboard());
+    }
+
+    #[test]
+    fn an_interface_of_a_hub_makes_no_hub() {
+        let interface = |class| UsbInterface {
+            class,
+            ..UsbInterface::default()
+        };
+        let device = |class, interfaces: &[(u8, u8, u8)]| UsbDevice {
+            port: "1-1".to_owned(),
+            class,
+            interfaces: interfaces.iter().copied().map(interface).collect(),
+            ..UsbDevice::default()
+        };
+        assert!(device(9, &[(9, 0, 0)]).is_hub());
+        assert!(!device(0, &[(9, 0, 0)]).is_hub());
+        assert!(!device(9, &[(9, 0, 0), (8, 6, 0x50)]).is_hub());
+        assert!(!device(9, &[]).is_hub());
+        let root = UsbDevice {
+            port: "usb1".to_owned(),
+            ..UsbDevice::default()
+        };
+        assert!(root.is_hub());
     }
 }

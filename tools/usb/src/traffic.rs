@@ -2,9 +2,10 @@
 //! What a capture tells of each device and endpoint.
 
 use crate::{
+    counters::{EndpointCounters, Endpoints},
     descriptors::{self, DeviceDescriptor, InterfaceDescriptor, STORAGE},
     distinct::Distinct,
-    packet::{EndpointId, Packet, Transfer},
+    packet::{Packet, Transfer},
     record::Record,
     sequences::TopSequences,
     typing::Typing,
@@ -19,12 +20,12 @@ use std::{
 const SEQUENCES: usize = 256;
 
 /// Lengths of sequences.
-pub const LENGTHS: [usize; 4] = [2, 3, 4, 8];
+const LENGTHS: [usize; 4] = [2, 3, 4, 8];
 
 /// Times that are remembered of an endpoint.
 const TIMES: usize = 1 << 16;
 
-/// Endpoints and devices at most: a capture of many addresses must not take all memory.
+/// Devices at most: a capture of many addresses must not take all memory.
 const MOST: usize = 4096;
 
 /// Control requests whose answer is awaited.
@@ -32,21 +33,13 @@ const PENDING: usize = 256;
 
 /// What was seen on an endpoint.
 pub struct EndpointTraffic {
-    /// Type of its transfers.
-    pub transfer: Transfer,
-    /// Packets: submissions, completions and errors.
-    pub packets: u64,
-    /// Transfers that have failed.
-    pub failed: u64,
-    /// Bytes of data that were captured.
-    pub bytes: u64,
-    /// How often each byte was seen.
-    pub histogram: [u64; 256],
+    /// What is counted.
+    pub counters: EndpointCounters,
     /// Different bytes.
     pub distinct_bytes: Distinct<u8>,
     /// Different pairs of bytes.
     pub distinct_pairs: Distinct<[u8; 2]>,
-    /// Frequent sequences, of the lengths in [`LENGTHS`].
+    /// Frequent sequences of each length.
     pub sequences: Vec<TopSequences>,
     /// When data has come.
     pub times: Vec<Duration>,
@@ -55,11 +48,7 @@ pub struct EndpointTraffic {
 impl EndpointTraffic {
     fn new(transfer: Transfer) -> Self {
         EndpointTraffic {
-            transfer,
-            packets: 0,
-            failed: 0,
-            bytes: 0,
-            histogram: [0; 256],
+            counters: EndpointCounters::new(transfer),
             distinct_bytes: Distinct::default(),
             distinct_pairs: Distinct::default(),
             sequences: LENGTHS.map(|n| TopSequences::new(n, SEQUENCES)).into(),
@@ -68,19 +57,12 @@ impl EndpointTraffic {
     }
 
     fn add(&mut self, packet: &Packet<'_>) {
-        self.packets += 1;
-        let event = packet.event();
-        // Those are what asks for more, or cancels it.
-        self.failed += u64::from(event == 'E' || event == 'C' && packet.status() < 0);
+        self.counters.add(packet);
         let data = packet.data();
         if data.is_empty() {
             return;
         }
-        self.bytes += data.len() as u64;
         for byte in data {
-            if let Some(count) = self.histogram.get_mut(usize::from(*byte)) {
-                *count += 1;
-            }
             self.distinct_bytes.add(byte);
         }
         for pair in data.windows(2) {
@@ -94,16 +76,6 @@ impl EndpointTraffic {
         if self.times.len() < TIMES {
             self.times.push(packet.time());
         }
-    }
-
-    /// Bits of information in a byte, 0 to 8, as if bytes were independent.
-    pub fn entropy(&self) -> f64 {
-        let total = self.bytes as f64;
-        let bits = |&count: &u64| {
-            let p = count as f64 / total;
-            -p * p.log2()
-        };
-        self.histogram.iter().filter(|&&c| c > 0).map(bits).sum()
     }
 }
 
@@ -142,6 +114,17 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Whether a packet has all of a configuration descriptor that the device would send, of which the host has asked
+/// for `asked` bytes. A device that says it has more than it sends has sent all of it.
+fn is_whole(packet: &Packet<'_>, asked: u16) -> bool {
+    let data = packet.data();
+    let total = match *data {
+        [_, _, low, high, ..] => u16::from_le_bytes([low, high]),
+        _ => return false,
+    };
+    data.len() > 9 && asked >= total && data.len() == packet.urb_len() as usize
+}
+
 /// What a capture tells.
 #[derive(Default)]
 pub struct Traffic {
@@ -152,7 +135,7 @@ pub struct Traffic {
     /// Time of the first and the last packet.
     pub span: Option<(Duration, Duration)>,
     /// By endpoint.
-    pub endpoints: BTreeMap<EndpointId, EndpointTraffic>,
+    pub endpoints: Endpoints<EndpointTraffic>,
     /// By bus and address.
     pub devices: BTreeMap<(u16, u8), DeviceTraffic>,
     /// Setup packets of transfers under way, by the id of their URB.
@@ -172,11 +155,8 @@ impl Traffic {
         let (first, last) = self.span.unwrap_or((time, time));
         self.span = Some((first.min(time), last.max(time)));
         let id = packet.endpoint();
-        if self.endpoints.len() < MOST || self.endpoints.contains_key(&id) {
-            self.endpoints
-                .entry(id)
-                .or_insert_with(|| EndpointTraffic::new(packet.transfer()))
-                .add(packet);
+        if let Some(endpoint) = self.endpoints.of(packet, EndpointTraffic::new) {
+            endpoint.add(packet);
         }
         let address = (id.bus, id.device);
         if self.devices.len() >= MOST && !self.devices.contains_key(&address) {
@@ -211,8 +191,8 @@ impl Traffic {
         let Some((_, setup)) = at.and_then(|at| self.pending.remove(at)) else {
             return;
         };
-        // GET_DESCRIPTOR of a device or its first configuration.
-        let [0x80, 6, _, kind, ..] = setup else {
+        // GET_DESCRIPTOR of a device or its first configuration: others are no change of that.
+        let [0x80, 6, 0, kind, _, _, low, high] = setup else {
             return;
         };
         let data = packet.data();
@@ -223,7 +203,7 @@ impl Traffic {
                     device.descriptor = Some(descriptor);
                 }
             }
-            2 if data.len() > 9 => {
+            2 if is_whole(packet, u16::from_le_bytes([low, high])) => {
                 let interfaces = descriptors::interfaces(data);
                 if let Some(descriptor) = device.descriptor {
                     let name = (descriptor.vendor, descriptor.product);
@@ -269,7 +249,7 @@ impl Traffic {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::tests::{bulk, packet};
+    use crate::packet::tests::packet;
 
     fn record(packet: Packet<'_>) -> Record<'_> {
         Record { lost: 0, packet }
@@ -277,11 +257,16 @@ mod tests {
 
     /// The two packets of a control transfer that asks for a descriptor.
     fn asked(traffic: &mut Traffic, kind: u8, answer: &[u8]) {
+        asked_for(traffic, kind, 0, 255, answer);
+    }
+
+    /// Those for `len` bytes of the descriptor `index`.
+    fn asked_for(traffic: &mut Traffic, kind: u8, index: u8, len: u8, answer: &[u8]) {
         let mut setup = packet('S', Transfer::Control, 0x80, 0, &[])
             .bytes()
             .to_vec();
         setup[14] = 0;
-        setup[40..48].copy_from_slice(&[0x80, 6, 0, kind, 0, 0, 255, 0]);
+        setup[40..48].copy_from_slice(&[0x80, 6, index, kind, 0, 0, len, 0]);
         traffic.add(&record(Packet::new(&setup).unwrap()));
         traffic.add(&record(packet('C', Transfer::Control, 0x80, 1, answer)));
     }
@@ -303,6 +288,32 @@ mod tests {
         let found: Vec<_> = traffic.findings().into_iter().map(|(_, f)| f).collect();
         assert_eq!(found, [Finding::StorageTypes, Finding::Changed]);
         assert_eq!(traffic.devices[&(1, 3)].descriptor.unwrap().vendor, 0x0781);
+    }
+
+    #[test]
+    fn a_second_configuration_is_no_change() {
+        let mut traffic = Traffic::default();
+        asked(&mut traffic, 1, &STICK);
+        asked(&mut traffic, 2, &STORAGE_INTERFACE);
+        let both = [&STORAGE_INTERFACE[..], &KEYBOARD_INTERFACE].concat();
+        asked_for(&mut traffic, 2, 1, 255, &both);
+        assert_eq!(traffic.findings(), []);
+    }
+
+    #[test]
+    fn half_a_descriptor_is_no_change() {
+        let mut both = [&STORAGE_INTERFACE[..], &KEYBOARD_INTERFACE].concat();
+        both[2] = both.len() as u8;
+        let mut traffic = Traffic::default();
+        asked(&mut traffic, 1, &STICK);
+        asked(&mut traffic, 2, &both);
+        asked_for(&mut traffic, 2, 0, 18, &both[..18]);
+        assert_eq!(traffic.findings(), [((1, 3), Finding::StorageTypes)]);
+        // But one that lies about its length has sent all it has.
+        both[2] = 200;
+        let mut traffic = Traffic::default();
+        asked_for(&mut traffic, 2, 0, 200, &both);
+        assert_eq!(traffic.findings(), [((1, 3), Finding::StorageTypes)]);
     }
 
     #[test]
@@ -334,16 +345,5 @@ mod tests {
             )));
         }
         assert_eq!(traffic.findings(), [((1, 3), Finding::Injected)]);
-    }
-
-    #[test]
-    fn entropy_is_that_of_the_bytes() {
-        let mut traffic = Traffic::default();
-        let all: Vec<u8> = (0..=255).collect();
-        traffic.add(&record(bulk('C', 0x82, 0, &all)));
-        traffic.add(&record(bulk('C', 0x81, 0, b"aaaaaaab")));
-        let endpoints: Vec<_> = traffic.endpoints.values().collect();
-        assert!((endpoints[0].entropy() - 0.5436).abs() < 0.001);
-        assert!((endpoints[1].entropy() - 8.0).abs() < 0.001);
     }
 }

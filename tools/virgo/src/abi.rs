@@ -418,6 +418,7 @@ pub mod queue_op {
     pub const NACK: u32 = 7;
     pub const REQUEST: u32 = 8;
     pub const REPLY: u32 = 9;
+    pub const PURGE: u32 = 10;
 }
 
 /// Flag of [`Message`], set by the kernel: somebody waits for a reply.
@@ -650,6 +651,7 @@ mod tests {
             ("NACK", queue_op::NACK),
             ("REQUEST", queue_op::REQUEST),
             ("REPLY", queue_op::REPLY),
+            ("PURGE", queue_op::PURGE),
             ("ARGS_SIZE_VER0", 56),
             ("ARGS_SIZE_VER1", 64),
         ];

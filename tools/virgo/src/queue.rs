@@ -136,6 +136,17 @@ impl Queue {
         Ok(())
     }
 
+    /// Drops all its messages, also those that are handed out or kept. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT`; `EACCES` for who may not delete it.
+    pub fn purge(&self) -> Result<usize> {
+        self.call()
+            .call(op::PURGE)
+            .map_err(|errno| self.error("empty the queue", errno, || None))
+    }
+
     /// Publishes a message.
     ///
     /// # Errors

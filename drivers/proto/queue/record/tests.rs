@@ -28,6 +28,7 @@ fn file(records: &[Owned]) -> (Vec<u8>, Vec<usize>) {
     for owned in records {
         let record = Record {
             seq: owned.seq,
+            priority: FORMAT,
             queue: &owned.queue,
             data: &owned.data,
             ..Record::new(Kind::parse(owned.kind).unwrap())
@@ -67,6 +68,14 @@ fn survey(bytes: &[u8]) -> Survey {
     survey
 }
 
+/// What a file begins with.
+fn begin() -> Vec<u8> {
+    bytes_of(&Record {
+        priority: FORMAT,
+        ..Record::new(Kind::Begin)
+    })
+}
+
 fn bytes_of(record: &Record<'_>) -> Vec<u8> {
     let mut bytes = vec![];
     let put = |part: &[u8]| {
@@ -77,6 +86,7 @@ fn bytes_of(record: &Record<'_>) -> Vec<u8> {
     bytes
 }
 
+/// Records of a file, of which the first one is [`Kind::Begin`].
 fn records() -> impl Strategy<Value = Vec<Owned>> {
     let data = prop::collection::vec(any::<u8>(), 0..60);
     let queue = prop::collection::vec(any::<u8>(), 0..10);
@@ -88,7 +98,9 @@ fn records() -> impl Strategy<Value = Vec<Owned>> {
             queue,
             data,
         };
-        (1..).zip(records).map(number).collect()
+        let begin = (Kind::Begin as u8, vec![], vec![]);
+        let all = [begin].into_iter().chain(records);
+        (1..).zip(all).map(number).collect()
     })
 }
 
@@ -113,7 +125,9 @@ fn all_fields_come_back() {
         data: b"#data, with \n all",
     };
     let bytes = bytes_of(&record);
-    let mut scan = Scan::new(&bytes[..], crc);
+    let all = [begin(), bytes.clone()].concat();
+    let mut scan = Scan::new(&all[..], crc);
+    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
     let found = Found::Record {
         record,
         bytes: bytes.len() as u64,
@@ -135,8 +149,9 @@ fn unknown_kinds_are_shown_and_passed() {
     unknown[4] = 99;
     let sum = (!crc(!0, &unknown[..SUMMED])).to_le_bytes();
     unknown[SUMMED..SUMMED + 4].copy_from_slice(&sum);
-    let all = [&known[..], &unknown, &known].concat();
+    let all = [&begin()[..], &known, &unknown, &known].concat();
     let mut scan = Scan::new(&all[..], crc);
+    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
     assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
     let found = Found::Unknown {
         kind: 99,
@@ -259,7 +274,8 @@ fn with_forged_records(forged: &[u8], harm: impl FnOnce(&mut Vec<u8>, usize)) ->
         ..Record::new(Kind::Begin)
     };
     let message = Record {
-        queue: b"mine",
+        // So long that the data begin where a record may.
+        queue: &[b'q'; ALIGN],
         data: forged,
         seq: 1,
         ..Record::new(Kind::Publish)
@@ -293,12 +309,17 @@ fn what_a_message_says_is_no_record() {
     }
     bytes.extend(old(&forged));
     type Harm = fn(&mut Vec<u8>, usize);
-    let harms: [Harm; 3] = [
-        // A flipped bit in its head; in the head of the file and its name; a torn tail.
+    let harms: [Harm; 4] = [
+        // A flipped bit in its head; in the head of the file and its name; in both heads; a torn
+        // tail.
         |bytes, at| bytes[at + 20] ^= 1,
         |bytes, at| {
             bytes[0] ^= 1;
             bytes[at + HEAD] ^= 1;
+        },
+        |bytes, at| {
+            bytes[0] ^= 1;
+            bytes[at + 20] ^= 1;
         },
         |bytes, at| {
             bytes.truncate(bytes.len() / 2);
@@ -308,6 +329,7 @@ fn what_a_message_says_is_no_record() {
     for harm in harms {
         let bytes = with_forged_records(&bytes, harm);
         assert!(!seqs(&bytes).0.contains(&7), "{:?}", seqs(&bytes));
+        assert!(survey(&bytes).is_suspect(), "it is moved aside");
     }
 }
 

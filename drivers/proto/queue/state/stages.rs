@@ -83,6 +83,7 @@ impl<P: Places> Queue<P> {
         self.leave(at);
         if let Some(slot) = self.places.get_mut(at) {
             slot.stage = Stage::Kept;
+            self.kept_bytes = self.kept_bytes.saturating_add(slot.bytes.into());
         }
         self.kept.push_back(&mut self.places, at);
     }
@@ -90,6 +91,9 @@ impl<P: Places> Queue<P> {
     /// Takes place `at` off the list of those that can be replayed.
     pub(super) fn unkeep(&mut self, at: u32) {
         self.pass_by(at);
+        if let Some(slot) = self.places.get(at) {
+            self.kept_bytes = self.kept_bytes.saturating_sub(slot.bytes.into());
+        }
         self.kept.remove(&mut self.places, at);
     }
 

@@ -18,6 +18,7 @@ use kernel::{
 use linux::{
     deadline::now_ms,
     work::{
+        is_killed,
         yield_now,
         Task, //
     }, //
@@ -84,9 +85,9 @@ impl Channel {
         }
     }
 
-    /// The next dead letter.
-    pub(crate) fn first_dead(&self) -> Option<Arc<Message>> {
-        self.state.lock().queue.first_dead().cloned()
+    /// The dead letter behind the first `n`, less than [`STEP`].
+    pub(crate) fn dead_behind(&self, n: u32) -> Option<Arc<Message>> {
+        self.state.lock().queue.dead_behind(n).cloned()
     }
 
     pub(crate) fn has_dead(&self) -> bool {
@@ -97,7 +98,7 @@ impl Channel {
     pub(crate) fn drop_dead(&self, letter: &Arc<Message>) {
         let mut state = self.state.lock();
         // The queue may have been emptied meanwhile.
-        let first = state.queue.first_dead();
+        let first = state.queue.dead_behind(0);
         let dead = match first.is_some_and(|first| Arc::ptr_eq(first, letter)) {
             true => state.queue.take_dead(),
             false => None,
@@ -121,32 +122,49 @@ impl Channel {
 
     /// Drops the messages of a channel that has [ended](Self::end). May sleep.
     pub(crate) fn clear(&self) {
-        loop {
-            let message = self.state.lock().queue.remove_any();
-            if message.is_none() {
-                return;
-            }
+        // Each is dropped without the lock.
+        while let Some(removed) = {
+            let mut state = self.state.lock();
+            state.queue.remove_any()
+        } {
+            drop(removed);
+            yield_now();
         }
     }
 
     /// Takes out all messages that there are when it begins, also those that are handed out or kept.
     /// Returns how many. Sleeps.
-    pub(crate) fn purge(&self) -> u64 {
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`] if the task is being killed: some are left then.
+    pub(crate) fn purge(&self) -> Result<u64> {
         let state = self.state.lock();
-        let mut left = state.queue.len().saturating_add(state.queue.kept());
+        let left = state.queue.len().saturating_add(state.queue.kept());
         drop(state);
         let mut purged = 0;
-        while left > 0 {
-            left -= 1;
+        let mut killed = false;
+        for _ in 0..left {
             let removed = self.state.lock().queue.remove_any();
-            let Some((seq, message)) = removed else {
+            let Some(removed) = removed else {
                 break;
             };
-            drop(message);
-            self.done(seq);
+            // Of one that is kept the log knows.
+            if !removed.was_kept {
+                self.done(removed.seq);
+            }
+            drop(removed);
             purged += 1;
+            yield_now();
+            killed = is_killed();
+            if killed {
+                break;
+            }
         }
         self.left();
-        purged
+        match killed {
+            true => Err(EINTR),
+            false => Ok(purged),
+        }
     }
 }

@@ -3,7 +3,6 @@
 //! What a durable channel has in the log.
 
 use super::{
-    copy,
     due,
     Channel,
     Clock,
@@ -25,6 +24,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::copy,
     deadline::now_ms,
     work::Task, //
 };
@@ -55,7 +55,7 @@ impl Durable {
     pub(crate) fn new(log: Arc<Log>, options: &[u8]) -> Result<Self> {
         Ok(Durable {
             log,
-            options: copy(options)?,
+            options: copy(options, GFP_KERNEL_ACCOUNT)?,
         })
     }
 }
@@ -138,7 +138,7 @@ impl Channel {
     fn reserve(&self, message: &Message) -> Result<u64> {
         loop {
             let mut state = self.state.lock();
-            if state.make_room(message.bytes(), message.uid)? {
+            if state.make_room(message.bytes(), message.publisher)? {
                 return match state.queue.reserve() {
                     true => Ok(state.queue.next_seq()),
                     false => Err(ENOMEM),
@@ -160,7 +160,7 @@ impl Channel {
         let restored = state.queue.restore(now, seq, push);
         state.queue.places_mut().pieces_mut().set_restoring(false);
         let due = state.queue.tick(now);
-        task.set_clock(state, due);
+        task.keep_time(&mut state, due);
         restored.map_err(|_| ENOMEM)
     }
 

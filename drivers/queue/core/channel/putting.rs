@@ -10,7 +10,6 @@ use super::{
     PublishOptions, //
 };
 use crate::message::Message;
-use core::slice;
 use kernel::{
     prelude::*,
     sync::{
@@ -73,18 +72,48 @@ impl Channel {
     pub(crate) fn own(&self, message: &Arc<Message>) -> Result<Arc<Message>> {
         match message.payer() == self.access.owner {
             true => Ok(message.clone()),
-            false => message.copy_for(&self.account, message.uid),
+            false => message.copy_for(&self.account),
         }
     }
 
-    /// A copy of a message that is charged to the channel's owner, and carried out as `uid` if it is a
-    /// request. May sleep.
+    /// A message that was published to this channel's name as the channel keeps it: what may stay
+    /// for replay is its owner's. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOBUFS`] if the owner has no room for it, [`ENOMEM`].
+    pub(crate) fn own_if_kept(&self, message: &Arc<Message>) -> Result<Arc<Message>> {
+        if !self.keeps {
+            return Ok(message.clone());
+        }
+        self.own(message).map_err(|e| match e {
+            EDQUOT => ENOBUFS,
+            e => e,
+        })
+    }
+
+    /// A message as a dead letter of channel `from`, carried out as `uid` if it is a request: it is
+    /// published, and paid for, by the owner of that channel, unless it may stay here for replay.
+    /// May sleep.
     ///
     /// # Errors
     ///
     /// As for [`Message::new`].
-    pub(crate) fn copy_as(&self, message: &Message, uid: u32) -> Result<Arc<Message>> {
-        message.copy_for(&self.account, uid)
+    pub(crate) fn own_letter(
+        &self,
+        letter: &Arc<Message>,
+        from: &Channel,
+        uid: u32,
+    ) -> Result<Arc<Message>> {
+        let payer = if self.keeps { self } else { from };
+        let publisher = from.access.owner;
+        let is_so = letter.payer() == payer.access.owner
+            && letter.publisher == publisher
+            && letter.uid == uid;
+        match is_so {
+            true => Ok(letter.clone()),
+            false => letter.copy_as(&payer.account, uid, publisher),
+        }
     }
 
     /// Puts a message in. Returns its number. Any context.
@@ -125,26 +154,6 @@ impl Channel {
                 task.pushed(state, first);
             }
             pushed
-        })
-    }
-
-    /// Puts a message in that was published to this channel's name, and waits for room until
-    /// `deadline`. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::push`], but [`ETIMEDOUT`] at the deadline; [`EINTR`] if the task is being
-    /// killed.
-    pub(crate) fn push_wait(task: &Task<Self>, message: &Outgoing, deadline: Deadline) -> Result {
-        let pushed = task.room.wait(deadline, || {
-            match Self::push_all(task, slice::from_ref(message)) {
-                (_, Err(EAGAIN)) => None,
-                (_, result) => Some(result),
-            }
-        })?;
-        pushed.unwrap_or_else(|| {
-            task.state.lock().queue.count_refused();
-            Err(ETIMEDOUT)
         })
     }
 

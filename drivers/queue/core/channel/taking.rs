@@ -18,10 +18,10 @@ use linux::{
         now_ms,
         Deadline, //
     },
-    work::WorkHandle,
     work::{
         yield_now,
-        Task, //
+        Task,
+        WorkHandle, //
     }, //
 };
 use virgo_proto::queue::state::NotHeld;
@@ -116,7 +116,8 @@ impl Channel {
             _ => (),
         }
         let has_died = state.has_died();
-        task.set_clock(state, due);
+        task.keep_time(&mut state, due);
+        drop(state);
         if has_died {
             task.dead_letters.wake();
         }
@@ -140,9 +141,10 @@ impl Channel {
     /// [`ESTALE`] if it does not have it (any more).
     pub(crate) fn ack(task: &Task<Self>, consumer: u64, id: u64) -> Result {
         let mut state = task.state.lock();
+        let could_take = state.queue.has_next();
         let done = state.queue.ack(consumer, id);
-        // There may have been as many out as may be.
-        match state.queue.has_next() {
+        // Who waits does so for this only if as many were out as may be.
+        match !could_take && state.queue.has_next() {
             true => {
                 task.tell_waiters(state);
                 task.ready.wake_all();
@@ -190,7 +192,7 @@ impl Channel {
         result.map_err(|NotHeld| ESTALE)
     }
 
-    /// TakenMessage `id` did not reach `consumer`: the message is where it was, and that was no delivery.
+    /// Delivery `id` did not reach `consumer`: the message is where it was, and that was no delivery.
     ///
     /// # Errors
     ///

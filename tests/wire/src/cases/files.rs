@@ -5,21 +5,23 @@
 use super::{Suite, suite};
 use crate::{
     node::{CLOUDFS, Node},
-    peer::Peer,
+    peer::{Peer, request, request_within},
 };
-use std::io;
+use std::{io, process::Command, thread, time::Duration};
 use virgo_proto::{
     cloudfs::{
         HandleArgs, MAX_CLOSE, MIN_ENTRIES, OpenArgs, OpenReply, PathArgs, ReadDirArgs, SyncReply,
-        flag, op, open,
+        TruncateArgs, flag, op, open,
     },
     errno::Errno,
+    slots::SLOTS,
 };
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(super) const SUITE: Suite = suite![
     many_are_closed_at_once,
     fields_that_are_not_used_are_refused,
+    what_was_given_up_at_a_disk_that_hangs_makes_room,
 ];
 
 fn many_are_closed_at_once(node: &Node) -> io::Result<()> {
@@ -65,6 +67,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
         mode: mode.into(),
         first: (file.len() as u16).into(),
         reserved: reserved.into(),
+        uid: 0.into(),
     };
     for (op, args) in [
         (op::UNLINK, paths(0, 0o644, 0)),
@@ -84,6 +87,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
         from: 0.into(),
         len: (MIN_ENTRIES as u32).into(),
         flags: flag::NO_FOLLOW.into(),
+        uid: 0.into(),
     };
     refused(op::READ_DIR, list.as_bytes(), b"/srv/ro")?;
     let args = OpenArgs {
@@ -99,6 +103,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
     let on_handle = |flags: u32| HandleArgs {
         handle,
         flags: flags.into(),
+        uid: 0.into(),
     };
     for (args, path) in [
         (on_handle(flag::NO_FOLLOW), &b""[..]),
@@ -116,5 +121,86 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
     let met = SyncReply::read_from_bytes(&synced).expect("a reply of Sync");
     assert_eq!(met.news(0), None);
     assert_eq!(peer.ask(op::CLOSE, handle.as_bytes())?, Ok(vec![]));
+    Ok(())
+}
+
+/// Nothing can be written to the disk until this is dropped.
+struct Frozen;
+
+impl Frozen {
+    fn new() -> io::Result<Self> {
+        let status = Command::new("fsfreeze")
+            .args(["--freeze", "/run/disk"])
+            .status()?;
+        assert!(status.success(), "fsfreeze: {status}");
+        Ok(Frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let thawed = Command::new("fsfreeze")
+            .args(["--unfreeze", "/run/disk"])
+            .status();
+        assert!(thawed.is_ok_and(|status| status.success()));
+    }
+}
+
+/// A node may wait for as many changes as it can: once it has given them up they are not in its way, though
+/// none could be made.
+fn what_was_given_up_at_a_disk_that_hangs_makes_room(node: &Node) -> io::Result<()> {
+    const PATIENCE_MS: u32 = 2000;
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let args = OpenArgs {
+        flags: (open::WRITE | open::CREATE).into(),
+        mode: 0o600.into(),
+        uid: 0.into(),
+    };
+    let path = b"/var/log/virgo_fs/given-up";
+    let opened = peer.ask(op::OPEN, &[args.as_bytes(), path].concat())?;
+    let opened = opened.map_err(|errno| io::Error::other(format!("open: {errno:?}")))?;
+    let truncate = TruncateArgs {
+        handle: OpenReply::read_from_bytes(&opened)
+            .expect("a handle")
+            .handle,
+        size: 1.into(),
+    };
+    let stat = HandleArgs {
+        handle: 0.into(),
+        flags: 0.into(),
+        uid: 0.into(),
+    };
+    let stat = [stat.as_bytes(), b"/srv/ro/readme"].concat();
+    let frozen = Frozen::new()?;
+    for slot in (0..SLOTS).cycle().take(2 * SLOTS) {
+        let number = peer.number(slot as u8);
+        let asked = request_within(PATIENCE_MS, number, op::TRUNCATE, truncate.as_bytes());
+        peer.wire.send(&asked)?;
+    }
+    assert_eq!(peer.ask(op::STAT, &stat)?, Err(Errno::EUSERS));
+    thread::sleep(Duration::from_millis(u64::from(PATIENCE_MS) + 500));
+    let number = peer.number(0);
+    peer.wire.send(&request(number, op::STAT, &stat))?;
+    // Those that were given up end now, too.
+    let error = loop {
+        let (header, _) = peer.wire.frame()?;
+        if (header.id.slot, header.id.seq) == (number.slot, number.seq) {
+            break header.word;
+        }
+        assert_eq!(header.word, Errno::ECANCELED.to_wire(), "{header:?}");
+    };
+    drop(frozen);
+    assert_eq!(error, 0);
+    // What the former incarnation had open is closed.
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let unlink = PathArgs {
+        flags: 0.into(),
+        mode: 0.into(),
+        first: (path.len() as u16).into(),
+        reserved: 0.into(),
+        uid: 0.into(),
+    };
+    let unlinked = peer.ask(op::UNLINK, &[unlink.as_bytes(), path].concat())?;
+    assert_eq!(unlinked, Ok(vec![]));
     Ok(())
 }

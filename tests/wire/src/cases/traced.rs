@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Requests with a trace context: which event of the sender has sent them.
+//! Requests with a trace context: which event of the sender has sent them. What tracepoints tell.
 
 use super::{Suite, suite};
 use crate::{
     memory::TEXT,
-    node::Node,
+    node::{ECHO, Node},
     peer::{Number, Peer, request},
     text::Text,
 };
-use std::{io, process::Command};
+use std::{fs, io, process::Command};
 use virgo_proto::{
     errno::Errno,
     eventnet::{MAX_CONTEXT, PORT, TraceContext, event::EventId},
@@ -21,6 +21,7 @@ pub(super) const SUITE: Suite = suite![
     a_context_is_no_part_of_the_body,
     a_recorded_request_has_a_recorded_reply,
     stamps_from_the_future_are_not_followed,
+    a_command_of_a_text_session_is_told_to_tracers,
 ];
 
 /// The byte of a frame that has its kind.
@@ -97,7 +98,8 @@ fn switch(node: &Node, how: &str) -> io::Result<()> {
 fn recorded(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open(node)?;
     let number = peer.number(0);
-    let frame = traced(number, &context(1, &[7, 0, 0]), &TEXT.alloc(1, 0));
+    // A node that was not configured when recording was switched on has a count of its own.
+    let frame = traced(number, &context(1, &[7, 0, 0, 0, 9]), &TEXT.alloc(1, 0));
     let mut last = None;
     // What is repeated gets the stored reply, its context included.
     for _ in 0..2 {
@@ -107,6 +109,7 @@ fn recorded(node: &Node) -> io::Result<()> {
         let (context, rest) = TraceContext::split(&body).expect("a context");
         assert_eq!(rest.len(), ALLOCATED, "what was allocated");
         assert!(context.event.seq > 1 << 40, "{context:?}");
+        assert_eq!(context.counts().nth(4), Some(9), "{context:?}");
         assert_eq!(last.replace(body.clone()).unwrap_or(body.clone()), body);
     }
     // A failed one has a context and nothing else.
@@ -143,6 +146,23 @@ fn stamps_from_the_future_are_not_followed(node: &Node) -> io::Result<()> {
     assert!(
         after.wall_nanos() < before.wall_nanos() + minute,
         "{stamps:?}"
+    );
+    Ok(())
+}
+
+fn a_command_of_a_text_session_is_told_to_tracers(node: &Node) -> io::Result<()> {
+    let tracing = "/sys/kernel/tracing";
+    let switch = format!("{tracing}/events/virgo/virgo_serve/enable");
+    fs::write(&switch, "1")?;
+    let asked = Text::open(node, ECHO).and_then(|mut text| text.ask("echo(traced)"));
+    let told = fs::read_to_string(format!("{tracing}/trace"));
+    fs::write(&switch, "0")?;
+    assert_eq!(asked?, "traced");
+    let (told, expected) = (told?, format!("virgo_serve: node=0 port={ECHO} op=0 "));
+    let of_echo = told.lines().find(|line| line.contains(&expected));
+    assert!(
+        of_echo.is_some_and(|line| line.contains(" size=12 status=0 ")),
+        "{told}"
     );
     Ok(())
 }

@@ -21,8 +21,8 @@ struct Status {
     one_in: u32,
     /// Events that later ones have replaced.
     replaced: u64,
-    /// Events that could not be kept.
-    refused: u64,
+    /// Messages that modules have logged and that were lost.
+    messages_lost: u64,
     /// Stamps of other nodes that were too far ahead to be followed.
     clocks_ahead: u64,
 }
@@ -36,7 +36,7 @@ impl Status {
             kinds: (*words.get("kinds")?).to_owned(),
             one_in: words.get("one_in")?.parse().ok()?,
             replaced: words.get("replaced")?.parse().ok()?,
-            refused: words.get("refused")?.parse().ok()?,
+            messages_lost: words.get("messages_lost")?.parse().ok()?,
             clocks_ahead: words.get("clocks_ahead")?.parse().ok()?,
         })
     }
@@ -96,12 +96,12 @@ pub(super) fn status(output: Output, nodes: &Nodes) -> Result<()> {
 pub(super) fn loss(output: Output, nodes: &Nodes) -> Result<()> {
     let all = ask_status(nodes)?;
     output.print(&all, || {
-        let header = ["NODE", "REPLACED", "REFUSED", "CLOCKS AHEAD"];
+        let header = ["NODE", "REPLACED", "MESSAGES LOST", "CLOCKS AHEAD"];
         let rows = all.iter().map(|status| {
             [
                 status.node.into(),
                 status.replaced,
-                status.refused,
+                status.messages_lost,
                 status.clocks_ahead,
             ]
             .map(|number: u64| number.to_string())
@@ -117,13 +117,13 @@ mod tests {
 
     #[test]
     fn is_read_as_nodes_write_it() {
-        let text = "kinds=memory+file one_in=3 rings=2 replaced=4 refused=5 clocks_ahead=6";
+        let text = "kinds=memory+file one_in=3 rings=2 replaced=4 messages_lost=5 clocks_ahead=6";
         let expected = Status {
             node: 2,
             kinds: "memory+file".to_owned(),
             one_in: 3,
             replaced: 4,
-            refused: 5,
+            messages_lost: 5,
             clocks_ahead: 6,
         };
         assert_eq!(Status::read(2, text), Some(expected));

@@ -28,7 +28,7 @@ pub(crate) struct Nodes {
 pub(crate) struct On {
     /// What to record, with commas between
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "all",
-          value_parser = ["all", "memory", "clone", "file", "queue", "request", "lock", "log"])]
+          value_parser = ["all", "memory", "clone", "file", "queue", "request", "log"])]
     pub(crate) kinds: Vec<String>,
     /// Record one call of so many
     #[arg(long, value_name = "N", default_value_t = 1,

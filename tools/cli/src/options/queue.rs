@@ -48,6 +48,13 @@ pub(crate) enum QueueCommand {
         #[command(flatten)]
         queue: Named,
     },
+    /// Drop all messages of a queue or topic, also those that are handed out or kept
+    ///
+    /// Who may delete it may do so.
+    Purge {
+        #[command(flatten)]
+        queue: Named,
+    },
     /// Publish a message
     Pub {
         #[command(flatten)]

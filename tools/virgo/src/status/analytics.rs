@@ -172,14 +172,7 @@ impl Status {
     ///
     /// [`Error::Rejected`] if nobody has set it.
     pub fn reset_analytics(&self, key: &str) -> Result<(), Error> {
-        match self.tell_analytics(&format!("reset {key}")) {
-            Err(Error::Io { error, .. })
-                if error.raw_os_error() == Some(2) && self.analytics().is_ok() =>
-            {
-                Err(Error::Rejected(format!("{key}: nobody has set it")))
-            }
-            result => result,
-        }
+        self.tell_analytics(&format!("reset {key}"))
     }
 
     /// Has `/etc/virgo_kernel_analytics.conf` read again.

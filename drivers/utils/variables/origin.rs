@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Who has set a value.
+
+use virgo_proto::analytics::source::ValueSource;
+
+/// Who has set a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// By which way.
+    pub source: ValueSource,
+    /// The uid that has; 0 for the file and the stream, which are root's.
+    pub uid: u32,
+}
+
+impl Origin {
+    /// Nobody.
+    pub const DEFAULT: Origin = Origin {
+        source: ValueSource::Default,
+        uid: 0,
+    };
+}
