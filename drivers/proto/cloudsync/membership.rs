@@ -35,8 +35,16 @@
 //! on (a virtual machine that is paused) keeps its lease for too long; what it does then with a
 //! resource is refused by the fencing token.
 
-use super::view::{Member, View};
+mod message;
+mod proposal;
+#[cfg(test)]
+mod tests;
+
+pub use message::{Ask, Told};
+
+use super::view::View;
 use crate::vuid::{bit, NodeId, Nodes};
+use proposal::Proposal;
 
 /// Times, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,44 +59,6 @@ pub struct Timing {
     pub margin_ms: u32,
 }
 
-/// What one node asks another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ask<const N: usize> {
-    /// Is this the latest view?
-    Beat {
-        /// Its number.
-        view: u64,
-    },
-    /// Which view is the latest?
-    Fetch,
-    /// Promise this number.
-    Prepare {
-        /// See there.
-        number: u64,
-        /// The proposer's incarnation.
-        boot: u64,
-    },
-    /// A view that a majority has promised.
-    Commit(View<N>),
-}
-
-/// What is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Told<const N: usize> {
-    /// Who answers: its incarnation.
-    pub boot: u64,
-    /// The largest number that it has promised.
-    pub promised: u64,
-    /// The number of its latest view.
-    pub view: u64,
-    /// The beat is acknowledged, the promise given, the view installed.
-    pub yes: bool,
-    /// Who was left out by its latest view, or by one before, cannot use anything any more.
-    pub is_settled: bool,
-    /// The latest view, with a promise or when it was asked for.
-    pub latest: Option<View<N>>,
-}
-
 /// What of the state outlives the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Durable {
@@ -96,21 +66,6 @@ pub struct Durable {
     pub promised: u64,
     /// The number of the latest view installed.
     pub view: u64,
-}
-
-/// A view that this node proposes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Proposal<const N: usize> {
-    number: u64,
-    /// Who has answered, or was not reached.
-    asked: u64,
-    /// Who has promised: incarnation, and whether it is a member of the base if that has this number.
-    promises: [(u64, u64); N],
-    /// Of these, who does not know that those who were left out before cannot use anything any more.
-    unsettled: u64,
-    /// The latest view that somebody has told.
-    base: View<N>,
-    until: u64,
 }
 
 /// What is known of another node.
@@ -446,21 +401,7 @@ impl<const N: usize> Membership<N> {
             self.propose_at = Some(now.saturating_add(wait));
             return;
         }
-        proposal.asked |= bit(node);
-        if !told.is_settled {
-            proposal.unsettled |= bit(node);
-        }
-        let latest = told.latest.unwrap_or(View::NONE);
-        let index = usize::from(node).wrapping_sub(1);
-        if let Some(promise) = proposal.promises.get_mut(index) {
-            *promise = (told.boot, latest.number);
-        }
-        // Of one that was forgotten but for its number somebody else may know the rest.
-        let knows_more =
-            latest.number == proposal.base.number && proposal.base.nodes().next().is_none();
-        if latest.number > proposal.base.number || knows_more {
-            proposal.base = latest;
-        }
+        proposal.promised(node, told);
         self.finish(now);
     }
 
@@ -550,22 +491,13 @@ impl<const N: usize> Membership<N> {
         let dead = dead
             .filter(|node| self.is_dead(*node, now))
             .fold(0, |dead, node| dead | bit(node));
-        let mut promises = [(0, 0); N];
-        if let Some(own) = promises.get_mut(usize::from(self.me).wrapping_sub(1)) {
-            *own = (self.boot, self.view.number);
-        }
+        let is_settled = now >= self.opens_at;
+        let until = now.saturating_add(self.timing.dead_ms.into());
+        let proposal = Proposal::new(number, self.view, until);
+        let proposal = self.proposal.insert(proposal);
+        proposal.asked |= dead;
+        proposal.note(self.me, (self.boot, self.view.number), is_settled);
         self.propose_at = None;
-        self.proposal = Some(Proposal {
-            number,
-            asked: bit(self.me) | dead,
-            promises,
-            unsettled: match now < self.opens_at {
-                true => bit(self.me),
-                false => 0,
-            },
-            base: self.view,
-            until: now.saturating_add(self.timing.dead_ms.into()),
-        });
         self.finish(now);
     }
 
@@ -578,253 +510,13 @@ impl<const N: usize> Membership<N> {
         if !all && now < proposal.until {
             return;
         }
-        let promised = |promise: &&(u64, u64)| promise.0 != 0;
-        let count = proposal.promises.iter().filter(promised).count();
-        if count < self.quorum as usize {
+        if proposal.count() < self.quorum as usize {
             self.proposal = None;
             let wait = u64::from(self.timing.beat_ms).saturating_mul(2);
             self.propose_at = Some(now.saturating_add(wait));
             return;
         }
-        let base = proposal.base;
-        let mut view = View {
-            number: proposal.number,
-            base: base.number,
-            lease_ms: self.timing.lease_ms,
-            ..View::NONE
-        };
-        let known = base.number != 0;
-        // Without its members nobody knows whom the base had.
-        view.has_lost = known && base.nodes().next().is_none();
-        let each = view
-            .members
-            .iter_mut()
-            .zip(&base.members)
-            .zip(&proposal.promises);
-        let mut has_lost = view.has_lost;
-        for (node, ((member, before), (boot, latest))) in (1..).zip(each) {
-            let continues = *boot != 0 && *boot == before.boot && *latest == base.number && known;
-            let is_unsettled = proposal.unsettled & bit(node) != 0;
-            has_lost |= before.boot != 0 && (!continues || is_unsettled);
-            if *boot != 0 {
-                *member = Member {
-                    boot: *boot,
-                    joined: match continues {
-                        true => before.joined,
-                        false => view.number,
-                    },
-                };
-            }
-        }
-        view.has_lost = has_lost;
+        let view = proposal.view(self.timing.lease_ms);
         self.install(&view, now);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{vec, vec::Vec};
-
-    type M = Membership<3>;
-
-    const TIMING: Timing = Timing {
-        beat_ms: 100,
-        dead_ms: 500,
-        lease_ms: 400,
-        margin_ms: 50,
-    };
-
-    /// Three nodes whose messages take 1 ms each way; `up` are those that work.
-    struct Cluster {
-        nodes: Vec<M>,
-        up: [bool; 3],
-        now: u64,
-    }
-
-    impl Cluster {
-        fn new() -> Self {
-            let nodes = (1..=3).map(|me| {
-                let mut node = M::new(me, u64::from(me) * 10, TIMING, Durable::default());
-                node.configure(0b111, 0);
-                node
-            });
-            Cluster {
-                nodes: nodes.collect(),
-                up: [true; 3],
-                now: 1000,
-            }
-        }
-
-        fn run(&mut self, ms: u64) {
-            for _ in 0..ms {
-                self.now += 1;
-                for from in 0..3 {
-                    if !self.up[from] {
-                        continue;
-                    }
-                    self.nodes[from].tick(self.now);
-                    for to in 0..3 {
-                        let Some(ask) = self.nodes[from].poll(to as u8 + 1, self.now) else {
-                            continue;
-                        };
-                        if !self.up[to] {
-                            self.nodes[from].failed(to as u8 + 1, &ask, self.now);
-                            continue;
-                        }
-                        let told = self.nodes[to].handle(from as u8 + 1, &ask, self.now);
-                        self.nodes[from].told(to as u8 + 1, &ask, self.now, &told, self.now);
-                    }
-                }
-            }
-        }
-
-        fn members(&self, node: usize) -> Vec<u8> {
-            self.nodes[node].view().nodes().collect()
-        }
-    }
-
-    #[test]
-    fn an_idle_cluster_says_nothing() {
-        let mut c = Cluster::new();
-        c.run(2000);
-        assert!(c.nodes.iter().all(|node| node.view().number == 0));
-    }
-
-    #[test]
-    fn a_node_that_dies_is_left_out_and_comes_back() {
-        let mut c = Cluster::new();
-        c.nodes[0].set_active(true, c.now);
-        c.run(10);
-        assert_eq!(c.members(0), [1, 2, 3]);
-        assert!(c.nodes[0].has_lease(c.now) && !c.nodes[1].has_lease(c.now));
-        c.up[2] = false;
-        c.run(700);
-        assert_eq!(c.members(0), [1, 2]);
-        let view = *c.nodes[1].view();
-        assert!(view.has_lost && view.continuing().eq([1, 2]));
-        assert!(c.nodes[0].opens_at() > c.now && c.nodes[0].has_lease(c.now));
-        c.run(700);
-        c.up[2] = true;
-        c.run(700);
-        let view = *c.nodes[2].view();
-        assert_eq!(c.members(2), [1, 2, 3]);
-        // It knows that what it had is lost.
-        assert!(!view.has_lost && view.continuing().eq([1, 2]));
-    }
-
-    #[test]
-    fn a_view_waits_also_for_who_was_left_out_by_the_one_before() {
-        let mut c = Cluster::new();
-        c.nodes[0].set_active(true, c.now);
-        c.run(10);
-        c.up[2] = false;
-        while c.members(0).len() == 3 {
-            c.run(1);
-        }
-        let opens_at = c.nodes[0].opens_at();
-        c.up[2] = true;
-        while c.members(0).len() == 2 {
-            c.run(1);
-        }
-        assert!(c.now < opens_at && c.nodes[2].view().has_lost);
-        assert!(c.nodes[2].opens_at() >= opens_at);
-    }
-
-    #[test]
-    fn a_minority_has_no_lease() {
-        let mut c = Cluster::new();
-        c.nodes[0].set_active(true, c.now);
-        c.run(10);
-        let until = c.nodes[0].lease_until(c.now);
-        c.up[1] = false;
-        c.up[2] = false;
-        c.run(2000);
-        assert!(c.nodes[0].lease_until(c.now) < until + 10);
-        assert!(!c.nodes[0].has_lease(c.now));
-        c.up[1] = true;
-        c.run(1500);
-        assert_eq!(c.members(0), [1, 2]);
-        assert!(c.nodes[0].has_lease(c.now));
-    }
-
-    #[test]
-    fn who_restarts_is_another_member() {
-        let mut c = Cluster::new();
-        c.nodes[0].set_active(true, c.now);
-        c.run(10);
-        let durable = c.nodes[1].durable();
-        c.nodes[1] = M::new(2, 21, TIMING, durable);
-        c.nodes[1].configure(0b111, 0);
-        c.run(300);
-        let view = *c.nodes[0].view();
-        assert!(view.has_lost && view.has(2, 21) && view.continuing().eq([1, 3]));
-    }
-
-    #[test]
-    fn all_of_them_may_want_a_view_at_once() {
-        let mut c = Cluster::new();
-        let now = c.now;
-        for node in &mut c.nodes {
-            node.set_active(true, now);
-        }
-        c.run(2000);
-        let numbers: Vec<u64> = c.nodes.iter().map(|node| node.view().number).collect();
-        assert_eq!(numbers, vec![numbers[0]; 3]);
-        assert!(c.nodes.iter().all(|node| node.has_lease(c.now)));
-    }
-
-    #[test]
-    fn a_number_is_promised_once() {
-        let mut node = M::new(3, 30, TIMING, Durable::default());
-        node.configure(0b111, 0);
-        let ask = |number, boot| Ask::Prepare { number, boot };
-        assert!(node.handle(1, &ask(4, 10), 0).yes);
-        assert!(node.handle(1, &ask(4, 10), 0).yes);
-        assert!(!node.handle(1, &ask(4, 11), 0).yes);
-        assert!(!node.handle(2, &ask(4, 20), 0).yes);
-        // Also when it has restarted.
-        let mut node = M::new(3, 31, TIMING, node.durable());
-        node.configure(0b111, 0);
-        assert!(!node.handle(1, &ask(4, 10), 0).yes);
-        assert!(node.handle(2, &ask(5, 20), 0).yes);
-        assert!(!node.handle(2, &Ask::Beat { view: 0 }, 0).yes);
-    }
-
-    #[test]
-    fn who_has_promised_more_acknowledges_no_commit() {
-        let mut node = M::new(3, 30, TIMING, Durable::default());
-        node.configure(0b111, 0);
-        let view = View {
-            number: 1,
-            ..View::NONE
-        };
-        assert!(node.handle(1, &Ask::Commit(view), 0).yes);
-        assert!(node.handle(1, &Ask::Commit(view), 0).yes);
-        assert!(
-            node.handle(
-                2,
-                &Ask::Prepare {
-                    number: 2,
-                    boot: 20
-                },
-                0
-            )
-            .yes
-        );
-        assert!(!node.handle(1, &Ask::Commit(view), 0).yes);
-    }
-
-    #[test]
-    fn a_node_alone_needs_nobody() {
-        let mut node = M::new(1, 10, TIMING, Durable::default());
-        node.configure(0b111, 1);
-        node.set_active(true, 0);
-        node.tick(0);
-        for peer in [2, 3] {
-            let ask = node.poll(peer, 1).unwrap();
-            node.failed(peer, &ask, 1);
-        }
-        assert!(node.has_lease(1) && node.view().nodes().eq([1]));
     }
 }

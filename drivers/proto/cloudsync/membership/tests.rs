@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::*;
+use std::{vec, vec::Vec};
+
+type M = Membership<3>;
+
+const TIMING: Timing = Timing {
+    beat_ms: 100,
+    dead_ms: 500,
+    lease_ms: 400,
+    margin_ms: 50,
+};
+
+/// Three nodes whose messages take 1 ms each way; `up` are those that work.
+struct Cluster {
+    nodes: Vec<M>,
+    up: [bool; 3],
+    now: u64,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let nodes = (1..=3).map(|me| {
+            let mut node = M::new(me, u64::from(me) * 10, TIMING, Durable::default());
+            node.configure(0b111, 0);
+            node
+        });
+        Cluster {
+            nodes: nodes.collect(),
+            up: [true; 3],
+            now: 1000,
+        }
+    }
+
+    fn run(&mut self, ms: u64) {
+        for _ in 0..ms {
+            self.now += 1;
+            for from in 0..3 {
+                if !self.up[from] {
+                    continue;
+                }
+                self.nodes[from].tick(self.now);
+                for to in 0..3 {
+                    let Some(ask) = self.nodes[from].poll(to as u8 + 1, self.now) else {
+                        continue;
+                    };
+                    if !self.up[to] {
+                        self.nodes[from].failed(to as u8 + 1, &ask, self.now);
+                        continue;
+                    }
+                    let told = self.nodes[to].handle(from as u8 + 1, &ask, self.now);
+                    self.nodes[from].told(to as u8 + 1, &ask, self.now, &told, self.now);
+                }
+            }
+        }
+    }
+
+    fn members(&self, node: usize) -> Vec<u8> {
+        self.nodes[node].view().nodes().collect()
+    }
+}
+
+#[test]
+fn an_idle_cluster_says_nothing() {
+    let mut c = Cluster::new();
+    c.run(2000);
+    assert!(c.nodes.iter().all(|node| node.view().number == 0));
+}
+
+#[test]
+fn a_node_that_dies_is_left_out_and_comes_back() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    assert_eq!(c.members(0), [1, 2, 3]);
+    assert!(c.nodes[0].has_lease(c.now) && !c.nodes[1].has_lease(c.now));
+    c.up[2] = false;
+    c.run(700);
+    assert_eq!(c.members(0), [1, 2]);
+    let view = *c.nodes[1].view();
+    assert!(view.has_lost && view.continuing().eq([1, 2]));
+    assert!(c.nodes[0].opens_at() > c.now && c.nodes[0].has_lease(c.now));
+    c.run(700);
+    c.up[2] = true;
+    c.run(700);
+    let view = *c.nodes[2].view();
+    assert_eq!(c.members(2), [1, 2, 3]);
+    // It knows that what it had is lost.
+    assert!(!view.has_lost && view.continuing().eq([1, 2]));
+}
+
+#[test]
+fn a_view_waits_also_for_who_was_left_out_by_the_one_before() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    c.up[2] = false;
+    while c.members(0).len() == 3 {
+        c.run(1);
+    }
+    let opens_at = c.nodes[0].opens_at();
+    c.up[2] = true;
+    while c.members(0).len() == 2 {
+        c.run(1);
+    }
+    assert!(c.now < opens_at && c.nodes[2].view().has_lost);
+    assert!(c.nodes[2].opens_at() >= opens_at);
+}
+
+#[test]
+fn a_minority_has_no_lease() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    let until = c.nodes[0].lease_until(c.now);
+    c.up[1] = false;
+    c.up[2] = false;
+    c.run(2000);
+    assert!(c.nodes[0].lease_until(c.now) < until + 10);
+    assert!(!c.nodes[0].has_lease(c.now));
+    c.up[1] = true;
+    c.run(1500);
+    assert_eq!(c.members(0), [1, 2]);
+    assert!(c.nodes[0].has_lease(c.now));
+}
+
+#[test]
+fn who_restarts_is_another_member() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    let durable = c.nodes[1].durable();
+    c.nodes[1] = M::new(2, 21, TIMING, durable);
+    c.nodes[1].configure(0b111, 0);
+    c.run(300);
+    let view = *c.nodes[0].view();
+    assert!(view.has_lost && view.has(2, 21) && view.continuing().eq([1, 3]));
+}
+
+#[test]
+fn all_of_them_may_want_a_view_at_once() {
+    let mut c = Cluster::new();
+    let now = c.now;
+    for node in &mut c.nodes {
+        node.set_active(true, now);
+    }
+    c.run(2000);
+    let numbers: Vec<u64> = c.nodes.iter().map(|node| node.view().number).collect();
+    assert_eq!(numbers, vec![numbers[0]; 3]);
+    assert!(c.nodes.iter().all(|node| node.has_lease(c.now)));
+}
+
+#[test]
+fn a_number_is_promised_once() {
+    let mut node = M::new(3, 30, TIMING, Durable::default());
+    node.configure(0b111, 0);
+    let ask = |number, boot| Ask::Prepare { number, boot };
+    assert!(node.handle(1, &ask(4, 10), 0).yes);
+    assert!(node.handle(1, &ask(4, 10), 0).yes);
+    assert!(!node.handle(1, &ask(4, 11), 0).yes);
+    assert!(!node.handle(2, &ask(4, 20), 0).yes);
+    // Also when it has restarted.
+    let mut node = M::new(3, 31, TIMING, node.durable());
+    node.configure(0b111, 0);
+    assert!(!node.handle(1, &ask(4, 10), 0).yes);
+    assert!(node.handle(2, &ask(5, 20), 0).yes);
+    assert!(!node.handle(2, &Ask::Beat { view: 0 }, 0).yes);
+}
+
+#[test]
+fn who_has_promised_more_acknowledges_no_commit() {
+    let mut node = M::new(3, 30, TIMING, Durable::default());
+    node.configure(0b111, 0);
+    let view = View {
+        number: 1,
+        ..View::NONE
+    };
+    assert!(node.handle(1, &Ask::Commit(view), 0).yes);
+    assert!(node.handle(1, &Ask::Commit(view), 0).yes);
+    assert!(
+        node.handle(
+            2,
+            &Ask::Prepare {
+                number: 2,
+                boot: 20
+            },
+            0
+        )
+        .yes
+    );
+    assert!(!node.handle(1, &Ask::Commit(view), 0).yes);
+}
+
+#[test]
+fn a_node_alone_needs_nobody() {
+    let mut node = M::new(1, 10, TIMING, Durable::default());
+    node.configure(0b111, 1);
+    node.set_active(true, 0);
+    node.tick(0);
+    for peer in [2, 3] {
+        let ask = node.poll(peer, 1).unwrap();
+        node.failed(peer, &ask, 1);
+    }
+    assert!(node.has_lease(1) && node.view().nodes().eq([1]));
+}
