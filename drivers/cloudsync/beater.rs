@@ -29,6 +29,7 @@ impl Run for Beater {
                 Ok(ask) => {
                     let sent = now_ms();
                     let told = remote::member(&task.cluster, task.node, &ask);
+                    let told = told.as_deref().map_err(|e| *e);
                     task.cluster.told(task.node, &ask, sent, told);
                 }
                 Err(Some(ms @ 1..)) => return task.reschedule_after_ms(ms),

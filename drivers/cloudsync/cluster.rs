@@ -6,6 +6,11 @@
 //!
 //! The membership has a mutex of its own, held while what it has promised is written to disk, so that
 //! locks go on meanwhile. The mutex of the names is taken after it.
+//!
+//! # Stack
+//!
+//! A message about a view has half a kilobyte and stack frames are summed up, so messages are in boxes here,
+//! and the functions that make them are not part of their callers' frames.
 
 use crate::{
     names::Names,
@@ -79,7 +84,7 @@ pub(crate) struct Cluster {
     #[pin]
     state: Mutex<State>,
     #[pin]
-    pub(crate) names: Mutex<Names>,
+    pub(crate) names: Mutex<KBox<Names>>,
 }
 
 /// Not part of its caller's stack frame.
@@ -108,7 +113,7 @@ impl Cluster {
         client: Arc<Client>,
         timing: Timing,
         boot: u64,
-        names: Names,
+        names: KBox<Names>,
     ) -> Result<Arc<Self>> {
         let me = node.config().me;
         let state = State {
@@ -205,24 +210,30 @@ impl Cluster {
     /// # Errors
     ///
     /// As for [`Self::with`].
-    pub(crate) fn handle(&self, from: NodeId, ask: &Ask) -> Result<Told> {
-        self.with(|membership, now| membership.handle(from, ask, now))
+    #[inline(never)]
+    pub(crate) fn handle(&self, from: NodeId, ask: &Ask) -> Result<KBox<Told>> {
+        self.with(|membership, now| KBox::new(membership.handle(from, ask, now), GFP_KERNEL))?
+            .map_err(Error::from)
     }
 
     /// What is to be said to a node now; or when there may be something, in milliseconds.
-    pub(crate) fn poll(&self, node: NodeId) -> Result<Ask, Option<u32>> {
+    #[inline(never)]
+    pub(crate) fn poll(&self, node: NodeId) -> Result<KBox<Ask>, Option<u32>> {
         let polled = self.with(|membership, now| {
             let ask = membership.poll(node, now);
             let next = membership.next_poll(node);
-            ask.ok_or_else(|| next.map(|at| wait_ms(at, now)))
+            let ask = ask.ok_or_else(|| next.map(|at| wait_ms(at, now)))?;
+            // What there is no memory for is said in the next beat.
+            KBox::new(ask, GFP_KERNEL).map_err(|_| Some(self.timing.beat_ms))
         });
         // What cannot be stored is tried again.
         polled.unwrap_or(Err(Some(self.timing.dead_ms)))
     }
 
     /// What a node has answered to what was sent at `sent`.
-    pub(crate) fn told(&self, node: NodeId, ask: &Ask, sent: u64, told: Result<Told>) {
-        let done = self.with(|membership, now| match &told {
+    #[inline(never)]
+    pub(crate) fn told(&self, node: NodeId, ask: &Ask, sent: u64, told: Result<&Told>) {
+        let done = self.with(|membership, now| match told {
             Ok(told) => membership.told(node, ask, sent, told, now),
             Err(_) => membership.failed(node, ask, now),
         });

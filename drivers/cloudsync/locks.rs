@@ -361,4 +361,4 @@ impl Locks {
 
 /// The names while they are locked.
 pub(crate) type NamesGuard<'a> =
-    kernel::sync::lock::Guard<'a, Names, kernel::sync::lock::mutex::MutexBackend>;
+    kernel::sync::lock::Guard<'a, KBox<Names>, kernel::sync::lock::mutex::MutexBackend>;

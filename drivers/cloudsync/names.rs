@@ -87,13 +87,14 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Room for `max` names. May sleep.
-    pub(crate) fn new(me: NodeId, boot: u64, max: usize) -> Result<Self> {
+    /// Room for `max` names. In a box, and not part of its caller's stack frame: it has two views. May sleep.
+    #[inline(never)]
+    pub(crate) fn new(me: NodeId, boot: u64, max: usize) -> Result<KBox<Self>> {
         let mut outboxes = KVec::new();
         for _ in 0..MAX_NODES {
             outboxes.push(KVVec::new(), GFP_KERNEL)?;
         }
-        Ok(Names {
+        let names = Names {
             me,
             boot,
             max,
@@ -114,7 +115,8 @@ impl Names {
             unreported: 0,
             tellers: KVec::new(),
             is_stopped: false,
-        })
+        };
+        Ok(KBox::new(names, GFP_KERNEL)?)
     }
 
     /// Who tells the other nodes, by number from 1.

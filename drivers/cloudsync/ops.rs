@@ -2,7 +2,10 @@
 
 //! What other nodes ask. See [`virgo_proto::cloudsync::wire`].
 
-use crate::service::Cloudsync;
+use crate::{
+    cluster::Ask,
+    service::Cloudsync, //
+};
 use kernel::prelude::*;
 use virgo_proto::cloudsync::{
     wire::{
@@ -49,9 +52,7 @@ pub(crate) const OPERATIONS: &[Operation<Cloudsync>] = &[
 ];
 
 fn member(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let mut bytes = In(request);
-    let ask = bytes.ask().ok_or(EINVAL)?;
-    bytes.end().ok_or(EINVAL)?;
+    let ask = read_ask(request)?;
     let told = this.locks.cluster.handle(peer.node, &ask)?;
     reply.fill(max_member(MAX_NODES), |to| {
         let mut out = Out::new(to);
@@ -59,6 +60,15 @@ fn member(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
         out.finish().ok_or(EMSGSIZE)
     })?;
     Ok(())
+}
+
+/// Not part of its caller's stack frame, which others go on from.
+#[inline(never)]
+fn read_ask(request: &[u8]) -> Result<KBox<Ask>> {
+    let mut bytes = In(request);
+    let ask = bytes.ask().ok_or(EINVAL)?;
+    bytes.end().ok_or(EINVAL)?;
+    Ok(KBox::new(ask, GFP_KERNEL)?)
 }
 
 fn claim(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {

@@ -56,7 +56,7 @@ fn ask(
 }
 
 /// Says what concerns the view.
-pub(crate) fn member(cluster: &Cluster, node: NodeId, message: &Ask) -> Result<Told> {
+pub(crate) fn member(cluster: &Cluster, node: NodeId, message: &Ask) -> Result<KBox<Told>> {
     const MAX: usize = max_member(MAX_NODES);
     let mut buffer = Buffer::new(2 * MAX)?;
     let (request, reply) = buffer.bytes().split_at_mut_checked(MAX).ok_or(EINVAL)?;
@@ -66,9 +66,14 @@ pub(crate) fn member(cluster: &Cluster, node: NodeId, message: &Ask) -> Result<T
     let request = request.get(..len).unwrap_or_default();
     let wait = cluster.timing.dead_ms / 2;
     let len = ask(cluster, node, (op::MEMBER, 0, request), reply, wait)?;
-    In(reply.get(..len).unwrap_or_default())
-        .told()
-        .ok_or(EPROTO)
+    read_told(reply.get(..len).unwrap_or_default())
+}
+
+/// Not part of its caller's stack frame, which others go on from.
+#[inline(never)]
+fn read_told(reply: &[u8]) -> Result<KBox<Told>> {
+    let told = In(reply).told().ok_or(EPROTO)?;
+    Ok(KBox::new(told, GFP_KERNEL)?)
 }
 
 /// Sends a claim, for user `uid`, and waits for the answer until `deadline`.
