@@ -133,7 +133,7 @@ impl Locks {
         if names.is_stopped {
             return Err(ESHUTDOWN);
         }
-        let at = names.find_or_make(name)?;
+        let at = names.find_or_make(name, session.uid)?;
         if let Err(e) = Self::note(&names, session, at) {
             names.settle(at, false);
             return Err(e);
@@ -201,7 +201,7 @@ impl Locks {
             if let (true, Fate::Fine, Some(mode)) = (is_over, local.fate, local.held) {
                 let value = *known.holder.value();
                 match out {
-                    Some(out) => drop(self.send(names, &out, session, wanted.deadline)),
+                    Some(out) => drop(self.send(names, &out, wanted.deadline)),
                     None => drop(names),
                 }
                 return Ok(Some(Granted {
@@ -212,7 +212,7 @@ impl Locks {
                 }));
             }
             if let Some(out) = out {
-                (names, direct) = self.send(names, &out, session, wanted.deadline);
+                (names, direct) = self.send(names, &out, wanted.deadline);
                 continue;
             }
             let failure = match local.fate {
@@ -243,11 +243,10 @@ impl Locks {
         &'a self,
         names: NamesGuard<'a>,
         out: &Outgoing,
-        session: &Session,
         deadline: Deadline,
     ) -> (NamesGuard<'a>, bool) {
         drop(names);
-        let answer = remote::claim(&self.cluster, session.uid, out, deadline);
+        let answer = remote::claim(&self.cluster, out, deadline);
         let is_answered = answer.is_ok();
         let mut names = self.cluster.names.lock();
         names.sent(out, answer);

@@ -87,10 +87,12 @@ pub(crate) struct Name {
     pub(crate) reports: bool,
     /// What this node knew as the former master.
     pub(crate) former: Option<Report>,
+    /// Against whoever was the first to name it here.
+    _charge: Charge,
 }
 
 impl Name {
-    pub(crate) fn new(bytes: KVec<u8>, hash: u64, master: NodeId) -> Self {
+    pub(crate) fn new(bytes: KVec<u8>, hash: u64, master: NodeId, charge: Charge) -> Self {
         Name {
             bytes,
             hash,
@@ -102,6 +104,7 @@ impl Name {
             is_sending: false,
             reports: false,
             former: None,
+            _charge: charge,
         }
     }
 
@@ -117,6 +120,14 @@ impl Name {
 
     pub(crate) fn owner_mut(&mut self, id: u64) -> Option<&mut Owner> {
         self.owners.iter_mut().find(|owner| owner.session.id == id)
+    }
+
+    /// The user for whom the node claims it: of those who wait the first; root for nobody.
+    pub(crate) fn claimant(&self) -> u32 {
+        let mut owners = self.owners.iter();
+        owners
+            .find(|owner| owner.waits)
+            .map_or(0, |owner| owner.session.uid)
     }
 
     /// Takes the part of session `id` out.
@@ -181,6 +192,7 @@ pub(crate) fn errno(answer: &Answer) -> Error {
         Answer::Deadlock => EDEADLK,
         Answer::Exhausted => EOVERFLOW,
         Answer::NoMemory => ENOMEM,
+        Answer::Quota => EDQUOT,
         _ => ESTALE,
     }
 }

@@ -40,6 +40,7 @@ use virgo_proto::{
         Nodes, //
     }, //
 };
+use virgo_utils::budget::Budget;
 
 /// Steps in which a name of this node's own comes to rest; many more than it needs.
 const MAX_STEPS: usize = 256;
@@ -50,6 +51,8 @@ pub(crate) struct Outgoing {
     pub(crate) master: NodeId,
     pub(crate) view: u64,
     pub(crate) claim: Claim,
+    /// For this user.
+    pub(crate) uid: u32,
     pub(crate) name: KVec<u8>,
 }
 
@@ -58,7 +61,8 @@ pub(crate) struct Names {
     pub(crate) me: NodeId,
     /// This node's incarnation.
     pub(crate) boot: u64,
-    max: usize,
+    /// Bounds the names.
+    budget: Pin<KBox<Budget>>,
     pub(crate) slots: KVVec<Option<KBox<Name>>>,
     free: KVVec<u32>,
     count: usize,
@@ -89,7 +93,7 @@ pub(crate) struct Names {
 impl Names {
     /// Room for `max` names. In a box, and not part of its caller's stack frame: it has two views. May sleep.
     #[inline(never)]
-    pub(crate) fn new(me: NodeId, boot: u64, max: usize) -> Result<KBox<Self>> {
+    pub(crate) fn new(me: NodeId, boot: u64, max: u64) -> Result<KBox<Self>> {
         let mut outboxes = KVec::new();
         for _ in 0..MAX_NODES {
             outboxes.push(KVVec::new(), GFP_KERNEL)?;
@@ -97,7 +101,7 @@ impl Names {
         let names = Names {
             me,
             boot,
-            max,
+            budget: Budget::new(max)?,
             slots: KVVec::new(),
             free: KVVec::new(),
             count: 0,
@@ -167,23 +171,21 @@ impl Names {
         }
     }
 
-    /// The place of a name, which is made if it is not there.
+    /// The place of a name, which is made for user `uid` if it is not there.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`].
-    pub(crate) fn find_or_make(&mut self, name: &[u8]) -> Result<usize> {
+    /// [`EDQUOT`], [`ENOMEM`].
+    pub(crate) fn find_or_make(&mut self, name: &[u8], uid: u32) -> Result<usize> {
         if let Some(at) = self.find(name) {
             return Ok(at);
         }
-        if self.count >= self.max {
-            return Err(ENOMEM);
-        }
+        let charge = self.budget.charge(uid, 1)?;
         let mut bytes = KVec::with_capacity(name.len(), GFP_KERNEL)?;
         bytes.extend_from_slice(name, GFP_KERNEL)?;
         let hash = placement::hash(name);
         let master = self.master_of(hash);
-        let new = KBox::new(Name::new(bytes, hash, master), GFP_KERNEL)?;
+        let new = KBox::new(Name::new(bytes, hash, master, charge), GFP_KERNEL)?;
         let at = match self.free.pop() {
             Some(at) => at as usize,
             None => {
@@ -321,6 +323,7 @@ impl Names {
                         master: name.master,
                         view,
                         claim,
+                        uid: name.claimant(),
                         name: bytes,
                     });
                 }
@@ -391,20 +394,30 @@ impl Names {
         self.settle(out.at, false);
     }
 
-    /// Takes a claim of another node.
+    /// Takes a claim of another node, for user `uid`.
     ///
     /// # Errors
     ///
-    /// As for [`Self::check_view`] and [`Self::find_or_make`]; [`EINVAL`] if this node is not the master.
+    /// As for [`Self::check_view`]; [`EINVAL`] if this node is not the master.
     pub(crate) fn claimed(
         &mut self,
         node: NodeId,
         view: u64,
+        uid: u32,
         bytes: &[u8],
         claim: &Claim,
     ) -> Result<Answer> {
         self.check_view(view)?;
-        let at = self.find_or_make(bytes)?;
+        // Who gives something back needs nothing, and who keeps something has been here before.
+        let uid = match (claim.keep, claim.want) {
+            (None, Some(_)) => uid,
+            _ => 0,
+        };
+        let at = match self.find_or_make(bytes, uid) {
+            Ok(at) => at,
+            Err(e) if e == EDQUOT => return Ok(Answer::Quota),
+            Err(_) => return Ok(Answer::NoMemory),
+        };
         let Some(resource) = self.resource(at) else {
             self.remove_if_unused(at);
             return Err(EINVAL);
@@ -435,7 +448,7 @@ impl Names {
     ///
     /// As for [`Self::find_or_make`].
     pub(crate) fn noticed(&mut self, bytes: &[u8], notice: &Notice) -> Result {
-        let at = self.find_or_make(bytes)?;
+        let at = self.find_or_make(bytes, 0)?;
         if let Some(name) = self.get_mut(at) {
             name.holder.notice(notice);
         }

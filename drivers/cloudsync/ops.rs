@@ -74,12 +74,12 @@ fn read_ask(request: &[u8]) -> Result<KBox<Ask>> {
 fn claim(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let mut bytes = In(request);
     let view = bytes.u64().ok_or(EINVAL)?;
-    let _uid = bytes.u32().ok_or(EINVAL)?;
+    let uid = bytes.u32().ok_or(EINVAL)?;
     let name = bytes.name().ok_or(EINVAL)?;
     let claim = bytes.claim().ok_or(EINVAL)?;
     bytes.end().ok_or(EINVAL)?;
     let mut names = this.locks.cluster.names.lock();
-    let answer = names.claimed(peer.node, view, name, &claim)?;
+    let answer = names.claimed(peer.node, view, uid, name, &claim)?;
     drop(names);
     reply.fill(MAX_ANSWER, |to| {
         let mut out = Out::new(to);

@@ -76,17 +76,12 @@ fn read_told(reply: &[u8]) -> Result<KBox<Told>> {
     Ok(KBox::new(told, GFP_KERNEL)?)
 }
 
-/// Sends a claim, for user `uid`, and waits for the answer until `deadline`.
-pub(crate) fn claim(
-    cluster: &Cluster,
-    uid: u32,
-    out: &Outgoing,
-    deadline: Deadline,
-) -> Result<Answer> {
+/// Sends a claim and waits for the answer until `deadline`.
+pub(crate) fn claim(cluster: &Cluster, out: &Outgoing, deadline: Deadline) -> Result<Answer> {
     let mut bytes = [0; MAX_CLAIM];
     let mut request = Out::new(&mut bytes);
     request.u64(out.view);
-    request.u32(uid);
+    request.u32(out.uid);
     request.name(&out.name);
     request.claim(&out.claim);
     let len = request.finish().ok_or(EMSGSIZE)?;
@@ -96,7 +91,7 @@ pub(crate) fn claim(
     let len = ask(
         cluster,
         out.master,
-        (op::CLAIM, uid, request),
+        (op::CLAIM, out.uid, request),
         &mut reply,
         wait,
     )?;

@@ -97,7 +97,7 @@ impl Teller {
                 }
             }
             if let Some(out) = claim {
-                let answer = remote::claim(&self.cluster, 0, &out, Deadline::never());
+                let answer = remote::claim(&self.cluster, &out, Deadline::never());
                 result = result.and(answer.as_ref().map(drop).map_err(|e| *e));
                 self.cluster.names.lock().sent(&out, answer);
             }

@@ -32,7 +32,7 @@ impl Names {
     ///
     /// As for [`Self::find_or_make`].
     pub(crate) fn reported(&mut self, node: NodeId, bytes: &[u8], report: &Report) -> Result {
-        let at = self.find_or_make(bytes)?;
+        let at = self.find_or_make(bytes, 0)?;
         let Some(resource) = self.resource(at) else {
             self.remove_if_unused(at);
             return Err(EINVAL);

@@ -108,7 +108,7 @@ module! {
         },
         max_names: u32 {
             default: 262144,
-            description: "Names of locks that this node knows (16 to 4194304)",
+            description: "Names of locks that this node knows (16 to 4194304); a user other than root may have user_share of them",
         },
         max_locks: u32 {
             default: 262144,
@@ -261,7 +261,7 @@ impl kernel::InPlaceModule for Module {
             let boot = random_u64().max(1);
             let max_names = module_parameters::max_names.value().clamp(16, 1 << 22);
             let max_locks = module_parameters::max_locks.value().clamp(16, 1 << 22);
-            let names = Names::new(node.config().me, boot, max_names as usize)?;
+            let names = Names::new(node.config().me, boot, max_names.into())?;
             let cluster = Cluster::new(node, client.clone(), timing(), boot, names)?;
             let workers = Workers::new(&cluster)?;
             let locks = Arc::new(Locks::new(cluster, max_locks.into())?, GFP_KERNEL)?;

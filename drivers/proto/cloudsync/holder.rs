@@ -396,7 +396,11 @@ impl<L: List<Local>> Holder<L> {
         match answer {
             Answer::Done | Answer::Queued => (),
             Answer::Granted(grant) => self.accept(grant),
-            Answer::Busy | Answer::Deadlock | Answer::Exhausted | Answer::NoMemory => {
+            Answer::Busy
+            | Answer::Deadlock
+            | Answer::Exhausted
+            | Answer::NoMemory
+            | Answer::Quota => {
                 self.asked = None;
                 if let Some((local, _)) = self.next() {
                     if let Some(local) = self.local_mut(local.id) {

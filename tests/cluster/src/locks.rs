@@ -23,6 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("lock_of_a_paused_node_has_an_old_token", paused),
     ("locks_and_a_clock_that_is_set_back", clock_set_back),
     ("many_locks", many),
+    ("names_at_a_master_are_charged_to_their_user", charged),
     ("module_with_a_lock_stays_until_stop", unload),
 ];
 
@@ -409,6 +410,33 @@ fn many(cluster: &Cluster) -> Result<()> {
         once(&node2, &format!("many{at}"))?;
     }
     Ok(())
+}
+
+/// A master with room for few names gives a user of another node no more than a share of it.
+fn charged(cluster: &Cluster) -> Result<()> {
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    let load = |options: &str| {
+        within(SETTLED, || sh(&node3, "rmmod virgo_cloudsync"))?;
+        sh(
+            &node3,
+            &format!("insmod /lib/virgo/virgo_cloudsync.ko {options}"),
+        )?;
+        settled(cluster)
+    };
+    load("max_names=16")?;
+    let result = (|| {
+        let lines: Vec<String> = (1..=60).map(|i| format!("lock charged{i}")).collect();
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let said = text(&node1, &node1, PORT, &lines)?;
+        let refused = said.iter().filter(|line| line.contains("EDQUOT")).count();
+        let granted = said.iter().filter(|line| line.contains("token=")).count();
+        ensure!(refused > 0 && refused + granted == 60, "{said:?}");
+        // Names of the two other masters, and half of what node 3 has room for.
+        ensure!(granted > 8, "{said:?}");
+        Ok(())
+    })();
+    load("")?;
+    result
 }
 
 fn unload(cluster: &Cluster) -> Result<()> {

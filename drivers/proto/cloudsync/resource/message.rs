@@ -51,8 +51,10 @@ pub enum Answer {
     Deadlock,
     /// The view has no more tokens.
     Exhausted,
-    /// No memory.
+    /// No memory, or too many names.
     NoMemory,
+    /// The user has too many names.
+    Quota,
     /// A later claim was here, or the node keeps what it was not granted.
     Stale,
 }

@@ -132,6 +132,7 @@ impl<'a> In<'a> {
             5 => Answer::Exhausted,
             6 => Answer::NoMemory,
             7 => Answer::Stale,
+            8 => Answer::Quota,
             _ => return None,
         })
     }

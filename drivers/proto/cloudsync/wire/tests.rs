@@ -47,7 +47,7 @@ proptest! {
         let bytes = written(|out| out.claim(&claim));
         prop_assert_eq!(In(&bytes).claim(), Some(claim));
         let grant = Grant { seq, mode: keep.unwrap_or(Mode::Ex), era, value, block: want };
-        for answer in [Answer::Granted(grant), Answer::Queued, Answer::Stale] {
+        for answer in [Answer::Granted(grant), Answer::Queued, Answer::Stale, Answer::Quota] {
             let bytes = written(|out| out.answer(&answer));
             prop_assert!(bytes.len() <= MAX_ANSWER);
             prop_assert_eq!(In(&bytes).answer(), Some(answer));

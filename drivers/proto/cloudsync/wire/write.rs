@@ -121,6 +121,7 @@ impl<'a> Out<'a> {
             Answer::Exhausted => 5,
             Answer::NoMemory => 6,
             Answer::Stale => 7,
+            Answer::Quota => 8,
         });
         if let Answer::Granted(grant) = answer {
             self.grant(grant);

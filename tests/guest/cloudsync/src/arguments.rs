@@ -118,7 +118,8 @@ fn names_of_all_lengths() {
     }
     // Any bytes are a name.
     let odd = b"\0\xff\n \"";
-    let args = wanted(&mine, &named(odd), odd.len() as u32);
+    let name = named(odd);
+    let args = wanted(&mine, &name, odd.len() as u32);
     assert_eq!(call(LockArgs { flags: 0, ..args }), Ok(0));
     mine.unlock(odd).expect("unlock");
 }
