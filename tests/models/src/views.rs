@@ -85,7 +85,7 @@ impl Views {
     fn node(&self, me: u8, boot: u64, now: u64, durable: Durable) -> Membership<NODES> {
         let mut node = Membership::new(me, boot, TIMING, durable);
         node.configure(0b111, 0);
-        node.set_active(self.active & 1 << (me - 1) != 0, now);
+        node.set_active(self.active & (1 << (me - 1)) != 0, now);
         node
     }
 }
