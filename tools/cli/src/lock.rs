@@ -133,7 +133,7 @@ mod tests {
         assert_eq!((listed.held.as_deref(), listed.wanted), (Some("EX"), None));
         assert_eq!(
             (listed.token, listed.uid, listed.master),
-            (1 << 40 | 1, 1000, 3)
+            ((1 << 40) | 1, 1000, 3)
         );
         assert_eq!(Listed::read(1, "x EX"), None);
         assert!(table(&[listed_of("a")]).contains("2.500 s"));
