@@ -71,8 +71,9 @@ bench: modules tools image-bench ## instructions an operation, beside others
 soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
 	tests/soak.sh
 
-package-test: deb ## packages in fresh Debian systems: install, cluster of three, install again, purge (as root)
-	$(STEP) package-test 'packages in fresh Debian systems' packaging/test
+package-test: deb ## packages in fresh Debian systems: install, cluster of three, upgrade, purge (as root)
+	$(STEP) deb-next 'the same of a later version' qemu/in-root packaging/deb 0.1.1
+	$(STEP) package-test 'packages in fresh Debian systems' packaging/test deb deb-0.1.1
 
 ##@ Steps of the above
 root: ## build root: compilers, kernel source, QEMU

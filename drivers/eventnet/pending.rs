@@ -222,7 +222,7 @@ impl MessageSink for Pending {
             }
             size += part.len();
         });
-        // Longer than `MAX_LINE` no message is that modules may log.
+        // No message that modules may log has a line longer than `MAX_LINE`.
         let Some(line) = line.get(..size) else {
             return false;
         };

@@ -25,8 +25,10 @@ use linux::{
         Stream,
         WatchedSocket, //
     },
-    work::Task,
-    work::WorkHandle, //
+    work::{
+        Task,
+        WorkHandle, //
+    }, //
 };
 use virgo_proto::{
     analytics::{

@@ -221,7 +221,7 @@ impl Service for QueueService {
 
     fn peer_restarted(&self, peer: Peer) {
         self.pulls.forget_former();
-        // Its present life knows nothing of what the former one had.
+        // Its present incarnation knows nothing of what the former one had.
         self.queues.for_each(|channel| {
             Channel::give_all_back(channel, true, |consumer| {
                 consumer::is_of(consumer, peer.node)

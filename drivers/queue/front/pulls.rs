@@ -220,7 +220,7 @@ impl Pulls {
         Channel::give_all_back(channel, false, |other| other == consumer);
     }
 
-    /// A peer has begun another life: its former one does not wait any more. When this returns
+    /// A peer has another incarnation: its former one does not wait any more. When this returns
     /// nothing is taken for that. May sleep.
     pub(crate) fn forget_former(&self) {
         let mut waiting = self.waiting.lock();

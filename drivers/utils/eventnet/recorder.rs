@@ -139,8 +139,8 @@ pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
     let mut state = STATE.lock();
     raise_nodes(nodes.max(config.me).into());
     if state.me != config.me {
-        // Numbers go on from the time, which grows faster than events are recorded: those of another life
-        // of this node are smaller.
+        // Numbers go on from the time, which grows faster than events are recorded: those of another
+        // incarnation of this node are smaller.
         let (seconds, _) = deadline::wall();
         state.me = config.me;
         state.known.raise(config.me, seconds << 20);

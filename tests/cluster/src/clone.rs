@@ -69,6 +69,17 @@ pub fn wait_until_here(node: &Node, count: u64) -> Result<()> {
     })
 }
 
+/// Waits until each node has memory of each, and calls run on it: that is another connection.
+fn wait_until_called(cluster: &Cluster) -> Result<()> {
+    wait_until_whole(cluster)?;
+    within(Duration::from_secs(30), || {
+        for from in cluster.nodes() {
+            sh(&from, "virgo clone --on all noop")?;
+        }
+        Ok(())
+    })
+}
+
 fn everywhere(cluster: &Cluster) -> Result<()> {
     for from in cluster.nodes() {
         for to in cluster.nodes() {
@@ -205,7 +216,7 @@ fn end_in_time(
     let result = checks();
     repair()?;
     result?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     within(Duration::from_secs(20), || {
         sh(&node1, "virgo clone --on 2 noop").map(drop)
     })?;
@@ -237,7 +248,7 @@ fn restarted(cluster: &Cluster) -> Result<()> {
     }
     wait_until_here(&node2, 3)?;
     node1.restart()?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     sh(&node1, "virgo clone --on 2 noop")?;
     wait_until_here(&node2, 0)
 }
@@ -267,7 +278,7 @@ fn node_dies(cluster: &Cluster) -> Result<()> {
     let took = start.elapsed();
     let waited = fails(&node1, &format!("virgo wait --timeout 30s {job}"));
     node2.restart()?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     println!("the call ended after {took:?}");
     let said = String::from_utf8_lossy(&ended?.stderr).into_owned();
     ensure!(said.contains("ECONNRESET"), "{said}");
@@ -289,7 +300,7 @@ fn lost(cluster: &Cluster) -> Result<()> {
     // It has calls of its own functions under way.
     fails(&node2, reload)?;
     node2.restart()?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     let (said, took) = fails(&node1, &format!("virgo wait --timeout 60s {job}"))?;
     ensure!(said.contains("ECONNRESET"), "{said}");
     ensure!(took < Duration::from_secs(30), "it took {took:?}");
@@ -315,7 +326,7 @@ fn lost_of_busy(cluster: &Cluster) -> Result<()> {
     sh(&node1, "touch /tmp/enough")?;
     busy.wait()?;
     sh(&node1, &format!("rm /tmp/enough; virgo cancel {job}; :"))?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     let (said, took) = waited?;
     println!("the call ended after {took:?}");
     ensure!(said.contains("ECONNRESET"), "{said}");
@@ -349,7 +360,7 @@ fn unload(cluster: &Cluster) -> Result<()> {
     unloaded?.text()?;
     println!("rmmod took {took:?}");
     ensure!(took < SLACK, "rmmod took {took:?}");
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     sh(&node1, "virgo clone --on 2 noop")?;
     wait_until_here(&cluster.node(2), 0)
 }
@@ -392,7 +403,7 @@ fn stop(cluster: &Cluster) -> Result<()> {
     let (said, _) = refused?;
     ensure!(said.contains("ESHUTDOWN"), "{said}");
     ensure!(took < DEADLINE, "it took {took:?}");
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     sh(&node1, "virgo clone --on 2 noop")?;
     wait_until_here(&node2, 0)
 }
@@ -459,7 +470,7 @@ fn hurry(cluster: &Cluster) -> Result<()> {
     };
     let calls = checks();
     sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     let calls = calls?;
     // By chance one in 15 000 runs has none.
     ensure!(calls[1] > 0, "node 2 is passed over: {calls:?}");
@@ -495,7 +506,7 @@ fn reports(cluster: &Cluster) -> Result<()> {
     };
     let count = count();
     node1.resume()?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     for (node, job) in jobs {
         sh(node, &format!("virgo cancel {job}; virgo wait {job}; :"))?;
     }
@@ -529,7 +540,7 @@ fn no_answer(cluster: &Cluster) -> Result<()> {
     let took = start.elapsed();
     let ended = inside.wait_timeout(Duration::from_secs(60));
     node2.resume()?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     ran?;
     println!("node 3 was called after {took:?}");
     ensure!(took < DEADLINE, "node 3 was called after {took:?}");
@@ -563,7 +574,7 @@ fn callers_gone(cluster: &Cluster) -> Result<()> {
     let result = checks();
     cluster.heal()?;
     result?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     // The results are taken or not wanted any more; nothing is kept.
     within(Duration::from_secs(30), || {
         sh(&node1, "virgo clone --on 2 noop")?;
@@ -729,7 +740,7 @@ fn bad_network(cluster: &Cluster) -> Result<()> {
     let good: usize = work.wait()?.text()?.trim().parse().context("a number")?;
     sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
     sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
-    wait_until_whole(cluster)?;
+    wait_until_called(cluster)?;
     let ran = runs(&node2)? - before;
     println!("{calls} calls, {good} said that they have run, {ran} have");
     ensure!(good > 0, "no call got through");
@@ -774,7 +785,7 @@ fn registry(cluster: &Cluster) -> Result<()> {
         alone?;
         Ok(())
     })?;
-    wait_until_whole(cluster)
+    wait_until_called(cluster)
 }
 
 /// How many of `count` calls by `policy` node 1 gives to each node, and the ratio of the most to

@@ -814,6 +814,8 @@ fn killed(cluster: &Cluster) -> Result<()> {
         sh(&node1, &format!("virgo put /tmp/kept 2:{EXPORT}/kept"))?;
         node2.kill()?;
         node2.restart()?;
+        // Whoever was told that it is dead does not ask it again at once.
+        within(DEADLINE, || sh(&node1, "virgo cat 2:/srv/ro/readme"))?;
         let found = sh(&node2, &format!("md5sum <{EXPORT}/kept"))?;
         ensure!(found == sum, "round {round}: {found}, not {sum}");
     }
