@@ -235,6 +235,7 @@ fn wait(
         return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
     }
     let outcome = job.outcome().ok_or(Errno::ESRCH)?;
+    outcome.cause.waited_for();
     // Of several who wait one has it.
     if !this.jobs.remove(job.id) {
         return Err(Errno::ESRCH.into());

@@ -50,6 +50,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::MAX_OUTPUT,
+    eventnet::event::Kind,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -304,6 +305,7 @@ impl linux::work::Run for Worker {
         while let Some((run, running)) = task.pool.next(task.number) {
             let start = trace::job_is_on().then(Instant::<Monotonic>::now);
             trace::job(|| run.event(BEGUN));
+            let work = run.cause.work(Kind::Clone, run.name, run.target.name());
             let outcome = if run.cancelled.load(Relaxed) {
                 Outcome::failed(ECANCELED)
             } else if run.deadline.passed() {
@@ -312,7 +314,11 @@ impl linux::work::Run for Worker {
                 call(&run, &task.pool.node.config())
             };
             trace::job(|| run.event(ENDED).ended(&outcome.has_run(), start));
+            if let Some(work) = &work {
+                work.has_ended(&outcome.has_run());
+            }
             task.pool.finish(&run, outcome);
+            drop(work);
             drop(running);
         }
     }

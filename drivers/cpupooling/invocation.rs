@@ -33,6 +33,7 @@ use virgo_proto::{
 };
 use virgo_utils::{
     budget::Charge,
+    eventnet::Origin as EventOrigin,
     Peer, //
 };
 
@@ -73,6 +74,8 @@ pub(crate) struct Invocation {
     pub(crate) target: CallTarget,
     pub(crate) cancelled: Atomic<bool>,
     pub(crate) accounts: RunAccounts,
+    /// What led to it, for EventNet.
+    pub(crate) cause: EventOrigin,
     /// Number among all calls.
     number: u64,
     _charges: (Charge, Charge),
@@ -140,6 +143,7 @@ impl Invocation {
                 target: new.target,
                 cancelled: Atomic::new(false),
                 accounts,
+                cause: EventOrigin::here(),
                 number,
                 _charges: charges,
                 progress <- kernel::new_spinlock!(progress, "virgo_run"),

@@ -31,9 +31,12 @@ use virgo_proto::{
     },
     vuid::NodeId, //
 };
-use virgo_utils::budget::{
-    Account,
-    Charge, //
+use virgo_utils::{
+    budget::{
+        Account,
+        Charge, //
+    },
+    eventnet::Origin, //
 };
 
 /// Calls that are made together: who has made them waits for all of them here.
@@ -247,7 +250,9 @@ impl Job {
     ///
     /// Each task that waits for it is woken by itself, without a lock: there may be any number.
     pub(crate) fn end(&self, outcome: Outcome) {
-        if !self.outcome.populate(outcome.charged(&self.bytes)) {
+        let mut outcome = outcome.charged(&self.bytes);
+        outcome.cause = Origin::here();
+        if !self.outcome.populate(outcome) {
             return;
         }
         while let Some(waiter) = self.settle() {

@@ -221,6 +221,7 @@ impl Outbox {
 
     /// Sends one request. Returns what it was answered, a byte for each key of a Probe.
     fn send(&self, message: &Message, answer: &mut [u8]) -> Result<usize> {
+        let _entered = message.cause().enter();
         let (op, data) = message.request();
         let request = Request {
             op,
@@ -240,9 +241,9 @@ impl Outbox {
         untold.failures = 0;
         match message {
             Message::Cancel(_, count) => untold.cancels_are_told(count),
-            Message::Part(_, key) => untold.part_is_told(key),
+            Message::Part(_, key, _) => untold.part_is_told(key),
             Message::Load(_) => (),
-            Message::Done(_, keys) => {
+            Message::Done(_, keys, _) => {
                 drop(untold);
                 for key in keys {
                     let removed = self.untold.lock().remove_result(key);

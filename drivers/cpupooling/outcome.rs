@@ -9,9 +9,12 @@ use virgo_proto::clone::{
     state,
     MAX_SHORT, //
 };
-use virgo_utils::budget::{
-    Account,
-    Charge, //
+use virgo_utils::{
+    budget::{
+        Account,
+        Charge, //
+    },
+    eventnet::Origin, //
 };
 
 /// What came of a call, with its output.
@@ -26,6 +29,8 @@ pub(crate) struct Outcome {
     pub(crate) out_len: u32,
     /// There was more.
     pub(crate) truncated: bool,
+    /// What led to it, for EventNet, if it is that of a job.
+    pub(crate) cause: Origin,
     /// For the output, if it is long: short ones are bounded by the number of calls.
     charge: Option<Charge>,
 }
@@ -57,6 +62,7 @@ impl Outcome {
             out_len: output.len() as u32,
             output,
             truncated: false,
+            cause: Origin::NONE,
             charge: None,
         }
     }
@@ -79,6 +85,7 @@ impl Outcome {
             output: copy,
             out_len: if copied { header.out_len.get() } else { 0 },
             truncated: !copied || header.flags.get() & clone::TRUNCATED != 0,
+            cause: Origin::NONE,
             charge: None,
         }
     }

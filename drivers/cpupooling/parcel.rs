@@ -23,7 +23,10 @@ use virgo_proto::vuid::{
     bit,
     Nodes, //
 };
-use virgo_utils::User;
+use virgo_utils::{
+    eventnet::Origin,
+    User, //
+};
 
 /// Calls for one node, to be sent by a worker.
 struct Parcel {
@@ -39,6 +42,8 @@ struct Parcel {
     /// Names and arguments, one behind the other, and the length of each.
     argv: KVVec<u8>,
     lens: KVVec<usize>,
+    /// Who sends it, for EventNet.
+    cause: Origin,
 }
 
 impl Parcel {
@@ -50,6 +55,7 @@ impl Parcel {
     }
 
     fn send(&self) {
+        let _entered = self.cause.enter();
         if let Err(e) = self.try_send() {
             for job in self.jobs.iter().filter(|job| job.is_unsent()) {
                 job.end(Outcome::failed(e));
@@ -105,6 +111,7 @@ impl Cpupool {
                 places: KVVec::new(),
                 argv: KVVec::new(),
                 lens: KVVec::new(),
+                cause: Origin::here(),
             };
             for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
                 parcel.add(call, job)?;

@@ -59,6 +59,9 @@ impl Started<'_> {
                 self.pool.executor.give_up(job, ETIMEDOUT);
             }
         }
+        for outcome in self.jobs.iter().filter_map(|job| job.outcome()) {
+            outcome.cause.waited_for();
+        }
     }
 
     /// Keeps them for who asks for the results later.

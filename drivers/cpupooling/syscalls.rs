@@ -198,6 +198,7 @@ impl CpupoolSyscalls {
     /// [`EFAULT`]; [`ESRCH`] if somebody else was given it meanwhile.
     fn take(&self, job: &Job, index: usize, array: &mut Array) -> Result {
         let outcome = job.outcome().ok_or(ESRCH)?;
+        outcome.cause.waited_for();
         array.change(index, |call| {
             call.node = job.node().into();
             give(outcome, call)

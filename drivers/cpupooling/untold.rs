@@ -26,7 +26,10 @@ use virgo_proto::{
     },
     frame::MAX_BODY, //
 };
-use virgo_utils::budget::Charge;
+use virgo_utils::{
+    budget::Charge,
+    eventnet::Origin, //
+};
 
 /// How long a result is kept after its call's deadline, in milliseconds: the caller does not wait
 /// longer.
@@ -60,6 +63,8 @@ pub(crate) struct Kept {
     until: Deadline,
     /// The standard error was delivered, so the rest follows.
     is_rest: bool,
+    /// What led to it, for EventNet.
+    cause: Origin,
     /// For itself, and for its output if that is short.
     _charge: Option<Charge>,
 }
@@ -70,9 +75,10 @@ pub(crate) type Removed = Option<RBTreeNode<u64, Kept>>;
 /// One request to the node, and what it is about.
 pub(crate) enum Message {
     Cancel(KVVec<u8>, usize),
-    Done(KVVec<u8>, KVVec<u64>),
+    /// Results, and what led to the last of them.
+    Done(KVVec<u8>, KVVec<u64>, Origin),
     /// The standard error of a result.
-    Part(KVVec<u8>, u64),
+    Part(KVVec<u8>, u64, Origin),
     Probe(KVVec<u8>, KVVec<u64>),
     Load(Load),
 }
@@ -90,6 +96,7 @@ impl Kept {
             boot,
             until: until.later(KEEP_MS),
             is_rest: false,
+            cause: Origin::here(),
             _charge: charge,
         }
     }
@@ -100,9 +107,17 @@ impl Message {
     pub(crate) fn request(&self) -> (u16, &[u8]) {
         match self {
             Message::Cancel(data, _) => (op::CANCEL, data),
-            Message::Done(data, _) | Message::Part(data, _) => (op::DONE, data),
+            Message::Done(data, ..) | Message::Part(data, ..) => (op::DONE, data),
             Message::Probe(data, _) => (op::PROBE, data),
             Message::Load(load) => (op::TELL, load.as_bytes()),
+        }
+    }
+
+    /// What led to it, for EventNet, if that is known.
+    pub(crate) fn cause(&self) -> Origin {
+        match self {
+            Message::Done(.., cause) | Message::Part(.., cause) => *cause,
+            _ => Origin::NONE,
         }
     }
 
@@ -246,7 +261,7 @@ impl Untold {
     }
 
     fn next_results(&mut self) -> Result<Option<Message>> {
-        let (mut data, mut keys) = (KVVec::new(), KVVec::new());
+        let (mut data, mut keys, mut cause) = (KVVec::new(), KVVec::new(), Origin::NONE);
         let mut next = Some(0);
         while let Some(first) = next {
             let Some(cursor) = self.results.cursor_lower_bound(&first) else {
@@ -271,7 +286,7 @@ impl Untold {
                     header.flags = PART.into();
                     data.put_bytes(header.as_bytes(), GFP_KERNEL)?;
                     data.put_bytes(err, GFP_KERNEL)?;
-                    return Ok(Some(Message::Part(data, key)));
+                    return Ok(Some(Message::Part(data, key, kept.cause)));
                 }
                 header.err_len = 0.into();
                 body = out;
@@ -283,7 +298,8 @@ impl Untold {
             data.put_bytes(header.as_bytes(), GFP_KERNEL)?;
             data.put_bytes(body, GFP_KERNEL)?;
             keys.push(key, GFP_KERNEL)?;
+            cause = cause.later(kept.cause);
         }
-        Ok((!keys.is_empty()).then_some(Message::Done(data, keys)))
+        Ok((!keys.is_empty()).then_some(Message::Done(data, keys, cause)))
     }
 }

@@ -47,6 +47,12 @@ const MIN_CHARGE: usize = 64;
 /// `(1,2)#`.
 const MAX_LINE: usize = 2 * MAX_TEXT;
 
+/// What waits is written after so many milliseconds, so that what is said meanwhile is written with it.
+const DELAY_MS: u32 = 10;
+
+/// A batch is written at once when it has one of so many parts of its room.
+const PART: usize = 4;
+
 /// Lines of one of the files that were taken out together.
 pub(crate) struct Batch {
     /// The lines.
@@ -78,6 +84,12 @@ impl Batch {
         self.charges.clear();
     }
 
+    /// Whether it has a good part of the lines for which there is room.
+    fn is_large(&self) -> bool {
+        self.text.len() >= self.text.capacity() / PART
+            || self.charges.len() >= self.charges.capacity() / PART
+    }
+
     /// Adds a line. No memory is taken: what is charged has its room. Any context.
     fn add(&mut self, line: &[u8], charge: Charge) -> Result {
         let before = self.text.len();
@@ -88,6 +100,14 @@ impl Batch {
         }
         Ok(())
     }
+}
+
+/// When a batch is to be written, after a line was added.
+enum Wake {
+    /// It was to be written already.
+    No,
+    Soon,
+    Now,
 }
 
 /// A file of EventNet.
@@ -146,6 +166,11 @@ impl Pending {
     ///
     /// [`EDQUOT`], [`ENOSPC`] or what the files have refused, if there is no room; [`ENOMEM`].
     pub(crate) fn add(&self, message: &Message<'_>, uid: u32) -> Result {
+        if let Message::Edge { .. } = message {
+            let line = ShortLine::new(message).ok_or(EINVAL)?;
+            let charge = self.budget.charge(uid, cost(line.size));
+            return self.put(Of::Edges, line.bytes(), charge);
+        }
         let mut line = KVVec::new();
         let mut result = Ok(());
         write(message, |part| {
@@ -163,7 +188,13 @@ impl Pending {
             Of::Edges => &mut state.edges,
             Of::Vertices => &mut state.vertices,
         };
+        let (was_empty, was_large) = (batch.is_empty(), batch.is_large());
         let result = charge.and_then(|charge| batch.add(line, charge));
+        let wake = match (was_large, batch.is_large()) {
+            (false, true) => Wake::Now,
+            _ if was_empty => Wake::Soon,
+            _ => Wake::No,
+        };
         let result = result.map_err(|e| match (e, state.failure) {
             (EDQUOT, _) => EDQUOT,
             (_, 0) => ENOSPC,
@@ -175,7 +206,11 @@ impl Pending {
         }
         drop(state);
         if let (Ok(()), Some(writer)) = (&result, self.writer.as_ref()) {
-            writer.wake();
+            match wake {
+                Wake::Now => writer.wake_now(),
+                Wake::Soon => writer.wake_after_ms(DELAY_MS),
+                Wake::No => (),
+            }
         }
         result
     }
@@ -214,20 +249,40 @@ impl Pending {
 
 impl MessageSink for Pending {
     fn log(&self, message: &Message<'_>) -> bool {
-        let mut line = [0; MAX_LINE];
-        let mut size = 0;
-        write(message, |part| {
-            if let Some(to) = line.get_mut(size..size + part.len()) {
-                to.copy_from_slice(part);
-            }
-            size += part.len();
-        });
         // No message that modules may log has a line longer than `MAX_LINE`.
-        let Some(line) = line.get(..size) else {
+        let Some(line) = ShortLine::new(message) else {
             return false;
         };
-        let charge = self.budget.root().charge(cost(size));
-        self.put(Of::message(message), line, charge).is_ok()
+        let charge = self.budget.root().charge(cost(line.size));
+        self.put(Of::message(message), line.bytes(), charge).is_ok()
+    }
+}
+
+/// A line that lies on the stack.
+struct ShortLine {
+    bytes: [u8; MAX_LINE],
+    size: usize,
+}
+
+impl ShortLine {
+    /// The line of a message; `None` if it has more than [`MAX_LINE`] bytes.
+    fn new(message: &Message<'_>) -> Option<Self> {
+        let mut line = ShortLine {
+            bytes: [0; MAX_LINE],
+            size: 0,
+        };
+        write(message, |part| {
+            let end = line.size.saturating_add(part.len());
+            if let Some(to) = line.bytes.get_mut(line.size..end) {
+                to.copy_from_slice(part);
+            }
+            line.size = end;
+        });
+        (line.size <= MAX_LINE).then_some(line)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.size).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@
 //! log        what modules say by themselves
 //! sink       messages for EventNet's files
 //! hooks      where calls, requests and replies become events
+//! origin     what a task does because of another one
 //! scope      which event the current task has recorded last
 //! recorder   numbers, stamps and vector clocks
 //! rings      where the events lie, a ring for each processor
@@ -16,6 +17,7 @@
 
 pub(crate) mod hooks;
 mod log;
+mod origin;
 mod recorder;
 mod rings;
 mod scope;
@@ -25,6 +27,12 @@ mod switch;
 pub use log::{
     log,
     log_event, //
+};
+pub use origin::{
+    Entered,
+    Origin,
+    OriginCell,
+    Work, //
 };
 pub use recorder::{
     read,

@@ -18,6 +18,7 @@ impl Hybrid {
     const NANOS: u64 = 1_000_000_000;
 
     /// The stamp of a time in seconds since 1970 and nanoseconds, with the counter at 0.
+    #[inline]
     pub const fn of_time(seconds: u64, nanos: u32) -> Self {
         // Below 2³² · 2¹⁶.
         let fraction = (nanos as u64).wrapping_mul(Self::UNITS) / Self::NANOS;
@@ -34,17 +35,20 @@ impl Hybrid {
     }
 
     /// The stamp as a number, as it crosses the wire.
+    #[inline]
     pub const fn to_wire(self) -> u64 {
         self.0
     }
 
     /// The stamp that crossed the wire as `number`.
+    #[inline]
     pub const fn from_wire(number: u64) -> Self {
         Hybrid(number)
     }
 
     /// The stamp of the next event on a node whose last stamp is `self` and whose wall clock shows
     /// `wall`, see [`Self::of_time`].
+    #[inline]
     pub fn next(self, wall: Hybrid) -> Hybrid {
         self.successor().max(wall)
     }
@@ -60,6 +64,7 @@ impl Hybrid {
         Some(self.next(wall).max(sent.successor()))
     }
 
+    #[inline]
     fn successor(self) -> Hybrid {
         Hybrid(self.0.saturating_add(1))
     }

@@ -83,7 +83,8 @@ impl<'a> TraceContext<'a> {
     }
 
     /// The start of the context of frames that `event` sends; the clock of `nodes` nodes follows.
-    pub fn start(event: EventId, nodes: u8) -> [u8; START] {
+    #[inline]
+    pub fn start(event: EventId, nodes: u8) -> [U64; START / 8] {
         zerocopy::transmute!(Start {
             node: event.node,
             nodes,
@@ -104,6 +105,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::vec::Vec;
+    use zerocopy::IntoBytes as _;
 
     proptest! {
         #[test]
@@ -115,7 +117,7 @@ mod tests {
         ) {
             let nodes = counts.len() as u8;
             let event = EventId { node, seq };
-            let mut bytes = TraceContext::start(event, nodes).to_vec();
+            let mut bytes = TraceContext::start(event, nodes).as_bytes().to_vec();
             bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
             prop_assert_eq!(bytes.len(), TraceContext::size(nodes));
             prop_assert!(TraceContext::split(&bytes[..bytes.len() - 1]).is_none());

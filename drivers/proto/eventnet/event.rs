@@ -33,7 +33,7 @@ use crate::{
 };
 use zerocopy::{
     little_endian::{U16, U32, U64},
-    FromBytes as _, IntoBytes as _,
+    FromBytes as _,
 };
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -200,6 +200,7 @@ const _: () = assert!(core::mem::size_of::<Head>() == HEAD);
 
 impl<'a> Event<'a> {
     /// Bytes of its record.
+    #[inline]
     pub fn size(&self) -> usize {
         HEAD.saturating_add(self.clock.len().saturating_mul(8))
             .saturating_add(self.text.len())
@@ -207,19 +208,21 @@ impl<'a> Event<'a> {
     }
 
     /// Whether it has a record: its text is not too long, nor has it more nodes than there can be.
+    #[inline]
     pub fn is_writable(&self) -> bool {
         self.text.len() <= MAX_TEXT && self.clock.len() <= MAX_NODES
     }
 
-    /// Writes its record to `out`, piece by piece. `None` if it has none; nothing is written then.
-    pub fn write(&self, mut out: impl FnMut(&[u8])) -> Option<()> {
+    /// Writes its record to `out`, word by word: each stands for the eight bytes that it has in
+    /// little-endian order. `None` if it has none; nothing is written then.
+    #[inline]
+    pub fn write(&self, mut out: impl FnMut(u64)) -> Option<()> {
         if !self.is_writable() {
             return None;
         }
         let cause = self.cause.unwrap_or_default();
-        let size = self.size();
         let head = Head {
-            size: u16::try_from(size).ok()?.into(),
+            size: u16::try_from(self.size()).ok()?.into(),
             version: VERSION,
             kind: self.kind as u8,
             point: self.point as u8,
@@ -239,16 +242,22 @@ impl<'a> Event<'a> {
             about: self.about.into(),
             begin: self.begin.into(),
         };
-        out(head.as_bytes());
-        out(self.clock.as_bytes());
-        out(self.text);
-        let zeros = [0; 8];
-        let filler = self
-            .text
-            .len()
-            .next_multiple_of(8)
-            .saturating_sub(self.text.len());
-        out(zeros.get(..filler).unwrap_or_default());
+        let head: [U64; HEAD / 8] = zerocopy::transmute!(head);
+        for word in head {
+            out(word.get());
+        }
+        for count in self.clock {
+            out(count.get());
+        }
+        let mut words = self.text.chunks_exact(8);
+        for word in &mut words {
+            out(word.try_into().map_or(0, u64::from_le_bytes));
+        }
+        let rest = words.remainder();
+        if !rest.is_empty() {
+            let bytes = rest.iter().rev();
+            out(bytes.fold(0, |word, byte| (word << 8) | u64::from(*byte)));
+        }
         Some(())
     }
 
@@ -332,7 +341,7 @@ mod tests {
 
     fn written(event: &Event<'_>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        event.write(|part| bytes.extend_from_slice(part))?;
+        event.write(|word| bytes.extend(word.to_le_bytes()))?;
         Some(bytes)
     }
 

@@ -8,16 +8,20 @@
 use super::event::{Event, HEAD};
 use core::ops::DerefMut;
 
-/// See the module's documentation. `B` has the bytes.
+/// Bytes of a word.
+const WORD: usize = 8;
+
+/// See the module's documentation. `B` has the words in which records lie: eight bytes each, in
+/// little-endian order.
 ///
 /// Positions count bytes since the ring was made; all are multiples of 8, as is the size of a record.
 ///
 /// # Invariants
 ///
-/// `size` is a power of two of at least 8, and `bytes` has so many bytes. `tail - head <= size`, and
+/// `size` is a power of two of at least 8, and `words` has so many bytes. `tail - head <= size`, and
 /// whole records lie between them.
 pub struct Ring<B> {
-    bytes: B,
+    words: B,
     size: usize,
     head: u64,
     tail: u64,
@@ -45,13 +49,13 @@ pub struct Read {
     pub lost: u64,
 }
 
-impl<B: DerefMut<Target = [u8]>> Ring<B> {
-    /// An empty ring that uses as many of these bytes as are a power of two. `None` for fewer than 8.
-    pub fn new(bytes: B) -> Option<Self> {
-        let size = 1usize.checked_shl(bytes.len().checked_ilog2()?)?;
-        (size >= 8).then_some(Ring {
-            bytes,
-            size,
+impl<B: DerefMut<Target = [u64]>> Ring<B> {
+    /// An empty ring that uses as many of these words as are a power of two. `None` if there are none.
+    pub fn new(words: B) -> Option<Self> {
+        let used = 1usize.checked_shl(words.len().checked_ilog2()?)?;
+        Some(Ring {
+            words,
+            size: used.checked_mul(WORD)?,
             head: 0,
             tail: 0,
             replaced: 0,
@@ -67,19 +71,40 @@ impl<B: DerefMut<Target = [u8]>> Ring<B> {
     ///
     /// Takes time for the record, and for those that it replaces: no more than a record has multiples
     /// of [`HEAD`].
+    #[inline]
     pub fn push(&mut self, event: &Event<'_>) -> bool {
         let size = event.size();
         if size > self.size || !event.is_writable() {
             return false;
         }
         self.make_room(size);
-        let mut at = self.tail;
-        event.write(|part| {
-            self.put(at, part);
-            at = at.wrapping_add(part.len() as u64);
-        });
-        self.tail = at;
+        let start = self.index(self.tail);
+        let end = start.saturating_add(size / WORD);
+        match self.words.get_mut(start..end) {
+            Some(record) if end <= self.size / WORD => {
+                let mut record = record.iter_mut();
+                event.write(|word| {
+                    if let Some(to) = record.next() {
+                        *to = word;
+                    }
+                });
+            }
+            _ => self.push_split(event),
+        }
+        self.tail = self.tail.wrapping_add(size as u64);
         true
+    }
+
+    /// Writes a record of which a part lies at the end of the ring, and the rest at its start.
+    fn push_split(&mut self, event: &Event<'_>) {
+        let mut at = self.tail;
+        event.write(|word| {
+            let index = self.index(at);
+            if let Some(to) = self.words.get_mut(index) {
+                *to = word;
+            }
+            at = at.wrapping_add(WORD as u64);
+        });
     }
 
     fn make_room(&mut self, size: usize) {
@@ -100,46 +125,28 @@ impl<B: DerefMut<Target = [u8]>> Ring<B> {
         self.tail.wrapping_sub(self.head) as usize
     }
 
+    /// Where the word at this position lies.
     fn index(&self, at: u64) -> usize {
-        (at as usize) & self.size.saturating_sub(1)
+        ((at as usize) & self.size.saturating_sub(1)) / WORD
     }
 
-    fn put(&mut self, at: u64, part: &[u8]) {
-        let index = self.index(at);
-        let first = self.size.saturating_sub(index).min(part.len());
-        let (before, behind) = part.split_at_checked(first).unwrap_or((part, &[]));
-        if let Some(to) = self
-            .bytes
-            .get_mut(index..index.saturating_add(before.len()))
-        {
-            to.copy_from_slice(before);
-        }
-        if let Some(to) = self.bytes.get_mut(..behind.len()) {
-            to.copy_from_slice(behind);
-        }
+    fn word(&self, at: u64) -> u64 {
+        self.words.get(self.index(at)).copied().unwrap_or(0)
     }
 
-    fn get(&self, at: u64, out: &mut [u8]) {
-        let index = self.index(at);
-        let first = self.size.saturating_sub(index).min(out.len());
-        let Some((before, behind)) = out.split_at_mut_checked(first) else {
-            return;
-        };
-        if let Some(from) = self.bytes.get(index..index.saturating_add(before.len())) {
-            before.copy_from_slice(from);
-        }
-        if let Some(from) = self.bytes.get(..behind.len()) {
-            behind.copy_from_slice(from);
+    fn get(&self, mut at: u64, out: &mut [u8]) {
+        for bytes in out.chunks_exact_mut(WORD) {
+            bytes.copy_from_slice(&self.word(at).to_le_bytes());
+            at = at.wrapping_add(WORD as u64);
         }
     }
 
     /// Bytes of the record at a position between head and tail.
     fn record_size(&self, at: u64) -> Option<usize> {
-        let mut size = [0; 2];
-        self.get(at, &mut size);
-        let size = usize::from(u16::from_le_bytes(size));
+        // They are its first two bytes.
+        let size = usize::from(self.word(at) as u16);
         let left = self.tail.wrapping_sub(at) as usize;
-        let good = size >= HEAD && size % 8 == 0 && size <= left;
+        let good = size >= HEAD && size % WORD == 0 && size <= left;
         good.then_some(size)
     }
 
@@ -147,7 +154,7 @@ impl<B: DerefMut<Target = [u8]>> Ring<B> {
     /// replaced. Any cursor is taken: one that the ring has not given reads something else, or nothing.
     pub fn read(&self, from: Cursor, out: &mut [u8]) -> Read {
         let ahead = from.at.wrapping_sub(self.head);
-        let is_here = ahead <= self.used() as u64 && from.at % 8 == 0;
+        let is_here = ahead <= self.used() as u64 && (from.at as usize) % WORD == 0;
         let mut next = match is_here {
             true => from,
             false => Cursor {
@@ -207,8 +214,9 @@ mod tests {
         }
     }
 
-    fn ring(size: usize) -> Ring<Box<[u8]>> {
-        Ring::new(vec![0; size].into_boxed_slice()).unwrap()
+    /// A ring that has so many bytes, or a few less.
+    fn ring(size: usize) -> Ring<Box<[u64]>> {
+        Ring::new(vec![0; size / WORD].into_boxed_slice()).unwrap()
     }
 
     fn numbers(bytes: &[u8]) -> Vec<u64> {
@@ -270,6 +278,6 @@ mod tests {
         assert!(ring.push(&event(1, b"")) == (ring.size >= HEAD));
         assert!(!ring.push(&event(2, &[0; 100])));
         assert_eq!(ring.replaced(), 0);
-        assert!(Ring::new(vec![0; 7].into_boxed_slice()).is_none());
+        assert!(Ring::new(Vec::new().into_boxed_slice()).is_none());
     }
 }

@@ -16,13 +16,22 @@ use kernel::{
     }, //
 };
 use linux::bytes::Fill;
-use virgo_proto::queue::MAX_MESSAGE;
-use virgo_utils::budget::{
-    Account,
-    Budget,
-    Charge, //
+use virgo_proto::{
+    eventnet::event::Kind,
+    queue::MAX_MESSAGE, //
 };
 pub(crate) use virgo_utils::requests::ReplyTo;
+use virgo_utils::{
+    budget::{
+        Account,
+        Budget,
+        Charge, //
+    },
+    eventnet::{
+        Origin,
+        OriginCell, //
+    }, //
+};
 
 /// Bytes that a message takes beside its name and data, as far as it is counted.
 const OVERHEAD: usize = 256;
@@ -54,6 +63,9 @@ pub(crate) struct Message {
     pub(crate) publisher: u32,
     /// Number in the queue or topic that it was published to; 0 if there is none of that name.
     pub(crate) position: Atomic<u64>,
+    /// What led to it, and the event that it was taken last, for EventNet.
+    cause: Origin,
+    taken: OriginCell,
     charge: Charge,
 }
 
@@ -197,6 +209,8 @@ impl Message {
             uid: parts.uid,
             publisher,
             position: Atomic::new(0),
+            cause: Origin::here(),
+            taken: OriginCell::new(),
             charge,
         });
         if len > SHORT {
@@ -214,6 +228,25 @@ impl Message {
         // Without its data it is dropped, which gives back what it was counted for.
         read(data)?;
         Ok(message.into())
+    }
+
+    /// The current task has taken it. Any context.
+    pub(crate) fn was_taken(&self) {
+        let position = self.position.load(Relaxed);
+        let taken = self.cause.arrived(Kind::Queue, position, b"message taken");
+        self.taken.set(taken);
+    }
+
+    /// The current task replies to it. Any context.
+    pub(crate) fn is_answered(&self) {
+        let position = self.position.load(Relaxed);
+        let taken = self.taken.get();
+        taken.answered(Kind::Queue, position, b"message answered");
+    }
+
+    /// What led to it, or to its being taken, for EventNet.
+    pub(crate) fn origin(&self) -> Origin {
+        self.cause.later(self.taken.get())
     }
 
     fn counted(len: usize) -> u64 {

@@ -22,6 +22,10 @@ use virgo_utils::{
         Budget,
         Charge, //
     },
+    eventnet::{
+        Origin,
+        OriginCell, //
+    },
     Deferred, //
 };
 
@@ -48,6 +52,8 @@ enum Who {
 #[pin_data]
 struct Requester {
     account: Account,
+    /// What led to the reply, for EventNet.
+    cause: OriginCell,
     #[pin]
     reply: SpinLock<Option<Reply>>,
     #[pin]
@@ -112,6 +118,7 @@ impl Pending {
         let uid = account.uid();
         let requester = pin_init!(Requester {
             account,
+            cause: OriginCell::new(),
             reply <- kernel::new_spinlock!(None, "virgo_reply"),
             replied <- linux::new_wait_queue!("virgo_replied"),
         });
@@ -262,6 +269,8 @@ impl Pending {
 
 impl Requester {
     fn give(&self, reply: Reply) {
+        // Seen with the reply, by the lock.
+        self.cause.set(Origin::here());
         *self.reply.lock() = Some(reply);
         self.replied.wake_all();
     }
@@ -274,8 +283,14 @@ impl Place<'_> {
     ///
     /// [`ETIMEDOUT`] at the deadline, [`EINTR`]; why there is none.
     pub(crate) fn wait(&self, deadline: Deadline) -> Result<KVec<u8>> {
-        let Requester { reply, replied, .. } = &*self.requester;
+        let Requester {
+            reply,
+            replied,
+            cause,
+            ..
+        } = &*self.requester;
         let reply = replied.wait(deadline, || reply.lock().take())?;
+        cause.get().waited_for();
         let (reply, _) = reply.ok_or(ETIMEDOUT)??;
         Ok(reply)
     }

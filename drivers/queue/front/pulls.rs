@@ -236,6 +236,7 @@ impl Run for Pulls {
         let mut waiting = task.waiting.lock();
         let (mut at, mut next) = (0, None);
         while let Some(pull) = waiting.get(at) {
+            let _serving = pull.reply.serve();
             match pull.attempt(&waker) {
                 None => {
                     next = Some(next.map_or(pull.until, |next: Deadline| next.min(pull.until)));

@@ -474,6 +474,7 @@ impl QueueService {
     /// [`ENOENT`].
     pub(crate) fn requester(&self, uid: u32, name: &[u8], id: u64) -> Result<ReplyTo> {
         let message = self.queues.find(name)?.held(programs(uid), id)?;
+        message.is_answered();
         message.reply.ok_or(EINVAL)
     }
 }

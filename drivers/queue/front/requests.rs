@@ -25,7 +25,10 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
+    sync::{
+        atomic::Relaxed,
+        Arc, //
+    },
     workqueue::{
         impl_has_work,
         new_work,
@@ -44,6 +47,7 @@ use linux::{
     }, //
 };
 use virgo_proto::{
+    eventnet::event::Kind,
     queue::{
         access::Mode,
         options::Options, //
@@ -206,12 +210,20 @@ fn parts<'a>(subject: &'a [u8], request: &Request<'a>) -> Parts<'a> {
 }
 
 fn handle(message: &Message) -> Option<Result> {
-    requests::handle(&Request {
+    let about = message.position.load(Relaxed);
+    let work = message
+        .origin()
+        .work(Kind::Request, about, b"request handled");
+    let result = requests::handle(&Request {
         data: message.data(),
         from: message.from,
         uid: message.uid,
         reply: message.reply,
-    })
+    });
+    if let (Some(work), Some(result)) = (work, &result) {
+        work.has_ended(result);
+    }
+    result
 }
 
 /// Takes requests out of the queue for the handler, while there is one.

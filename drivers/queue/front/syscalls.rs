@@ -437,6 +437,7 @@ impl Call<'_> {
         let to: ReplyTo = match self.handle()? {
             Some(handle) => {
                 let request = handle.channel.held(handle.consumer, message.id)?;
+                request.is_answered();
                 request.reply.ok_or(EINVAL)?
             }
             None if self.node == 0 => self.service().requester(self.uid, &self.name, message.id)?,

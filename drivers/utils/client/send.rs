@@ -64,7 +64,7 @@ struct Head {
     bytes: [u8; HEADER_LEN + MAX_ARGS],
     len: usize,
     /// The same with the trace context; empty if there is none.
-    traced: KVVec<u8>,
+    traced: KVec<u8>,
 }
 
 impl Head {
@@ -72,7 +72,7 @@ impl Head {
         let mut head = Head {
             bytes: [0; HEADER_LEN + MAX_ARGS],
             len: HEADER_LEN + request.args.len(),
-            traced: KVVec::new(),
+            traced: KVec::new(),
         };
         let mut header = Header {
             kind: Kind::Request,
@@ -91,9 +91,9 @@ impl Head {
         }
         if let Some(sent) = &guard.sent {
             header.traced = true;
-            header.len += sent.context.size() as u32;
+            header.len += sent.context().len() as u32;
             // Without memory the request is not traced.
-            if head.trace(&header, sent.context.bytes()).is_err() {
+            if head.trace(&header, sent.context()).is_err() {
                 head.traced.clear();
             }
         }

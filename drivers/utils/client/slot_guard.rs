@@ -138,7 +138,7 @@ impl SlotGuard<'_> {
     /// The reply was sent by this event, if that is recorded.
     pub(crate) fn replied(&mut self, by: Option<EventId>) {
         if let Some(sent) = &mut self.sent {
-            sent.reply = by;
+            sent.replied(by);
         }
     }
 }

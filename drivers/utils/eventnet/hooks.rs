@@ -3,15 +3,16 @@
 //! Where calls, requests and replies become events. Each of these functions costs one predictable
 //! branch while nothing of its kind is recorded.
 
-pub(crate) use super::recorder::ContextBytes;
 use super::{
     recorder::{
         self,
+        ContextBytes,
         Draft, //
     },
     scope::{
         self,
         Current,
+        Here,
         Scope, //
     },
     switch, //
@@ -34,9 +35,9 @@ use virgo_proto::{
     vuid::NodeId, //
 };
 
-/// What the current task does next is caused by this; `None` if it is not to be recorded.
-fn cause() -> Option<Option<EventId>> {
-    match scope::current() {
+/// What a task of this scope does next is caused by this; `None` if it is not to be recorded.
+fn cause(here: Here) -> Option<Option<EventId>> {
+    match here.current() {
         Current::None => switch::is_sampled().then_some(None),
         Current::Skipped => None,
         Current::Event(event) => Some(Some(event)),
@@ -45,7 +46,7 @@ fn cause() -> Option<Option<EventId>> {
 
 /// What led to the end of what `begin` has begun: the last event of the current task, if that is known.
 fn last_or(begin: EventId) -> Option<EventId> {
-    match scope::current() {
+    match scope::here().current() {
         Current::Event(event) => Some(event),
         Current::None | Current::Skipped => Some(begin),
     }
@@ -78,7 +79,7 @@ fn begin_call(kind: Kind, op: usize, name: &str) -> Called {
         text: name.as_bytes(),
         ..Draft::new(kind, Point::Call)
     };
-    let id = cause().and_then(|cause| recorder::record(&draft(cause), None));
+    let id = cause(scope::here()).and_then(|cause| recorder::record(&draft(cause), None));
     Called {
         id,
         kind,
@@ -112,16 +113,19 @@ pub(crate) fn status<T>(result: &Result<T>) -> u32 {
 }
 
 /// A request that was sent to another node.
-pub(crate) struct Sent {
+///
+/// Boxed, as it is moved about.
+pub(crate) struct Sent(KBox<Sending>);
+
+struct Sending {
     id: EventId,
     kind: Kind,
     op: u16,
     peer: NodeId,
     request: RequestId,
-    /// For its frame.
-    pub(crate) context: ContextBytes,
+    context: ContextBytes,
     /// The event that has sent the reply.
-    pub(crate) reply: Option<EventId>,
+    reply: Option<EventId>,
 }
 
 /// A request is sent. May sleep.
@@ -141,43 +145,64 @@ pub(crate) fn send(
 
 #[cold]
 fn begin_send(kind: Kind, op: u16, peer: NodeId, request: RequestId, bytes: usize) -> Option<Sent> {
+    let here = scope::here();
     let draft = Draft {
         op,
         peer,
         bytes: bytes as u32,
         about: request.to_wire(),
-        cause: cause()?,
+        cause: cause(here)?,
         ..Draft::new(kind, Point::Send)
     };
-    let mut context = ContextBytes::new().ok()?;
-    let id = recorder::record(&draft, Some(&mut context))?;
-    scope::happened(id);
-    Some(Sent {
-        id,
+    let sending = Sending {
+        id: EventId::default(),
         kind,
         op,
         peer,
         request,
-        context,
+        context: ContextBytes::new().ok()?,
         reply: None,
-    })
+    };
+    let mut sending = KBox::new(sending, GFP_KERNEL).ok()?;
+    sending.id = recorder::record(&draft, Some(&mut sending.context))?;
+    here.happened(sending.id);
+    Some(Sent(sending))
 }
 
 impl Sent {
+    /// For its frame.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.0.context.bytes()
+    }
+
+    /// This event has sent the reply.
+    pub(crate) fn replied(&mut self, by: Option<EventId>) {
+        self.0.reply = by;
+    }
+
     /// The reply is here, or nobody waits for it any more.
     #[cold]
     pub(crate) fn done(self, result: &Result) {
+        let Sending {
+            id,
+            kind,
+            op,
+            peer,
+            request,
+            reply,
+            ..
+        } = *self.0;
         let draft = Draft {
-            op: self.op,
-            peer: self.peer,
+            op,
+            peer,
             status: status(result),
-            about: self.request.to_wire(),
-            begin: self.id.seq,
-            cause: self.reply.or(Some(self.id)),
-            ..Draft::new(self.kind, Point::Done)
+            about: request.to_wire(),
+            begin: id.seq,
+            cause: reply.or(Some(id)),
+            ..Draft::new(kind, Point::Done)
         };
         if let Some(id) = recorder::record(&draft, None) {
-            scope::happened(id);
+            scope::here().happened(id);
         }
     }
 }
@@ -191,7 +216,11 @@ pub(crate) fn reply_arrived(context: Option<TraceContext<'_>>) -> Option<EventId
 }
 
 /// A request of another node that has arrived.
-pub(crate) struct Received {
+///
+/// Boxed, as it is moved about.
+pub(crate) struct Received(KBox<Receiving>);
+
+struct Receiving {
     id: EventId,
     kind: Kind,
     op: u16,
@@ -232,47 +261,58 @@ fn begin_receive(
         cause: Some(context.event),
         ..Draft::new(kind, Point::Receive)
     };
-    let reply = ContextBytes::new().ok()?;
-    let id = recorder::record(&draft, None)?;
-    Some(Received {
-        id,
+    let receiving = Receiving {
+        id: EventId::default(),
         kind,
         op: header.op,
         peer,
         request: header.id,
-        context: reply,
-    })
+        context: ContextBytes::new().ok()?,
+    };
+    let mut receiving = KBox::new(receiving, GFP_KERNEL).ok()?;
+    receiving.id = recorder::record(&draft, None)?;
+    Some(Received(receiving))
 }
 
 impl Received {
     /// While the result exists, what the current task does is caused by the request. Task context.
     pub(crate) fn serve(&self) -> Serving {
-        Serving(Scope::enter(Some(self.id)))
+        Serving(Scope::enter(Some(self.0.id)))
     }
 
     /// Bytes of the trace context of its reply.
     pub(crate) fn context_size(&self) -> usize {
-        self.context.size()
+        self.0.context.size()
     }
 
     /// The reply is sent, with this error, 0 for success, and so many bytes. Returns its trace context;
     /// none if recording has ended meanwhile.
-    pub(crate) fn reply(mut self, status: u32, bytes: usize) -> Option<ContextBytes> {
+    pub(crate) fn reply(mut self, status: u32, bytes: usize) -> Option<Replied> {
         let draft = Draft {
-            op: self.op,
-            peer: self.peer,
+            op: self.0.op,
+            peer: self.0.peer,
             status,
             bytes: bytes as u32,
-            about: self.request.to_wire(),
-            begin: self.id.seq,
-            cause: last_or(self.id),
-            ..Draft::new(self.kind, Point::Reply)
+            about: self.0.request.to_wire(),
+            begin: self.0.id.seq,
+            cause: last_or(self.0.id),
+            ..Draft::new(self.0.kind, Point::Reply)
         };
-        recorder::record(&draft, Some(&mut self.context))?;
-        Some(self.context)
+        recorder::record(&draft, Some(&mut self.0.context))?;
+        Some(Replied(self.0))
     }
 }
 
-/// See [`Received::serve`].
+/// A reply that is sent.
+pub(crate) struct Replied(KBox<Receiving>);
+
+impl Replied {
+    /// The trace context of its frame.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.0.context.bytes()
+    }
+}
+
+/// While it exists, what the current task does is caused by a request.
 #[expect(dead_code, reason = "exists to be dropped")]
-pub(crate) struct Serving(Option<Scope>);
+pub struct Serving(Option<Scope>);

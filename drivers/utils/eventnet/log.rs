@@ -48,7 +48,8 @@ pub fn log_event(kind: Kind, text: &[u8]) {
     if !switch::is_on(kind) {
         return;
     }
-    let cause = match scope::current() {
+    let here = scope::here();
+    let cause = match here.current() {
         Current::Event(event) => Some(event),
         Current::None | Current::Skipped => None,
     };
@@ -58,7 +59,7 @@ pub fn log_event(kind: Kind, text: &[u8]) {
         ..Draft::new(kind, Point::Local)
     };
     if let Some(id) = recorder::record(&draft, None) {
-        scope::happened(id);
+        here.happened(id);
     }
 }
 

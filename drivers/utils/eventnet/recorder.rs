@@ -13,6 +13,7 @@ use crate::{
     clock,
     params, //
 };
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::{
@@ -23,10 +24,7 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::{
-    bytes::Fill,
-    deadline, //
-};
+use linux::deadline;
 use virgo_proto::{
     clock::Vector,
     config::MAX_NODES,
@@ -156,13 +154,25 @@ fn nodes() -> usize {
 
 /// From now on clocks have so many nodes at least. Under the lock.
 fn raise_nodes(nodes: u32) {
-    NODES.store(nodes.max(NODES.load(Relaxed)), Relaxed);
+    if nodes > NODES.load(Relaxed) {
+        NODES.store(nodes, Relaxed);
+    }
 }
 
+/// Numbers before the clock of a trace context.
+const START: usize = TraceContext::size(0) / size_of::<U64>();
+
 /// The trace context of the frames that an event will send.
-pub(crate) struct ContextBytes {
-    bytes: KVVec<u8>,
+pub(super) struct ContextBytes {
+    numbers: Numbers,
+    /// In its clock.
     nodes: u8,
+}
+
+enum Numbers {
+    /// Of [`FEW`] nodes at most.
+    Few([U64; START + FEW]),
+    Many(KVVec<U64>),
 }
 
 impl ContextBytes {
@@ -172,31 +182,43 @@ impl ContextBytes {
     ///
     /// [`ENOMEM`].
     pub(super) fn new() -> Result<Self> {
-        let nodes = nodes() as u8;
-        let bytes = KVVec::with_capacity(TraceContext::size(nodes), GFP_KERNEL)?;
-        Ok(ContextBytes { bytes, nodes })
+        let nodes = nodes();
+        let numbers = match nodes {
+            ..=FEW => Numbers::Few([U64::ZERO; START + FEW]),
+            _ => Numbers::Many(KVVec::from_elem(U64::ZERO, START + nodes, GFP_KERNEL)?),
+        };
+        Ok(ContextBytes {
+            numbers,
+            nodes: nodes as u8,
+        })
     }
 
-    /// How many bytes it has when it is filled in.
-    pub(crate) fn size(&self) -> usize {
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> usize {
         TraceContext::size(self.nodes)
     }
 
-    /// Its bytes; none before it is filled in.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Its bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        let numbers = match &self.numbers {
+            Numbers::Few(numbers) => &numbers[..],
+            Numbers::Many(numbers) => numbers,
+        };
+        numbers.as_bytes().get(..self.size()).unwrap_or_default()
     }
 
     /// Fills it in. There may be more nodes by now, or fewer.
     fn fill(&mut self, event: EventId, counts: &[U64]) {
-        let size = self.size();
-        let counts = counts.get(..self.nodes.into()).unwrap_or(counts);
-        // There is room, so no memory is taken.
-        let start = TraceContext::start(event, self.nodes);
-        let _ = self.bytes.put_bytes(&start, GFP_NOWAIT);
-        let _ = self.bytes.put_bytes(counts.as_bytes(), GFP_NOWAIT);
-        let missing = size.saturating_sub(self.bytes.len());
-        let _ = self.bytes.put_zeros(missing, GFP_NOWAIT);
+        let numbers = match &mut self.numbers {
+            Numbers::Few(numbers) => &mut numbers[..],
+            Numbers::Many(numbers) => numbers,
+        };
+        if let Some((start, clock)) = numbers.split_first_chunk_mut() {
+            *start = TraceContext::start(event, self.nodes);
+            for (to, count) in clock.iter_mut().zip(counts) {
+                *to = *count;
+            }
+        }
     }
 }
 
@@ -205,18 +227,16 @@ pub(super) fn join(context: &TraceContext<'_>) {
     let mut state = STATE.lock();
     // What another node says of this one's events it has from this one.
     let me = state.me;
-    state.known.merge(context.counts(), me);
+    let nodes = state.known.merge(context.counts(), me);
     // A node that was configured after recording was switched on has its place in clocks, too.
-    raise_nodes(state.known.nodes().into());
+    raise_nodes(nodes.into());
 }
 
 /// Records an event, and writes what frames that it sends say of it to `context`. `None` if nothing is
 /// recorded.
 pub(super) fn record(draft: &Draft<'_>, mut context: Option<&mut ContextBytes>) -> Option<EventId> {
-    if nodes() <= FEW {
-        if let Recorded::Yes(id) = record_with::<FEW>(draft, context.as_deref_mut()) {
-            return id;
-        }
+    if let Recorded::Yes(id) = record_with::<FEW>(draft, context.as_deref_mut()) {
+        return id;
     }
     match record_with::<MAX_NODES>(draft, context) {
         Recorded::Yes(id) => id,

@@ -3,14 +3,12 @@
 //! A ring of events for each processor. Writing never waits for a reader or another processor's
 //! writer for longer than it takes to copy a few records.
 
+use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::SpinLockIrq, //
 };
-use linux::{
-    bytes::Fill,
-    load, //
-};
+use linux::load;
 use virgo_proto::eventnet::{
     event::Event,
     ring::{
@@ -26,7 +24,7 @@ const STEP: usize = 4096;
 #[pin_data]
 struct Locked {
     #[pin]
-    ring: SpinLockIrq<Ring<KVVec<u8>>>,
+    ring: SpinLockIrq<Ring<KVVec<u64>>>,
 }
 
 /// The rings of all processors.
@@ -37,9 +35,8 @@ impl Rings {
     pub(super) fn new(size: usize) -> Result<Self> {
         let mut rings = KVec::new();
         for _ in 0..load::processors() {
-            let mut bytes = KVVec::new();
-            bytes.put_zeros(size, GFP_KERNEL)?;
-            let ring = Ring::new(bytes).ok_or(EINVAL)?;
+            let words = KVVec::from_elem(0, size / size_of::<u64>(), GFP_KERNEL)?;
+            let ring = Ring::new(words).ok_or(EINVAL)?;
             let locked = KBox::pin_init(
                 pin_init!(Locked {
                     ring <- kernel::new_spinlock_irq!(ring, "virgo_event_ring"),

@@ -15,10 +15,10 @@ use linux::user::task_number;
 use virgo_proto::eventnet::event::EventId;
 
 /// Tasks that can have a scope at a time.
-const PLACES: usize = 512;
+const PLACES: usize = 1024;
 
 /// Places that are tried for one task.
-const TRIES: usize = 8;
+const TRIES: usize = 4;
 
 /// Number of a node that stands for "not recorded".
 const SKIPPED: u64 = 0;
@@ -118,23 +118,34 @@ impl Drop for Scope {
     }
 }
 
-/// What is known of the current task. Any context.
-pub(super) fn current() -> Current {
-    let Some((_, place)) = task_number().and_then(find) else {
-        return Current::None;
-    };
-    match place.node.load(Relaxed) {
-        SKIPPED => Current::Skipped,
-        node => Current::Event(EventId {
-            node: node as u8,
-            seq: place.seq.load(Relaxed),
-        }),
-    }
+/// The scope of the current task, if it has one. Any context.
+pub(super) fn here() -> Here {
+    Here(task_number().and_then(find).map(|(_, place)| place))
 }
 
-/// The current task has recorded `event`, if it has a scope. Any context.
-pub(super) fn happened(event: EventId) {
-    if let Some((_, place)) = task_number().and_then(find) {
-        set(place, (event.node.into(), event.seq));
+/// See [`here`]. Of use to the task that has asked, as long as it is in that scope.
+#[derive(Clone, Copy)]
+pub(super) struct Here(Option<&'static Place>);
+
+impl Here {
+    /// What is known of the task.
+    pub(super) fn current(self) -> Current {
+        let Some(place) = self.0 else {
+            return Current::None;
+        };
+        match place.node.load(Relaxed) {
+            SKIPPED => Current::Skipped,
+            node => Current::Event(EventId {
+                node: node as u8,
+                seq: place.seq.load(Relaxed),
+            }),
+        }
+    }
+
+    /// The task has recorded `event`.
+    pub(super) fn happened(self, event: EventId) {
+        if let Some(place) = self.0 {
+            set(place, (event.node.into(), event.seq));
+        }
     }
 }

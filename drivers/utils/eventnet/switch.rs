@@ -30,6 +30,12 @@ pub fn is_on(kind: Kind) -> bool {
     KINDS.load(Relaxed) & bit(kind) != 0
 }
 
+/// Whether events of any kind are recorded.
+#[inline]
+pub(super) fn is_any_on() -> bool {
+    KINDS.load(Relaxed) != 0
+}
+
 /// Whether the call that begins now is one of those that are recorded.
 pub(super) fn is_sampled() -> bool {
     let one_in = ONE_IN.load(Relaxed);

@@ -6,8 +6,9 @@
 use crate::{
     clock,
     eventnet::hooks::{
-        ContextBytes,
-        Received, //
+        Received,
+        Replied,
+        Serving, //
     },
     reply::to_wire,
     server::{
@@ -114,6 +115,12 @@ impl Deferred {
         self.answer(body)
     }
 
+    /// While the result exists, what the current task does is caused by the request, for EventNet. Task
+    /// context.
+    pub fn serve(&self) -> Option<Serving> {
+        self.received.as_ref().map(Received::serve)
+    }
+
     /// Whether the peer has not begun another incarnation. Any context.
     pub fn is_wanted(&self) -> bool {
         !self.incarnation.over.load(Relaxed)
@@ -141,8 +148,8 @@ impl Deferred {
     /// Writes the frame; there is room for it.
     fn write(&mut self, word: u32, body: &[u8]) -> Result {
         let received = self.received.take();
-        let context = received.and_then(|received| received.reply(word, body.len()));
-        let context = context.as_ref().map_or(&b""[..], ContextBytes::bytes);
+        let replied = received.and_then(|received| received.reply(word, body.len()));
+        let context = replied.as_ref().map_or(&b""[..], Replied::context);
         let header = Header {
             kind: Kind::Reply,
             op: self.op,

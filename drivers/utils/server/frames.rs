@@ -567,10 +567,10 @@ fn finish(
     let traced = match received {
         Some(received) => {
             let size = received.context_size();
-            let context = received.reply(word, len.saturating_sub(size)).ok_or(EIO)?;
+            let replied = received.reply(word, len.saturating_sub(size)).ok_or(EIO)?;
             body.get_mut(..size)
                 .ok_or(EIO)?
-                .copy_from_slice(context.bytes());
+                .copy_from_slice(replied.context());
             true
         }
         None => false,

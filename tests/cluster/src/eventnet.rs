@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! EventNet: its messages and files, and the events that nodes record.
 
+mod causes;
+
 use crate::{
     Test,
     support::{fails, sh, text, wait_until_whole, within},
@@ -19,6 +21,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("eventnet_edges_do_not_wait_for_vertices", full_vertices),
     ("eventnet_a_remote_call_on_all_nodes", remote_call),
     ("eventnet_a_call_that_fails", failed_call),
+    ("eventnet_why_across_a_job", causes::across_job),
+    ("eventnet_why_across_a_message", causes::across_message),
     ("eventnet_exports_and_answers", answers),
     ("eventnet_clocks_an_hour_apart", clocks_apart),
     ("eventnet_a_ring_overflows", overflow),
@@ -325,10 +329,14 @@ fn recorded(cluster: &Cluster) -> Result<Graph> {
 
 /// The last call of this name on node 1.
 fn last_call<'a>(graph: &'a Graph, name: &str) -> Result<&'a Event> {
+    last_call_on(1, graph, name)
+}
+
+fn last_call_on<'a>(node: u8, graph: &'a Graph, name: &str) -> Result<&'a Event> {
     let calls = graph
         .events()
         .iter()
-        .filter(|event| event.id.node == 1 && event.point == "call" && event.text == name);
+        .filter(|event| event.id.node == node && event.point == "call" && event.text == name);
     calls.last().with_context(|| format!("no call {name}"))
 }
 

@@ -121,9 +121,12 @@ impl Channel {
         if has_died {
             task.dead_letters.wake();
         }
-        if let (true, Ok(Some(taken))) = (acked, &result) {
-            task.done(taken.seq);
-            task.left();
+        if let Ok(Some(taken)) = &result {
+            taken.item.was_taken();
+            if acked {
+                task.done(taken.seq);
+                task.left();
+            }
         }
         result
     }

@@ -46,7 +46,10 @@ fn a_user_has_a_share_of_a_queue_of_all() {
         // Others, and who owns it, still find room. Users share buckets by a random key, one of 64 of
         // them that of the user above, so several are asked until one publishes.
         let publishes = |uid: &u32| as_uid(*uid, || queue.publish(b"x").is_ok());
-        assert!((1002..1010).any(|uid| publishes(&uid)), "others find no room");
+        assert!(
+            (1002..1010).any(|uid| publishes(&uid)),
+            "others find no room"
+        );
         assert_eq!(
             as_uid(1000, || publish_all(&queue, b"x")),
             (4, libc::ENOBUFS)

@@ -38,9 +38,10 @@ fn traced(number: Number, context: &[u8], body: &[u8]) -> Vec<u8> {
 
 fn context(node: u8, counts: &[u64]) -> Vec<u8> {
     let event = EventId { node, seq: 7 };
-    let mut bytes = TraceContext::start(event, counts.len() as u8).to_vec();
-    bytes.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
-    bytes
+    let start = TraceContext::start(event, counts.len() as u8);
+    let numbers = start.iter().map(|number| number.get());
+    let numbers = numbers.chain(counts.iter().copied());
+    numbers.flat_map(u64::to_le_bytes).collect()
 }
 
 fn bad_contexts_end_the_session(node: &Node) -> io::Result<()> {
