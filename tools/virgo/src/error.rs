@@ -112,6 +112,11 @@ impl Error {
         matches!(self.tried, Tried::Queue { .. })
     }
 
+    /// Whether the use of a cluster lock has failed.
+    pub fn is_of_lock(&self) -> bool {
+        matches!(self.tried, Tried::Lock { .. })
+    }
+
     /// What is wrong, if more is known than the errno says.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason
