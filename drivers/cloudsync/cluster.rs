@@ -59,7 +59,7 @@ pub(crate) type Told = membership::Told<MAX_NODES>;
 type Membership = membership::Membership<MAX_NODES>;
 
 struct State {
-    /// Not in place: it is built on the stack, which is small, and must not be moved about there.
+    /// In a box, so that the state may be moved to its place.
     membership: KBox<Membership>,
     /// What is on disk. `None` as long as that is not known: then this node agrees to nothing.
     stored: Option<Durable>,
@@ -87,11 +87,11 @@ pub(crate) struct Cluster {
     pub(crate) names: Mutex<KBox<Names>>,
 }
 
-/// Not part of its caller's stack frame.
-#[inline(never)]
+/// Copied from a constant to its box: it has 3 KB, too much for the stack.
 fn new_membership(me: NodeId, boot: u64, timing: Timing) -> Result<KBox<Membership>> {
-    let new = Membership::new(me, boot, timing, Durable::default());
-    Ok(KBox::new(new, GFP_KERNEL)?)
+    let mut new = KBox::new(Membership::BLANK, GFP_KERNEL)?;
+    new.begin(me, boot, timing);
+    Ok(new)
 }
 
 impl State {

@@ -91,17 +91,17 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Room for `max` names. In a box, and not part of its caller's stack frame: it has two views. May sleep.
-    #[inline(never)]
+    /// Room for `max` names. Made in its box, since it has two views, too much for the stack. May sleep.
     pub(crate) fn new(me: NodeId, boot: u64, max: u64) -> Result<KBox<Self>> {
         let mut outboxes = KVec::new();
         for _ in 0..MAX_NODES {
             outboxes.push(KVVec::new(), GFP_KERNEL)?;
         }
-        let names = Names {
+        let budget = Budget::new(max)?;
+        let names = init!(Names {
             me,
             boot,
-            budget: Budget::new(max)?,
+            budget,
             slots: KVVec::new(),
             free: KVVec::new(),
             count: 0,
@@ -119,8 +119,8 @@ impl Names {
             unreported: 0,
             tellers: KVec::new(),
             is_stopped: false,
-        };
-        Ok(KBox::new(names, GFP_KERNEL)?)
+        });
+        KBox::init(names, GFP_KERNEL)
     }
 
     /// Who tells the other nodes, by number from 1.

@@ -36,28 +36,19 @@
 //! resource is refused by the fencing token.
 
 mod message;
+mod peer;
 mod proposal;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 pub use message::{Ask, Told};
+pub use timing::Timing;
 
 use super::view::View;
 use crate::vuid::{bit, NodeId, Nodes};
+use peer::Peer;
 use proposal::Proposal;
-
-/// Times, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Timing {
-    /// Between two beats.
-    pub beat_ms: u32,
-    /// A node that has not answered for so long is taken for dead.
-    pub dead_ms: u32,
-    /// What a lease lasts.
-    pub lease_ms: u32,
-    /// What is waited longer than a lease and an eighth.
-    pub margin_ms: u32,
-}
 
 /// What of the state outlives the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -66,23 +57,6 @@ pub struct Durable {
     pub promised: u64,
     /// The number of the latest view installed.
     pub view: u64,
-}
-
-/// What is known of another node.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-struct Peer {
-    /// When it answered last, or when this node began to listen.
-    heard: u64,
-    /// It has answered since.
-    is_alive: bool,
-    /// The incarnation that answered.
-    boot: u64,
-    /// When the last beat was sent that it has acknowledged in this view, plus one; 0 for none.
-    acked: u64,
-    /// The view that it has.
-    view: u64,
-    /// When the next beat is due.
-    next: u64,
 }
 
 /// See the module. Times are milliseconds of one clock that never goes back.
@@ -109,30 +83,43 @@ pub struct Membership<const N: usize> {
 }
 
 impl<const N: usize> Membership<N> {
-    /// Node `me` in its incarnation `boot`, which is not 0. `durable` is what was written last.
-    pub fn new(me: NodeId, boot: u64, timing: Timing, durable: Durable) -> Self {
-        Membership {
-            me,
-            boot,
-            configured: bit(me),
-            quorum: 1,
-            timing,
-            promised: durable.promised.max(durable.view),
-            promised_to: (0, 0),
-            view: View {
-                number: durable.view,
-                ..View::NONE
-            },
-            opens_at: 0,
-            proposal: None,
-            peers: [Peer::default(); N],
-            is_active: false,
-            propose_at: None,
-            seen: 0,
-        }
+    /// Of no node yet: see [`Self::begin`]. A constant, so that it is copied to where it is to lie and never
+    /// lies on a stack.
+    pub const BLANK: Self = Membership {
+        me: 0,
+        boot: 0,
+        configured: 0,
+        quorum: 1,
+        timing: Timing::ZERO,
+        promised: 0,
+        promised_to: (0, 0),
+        view: View::NONE,
+        opens_at: 0,
+        proposal: None,
+        peers: [Peer::UNKNOWN; N],
+        is_active: false,
+        propose_at: None,
+        seen: 0,
+    };
+
+    /// Makes this one of node `me` in its incarnation `boot`, which is not 0. To be called before anything
+    /// else.
+    pub fn begin(&mut self, me: NodeId, boot: u64, timing: Timing) {
+        self.me = me;
+        self.boot = boot;
+        self.configured = bit(me);
+        self.timing = timing;
     }
 
-    /// This node had promised and installed this before. To be called before anything else.
+    /// Node `me` in its incarnation `boot`, which is not 0. `durable` is what was written last.
+    pub fn new(me: NodeId, boot: u64, timing: Timing, durable: Durable) -> Self {
+        let mut new = Self::BLANK;
+        new.begin(me, boot, timing);
+        new.restore(durable);
+        new
+    }
+
+    /// This node had promised and installed this before. To be called right after [`Self::begin`].
     pub fn restore(&mut self, durable: Durable) {
         self.promised = durable.promised.max(durable.view);
         self.view.number = durable.view;
