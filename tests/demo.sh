@@ -225,10 +225,10 @@ picture() {
 	fi
 }
 
-# A program on node3 holds a lock when its node is killed. The next holder's token is larger, so whoever
-# looks at tokens tells the two apart.
+# A program on node3 holds a lock when its node is killed. The next holder's token is larger, so what it has
+# used with the lock refuses the former one.
 lock_moves() {
-	local before after start
+	local before after start id refused
 	# shellcheck disable=SC2016 # the guest's shell expands it
 	before=$(node 3 sh -c 'virgo lock demo -- sh -c "echo \$VIRGO_LOCK_TOKEN >/tmp/token; exec sleep 1000" \
 		>/dev/null 2>&1 &
@@ -244,6 +244,14 @@ lock_moves() {
 	after=$(node 1 virgo lock demo --timeout 60s -- sh -c 'echo $VIRGO_LOCK_TOKEN')
 	echo "  node1 has it $(seconds_since "$start" | tr -s ' ') after node3 was killed: token $before became $after"
 	[ "$after" -gt "$before" ] || fail "the token does not grow"
+	id=$(node 1 virgo malloc 100 --place 1)
+	node 1 virgo set "$id" new --fence "demo:$after"
+	if refused=$(node 1 virgo set "$id" late --fence "demo:$before" 2>&1); then
+		fail "who had the lock before may write"
+	fi
+	indent <<<"$refused"
+	[ "$(node 1 virgo get "$id" --length 3)" = new ] || fail "what was written late is there"
+	node 1 virgo free "$id"
 }
 
 command_line() {

@@ -10,6 +10,7 @@ pub use crate::generated::{
     virgo_cancel_args as CancelArgs,
     virgo_clone_args as CloneArgs,
     virgo_data_args as DataArgs,
+    virgo_fence as Fence,
     virgo_file_args as FileArgs,
     virgo_free_args as FreeArgs,
     virgo_fsync_args as FsyncArgs,
@@ -46,7 +47,10 @@ use kernel::{
 use linux::user::Extensible;
 
 macro_rules! extensible {
-    ($type:ty, $first:ident) => {
+    ($type:ty, $only:ident) => {
+        extensible!($type, $only, $only);
+    };
+    ($type:ty, $first:ident, $last:ident) => {
         // SAFETY: The structure has integers only and no padding.
         unsafe impl FromBytes for $type {}
 
@@ -54,13 +58,21 @@ macro_rules! extensible {
             const FIRST_SIZE: usize = generated::$first as usize;
         }
 
-        const _: () = assert!(size_of::<$type>() == generated::$first as usize);
+        const _: () = assert!(size_of::<$type>() == generated::$last as usize);
     };
 }
 
 extensible!(MallocArgs, VIRGO_MALLOC_ARGS_SIZE_VER0);
-extensible!(DataArgs, VIRGO_DATA_ARGS_SIZE_VER0);
-extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
+extensible!(
+    DataArgs,
+    VIRGO_DATA_ARGS_SIZE_VER0,
+    VIRGO_DATA_ARGS_SIZE_VER1
+);
+extensible!(
+    FreeArgs,
+    VIRGO_FREE_ARGS_SIZE_VER0,
+    VIRGO_FREE_ARGS_SIZE_VER1
+);
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
@@ -78,14 +90,14 @@ extensible!(LockArgs, VIRGO_LOCK_ARGS_SIZE_VER0);
 // SAFETY: The structure has integers only and no padding.
 unsafe impl AsBytes for LockEvent {}
 
+extensible!(
+    QueueArgs,
+    VIRGO_QUEUE_ARGS_SIZE_VER0,
+    VIRGO_QUEUE_ARGS_SIZE_VER1
+);
+
 // SAFETY: The structure has integers only and no padding.
-unsafe impl FromBytes for QueueArgs {}
-
-impl Extensible for QueueArgs {
-    const FIRST_SIZE: usize = generated::VIRGO_QUEUE_ARGS_SIZE_VER0 as usize;
-}
-
-const _: () = assert!(size_of::<QueueArgs>() == generated::VIRGO_QUEUE_ARGS_SIZE_VER1 as usize);
+unsafe impl FromBytes for Fence {}
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}

@@ -36,6 +36,7 @@ pub mod command;
 pub mod config;
 pub mod errno;
 pub mod eventnet;
+pub mod fence;
 pub mod frame;
 pub mod handshake;
 mod hex;

@@ -47,6 +47,7 @@ impl<'a> Attempt<'a> {
                 uid: user.uid,
                 deadline: deadline.min(user.deadline),
                 config,
+                claim: user.claim,
             },
             patience: Deadline::after_ms(PATIENCE_MS.min(config.deadline_ms / 4)),
         }

@@ -67,6 +67,23 @@ struct virgo_first_args {
 	__aligned_u64 args[4];
 };
 
+/**
+ * struct virgo_fence - a lock that guards an object, and the token with which it was granted
+ * @name:     user address of the lock's name
+ * @token:    from virgo_lock, not 0
+ * @name_len: bytes at @name: 1 to VIRGO_LOCK_MAX_NAME
+ * @flags:    must be 0
+ *
+ * An object that was used with a token refuses smaller ones of the same lock (ESTALE):
+ * somebody else had it since. It refuses other locks, and none (ENOLCK).
+ */
+struct virgo_fence {
+	__aligned_u64 name;
+	__aligned_u64 token;
+	__u32 name_len;
+	__u32 flags;
+};
+
 /* virgo_malloc2: flags. */
 #define VIRGO_MALLOC_SHARED	(1U << 0) /* every uid of the cluster may set, get and free */
 
@@ -103,9 +120,13 @@ struct virgo_malloc_args {
  * @data:       user address of the bytes
  * @flags:      must be 0
  * @timeout_ms: deadline of the whole call; 0 means the configured one
+ * @fence:      of set: user address of a struct virgo_fence, or 0
  *
  * Set refuses a range that ends beyond the allocation (EFBIG); get stops at
  * the end of the allocation. Both return the number of bytes copied.
+ *
+ * Each piece of a split allocation has a fence of its own; a set of no bytes
+ * with @fence raises those of all pieces.
  */
 struct virgo_data_args {
 	__aligned_u64 id;
@@ -114,21 +135,28 @@ struct virgo_data_args {
 	__aligned_u64 data;
 	__u32 flags;
 	__u32 timeout_ms;
+	__aligned_u64 fence;
 };
-#define VIRGO_DATA_ARGS_SIZE_VER0	40
+#define VIRGO_DATA_ARGS_SIZE_VER0	40 /* without @fence */
+#define VIRGO_DATA_ARGS_SIZE_VER1	48
 
 /**
  * struct virgo_free_args - give an allocation back
  * @id:         from virgo_malloc or virgo_malloc2
  * @flags:      must be 0
  * @timeout_ms: deadline of the whole call; 0 means the configured one
+ * @fence:      user address of a struct virgo_fence, or 0
+ *
+ * Who owns it, and root, may free it without its lock.
  */
 struct virgo_free_args {
 	__aligned_u64 id;
 	__u32 flags;
 	__u32 timeout_ms;
+	__aligned_u64 fence;
 };
-#define VIRGO_FREE_ARGS_SIZE_VER0	16
+#define VIRGO_FREE_ARGS_SIZE_VER0	16 /* without @fence */
+#define VIRGO_FREE_ARGS_SIZE_VER1	24
 
 /* struct virgo_call: on which node. */
 #define VIRGO_RUN_DEFAULT	0 /* as /etc/virgo_client.conf says */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Cluster locks.
 
+mod fencing;
+
 use crate::{
     Test,
     rounds::Rounds,
@@ -21,6 +23,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("lock_of_a_killed_node_moves", killed_node),
     ("locks_of_a_minority", minority),
     ("lock_of_a_paused_node_has_an_old_token", paused),
+    ("late_writers_to_memory_are_refused", fencing::memory),
     ("locks_and_a_clock_that_is_set_back", clock_set_back),
     ("many_locks", many),
     ("names_at_a_master_are_charged_to_their_user", charged),

@@ -55,7 +55,10 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         } else if error.is_of_lock() {
             lock_advice(error.errno())
         } else {
-            memory_advice(error.errno(), error.id().is_some())
+            match error.reason() {
+                Some(_) => fence_advice(error.errno()),
+                None => memory_advice(error.errno(), error.id().is_some()),
+            }
         };
     }
     match error.downcast_ref()? {
@@ -232,6 +235,18 @@ fn memory_advice(errno: i32, id: bool) -> Option<&'static str> {
         libc::ESHUTDOWN => {
             "somebody has stopped the service: write 'start' to \
              /sys/kernel/debug/virgo/mempool/peers"
+        }
+        _ => return None,
+    })
+}
+
+/// What can be done if the lock that guards an allocation keeps somebody out.
+fn fence_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ESTALE => "lock it again: its content may have changed, and the token has",
+        libc::ENOLCK => {
+            "'virgo lock NAME -- COMMAND' gives the command VIRGO_LOCK_FENCE, which --fence takes; \
+             the owner can free it without"
         }
         _ => return None,
     })

@@ -3,6 +3,7 @@
 
 use crate::{
     eventnet::collect::{ask, nodes},
+    fence,
     options::Lock,
     output::{self, Output, note},
 };
@@ -34,6 +35,7 @@ pub(crate) fn run(options: &Lock) -> Result<ExitCode> {
     let error = Command::new(&options.command[0])
         .args(&options.command[1..])
         .env("VIRGO_LOCK_TOKEN", held.token.to_string())
+        .env("VIRGO_LOCK_FENCE", fence::text(&options.name, held.token))
         .exec();
     // It has not become one: the lock ends with the session.
     drop(session);

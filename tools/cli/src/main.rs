@@ -14,6 +14,7 @@ mod doctor;
 mod ends;
 mod eventnet;
 mod failure;
+mod fence;
 mod files;
 mod functions;
 mod jobs;
@@ -104,7 +105,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Malloc(malloc) => memory::malloc(output, &malloc)?,
         Command::Set(set) => memory::set(output, &set)?,
         Command::Get(get) => memory::get(output, &get)?,
-        Command::Free { ids } => return memory::free(output, &ids),
+        Command::Free(options) => return memory::free(output, &options),
         Command::Memory(MemoryCommand::List(options)) => {
             return memory_list::list(output, &options);
         }

@@ -91,6 +91,20 @@ pub struct MallocArgs {
     pub timeout_ms: u32,
 }
 
+/// A lock that guards an object, and the token with which it was granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fence {
+    /// Address of the lock's name.
+    pub name: u64,
+    /// Its token, not 0.
+    pub token: u64,
+    /// Bytes of the name.
+    pub name_len: u32,
+    /// Must be 0.
+    pub flags: u32,
+}
+
 /// Arguments of `virgo_set2` and `virgo_get2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -107,6 +121,8 @@ pub struct DataArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
+    /// Of `virgo_set2`: address of a [`Fence`], or 0.
+    pub fence: u64,
 }
 
 /// Arguments of `virgo_free2`.
@@ -119,6 +135,8 @@ pub struct FreeArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
+    /// Address of a [`Fence`], or 0.
+    pub fence: u64,
 }
 
 /// Place of [`Call`]: as `/etc/virgo_client.conf` says.
@@ -549,8 +567,9 @@ const _: () = assert!(size_of::<LockEvent>() == 280 && align_of::<LockEvent>() =
 const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
 const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
-const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
-const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
+const _: () = assert!(size_of::<DataArgs>() == 48 && align_of::<DataArgs>() == 8);
+const _: () = assert!(size_of::<FreeArgs>() == 24 && align_of::<FreeArgs>() == 8);
+const _: () = assert!(size_of::<Fence>() == 24 && align_of::<Fence>() == 8);
 const _: () = assert!(size_of::<Call>() == 64 && align_of::<Call>() == 8);
 const _: () = assert!(size_of::<CloneArgs>() == 24 && align_of::<CloneArgs>() == 8);
 const _: () = assert!(size_of::<CancelArgs>() == 16 && align_of::<CancelArgs>() == 8);
@@ -723,9 +742,11 @@ mod tests {
             len,
             data,
             flags,
-            timeout_ms
+            timeout_ms,
+            fence
         );
-        assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms);
+        assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms, fence);
+        assert_members!("virgo_fence", Fence, name, token, name_len, flags);
         assert_members!(
             "virgo_call",
             Call,
@@ -881,8 +902,6 @@ mod tests {
     fn sizes_are_those_of_the_header() {
         let sizes = [
             ("MALLOC", size_of::<MallocArgs>()),
-            ("DATA", size_of::<DataArgs>()),
-            ("FREE", size_of::<FreeArgs>()),
             ("CLONE", size_of::<CloneArgs>()),
             ("WAIT", size_of::<WaitArgs>()),
             ("CANCEL", size_of::<CancelArgs>()),
@@ -904,8 +923,15 @@ mod tests {
             );
         }
         // The last one is what this library passes.
-        let versions = numbers("VIRGO_QUEUE_ARGS_SIZE_");
-        let size = size_of::<QueueArgs>() as u32;
-        assert_eq!(versions, [("VER0", 56), ("VER1", size)]);
+        for (name, first, size) in [
+            ("DATA", 40, size_of::<DataArgs>()),
+            ("FREE", 16, size_of::<FreeArgs>()),
+            ("QUEUE", 56, size_of::<QueueArgs>()),
+        ] {
+            assert_eq!(
+                numbers(&format!("VIRGO_{name}_ARGS_SIZE_")),
+                [("VER0", first), ("VER1", size as u32)]
+            );
+        }
     }
 }

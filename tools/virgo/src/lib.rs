@@ -85,7 +85,7 @@ pub use files::{
     read_dir_metadata, remove_dir, remove_file, rename, rename_new, shown, symlink_metadata,
 };
 pub use id::{Id, ParseIdError};
-pub use memory::{Within, free, get, get_string, set, set_string, within};
+pub use memory::{Within, fenced, free, get, get_string, set, set_string, within};
 
 /// What a call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
