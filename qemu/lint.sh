@@ -41,6 +41,13 @@ check_bindings() {
 	}
 }
 
+check_lock_names() {
+	! grep -nE '(kernel::|<- )new_(mutex|spinlock|spinlock_irq|condvar)!' "$@" || {
+		echo "Other modules may inline this: use the macro of drivers/linux, whose name stays in this module."
+		return 1
+	}
+}
+
 # What stands in backquotes and begins with a folder of the tree is there.
 check_paths() {
 	local found path missing=0
@@ -50,7 +57,7 @@ check_paths() {
 	done < <(grep -noP '\x60(drivers|tools|tests|qemu|include|syscalls|packaging|debian|docs)/[a-z0-9_./-]+\x60' "$@")
 	return $missing
 }
-export -f check_licences check_bindings check_paths # for the shell of the step
+export -f check_licences check_bindings check_lock_names check_paths # for the shell of the step
 
 mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*' \
 	':!debian/changelog' ':!debian/copyright' ':!debian/*.docs' ':!debian/source')
@@ -59,10 +66,12 @@ mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellche
 # Kernel style is for what becomes part of a kernel.
 mapfile -t c < <(sources 'drivers/*.[ch]' 'syscalls/*.c' 'include/linux/*.h' 'include/uapi/*.h')
 mapfile -t modules < <(sources 'drivers/*.rs' ':!drivers/proto')
+mapfile -t shared < <(sources 'drivers/linux/*.rs' 'drivers/utils/*.rs')
 mapfile -t above_linux < <(sources 'drivers/*.rs' ':!drivers/linux')
 
 check licences "licence lines" check_licences "${licensed[@]}"
 check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null "${above_linux[@]}"
+check lock-names "locks of code that modules share" check_lock_names "${shared[@]}"
 check paths "paths in documents" check_paths "${documents[@]}"
 check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 # Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that

@@ -7,13 +7,13 @@
 //! for an open file, and does what has been asked for meanwhile, too. A file has one worker at most for
 //! its changes.
 
-use crate::waiting::take_passed;
 use kernel::{
     prelude::*,
     sync::Mutex, //
 };
 use linux::deadline::Deadline;
 use virgo_utils::{
+    take_given_up,
     Deferred,
     RequestBody, //
 };
@@ -24,6 +24,13 @@ pub(crate) struct Change {
     /// When nobody waits for it any more.
     pub(crate) until: Deadline,
     pub(crate) what: What,
+}
+
+impl Change {
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        self.until.passed() || !self.reply.is_wanted()
+    }
 }
 
 /// What is to be done.
@@ -64,7 +71,7 @@ impl Changes {
     /// [`ENOMEM`], and what `submit` fails with, told to whoever waits for the change, too.
     pub(crate) fn add(&self, change: Change, submit: impl FnOnce() -> Result) -> Result {
         let mut state = self.state.lock();
-        let given_up = take_passed(&mut state.waiting, |change| change.until.passed());
+        let given_up = take_given_up(&mut state.waiting, Change::is_given_up);
         let prepare = || -> Result {
             state.waiting.reserve(1, GFP_KERNEL)?;
             if !state.submitted {
@@ -92,9 +99,7 @@ impl Changes {
 
     /// Drops what was given up. May sleep, not for the disk.
     pub(crate) fn drop_given_up(&self) {
-        let given_up = take_passed(&mut self.state.lock().waiting, |change| {
-            change.until.passed()
-        });
+        let given_up = take_given_up(&mut self.state.lock().waiting, Change::is_given_up);
         drop(given_up);
     }
 
@@ -109,7 +114,7 @@ impl Changes {
             }
             drop(state);
             for change in waiting {
-                if !change.until.passed() {
+                if !change.is_given_up() {
                     make(change.reply, change.what);
                 }
             }

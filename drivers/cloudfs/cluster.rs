@@ -86,12 +86,19 @@ impl Cloudfs {
             node,
             files: Budget::new(max_files.into())?,
             opened: Arc::pin_init(OpenedFiles::new(max_open)?, GFP_KERNEL)?,
-            workers: Arc::new(Workers::new()?, GFP_KERNEL)?,
+            workers: Arc::new(Workers::new(c"virgo_files")?, GFP_KERNEL)?,
             log: LogLimit::new()?,
             loopback,
             loads: KBox::pin_init(Told::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+
+    /// Drops what was given up of all that workers are to do, and what `node` has given up of the rest. May
+    /// sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, node: NodeId) {
+        self.workers.drop_given_up();
+        self.opened.drop_given_up(node);
     }
 
     fn is_here(&self, user: &User<'_>, node: NodeId) -> bool {
@@ -200,7 +207,7 @@ impl Cloudfs {
         let opened = until_ready(user.deadline, || there.open(path, flags, mode));
         let (handle, load) = opened.inspect_err(|&e| {
             // Its file system may say EPERM, too.
-            if e != EPERM && attempt.is_nodes_fault(e) {
+            if e != EPERM && attempt.is_nodes_fault(&self.others.client, node, e) {
                 self.loads.lost(node);
             }
         })?;

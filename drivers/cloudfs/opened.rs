@@ -13,6 +13,10 @@ use kernel::{
 use linux::vfs::File;
 use virgo_proto::{
     config::MAX_NODES,
+    vuid::{
+        NodeId,
+        MAX_SLOTS, //
+    },
     worker_shares::Owner, //
 };
 use virgo_utils::{
@@ -27,6 +31,9 @@ use virgo_utils::{
     Peer, //
 };
 
+/// The largest value of the parameter `max_open`: so the table has room for what all nodes may have open.
+pub(crate) const MAX_OPEN: u32 = MAX_SLOTS / MAX_NODES as u32;
+
 /// An open file and the incarnation of the node that has it.
 #[pin_data]
 pub(crate) struct Opened {
@@ -40,6 +47,11 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
+    /// The uid of who uses it.
+    pub(crate) fn uid(&self) -> u32 {
+        self.charge.uid()
+    }
+
     /// Who uses it.
     pub(crate) fn owner(&self) -> Owner {
         owner(self.file.device(), self.peer, self.charge.uid())
@@ -52,6 +64,11 @@ pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
         device,
         user: u64::from(peer.node) << 32 | u64::from(uid),
     }
+}
+
+/// The uid of that user.
+pub(crate) fn uid_of(owner: &Owner) -> u32 {
+    owner.user as u32
 }
 
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
@@ -124,7 +141,7 @@ impl OpenedFiles {
     /// [`ESTALE`] if it is closed, was opened before this node restarted, or is not `peer`'s.
     pub(crate) fn get(&self, peer: Peer, handle: u64) -> Result<Arc<Opened>> {
         let opened = self.table.get(place(handle)).ok_or(ESTALE)?;
-        match (opened.peer.node, opened.peer.boot) == (peer.node, peer.boot) {
+        match opened.peer == peer {
             true => Ok(opened),
             false => Err(ESTALE),
         }
@@ -142,23 +159,22 @@ impl OpenedFiles {
         drop(self.table.remove(place(handle)));
     }
 
-    /// Closes what former incarnations of `peer` had open. Returns how many files.
-    pub(crate) fn close_former(&self, peer: Peer) -> usize {
-        let former =
-            |opened: &Opened| opened.peer.node == peer.node && opened.peer.boot != peer.boot;
+    /// Closes what `gone`, an incarnation of a node that is over, had open. Returns how many files.
+    pub(crate) fn close_gone(&self, gone: Peer) -> usize {
+        let of_gone = |opened: &Opened| opened.peer == gone;
         let (mut from, mut closed) = (0, 0);
-        while let Some((_, next)) = self.table.remove_next(from, former) {
+        while let Some((_, next)) = self.table.remove_next(from, of_gone) {
             from = next;
             closed += 1;
         }
         closed
     }
 
-    /// Drops what `peer` has asked for and given up since. May sleep, not for the disk.
-    pub(crate) fn drop_given_up(&self, peer: Peer) {
+    /// Drops what `node` has asked for and given up since. May sleep, not for the disk.
+    pub(crate) fn drop_given_up(&self, node: NodeId) {
         let mut from = 0;
-        let of_peer = |opened: &Opened| opened.peer.node == peer.node;
-        while let Some((place, opened)) = self.table.next(from, of_peer) {
+        let of_node = |opened: &Opened| opened.peer.node == node;
+        while let Some((place, opened)) = self.table.next(from, of_node) {
             from = place.slot + 1;
             opened.changes.drop_given_up();
             opened.syncing.drop_given_up();

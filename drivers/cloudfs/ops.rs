@@ -11,6 +11,7 @@ use crate::{
     local,
     opened::{
         owner,
+        uid_of,
         Opened, //
     },
     workers::Workers, //
@@ -51,6 +52,7 @@ use virgo_proto::{
     worker_shares::Owner, //
 };
 use virgo_utils::{
+    workers::Wanted,
     Body,
     Deferred,
     Operation,
@@ -121,8 +123,8 @@ fn permissions(mode: u32) -> Result<u16> {
         .ok_or(EINVAL)
 }
 
-/// Has `defer` defer a reply to `peer`. If that waits for too many, those that it has given up are dropped
-/// first: nobody else does that while a disk hangs.
+/// Has `defer` defer a reply to `peer`. If that, or its user, waits for too many, those that it has given
+/// up are dropped first: nobody else does that while a disk hangs.
 fn defer_with<'a, T>(
     this: &Cloudfs,
     peer: Peer,
@@ -130,9 +132,8 @@ fn defer_with<'a, T>(
     mut defer: impl FnMut(&mut Body<'a>) -> Result<T>,
 ) -> Result<T> {
     match defer(reply) {
-        Err(EUSERS) => {
-            this.workers.drop_given_up();
-            this.opened.drop_given_up(peer);
+        Err(EUSERS | EDQUOT) => {
+            this.drop_given_up(peer.node);
             defer(reply)
         }
         deferred => deferred,
@@ -149,12 +150,17 @@ fn defer(
     work: impl FnOnce(&Deferred, &mut KVVec<u8>) -> Result + Send + 'static,
 ) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
-    let mut deferred = defer_with(this, peer, reply, Body::defer)?;
+    let uid = uid_of(&owner);
+    let mut deferred = defer_with(this, peer, reply, |body| body.defer(uid))?;
     if kept {
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
     }
-    this.workers.submit(owner, until, move || {
+    let wanted = Wanted {
+        until,
+        by: Some(deferred.watch()),
+    };
+    this.workers.submit(owner, wanted, move || {
         let mut body = KVVec::new();
         // Without memory for it, the reply is an error.
         let _ = match work(&deferred, &mut body) {
@@ -278,7 +284,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
     let until = Deadline::after_ms(reply.patience_ms());
     defer_with(this, peer, reply, |body| {
         let (workers, opened) = (this.workers.clone(), opened.clone());
-        body.defer_with_request(move |mut reply, request| {
+        body.defer_with_request(opened.uid(), move |mut reply, request| {
             let prepared = reply.prepare(size_of::<WriteReply>());
             match prepared.and(request) {
                 Ok(request) => {
@@ -296,7 +302,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
 fn change_content(workers: &Workers, opened: Arc<Opened>, change: Change) -> Result {
     let worker = opened.clone();
     opened.changes.add(change, || {
-        workers.submit(opened.owner(), Deadline::never(), move || {
+        workers.submit(opened.owner(), Wanted::always(), move || {
             worker
                 .changes
                 .work(|reply, what| change_now(&worker, reply, what));
@@ -348,12 +354,12 @@ fn sync(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
     };
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
-    let deferred = defer_with(this, peer, reply, Body::defer)?;
+    let deferred = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     opened.syncing.add(deferred, until, data_only, || {
         let worker = opened.clone();
         // Others may come to wait for it who are more patient.
-        let until = Deadline::never();
-        this.workers.submit(opened.owner(), until, move || {
+        let wanted = Wanted::always();
+        this.workers.submit(opened.owner(), wanted, move || {
             worker.syncing.work(&worker.file);
         })
     })
@@ -394,7 +400,7 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());
-    let reply = defer_with(this, peer, reply, Body::defer)?;
+    let reply = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
     change_content(&this.workers, opened, Change { reply, until, what })
 }
 

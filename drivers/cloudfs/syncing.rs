@@ -11,7 +11,6 @@
 //! and then those that came meanwhile. So no request overtakes the failure of an earlier one, and a file
 //! has one worker at most.
 
-use crate::waiting::take_passed;
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -22,6 +21,7 @@ use linux::{
 };
 use virgo_proto::cloudfs::SyncReply;
 use virgo_utils::{
+    take_given_up,
     to_wire,
     Deferred, //
 };
@@ -39,6 +39,13 @@ struct Waiting {
     reply: Deferred,
     /// When nobody waits for it any more.
     until: Deadline,
+}
+
+impl Waiting {
+    /// Whether nobody waits for it any more.
+    fn is_given_up(&self) -> bool {
+        self.until.passed() || !self.reply.is_wanted()
+    }
 }
 
 #[derive(Default)]
@@ -74,7 +81,7 @@ impl Syncing {
         submit: impl FnOnce() -> Result,
     ) -> Result {
         let mut state = self.state.lock();
-        let given_up = take_passed(&mut state.waiting, |one| one.until.passed());
+        let given_up = take_given_up(&mut state.waiting, Waiting::is_given_up);
         let prepare = || -> Result {
             state.waiting.reserve(1, GFP_KERNEL)?;
             if !state.submitted {
@@ -99,7 +106,7 @@ impl Syncing {
 
     /// Drops what was given up. May sleep, not for the disk.
     pub(crate) fn drop_given_up(&self) {
-        let given_up = take_passed(&mut self.state.lock().waiting, |one| one.until.passed());
+        let given_up = take_given_up(&mut self.state.lock().waiting, Waiting::is_given_up);
         drop(given_up);
     }
 
@@ -114,7 +121,7 @@ impl Syncing {
             }
             let data_only = !core::mem::take(&mut state.times);
             drop(state);
-            waiting.retain(|one| !one.until.passed());
+            waiting.retain(|one| !one.is_given_up());
             if waiting.is_empty() {
                 continue;
             }

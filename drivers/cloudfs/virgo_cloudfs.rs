@@ -15,13 +15,13 @@ mod remote;
 mod session_files;
 mod syncing;
 mod syscalls;
-mod waiting;
 mod window;
 mod workers;
 
 use crate::{
     closing::MAX_FILES,
     cluster::Cloudfs,
+    opened::MAX_OPEN,
     syscalls::Calls, //
 };
 use kernel::prelude::*;
@@ -53,7 +53,7 @@ module! {
         },
         max_open: u32 {
             default: 4096,
-            description: "Files that one other node may have open here (1 to 65536)",
+            description: "Files that one other node may have open here (1 to 16384)",
         },
         loopback: u8 {
             default: 0,
@@ -82,10 +82,12 @@ impl Service for Cloudfs {
         ops::undo(self, op, reply);
     }
 
-    fn peer_restarted(&self, peer: Peer) {
-        let closed = self.opened.close_former(peer);
+    fn peer_gone(&self, gone: Peer) {
+        // The replies that it waited for are owed to its node: the next incarnation may wait for fewer.
+        self.drop_given_up(gone.node);
+        let closed = self.opened.close_gone(gone);
         if closed > 0 && self.log.pass() {
-            pr_info!("node {} has restarted: {closed} files closed\n", peer.node);
+            pr_info!("node {} has restarted: {closed} files closed\n", gone.node);
         }
     }
 }
@@ -106,7 +108,7 @@ impl kernel::InPlaceModule for Module {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
             let max_files = module_parameters::max_files.value().clamp(1, MAX_FILES);
-            let max_open = module_parameters::max_open.value().clamp(1, 65536);
+            let max_open = module_parameters::max_open.value().clamp(1, MAX_OPEN);
             let loopback = module_parameters::loopback.value() != 0;
             let cloudfs = Cloudfs::new(node, Cloudfs::PORT, max_files, max_open, loopback)?;
             let stats = Stats::new::<Cloudfs>()?;

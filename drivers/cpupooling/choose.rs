@@ -125,14 +125,15 @@ impl Shared {
         answer.put_zeros(count, GFP_KERNEL_ACCOUNT)?;
         let attempt = Attempt::within(user, PICK_MS);
         let deadline = attempt.user.deadline;
-        match self.client.call(registry, &request, &mut answer, deadline) {
-            Ok(n) => {
+        match self.client.ask(registry, &request, &mut answer, deadline) {
+            Ok(Ok(n)) => {
                 answer.truncate(n);
                 Ok(Some(answer))
             }
+            Ok(Err(_)) => Ok(None),
             Err(EINTR) => Err(EINTR),
             Err(e) => {
-                if attempt.is_nodes_fault(e) {
+                if attempt.is_nodes_fault(&self.client, registry, e) {
                     self.view.lost(registry);
                 }
                 Ok(None)

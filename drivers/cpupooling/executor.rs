@@ -207,15 +207,12 @@ impl Executor {
         }
     }
 
-    /// Ends the calls of former incarnations of `peer`.
-    pub(crate) fn cancel_former(&self, peer: Peer) {
-        self.pool.for_each((peer.node, 0), |run| {
+    /// Ends the calls of `gone`, an incarnation of a node that is over.
+    pub(crate) fn cancel_gone(&self, gone: Peer) {
+        self.pool.for_each((gone.node, 0), |run| {
             match run.origin {
-                Origin::Peer(of) if of.node == peer.node => {
-                    if of.boot != peer.boot {
-                        self.pool.cancel(run);
-                    }
-                }
+                Origin::Peer(of) if of == gone => self.pool.cancel(run),
+                Origin::Peer(of) if of.node == gone.node => (),
                 _ => return false,
             }
             true

@@ -186,10 +186,10 @@ impl Outboxes {
         }
     }
 
-    /// Drops results for former incarnations of `peer`. May sleep.
-    pub(crate) fn forget_former(&self, peer: Peer) {
-        if let Some(task) = self.of(peer.node) {
-            task.drop_results(|kept| kept.boot != peer.boot);
+    /// Drops results for `gone`, an incarnation of a node that is over. May sleep.
+    pub(crate) fn forget_gone(&self, gone: Peer) {
+        if let Some(task) = self.of(gone.node) {
+            task.drop_results(|kept| kept.boot == gone.boot);
         }
     }
 
@@ -219,8 +219,12 @@ impl Outbox {
         }
     }
 
-    /// Sends one request. Returns what it was answered, a byte for each key of a Probe.
-    fn send(&self, message: &Message, answer: &mut [u8]) -> Result<usize> {
+    /// Sends one request. Returns what the node answers, a byte for each key of a Probe.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer.
+    fn send(&self, message: &Message, answer: &mut [u8]) -> Result<Result<usize>> {
         let _entered = message.cause().enter();
         let (op, data) = message.request();
         let request = Request {
@@ -232,7 +236,7 @@ impl Outbox {
             reply_deadline: ReplyDeadline::Soon,
         };
         self.client
-            .call(self.node, &request, answer, Deadline::after_ms(ATTEMPT_MS))
+            .ask(self.node, &request, answer, Deadline::after_ms(ATTEMPT_MS))
     }
 
     /// The node knows what `message` says; of a Probe `answer` says which calls it has.
@@ -320,10 +324,10 @@ impl linux::work::Run for Outbox {
                 continue;
             }
             match task.send(&message, &mut answer) {
-                Ok(len) => task.delivered(message, answer.get(..len).unwrap_or(&answer)),
+                Ok(Ok(len)) => task.delivered(message, answer.get(..len).unwrap_or(&answer)),
                 // It does not want to know.
-                Err(EINVAL | ENOSYS) => task.delivered(message, &[]),
-                Err(_) => {
+                Ok(Err(EINVAL | EOPNOTSUPP)) => task.delivered(message, &[]),
+                Ok(Err(_)) | Err(_) => {
                     let pause = task.failed(message);
                     task.stalled.store(true, Relaxed);
                     return task.schedule_after_ms(pause);

@@ -3,6 +3,7 @@
 //! Sending calls to several nodes at a time, each by a worker.
 
 use crate::{
+    budgets::refusal,
     job::Job,
     outcome::Outcome,
     pool::{
@@ -24,6 +25,7 @@ use virgo_proto::vuid::{
     Nodes, //
 };
 use virgo_utils::{
+    budget::Charge,
     eventnet::Origin,
     User, //
 };
@@ -44,6 +46,8 @@ struct Parcel {
     lens: KVVec<usize>,
     /// Who sends it, for EventNet.
     cause: Origin,
+    /// For these.
+    _charge: Charge,
 }
 
 impl Parcel {
@@ -89,6 +93,7 @@ impl Cpupool {
     ///
     /// # Errors
     ///
+    /// [`EDQUOT`] if the user has too many bytes of calls on their way, [`EAGAIN`] if there are too many;
     /// [`ENOMEM`].
     pub(crate) fn send_all(
         &self,
@@ -98,10 +103,16 @@ impl Cpupool {
         targets: u64,
     ) -> Result {
         let here = bit(user.config.me) & targets;
+        let accounts = self.budgets.of_jobs(user.uid)?;
         for node in Nodes(targets) {
             if self.is_here(user.config, node) {
                 continue;
             }
+            let of_node = || {
+                let all = calls.iter().zip(jobs);
+                all.filter(move |(_, job)| job.node() == node)
+            };
+            let size: usize = of_node().map(|(call, _)| call.argv.len()).sum();
             let mut parcel = Parcel {
                 shared: self.shared.clone(),
                 uid: user.uid,
@@ -113,11 +124,12 @@ impl Cpupool {
                 argv: KVVec::new(),
                 lens: KVVec::new(),
                 cause: Origin::here(),
+                _charge: accounts.bytes.charge(size as u64).map_err(refusal)?,
             };
-            for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| job.node() == node) {
+            for (call, job) in of_node() {
                 parcel.add(call, job)?;
             }
-            self.senders.spawn(node, move || parcel.send())?;
+            self.senders.spawn(node, user.uid, move || parcel.send())?;
         }
         match here != 0 && self.is_here(user.config, user.config.me) {
             true => self.send_to(user, user.config.me, calls, jobs),

@@ -100,7 +100,7 @@ impl Shared {
         let attempt = Attempt::within(user, user.config.deadline_ms);
         let answered = self
             .client
-            .call_with(node, &request, attempt.user.deadline, &mut take);
+            .ask_with(node, &request, attempt.user.deadline, &mut take);
         if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
             return Err(e);
         }
@@ -111,10 +111,11 @@ impl Shared {
         };
         sent().for_each(|job| job.is_delivered());
         let failed = match answered {
-            Ok(()) => taken.is_none().then_some(EPROTO),
+            Ok(Ok(())) => taken.is_none().then_some(EPROTO),
+            Ok(Err(e)) => Some(e),
             Err(e) => {
                 // Nobody knows about these calls, but later ones have a choice.
-                if attempt.is_nodes_fault(e) {
+                if attempt.is_nodes_fault(&self.client, node, e) {
                     self.view.lost(node);
                 }
                 Some(e)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Workers that send calls to several nodes at a time. Each node has its own: what waits for one that does
-//! not answer is in nobody else's way.
+//! not answer is in nobody else's way. Of the workers of a node no user has all, since what they send may
+//! wait in the user's own line for the node.
 
 use kernel::{
     prelude::*,
@@ -10,41 +11,56 @@ use kernel::{
         SetOnce, //
     }, //
 };
-use linux::work::Queue;
 use virgo_proto::{
     config::MAX_NODES,
-    vuid::NodeId, //
+    vuid::NodeId,
+    worker_shares::Owner, //
+};
+use virgo_utils::workers::{
+    Wanted,
+    Workers, //
 };
 
 /// Most workers that send to one node: of sending most is waiting.
-const MAX: c_int = 16;
+const MAX: usize = 16;
 
 /// See the module. Dropping it waits for the work that has begun.
 pub(crate) struct Senders {
     /// Made when they are needed.
-    queues: [SetOnce<Arc<Queue>>; MAX_NODES],
+    nodes: [SetOnce<Arc<Workers<MAX>>>; MAX_NODES],
 }
 
 impl Senders {
     pub(crate) const fn new() -> Self {
         Senders {
-            queues: [const { SetOnce::new() }; MAX_NODES],
+            nodes: [const { SetOnce::new() }; MAX_NODES],
         }
     }
 
-    /// Has `work` done by a worker of node `node`. May sleep, not for a node.
+    /// Has `work` of user `uid` done by a worker of node `node`. May sleep, not for a node.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`]; [`ENODEV`] if there can be no such node.
-    pub(crate) fn spawn(&self, node: NodeId, work: impl FnOnce() + Send + 'static) -> Result {
+    pub(crate) fn spawn(
+        &self,
+        node: NodeId,
+        uid: u32,
+        work: impl FnOnce() + Send + 'static,
+    ) -> Result {
         let index = usize::from(node).checked_sub(1).ok_or(ENODEV)?;
-        let place = self.queues.get(index).ok_or(ENODEV)?;
+        let place = self.nodes.get(index).ok_or(ENODEV)?;
         if place.as_ref().is_none() {
-            // Of two who make it at a time one is the first.
-            place.populate(Queue::unbound(c"virgo_send", MAX)?);
+            // Of two who make them at a time one is the first.
+            place.populate(Arc::new(Workers::new(c"virgo_send")?, GFP_KERNEL)?);
         }
-        let queue = place.as_ref().ok_or(ENOMEM)?;
-        Ok(queue.spawn(work)?)
+        let workers = place.as_ref().ok_or(ENOMEM)?;
+        // Of a user as of a device: that bounds all that is his.
+        let owner = Owner {
+            device: uid,
+            user: uid.into(),
+        };
+        // What it fails with when it is late is the outcome of its calls.
+        workers.submit(owner, Wanted::always(), work)
     }
 }

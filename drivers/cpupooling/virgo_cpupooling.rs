@@ -128,9 +128,9 @@ impl Service for Cpupool {
         }
     }
 
-    fn peer_restarted(&self, peer: Peer) {
-        self.executor.cancel_former(peer);
-        self.outboxes.forget_former(peer);
+    fn peer_gone(&self, gone: Peer) {
+        self.executor.cancel_gone(gone);
+        self.outboxes.forget_gone(gone);
     }
 }
 

@@ -48,8 +48,9 @@ pub mod wait;
 pub mod waiters;
 pub mod work;
 
-/// A name for a lock's lockdep class, the same for all users of generic code: lockdep compares
-/// addresses, and each module that instantiates the code would have a literal of its own.
+/// A name for a lock's lockdep class, the same for all modules that use the code: lockdep compares
+/// addresses, and each module that instantiates the code, or has it inlined, would have a literal of its
+/// own, which goes with that module.
 #[macro_export]
 macro_rules! lock_name {
     ($name:literal) => {{
@@ -80,6 +81,18 @@ macro_rules! new_mutex {
 macro_rules! new_spinlock {
     ($data:expr, $name:literal) => {
         ::kernel::sync::SpinLock::new(
+            $data,
+            $crate::lock_name!($name),
+            ::kernel::static_lock_class!(),
+        )
+    };
+}
+
+/// Like the kernel's macro, for code that other modules instantiate: see [`lock_name!`].
+#[macro_export]
+macro_rules! new_spinlock_irq {
+    ($data:expr, $name:literal) => {
+        ::kernel::sync::SpinLockIrq::new(
             $data,
             $crate::lock_name!($name),
             ::kernel::static_lock_class!(),

@@ -13,7 +13,6 @@ use kernel::{
     alloc::AllocError,
     bindings,
     container_of,
-    new_spinlock_irq,
     prelude::*,
     sync::{
         Arc,
@@ -21,6 +20,7 @@ use kernel::{
         SetOnce,
         SpinLockIrq, //
     },
+    time::msecs_to_jiffies,
     types::Opaque, //
 };
 
@@ -169,6 +169,11 @@ unsafe impl<T: Run> Send for Task<T> {}
 // SAFETY: As above, and `T` is `Sync`.
 unsafe impl<T: Run> Sync for Task<T> {}
 
+/// Times of 2³¹ milliseconds and more mean for ever to the kernel.
+fn jiffies(ms: u32) -> c_ulong {
+    msecs_to_jiffies(ms.min(i32::MAX as u32))
+}
+
 impl<T: Run> Task<T> {
     /// A task that is not queued yet. Use [`crate::new_task!`].
     pub fn new<E>(
@@ -231,7 +236,7 @@ impl<T: Run> Task<T> {
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 self.queue.as_ptr(),
                 self.work.get(),
-                bindings::__msecs_to_jiffies(ms),
+                jiffies(ms),
             )
         };
     }
@@ -257,7 +262,7 @@ impl<T: Run> Task<T> {
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                 self.queue.as_ptr(),
                 self.work.get(),
-                bindings::__msecs_to_jiffies(ms),
+                jiffies(ms),
             )
         };
     }
@@ -273,11 +278,12 @@ impl<T: Run> Task<T> {
     /// hold the last reference on it: dropping it there would wait for itself. Not to be called by
     /// the work. May sleep.
     pub fn stop(&self) {
+        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
+        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
+        // Not before: the work may have made the first handle. One that wakes in between queues nothing.
         if let Some(target) = self.handle.as_ref() {
             target.clear();
         }
-        // SAFETY: The work is initialised. After this it does not run and cannot be queued.
-        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 
     /// Means to run the work for somebody who does not hold the task. May sleep.
@@ -350,7 +356,7 @@ struct WorkTarget {
 /// # Invariants
 ///
 /// While it is in a [`WorkTarget`] the work is initialised and its task alive: [`WorkTarget::clear`] comes
-/// before the task's end. The queue is the one that the task holds.
+/// before the task's end, and after the last run of the work, which may make the target. The queue is the one that the task holds.
 struct Work {
     queue: NonNull<bindings::workqueue_struct>,
     work: NonNull<bindings::delayed_work>,
@@ -366,15 +372,8 @@ impl WorkTarget {
             queue: NonNull::new(task.queue().as_ptr()).ok_or(EINVAL)?,
             work: NonNull::new(task.delayed_work_ptr()).ok_or(EINVAL)?,
         };
-        Self::with(work)
-    }
-
-    /// Not in the generic code above, of which each module has a copy: lockdep wants one name for the
-    /// lock.
-    #[inline(never)]
-    fn with(work: Work) -> Result<Arc<Self>> {
         Arc::pin_init(
-            pin_init!(Self { work <- new_spinlock_irq!(Some(work), "virgo_work_handle") }),
+            pin_init!(Self { work <- crate::new_spinlock_irq!(Some(work), "virgo_work_handle") }),
             GFP_KERNEL,
         )
     }
@@ -427,10 +426,15 @@ impl WorkHandle {
                     bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
                     work.queue.as_ptr(),
                     work.work.as_ptr(),
-                    bindings::__msecs_to_jiffies(ms),
+                    jiffies(ms),
                 )
             };
         }
+    }
+
+    /// Whether its task is there, and not stopped. Any context.
+    pub fn has_task(&self) -> bool {
+        self.0.work.lock().is_some()
     }
 
     /// Whether it wakes the same task as `other`.

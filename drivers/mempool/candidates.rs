@@ -196,7 +196,7 @@ impl Mempool {
             ENOMEM => self.rooms.revise(node, |room| {
                 room.unwrap_or(u64::MAX).min(size.saturating_sub(1))
             }),
-            e if attempt.is_nodes_fault(e) => self.rooms.lost(node),
+            e if attempt.is_nodes_fault(&self.client, node, e) => self.rooms.lost(node),
             _ => (),
         }
     }

@@ -25,7 +25,8 @@ use virgo_proto::{
     vuid::{
         MixKey,
         NodeId,
-        Vuid, //
+        Vuid,
+        MAX_SLOTS, //
     }, //
 };
 use virgo_utils::{
@@ -83,6 +84,9 @@ pub(crate) struct LocalPool {
     /// Bytes that only maps may take, so that a node whose pool is full can still allocate what lies
     /// on others.
     reserve: u64,
+    /// Bytes that each object is charged as at least: its part of the bytes if there are as many as the
+    /// table has slots. So who has a share of the bytes has no more than that of the slots.
+    least: u64,
     /// What ids are made with. Made when the module is loaded, so ids outlive the cluster's key, and
     /// those of an earlier load are told from new ones.
     key: MixKey,
@@ -95,6 +99,7 @@ impl LocalPool {
         try_pin_init!(Self {
             budget: Budget::new(limit)?,
             reserve: limit / RESERVE,
+            least: limit.div_ceil(MAX_SLOTS.into()),
             max_bytes: Variable::declare(&MAX_BYTES)?,
             key: MixKey(array::from_fn(|_| crypto::random_u64())),
             table <- Table::new(crypto::random_u32()),
@@ -155,7 +160,7 @@ impl LocalPool {
         if size > self.room() {
             return Err(ENOMEM);
         }
-        let object = Object::bytes(account, owner.shared, size, piece_of)?;
+        let object = Object::bytes(account, owner.shared, size, self.least, piece_of)?;
         self.insert(me, object)
     }
 
@@ -166,7 +171,10 @@ impl LocalPool {
     /// As for [`Self::alloc`].
     pub(crate) fn keep_map(&self, me: NodeId, owner: Owner, map: Map) -> Result<u64> {
         let account = self.budget.account(owner.uid)?;
-        self.insert(me, Object::new_map(&account, owner.shared, map)?)
+        self.insert(
+            me,
+            Object::new_map(&account, owner.shared, self.least, map)?,
+        )
     }
 
     fn insert(&self, me: NodeId, object: Arc<Object>) -> Result<u64> {
@@ -240,13 +248,10 @@ impl LocalPool {
         }
     }
 
-    /// Frees the pieces whose map was in a former incarnation of `peer`.
-    pub(crate) fn free_orphans(&self, peer: Peer) -> usize {
-        let orphan = |object: &Object| {
-            object
-                .piece_of
-                .is_some_and(|of| of.node == peer.node && of.boot != peer.boot)
-        };
+    /// Frees the pieces whose map was in `gone`, an incarnation of a node that is over. Returns how many.
+    pub(crate) fn free_orphans(&self, gone: Peer) -> usize {
+        // Not those of all but the present one: by the time that they are found another may have begun.
+        let orphan = |object: &Object| object.piece_of == Some(gone);
         let (mut from, mut freed) = (0, 0);
         while let Some((object, next)) = self.table.remove_next(from, orphan) {
             drop(object);

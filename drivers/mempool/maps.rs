@@ -11,7 +11,6 @@
 //! One mutex, held for a look at one set, or for a scan of all [`WINDOWS`].
 
 use crate::object::Piece;
-use core::mem::size_of;
 use kernel::{
     prelude::*,
     sync::{
@@ -27,7 +26,6 @@ use linux::{
     crypto,
     deadline::Deadline, //
 };
-use virgo_proto::mempool::MAX_LOOKUP;
 use virgo_utils::budget::{
     Budget,
     Charge, //
@@ -39,12 +37,6 @@ const SETS: usize = 256;
 
 /// Places where a window may be.
 const WAYS: usize = 4;
-
-/// Bytes that are kept: as much as all windows can have.
-const MAX_BYTES: u64 = (WINDOWS * (8 * MAX_LOOKUP + OVERHEAD)) as u64;
-
-/// Bytes that a window costs beside its ids.
-const OVERHEAD: usize = size_of::<Entry>() + size_of::<MapWindow>().next_multiple_of(64);
 
 /// How long the first window of an allocation is used before its node is asked again, in
 /// milliseconds.
@@ -93,6 +85,7 @@ struct Entry {
 /// See the module.
 #[pin_data]
 pub(crate) struct Maps {
+    /// Windows, however large: what is short are the places for them.
     budget: Pin<KBox<Budget>>,
     /// Makes it hard to have one's windows meet those of others.
     factor: u64,
@@ -115,7 +108,7 @@ impl Maps {
             uses: 0,
         };
         try_pin_init!(Self {
-            budget: Budget::new(MAX_BYTES)?,
+            budget: Budget::new(WINDOWS as u64)?,
             factor: crypto::random_u64() | 1,
             count: Atomic::new(0),
             inner <- linux::new_mutex!(inner, "virgo_maps"),
@@ -159,9 +152,8 @@ impl Maps {
         };
         // First what is there goes, then what the user has left unused for longest.
         self.remove(&mut inner, at);
-        let bytes = (8 * window.ids.len() + OVERHEAD) as u64;
         let charge = loop {
-            match self.budget.charge(key.uid, bytes) {
+            match self.budget.charge(key.uid, 1) {
                 Ok(charge) => break charge,
                 Err(EDQUOT) => match inner.oldest_of(key.uid) {
                     Some(oldest) => self.remove(&mut inner, oldest),

@@ -96,21 +96,29 @@ impl Drop for Bytes {
 }
 
 impl Object {
-    /// An object of `size` zeros.
+    /// An object of `size` zeros, which is charged as `least` bytes at least.
     pub(crate) fn bytes(
         owner: &Account,
         shared: bool,
         size: u64,
+        least: u64,
         piece_of: Option<Peer>,
     ) -> Result<Arc<Self>> {
-        let charge = owner.charge(size.checked_add(OVERHEAD).ok_or(ENOMEM)?)?;
+        let cost = size.checked_add(OVERHEAD).ok_or(ENOMEM)?;
+        let charge = owner.charge(cost.max(least))?;
         let bytes = Bytes::new(usize::try_from(size).map_err(|_| ENOMEM)?)?;
         Self::new(charge, shared, piece_of, bytes, None)
     }
 
-    /// The map of a split allocation.
-    pub(crate) fn new_map(owner: &Account, shared: bool, map: Map) -> Result<Arc<Self>> {
-        let charge = owner.charge(8 * map.ids.len() as u64 + OVERHEAD)?;
+    /// The map of a split allocation, which is charged as `least` bytes at least.
+    pub(crate) fn new_map(
+        owner: &Account,
+        shared: bool,
+        least: u64,
+        map: Map,
+    ) -> Result<Arc<Self>> {
+        let cost = 8 * map.ids.len() as u64 + OVERHEAD;
+        let charge = owner.charge(cost.max(least))?;
         let bytes = Bytes(KVVec::new());
         Self::new(charge, shared, None, bytes, Some(map))
     }

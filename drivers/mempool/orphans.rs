@@ -44,7 +44,7 @@ pub(crate) struct Orphans {
 impl RetryWork for Orphans {
     type Item = Orphan;
 
-    /// More than that are left to the next restart of this node, after which others free what
+    /// More than that of a node are left to the next restart of this one, after which others free what
     /// belonged to it.
     const MAX: usize = 1 << 16;
 

@@ -114,10 +114,10 @@ impl Service for Mempool {
         }
     }
 
-    fn peer_restarted(&self, peer: Peer) {
-        let freed = self.pool.free_orphans(peer);
+    fn peer_gone(&self, gone: Peer) {
+        let freed = self.pool.free_orphans(gone);
         if freed > 0 && self.log.pass() {
-            pr_info!("node {} has restarted: {freed} pieces freed\n", peer.node);
+            pr_info!("node {} has restarted: {freed} pieces freed\n", gone.node);
         }
     }
 }

@@ -17,14 +17,17 @@
 //! A client that gives up waiting says so with its next request in that slot (`taken` stays
 //! behind); the server then gets the reply back to undo what nobody will ever use.
 
+mod class;
 mod client;
 mod list;
 mod round_robin;
 mod server;
 #[cfg(test)]
 mod tests;
+mod users;
 
-pub use client::{Class, ClientSlot, Entry, Line, Restarted, SlotTable, LINES};
+pub use class::Class;
+pub use client::{ClientSlot, Delivery, Entry, Line, Restarted, SlotTable, GIVEN_UP_MAX, LINES};
 pub use round_robin::{RoundRobin, QUEUES};
 pub use server::{Arrival, Replies, ServerSlot};
 

@@ -219,12 +219,14 @@ impl Service for QueueService {
         Some(&self.client)
     }
 
-    fn peer_restarted(&self, peer: Peer) {
-        self.pulls.forget_former();
-        // Its present incarnation knows nothing of what the former one had.
+    fn peer_gone(&self, gone: Peer) {
+        self.pulls.forget_gone();
+        self.queues.pending.forget_late();
+        // The next incarnation knows nothing of what this one had. Consumers do not tell the two apart: what
+        // the next one has taken by now may come a second time.
         self.queues.for_each(|channel| {
             Channel::give_all_back(channel, true, |consumer| {
-                consumer::is_of(consumer, peer.node)
+                consumer::is_of(consumer, gone.node)
             });
             true
         });
@@ -298,6 +300,7 @@ impl kernel::InPlaceModule for Module {
             let service = QueueService {
                 pulls: Pulls::new(&queues.work)?,
                 peer_jobs: PeerJobs::new(queues.clone())?,
+                purges: PeerJobs::new(queues.clone())?,
                 forgets: Forgets::new(client.clone())?,
                 queues,
                 client,

@@ -3,9 +3,16 @@
 //! One of several requests that may be made for a user, to one node after the other: how much of the
 //! user's time it may take, and what its failure says about the node.
 
-use crate::user::User;
+use crate::{
+    client::Client,
+    user::User, //
+};
 use kernel::prelude::*;
-use linux::deadline::Deadline;
+use linux::deadline::{
+    now_ms,
+    Deadline, //
+};
+use virgo_proto::vuid::NodeId;
 
 /// A node that has not answered for so many milliseconds is taken to be out of order, even if the user
 /// would have waited longer. Those of the configuration count for a quarter if that is less.
@@ -17,6 +24,7 @@ pub struct Attempt<'a> {
     pub user: User<'a>,
     /// A failure for want of time before this says nothing about the node.
     patience: Deadline,
+    begun_ms: u64,
 }
 
 impl<'a> Attempt<'a> {
@@ -50,16 +58,22 @@ impl<'a> Attempt<'a> {
                 claim: user.claim,
             },
             patience: Deadline::after_ms(PATIENCE_MS.min(config.deadline_ms / 4)),
+            begun_ms: now_ms(),
         }
     }
 
-    /// Whether the request has failed with error `e` because its node is not reached or does not
-    /// answer, so that others had better not ask it for a while. It is not if the user had little time:
-    /// nobody may keep others from a node.
-    pub fn is_nodes_fault(&self, e: Error) -> bool {
+    /// Whether the request has failed with error `e` because `node`, which `client` has asked, is not
+    /// reached or does not answer, so that others had better not ask it for a while. It is not if the user
+    /// had little time, nor if the node has answered others meanwhile: then the user has waited behind
+    /// requests of his own. Nobody may keep others from a node.
+    pub fn is_nodes_fault(&self, client: &Client, node: NodeId, e: Error) -> bool {
         match e {
             EHOSTDOWN | EKEYREJECTED | EPERM | EPROTO | ECONNRESET => true,
-            ETIMEDOUT => self.patience.passed(),
+            ETIMEDOUT => {
+                let took_ms = now_ms().saturating_sub(self.begun_ms);
+                let took_ms = u32::try_from(took_ms).unwrap_or(u32::MAX);
+                self.patience.passed() && !client.was_heard_within(node, took_ms)
+            }
             _ => false,
         }
     }

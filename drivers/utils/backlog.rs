@@ -40,7 +40,8 @@ pub trait RetryWork: Send + Sync + 'static {
     /// What it is done with.
     type Item: Send + 'static;
 
-    /// Most items that wait without a [`Reservation`] of their own; more are forgotten.
+    /// Most items of one node that wait without a [`Reservation`] of their own; more are forgotten. What
+    /// waits for one node takes no room from the others.
     const MAX: usize;
 
     /// Most items of one attempt.
@@ -126,18 +127,12 @@ impl<T> Drop for Stack<T> {
 #[pin_data]
 pub struct Backlog<C: RetryWork> {
     queue: Arc<Queue>,
-    shared: Arc<Shared<C>>,
+    retry_work: Arc<C>,
     /// Made when they are needed.
     nodes: [SetOnce<NodeTask<C>>; MAX_NODES],
     /// Held while one is made.
     #[pin]
     making: Mutex<()>,
-}
-
-struct Shared<C: RetryWork> {
-    retry_work: C,
-    /// Items without a place of their own.
-    counted: Atomic<u64>,
 }
 
 /// The work of one node.
@@ -147,7 +142,9 @@ type NodeTask<C> = Pin<KBox<Task<NodeBacklog<C>>>>;
 #[pin_data]
 struct NodeBacklog<C: RetryWork> {
     node: NodeId,
-    shared: Arc<Shared<C>>,
+    retry_work: Arc<C>,
+    /// Items without a place of their own.
+    counted: Atomic<u64>,
     #[pin]
     state: Mutex<State<C::Item>>,
     /// Room for the items of an attempt, which only the work uses.
@@ -170,16 +167,12 @@ impl<C: RetryWork> Backlog<C> {
     ///
     /// [`ENOMEM`].
     pub fn new(name: &CStr, retry_work: C) -> Result<Pin<KBox<Self>>> {
-        let shared = Shared {
-            retry_work,
-            counted: Atomic::new(0),
-        };
         let queue = Queue::unbound(name, MAX_NODES as c_int)?;
-        let shared = Arc::new(shared, GFP_KERNEL)?;
+        let retry_work = Arc::new(retry_work, GFP_KERNEL)?;
         KBox::pin_init(
             pin_init!(Self {
                 queue,
-                shared,
+                retry_work,
                 nodes: [const { SetOnce::new() }; MAX_NODES],
                 making <- linux::new_mutex!((), "virgo_backlog_making"),
             }),
@@ -187,33 +180,28 @@ impl<C: RetryWork> Backlog<C> {
         )
     }
 
-    /// Takes `item` over. Without memory, or if too many wait, it is forgotten. May sleep, but not for
-    /// a node.
+    /// Takes `item` over. Without memory, or if too many of its node wait, it is forgotten. May sleep, but
+    /// not for a node.
     pub fn add(&self, item: C::Item) {
-        let counted = &self.shared.counted;
-        if counted.fetch_add(1, Relaxed) < C::MAX as u64 {
+        // Without memory for the node's own state it is forgotten, too: that is made with its first item,
+        // once.
+        let Ok(task) = self.node_backlog(C::node(&item)) else {
+            return;
+        };
+        if task.counted.fetch_add(1, Relaxed) < C::MAX as u64 {
             if let Ok(mut place) = Reservation::new(GFP_KERNEL) {
                 place.0.is_counted = true;
-                return self.add_at(place, item);
+                return NodeBacklog::add(task, place, item);
             }
         }
-        counted.fetch_sub(1, Relaxed);
+        task.counted.fetch_sub(1, Relaxed);
     }
 
     /// Takes `item` over, for which there is a place. May sleep, but not for a node.
-    pub fn add_at(&self, Reservation(mut entry): Reservation<C::Item>, item: C::Item) {
-        let node = C::node(&item);
-        entry.item = Some(item);
-        // Without memory for the node's own state it is forgotten: that is made with its first item,
-        // once.
-        let Ok(task) = self.node_backlog(node) else {
-            self.shared.forget(&entry);
-            return;
-        };
-        let mut state = task.state.lock();
-        state.waiting.push(entry);
-        if !state.is_paused {
-            task.schedule();
+    pub fn add_at(&self, place: Reservation<C::Item>, item: C::Item) {
+        // See [`Self::prepare`].
+        if let Ok(task) = self.node_backlog(C::node(&item)) {
+            NodeBacklog::add(task, place, item);
         }
     }
 
@@ -234,7 +222,7 @@ impl<C: RetryWork> Backlog<C> {
         }
         let making = self.making.lock();
         if place.as_ref().is_none() {
-            let node_backlog = NodeBacklog::new(node, self.shared.clone())?;
+            let node_backlog = NodeBacklog::new(node, self.retry_work.clone())?;
             let task = linux::new_task!(self.queue.clone(), node_backlog, "virgo_backlog");
             place.populate(KBox::pin_init(task, GFP_KERNEL)?);
         }
@@ -243,17 +231,8 @@ impl<C: RetryWork> Backlog<C> {
     }
 }
 
-impl<C: RetryWork> Shared<C> {
-    /// An item is done, or given up.
-    fn forget(&self, entry: &Entry<C::Item>) {
-        if entry.is_counted {
-            self.counted.fetch_sub(1, Relaxed);
-        }
-    }
-}
-
 impl<C: RetryWork> NodeBacklog<C> {
-    fn new(node: NodeId, shared: Arc<Shared<C>>) -> Result<impl PinInit<Self>> {
+    fn new(node: NodeId, retry_work: Arc<C>) -> Result<impl PinInit<Self>> {
         let batch = KVVec::with_capacity(C::AT_ONCE, GFP_KERNEL)?;
         let state = State {
             waiting: Stack::new(),
@@ -262,10 +241,20 @@ impl<C: RetryWork> NodeBacklog<C> {
         };
         Ok(pin_init!(Self {
             node,
-            shared,
+            retry_work,
+            counted: Atomic::new(0),
             state <- linux::new_mutex!(state, "virgo_backlog"),
             batch <- linux::new_mutex!(batch, "virgo_backlog_batch"),
         }))
+    }
+
+    fn add(task: &Task<Self>, Reservation(mut entry): Reservation<C::Item>, item: C::Item) {
+        entry.item = Some(item);
+        let mut state = task.state.lock();
+        state.waiting.push(entry);
+        if !state.is_paused {
+            task.schedule();
+        }
     }
 
     /// Moves items into `batch`, and their empty places into what it returns.
@@ -309,14 +298,16 @@ impl<C: RetryWork> Run for NodeBacklog<C> {
             if batch.is_empty() {
                 return;
             }
-            match task.shared.retry_work.attempt(task.node, &batch) {
+            match task.retry_work.attempt(task.node, &batch) {
                 Ok(()) | Err(ENODEV) => (),
                 Err(_) => return Self::put_back(task, &mut batch, places),
             }
             task.state.lock().retry_ms = RETRY_MS;
             batch.clear();
             while let Some(place) = places.pop() {
-                task.shared.forget(&place);
+                if place.is_counted {
+                    task.counted.fetch_sub(1, Relaxed);
+                }
             }
         }
     }

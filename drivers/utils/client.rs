@@ -150,6 +150,22 @@ impl Client {
         self.answer(peer, None, request, reply, deadline)
     }
 
+    /// As [`Self::ask`], but shows the body to `take`, as [`Self::call_with`] does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::ask`].
+    pub fn ask_with(
+        &self,
+        peer: NodeId,
+        request: &Request<'_>,
+        deadline: Deadline,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<Result> {
+        let mut to = Destination::Function(take);
+        self.link(peer)?.call(None, request, &mut to, deadline)
+    }
+
     fn answer(
         &self,
         peer: NodeId,
@@ -247,6 +263,13 @@ impl Client {
         room.finish()
     }
 
+    /// Whether a reply of node `peer` has come within the last `ms` milliseconds, on the connection that there
+    /// is. Any context but hard interrupts.
+    pub(crate) fn was_heard_within(&self, peer: NodeId, ms: u32) -> bool {
+        let link = self.links.existing(peer);
+        link.is_some_and(|link| link.was_heard_within(ms))
+    }
+
     /// Ends all calls under way and refuses new ones until [`Self::start`].
     pub fn stop(&self) {
         self.set_stopped(true);
@@ -293,6 +316,12 @@ impl Links {
             links <- init_array_from_fn(|_| SetOnce::new()),
             stopped <- linux::new_mutex!(false, "virgo_links"),
         }))
+    }
+
+    /// The link to node `peer`, if that was used.
+    fn existing(&self, peer: NodeId) -> Option<&Link> {
+        let index = usize::from(peer).checked_sub(1)?;
+        Some(self.links.get(index)?.as_ref()?)
     }
 
     /// The link to node `peer`.

@@ -42,6 +42,7 @@ use linux::{
 use virgo_config::Config;
 use virgo_proto::{
     command,
+    config::MAX_DEADLINE_MS,
     frame::{
         self,
         Header, //
@@ -101,8 +102,10 @@ pub trait Service: Send + Sync + Sized + 'static {
     /// says; nobody else will ever know. Not called for a former incarnation of the peer. May sleep.
     fn undo(&self, _op: u16, _reply: &[u8]) {}
 
-    /// A peer has come back without the memory of its former incarnation. May sleep.
-    fn peer_restarted(&self, _peer: Peer) {}
+    /// This incarnation of a peer is over: another one, which knows nothing of it, has begun. What that
+    /// one has is not to be touched: it is served already, and perhaps gone as well. Called again when a
+    /// request has ended that was being carried out. May sleep.
+    fn peer_gone(&self, _gone: Peer) {}
 }
 
 /// A text command.
@@ -196,15 +199,16 @@ pub struct Body<'a> {
 }
 
 impl Body<'_> {
-    /// Has the reply given later: if the operation succeeds, what it has written here is no reply.
-    /// The reply is stored then, unless [`Deferred::answer_unkept`] gives it. May sleep.
+    /// Has the reply given later to user `uid` of the node: if the operation succeeds, what it has written
+    /// here is no reply. The reply is stored then, unless [`Deferred::answer_unkept`] gives it. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
-    pub fn defer(&mut self) -> Result<Deferred> {
-        let header = self.header;
-        let mut deferred = Deferred::new(self.incarnation, self.session, header.op, header.id)?;
+    /// [`EUSERS`] if the node waits for too many, [`EDQUOT`] if this user of it does; [`ESTALE`] if it has
+    /// begun another incarnation; [`ENOMEM`].
+    pub fn defer(&mut self, uid: u32) -> Result<Deferred> {
+        let Header { op, id, .. } = *self.header;
+        let mut deferred = Deferred::new(self.incarnation, self.session, op, id, uid)?;
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;
         Ok(deferred)
@@ -218,18 +222,19 @@ impl Body<'_> {
     /// As there.
     pub fn defer_with_request(
         &mut self,
+        uid: u32,
         take: impl FnOnce(Deferred, Result<RequestBody>) + 'static,
     ) -> Result {
-        let deferred = self.defer()?;
+        let deferred = self.defer(uid)?;
         let take = move |body| take(deferred, body);
         self.take_request = Some(KBox::new(Some(take), GFP_KERNEL)?);
         Ok(())
     }
 
     /// For how long the peer was going to wait for the reply when it sent the request, in
-    /// milliseconds.
+    /// milliseconds: no longer than any deadline may be.
     pub fn patience_ms(&self) -> u32 {
-        self.header.word
+        self.header.word.min(MAX_DEADLINE_MS)
     }
 
     /// Lets `fill` write up to `max` bytes behind what is there, and say how many they were.

@@ -57,7 +57,7 @@ impl Told {
             down: None,
         };
         pin_init!(Self {
-            nodes <- kernel::new_spinlock!([nothing; MAX_NODES], "virgo_told"),
+            nodes <- linux::new_spinlock!([nothing; MAX_NODES], "virgo_told"),
         })
     }
 

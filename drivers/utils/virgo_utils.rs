@@ -34,6 +34,8 @@ pub mod table;
 mod told;
 mod user;
 pub mod variables;
+mod waiting;
+pub mod workers;
 
 pub use attached::{
     Attached,
@@ -60,7 +62,10 @@ pub use reply::{
     Reply, //
 };
 pub use request_body::RequestBody;
-pub use server::deferred::Deferred;
+pub use server::deferred::{
+    Deferred,
+    ReplyWatch, //
+};
 pub use server::peer::Peer;
 pub use server::Server;
 pub use service::{
@@ -75,6 +80,7 @@ pub use stats::Stats;
 pub use stop::Stop;
 pub use told::Told;
 pub use user::User;
+pub use waiting::take_given_up;
 
 use kernel::prelude::*;
 

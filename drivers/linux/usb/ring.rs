@@ -9,7 +9,6 @@
 use crate::mutex::InterruptibleMutex;
 use core::cell::UnsafeCell;
 use kernel::{
-    new_spinlock_irq,
     prelude::*,
     sync::{
         atomic::{
@@ -67,7 +66,7 @@ impl Ring {
         let bytes = VVec::from_elem(0u64, span.size() / size_of::<u64>(), GFP_KERNEL_ACCOUNT)?;
         let state = State { span, lost: 0 };
         Ok(pin_init!(Self {
-            state <- new_spinlock_irq!(state, "virgo_usb_ring"),
+            state <- linux::new_spinlock_irq!(state, "virgo_usb_ring"),
             reading <- crate::new_interruptible_mutex!((), "virgo_usb_ring_reading"),
             bytes: UnsafeCell::new(bytes),
         }))

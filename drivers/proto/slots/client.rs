@@ -10,45 +10,30 @@
 //! the line whose requests have the fewest slots. So a user gets a slot as soon as one is free,
 //! however many tasks of others wait, and a user other than root never has more than a share of
 //! the slots of a class.
+//!
+//! # Requests that were given up
+//!
+//! A server carries out the requests of a connection in their order. So those whose tasks have given
+//! up still hold up the requests of others that come after them. Such a request keeps its slot until
+//! its reply has come or the connection is lost, and a user with [`GIVEN_UP_MAX`] of them sends no
+//! other before one of them is answered ([`SlotTable::must_wait`]); nor does anybody if half of the
+//! slots are kept like that. Beyond these bounds slots are free at once, since a task needs one to take
+//! the answers. So are those of requests that may be deferred, which hold up nobody. The next request
+//! in such a slot tells the server.
 
-use super::list::{Linked, Links, List};
+use super::{
+    class::Class,
+    list::{Linked, Links, List},
+    users::{Users, USERS},
+};
 use crate::frame::RequestId;
 use core::ops::DerefMut;
 
-/// Users whose requests are told apart at a time. More than these share what one of them has.
-pub(super) const USERS: usize = 32;
+/// Requests of a user that were given up and may lie unanswered on a connection.
+pub const GIVEN_UP_MAX: u16 = 4;
 
 /// Lines in which tasks wait for slots.
 pub const LINES: usize = USERS * 2;
-
-/// Which slots a request may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// All.
-    Any,
-    /// Half of them: its reply may be deferred.
-    Deferred,
-    /// A quarter: it is sent before its task waits for it, and what the task does meanwhile may
-    /// take long, since a program decides how long its page faults take.
-    Ahead,
-}
-
-impl Class {
-    const COUNT: usize = 3;
-
-    fn index(self) -> usize {
-        self as usize
-    }
-
-    /// Slots that it may have at a time, of `slots`.
-    fn limit(self, slots: usize) -> usize {
-        match self {
-            Class::Any => slots,
-            Class::Deferred => (slots / 2).max(1),
-            Class::Ahead => slots / 4,
-        }
-    }
-}
 
 /// Where tasks wait for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +77,26 @@ pub enum Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restarted;
 
+/// What has become of a reply that has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Delivery<R> {
+    /// Its task sleeps, and is to be woken.
+    Wakes,
+    /// Its task finds it.
+    Kept,
+    /// Nobody waits for it. A slot is given to the line, if there is one.
+    Unwanted(R, Option<Line>),
+}
+
 /// A place for one request at a time.
 pub struct ClientSlot<R> {
     /// On the free slots' list, or among those whose task sleeps.
     links: Links,
     busy: bool,
+    /// The request was sent, or waits to be, on the present connection, and no reply has come.
+    under_way: bool,
+    /// Its task has given up, but it keeps the slot.
+    is_given_up: bool,
     /// Its task sleeps until the reply is there.
     asleep: bool,
     /// Number of the last request.
@@ -117,6 +117,8 @@ impl<R> ClientSlot<R> {
         ClientSlot {
             links: Links::new(),
             busy: false,
+            under_way: false,
+            is_given_up: false,
             asleep: false,
             seq: 0,
             taken: 0,
@@ -140,14 +142,6 @@ impl<R> Linked for ClientSlot<R> {
     }
 }
 
-/// A user whose requests have slots, or wait for them.
-#[derive(Clone, Copy)]
-struct User {
-    uid: u32,
-    /// Slots that its requests have, or are to have, by class.
-    held: [u16; Class::COUNT],
-}
-
 /// The slots of a client at one server.
 ///
 /// `R` is a reply that has come for a task which sleeps.
@@ -163,12 +157,11 @@ pub struct SlotTable<S> {
     promised: usize,
     /// Slots of each class that are busy or promised.
     held: [usize; Class::COUNT],
+    /// Busy slots whose requests were given up.
+    kept: usize,
     /// Slots whose tasks sleep until the reply is there.
     asleep: List,
-    /// The first one is root.
-    users: [User; USERS],
-    /// The user whose request came last.
-    last_user: u8,
+    users: Users,
     /// How many wait in each line.
     waiting: [u32; LINES],
     /// The lines in which somebody waits: bit by index.
@@ -186,10 +179,6 @@ where
     /// With new `slots`, at most [`super::SLOTS`]. A user other than root may have `user_share`
     /// percent of those of a class.
     pub fn new(slots: S, user_share: u32) -> Self {
-        let nobody = User {
-            uid: 0,
-            held: [0; Class::COUNT],
-        };
         let mut table = SlotTable {
             slots,
             given_up: List::new(),
@@ -197,9 +186,9 @@ where
             free_count: 0,
             promised: 0,
             held: [0; Class::COUNT],
+            kept: 0,
             asleep: List::new(),
-            users: [nobody; USERS],
-            last_user: 0,
+            users: Users::new(),
             waiting: [0; LINES],
             lines: 0,
             last_line: 0,
@@ -242,7 +231,7 @@ where
     /// As [`Self::enter`], but `None` instead of a place in a line.
     pub fn enter_now(&mut self, uid: u32, class: Class) -> Option<RequestId> {
         let user = self.user(uid);
-        if !self.admits(user, class) {
+        if !self.admits(user, class) || self.has_given_up_most(user) {
             return None;
         }
         self.hold(user, class);
@@ -303,6 +292,36 @@ where
         }
     }
 
+    /// Whether request `id` is not to be sent before something that its user has given up is answered.
+    pub fn must_wait(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| self.has_given_up_most(slot.user) && slot.class != Class::Deferred)
+    }
+
+    /// Whether `user` has given up as many requests as keep their slots.
+    fn has_given_up_most(&self, user: u8) -> bool {
+        let is_half = self.kept > 0 && self.kept >= self.slots.len() / 2;
+        is_half || self.users.given_up(user) >= GIVEN_UP_MAX
+    }
+
+    /// The server will get request `id` by the present connection.
+    pub fn under_way(&mut self, id: RequestId) {
+        if let Some(slot) = self.busy_slot(id) {
+            slot.under_way = true;
+        }
+    }
+
+    /// The connection is lost: no request is under way any more. [`Self::give`] is to be called until it
+    /// returns nothing.
+    pub fn connection_lost(&mut self) {
+        for at in 0..self.slots.len() {
+            if let Some(slot) = self.slots.get_mut(at) {
+                slot.under_way = false;
+            }
+            self.end_given_up(at);
+        }
+    }
+
     /// The incarnation of the server that request `id` was sent to last.
     pub fn sent_to(&self, id: RequestId) -> Option<u64> {
         self.slots.get(usize::from(id.slot))?.sent_to
@@ -314,18 +333,20 @@ where
         slot.map_or(0, |slot| slot.user)
     }
 
-    /// Leaves the reply of request `id` for its task. Returns whether that sleeps: then it is to be
-    /// woken.
-    ///
-    /// # Errors
-    ///
-    /// The reply, if nobody waits for it or it has come before.
-    pub fn deliver(&mut self, id: RequestId, reply: R) -> Result<bool, R> {
+    /// Leaves the reply of request `id` for its task.
+    pub fn deliver(&mut self, id: RequestId, reply: R) -> Delivery<R> {
         match self.busy_slot(id) {
+            Some(slot) if slot.is_given_up => {
+                self.end_given_up(usize::from(id.slot));
+                return Delivery::Unwanted(reply, self.give());
+            }
             Some(slot) if slot.reply.is_none() && slot.taken != id.seq => slot.reply = Some(reply),
-            _ => return Err(reply),
+            _ => return Delivery::Unwanted(reply, None),
         }
-        Ok(self.wake(id.slot))
+        match self.wake(id.slot) {
+            true => Delivery::Wakes,
+            false => Delivery::Kept,
+        }
     }
 
     /// Whether the reply of request `id` has come.
@@ -377,24 +398,63 @@ where
         self.wake(slot).then_some(slot)
     }
 
-    /// Frees the slot of request `id`. Returns a reply that nobody took, and the line that a slot is
-    /// given to.
+    /// The task of request `id` wants nothing more: frees its slot, unless the server is to answer it
+    /// first. Returns a reply that nobody took, and the line that a slot is given to.
     pub fn release(&mut self, id: RequestId) -> (Option<R>, Option<Line>) {
         self.wake(id.slot);
         let Some(slot) = self.busy_slot(id) else {
             return (None, None);
         };
-        slot.busy = false;
         let late = slot.reply.take();
+        let is_answered = slot.seq == slot.taken || late.is_some();
+        let is_owed = slot.under_way && !is_answered && slot.class != Class::Deferred;
+        let user = slot.user;
+        if is_owed && self.slots.len() > 1 && !self.has_given_up_most(user) {
+            self.keep(id.slot, user);
+            return (None, None);
+        }
+        self.free(usize::from(id.slot));
+        (late, self.give())
+    }
+
+    /// The slot of a request that `user` has given up stays busy.
+    fn keep(&mut self, slot: u8, user: u8) {
+        if let Some(slot) = self.slots.get_mut(usize::from(slot)) {
+            slot.is_given_up = true;
+        }
+        self.users.keep(user);
+        self.kept = self.kept.saturating_add(1);
+    }
+
+    /// Frees slot `at` if its request was given up.
+    fn end_given_up(&mut self, at: usize) {
+        let user = match self.slots.get_mut(at) {
+            Some(slot) if slot.is_given_up => {
+                slot.is_given_up = false;
+                slot.user
+            }
+            _ => return,
+        };
+        self.users.unkeep(user);
+        self.kept = self.kept.saturating_sub(1);
+        self.free(at);
+    }
+
+    /// Frees slot `at`, which is busy.
+    fn free(&mut self, at: usize) {
+        let Some(slot) = self.slots.get_mut(at) else {
+            return;
+        };
+        slot.busy = false;
+        slot.under_way = false;
         let (user, class) = (slot.user, slot.class);
         let list = match slot.seq == slot.taken {
             true => &mut self.free,
             false => &mut self.given_up,
         };
-        list.push(&mut self.slots, u16::from(id.slot));
+        list.push(&mut self.slots, at as u16);
         self.free_count = self.free_count.saturating_add(1);
         self.unhold(user, class);
-        (late, self.give())
     }
 
     /// The slot that request `id` occupies.
@@ -403,27 +463,11 @@ where
         (slot.busy && slot.seq == id.seq).then_some(slot)
     }
 
-    /// The entry of user `uid`: its own, a new one, or if there are too many users that of another.
+    /// The number of user `uid`.
     fn user(&mut self, uid: u32) -> u8 {
-        let is = |user: &User| user.uid == uid;
-        if self.users.get(usize::from(self.last_user)).is_some_and(is) {
-            return self.last_user;
-        }
-        let at = self.users.iter().position(is).or_else(|| {
-            let new = (1..USERS).find(|&at| self.is_unused(at))?;
-            self.users.get_mut(new)?.uid = uid;
-            Some(new)
-        });
-        let shared = || (uid as usize % (USERS - 1)).saturating_add(1);
-        // There are fewer than that.
-        self.last_user = at.unwrap_or_else(shared) as u8;
-        self.last_user
-    }
-
-    fn is_unused(&self, user: usize) -> bool {
-        let idle = |user: &User| user.held == [0; Class::COUNT];
-        let lines = self.lines >> user.saturating_mul(2).min(63);
-        self.users.get(user).is_some_and(idle) && lines & 0b11 == 0
+        let lines = self.lines;
+        let waiting = |user: usize| (lines >> user.saturating_mul(2).min(63)) & 0b11 != 0;
+        self.users.find(uid, waiting)
     }
 
     /// Whether a request of this class and user can have a slot now.
@@ -435,11 +479,8 @@ where
         if self.free_count <= self.promised || held >= limit {
             return false;
         }
-        let Some(user) = self.users.get(usize::from(user)) else {
-            return false;
-        };
         let share = (limit.saturating_mul(self.user_share) / 100).max(1);
-        user.uid == 0 || usize::from(user.held_of(class)) < share
+        usize::from(self.users.counted(user, class)) < share
     }
 
     /// Counts a slot for a user.
@@ -447,23 +488,14 @@ where
         if let Some(held) = self.held.get_mut(class.index()) {
             *held = held.saturating_add(1);
         }
-        if let Some(held) = self.held_mut(user, class) {
-            *held = held.saturating_add(1);
-        }
+        self.users.hold(user, class);
     }
 
     fn unhold(&mut self, user: u8, class: Class) {
         if let Some(held) = self.held.get_mut(class.index()) {
             *held = held.saturating_sub(1);
         }
-        if let Some(held) = self.held_mut(user, class) {
-            *held = held.saturating_sub(1);
-        }
-    }
-
-    fn held_mut(&mut self, user: u8, class: Class) -> Option<&mut u16> {
-        let user = self.users.get_mut(usize::from(user))?;
-        user.held.get_mut(class.index())
+        self.users.unhold(user, class);
     }
 
     /// Occupies a free slot that is counted for its user already.
@@ -476,6 +508,7 @@ where
         self.free_count = self.free_count.saturating_sub(1);
         let slot = self.slots.get_mut(usize::from(at))?;
         slot.busy = true;
+        slot.under_way = false;
         slot.seq = slot.seq.saturating_add(1);
         slot.sent_to = None;
         slot.reply = None;
@@ -489,7 +522,7 @@ where
 
     /// Gives a slot to the line that has the fewest, if one is free and somebody waits for it. Lines
     /// that have as many take turns.
-    fn give(&mut self) -> Option<Line> {
+    pub fn give(&mut self) -> Option<Line> {
         let mut best: Option<(u16, Line)> = None;
         let after = u32::from(self.last_line).wrapping_add(1);
         let mut left = self.lines.rotate_right(after);
@@ -500,8 +533,7 @@ where
             if !self.admits(line.user, line.class) {
                 continue;
             }
-            let user = self.users.get(usize::from(line.user))?;
-            let held = user.held_of(line.class);
+            let held = self.users.held(line.user, line.class);
             if best.is_none_or(|(fewest, _)| held < fewest) {
                 best = Some((held, line));
             }
@@ -526,12 +558,6 @@ where
             .filter(|&at| self.waiting[at] > 0)
             .map(Line::from_index)
             .all(|line| !self.admits(line.user, line.class))
-    }
-}
-
-impl User {
-    fn held_of(&self, class: Class) -> u16 {
-        self.held.get(class.index()).copied().unwrap_or(0)
     }
 }
 

@@ -4,7 +4,7 @@
 //! and the queues are served round robin. So a user with many tasks delays those of another by one
 //! turn each, not by all of its own.
 
-use super::client::USERS;
+use super::users::USERS;
 
 /// Queues: one for each user that the slots tell apart.
 pub const QUEUES: usize = USERS;

@@ -40,7 +40,7 @@ fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
     assert_eq!(first.seq, 1);
     assert_eq!(table.may_send(first, 7, false), Ok(()));
     table.sent(first, 7);
-    assert_eq!(table.deliver(first, 10), Ok(false));
+    assert_eq!(table.deliver(first, 10), Delivery::Kept);
     assert_eq!(table.take(first), Some(10));
     assert_eq!(table.take(first), None);
     let _ = table.release(first);
@@ -53,7 +53,84 @@ fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
     assert_eq!((third.slot, third.seq), (first.slot, 3));
     assert_eq!(table.taken(third), 1);
     // What comes late for the one before is nobody's.
-    assert_eq!(table.deliver(second, 20), Err(20));
+    assert_eq!(table.deliver(second, 20), Delivery::Unwanted(20, None));
+}
+
+/// A table with two slots: one is busy, the request of user 1000 in the other was sent and given up.
+fn given_up(class: Class) -> (SlotTable<Vec<ClientSlot<Key>>>, RequestId) {
+    let mut table = table(2);
+    slot(table.enter(0, Class::Any));
+    let id = slot(table.enter(1000, class));
+    table.under_way(id);
+    assert_eq!(table.release(id), (None, None));
+    (table, id)
+}
+
+#[test]
+fn a_request_that_was_given_up_keeps_its_slot_until_it_is_answered() {
+    let (mut table, id) = given_up(Class::Any);
+    let waits = line(table.enter(0, Class::Any));
+    assert_eq!(table.deliver(id, 10), Delivery::Unwanted(10, Some(waits)));
+    // The server is told that nobody has taken the reply.
+    let next = table.claim(waits).unwrap();
+    assert_eq!((next.seq, table.taken(next)), (2, 0));
+}
+
+#[test]
+fn slots_are_left_for_those_who_take_the_answers() {
+    let mut table = table(8);
+    let all: Vec<_> = (0..8)
+        .map(|uid| slot(table.enter(uid, Class::Any)))
+        .collect();
+    for &id in &all {
+        table.under_way(id);
+        let _ = table.release(id);
+    }
+    assert_eq!(table.busy(), 4);
+    let receiver = slot(table.enter(9, Class::Any));
+    assert!(table.must_wait(receiver));
+    assert_eq!(table.deliver(all[0], 1), Delivery::Unwanted(1, None));
+    assert!(!table.must_wait(receiver));
+}
+
+#[test]
+fn a_lost_connection_ends_what_was_given_up() {
+    let (mut table, id) = given_up(Class::Any);
+    let waits = line(table.enter(0, Class::Any));
+    table.connection_lost();
+    assert_eq!(table.give(), Some(waits));
+    assert_eq!(table.give(), None);
+    table.claim(waits).unwrap();
+    assert_eq!(table.deliver(id, 10), Delivery::Unwanted(10, None));
+}
+
+#[test]
+fn the_slot_of_what_may_be_deferred_is_free_at_once() {
+    let (mut table, _) = given_up(Class::Deferred);
+    slot(table.enter(0, Class::Any));
+}
+
+#[test]
+fn a_user_that_has_given_up_much_waits_for_answers() {
+    let mut table = table(64);
+    let given_up: Vec<_> = (0..GIVEN_UP_MAX)
+        .map(|_| {
+            let id = slot(table.enter(1000, Class::Any));
+            assert!(!table.must_wait(id));
+            table.under_way(id);
+            let _ = table.release(id);
+            id
+        })
+        .collect();
+    let next = slot(table.enter(1000, Class::Any));
+    assert!(table.must_wait(next));
+    assert_eq!(table.enter_now(1000, Class::Ahead), None);
+    // What holds up nobody, and others, need not wait.
+    let deferred = slot(table.enter(1000, Class::Deferred));
+    let other = slot(table.enter(1001, Class::Any));
+    assert!(!table.must_wait(deferred) && !table.must_wait(other));
+    assert_eq!(table.deliver(given_up[3], 1), Delivery::Unwanted(1, None));
+    assert!(!table.must_wait(next));
 }
 
 #[test]
@@ -191,8 +268,8 @@ fn who_slept_last_is_woken_first() {
     for &id in &ids {
         table.sleep(id);
     }
-    assert_eq!(table.deliver(ids[1], 0), Ok(true));
-    assert_eq!(table.deliver(ids[1], 0), Err(0));
+    assert_eq!(table.deliver(ids[1], 0), Delivery::Wakes);
+    assert_eq!(table.deliver(ids[1], 0), Delivery::Unwanted(0, None));
     assert_eq!(table.wake_latest(), Some(ids[2].slot));
     assert!(table.wake(ids[0].slot));
     assert_eq!(table.wake_latest(), None);
@@ -273,6 +350,8 @@ struct World {
     incarnation: u64,
     connection: u32,
     tasks: Vec<Task>,
+    /// Requests whose tasks have given up, and that keep their slots.
+    given_up: Vec<RequestId>,
     lines: Vec<VecDeque<(Key, bool)>>,
     requests: Vec<(Key, RequestId, u64)>,
     replies: Vec<(RequestId, Key)>,
@@ -303,6 +382,7 @@ impl World {
             incarnation: 1,
             connection: 0,
             tasks: Vec::new(),
+            given_up: Vec::new(),
             lines: vec![VecDeque::new(); LINES],
             requests: Vec::new(),
             replies: Vec::new(),
@@ -316,8 +396,11 @@ impl World {
     }
 
     fn begin(&mut self, key: Key, id: RequestId, repeatable: bool) {
+        let tasks = self.tasks.iter().map(|task| task.id);
         assert!(
-            self.tasks.iter().all(|task| task.id.slot != id.slot),
+            tasks
+                .chain(self.given_up.iter().copied())
+                .all(|other| other.slot != id.slot),
             "slot {} has two requests",
             id.slot
         );
@@ -332,7 +415,13 @@ impl World {
 
     fn end(&mut self, task: usize) -> Task {
         let task = self.tasks.swap_remove(task);
+        let busy = self.client.busy();
         let (_, given) = self.client.release(task.id);
+        if self.client.busy() == busy && given.is_none() {
+            assert_eq!(task.sent_on, Some(self.connection));
+            assert!(self.given_up.len() < SLOTS_HERE / 2);
+            self.given_up.push(task.id);
+        }
         self.give(given);
         task
     }
@@ -366,6 +455,7 @@ impl World {
                 self.client.sent(task.id, self.incarnation);
                 task.incarnations.insert(self.incarnation);
                 if whole {
+                    self.client.under_way(task.id);
                     task.sent_on = Some(self.connection);
                     self.requests.push((task.key, task.id, taken));
                 }
@@ -420,7 +510,10 @@ impl World {
             true => self.replies[at],
             false => self.replies.swap_remove(at),
         };
-        if self.client.deliver(id, key).is_ok() {
+        if let Delivery::Unwanted(_, given) = self.client.deliver(id, key) {
+            self.given_up.retain(|other| *other != id);
+            self.give(given);
+        } else {
             let task = self.tasks.iter().find(|task| task.id == id);
             assert_eq!(task.map(|task| task.key), Some(key), "another's reply");
         }
@@ -430,6 +523,11 @@ impl World {
         self.connection += 1;
         self.requests.clear();
         self.replies.clear();
+        self.given_up.clear();
+        self.client.connection_lost();
+        while let Some(given) = self.client.give() {
+            self.give(Some(given));
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -513,7 +611,7 @@ impl World {
             let incarnations = self.done.keys().filter(|(done, _)| *done == key).count();
             assert!(incarnations == 1 || self.repeatable.contains(&key), "{key}");
         }
-        assert_eq!(self.client.busy(), self.tasks.len());
+        assert_eq!(self.client.busy(), self.tasks.len() + self.given_up.len());
         assert!(
             self.client.has_given_all_it_can(),
             "a slot is free that somebody waits for"
@@ -533,6 +631,10 @@ proptest! {
             world.step(step);
             world.check();
         }
+        while !world.tasks.is_empty() {
+            world.end(0);
+        }
+        world.reconnect();
         while !world.tasks.is_empty() {
             world.end(0);
         }

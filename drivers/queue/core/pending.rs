@@ -65,7 +65,7 @@ struct Requester {
 #[pin_data]
 pub(crate) struct Pending {
     #[pin]
-    entries: SpinLock<KVec<Entry>>,
+    entries: SpinLock<KVVec<KBox<Entry>>>,
     owed: Pin<KBox<Budget>>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Place<'a> {
 }
 
 /// Where the entry of this number is, or would be.
-fn search(entries: &[Entry], id: u64) -> Result<usize, usize> {
+fn search(entries: &[KBox<Entry>], id: u64) -> Result<usize, usize> {
     entries.binary_search_by(|entry| entry.id.cmp(&id))
 }
 
@@ -89,8 +89,10 @@ impl Pending {
     /// [`ENOMEM`].
     pub(crate) fn new() -> Result<impl PinInit<Self>> {
         let owed = Budget::new(MAX)?;
+        // Room for all of them, so that no memory is needed under the lock.
+        let entries = KVVec::with_capacity(MAX as usize, GFP_KERNEL)?;
         Ok(pin_init!(Self {
-            entries <- kernel::new_spinlock!(KVec::new(), "virgo_pending"),
+            entries <- kernel::new_spinlock!(entries, "virgo_pending"),
             owed,
         }))
     }
@@ -153,9 +155,9 @@ impl Pending {
             who,
             _charge: self.charge(uid)?,
         };
+        let entry = KBox::new(entry, GFP_KERNEL_ACCOUNT)?;
         // Goes before the entry, whose end may sleep if it is refused.
         let mut entries = self.entries.lock();
-        entries.reserve(1, GFP_ATOMIC)?;
         // Numbers grow, so it is one of the last.
         let (mut unused, mut inserted) = (None, Ok(()));
         match search(&entries, id) {
@@ -240,9 +242,13 @@ impl Pending {
         drop(self.take(to, |_| true));
     }
 
-    /// Other nodes whose time is over do not wait any more. May sleep.
+    /// Other nodes whose time is over, or that have begun another incarnation, do not wait any more. May
+    /// sleep.
     pub(crate) fn forget_late(&self) {
-        let late = |entry: &Entry| matches!(&entry.who, Who::There(_, until) if until.passed());
+        let late = |entry: &KBox<Entry>| match &entry.who {
+            Who::Here(_) => false,
+            Who::There(reply, until) => until.passed() || !reply.is_wanted(),
+        };
         loop {
             let mut entries = self.entries.lock();
             let Some(at) = entries.iter().position(late) else {
@@ -263,7 +269,7 @@ impl Pending {
         }
         let taken = entries.remove(at).ok()?;
         drop(entries);
-        Some(taken.who)
+        Some(KBox::into_inner(taken).who)
     }
 }
 

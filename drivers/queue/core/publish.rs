@@ -58,6 +58,8 @@ pub(crate) struct Published {
     pub(crate) channels: u32,
     /// Copies of those that went well that were lost: a channel had no room, or its disk has failed.
     pub(crate) lost: u32,
+    /// Why a durable queue that has a say has not taken one, if that was so.
+    denied: Option<Error>,
     /// LSN up to which the log has to be on disk before anybody is told; see [`Queues::commit`].
     pub(crate) lsn: u64,
 }
@@ -262,14 +264,14 @@ impl Queues {
     ) -> Result<(ReadGuard<'a, Table>, bool)> {
         let mut held = true;
         let (bytes, uid, publisher) = (message.bytes(), message.uid, message.publisher);
-        let is_logged = |bound: &Shared| bound.is_durable() && to.has_say(bound);
-        let mut bound = table.bound_to(to.name, to.named, uid);
-        let waits_for_log = deadline.is_none() && bound.any(is_logged);
-        drop(bound);
-        if waits_for_log {
+        let logged = match deadline {
+            Some(_) => 0,
+            None => logged(&table, to, uid),
+        };
+        if logged > 0 {
             // The lock of the log is taken before that of the table.
             drop(table);
-            if let Err(EAGAIN) = self.log()?.try_lock_for(log_bytes(message)) {
+            if let Err(EAGAIN) = self.log()?.try_lock_for(log_bytes(message), logged) {
                 return Err(EAGAIN);
             }
             (table, held) = (self.table.read(), false);
@@ -366,7 +368,12 @@ impl Queues {
                     }
                     published.channels += 1;
                 }
-                Err(e) => (lost, why) = (lost + 1, Err(refused(e))),
+                Err(e) => {
+                    if has_say {
+                        published.denied = Some(e);
+                    }
+                    (lost, why) = (lost + 1, Err(refused(e)));
+                }
             }
         }
         if published.channels == 0 {
@@ -438,7 +445,7 @@ impl Queues {
         let bytes = log_bytes(message);
         let mut writer = match deadline {
             Some(deadline) => log.lock_for(bytes, deadline)?,
-            None => log.try_lock_for(bytes)?,
+            None => log.try_lock_for(bytes, 1)?,
         };
         // Not while one waits: its owner pays for it.
         let kept = channel.own_if_kept(message)?;
@@ -452,23 +459,43 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// As for [`Channel::push`]; nobody has it then.
+    /// As for [`Self::wait_for_bound`] without a deadline, and [`Channel::push`]: nobody has it then. If
+    /// the room of the log has gone to others meanwhile, or the disk has just failed: some may have it, and
+    /// have it again when it is tried again.
     pub(crate) fn publish_dead(&self, topic: &Shared, letter: &Arc<Message>) -> Result<u64> {
         let letter = (letter.clone(), PublishOptions::PLAIN);
-        let table = self.table.read();
-        Channel::record(topic, slice::from_ref(&letter)).1?;
         let to = To {
             uid: topic.access.owner,
             name: &topic.name,
             named: Some(topic),
         };
+        let table = self.table.read();
+        let logged = logged(&table, to, letter.0.uid);
+        drop(table);
+        if logged > 0 {
+            // A log that does not work is a reason to try again later, too.
+            drop(self.log()?.try_lock_for(log_bytes(&letter.0), logged)?);
+        }
+        let (table, _) = self.wait_for_bound(self.table.read(), to, &letter.0, None)?;
+        Channel::record(topic, slice::from_ref(&letter)).1?;
         let mut published = Published {
             channels: 1,
             ..Published::default()
         };
         self.push_bound(table, to, &letter, None, &mut published)?;
-        Ok(published.lsn)
+        match published.denied {
+            None => Ok(published.lsn),
+            Some(e) => Err(e),
+        }
     }
+}
+
+/// How many durable queues are bound to the name of a message of user `uid`, and have a say.
+fn logged(table: &Table, to: To<'_>, uid: u32) -> usize {
+    let bound = table.bound_to(to.name, to.named, uid);
+    bound
+        .filter(|bound| bound.is_durable() && to.has_say(bound))
+        .count()
 }
 
 /// Where messages go.

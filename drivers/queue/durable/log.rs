@@ -271,13 +271,19 @@ impl Log {
         }
     }
 
-    /// The same without a wait for the disk. May sleep for short.
+    /// The same for `count` messages of so many bytes, without a wait for the disk. May sleep for short.
     ///
     /// # Errors
     ///
     /// [`EAGAIN`] if there is no room now; if there was none the last time that somebody asked, why.
-    pub(crate) fn try_lock_for(&self, bytes: usize) -> Result<MutexGuard<'_, Writer>> {
-        let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
+    pub(crate) fn try_lock_for(
+        &self,
+        bytes: usize,
+        count: usize,
+    ) -> Result<MutexGuard<'_, Writer>> {
+        let need = (bytes.min(MAX_RECORD) as u64)
+            .saturating_mul(count as u64)
+            .saturating_add(MARGIN);
         let mut writer = self.writer.lock();
         writer.check()?;
         if writer.has_room(need) {
@@ -384,8 +390,14 @@ impl Log {
         let full = writer.pending.len() > 2 * MAX_PENDING;
         // Who cannot append says so by writing all anew: the message is not there then.
         writer.stale |= full || self.append(writer, &record).is_err();
+        // What is left of the room is for such records while the worker takes more, if it has not been asked
+        // or has found none.
+        let asks = writer.room < MARGIN && writer.asked == 0 && !writer.is_full;
+        if asks {
+            writer.asked = MARGIN;
+        }
         match self.worker.as_ref() {
-            Some(worker) if many => worker.wake_now(),
+            Some(worker) if many || asks => worker.wake_now(),
             Some(worker) => worker.wake_after_ms(DONE_MS),
             None => (),
         }

@@ -146,7 +146,7 @@ impl LogWorker {
         let opened = recovery::open(&self.queues, &self.log, self.max_bytes);
         let (state, disk) = match opened {
             Ok((disk, true)) => (State::Ready, Some(disk)),
-            // Written anew before anything is appended: records of two formats do not mix.
+            // Begun before anything is appended, or begun anew if it is of another format.
             Ok((disk, false)) => (State::Failed(EAGAIN), Some(disk)),
             Err((e, reason)) => {
                 pr_warn!("no durable queues: {FOLDER_NAME}: {reason}: {e:?}\n");
@@ -407,11 +407,14 @@ impl LogWorker {
         disk.limit = ROTATE_MIN.max(size.saturating_mul(2)).min(disk.max_bytes);
         disk.retry = Retry::new();
         let mut writer = self.log.lock();
-        if let State::Failed(_) = writer.state {
+        if let State::Failed(e) = writer.state {
             writer.state = State::Ready;
             // What could not be written is in what the queues have.
             disk.written = writer.lsn;
-            pr_info!("durable queues: the log is written again\n");
+            // Otherwise it is begun for the first time.
+            if e != EAGAIN {
+                pr_info!("durable queues: the log is written again\n");
+            }
         }
         self.set_room(disk, &mut writer);
         drop(writer);
@@ -474,7 +477,8 @@ impl LogWorker {
 impl Run for LogWorker {
     fn run(task: &Task<Self>) {
         let mut slot = task.disk.lock();
-        if slot.is_none() && matches!(task.log.lock().state, State::Opening) {
+        let mut is_new = slot.is_none() && matches!(task.log.lock().state, State::Opening);
+        if is_new {
             *slot = task.open();
         }
         let Some(disk) = &mut *slot else {
@@ -483,7 +487,10 @@ impl Run for LogWorker {
         };
         loop {
             if task.has_failed() {
-                if disk.retry.at.passed() && task.rewrite(disk).is_err() {
+                // Who loads the module waits for the first round: a log that is to be begun, or anew, is
+                // by then.
+                let is_due = mem::take(&mut is_new) || disk.retry.at.passed();
+                if is_due && task.rewrite(disk).is_err() {
                     disk.retry.later();
                 }
             } else if task.flush(disk).is_ok() {

@@ -401,7 +401,9 @@ impl Recovery<'_> {
         let generations = surveys.map(|survey| survey.generation);
         let generation = generations.into_iter().max().unwrap_or(0);
         let files = Files::new(choice.active, size, generation);
-        let may_append = cookie != Some(Cookie::NONE);
+        // A file without a known head is written anew before anything is appended: nobody would find
+        // records there.
+        let may_append = cookie.is_some_and(|cookie| cookie != Cookie::NONE);
         let disk = Disk::new(handles, files, keep, cookie, max_bytes);
         Ok((disk, may_append))
     }

@@ -78,7 +78,10 @@ impl Bandwidth {
         };
         match wait_ms {
             0 => Ok(()),
-            ms => Deadline::after_ms(ms).sleep(),
+            // Who is killed sends nothing, and its turn is others'.
+            ms => Deadline::after_ms(ms).sleep().inspect_err(|_| {
+                self.next.fetch_sub(cost, Relaxed);
+            }),
         }
     }
 }

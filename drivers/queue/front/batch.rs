@@ -40,7 +40,8 @@ impl Batch {
         let items = lengths.fold(0usize, |all, len| {
             all.saturating_add(size_of::<Item>()).saturating_add(len)
         });
-        let mut bytes = KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL)?;
+        let mut bytes =
+            KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL_ACCOUNT)?;
         bytes.put_bytes(name, GFP_KERNEL)?;
         let head = Named {
             name_len: (name.len() as u16).into(),

@@ -176,7 +176,11 @@ fn show_published(
 ) -> Reported {
     if published.lsn > 0 {
         // The answer goes out when the message is on disk, and with it those of others.
-        subscriber_or_new(this, caller)?.settle_at(published.lsn);
+        match subscriber_or_new(this, caller) {
+            Ok(subscriber) => subscriber.settle_at(published.lsn),
+            // The message is accepted: an error would have it published twice. So this session waits.
+            Err(_) => this.queues.commit(published.lsn).map_err(explain)?,
+        }
     }
     reply.field("position", published.position)?;
     reply.field("channels", published.channels.into())?;

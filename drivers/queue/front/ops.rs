@@ -35,7 +35,8 @@ use core::{
 use kernel::prelude::*;
 use linux::{
     bytes::copy,
-    deadline::Deadline, //
+    deadline::Deadline,
+    work::Task, //
 };
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
@@ -140,7 +141,7 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
         return told(this.queues.create_for(uid, name, options));
     }
     let job = Job::Create(copy(options, GFP_KERNEL)?);
-    PeerJobs::add(&this.peer_jobs, uid, name, job, reply.defer()?)
+    add_job(&this.peer_jobs, uid, name, job, reply)
 }
 
 fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
@@ -148,13 +149,18 @@ fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
     if !this.queues.waits_for_disk(name, b"") {
         return told(this.queues.delete_for(uid, name));
     }
-    PeerJobs::add(&this.peer_jobs, uid, name, Job::Delete, reply.defer()?)
+    add_job(&this.peer_jobs, uid, name, Job::Delete, reply)
 }
 
 fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, _) = named(request)?;
     // There may be many messages, and the log.
-    PeerJobs::add(&this.peer_jobs, uid, name, Job::Purge, reply.defer()?)
+    add_job(&this.purges, uid, name, Job::Purge, reply)
+}
+
+fn add_job(jobs: &Task<PeerJobs>, uid: u32, name: &[u8], job: Job, reply: &mut Body<'_>) -> Result {
+    let until = Deadline::after_ms(reply.patience_ms());
+    PeerJobs::add(jobs, uid, name, job, reply.defer(uid)?, until)
 }
 
 fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
@@ -205,7 +211,7 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     if published.lsn == 0 {
         return reply.put(answer.as_bytes()).map_err(unknown);
     }
-    let owed = reply.defer().map_err(unknown)?;
+    let owed = reply.defer(uid).map_err(unknown)?;
     let log = queues.log().map_err(unknown)?;
     log.commit_later(published.lsn, owed, answer.as_bytes())
         .map_err(unknown)
@@ -220,9 +226,8 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let account = queues.budget.account(args.uid.get())?;
     queues.pending.forget_late();
     let id = queues.next_number();
-    let reply_to = queues
-        .pending
-        .owe(id, account.uid(), reply.defer()?, until)?;
+    let uid = account.uid();
+    let reply_to = queues.pending.owe(id, uid, reply.defer(uid)?, until)?;
     let parts = Parts {
         subject,
         data,
@@ -274,7 +279,7 @@ fn pull(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
         this.queues.pending.forget_late();
         let until = Deadline::after_ms(wait_ms);
         let charge = this.queues.pending.charge(uid)?;
-        return Pulls::add(&this.pulls, pull, until, reply.defer()?, charge);
+        return Pulls::add(&this.pulls, pull, until, reply.defer(uid)?, charge);
     }
     reply.put(&taken)
 }

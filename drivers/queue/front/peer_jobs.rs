@@ -4,7 +4,8 @@
 //! emptying queues takes as long as they are.
 //!
 //! A peer's session must not wait, so a work of the module does these, one after the other. There are
-//! as many at most as slots of all peers.
+//! as many at most as slots of all peers. A job whose peer does not wait any more is left out: it would
+//! find another queue of that name, or messages that have come since.
 
 use crate::{
     admin::told,
@@ -19,6 +20,7 @@ use kernel::{
 };
 use linux::{
     bytes::copy,
+    deadline::Deadline,
     work::{
         Run,
         Task, //
@@ -42,6 +44,8 @@ struct Waiting {
     name: KVec<u8>,
     job: Job,
     reply: Deferred,
+    /// How long the peer waits.
+    until: Deadline,
 }
 
 /// See the module.
@@ -67,7 +71,8 @@ impl PeerJobs {
         Arc::pin_init(linux::new_task!(work, jobs, "virgo_peer_jobs"), GFP_KERNEL)
     }
 
-    /// Has a job done on behalf of `uid`, and `reply` given then. May sleep.
+    /// Has a job done on behalf of `uid`, unless it is later than `until` when its turn comes, and
+    /// `reply` given then. May sleep.
     ///
     /// # Errors
     ///
@@ -78,12 +83,14 @@ impl PeerJobs {
         name: &[u8],
         job: Job,
         reply: Deferred,
+        until: Deadline,
     ) -> Result {
         let waiting = Waiting {
             uid,
             name: copy(name, GFP_KERNEL)?,
             job,
             reply,
+            until,
         };
         task.waiting.lock().push(waiting, GFP_KERNEL)?;
         task.schedule();
@@ -107,7 +114,11 @@ impl Run for PeerJobs {
                 name,
                 job,
                 reply,
+                until,
             } = next;
+            if until.passed() || !reply.is_wanted() {
+                continue;
+            }
             // The peer has the error if there is no memory for the reply.
             let done = match job {
                 Job::Create(words) => told(task.queues.create_for(uid, &name, &words)),

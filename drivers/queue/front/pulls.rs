@@ -220,9 +220,9 @@ impl Pulls {
         Channel::give_all_back(channel, false, |other| other == consumer);
     }
 
-    /// A peer has another incarnation: its former one does not wait any more. When this returns
-    /// nothing is taken for that. May sleep.
-    pub(crate) fn forget_former(&self) {
+    /// An incarnation of a peer is over: it does not wait any more. When this returns nothing is taken for
+    /// it. May sleep.
+    pub(crate) fn forget_gone(&self) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|waiting| waiting.reply.is_wanted());
     }

@@ -339,7 +339,7 @@ impl QueueService {
             return take_here(&channel, programs(uid), false, count, deadline, give);
         };
         let mut bytes = KVVec::new();
-        bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL)?;
+        bytes.put_zeros(MAX_PULL as usize, GFP_KERNEL_ACCOUNT)?;
         loop {
             let wait_ms = deadline.left_ms().min(MAX_WAIT_MS);
             let number = self.last_pull.fetch_add(1, Relaxed) % PULLS;
@@ -483,8 +483,8 @@ fn join(first: &[u8], second: &[u8]) -> Result<KVVec<u8>> {
     if first.len() > MAX_NAME {
         return Err(EINVAL);
     }
-    let mut joined = KVVec::with_capacity(first.len() + second.len(), GFP_KERNEL)?;
-    joined.put_bytes(first, GFP_KERNEL)?;
-    joined.put_bytes(second, GFP_KERNEL)?;
+    let mut joined = KVVec::with_capacity(first.len() + second.len(), GFP_KERNEL_ACCOUNT)?;
+    joined.put_bytes(first, GFP_KERNEL_ACCOUNT)?;
+    joined.put_bytes(second, GFP_KERNEL_ACCOUNT)?;
     Ok(joined)
 }

@@ -21,6 +21,8 @@ use virgo_utils::Client;
 pub(crate) struct QueueService {
     pub(crate) pulls: Arc<Task<Pulls>>,
     pub(crate) peer_jobs: Arc<Task<PeerJobs>>,
+    /// Apart from the others, which may wait for the disk.
+    pub(crate) purges: Arc<Task<PeerJobs>>,
     pub(crate) forgets: Forgets,
     pub(crate) queues: Arc<Queues>,
     pub(crate) client: Arc<Client>,

@@ -135,7 +135,7 @@ fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
     }
     UserSlice::new(UserPtr::from_addr(at as usize), len)
         .reader()
-        .read_all(bytes, GFP_KERNEL)
+        .read_all(bytes, GFP_KERNEL_ACCOUNT)
 }
 
 fn check(message: &Message) -> Result<&Message> {

@@ -29,8 +29,8 @@ struct Counts {
     ended: Atomic<u32>,
 }
 
-/// Counts its end.
-struct Item(Arc<Counts>);
+/// Counts its end. It is for this node.
+struct Item(Arc<Counts>, NodeId);
 
 impl Drop for Item {
     fn drop(&mut self) {
@@ -51,8 +51,8 @@ impl RetryWork for Ends {
 
     const AT_ONCE: usize = 4;
 
-    fn node(_: &Item) -> NodeId {
-        1
+    fn node(item: &Item) -> NodeId {
+        item.1
     }
 
     fn attempt(&self, _: NodeId, _: &[Item]) -> Result {
@@ -85,7 +85,7 @@ fn tried(result: Result) -> Result<Tried> {
         counts: counts.clone(),
     };
     let backlog = Backlog::new(c"virgo_test", ends)?;
-    backlog.add(Item(counts.clone()));
+    backlog.add(Item(counts.clone(), 1));
     match is_one(&counts.attempts) {
         true => Ok((backlog, counts)),
         false => Err(ETIMEDOUT),
@@ -96,7 +96,8 @@ fn tried(result: Result) -> Result<Tried> {
 mod tests {
     use super::{
         is_one,
-        tried, //
+        tried,
+        Item, //
     };
     use kernel::{
         prelude::*,
@@ -106,6 +107,7 @@ mod tests {
             Delta, //
         }, //
     };
+    use linux::deadline::Deadline;
 
     #[test]
     fn an_answer_ends_an_item() -> Result {
@@ -128,6 +130,22 @@ mod tests {
         assert_eq!(counts.ended.load(Relaxed), 0);
         drop(backlog);
         assert!(is_one(&counts.ended));
+        Ok(())
+    }
+
+    #[test]
+    fn what_waits_for_a_node_takes_no_room_from_others() -> Result {
+        let (backlog, counts) = tried(Err(ETIMEDOUT))?;
+        // There is room for one of each node.
+        backlog.add(Item(counts.clone(), 1));
+        assert!(is_one(&counts.ended));
+        backlog.add(Item(counts.clone(), 2));
+        assert_eq!(counts.ended.load(Relaxed), 1);
+        let deadline = Deadline::after_ms(10_000);
+        while counts.attempts.load(Relaxed) < 2 && !deadline.passed() {
+            fsleep(Delta::from_millis(1));
+        }
+        assert_eq!(counts.attempts.load(Relaxed), 2);
         Ok(())
     }
 }

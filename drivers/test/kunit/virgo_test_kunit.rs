@@ -37,9 +37,24 @@ impl linux::work::Run for Counter {
     }
 }
 
+/// A task that offers a handle on itself, after a while.
+struct HandleOffer(kernel::sync::Arc<kernel::sync::SetOnce<linux::work::WorkHandle>>);
+
+impl linux::work::Run for HandleOffer {
+    fn run(task: &linux::work::Task<Self>) {
+        kernel::time::delay::fsleep(kernel::time::Delta::from_millis(50));
+        if let Ok(handle) = task.handle() {
+            task.0.populate(handle);
+        }
+    }
+}
+
 #[kunit_tests(virgo_linux)]
 mod linux_tests {
-    use super::Counter;
+    use super::{
+        Counter,
+        HandleOffer, //
+    };
     use core::net::{
         Ipv4Addr,
         SocketAddrV4, //
@@ -51,7 +66,8 @@ mod linux_tests {
                 Atomic,
                 Relaxed, //
             },
-            Arc, //
+            Arc,
+            SetOnce, //
         },
         time::{
             delay::fsleep,
@@ -78,7 +94,8 @@ mod linux_tests {
         wait::WaitQueue,
         work::{
             Queue,
-            Task, //
+            Task,
+            WorkHandle, //
         }, //
     };
 
@@ -149,8 +166,26 @@ mod linux_tests {
         task.schedule();
         task.schedule_now();
         waker.wake();
+        assert!(!waker.has_task());
         fsleep(Delta::from_millis(100));
         assert_eq!(task.runs.load(Relaxed), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_handle_made_while_its_task_is_dropped_wakes_nothing() -> Result {
+        let queue = Queue::new(c"virgo_test", 4)?;
+        let handle: Arc<SetOnce<WorkHandle>> = Arc::new(SetOnce::new(), GFP_KERNEL)?;
+        let offer = HandleOffer(handle.clone());
+        let task: Pin<KBox<Task<HandleOffer>>> =
+            KBox::pin_init(linux::new_task!(queue, offer, "test"), GFP_KERNEL)?;
+        task.schedule();
+        fsleep(Delta::from_millis(10));
+        // It is waited for, and makes its first handle meanwhile.
+        drop(task);
+        let handle = SetOnce::as_ref(&handle).ok_or(ENOENT)?;
+        assert!(!handle.has_task());
+        handle.wake();
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use core::net::{
     SocketAddrV4, //
 };
 use kernel::{
+    alloc::AllocError,
     prelude::*,
     sync::Arc, //
 };
@@ -41,7 +42,10 @@ use virgo_proto::{
 use crate::{
     client::request::Data,
     clock,
-    reply::from_wire, //
+    reply::{
+        from_wire,
+        to_wire, //
+    }, //
 };
 
 /// A connection to an authenticated node.
@@ -71,11 +75,15 @@ impl Origin {
 /// Connects to the service on `port` of node `peer`; `boot` names the client's incarnation. Sleeps, at most
 /// until `deadline`. The socket belongs to the current task: its credentials and cgroups.
 ///
+/// Whoever has the port may say anything, as long as nothing is proven: why it has failed is logged, and
+/// never taken for what the node has answered.
+///
 /// # Errors
 ///
-/// [`ENODEV`] if no such node is configured; [`EHOSTDOWN`] if there is no such service at its
-/// address, [`ETIMEDOUT`], [`EKEYREJECTED`] if one of the two does not know the key, [`EPERM`]
-/// if the other does not know this node or is another one, [`ENOMEM`].
+/// [`ENODEV`] if no such node is configured; [`EKEYREJECTED`] if one of the two does not know the key;
+/// [`EPERM`] if the other does not know this node or is another one; [`ENOMEM`]; everything else is
+/// [`EHOSTDOWN`]: there is no such service at its address, it does not answer in time, or speaks another
+/// version.
 pub(crate) fn connect(
     node: &Node,
     peer: NodeId,
@@ -85,7 +93,49 @@ pub(crate) fn connect(
 ) -> Result<Reached> {
     let config = node.config();
     let address = config.nodes.address(peer).ok_or(ENODEV)?;
-    let stream = Stream::connect(SocketAddrV4::new(address, port), deadline).map_err(not_there)?;
+    let at = SocketAddrV4::new(address, port);
+    shake_hands(&config, peer, at, boot, deadline).map_err(|e| match e {
+        Failed::Here(ENOMEM) => ENOMEM,
+        Failed::There(e @ (EKEYREJECTED | EPERM)) => e,
+        Failed::Here(EHOSTDOWN | ETIMEDOUT) => EHOSTDOWN,
+        Failed::Here(e) | Failed::There(e) => {
+            // By the name that documents have, also on kernels that print numbers.
+            let why = to_wire(e).name();
+            pr_warn!("node {peer} at {at:?} is not reached: {why}\n");
+            EHOSTDOWN
+        }
+    })
+}
+
+/// Why a connection was not made.
+enum Failed {
+    /// This node says so.
+    Here(Error),
+    /// Who is at the address says so, or does not speak as a node does.
+    There(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Self {
+        Failed::Here(e)
+    }
+}
+
+impl From<AllocError> for Failed {
+    fn from(e: AllocError) -> Self {
+        Failed::Here(e.into())
+    }
+}
+
+fn shake_hands(
+    config: &Config,
+    peer: NodeId,
+    at: SocketAddrV4,
+    boot: u64,
+    deadline: Deadline,
+) -> Result<Reached, Failed> {
+    let (address, port) = (*at.ip(), at.port());
+    let stream = Stream::connect(at, deadline).map_err(not_there)?;
     let hello = Hello {
         node: u16::from(config.me).into(),
         port: port.into(),
@@ -96,7 +146,7 @@ pub(crate) fn connect(
     send_frame(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
     let challenge: [u8; core::mem::size_of::<Hello>()] =
         receive_frame(&stream, Kind::Challenge, deadline)?;
-    let challenge = Hello::parse(&challenge).ok_or(EPROTO)?;
+    let challenge = Hello::parse(&challenge).ok_or(Failed::There(EPROTO))?;
     if challenge.node.get() != u16::from(peer) || challenge.port.get() != port {
         pr_warn!(
             "{:?}:{} says it is node {} port {}, expected node {} port {}\n",
@@ -107,7 +157,7 @@ pub(crate) fn connect(
             peer,
             port
         );
-        return Err(EPERM);
+        return Err(Failed::There(EPERM));
     }
     let mac = |side| match &config.key {
         Some(key) => crypto::hmac_sha256(key, &transcript(side, &hello, &challenge)),
@@ -117,7 +167,7 @@ pub(crate) fn connect(
     let theirs: [u8; MAC_LEN] = receive_frame(&stream, Kind::Ready, deadline)?;
     if config.key.is_some() && !crypto::equal(&theirs, &mac(Side::Server)) {
         pr_warn!("node {peer} at {address:?} does not know the key\n");
-        return Err(EKEYREJECTED);
+        return Err(Failed::There(EKEYREJECTED));
     }
     Ok(Reached {
         stream: Arc::new(stream, GFP_KERNEL)?,
@@ -166,20 +216,20 @@ fn receive_frame<const N: usize>(
     stream: &Stream,
     kind: Kind,
     deadline: Deadline,
-) -> Result<[u8; N]> {
+) -> Result<[u8; N], Failed> {
     let header = receive_all::<HEADER_LEN>(stream, deadline)?;
     let header = match Header::parse(&header, MAX_BODY_UNAUTHENTICATED) {
         Some(Ok(header)) => header,
-        Some(Err(bad)) => return Err(from_wire(bad.errno().to_wire())),
-        None => return Err(EPROTO),
+        Some(Err(bad)) => return Err(Failed::There(from_wire(bad.errno().to_wire()))),
+        None => return Err(Failed::There(EPROTO)),
     };
     if header.kind == Kind::Refuse {
-        return Err(from_wire(header.word));
+        return Err(Failed::There(from_wire(header.word)));
     }
     if header.kind != kind || header.len as usize != N {
-        return Err(EPROTO);
+        return Err(Failed::There(EPROTO));
     }
-    receive_all(stream, deadline)
+    Ok(receive_all(stream, deadline)?)
 }
 
 fn receive_all<const N: usize>(stream: &Stream, deadline: Deadline) -> Result<[u8; N]> {

@@ -10,7 +10,8 @@
 //!
 //! # Locking
 //!
-//! The state has a spinlock, under which nothing sleeps. No other lock is taken under it.
+//! The state has a spinlock, under which nothing sleeps. It is taken under that of the link; no other lock
+//! is taken under it.
 
 use crate::client::connect::{
     connect,
@@ -105,21 +106,28 @@ impl Connector {
         })
     }
 
-    /// Has the work connect, and waits for the connection. Sleeps, killably.
+    /// Has the work connect, unless it is at it or there is a connection; the caller has to
+    /// [`Self::wait`]. Any context but hard interrupts.
     ///
     /// # Errors
     ///
-    /// Those of [`connect`], at once during a back-off, but [`EHOSTDOWN`] if the attempt took too long;
-    /// [`ETIMEDOUT`] at the deadline; [`EINTR`] when
-    /// the task is being killed; [`ESHUTDOWN`] if it was stopped.
-    pub(crate) fn connect(task: &Task<Self>, deadline: Deadline) -> Result<Reached> {
+    /// Those of [`connect`] during a back-off; [`ESHUTDOWN`] if it was stopped. Then there is nothing to
+    /// wait for.
+    pub(crate) fn begin(task: &Task<Self>) -> Result {
         let mut state = task.state.lock();
         state.begin(task)?;
         state.waiting += 1;
-        drop(state);
-        let outcome = task
-            .ended
-            .wait(deadline, || task.state.lock().outcome(task));
+        Ok(())
+    }
+
+    /// Waits for the connection; `None` if another task has taken it. Sleeps, killably.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`connect`]; [`ETIMEDOUT`] at the deadline; [`EINTR`] when the task is being killed;
+    /// [`ESHUTDOWN`] if it was stopped.
+    pub(crate) fn wait(task: &Task<Self>, deadline: Deadline) -> Result<Option<Reached>> {
+        let outcome = task.ended.wait(deadline, || task.state.lock().outcome());
         let mut state = task.state.lock();
         state.waiting -= 1;
         let unwanted = match state.waiting {
@@ -129,6 +137,11 @@ impl Connector {
         drop(state);
         drop(unwanted);
         outcome?.unwrap_or(Err(ETIMEDOUT))
+    }
+
+    /// Whether the work is at it. Any context but hard interrupts.
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.state.lock().attempt, Attempt::UnderWay)
     }
 
     /// Ends the waits and refuses others, or allows them again. Any context but hard interrupts.
@@ -161,17 +174,16 @@ impl State {
     }
 
     /// What a task gets that has waited; `None` if it has to wait on.
-    fn outcome(&mut self, task: &Task<Connector>) -> Option<Result<Reached>> {
+    fn outcome(&mut self) -> Option<Result<Option<Reached>>> {
         if self.stopped {
             return Some(Err(ESHUTDOWN));
         }
         if let Some(reached) = self.take_connected() {
-            return Some(Ok(reached));
+            return Some(Ok(Some(reached)));
         }
         match &self.attempt {
             Attempt::Failed(e) | Attempt::Backoff(e, _) => Some(Err(*e)),
-            // Another task has taken the connection.
-            Attempt::None => self.begin(task).err().map(Err),
+            Attempt::None => Some(Ok(None)),
             Attempt::UnderWay | Attempt::Connected(_) => None,
         }
     }
@@ -192,12 +204,6 @@ impl Run for Connector {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
         let result = connect(&task.node, task.peer, task.port, task.boot, deadline);
-        // The attempt has had its time, whoever waits for it: the node is not reached, and nothing was
-        // asked of it.
-        let result = result.map_err(|e| match e {
-            ETIMEDOUT => EHOSTDOWN,
-            e => e,
-        });
         trace::reconnect(|| {
             let event = Event {
                 node: task.peer.into(),

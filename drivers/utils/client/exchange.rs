@@ -146,6 +146,9 @@ impl Link {
                     self.probe(request.uid, deadline)?;
                 }
                 let (mut guard, sender) = self.enter(request.uid, class(request), deadline)?;
+                if guard.must_wait {
+                    self.wait_for_answers(&guard, deadline)?;
+                }
                 guard.sent = self.sending(guard.id, request);
                 let sent = self.send(&mut guard, sender, request, deadline);
                 (guard, sent)
@@ -373,7 +376,7 @@ impl Link {
 
     /// Sleeps until there is something to receive, or this task may not be the receiver any more. Sends
     /// meanwhile what waits for room.
-    fn wait_for_input(&self, connection: &Connection, deadline: Deadline) -> Result {
+    pub(crate) fn wait_for_input(&self, connection: &Connection, deadline: Deadline) -> Result {
         let stream = &connection.stream;
         loop {
             let before = self.interrupts.load(Relaxed);

@@ -17,7 +17,8 @@
 //! waits looks after [`LOOK_MS`], and then less and less often, whether one of them is kept for a task
 //! that does not come, and takes it over ([`Link::may_receive_for_others`]). A task that is stopped in the
 //! middle of sending or receiving has bytes that nobody else has: if it makes no progress for
-//! [`STALL_MS`], the connection is given up, and the requests are repeated on another one.
+//! [`STALL_MS`], the connection is given up, and the requests are repeated on another one. One that is to
+//! use a new connection, and does not for as long, loses the send lock: another task uses it.
 
 use crate::{
     client::{
@@ -202,16 +203,32 @@ impl Link {
         )
     }
 
-    /// Connects. The caller has the send lock.
+    /// Connects. The caller has had the send lock since `turn`; `None` if that was revoked: then another
+    /// task connects.
     ///
     /// # Errors
     ///
-    /// As for [`Connector::connect`].
-    pub(crate) fn connect(&self, deadline: Deadline) -> Result<Connection> {
-        let reached = Connector::connect(&self.connector, deadline)?;
+    /// As for [`Connector::wait`].
+    pub(crate) fn connect(&self, turn: Turn, deadline: Deadline) -> Result<Option<Connection>> {
+        let state = self.state.lock();
+        if !state.send_lock.holds(turn) {
+            return Ok(None);
+        }
+        // Under the lock: once the turn is revoked a second connection would take the place of the one
+        // that others have made.
+        Connector::begin(&self.connector)?;
+        drop(state);
+        let Some(reached) = Connector::wait(&self.connector, deadline)? else {
+            return Ok(None);
+        };
         let mut state = self.state.lock();
         if state.stopped {
             return Err(ESHUTDOWN);
+        }
+        if !state.send_lock.holds(turn) {
+            drop(state);
+            drop(reached);
+            return Ok(None);
         }
         state.connections += 1;
         state.reply_due = None;
@@ -235,7 +252,7 @@ impl Link {
         // Either a reload has seen the connection, or this sees what it has brought. The caller
         // finds out that the connection is over before it sends.
         self.revoke(&self.node.config());
-        Ok(connection)
+        Ok(Some(connection))
     }
 
     /// Ends the connection if `config` would not make it: the node is not in the cluster any more, or
@@ -274,6 +291,11 @@ impl Link {
         while let Some(slot) = state.slots.wake_latest() {
             self.select_sleeper(slot);
         }
+        // No reply will come to what was given up. Again as many at most.
+        state.slots.connection_lost();
+        while let Some(line) = state.slots.give() {
+            self.give(&mut state, Some(line));
+        }
         drop(state);
         if let LinkState::Up { stream, .. } = line {
             stream.shutdown();
@@ -299,14 +321,20 @@ impl Link {
         stream.poke();
     }
 
-    /// Whether a task that is sending or receiving could go on, but has made no progress for
+    /// Whether a task that is sending, receiving or connecting could go on, but has made no progress for
     /// [`STALL_MS`].
     pub(crate) fn is_stalled(&self, state: &State, watch: &mut StallWatch) -> bool {
-        let LinkState::Up { stream, .. } = &state.line else {
-            return false;
+        let (could_receive, could_send) = match &state.line {
+            LinkState::Up { stream, .. } => (
+                state.input.is_none() && stream.is_readable(),
+                state.send_lock.is_held() && stream.is_writable(),
+            ),
+            // Who has the lock waits for the connector, or has to use what came of that.
+            LinkState::Down => (
+                false,
+                state.send_lock.is_held() && !self.connector.is_under_way(),
+            ),
         };
-        let could_receive = state.input.is_none() && stream.is_readable();
-        let could_send = state.send_lock.is_held() && stream.is_writable();
         let progress = self.progress.load(Relaxed);
         let now = (state.connections, state.send_lock.turns(), progress);
         if watch.seen == now && (could_receive || could_send) {
@@ -368,6 +396,14 @@ impl Link {
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state.lock();
         matches!(state.line, LinkState::Up { .. }) && state.fresh.passed()
+    }
+
+    /// Whether something was heard of the other node within the last `ms` milliseconds, of [`IDLE_MS`] at
+    /// most, on the present connection.
+    pub(crate) fn was_heard_within(&self, ms: u32) -> bool {
+        let state = self.state.lock();
+        let left_ms = state.fresh.left_ms();
+        matches!(state.line, LinkState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
     }
 
     /// Ends all calls and refuses new ones, or allows them again.

@@ -185,7 +185,7 @@ impl State {
         if !self.is_up(connection.serial) {
             return None;
         }
-        self.requests += 1;
+        self.count_request(id);
         match within_ms {
             Some(ms) => self.expect_reply(connection, ms),
             None => self.expect_ack(connection),
@@ -194,6 +194,19 @@ impl State {
             true => None,
             false => self.claim_receiver(connection.serial, id.slot),
         }
+    }
+
+    /// A part of request `id` went out, and others send the rest.
+    pub(crate) fn sent_partly(&mut self, connection: &Connection, id: RequestId) {
+        if self.is_up(connection.serial) {
+            self.count_request(id);
+        }
+    }
+
+    /// There will be a reply to request `id` on this connection.
+    fn count_request(&mut self, id: RequestId) {
+        self.requests += 1;
+        self.slots.under_way(id);
     }
 
     /// Something has to be heard on the connection within so many milliseconds and [`SILENCE_MS`].

@@ -35,7 +35,8 @@ use virgo_proto::{
     frame::{
         Header,
         HEADER_LEN, //
-    }, //
+    },
+    slots::Delivery, //
 };
 
 /// Bytes asked for at a time.
@@ -72,26 +73,41 @@ impl Link {
                 false => Err(ETIMEDOUT),
             };
         };
-        let result = self.hand_out_until_writable(connection, slot, receiver, deadline);
+        self.hand_out_for(connection, slot, receiver, deadline, || {
+            match connection.stream.wait_usable(deadline)? {
+                true => Ok(connection.stream.is_readable()),
+                false => Err(ETIMEDOUT),
+            }
+        })
+    }
+
+    /// Hands out replies, as the receiver, as long as `wait` waits for input and says that there is some.
+    /// The task of `slot` is not the receiver any more afterwards.
+    fn hand_out_for(
+        &self,
+        connection: &Connection,
+        slot: u8,
+        receiver: Receiver,
+        deadline: Deadline,
+        wait: impl FnMut() -> Result<bool>,
+    ) -> Result {
+        let result = self.hand_out_while(connection, slot, receiver, deadline, wait);
         self.end_receiver(slot);
         result
     }
 
-    fn hand_out_until_writable(
+    fn hand_out_while(
         &self,
         connection: &Connection,
         slot: u8,
         mut receiver: Receiver,
         deadline: Deadline,
+        mut wait: impl FnMut() -> Result<bool>,
     ) -> Result {
         loop {
-            if !core::mem::take(&mut receiver.has_input) {
-                if !connection.stream.wait_usable(deadline)? {
-                    return Err(ETIMEDOUT);
-                }
-                if !connection.stream.is_readable() {
-                    return Ok(());
-                }
+            // What is there already may be the start of a reply only: it is looked at once.
+            if !core::mem::take(&mut receiver.has_input) && !wait()? {
+                return Ok(());
             }
             let taken = self.state.lock().take_input(connection.serial, slot);
             // Others receive, or the connection is lost, which the caller finds out.
@@ -107,6 +123,46 @@ impl Link {
                     receiver.has_input = true;
                 }
                 Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Waits until what the user of `guard` has given up is answered, or most of it: see
+    /// [`SlotTable::must_wait`](virgo_proto::slots::SlotTable::must_wait). If nobody else receives, this
+    /// task does, for all.
+    ///
+    /// # Errors
+    ///
+    /// [`ETIMEDOUT`], [`EINTR`], [`ESHUTDOWN`].
+    pub(crate) fn wait_for_answers(&self, guard: &SlotGuard<'_>, deadline: Deadline) -> Result {
+        loop {
+            let mut state = self.state.lock();
+            // Without a connection nothing is to be answered.
+            let Some(connection) = state.connection()? else {
+                return Ok(());
+            };
+            if !state.slots.must_wait(guard.id) {
+                return Ok(());
+            }
+            let receiver = state.claim_receiver(connection.serial, guard.id.slot);
+            drop(state);
+            let result = match receiver {
+                Some(receiver) => {
+                    let wait = || {
+                        if !self.state.lock().slots.must_wait(guard.id) {
+                            return Ok(false);
+                        }
+                        self.wait_for_input(&connection, deadline).map(|()| true)
+                    };
+                    self.hand_out_for(&connection, guard.id.slot, receiver, deadline, wait)
+                }
+                None => sleep(LOOK_AGAIN_MS, deadline),
+            };
+            if let Err(e) = result {
+                self.failed(&connection, e);
+                if let ETIMEDOUT | EINTR = e {
+                    return Err(e);
+                }
             }
         }
     }
@@ -257,12 +313,15 @@ impl Link {
         state.heard();
         state.check_replies()?;
         let unwanted = match state.slots.deliver(header.id, answer) {
-            Ok(true) => {
+            Delivery::Wakes => {
                 self.select_sleeper(header.id.slot);
                 None
             }
-            Ok(false) => None,
-            Err(answer) => Some(answer),
+            Delivery::Kept => None,
+            Delivery::Unwanted(answer, given) => {
+                self.give(&mut state, given);
+                Some(answer)
+            }
         };
         drop(state);
         drop(unwanted);
@@ -272,7 +331,11 @@ impl Link {
 
 /// Waits for memory to become free.
 pub(crate) fn pause(deadline: Deadline) -> Result {
-    Deadline::after_ms(MEMORY_MS).min(deadline).sleep()?;
+    sleep(MEMORY_MS, deadline)
+}
+
+fn sleep(ms: u32, deadline: Deadline) -> Result {
+    Deadline::after_ms(ms).min(deadline).sleep()?;
     match deadline.passed() {
         true => Err(ETIMEDOUT),
         false => Ok(()),

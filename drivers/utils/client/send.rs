@@ -211,9 +211,13 @@ impl Link {
             Ok(None) if deadline.passed() => Err(ETIMEDOUT),
             Ok(None) => {
                 drop(state);
-                let connection = self.connect(deadline);
+                let connection = self.connect(turn, deadline);
                 state = self.state.lock();
-                connection
+                if let Ok(None) = connection {
+                    self.end_turn(&mut state, turn);
+                    return Ok(Outcome::Lost);
+                }
+                connection.and_then(|connection| connection.ok_or(EAGAIN))
             }
             Ok(Some(connection)) => Ok(connection),
             Err(e) => Err(e),
@@ -315,6 +319,8 @@ impl Link {
             let mut state = self.state.lock();
             if sent > 0 {
                 state.slots.sent(guard.id, connection.boot);
+                // The rest is sent before anything else, and answered.
+                state.sent_partly(connection, guard.id);
             }
             drop(state);
             let _ = self.flush_last(sender);
@@ -359,7 +365,7 @@ impl Link {
     }
 
     /// Gives the connection up, if `e` says so, or if time has run out and the connection is dead.
-    fn failed(&self, connection: &Connection, e: Error) {
+    pub(crate) fn failed(&self, connection: &Connection, e: Error) {
         let is_lost = match e {
             EINTR => false,
             ETIMEDOUT => self.state.lock().is_silent(connection.serial),

@@ -53,6 +53,11 @@ impl SendLock {
         matches!(self.holder, Holder::Task(_))
     }
 
+    /// Whether this turn has not ended.
+    pub(crate) fn holds(&self, turn: Turn) -> bool {
+        self.holder == Holder::Task(turn)
+    }
+
     /// Names the last turn.
     pub(crate) fn turns(&self) -> u64 {
         self.turns
@@ -77,7 +82,7 @@ impl SendLock {
 
     /// Gives the lock back. False if it was revoked: then nothing changes.
     pub(crate) fn release(&mut self, turn: Turn) -> bool {
-        let is_holder = self.holder == Holder::Task(turn);
+        let is_holder = self.holds(turn);
         if is_holder {
             self.holder = Holder::Nobody;
         }

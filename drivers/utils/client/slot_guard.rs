@@ -43,13 +43,16 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) receiver: Option<Receiver>,
     /// The event that has sent the request, if it is recorded.
     pub(crate) sent: Option<Sent>,
+    /// Nothing may be sent before an answer has come to something that this user has given up.
+    pub(crate) must_wait: bool,
     /// The slot is free already.
     is_free: bool,
 }
 
 impl Link {
     /// Waits for a free slot and occupies it for user `uid`; also takes the send lock, if there is a connection and
-    /// nobody has anything to send.
+    /// nobody has anything to send. If the guard says that it must wait, [`Self::wait_for_answers`] comes
+    /// before the request is sent.
     pub(crate) fn enter(
         &self,
         uid: u32,
@@ -75,7 +78,10 @@ impl Link {
             }
         };
         let guard = SlotGuard::new(self, &state, id);
-        let sender = state.sender();
+        let sender = match guard.must_wait {
+            true => None,
+            false => state.sender(),
+        };
         drop(state);
         Ok((guard, sender))
     }
@@ -107,7 +113,7 @@ impl Link {
     }
 
     /// Wakes the task for which there is a slot now.
-    fn give(&self, state: &mut State, mut given: Option<Line>) {
+    pub(crate) fn give(&self, state: &mut State, mut given: Option<Line>) {
         while let Some(line) = given {
             let waiters = self.lines.get(line.index());
             if waiters.is_some_and(|waiters| waiters.select()) {
@@ -129,6 +135,7 @@ impl<'a> SlotGuard<'a> {
             left_with: None,
             receiver: None,
             sent: None,
+            must_wait: state.slots.must_wait(id),
             is_free: false,
         }
     }

@@ -39,7 +39,7 @@ impl Rings {
             let ring = Ring::new(words).ok_or(EINVAL)?;
             let locked = KBox::pin_init(
                 pin_init!(Locked {
-                    ring <- kernel::new_spinlock_irq!(ring, "virgo_event_ring"),
+                    ring <- linux::new_spinlock_irq!(ring, "virgo_event_ring"),
                 }),
                 GFP_KERNEL,
             )?;

@@ -4,6 +4,7 @@
 //! requests of its peer.
 
 use crate::{
+    budget::Charge,
     clock,
     eventnet::hooks::{
         Received,
@@ -38,6 +39,16 @@ use virgo_proto::{
     }, //
 };
 
+/// Tells whether a reply that is owed is wanted, for those who do not have it.
+pub struct ReplyWatch(Arc<Incarnation>);
+
+impl ReplyWatch {
+    /// Whether the peer has not begun another incarnation. Any context.
+    pub fn is_wanted(&self) -> bool {
+        !self.0.over.load(Relaxed)
+    }
+}
+
 /// A reply that is owed to a peer. Dropped, it says [`Errno::ECANCELED`].
 pub struct Deferred {
     incarnation: Arc<Incarnation>,
@@ -49,22 +60,25 @@ pub struct Deferred {
     received: Option<Received>,
     /// The reply is kept for a repetition of the request.
     kept: bool,
+    _charge: Charge,
 }
 
 impl Deferred {
-    /// Owes the reply to request `id`, which `session` has received. May sleep.
+    /// Owes the reply to request `id` of user `uid`, which `session` has received. May sleep.
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] if the peer waits for too many; [`ENOMEM`].
+    /// [`EUSERS`] if the node waits for too many, [`EDQUOT`] if this user of it does; [`ESTALE`] if it has
+    /// begun another incarnation; [`ENOMEM`].
     pub(crate) fn new(
         incarnation: &Arc<Incarnation>,
         session: &WorkHandle,
         op: u16,
         id: RequestId,
+        uid: u32,
     ) -> Result<Self> {
         let frame = KVVec::with_capacity(HEADER_LEN, GFP_KERNEL)?;
-        incarnation.outbox.owe(session)?;
+        let charge = incarnation.outbox.owe(session, uid)?;
         Ok(Deferred {
             incarnation: incarnation.clone(),
             op,
@@ -72,6 +86,7 @@ impl Deferred {
             frame,
             received: None,
             kept: true,
+            _charge: charge,
         })
     }
 
@@ -124,6 +139,11 @@ impl Deferred {
     /// Whether the peer has not begun another incarnation. Any context.
     pub fn is_wanted(&self) -> bool {
         !self.incarnation.over.load(Relaxed)
+    }
+
+    /// Tells whether it is wanted.
+    pub fn watch(&self) -> ReplyWatch {
+        ReplyWatch(self.incarnation.clone())
     }
 
     /// Gives the reply. May sleep. Also called when nobody waits for it any more.

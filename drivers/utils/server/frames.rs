@@ -245,7 +245,7 @@ fn proof<S: Service>(
     let served = session
         .hub
         .peers
-        .incarnation(peer, number, || service.peer_restarted(peer))?;
+        .incarnation(peer, number, |gone| service.peer_gone(gone))?;
     put(output, Kind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
@@ -372,9 +372,7 @@ impl Frames {
         if self.incarnation.over.load(Relaxed) {
             // Others have not waited for this. What it has made belongs to nobody.
             self.incarnation.forget_replies();
-            if let Some(present) = session.hub.peers.present(self.incarnation.peer.node) {
-                session.hub.service.peer_restarted(present);
-            }
+            session.hub.service.peer_gone(self.incarnation.peer);
         }
         result.map(|take| take.map_or(Requested::Done, Requested::Taken))
     }
@@ -428,15 +426,16 @@ impl Frames {
         let mut received = hooks::receive(kind, header, context, self.incarnation.peer.node);
         let serving = received.as_ref().map(Received::serve);
         let head = head_size(received.as_ref());
-        // Memory for what has to be kept is taken before anything is done.
-        output.bytes.reserve(head, GFP_KERNEL)?;
-        let kept = match operation.repeat {
-            Repeat::Again => None,
+        // Memory for the reply, and for keeping it, is taken before anything is done: an effect that the
+        // peer is not told of belongs to nobody.
+        let (size, kept) = match operation.repeat {
+            Repeat::Again => (head, None),
             Repeat::Stored(longest) => {
-                let max = longest(body).min(MAX_BODY);
-                Some(KVVec::with_capacity(head + max, GFP_KERNEL)?)
+                let size = head + longest(body).min(MAX_BODY);
+                (size, Some(KVVec::with_capacity(size, GFP_KERNEL)?))
             }
         };
+        output.bytes.reserve(size, GFP_KERNEL)?;
         let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
         let result = session.hub.stats.count(S::COMMANDS.len() + index, || {
             self.run(operation, service, header, &mut received, body, output)

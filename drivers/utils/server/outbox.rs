@@ -2,6 +2,10 @@
 
 //! Replies that were deferred and are there now.
 
+use crate::budget::{
+    Budget,
+    Charge, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -9,6 +13,7 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
+        Arc,
         Mutex, //
     }, //
 };
@@ -18,9 +23,21 @@ use virgo_proto::{
     slots::SLOTS, //
 };
 
-/// Most replies that one peer can wait for: those of all slots, and of requests that it has given
-/// up.
+/// Most replies that one node can wait for: those of all slots, and of requests that it has given
+/// up, by itself or with a former incarnation. A user of that node other than root has a share of them.
 const MAX: usize = 2 * SLOTS;
+
+/// What bounds the replies that are owed to a node, by all its incarnations.
+pub(crate) type Owed = Arc<Pin<KBox<Budget>>>;
+
+/// Nothing is owed to a node.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn nothing_owed() -> Result<Owed> {
+    Ok(Arc::new(Budget::new(MAX as u64)?, GFP_KERNEL)?)
+}
 
 /// A deferred reply that is there.
 pub(crate) struct Late {
@@ -34,6 +51,7 @@ pub(crate) struct Late {
 pub(crate) struct Outbox {
     /// There may be some. Set before the session is woken.
     filled: Atomic<bool>,
+    owed_to_node: Owed,
     #[pin]
     state: Mutex<State>,
 }
@@ -45,20 +63,25 @@ struct State {
     taken: usize,
     /// Replies that are owed. There is room for them in `frames`.
     owed: usize,
+    /// Nobody takes them any more.
+    is_closed: bool,
     /// The session that has last received a request whose reply is owed.
     session: Option<WorkHandle>,
 }
 
 impl Outbox {
-    pub(crate) fn new() -> impl PinInit<Self> {
+    /// One of a new incarnation of a node.
+    pub(crate) fn new(owed_to_node: Owed) -> impl PinInit<Self> {
         let state = State {
             frames: KVVec::new(),
             taken: 0,
             owed: 0,
+            is_closed: false,
             session: None,
         };
         pin_init!(Self {
             filled: Atomic::new(false),
+            owed_to_node,
             state <- linux::new_mutex!(state, "virgo_outbox"),
         })
     }
@@ -68,24 +91,57 @@ impl Outbox {
         self.state.lock().attach(session);
     }
 
-    /// Another reply is owed, and sent by this session.
-    pub(crate) fn owe(&self, session: &WorkHandle) -> Result {
+    /// For the node's next incarnation.
+    pub(crate) fn owed_to_node(&self) -> Owed {
+        self.owed_to_node.clone()
+    }
+
+    /// Another reply is owed on behalf of user `uid` of the node, and sent by this session, until the charge
+    /// is dropped. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EUSERS`], [`EDQUOT`], [`ESTALE`], [`ENOMEM`].
+    pub(crate) fn owe(&self, session: &WorkHandle, uid: u32) -> Result<Charge> {
+        let account = self.owed_to_node.account(uid)?;
+        let charge = account.charge(1).map_err(|e| match e {
+            ENOMEM => EUSERS,
+            e => e,
+        })?;
         let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(ESTALE);
+        }
         state.attach(session);
         let owed = state.owed + 1;
         // Those that are there are sent before the next request is received.
-        if owed > MAX || owed + state.frames.len() - state.taken > 2 * MAX {
+        if owed + state.frames.len() - state.taken > 2 * MAX {
             return Err(EUSERS);
         }
         state.compact();
         state.frames.reserve(owed, GFP_KERNEL)?;
         state.owed = owed;
-        Ok(())
+        Ok(charge)
+    }
+
+    /// The peer has begun another incarnation: nobody takes these replies any more. May sleep.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.is_closed = true;
+        let unwanted = core::mem::take(&mut state.frames);
+        state.taken = 0;
+        drop(state);
+        drop(unwanted);
     }
 
     pub(crate) fn put(&self, late: Late) {
         let mut state = self.state.lock();
         state.owed -= 1;
+        if state.is_closed {
+            drop(state);
+            drop(late);
+            return;
+        }
         // There is room.
         let full = state.frames.push_within_capacity(late);
         self.filled.store(true, Relaxed);

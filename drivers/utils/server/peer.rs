@@ -5,7 +5,7 @@
 use virgo_proto::vuid::NodeId;
 
 /// Another node, authenticated.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// Its number.
     pub node: NodeId,

@@ -3,7 +3,10 @@
 //! What a server remembers of the nodes that use it, across their connections.
 
 use crate::server::{
-    outbox::Outbox,
+    outbox::{
+        nothing_owed,
+        Outbox, //
+    },
     peer::Peer, //
 };
 use kernel::{
@@ -30,8 +33,7 @@ use virgo_proto::{
         Replies,
         ServerSlot,
         SLOTS, //
-    },
-    vuid::NodeId, //
+    }, //
 };
 
 /// One incarnation of a peer. The lock is held while a request is carried out, so that requests of one
@@ -121,7 +123,8 @@ pub(crate) struct Served {
     pub(crate) session: u64,
 }
 
-/// The present incarnation of each peer: one at most, so a peer's memory is bounded.
+/// The present incarnation of each peer: one at most, so a peer's memory is bounded. What former ones are
+/// still owed counts for the present one.
 #[pin_data]
 pub(crate) struct Peers {
     #[pin]
@@ -135,8 +138,8 @@ impl Peers {
         })
     }
 
-    /// The memory of `peer`'s incarnation; new, and reported to `restarted`, if it was not known. From now
-    /// on its session number `session` is served. May sleep.
+    /// The memory of `peer`'s incarnation; new if it was not known, and then the former one is reported to
+    /// `gone`. From now on its session number `session` is served. May sleep.
     ///
     /// Sessions of a node have growing numbers in the order in which it has begun them.
     ///
@@ -148,7 +151,7 @@ impl Peers {
         &self,
         peer: Peer,
         session: u64,
-        restarted: impl FnOnce(),
+        gone: impl FnOnce(Peer),
     ) -> Result<Served> {
         let mut present = self.present.lock();
         let index = usize::from(peer.node).checked_sub(1).ok_or(EINVAL)?;
@@ -166,6 +169,10 @@ impl Peers {
                 });
             }
         }
+        let owed_to_node = match place {
+            Some(former) => former.outbox.owed_to_node(),
+            None => nothing_owed()?,
+        };
         let mut slots = KVVec::with_capacity(SLOTS, GFP_KERNEL)?;
         for _ in 0..SLOTS {
             slots.push(ServerSlot::new(), GFP_KERNEL)?;
@@ -177,7 +184,7 @@ impl Peers {
                 session: Atomic::new(session),
                 replies <- linux::new_mutex!(Replies::new(slots), "virgo_replies"),
                 is_awaited: Atomic::new(false),
-                outbox <- Outbox::new(),
+                outbox <- Outbox::new(owed_to_node),
             }),
             GFP_KERNEL,
         )?;
@@ -188,18 +195,12 @@ impl Peers {
             // when it has let go of it.
             old.over.xchg(true, Full);
             old.forget_replies();
-            restarted();
+            old.outbox.close();
+            gone(old.peer);
         }
         Ok(Served {
             incarnation: new,
             session,
         })
-    }
-
-    /// The present incarnation of the node. May sleep.
-    pub(crate) fn present(&self, node: NodeId) -> Option<Peer> {
-        let index = usize::from(node).checked_sub(1)?;
-        let present = self.present.lock();
-        Some(present.get(index)?.as_ref()?.peer)
     }
 }

@@ -84,7 +84,8 @@ impl<S: Service> Sessions<S> {
         self.table.lock().len()
     }
 
-    /// Begins a session. One that is not proven may have to make room for it. May sleep.
+    /// Begins a session. One that is not proven may have to make room for it. Only one task does at a
+    /// time. May sleep.
     ///
     /// # Errors
     ///
@@ -92,27 +93,33 @@ impl<S: Service> Sessions<S> {
     /// work is still busy.
     pub(crate) fn admit(&self, hub: &Arc<Hub<S>>, stream: Stream) -> Result {
         let session = Session::new(hub.clone(), &stream)?;
-        let from = session.from;
+        self.make_room(session.from, &hub.node.config())?;
         let session = KBox::pin_init(
             linux::new_socket_work!(hub.queue.clone(), stream, session, "virgo_session"),
             GFP_KERNEL,
         )?;
-        let config = hub.node.config();
+        // It runs already, so it is not dropped here: that would wait for what it does.
+        let mut table = self.table.lock();
+        // There is room.
+        let _ = table.push_within_capacity(session);
+        // A reload since has not seen it here, unless it begins after this.
+        if let Some(session) = table.last() {
+            if !session.is_admitted_by(&hub.node.config()) {
+                session.end(&session.socket);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more session, from `from`.
+    fn make_room(&self, from: Ipv4Addr, config: &Config) -> Result {
         let mut table = self.table.lock();
         if table.iter().filter(|session| session.is_over()).count() >= params::max_sessions() {
             return Err(EUSERS);
         }
         table.reserve(1, GFP_KERNEL)?;
-        if let Some(session) = self.gives_way(&table, from, &config)? {
+        if let Some(session) = self.gives_way(&table, from, config)? {
             session.give_way(&session.socket);
-        }
-        // There is room.
-        let _ = table.push_within_capacity(session);
-        // It runs already. A reload since has not seen it here, unless it begins after this.
-        if let Some(session) = table.last() {
-            if !session.is_admitted_by(&hub.node.config()) {
-                session.end(&session.socket);
-            }
         }
         Ok(())
     }
@@ -174,6 +181,10 @@ impl<S: Service> Sessions<S> {
     /// Ends all and waits for them. May sleep.
     pub(crate) fn clear(&self) {
         let all = core::mem::take(&mut *self.table.lock());
+        // All before the first is waited for: those that wait in a command look whether they are over.
+        for session in &all {
+            session.end(&session.socket);
+        }
         drop(all);
     }
 

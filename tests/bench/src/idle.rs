@@ -18,7 +18,7 @@ pub const BENCH: Bench = Bench {
 /// there would be less and more for other reasons.
 const MEMORY: &str = "
     kernel() { awk '/^(Slab|VmallocUsed|Percpu|KernelStack):/ { n += $2 } END { print n }' /proc/meminfo; }
-    newest_first=$(sed -n 's/^\\(virgo_[a-z_]*\\) .*/\\1/p' /proc/modules)
+    newest_first=$(sed -n 's/^\\(virgo_[a-z_]*\\|umb\\) .*/\\1/p' /proc/modules)
     for module in $newest_first; do rmmod $module || exit; done
     sleep 1; without=$(kernel)
     for module in $(echo \"$newest_first\" | tac); do insmod /lib/virgo/$module.ko || exit; done

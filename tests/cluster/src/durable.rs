@@ -21,6 +21,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("durable_log_of_a_later_format_is_not_touched", later_format),
     ("durable_queues_work_again_when_the_disk_does", failing),
     ("durable_log_has_one_limit_and_is_read_again", full_log),
+    ("durable_log_that_cannot_be_begun_takes_nothing", no_begin),
     ("durable_log_is_rewritten_while_it_is_used", rewriting),
     ("durable_log_takes_no_record_out_of_a_message", forged),
     ("durable_queue_of_another_user_keeps_nobody_waiting", others),
@@ -469,6 +470,41 @@ fn forged(cluster: &Cluster) -> Result<()> {
     })
 }
 
+/// The file system has room for some records, but not for a log: what is answered is there all the same.
+fn no_begin(cluster: &Cluster) -> Result<()> {
+    with_empty_log(cluster, |node| {
+        sh(node, &format!("mount -t tmpfs -o size=128k tmpfs {LOG}"))?;
+        let result = small_disk(node);
+        let unloaded = sh(node, "rmmod virgo_queue");
+        sh(node, &format!("umount {LOG}"))?;
+        unloaded?;
+        load(node, "")?;
+        result
+    })
+}
+
+fn small_disk(node: &Node) -> Result<()> {
+    load(node, "")?;
+    let publish = "virgo queue create t.small durable && virgo queue pub t.small x";
+    let accepted = sh(node, publish).is_ok();
+    reload(node, "")?;
+    if accepted {
+        ensure!(
+            take_all(node, "t.small")? == "x",
+            "an accepted message is gone"
+        );
+    }
+    sh(node, &format!("mount -o remount,size=8m {LOG}"))?;
+    within(Duration::from_secs(90), || {
+        sh(node, "virgo queue create t.large durable")
+    })
+    .context("after the disk has got room")?;
+    sh(node, "virgo queue pub t.large y")?;
+    reload(node, "")?;
+    ensure!(take_all(node, "t.large")? == "y");
+    Ok(())
+}
+
 /// A user's durable queue is bound to names to which others publish; the file system is frozen.
 fn others(cluster: &Cluster) -> Result<()> {
     with_empty_log(cluster, |node| {
@@ -513,12 +549,21 @@ fn peers(cluster: &Cluster) -> Result<()> {
             &peer,
             "virgo queue pub --node 3 t.memory x && virgo queue take --node 3 t.memory",
         );
+        let purged = sh(&peer, "virgo queue purge --node 3 t.memory");
         let took = start.elapsed();
+        // It waits for the disk as well, and nobody waits for it any more when its turn comes.
+        let deleted = sh(&peer, "virgo queue delete --node 3 t.hang");
         sh(node, "fsfreeze --unfreeze /run/disk")?;
-        let [published, _created] = waiting;
+        let [published, created] = waiting;
         ensure!(published?.wait_timeout(Duration::from_secs(60))?.success());
+        created?.wait_timeout(Duration::from_secs(60))?;
         ensure!(others? == "x" && took < Duration::from_secs(10), "{took:?}");
-        ensure!(take_all(node, "t.hang")? == "x");
+        purged.context("purging a queue that has nothing to do with the disk")?;
+        ensure!(deleted.is_err(), "deleted while the disk hangs");
+        ensure!(
+            take_all(node, "t.hang")? == "x",
+            "deleted by who had given up"
+        );
         Ok(())
     })
 }

@@ -3,9 +3,10 @@
 
 use crate::{
     Test,
-    support::{sh, wait_until_whole},
+    support::{fails, sh, wait_until_whole, within},
 };
 use anyhow::{Context, Result, ensure};
+use std::time::Duration;
 use virgo_cluster::{Cluster, Node};
 
 pub const TESTS: &[(&str, Test)] = &[
@@ -13,6 +14,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("reload_ends_connections_to_removed_nodes", removed_node),
     ("reload_ends_connections_of_the_old_key", cluster_key),
     ("reload_keeps_connections_that_stay_allowed", unchanged),
+    ("refusal_without_proof_is_no_answer", forged),
 ];
 
 /// What `/proc/net/tcp` says of sockets on `node` whose other end is `port` of `peer`: the uids.
@@ -87,5 +89,44 @@ fn unchanged(cluster: &Cluster) -> Result<()> {
     let change = "echo 'deadline_ms = 4000' >>/etc/virgo_cloud.conf";
     let [before, after] = after(cluster, change)?;
     ensure!(before == after, "{before:?} became {after:?}");
+    Ok(())
+}
+
+/// While a module of node 2 is not loaded a user there has its port, and refuses whoever comes by an error
+/// that the pool itself might have answered: it is not taken for that, and others have the memory.
+fn forged(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(
+        &node2,
+        "rmmod virgo_mempool
+         (printf '\\366VGO\\003\\004\\0\\0\\0\\0\\0\\0\\026\\0\\0\\0'; head -c 24 /dev/zero) >/tmp/refuse
+         rm -f /tmp/enough",
+    )?;
+    let forger = node2.spawn([
+        "su",
+        "user",
+        "-c",
+        "until [ -e /tmp/enough ]; do nc -l -p 30000 </tmp/refuse >/dev/null; done",
+    ])?;
+    let tried = within(Duration::from_secs(20), || {
+        let (said, _) = fails(&node1, "virgo malloc 10 --place 2")?;
+        // The last line that is looked for: until then nobody may have listened.
+        let log = sh(&node1, "dmesg | grep 'is not reached: EINVAL' || true")?;
+        ensure!(!log.is_empty(), "nobody was refused: {said}");
+        Ok(said)
+    });
+    let elsewhere = sh(
+        &node1,
+        "for i in $(seq 10); do virgo free $(virgo malloc 1M) || exit; done",
+    );
+    let refused = fails(&node1, "virgo malloc 10 --place 2");
+    sh(&node2, "touch /tmp/enough; killall nc")?;
+    forger.wait()?;
+    sh(&node2, "insmod /lib/virgo/virgo_mempool.ko")?;
+    wait_until_whole(cluster)?;
+    let (said, _) = refused?;
+    ensure!(said.contains("EHOSTDOWN"), "{said}");
+    tried?;
+    elsewhere?;
     Ok(())
 }

@@ -137,6 +137,54 @@ impl Wire {
     }
 }
 
+/// A connection on which we have said who we are, and were told how to prove it.
+pub(crate) struct Handshake {
+    pub(crate) wire: Wire,
+    hello: Hello,
+    challenge: Hello,
+}
+
+impl Handshake {
+    /// Begins one with the memory pool in a new life of the node that we speak for.
+    pub(crate) fn begin(node: &Node) -> io::Result<Self> {
+        Self::begin_at(node, MEMPOOL, fastrand::u64(..))
+    }
+
+    /// Begins one with the service at `port` in the life with the number `boot`.
+    fn begin_at(node: &Node, port: u16, boot: u64) -> io::Result<Self> {
+        let mut wire = Wire(node.connect(port)?);
+        let hello = hello(node, port, boot);
+        let challenge = wire.challenge(&hello)?;
+        Ok(Handshake {
+            wire,
+            hello,
+            challenge,
+        })
+    }
+
+    /// Proves who we are, without waiting for the answer.
+    pub(crate) fn prove(&mut self, node: &Node) -> io::Result<()> {
+        let ours = proof(node, Side::Client, &self.hello, &self.challenge);
+        self.wire.send(&frame(Kind::Proof, &ours))
+    }
+
+    /// Waits for the node's proof.
+    pub(crate) fn end(mut self, node: &Node) -> io::Result<Peer> {
+        let (header, body) = self.wire.frame()?;
+        assert_eq!(header.kind, Kind::Ready, "answer to Proof: {header:?}");
+        assert_eq!(
+            body,
+            proof(node, Side::Server, &self.hello, &self.challenge),
+            "the node's proof"
+        );
+        Ok(Peer {
+            wire: self.wire,
+            boot: self.hello.boot.get(),
+            seq: [0; SLOTS],
+        })
+    }
+}
+
 /// The answer to a request: the body, or an error number.
 pub(crate) type Answer = Result<Vec<u8>, Errno>;
 
@@ -162,23 +210,9 @@ impl Peer {
 
     /// Connects to the service at `port` in the life with the number `boot`.
     pub(crate) fn open_at(node: &Node, port: u16, boot: u64) -> io::Result<Self> {
-        let mut wire = Wire(node.connect(port)?);
-        let hello = hello(node, port, boot);
-        let challenge = wire.challenge(&hello)?;
-        let ours = proof(node, Side::Client, &hello, &challenge);
-        wire.send(&frame(Kind::Proof, &ours))?;
-        let (header, body) = wire.frame()?;
-        assert_eq!(header.kind, Kind::Ready, "answer to Proof: {header:?}");
-        assert_eq!(
-            body,
-            proof(node, Side::Server, &hello, &challenge),
-            "the node's proof"
-        );
-        Ok(Peer {
-            wire,
-            boot,
-            seq: [0; SLOTS],
-        })
+        let mut handshake = Handshake::begin_at(node, port, boot)?;
+        handshake.prove(node)?;
+        handshake.end(node)
     }
 
     /// Connects once more in the same life.

@@ -16,25 +16,37 @@ use virgo::{
 const LIST: &str = "jobs";
 const CANCEL: &str = "cancel_job";
 
+/// Most bytes of a node's list: another node might never come to an end.
+const MAX_LISTED: usize = 256 << 20;
+
 pub(crate) fn list(output: Output, uid: Option<u32>, node: Option<u32>) -> Result<()> {
     let node = match node {
         Some(node) => node,
         None => Status::default().config()?.me.into(),
     };
     let uid = uid.map_or("-1".to_owned(), |uid| uid.to_string());
-    let mut made = Vec::new();
+    let made = read_all(|behind| {
+        let call = Call::new(LIST).args([&uid, &behind.to_string()]);
+        Ok(run(LIST, call, node)?.stdout)
+    })?;
+    output.print(&made, || table(&made))
+}
+
+/// Reads lists by `ask`, which gives the jobs behind one, until there are no more.
+fn read_all(mut ask: impl FnMut(u64) -> Result<Vec<u8>>) -> Result<Vec<Made>> {
+    let (mut made, mut bytes) = (Vec::new(), 0);
     loop {
         let behind = made.last().map_or(0, |last: &Made| last.job);
-        let call = Call::new(LIST).args([&uid, &behind.to_string()]);
-        let outcome = run(LIST, call, node)?;
-        let some = read(&String::from_utf8_lossy(&outcome.stdout))?;
+        let list = ask(behind)?;
+        bytes += list.len();
+        ensure!(bytes <= MAX_LISTED, "the node's list of jobs has no end");
+        let some = read(&String::from_utf8_lossy(&list))?;
         if some.is_empty() {
-            break;
+            return Ok(made);
         }
         ensure_in_order(behind, &some)?;
         made.extend(some);
     }
-    output.print(&made, || table(&made))
 }
 
 /// Ends jobs that were made on node `node`.
@@ -53,7 +65,7 @@ fn run(name: &str, call: Call, node: u32) -> Result<Outcome> {
     }
 }
 
-/// Jobs come in order. Those of a node that keeps to no order might never end.
+/// Jobs come in order. Those of a node that keeps to no order are no list.
 fn ensure_in_order(behind: u64, made: &[Made]) -> Result<()> {
     let jobs = std::iter::once(behind).chain(made.iter().map(|made| made.job));
     ensure!(
@@ -104,6 +116,27 @@ mod tests {
         );
         assert!(read("12 3 0").is_err() && read("x 3 0 running").is_err());
         assert_eq!(read("").unwrap(), []);
+    }
+
+    #[test]
+    fn a_list_without_an_end_is_given_up() {
+        // Few jobs, of which much is said.
+        let state = "x".repeat(1 << 20);
+        let mut asked = 0;
+        let all = read_all(|behind| {
+            asked += 1;
+            // The test ends also if that does not.
+            match asked <= 2 * (MAX_LISTED >> 20) {
+                true => Ok(format!("{} 3 0 {state}\n", behind + 1).into_bytes()),
+                false => Ok(Vec::new()),
+            }
+        });
+        assert!(all.is_err());
+        let all = read_all(|behind| match behind {
+            0 => Ok(b"1 3 0 running\n".to_vec()),
+            _ => Ok(Vec::new()),
+        });
+        assert_eq!(all.unwrap().len(), 1);
     }
 
     #[test]

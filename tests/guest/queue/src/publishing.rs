@@ -113,7 +113,8 @@ fn those_that_find_no_room_wait_for_it() {
         );
         assert_eq!(taker.join().expect("taker"), messages);
         // With nobody who takes there is room for three.
-        let impatient = queue.clone().within(Duration::from_millis(300));
+        // Time enough for an answer of a busy node.
+        let impatient = queue.clone().within(Duration::from_millis(1500));
         assert_eq!(
             impatient
                 .publish_all(&data, How::default())

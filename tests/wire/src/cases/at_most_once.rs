@@ -5,16 +5,17 @@
 
 use super::{Suite, suite};
 use crate::{
-    memory::{TEXT, all_allocated, allocated, used},
+    memory::{ROOT, TEXT, all_allocated, allocated, used},
     node::{Node, PATIENCE},
-    peer::{Number, Peer, request},
+    peer::{Handshake, Number, Peer, request},
 };
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    frame::NO_OPERATION,
-    mempool::{PIECE, op},
+    frame::{Kind, NO_OPERATION},
+    mempool::{AllocReply, MAX_MANY, PIECE, op},
 };
+use zerocopy::FromBytes as _;
 
 pub(super) const SUITE: Suite = suite![
     a_repeated_malloc_is_done_once,
@@ -37,6 +38,7 @@ pub(super) const SUITE: Suite = suite![
     a_new_life_has_no_memory_of_numbers,
     a_new_life_frees_the_pieces_of_the_old_one,
     a_late_request_of_the_old_life_leaves_nothing,
+    a_life_keeps_its_pieces_while_earlier_ones_end,
 ];
 
 /// A size that stands out in the bytes used.
@@ -388,5 +390,38 @@ fn a_late_request_of_the_old_life_leaves_nothing(node: &Node) -> io::Result<()> 
     drop(old);
     assert_objects(node, before, 0)?;
     drop(new);
+    Ok(())
+}
+
+/// A life may end before all is freed that belonged to the one before it: the next one keeps what it has
+/// made meanwhile.
+fn a_life_keeps_its_pieces_while_earlier_ones_end(node: &Node) -> io::Result<()> {
+    for _ in 0..5 {
+        let mut first = Peer::open(node)?;
+        let answer = first.ask(op::ALLOC, &ROOT.alloc(1, PIECE))?;
+        let reply = AllocReply::read_from_bytes(&answer.expect("room")).expect("what is left");
+        // To clear it takes a while.
+        let large = (reply.free.get() / 4 * 3).min(40 << 20);
+        allocated(first.ask(op::ALLOC, &ROOT.alloc(large, PIECE))?);
+        let mut second = Handshake::begin(node)?;
+        let mut third = Handshake::begin(node)?;
+        second.prove(node)?;
+        third.prove(node)?;
+        let mut third = third.end(node)?;
+        let mut ids = Vec::new();
+        for _ in 0..8 {
+            let body = ROOT.alloc_many(8, MAX_MANY as u32, PIECE);
+            ids.push(all_allocated(third.ask(op::ALLOC_MANY, &body)?).1);
+        }
+        // It is told when the first life's end is dealt with, or that another life has begun.
+        if let Ok((header, _)) = second.wire.frame() {
+            assert_eq!(header.kind, Kind::Ready, "{header:?}");
+        }
+        for ids in ids {
+            let parts: Vec<_> = ids.iter().map(|&id| (id, 0, 1)).collect();
+            let read = third.ask(op::GET_MANY, &ROOT.get_many(&parts))?;
+            assert_eq!(read.map(|bytes| bytes.len()), Ok(ids.len()));
+        }
+    }
     Ok(())
 }

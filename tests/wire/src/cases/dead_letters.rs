@@ -15,6 +15,7 @@ use std::{
 
 pub(super) const SUITE: Suite = suite![
     a_topic_of_dead_letters_is_heard,
+    letters_to_a_topic_wait_for_room_in_queues_that_are_bound_to_it,
     a_queue_of_dead_letters_does_not_hold_up_others,
 ];
 
@@ -41,6 +42,44 @@ fn a_topic_of_dead_letters_is_heard(node: &Node) -> io::Result<()> {
     assert_eq!((number(&topic, "ready"), number(&topic, "kept")), (0, 5));
     text.ask("delete t.dying")?;
     text.ask("delete t.died").map(drop)
+}
+
+/// A queue that keeps the letters is full for a while.
+fn letters_to_a_topic_wait_for_room_in_queues_that_are_bound_to_it(node: &Node) -> io::Result<()> {
+    for options in ["", "durable "] {
+        fresh(node, "t.died", "topic")?;
+        let mut archive = fresh(
+            node,
+            "t.archive",
+            &format!("{options}bind=t.died messages=1"),
+        )?;
+        let mut dying = fresh(node, "t.dying", "deliveries=1 dead=t.died")?;
+        let mut taker = subscriber(node, "t.dying ack")?;
+        for n in 0..2 {
+            dying.ask(format!("pub t.dying {n}"))?;
+            refuse(&mut taker)?;
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        // It is gone where it was when it is on disk.
+        while number(&dying.ask("queue t.dying")?, "dead_waiting") == 2 {
+            assert!(Instant::now() < end, "it does not come");
+            thread::sleep(Duration::from_millis(50));
+        }
+        // The second one stays until the first one is gone.
+        thread::sleep(Duration::from_millis(500));
+        let dying_now = dying.ask("queue t.dying")?;
+        assert_eq!(number(&dying_now, "dead_waiting"), 1, "{options}");
+        assert_eq!(number(&archive.ask("queue t.archive")?, "ready"), 1);
+        let mut reader = subscriber(node, "t.archive")?;
+        for n in 0..2 {
+            let line = pushed(&mut reader)?;
+            assert!(line.ends_with(&format!("data=\"{n}\"")), "{line}");
+        }
+        for name in ["t.dying", "t.archive", "t.died"] {
+            dying.ask(format!("delete {name}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// The letters of one queue cannot be brought; those of others can.

@@ -44,11 +44,15 @@ const SILENCE: Duration = Duration::from_millis(100);
 
 /// A request to the queue.
 fn ask(name: &str, data: &str, timeout_ms: u32) -> Vec<u8> {
+    ask_as(TEXT.0, name, data, timeout_ms)
+}
+
+fn ask_as(uid: u32, name: &str, data: &str, timeout_ms: u32) -> Vec<u8> {
     let args = AskArgs {
         timeout_ms: timeout_ms.into(),
         name_len: (name.len() as u16).into(),
         reserved: 0.into(),
-        uid: TEXT.0.into(),
+        uid: uid.into(),
     };
     [args.as_bytes(), name.as_bytes(), data.as_bytes()].concat()
 }
@@ -184,18 +188,22 @@ fn a_request_that_fails_is_answered_at_once(node: &Node) -> io::Result<()> {
     peer.wire.is_silent_for(SILENCE)
 }
 
+/// A user that asks, gives up and asks again, as processes do that are killed, leaves half of what a node
+/// may be owed to its others.
 fn only_so_many_are_owed(node: &Node) -> io::Result<()> {
-    fresh(node, NAME, "")?;
+    fresh(node, NAME, "mode=72")?;
     let (mut peer, _) = peer(node)?;
     let short = Duration::from_secs(4);
-    let body = ask(NAME, "x", short.as_millis() as u32);
-    for _ in 0..2 {
+    let [body, other, third] =
+        [TEXT.0, 1000, 1001].map(|uid| ask_as(uid, NAME, "x", short.as_millis() as u32));
+    for body in [&body, &other] {
         for slot in 0..=u8::MAX {
             let number = peer.number(slot);
-            peer.wire.send(&request(number, op::ASK, &body))?;
+            peer.wire.send(&request(number, op::ASK, body))?;
         }
+        assert_eq!(peer.ask(op::ASK, body)?, Err(Errno::EDQUOT));
     }
-    assert_eq!(peer.ask(op::ASK, &body)?, Err(Errno::EUSERS));
+    assert_eq!(peer.ask(op::ASK, &third)?, Err(Errno::EUSERS));
     // Their time is over, and there is room again.
     thread::sleep(short + SILENCE);
     let number = peer.number(0);

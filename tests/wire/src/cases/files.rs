@@ -18,10 +18,14 @@ use virgo_proto::{
 };
 use zerocopy::{FromBytes, IntoBytes};
 
+/// Time in which nothing comes.
+const SILENCE: Duration = Duration::from_millis(500);
+
 pub(super) const SUITE: Suite = suite![
     many_are_closed_at_once,
     fields_that_are_not_used_are_refused,
     what_was_given_up_at_a_disk_that_hangs_makes_room,
+    lives_share_what_is_owed_to_their_node,
 ];
 
 fn many_are_closed_at_once(node: &Node) -> io::Result<()> {
@@ -202,5 +206,47 @@ fn what_was_given_up_at_a_disk_that_hangs_makes_room(node: &Node) -> io::Result<
     };
     let unlinked = peer.ask(op::UNLINK, &[unlink.as_bytes(), path].concat())?;
     assert_eq!(unlinked, Ok(vec![]));
+    Ok(())
+}
+
+/// A node that begins one life after the other, each of which asks for as much as it can, is owed no more
+/// than in one life; and what nobody has begun with of what an earlier life has asked for is not in its way.
+fn lives_share_what_is_owed_to_their_node(node: &Node) -> io::Result<()> {
+    let path = b"/var/log/virgo_fs/never-there";
+    let args = |flags: u32, mode: u32| PathArgs {
+        flags: flags.into(),
+        mode: mode.into(),
+        first: (path.len() as u16).into(),
+        reserved: 0.into(),
+        uid: 0.into(),
+    };
+    let mkdir = [args(0, 0o700).as_bytes(), path].concat();
+    let live = |count: usize| -> io::Result<Peer> {
+        let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+        for slot in (0..SLOTS).cycle().take(count) {
+            let number = peer.number(slot as u8);
+            // Without an end of its own.
+            let asked = request_within(u32::MAX, number, op::MKDIR, &mkdir);
+            peer.wire.send(&asked)?;
+        }
+        Ok(peer)
+    };
+    let frozen = Frozen::new()?;
+    let mut first = live(2 * SLOTS)?;
+    first.wire.is_silent_for(SILENCE)?;
+    // With what is being done for the first that is too much.
+    let mut second = live(2 * SLOTS)?;
+    let (header, _) = second.wire.frame()?;
+    assert_eq!(header.word, Errno::EUSERS.to_wire(), "{header:?}");
+    let mut third = live(SLOTS)?;
+    third.wire.is_silent_for(SILENCE)?;
+    drop(frozen);
+    let rmdir = [args(flag::DIRECTORY, 0).as_bytes(), path].concat();
+    let mut last = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    // It is made by one of those that were being done.
+    for _ in 0..3 {
+        thread::sleep(SILENCE);
+        let _ = last.ask(op::UNLINK, &rmdir)?;
+    }
     Ok(())
 }

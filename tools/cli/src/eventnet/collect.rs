@@ -14,6 +14,9 @@ use virgo_proto::{
 
 const DUMP: &str = "eventnet_dump";
 
+/// Most bytes of events that are taken from one node at a time: another node might never come to an end.
+const MAX_BYTES: usize = 256 << 20;
+
 /// A reader of one node's events.
 struct Reader {
     node: u32,
@@ -22,6 +25,8 @@ struct Reader {
     lost: u64,
     /// Records of a later version.
     unknown: usize,
+    /// It had more than was taken.
+    is_cut: bool,
 }
 
 /// The events of several nodes, and what is missing.
@@ -59,20 +64,33 @@ impl Reader {
             rings: vec![Cursor::default()],
             lost: 0,
             unknown: 0,
+            is_cut: false,
         }
     }
 
     /// Reads what is there now. Events that happen meanwhile are read, too, but not for ever.
     fn read(&mut self) -> Result<Vec<Event>> {
-        let mut events = Vec::new();
-        let mut ring = 0;
+        let node = self.node;
+        self.read_by(|args| ask(node, DUMP, args))
+    }
+
+    /// The same by `ask`, which gives the node's answer to a call.
+    fn read_by(&mut self, mut ask: impl FnMut(&[String]) -> Result<Vec<u8>>) -> Result<Vec<Event>> {
+        let mut events: Vec<Event> = Vec::new();
+        let (mut ring, mut left) = (0, MAX_BYTES);
         while ring < self.rings.len() {
             // A ring is read round once; what is written faster than it is read is lost anyway.
             let mut rounds = 4096;
             loop {
                 let from = self.rings[ring];
                 let args = [ring as u64, from.at, from.count].map(|number| number.to_string());
-                let answer = ask(self.node, DUMP, &args)?;
+                let answer = ask(&args)?;
+                let Some(rest) = left.checked_sub(answer.len()) else {
+                    self.is_cut = true;
+                    events.sort_by_key(|event| event.id);
+                    return Ok(events);
+                };
+                left = rest;
                 let dump = Dump::parse(&answer).context("not an answer of eventnet_dump")?;
                 let rings = usize::try_from(dump.rings)?.clamp(1, 4096);
                 self.rings
@@ -110,6 +128,12 @@ impl Reader {
             unknown => notes.push(format!(
                 "node {node}: {unknown} events are of a later version"
             )),
+        }
+        if std::mem::take(&mut self.is_cut) {
+            notes.push(format!(
+                "node {node}: only the first {} MiB of its events were read",
+                MAX_BYTES >> 20
+            ));
         }
         notes
     }
@@ -179,4 +203,44 @@ pub(super) fn follow(output: Output, options: &Follow) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use virgo_proto::eventnet::{DUMP_HEAD, ring::Read};
+
+    /// One record that fills it, of a version that is not known.
+    fn full_answer() -> Vec<u8> {
+        let read = Read {
+            next: Cursor::default(),
+            bytes: MAX_OUTPUT - DUMP_HEAD,
+            lost: 0,
+        };
+        let mut answer = Dump::head(u32::MAX, &read).to_vec();
+        let size = u16::try_from(read.bytes).expect("the size of a record");
+        answer.extend(size.to_le_bytes());
+        answer.resize(MAX_OUTPUT, 0xff);
+        answer
+    }
+
+    /// A node with as many rings as may be, each of which gives a full answer each time.
+    #[test]
+    fn events_without_an_end_are_given_up() {
+        let mut reader = Reader::new(1);
+        let mut bytes = 0;
+        let answer = full_answer();
+        let read = reader.read_by(|_| {
+            bytes += answer.len();
+            // The test ends also if that does not.
+            match bytes < 2 * MAX_BYTES {
+                true => Ok(answer.clone()),
+                false => bail!("it goes on"),
+            }
+        });
+        read.expect("what was read");
+        assert!(bytes <= MAX_BYTES + answer.len(), "{bytes} bytes");
+        assert_eq!(reader.notes().len(), 2);
+        assert!(reader.notes().is_empty());
+    }
 }

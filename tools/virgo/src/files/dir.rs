@@ -10,7 +10,7 @@ use crate::{
     abi::{self, DIRENT_SIZE, DIRENT_STAT_SIZE},
     call,
 };
-use libc::EPROTO;
+use libc::{EFBIG, EPROTO, c_int};
 use std::{
     ffi::{OsStr, OsString},
     mem::offset_of,
@@ -20,6 +20,9 @@ use virgo_proto::cloudfs::is_entry_name;
 
 /// Bytes of entries that [`read_dir`] asks for at a time.
 const ENTRIES: usize = 64 * 1024;
+
+/// Most bytes of entries of one directory: another node might never come to an end.
+const MAX_LISTED: usize = 256 << 20;
 
 /// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct DirEntry {
 ///
 /// # Errors
 ///
-/// As for [`Open::open`].
+/// As for [`Open::open`]; `EFBIG` for more than 256 MiB of entries, some million files.
 pub fn read_dir(name: impl AsRef<OsStr>) -> Result<Vec<DirEntry>> {
     let mut entries = Vec::new();
     list(name.as_ref(), 0, |data| take_entries(data, &mut entries))?;
@@ -58,22 +61,30 @@ pub fn read_dir_metadata(name: impl AsRef<OsStr>) -> Result<Vec<(DirEntry, Optio
 }
 
 /// Reads a directory, and has its entries taken apart.
-fn list(name: &OsStr, flags: u32, mut take: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
+fn list(name: &OsStr, flags: u32, take: impl FnMut(&[u8]) -> Option<()>) -> Result<()> {
     let path = path("list", name)?;
-    let mut next = 0;
+    let read = |next: &mut u64, data: &mut [u8]| call::readdir(&path, next, data, flags, 0);
+    read_all(read, take).map_err(|errno| error("list", name, errno))
+}
+
+/// Reads entries by `read` until there are no more, and has `take` take them apart.
+fn read_all(
+    mut read: impl FnMut(&mut u64, &mut [u8]) -> Result<usize, c_int>,
+    mut take: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<(), c_int> {
+    let (mut next, mut left) = (0, MAX_LISTED);
     let mut data = vec![0; ENTRIES];
     loop {
         let asked = next;
-        let n = call::readdir(&path, &mut next, &mut data, flags, 0)
-            .map_err(|errno| error("list", name, errno))?;
+        let n = read(&mut next, &mut data)?.min(ENTRIES);
         if n == 0 {
             return Ok(());
         }
-        // Another node might never come to an end so.
         if next == asked {
-            return Err(error("list", name, EPROTO));
+            return Err(EPROTO);
         }
-        take(&data[..n.min(ENTRIES)]).ok_or_else(|| error("list", name, EPROTO))?;
+        left = left.checked_sub(n).ok_or(EFBIG)?;
+        take(&data[..n]).ok_or(EPROTO)?;
     }
 }
 
@@ -158,6 +169,31 @@ mod tests {
         for cut in [data.len() - 1, 13, 9] {
             assert_eq!(take_entries(&data[..cut], &mut Vec::new()), None, "{cut}");
         }
+    }
+
+    #[test]
+    fn a_directory_without_an_end_is_given_up() {
+        let mut entry = [0; DIRENT_SIZE + 250];
+        entry[DIRENT_SIZE - 1] = 250;
+        let read = |next: &mut u64, data: &mut [u8]| {
+            // To and fro.
+            *next = 3 - (*next).max(1);
+            let whole = data.len() / entry.len();
+            for part in data.chunks_exact_mut(entry.len()) {
+                part.copy_from_slice(&entry);
+            }
+            Ok(whole * entry.len())
+        };
+        let mut taken = 0;
+        let ended = read_all(read, |data| {
+            taken += data.len();
+            // The test ends also if that does not.
+            (taken < 2 * MAX_LISTED).then_some(())
+        });
+        assert_eq!(ended, Err(EFBIG));
+        assert!(taken <= MAX_LISTED);
+        let stuck = read_all(|_, _| Ok(1), |_| Some(()));
+        assert_eq!(stuck, Err(EPROTO));
     }
 
     #[test]

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What waits for a worker: while a disk hangs, more and more of it is given up.
+//! What waits for a worker: while a disk or node hangs, more and more of it is given up.
 
 use kernel::prelude::*;
 
-/// Takes those that have `passed` out of `waiting`, for the caller to drop without a lock: that frees
+/// Takes those that are `given_up` out of `waiting`, for the caller to drop without a lock: that frees
 /// memory, and gives replies. The others stay in order. May sleep.
 ///
-/// Without memory all stay, those that have passed last.
-pub(crate) fn take_passed<T>(waiting: &mut KVVec<T>, passed: impl Fn(&T) -> bool) -> KVVec<T> {
+/// Without memory all stay, those that are given up last.
+pub fn take_given_up<T>(waiting: &mut KVVec<T>, given_up: impl Fn(&T) -> bool) -> KVVec<T> {
     let mut kept = 0;
     for at in 0..waiting.len() {
-        if waiting.get(at).is_some_and(|one| !passed(one)) {
+        if waiting.get(at).is_some_and(|one| !given_up(one)) {
             waiting.swap(kept, at);
             kept += 1;
         }
