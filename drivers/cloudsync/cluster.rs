@@ -190,9 +190,9 @@ impl Cluster {
             view: known,
             ..
         } = &mut *state;
-        let until = match membership.quorum() {
-            0 | 1 if membership.is_member() => u64::MAX,
-            _ => membership.lease_until(now),
+        let (lease, hold) = match membership.quorum() {
+            0 | 1 if membership.is_member() => (u64::MAX, u64::MAX),
+            _ => (membership.lease_until(now), membership.holds_until(now)),
         };
         let mut names = self.names.lock();
         let view = membership.view();
@@ -201,7 +201,7 @@ impl Cluster {
             *known = view.number;
             self.wake_clock();
         }
-        names.set_lease(until);
+        names.set_lease(lease, hold);
         Ok(result)
     }
 
@@ -272,6 +272,7 @@ impl Cluster {
             self.wake_beaters();
         }
         let mut names = self.names.lock();
+        let lapses = names.lapse_if_due();
         let opens = names.open_if_due();
         if !is_active && names.users > 0 {
             // It has begun to while this was on its way to sleep.
@@ -281,7 +282,7 @@ impl Cluster {
         let next = next.unwrap_or(Some(now.saturating_add(self.timing.dead_ms.into())));
         // To see whether somebody still uses locks.
         let look = is_active.then(|| now.saturating_add(self.timing.lease_ms.into()));
-        let times = [next, opens, look].into_iter().flatten();
+        let times = [next, lapses, opens, look].into_iter().flatten();
         times.min().map(|at| wait_ms(at, now_ms()))
     }
 
@@ -292,7 +293,7 @@ impl Cluster {
     fn wake_beaters(&self) {
         let beaters = self.beaters.as_ref().map_or(&[][..], |beaters| beaters);
         let config = self.node.config();
-        for (node, _) in config.nodes.iter() {
+        for (node, _) in config.nodes.iter().filter(|(node, _)| *node != config.me) {
             if let Some(beater) = beaters.get(usize::from(node).wrapping_sub(1)) {
                 beater.wake_now();
             }

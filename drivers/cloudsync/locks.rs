@@ -154,7 +154,7 @@ impl Locks {
             }
         }
         drop(names);
-        self.finish(session, at, wanted)
+        self.finish(session, name, wanted)
     }
 
     /// Changes the mode of a lock that the session has. As [`Self::lock`]; if it fails the lock is as it
@@ -173,6 +173,7 @@ impl Locks {
         check(name)?;
         let mut names = self.cluster.names.lock();
         let at = names.find(name).ok_or(ENOENT)?;
+        names.lapse_at(at);
         let known = names.get_mut(at).ok_or(ENOENT)?;
         if let Some(value) = value {
             known.holder.write(session.id, value);
@@ -183,23 +184,29 @@ impl Locks {
             owner.wait(wanted.by_event, now_ms());
         }
         drop(names);
-        self.finish(session, at, wanted)
+        self.finish(session, name, wanted)
     }
 
     /// Waits for what the session has asked for.
-    fn finish(&self, session: &Session, at: usize, wanted: Wanted<'_>) -> Result<Option<Granted>> {
+    fn finish(&self, session: &Session, name: &[u8], wanted: Wanted<'_>) -> Result<Option<Granted>> {
         self.cluster.be_active();
         let mut names = self.cluster.names.lock();
         // What has failed once the teller does, which waits in between.
         let mut direct = true;
         loop {
-            // The session's part keeps the name where it is.
+            // Another thread of the session may have ended the wait. That is looked at first: a claim that is
+            // taken out has to be sent.
+            let at = names.find(name).ok_or(ECANCELED)?;
+            names.local(at, session.id).ok_or(ECANCELED)?;
             let out = names.settle(at, direct);
-            let known = names.get(at).ok_or(ESTALE)?;
-            let local = known.holder.local(session.id).ok_or(ECANCELED)?;
+            let Some((local, value)) = names.local(at, session.id) else {
+                if let Some(out) = out {
+                    names.sent(&out, Err(ECANCELED));
+                }
+                return Err(ECANCELED);
+            };
             let is_over = local.want.is_none() || local.fate == Fate::Lost;
             if let (true, Fate::Fine, Some(mode)) = (is_over, local.fate, local.held) {
-                let value = *known.holder.value();
                 match out {
                     Some(out) => drop(self.send(names, &out, wanted.deadline)),
                     None => drop(names),
@@ -289,6 +296,7 @@ impl Locks {
         check(name)?;
         let mut names = self.cluster.names.lock();
         let at = names.find(name).ok_or(ENOENT)?;
+        names.lapse_at(at);
         let known = names.get_mut(at).ok_or(ENOENT)?;
         let local = known.holder.local(session.id).ok_or(ENOENT)?;
         if local.fate != Fate::Lost && token.is_some_and(|token| token != local.token) {
@@ -302,6 +310,8 @@ impl Locks {
         names.users -= usize::from(owner.is_some());
         names.settle(at, false);
         drop(names);
+        // Another thread may wait for it.
+        session.wake();
         match local.fate {
             Fate::Lost => Err(ESTALE),
             _ => Ok(()),

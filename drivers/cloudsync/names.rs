@@ -22,6 +22,7 @@ use linux::{
 };
 use virgo_proto::{
     cloudsync::{
+        holder::Local,
         placement,
         resource::{
             Answer,
@@ -32,6 +33,7 @@ use virgo_proto::{
         },
         view::View,
         Token,
+        Value,
         MAX_NODES, //
     },
     vuid::{
@@ -75,6 +77,10 @@ pub(crate) struct Names {
     pub(crate) recovery: Option<Recovery>,
     /// Until when this node may use what it was granted, by its own clock.
     pub(crate) lease_until: u64,
+    /// Until when its programs have what they were granted.
+    hold_until: u64,
+    /// That is over, and they were told.
+    has_lapsed: bool,
     /// The last claim.
     seq: u64,
     /// The largest token of a name that is forgotten.
@@ -111,6 +117,8 @@ impl Names {
             former: None,
             recovery: None,
             lease_until: 0,
+            hold_until: 0,
+            has_lapsed: false,
             seq: 0,
             floor: Token(0),
             users: 0,
@@ -152,6 +160,12 @@ impl Names {
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut Name> {
         self.slots.get_mut(at)?.as_deref_mut()
+    }
+
+    /// The lock of session `id` of the name at `at`, and the value block.
+    pub(crate) fn local(&self, at: usize, id: u64) -> Option<(Local, Value)> {
+        let holder = &self.get(at)?.holder;
+        Some((holder.local(id)?, *holder.value()))
     }
 
     pub(crate) fn find(&self, name: &[u8]) -> Option<usize> {
@@ -256,6 +270,10 @@ impl Names {
         let was_mine = former.is_some_and(|view| view.master(name.hash) == Some(me));
         let make = || match is_recovering && !was_mine {
             true => Resource::recovering(Items::new(), view, !has_lost),
+            // A node that is gone may have had it alone.
+            false if has_lost && !was_mine => {
+                Resource::new(Items::new(), view, floor).of_unknown_value()
+            }
             false => Resource::new(Items::new(), view, floor),
         };
         Some(name.resource.get_or_insert_with(make))
@@ -266,9 +284,13 @@ impl Names {
     pub(crate) fn settle(&mut self, at: usize, direct: bool) -> Option<Outgoing> {
         let now = now_ms();
         let has_lease = now < self.lease_until && !self.is_stopped;
+        let holds = now < self.hold_until;
         let (me, view) = (self.me, self.view.number);
         for _ in 0..MAX_STEPS {
             let name = self.slots.get_mut(at)?.as_deref_mut()?;
+            if !holds {
+                name.holder.lapse();
+            }
             name.holder.pump(has_lease);
             if name.master != me {
                 break;
@@ -456,12 +478,47 @@ impl Names {
         Ok(())
     }
 
-    /// Until when this node may use what it has.
-    pub(crate) fn set_lease(&mut self, until: u64) {
+    /// Until when this node may grant what it has, and its programs have what they were granted; for ever if
+    /// it needs no other node.
+    pub(crate) fn set_lease(&mut self, lease: u64, hold: u64) {
         let had = self.has_lease();
-        self.lease_until = until;
+        self.lease_until = lease;
+        if self.hold_until == u64::MAX && hold != u64::MAX {
+            // It needs others from now on, and has not asked them yet.
+            self.hold_until = now_ms().saturating_add(self.view.lease_ms.into());
+        }
+        self.hold_until = self.hold_until.max(hold);
         if !had && self.has_lease() && self.users > 0 {
+            self.has_lapsed = false;
             self.settle_all();
+        }
+    }
+
+    /// Takes the locks from all programs if the time is over for which they have them. Returns when that is
+    /// to be looked at again, if they have any.
+    pub(crate) fn lapse_if_due(&mut self) -> Option<u64> {
+        if self.users == 0 || self.has_lapsed || self.hold_until == u64::MAX {
+            return None;
+        }
+        if now_ms() < self.hold_until {
+            return Some(self.hold_until);
+        }
+        self.has_lapsed = true;
+        self.settle_all();
+        None
+    }
+
+    /// The cluster went on without this node: its programs have nothing more.
+    pub(crate) fn forget_hold(&mut self) {
+        self.hold_until = 0;
+    }
+
+    /// The same for the name at `at`, whose owner is about to be told how it stands.
+    pub(crate) fn lapse_at(&mut self, at: usize) {
+        if now_ms() >= self.hold_until {
+            if let Some(name) = self.get_mut(at) {
+                name.holder.lapse();
+            }
         }
     }
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What this node has promised, on disk: two numbers and a checksum, written before anybody is told.
+//! What this node has promised, on disk: three numbers and a checksum, written before anybody is told.
 
 use kernel::prelude::*;
 use linux::{
     append::{
         replace,
+        sync_dir,
         AppendFile, //
     },
     crypto::crc32c, //
@@ -15,7 +16,9 @@ use virgo_proto::cloudsync::membership::Durable;
 const FOLDER: &CStr = c"/var/log/virgo_cloudsync";
 const FILE: &CStr = c"view";
 const NEW_FILE: &CStr = c"view.new";
-const SIZE: usize = 20;
+/// Bytes of the numbers, and with the checksum.
+const NUMBERS: usize = 20;
+const SIZE: usize = NUMBERS + 4;
 
 fn encode(durable: Durable) -> [u8; SIZE] {
     let mut bytes = [0; SIZE];
@@ -23,8 +26,11 @@ fn encode(durable: Durable) -> [u8; SIZE] {
     for (to, from) in bytes.chunks_exact_mut(8).zip(numbers) {
         to.copy_from_slice(&from.to_le_bytes());
     }
-    let sum = crc32c(0, bytes.get(..16).unwrap_or_default());
-    if let Some(to) = bytes.get_mut(16..) {
+    if let Some(to) = bytes.get_mut(16..NUMBERS) {
+        to.copy_from_slice(&durable.wait_ms.to_le_bytes());
+    }
+    let sum = crc32c(0, bytes.get(..NUMBERS).unwrap_or_default());
+    if let Some(to) = bytes.get_mut(NUMBERS..) {
         to.copy_from_slice(&sum.to_le_bytes());
     }
     bytes
@@ -51,6 +57,10 @@ pub(crate) fn read() -> Result<Durable> {
     let durable = Durable {
         promised: number(),
         view: number(),
+        wait_ms: {
+            let bytes = bytes.get(16..NUMBERS).and_then(|bytes| bytes.try_into().ok());
+            bytes.map_or(0, u32::from_le_bytes)
+        },
     };
     match n == SIZE && encode(durable) == bytes {
         true => Ok(durable),
@@ -58,7 +68,7 @@ pub(crate) fn read() -> Result<Durable> {
     }
 }
 
-/// Writes it; it is on disk when this returns. May sleep. Kernel threads only.
+/// Writes it; it is on disk when this returns, under its name too: views change when machines lose power. May sleep. Kernel threads only.
 ///
 /// # Errors
 ///
@@ -68,5 +78,6 @@ pub(crate) fn write(durable: Durable) -> Result {
     file.truncate(0)?;
     file.append(&encode(durable))?;
     file.sync()?;
-    replace(FOLDER, NEW_FILE, FILE)
+    replace(FOLDER, NEW_FILE, FILE)?;
+    sync_dir(FOLDER)
 }

@@ -78,8 +78,13 @@ impl Teller {
                 }
                 claim = names.claim_for(self.node, at);
             }
+            let Some(len) = out.finish() else {
+                if let Some(out) = claim {
+                    names.sent(&out, Err(EINVAL));
+                }
+                return Err(EINVAL);
+            };
             drop(names);
-            let len = out.finish().ok_or(EINVAL)?;
             let is_over = told.is_empty() && claim.is_none();
             let mut result = Ok(());
             if !told.is_empty() {

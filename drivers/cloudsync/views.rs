@@ -90,6 +90,9 @@ impl Names {
             && view.member(me).joined < view.number
             && before.has(me, self.boot);
         self.lease_until = 0;
+        if !continues {
+            self.forget_hold();
+        }
         let members = view.continuing().fold(0, |bits, node| bits | bit(node));
         let gone = before.nodes().filter(|node| members & bit(*node) == 0);
         let gone = gone.fold(0, |bits, node| bits | bit(node));
@@ -125,10 +128,12 @@ impl Names {
             return;
         };
         let master = self.master_of(hash);
+        let stays = |former| self.view.keeps(former, master);
+        let stays = self.get(at).is_some_and(|name| stays(name.master));
         let Some(name) = self.get_mut(at) else {
             return;
         };
-        let former = core::mem::replace(&mut name.master, master);
+        name.master = master;
         if !continues {
             name.holder.lose();
             name.resource = None;
@@ -141,7 +146,7 @@ impl Names {
                 resource.bury(node);
             }
         }
-        if name.master == former {
+        if stays {
             return;
         }
         // What was not open yet its holders report once more.

@@ -462,7 +462,9 @@ impl<L: List<Local>> Holder<L> {
             held: self.mode,
             era: self.era,
             value: self.value,
-            is_newest: self.is_dirty || self.mode.is_some_and(|mode| !mode.is_compatible(Mode::Pw)),
+            // What it has written and claimed to have given up others may have written since: the claim may
+            // have been taken, though its answer did not come.
+            is_newest: self.mode.is_some_and(|mode| !mode.is_compatible(Mode::Pw)),
         })
     }
 
@@ -484,8 +486,19 @@ impl<L: List<Local>> Holder<L> {
 
     /// Takes the lock from all programs that have it. The node keeps its mode.
     pub fn evict(&mut self) {
+        self.evict_if(|_| true);
+    }
+
+    /// The node's lease has ended: takes the lock from all programs that keep others out by it. The node keeps
+    /// its mode, which it may use again with its next lease in the same view.
+    pub fn lapse(&mut self) {
+        self.evict_if(|held| held != Mode::Nl);
+    }
+
+    fn evict_if(&mut self, ends: impl Fn(Mode) -> bool) {
         for local in self.locals.items_mut() {
-            if local.held.take().is_some() {
+            if local.held.is_some_and(&ends) {
+                local.held = None;
                 local.want = None;
                 local.fate = Fate::Lost;
             }

@@ -24,7 +24,8 @@
 //!    after it. So the lease ends at the latest one lease after the promise.
 //! 3. *Who is left out uses nothing when the next view gives it to others.* The members of the next view
 //!    wait for one lease, with a margin for clocks that run at different speed, from when they learn of it,
-//!    which is after all the promises: [`Membership::opens_at`].
+//!    which is after all the promises: [`Membership::opens_at`]. Leases may last longer in one view than in
+//!    another, so each view says what the longest lasts that may not be over: [`View::wait_ms`].
 //! 4. *Nothing that was granted is forgotten by who is left.* Whoever used a lock in a view had a lease on
 //!    it, so a majority had installed it, and one of these has promised the next number and told that
 //!    view: it is the base. Members of the base that were asked continue; all others join anew, and know
@@ -47,8 +48,16 @@ pub use timing::Timing;
 
 use super::view::View;
 use crate::vuid::{bit, NodeId, Nodes};
+use super::token::MAX_VIEW;
 use peer::Peer;
 use proposal::Proposal;
+
+/// Numbers that are larger by more than this come from nowhere: of a view that is in use a node hears by a
+/// commit before anybody asks it to promise the next.
+const MAX_STEP: u64 = 1 << 16;
+
+/// A member that was taken out of the configuration is left out after so many times [`Timing::dead_ms`].
+const REMOVE_AFTER: u64 = 10;
 
 /// What of the state outlives the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,6 +66,8 @@ pub struct Durable {
     pub promised: u64,
     /// The number of the latest view installed.
     pub view: u64,
+    /// What a lease may last that was given until then: see [`View::wait_ms`].
+    pub wait_ms: u32,
 }
 
 /// See the module. Times are milliseconds of one clock that never goes back.
@@ -73,6 +84,10 @@ pub struct Membership<const N: usize> {
     promised_to: (NodeId, u64),
     view: View<N>,
     opens_at: u64,
+    /// Leases that were given in earlier views are over then.
+    ages_at: u64,
+    /// The end of the last lease that was given in an earlier view, if this node has gone on from there.
+    kept: u64,
     proposal: Option<Proposal<N>>,
     peers: [Peer; N],
     is_active: bool,
@@ -95,6 +110,8 @@ impl<const N: usize> Membership<N> {
         promised_to: (0, 0),
         view: View::NONE,
         opens_at: 0,
+        ages_at: 0,
+        kept: 0,
         proposal: None,
         peers: [Peer::UNKNOWN; N],
         is_active: false,
@@ -123,6 +140,8 @@ impl<const N: usize> Membership<N> {
     pub fn restore(&mut self, durable: Durable) {
         self.promised = durable.promised.max(durable.view);
         self.view.number = durable.view;
+        self.view.lease_ms = durable.wait_ms;
+        self.view.wait_ms = durable.wait_ms;
     }
 
     /// The nodes of the configuration, and how many of them a view needs: 0 stands for more than half.
@@ -143,6 +162,7 @@ impl<const N: usize> Membership<N> {
         Durable {
             promised: self.promised,
             view: self.view.number,
+            wait_ms: self.view.wait_ms.max(self.view.lease_ms),
         }
     }
 
@@ -176,6 +196,10 @@ impl<const N: usize> Membership<N> {
         Nodes(self.configured & !bit(self.me))
     }
 
+    fn speaks_to(&self, node: NodeId) -> bool {
+        node != self.me && self.configured & bit(node) != 0
+    }
+
     fn peer(&self, node: NodeId) -> Peer {
         let index = usize::from(node).wrapping_sub(1);
         self.peers.get(index).copied().unwrap_or_default()
@@ -204,6 +228,15 @@ impl<const N: usize> Membership<N> {
             .filter(|at| enough(*at))
             .max();
         sent.map_or(0, |sent| sent.saturating_add(self.view.lease_ms.into()))
+    }
+
+    /// Until when the programs of this node have what they were granted. That is a lease, and in a view in
+    /// which this node goes on, also one of a view before: whoever takes anything from it waits for both.
+    pub fn holds_until(&self, now: u64) -> u64 {
+        match self.is_member() {
+            true => self.lease_until(now).max(self.kept),
+            false => 0,
+        }
     }
 
     /// Whether this node may use what it was granted, and grant it to its programs.
@@ -240,7 +273,8 @@ impl<const N: usize> Membership<N> {
             Ask::Fetch => latest = Some(self.view),
             Ask::Prepare { number, boot } => {
                 let again = *number == self.promised && self.promised_to == (from, *boot);
-                yes = (*number > self.promised || again) && self.configured & bit(from) != 0;
+                let is_due = again || *number > self.promised && self.is_plausible(*number);
+                yes = is_due && self.configured & bit(from) != 0;
                 if yes {
                     self.promise(*number, (from, *boot), now);
                 }
@@ -258,6 +292,12 @@ impl<const N: usize> Membership<N> {
         }
     }
 
+    /// Whether a number may be promised: views have not come to an end by it, and it follows from views.
+    fn is_plausible(&self, number: u64) -> bool {
+        let known = self.promised.max(self.seen).max(self.view.number);
+        number <= MAX_VIEW && number.saturating_sub(known) <= MAX_STEP
+    }
+
     fn promise(&mut self, number: u64, to: (NodeId, u64), now: u64) {
         self.promised = number;
         self.promised_to = to;
@@ -271,20 +311,32 @@ impl<const N: usize> Membership<N> {
 
     /// Installs a view that is not older than what was promised. Returns whether it is the latest now.
     fn install(&mut self, view: &View<N>, now: u64) -> bool {
+        if view.number > MAX_VIEW {
+            return false;
+        }
         if view.number < self.promised || view.number <= self.view.number {
             // Of a view that it has it is the latest as long as no larger number is promised.
             return view.number == self.view.number && self.promised <= view.number;
         }
+        let goes_on = self.is_member()
+            && view.base == self.view.number
+            && view.has(self.me, self.boot)
+            && view.continuing().any(|node| node == self.me);
+        self.kept = match goes_on {
+            true => self.holds_until(now),
+            false => 0,
+        };
         self.view = *view;
         self.promised = view.number;
         self.promised_to = (0, 0);
         self.proposal = None;
         self.propose_at = None;
-        let lease = u64::from(view.lease_ms);
+        let lease = u64::from(view.wait_ms.max(view.lease_ms));
         let wait = lease.saturating_add(lease / 8);
         let wait = wait.saturating_add(self.timing.margin_ms.into());
+        self.ages_at = now.saturating_add(wait);
         self.opens_at = match view.has_lost {
-            true => now.saturating_add(wait),
+            true => self.ages_at,
             false => now,
         };
         for peer in &mut self.peers {
@@ -297,7 +349,7 @@ impl<const N: usize> Membership<N> {
     /// What is to be sent to a node now. It is followed by [`Self::told`] or [`Self::failed`] before this is
     /// called again for the same node.
     pub fn poll(&mut self, node: NodeId, now: u64) -> Option<Ask<N>> {
-        if node == self.me || self.configured & bit(node) == 0 {
+        if !self.speaks_to(node) {
             return None;
         }
         if let Some(proposal) = &self.proposal {
@@ -318,12 +370,15 @@ impl<const N: usize> Membership<N> {
         Some(match peer.view.cmp(&view.number) {
             core::cmp::Ordering::Greater => Ask::Fetch,
             core::cmp::Ordering::Less if self.is_member() => Ask::Commit(view),
-            _ => Ask::Beat { view: view.number },
+            _ => self.beat(),
         })
     }
 
     /// When [`Self::poll`] has something for a node, if nothing happens before.
     pub fn next_poll(&self, node: NodeId) -> Option<u64> {
+        if !self.speaks_to(node) {
+            return None;
+        }
         let asks = self
             .proposal
             .is_some_and(|proposal| proposal.asked & bit(node) == 0);
@@ -333,10 +388,22 @@ impl<const N: usize> Membership<N> {
         }
     }
 
+    /// Asks whether the view is still the latest.
+    fn beat(&self) -> Ask<N> {
+        Ask::Beat {
+            view: self.view.number,
+        }
+    }
+
     /// A node has answered what was sent to it at `sent`.
     pub fn told(&mut self, node: NodeId, ask: &Ask<N>, sent: u64, told: &Told<N>, now: u64) {
-        self.seen = self.seen.max(told.promised);
         let view = self.view.number;
+        if told.promised > self.seen && self.is_plausible(told.promised) {
+            self.seen = told.promised;
+            // Whoever it was promised to has this long to commit it.
+            let soon = now.saturating_add(self.timing.dead_ms.into());
+            self.propose_at.get_or_insert(soon);
+        }
         if let Some(peer) = self.peer_mut(node) {
             peer.heard = now;
             peer.is_alive = true;
@@ -347,9 +414,11 @@ impl<const N: usize> Membership<N> {
             }
             peer.view = told.view;
         }
+        // This node acknowledges its own beats with others': none after it has promised more.
+        let acks = told.yes && self.promised <= view;
         match ask {
-            Ask::Beat { view: of } if told.yes && *of == view => self.acked(node, sent),
-            Ask::Commit(of) if told.yes && of.number == view => self.acked(node, sent),
+            Ask::Beat { view: of } if acks && *of == view => self.acked(node, sent),
+            Ask::Commit(of) if acks && of.number == view => self.acked(node, sent),
             Ask::Fetch => {
                 if let Some(latest) = &told.latest {
                     self.install(latest, now);
@@ -381,8 +450,10 @@ impl<const N: usize> Membership<N> {
             return;
         };
         if !told.yes {
-            // Somebody else proposes: it gets some time for that.
+            // Somebody else proposes: it gets some time for that. Who has refused the number once does so
+            // again.
             self.proposal = None;
+            self.promised_to = (0, 0);
             let rank = u64::from(self.me).saturating_add(1);
             let wait = rank.saturating_mul(self.timing.beat_ms.into());
             self.propose_at = Some(now.saturating_add(wait));
@@ -402,7 +473,8 @@ impl<const N: usize> Membership<N> {
         if let Some(proposal) = &self.proposal {
             return Some(proposal.until);
         }
-        if !self.wants_view(now) {
+        let wants = self.wants_view(now);
+        if !wants && !self.has_removed() {
             self.propose_at = None;
             return Some(self.next_look(now));
         }
@@ -412,15 +484,21 @@ impl<const N: usize> Membership<N> {
             .filter(|node| *node < self.me)
             .count();
         let rank = (before as u64).min(4);
-        let soon = now.saturating_add(rank.saturating_mul(self.timing.beat_ms.into()));
+        let wait = match wants {
+            true => rank.saturating_mul(self.timing.beat_ms.into()),
+            // While a new configuration goes round, who has the old one would bring the node back.
+            false => u64::from(self.timing.dead_ms).saturating_mul(REMOVE_AFTER),
+        };
+        let soon = now.saturating_add(wait);
         let at = *self.propose_at.get_or_insert(soon);
         if now < at {
             return Some(at);
         }
         self.propose(now);
-        self.proposal
-            .as_ref()
-            .map_or(Some(now), |proposal| Some(proposal.until))
+        // It may have come to nothing at once, or numbers are at their end.
+        let later = now.saturating_add(self.timing.dead_ms.into());
+        let until = self.proposal.as_ref().map(|proposal| proposal.until);
+        Some(until.or(self.propose_at).unwrap_or(later))
     }
 
     /// When the next node may be found dead.
@@ -455,21 +533,32 @@ impl<const N: usize> Membership<N> {
                 boot => dead || (peer.is_alive && peer.boot != boot),
             }
         };
-        !self.is_member() || self.promised > self.view.number || self.others().any(differs)
+        !self.is_member()
+            || self.promised.max(self.seen) > self.view.number
+            || self.others().any(differs)
+    }
+
+    /// Whether a node is a member that was taken out of the configuration.
+    fn has_removed(&self) -> bool {
+        self.view.nodes().any(|node| self.configured & bit(node) == 0)
+    }
+
+    /// The number of the next view. One that was promised to this node alone, and came to nothing, is used
+    /// again: who is cut off for long does not use numbers up.
+    fn next_number(&self) -> Option<u64> {
+        let known = self.promised.max(self.seen).max(self.view.number);
+        let is_own = self.promised_to == (self.me, self.boot) && self.promised > self.view.number;
+        let number = match is_own && known == self.promised {
+            true => known,
+            false => known.checked_add(1)?,
+        };
+        (number <= MAX_VIEW).then_some(number)
     }
 
     fn propose(&mut self, now: u64) {
-        let Some(number) = self
-            .promised
-            .max(self.seen)
-            .max(self.view.number)
-            .checked_add(1)
-        else {
+        let Some(number) = self.next_number() else {
             return;
         };
-        if number > super::token::MAX_VIEW {
-            return;
-        }
         self.promise(number, (self.me, self.boot), now);
         // Who is dead is not waited for.
         let dead = self
@@ -503,7 +592,14 @@ impl<const N: usize> Membership<N> {
             self.propose_at = Some(now.saturating_add(wait));
             return;
         }
-        let view = proposal.view(self.timing.lease_ms);
+        let lease_ms = self.timing.lease_ms;
+        let mut view = proposal.view(lease_ms);
+        // Leases of the base may be as long as it says. Those given before it are over if that is known
+        // here, by who has had the base for that long.
+        let base = proposal.base();
+        let is_old = base.number == self.view.number && self.is_member() && now >= self.ages_at;
+        let earlier = if is_old { 0 } else { base.wait_ms };
+        view.wait_ms = lease_ms.max(base.lease_ms).max(earlier);
         self.install(&view, now);
     }
 }

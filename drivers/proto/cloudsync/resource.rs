@@ -75,6 +75,12 @@ impl<L: List<Entry>> Resource<L> {
         }
     }
 
+    /// The same, if who has written the value block may be gone.
+    pub fn of_unknown_value(mut self) -> Self {
+        self.value.is_valid = false;
+        self
+    }
+
     /// A name of which others may know more: it is closed until [`Self::open`]. Its value block is valid
     /// if `is_valid`, or when somebody reports the latest.
     pub fn recovering(entries: L, view: u64, is_valid: bool) -> Self {

@@ -23,6 +23,9 @@ pub struct View<const N: usize> {
     pub base: u64,
     /// How long a lease lasts in it, in milliseconds.
     pub lease_ms: u32,
+    /// What a lease may last that was given in an earlier view, or in this one: so long is waited for who is
+    /// left out.
+    pub wait_ms: u32,
     /// Somebody who was a member of the base, or may have been, is none any more, or has forgotten all; or
     /// was left out by the base, and may still use what it has.
     pub has_lost: bool,
@@ -36,6 +39,7 @@ impl<const N: usize> View<N> {
         number: 0,
         base: 0,
         lease_ms: 0,
+        wait_ms: 0,
         has_lost: false,
         members: [Member { boot: 0, joined: 0 }; N],
     };
@@ -61,6 +65,12 @@ impl<const N: usize> View<N> {
     pub fn continuing(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.nodes()
             .filter(|node| self.member(*node).joined < self.number)
+    }
+
+    /// Whether a name that `former` mastered in the base, and `master` masters now, stays where it is. Who came
+    /// back under its number has forgotten all names.
+    pub fn keeps(&self, former: NodeId, master: NodeId) -> bool {
+        former == master && self.continuing().any(|node| node == master)
     }
 
     /// Who masters the name with this hash.

@@ -331,12 +331,27 @@ fn minority(cluster: &Cluster) -> Result<()> {
     let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
     let held = hold(&node3, "split", "")?;
     let before = token(&node3, "split")?;
+    // By text: the lock is there, and then it is not.
+    let (session, log) = session(&node3, "split3")?;
     cluster.cut(1, 3)?;
     cluster.cut(2, 3)?;
     let result = (|| {
         // The majority goes on, also with what the minority had.
         let (after, _) = once(&node1, "split")?;
         ensure!(after > before, "{after} after {before}");
+        once(&node1, "split3")?;
+        // Then who had it on the other side has lost it already, though it hears of nothing.
+        let listed = sh(&node3, "virgo locks --node 3 --json")?;
+        for name in ["split", "split3"] {
+            let lost = format!("\"name\":\"{name}\",\"held\"");
+            ensure!(!listed.contains(&lost), "{listed}");
+        }
+        sh(&node3, "echo >/tmp/go.split3")?;
+        within(SETTLED, || {
+            let said = sh(&node3, &format!("cat {log}"))?;
+            ensure!(said.contains("ESTALE"), "{said}");
+            Ok(())
+        })?;
         once(&node2, "fresh")?;
         // The minority grants nothing, neither new nor known names.
         for name in ["split2", "fresh", "settled"] {
@@ -348,8 +363,28 @@ fn minority(cluster: &Cluster) -> Result<()> {
     cluster.heal()?;
     result?;
     held.kill()?;
+    session.kill()?;
     wait_until_whole(cluster)?;
     settled(cluster)
+}
+
+/// A text session that locks `name`, and unlocks it when /tmp/go.NAME is there. What it was answered is in the
+/// file that is returned.
+fn session(node: &Node, name: &str) -> Result<(Running, String)> {
+    let log = format!("/tmp/session.{name}");
+    sh(node, &format!("rm -f {log} /tmp/go.{name}"))?;
+    let script = format!(
+        "(echo \"auth $(cat /etc/virgo_text.key)\"; echo 'lock {name}'; \
+          while [ ! -e /tmp/go.{name} ]; do sleep 0.1; done; echo 'unlock {name}'; exec sleep 1000) | \
+         nc 127.0.0.1 {PORT} >{log}"
+    );
+    let running = node.spawn(["sh", "-c", &script])?;
+    within(SETTLED, || {
+        let said = sh(node, &format!("cat {log}"))?;
+        ensure!(said.contains("token="), "{said}");
+        Ok(())
+    })?;
+    Ok((running, log))
 }
 
 /// A node that was paused past its lease has a token that is older than who has the lock then.

@@ -2,7 +2,8 @@
 
 //! One name on three nodes, over a change of view. Messages come in any order, any number of times, or
 //! never. Views come from elsewhere (see [`crate::views`]): the nodes learn of the second one at any time,
-//! and who is left out by it goes on using what it has until its lease ends.
+//! and who is left out by it goes on using what it has until its lease ends. Or node 3 comes back in another
+//! incarnation, which knows nothing.
 
 use stateright::{Model, Property};
 use std::collections::BTreeSet;
@@ -10,7 +11,8 @@ use virgo_proto::cloudsync::{
     Mode, Token, Value,
     holder::{Holder, Local},
     list::{Full, List},
-    resource::{Answer, Claim, Entry, Notice, Report, Resource},
+    resource::{Answer, Claim, Entry, Notice, Report, Resource, buried},
+    view::{Member, View},
 };
 
 /// A list on the heap.
@@ -51,8 +53,23 @@ struct Node {
     view: u64,
     holder: Holder<Items<Local>>,
     resource: Option<Resource<Items<Entry>>>,
+    /// What it has to report before it claims anything.
+    unreported: Vec<Report>,
     requests: u32,
     seq: u64,
+}
+
+impl Node {
+    fn new() -> Self {
+        Node {
+            view: 1,
+            holder: Holder::new(Items(Vec::new())),
+            resource: None,
+            unreported: Vec::new(),
+            requests: 0,
+            seq: 0,
+        }
+    }
 }
 
 /// All there is.
@@ -65,6 +82,8 @@ pub struct State {
     is_open: bool,
     /// The lease of who is left out has ended.
     is_expired: bool,
+    /// The version of the latest value that a program has written.
+    written: u64,
     /// The largest token of each mode.
     tokens: Vec<u64>,
     tokens_in_order: bool,
@@ -83,6 +102,8 @@ pub enum Action {
     Notify(u8),
     /// A message comes; it may come again.
     Deliver(usize),
+    /// Node 3 is another incarnation.
+    Restart,
     /// A node learns of the second view.
     Install(u8),
     /// The lease of who is left out ends.
@@ -98,6 +119,8 @@ pub struct Locks {
     pub masters: [u8; 2],
     /// Whether node 3 is left out by the second view.
     pub is_left_out: bool,
+    /// Whether it is a member of the second one in another incarnation.
+    pub restarts: bool,
     /// Requests of each node.
     pub requests: u32,
     /// What they ask for.
@@ -106,7 +129,52 @@ pub struct Locks {
 
 impl Locks {
     fn master(&self, view: u64) -> u8 {
-        self.masters[view as usize - 1]
+        let masters = [0, self.masters[0], self.masters[1]];
+        masters[view as usize]
+    }
+
+    /// The second view.
+    fn second(&self) -> View<3> {
+        let mut view = View::NONE;
+        view.number = 2;
+        view.base = 1;
+        view.has_lost = self.is_left_out || self.restarts;
+        for (node, member) in (1..).zip(&mut view.members) {
+            *member = match node {
+                3 if self.is_left_out => Member::default(),
+                3 if self.restarts => Member { boot: 4, joined: 2 },
+                _ => Member {
+                    boot: node,
+                    joined: 1,
+                },
+            };
+        }
+        view
+    }
+
+    /// Whether the name stays with its master.
+    fn stays(&self) -> bool {
+        self.second().keeps(self.masters[0], self.masters[1])
+    }
+
+    /// The view that a node has before it learns of the second one.
+    fn before(&self, node: u8) -> u64 {
+        match self.restarts && node == 3 {
+            true => 0,
+            false => 1,
+        }
+    }
+
+    fn restart(&self, state: &mut State) {
+        let requests = state.nodes[2].requests;
+        state.nodes[2] = Node {
+            view: 0,
+            requests,
+            ..Node::new()
+        };
+        state
+            .messages
+            .retain(|message| !matches!(message, Message::Answer(3, ..) | Message::Notice(3, ..)));
     }
 
     fn is_gone(&self, node: u8) -> bool {
@@ -155,19 +223,31 @@ impl Locks {
         match message {
             Message::Claim(from, view, claim) => {
                 let master = self.master(view);
+                if master == 0 {
+                    return;
+                }
                 let node = &mut state.nodes[usize::from(master) - 1];
                 if node.view != view {
                     return;
                 }
-                let is_open = view == 1 || state.is_open || self.masters[0] == second;
+                let is_open = view == 1 || state.is_open || self.stays();
+                let is_valid = !self.second().has_lost;
                 let resource = node.resource.get_or_insert_with(|| {
                     let list = Items(Vec::new());
                     match is_open {
-                        true => Resource::new(list, view, Token(0)),
-                        false => Resource::recovering(list, view, false),
+                        true if is_valid || view == 1 || self.stays() => {
+                            Resource::new(list, view, Token(0))
+                        }
+                        true => Resource::new(list, view, Token(0)).of_unknown_value(),
+                        false => Resource::recovering(list, view, is_valid),
                     }
                 });
                 let answer = resource.claim(from, &claim, view);
+                let former = self.restarts && from == 3 && view == 1;
+                if former && state.nodes[2].view != 1 {
+                    // The connection is gone by which the former incarnation would have got it.
+                    return;
+                }
                 self.say(state, Message::Answer(from, claim.seq, answer));
             }
             Message::Answer(to, seq, answer) => {
@@ -175,23 +255,33 @@ impl Locks {
             }
             Message::Notice(to, view, notice) => {
                 let node = &mut state.nodes[usize::from(to) - 1];
-                if node.view != view {
+                if node.view != view || view == 0 {
                     return;
                 }
                 node.holder.notice(&notice);
-                let master = &mut state.nodes[usize::from(self.master(view)) - 1];
+                let master = self.master(view);
+                if master == 0 {
+                    return;
+                }
+                let master = &mut state.nodes[usize::from(master) - 1];
                 if let Some(resource) = master.resource.as_mut().filter(|_| master.view == view) {
                     resource.told(to, &notice);
                 }
             }
             Message::Report(from, report) => {
-                let node = &mut state.nodes[usize::from(second) - 1];
-                if node.view != 2 || state.is_open {
+                if state.nodes[usize::from(second) - 1].view != 2 {
                     return;
                 }
+                let of = &mut state.nodes[usize::from(from) - 1];
+                of.unreported.retain(|unreported| *unreported != report);
+                if state.is_open {
+                    return;
+                }
+                let node = &mut state.nodes[usize::from(second) - 1];
+                let is_valid = !self.second().has_lost;
                 let resource = node
                     .resource
-                    .get_or_insert_with(|| Resource::recovering(Items(Vec::new()), 2, false));
+                    .get_or_insert_with(|| Resource::recovering(Items(Vec::new()), 2, is_valid));
                 resource.recover(from, &report).expect("there is room");
             }
             Message::Reported(from) => {
@@ -203,10 +293,12 @@ impl Locks {
     }
 
     fn install(&self, state: &mut State, node: u8) {
-        let moved = self.masters[0] != self.masters[1];
         let of = &mut state.nodes[usize::from(node) - 1];
         of.view = 2;
-        if !moved {
+        if let (Some(resource), true) = (&mut of.resource, self.restarts) {
+            resource.bury(3);
+        }
+        if self.stays() {
             return;
         }
         // What the former master knows it tells, and forgets.
@@ -216,6 +308,7 @@ impl Locks {
         }
         reports.extend(of.holder.report());
         of.holder.remaster();
+        of.unreported = reports.clone();
         for report in reports {
             self.say(state, Message::Report(node, report));
         }
@@ -227,12 +320,15 @@ impl Locks {
         let mut state = state.clone();
         state.messages.clear();
         for node in self.holders_of_second() {
-            if state.nodes[usize::from(node) - 1].view == 1 {
+            if node == 3 && self.restarts && state.nodes[2].view == 1 {
+                self.restart(&mut state);
+            }
+            if state.nodes[usize::from(node) - 1].view != 2 {
                 self.install(&mut state, node);
             }
         }
         // Reports are sent until they have come.
-        if !state.is_open && self.masters[0] != self.masters[1] {
+        if !state.is_open && !self.stays() {
             let second = usize::from(self.masters[1]) - 1;
             for node in self.holders_of_second() {
                 let report = state.nodes[usize::from(node) - 1].holder.report();
@@ -248,6 +344,12 @@ impl Locks {
             let master = usize::from(self.masters[1]) - 1;
             if let Some(resource) = &mut state.nodes[master].resource {
                 resource.remove(3, 2);
+            }
+        }
+        if self.restarts && !state.is_open {
+            let master = usize::from(self.masters[1]) - 1;
+            if let Some(resource) = &mut state.nodes[master].resource {
+                resource.remove(buried(3), 2);
             }
         }
         state.is_open = true;
@@ -292,19 +394,13 @@ impl Model for Locks {
     type Action = Action;
 
     fn init_states(&self) -> Vec<State> {
-        let node = Node {
-            view: 1,
-            holder: Holder::new(Items(Vec::new())),
-            resource: None,
-            requests: 0,
-            seq: 0,
-        };
         vec![State {
-            nodes: vec![node; 3],
+            nodes: vec![Node::new(); 3],
             messages: Vec::new(),
             reported: BTreeSet::new(),
             is_open: false,
             is_expired: false,
+            written: 0,
             tokens: vec![0; 7],
             tokens_in_order: true,
         }]
@@ -321,11 +417,14 @@ impl Model for Locks {
             }
             actions.push(Action::Claim(number));
             actions.push(Action::Notify(number));
-            if node.view == 1 && !self.is_gone(number) {
+            if node.view == self.before(number) && !self.is_gone(number) {
                 actions.push(Action::Install(number));
             }
         }
         actions.extend((0..state.messages.len()).map(Action::Deliver));
+        if self.restarts && state.nodes[2].view == 1 {
+            actions.push(Action::Restart);
+        }
         if self.is_left_out && !state.is_expired {
             actions.push(Action::Expire);
         }
@@ -345,12 +444,18 @@ impl Model for Locks {
             Action::Unlock(node) => {
                 let of = &mut state.nodes[usize::from(node) - 1];
                 of.holder.write(0, &[node; 64]);
-                of.holder.unlock(0)?;
+                let local = of.holder.unlock(0)?;
+                if local.held.is_some_and(Mode::writes) {
+                    state.written = state.written.max(local.token.0);
+                }
             }
             Action::Claim(node) => {
                 let of = &mut state.nodes[usize::from(node) - 1];
                 let seq = of.seq + 1;
                 let view = of.view;
+                if view == 0 || !of.unreported.is_empty() {
+                    return None;
+                }
                 let claim = of.holder.claim(|| seq)?;
                 of.seq = of.seq.max(claim.seq);
                 self.say(&mut state, Message::Claim(node, view, claim));
@@ -374,6 +479,7 @@ impl Model for Locks {
                 let message = state.messages[at].clone();
                 self.deliver(&mut state, message);
             }
+            Action::Restart => self.restart(&mut state),
             Action::Install(node) => {
                 self.install(&mut state, node);
                 self.say(&mut state, Message::Reported(node));
@@ -384,6 +490,7 @@ impl Model for Locks {
                     return None;
                 }
                 state.is_expired = true;
+                state.nodes[2].holder.lapse();
             }
             Action::Open => {
                 let second = self.masters[1];
@@ -409,6 +516,9 @@ impl Model for Locks {
                     if self.is_left_out {
                         resource.remove(3, 2);
                     }
+                    if self.restarts {
+                        resource.remove(buried(3), 2);
+                    }
                     resource.open(2);
                 }
             }
@@ -421,12 +531,11 @@ impl Model for Locks {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always("exclusion", |model: &Locks, state: &State| {
-                let users = (1u8..)
-                    .zip(&state.nodes)
-                    .filter(|(node, _)| model.may_use(state, *node));
-                let held: Vec<Mode> = users
-                    .filter_map(|(_, node)| node.holder.local(0).and_then(|local| local.held))
+            Property::always("exclusion", |_, state: &State| {
+                // Programs know nothing of leases: they have a lock until they are told of its end.
+                let locals = state.nodes.iter().map(|node| node.holder.local(0));
+                let held: Vec<Mode> = locals
+                    .filter_map(|local| local.and_then(|local| local.held))
                     .collect();
                 let pairs = held.iter().enumerate();
                 pairs.into_iter().all(|(at, mode)| {
@@ -440,20 +549,13 @@ impl Model for Locks {
                 |_, state: &State| state.tokens_in_order,
             ),
             Property::always("a valid value is the latest", |_, state: &State| {
-                let newest = state
-                    .nodes
-                    .iter()
-                    .map(|node| node.holder.value().version)
-                    .max();
                 let reads = state.nodes.iter().filter(|node| {
                     let held = node.holder.local(0).and_then(|local| local.held);
                     held.is_some_and(|held| !held.is_compatible(Mode::Pw))
                 });
-                let is_latest = |value: &Value| !value.is_valid || Some(value.version) >= newest;
-                let left_out = state.nodes.iter().any(|node| node.view == 2);
-                reads
-                    .into_iter()
-                    .all(|node| left_out || is_latest(node.holder.value()))
+                let is_latest =
+                    |value: &Value| !value.is_valid || value.version.0 >= state.written;
+                reads.into_iter().all(|node| is_latest(node.holder.value()))
             }),
             Property::always(
                 "every wait ends when the messages come",

@@ -71,6 +71,7 @@ fn views_of_one_who_uses_locks() {
             end: 9,
             restarts: 1,
             active: 0b001,
+            leases: [2; 3],
         },
         150_000,
         true,
@@ -85,6 +86,22 @@ fn views_of_two_who_use_locks() {
             end: 12,
             restarts: 2,
             active: 0b011,
+            leases: [2; 3],
+        },
+        150_000,
+        true,
+    );
+}
+
+#[test]
+fn views_with_leases_of_different_length() {
+    check(
+        "views, different leases",
+        Views {
+            end: 14,
+            restarts: 1,
+            active: 0b111,
+            leases: [2, 4, 1],
         },
         150_000,
         true,
@@ -97,6 +114,7 @@ fn locks_whose_master_is_left_out() {
     let model = Locks {
         masters: [3, 1],
         is_left_out: true,
+        restarts: false,
         requests: 1,
         modes,
     };
@@ -109,6 +127,7 @@ fn locks_whose_holder_is_left_out() {
     let model = Locks {
         masters: [1, 1],
         is_left_out: true,
+        restarts: false,
         requests: 1,
         modes,
     };
@@ -121,8 +140,35 @@ fn locks_that_move_to_a_node_that_came() {
     let model = Locks {
         masters: [2, 3],
         is_left_out: false,
+        restarts: false,
         requests: 2,
         modes,
     };
     check("locks, another master", model, 150_000, true);
+}
+
+#[test]
+fn locks_whose_master_comes_back() {
+    let modes = vec![Mode::Pr, Mode::Ex];
+    let model = Locks {
+        masters: [3, 3],
+        is_left_out: false,
+        restarts: true,
+        requests: 2,
+        modes,
+    };
+    check("locks, the master restarts", model, 150_000, true);
+}
+
+#[test]
+fn locks_whose_holder_comes_back() {
+    let modes = vec![Mode::Pr, Mode::Ex];
+    let model = Locks {
+        masters: [1, 1],
+        is_left_out: false,
+        restarts: true,
+        requests: 2,
+        modes,
+    };
+    check("locks, a holder restarts", model, 150_000, true);
 }

@@ -281,3 +281,44 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_value_whose_claim_was_not_answered_may_be_outdated() {
+    let mut c = Cluster::new(2);
+    c.holders[0].request(1, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[0].write(1, &[5; VALUE]);
+    c.holders[0].unlock(1).unwrap();
+    assert!(c.holders[0].report().unwrap().is_newest);
+    c.holders[1].request(2, Mode::Ex, false).unwrap();
+    c.seq += 1;
+    let claim = c.holders[1].claim(|| 2).unwrap();
+    assert_eq!(c.resource.claim(2, &claim, 1), Answer::Queued);
+    c.holders[0].notice(&c.resource.notice(1).unwrap());
+    // Node 1 gives it up. The master takes that, and the answer is lost; node 2 writes, and is gone with the
+    // master.
+    let claim = c.holders[0].claim(|| 3).unwrap();
+    assert!(claim.value.is_some());
+    c.resource.claim(1, &claim, 1);
+    c.holders[1].notice(&c.resource.notice(2).unwrap());
+    assert!(c.holders[1].pump(true));
+    c.holders[1].write(2, &[9; VALUE]);
+    c.holders[0].remaster();
+    let report = c.holders[0].report().unwrap();
+    let mut next = Resource::recovering(Vec::<Entry>::new(), 2, false);
+    next.recover(1, &report).unwrap();
+    next.open(2);
+    let claim = Claim {
+        seq: 4,
+        keep: None,
+        want: Some(Mode::Pr),
+        tries: false,
+        era: Era::new(0),
+        value: None,
+    };
+    let Answer::Granted(grant) = next.claim(1, &claim, 2) else {
+        panic!("it is free");
+    };
+    assert_eq!(grant.value.bytes, [5; VALUE]);
+    assert!(!grant.value.is_valid);
+}

@@ -64,6 +64,11 @@ impl<const N: usize> Proposal<N> {
         }
     }
 
+    /// The latest view that somebody has told.
+    pub(super) fn base(&self) -> &View<N> {
+        &self.base
+    }
+
     /// How many have promised.
     pub(super) fn count(&self) -> usize {
         let promised = |promise: &&(u64, u64)| promise.0 != 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
+use crate::cloudsync::token::MAX_VIEW;
 use std::{vec, vec::Vec};
 
 type M = Membership<3>;
@@ -136,6 +137,8 @@ fn who_restarts_is_another_member() {
     c.run(300);
     let view = *c.nodes[0].view();
     assert!(view.has_lost && view.has(2, 21) && view.continuing().eq([1, 3]));
+    // What it mastered it has forgotten, though its number is the same.
+    assert!(view.keeps(3, 3) && !view.keeps(2, 2) && !view.keeps(1, 3));
 }
 
 #[test]
@@ -203,4 +206,142 @@ fn a_node_alone_needs_nobody() {
         node.failed(peer, &ask, 1);
     }
     assert!(node.has_lease(1) && node.view().nodes().eq([1]));
+}
+
+#[test]
+fn who_has_promised_more_does_not_count_itself() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    let view = c.nodes[0].view().number;
+    let until = c.nodes[0].lease_until(c.now);
+    assert!(until > c.now);
+    // Node 3 proposes a view, and what it makes of it does not come.
+    let ask = Ask::Prepare {
+        number: view + 1,
+        boot: 30,
+    };
+    assert!(c.nodes[0].handle(3, &ask, c.now).yes);
+    // Node 2 has heard nothing of that.
+    c.now += 100;
+    let (beat, now) = (c.nodes[0].beat(), c.now);
+    let told = c.nodes[1].handle(1, &beat, now);
+    assert!(told.yes);
+    c.nodes[0].told(2, &beat, now, &told, now);
+    assert!(c.nodes[0].lease_until(now) <= until);
+}
+
+#[test]
+fn who_is_left_out_is_waited_for_by_his_own_lease() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    c.nodes[0].set_active(false, c.now);
+    // Node 2 is loaded anew with another lease, and node 3 is cut off then.
+    let timing = Timing {
+        lease_ms: 60,
+        ..TIMING
+    };
+    c.up[2] = false;
+    c.nodes[1] = M::new(2, 21, timing, c.nodes[1].durable());
+    c.nodes[1].configure(0b111, 0);
+    c.nodes[1].set_active(true, c.now);
+    while !c.nodes[0].view().has(2, 21) {
+        c.run(1);
+    }
+    let wait = u64::from(TIMING.lease_ms) * 9 / 8;
+    for node in &c.nodes[..2] {
+        assert!(node.view().has_lost && node.opens_at() >= c.now + wait);
+        assert_eq!(node.view().lease_ms, 60);
+    }
+    // That it has to be waited for is not forgotten when nobody is lost, or all restart.
+    let durable = c.nodes[1].durable();
+    c.nodes[0] = M::new(1, 11, timing, c.nodes[0].durable());
+    c.nodes[0].configure(0b111, 0);
+    c.nodes[1] = M::new(2, 22, timing, durable);
+    c.nodes[1].configure(0b111, 0);
+    c.nodes[0].set_active(true, c.now);
+    while !c.nodes[0].view().has(2, 22) {
+        c.run(1);
+    }
+    assert!(c.nodes[0].opens_at() >= c.now + wait);
+    // When that time is over it is.
+    c.run(600);
+    c.up[2] = true;
+    while !c.nodes[0].view().nodes().eq([1, 2, 3]) {
+        c.run(1);
+    }
+    assert_eq!(c.nodes[0].view().wait_ms, 60);
+}
+
+#[test]
+fn a_node_has_nothing_to_say_to_itself_or_to_who_is_no_node() {
+    let mut node = M::new(1, 10, TIMING, Durable::default());
+    node.configure(0b011, 0);
+    node.set_active(true, 1000);
+    node.tick(1000);
+    assert_eq!(node.next_poll(2), Some(0));
+    for other in [1, 3] {
+        assert!(node.poll(other, 1000).is_none() && node.next_poll(other).is_none());
+    }
+}
+
+#[test]
+fn numbers_are_not_used_up_by_who_is_alone() {
+    let mut c = Cluster::new();
+    c.up = [true, false, false];
+    c.nodes[0].set_active(true, c.now);
+    c.run(5000);
+    assert_eq!(c.nodes[0].durable().promised, 1);
+    c.up[1] = true;
+    c.run(1000);
+    assert!(c.nodes[0].has_lease(c.now));
+}
+
+#[test]
+fn numbers_from_nowhere_are_refused() {
+    let mut node = M::new(3, 30, TIMING, Durable::default());
+    node.configure(0b111, 0);
+    for number in [u64::MAX, MAX_VIEW + 1, MAX_VIEW] {
+        let before = node.durable();
+        assert!(!node.handle(1, &Ask::Prepare { number, boot: 10 }, 0).yes);
+        let view = View {
+            number: number.max(MAX_VIEW + 1),
+            ..View::NONE
+        };
+        assert!(!node.handle(1, &Ask::Commit(view), 0).yes);
+        assert_eq!(node.durable(), before);
+    }
+}
+
+#[test]
+fn a_view_overtakes_what_was_promised_and_came_to_nothing() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    c.nodes[0].set_active(false, c.now);
+    c.up[2] = false;
+    let ask = Ask::Prepare {
+        number: c.nodes[1].view().number + 9,
+        boot: 30,
+    };
+    assert!(c.nodes[1].handle(3, &ask, c.now).yes);
+    c.nodes[0].set_active(true, c.now);
+    c.run(2000);
+    assert!(c.nodes[0].has_lease(c.now));
+}
+
+#[test]
+fn who_is_not_configured_any_more_is_left_out() {
+    let mut c = Cluster::new();
+    c.nodes[0].set_active(true, c.now);
+    c.run(10);
+    for node in &mut c.nodes[..2] {
+        node.configure(0b011, 0);
+    }
+    c.run(10_000);
+    assert_eq!(c.members(0), [1, 2]);
+    let view = c.nodes[0].view().number;
+    c.run(10_000);
+    assert_eq!(c.nodes[0].view().number, view);
 }

@@ -166,6 +166,7 @@ impl<'a> In<'a> {
             number: self.u64()?,
             base: self.u64()?,
             lease_ms: self.u32()?,
+            wait_ms: self.u32()?,
             has_lost: self.flag()?,
             ..View::NONE
         };

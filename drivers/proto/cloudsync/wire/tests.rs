@@ -72,7 +72,7 @@ proptest! {
             _ => Member { boot: boot.max(1), joined },
         });
         let [number, base, promised] = numbers;
-        let view = View::<5> { number, base, lease_ms: 7, has_lost, members };
+        let view = View::<5> { number, base, lease_ms: 7, wait_ms: 9, has_lost, members };
         for ask in [Ask::Commit(view), Ask::Fetch, Ask::Beat { view: base }, Ask::Prepare { number, boot: 3 }] {
             let bytes = written(|out| out.ask(&ask));
             prop_assert!(bytes.len() <= max_member(5));

@@ -156,6 +156,7 @@ impl<'a> Out<'a> {
         self.u64(view.number);
         self.u64(view.base);
         self.u32(view.lease_ms);
+        self.u32(view.wait_ms);
         self.flag(view.has_lost);
         self.u8(view.nodes().count().try_into().unwrap_or(u8::MAX));
         for node in view.nodes() {

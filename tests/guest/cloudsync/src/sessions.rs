@@ -19,6 +19,7 @@ crate::tests! {
     who_tries_does_not_wait,
     two_conversions_that_wait_for_each_other_are_refused,
     users_exclude_each_other,
+    another_thread_of_the_session_ends_the_wait,
 }
 
 /// Longer than anything takes.
@@ -119,4 +120,21 @@ fn users_exclude_each_other() {
     });
     mine.unlock("c.users").expect("unlock");
     as_uid(1000, || lock(&session(), "c.users", Mode::Ex));
+}
+
+fn another_thread_of_the_session_ends_the_wait() {
+    let [mine, other] = [session(), session()];
+    lock(&mine, "c.threads", Mode::Ex);
+    thread::scope(|scope| {
+        let start = Instant::now();
+        let waits = scope.spawn(|| other.lock_with("c.threads", Mode::Ex, PATIENCE));
+        thread::sleep(Duration::from_secs(1));
+        other.unlock("c.threads").expect("unlock");
+        let waited = waits.join().expect("thread");
+        assert_eq!(refused(waited), libc::ECANCELED);
+        assert!(start.elapsed() < Duration::from_secs(30), "woken");
+    });
+    // Nothing of it is left behind.
+    mine.unlock("c.threads").expect("unlock");
+    lock(&other, "c.threads", Mode::Ex);
 }
