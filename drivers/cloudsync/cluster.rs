@@ -13,6 +13,7 @@
 //! and the functions that make them are not part of their callers' frames.
 
 use crate::{
+    lease::Lease,
     names::Names,
     storage, //
 };
@@ -81,6 +82,7 @@ pub(crate) struct Cluster {
     is_active: Atomic<bool>,
     clock: SetOnce<WorkHandle>,
     beaters: SetOnce<KVec<WorkHandle>>,
+    lease: Arc<Lease>,
     #[pin]
     state: Mutex<State>,
     #[pin]
@@ -131,6 +133,7 @@ impl Cluster {
                 is_active: Atomic::new(false),
                 clock: SetOnce::new(),
                 beaters: SetOnce::new(),
+                lease: names.lease.clone(),
                 state <- kernel::new_mutex!(state, "virgo_membership"),
                 names <- kernel::new_mutex!(names, "virgo_lock_names"),
             }),
@@ -194,14 +197,16 @@ impl Cluster {
             0 | 1 if membership.is_member() => (u64::MAX, u64::MAX),
             _ => (membership.lease_until(now), membership.holds_until(now)),
         };
-        let mut names = self.names.lock();
         let view = membership.view();
         if view.number != *known {
-            names.install(view, membership.opens_at());
+            self.names.lock().install(view, membership.opens_at());
             *known = view.number;
             self.wake_clock();
         }
-        names.set_lease(lease, hold);
+        // Else beats do without the mutex of the names.
+        if self.lease.set(lease, hold, view.lease_ms) {
+            self.names.lock().resume();
+        }
         Ok(result)
     }
 

@@ -207,8 +207,7 @@ fn list_locks(
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut text = KVVec::new();
-    let names = this.locks.cluster.names.lock();
-    list::each(&names, caller.uid, |line| {
+    list::each(&this.locks.cluster, caller.uid, |line| {
         if text.len() + line.len() > MAX_LIST {
             return Ok(false);
         }
@@ -218,6 +217,5 @@ fn list_locks(
         text.put_bytes(line, GFP_KERNEL)?;
         Ok(true)
     })?;
-    drop(names);
     reply.text(&text)
 }

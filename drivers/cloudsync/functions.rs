@@ -19,8 +19,8 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
     run: |call| {
         let uid = call.uid;
         let mut lines = KVVec::new();
-        let names = call.state::<Locks>()?.cluster.names.lock();
-        list::each(&names, uid, |line| {
+        let cluster = call.state::<Locks>()?.cluster.clone();
+        list::each(&cluster, uid, |line| {
             if lines.len() + line.len() >= MAX_OUTPUT {
                 return Ok(false);
             }
@@ -28,7 +28,6 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
             lines.put_bytes(b"\n", GFP_KERNEL)?;
             Ok(true)
         })?;
-        drop(names);
         call.output.print(&lines)?;
         Ok(0)
     },

@@ -49,7 +49,7 @@ fn event(event: &Event) -> LockEvent {
         name_len: event.name.len() as u32,
         name: [0; 256],
     };
-    for (to, from) in out.name.iter_mut().zip(&event.name) {
+    for (to, from) in out.name.iter_mut().zip(event.name.iter()) {
         *to = *from;
     }
     out

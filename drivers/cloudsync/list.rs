@@ -2,7 +2,7 @@
 
 //! Who has locks on this node, and who waits: a line each.
 
-use crate::names::Names;
+use crate::cluster::Cluster;
 use kernel::{
     prelude::*,
     str::CString, //
@@ -10,15 +10,38 @@ use kernel::{
 use linux::deadline::now_ms;
 use virgo_proto::cloudsync::Mode;
 
+/// Names for which the mutex is held in one go.
+const BATCH: usize = 64;
+
 /// Shows `see` each local lock that user `uid` may know of, until it returns false: name, what it holds and
 /// what it waits for (`-` for neither), token, uid, session, milliseconds since, and the node that masters it.
 ///
 /// # Errors
 ///
 /// [`ENOMEM`], and those of `see`.
-pub(crate) fn each(names: &Names, uid: u32, mut see: impl FnMut(&[u8]) -> Result<bool>) -> Result {
+pub(crate) fn each(
+    cluster: &Cluster,
+    uid: u32,
+    mut see: impl FnMut(&[u8]) -> Result<bool>,
+) -> Result {
+    let mut from = 0;
+    while let Some(next) = some(cluster, uid, from, &mut see)? {
+        from = next;
+    }
+    Ok(())
+}
+
+/// The same for those from place `from` on, as long as the mutex may be held. Returns where it goes on.
+fn some(
+    cluster: &Cluster,
+    uid: u32,
+    from: usize,
+    see: &mut impl FnMut(&[u8]) -> Result<bool>,
+) -> Result<Option<usize>> {
     let now = now_ms();
-    for (_, name) in names.iter() {
+    let names = cluster.names.lock();
+    let places = names.slots.iter().skip(from).take(BATCH);
+    for name in places.flatten() {
         for (owner, local) in name.owners.iter().zip(name.holder.locals()) {
             if uid != 0 && uid != owner.session.uid {
                 continue;
@@ -37,9 +60,10 @@ pub(crate) fn each(names: &Names, uid: u32, mut see: impl FnMut(&[u8]) -> Result
                 name.master,
             ))?;
             if !see(line.to_bytes())? {
-                return Ok(());
+                return Ok(None);
             }
         }
     }
-    Ok(())
+    let next = from + BATCH;
+    Ok((next < names.slots.len()).then_some(next))
 }

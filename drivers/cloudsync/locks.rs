@@ -48,6 +48,13 @@ use virgo_utils::budget::Budget;
 /// Sleeps until a session has changed since, or the deadline. An error ends the wait for the lock.
 pub(crate) type Sleep<'a> = &'a dyn Fn(&Session, u64, Deadline) -> Result<bool>;
 
+/// How often a lock is tried again for which there is no room, and after how many milliseconds.
+const ROOM_TRIES: u32 = 10;
+const ROOM_MS: u32 = 20;
+
+/// Locks of a session that are given back while the mutex is held.
+const BATCH: usize = 64;
+
 /// What a program asks for.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -128,6 +135,30 @@ impl Locks {
         wanted: Wanted<'_>,
     ) -> Result<Option<Granted>> {
         check(name)?;
+        let mut left = if wanted.tries || wanted.by_event {
+            0
+        } else {
+            ROOM_TRIES
+        };
+        loop {
+            let locked = self.lock_once(session, name, wanted);
+            match locked {
+                Err(e) if left > 0 && (e == EDQUOT || e == ENOMEM) && !wanted.deadline.passed() => {
+                    left -= 1;
+                }
+                locked => return locked,
+            }
+            // Names that nobody uses are being given back.
+            (wanted.sleep)(session, session.changes(), Deadline::after_ms(ROOM_MS))?;
+        }
+    }
+
+    fn lock_once(
+        &self,
+        session: &Arc<Session>,
+        name: &[u8],
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Granted>> {
         let charge = self.budget.charge(session.uid, 1)?;
         let mut names = self.cluster.names.lock();
         if names.is_stopped {
@@ -188,7 +219,12 @@ impl Locks {
     }
 
     /// Waits for what the session has asked for.
-    fn finish(&self, session: &Session, name: &[u8], wanted: Wanted<'_>) -> Result<Option<Granted>> {
+    fn finish(
+        &self,
+        session: &Session,
+        name: &[u8],
+        wanted: Wanted<'_>,
+    ) -> Result<Option<Granted>> {
         self.cluster.be_active();
         let mut names = self.cluster.names.lock();
         // What has failed once the teller does, which waits in between.
@@ -320,10 +356,16 @@ impl Locks {
 
     /// The session is over: gives back all that it has.
     pub(crate) fn close(&self, session: &Session) {
-        let mut names = self.cluster.names.lock();
         let places = core::mem::take(&mut *session.places.lock());
+        for places in places.chunks(BATCH) {
+            self.close_some(session, places);
+        }
+    }
+
+    fn close_some(&self, session: &Session, places: &[u32]) {
+        let mut names = self.cluster.names.lock();
         for at in places {
-            let at = at as usize;
+            let at = *at as usize;
             let Some(known) = names.get_mut(at) else {
                 continue;
             };

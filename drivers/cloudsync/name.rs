@@ -72,7 +72,7 @@ impl Owner {
 
 /// See the module.
 pub(crate) struct Name {
-    pub(crate) bytes: KVec<u8>,
+    pub(crate) bytes: Arc<KVec<u8>>,
     /// Where its master is looked for.
     pub(crate) hash: u64,
     pub(crate) master: NodeId,
@@ -81,6 +81,8 @@ pub(crate) struct Name {
     pub(crate) owners: KVec<Owner>,
     /// Nodes in whose outboxes it is, as bits.
     pub(crate) queued: u64,
+    /// Those in whose outboxes it goes before others, as bits.
+    pub(crate) hurried: u64,
     /// A claim is under way.
     pub(crate) is_sending: bool,
     /// The master of the present view is to be told what this node has.
@@ -88,11 +90,11 @@ pub(crate) struct Name {
     /// What this node knew as the former master.
     pub(crate) former: Option<Report>,
     /// Against whoever was the first to name it here.
-    _charge: Charge,
+    charge: Charge,
 }
 
 impl Name {
-    pub(crate) fn new(bytes: KVec<u8>, hash: u64, master: NodeId, charge: Charge) -> Self {
+    pub(crate) fn new(bytes: Arc<KVec<u8>>, hash: u64, master: NodeId, charge: Charge) -> Self {
         Name {
             bytes,
             hash,
@@ -101,11 +103,23 @@ impl Name {
             resource: None,
             owners: KVec::new(),
             queued: 0,
+            hurried: 0,
             is_sending: false,
             reports: false,
             former: None,
-            _charge: charge,
+            charge,
         }
+    }
+
+    /// To whom it is charged.
+    pub(crate) fn uid(&self) -> u32 {
+        self.charge.uid()
+    }
+
+    /// Has nodes give it back that do not use it, this one too. Returns whether there is anything to wait for.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let recalls = self.resource.as_mut().is_some_and(Resource::recall);
+        self.holder.give_back() || recalls
     }
 
     /// Whether nothing needs it any more.
@@ -114,7 +128,7 @@ impl Name {
             && self.owners.is_empty()
             && !self.is_sending
             && !self.reports
-            && self.queued == 0
+            && self.queued | self.hurried == 0
             && self.resource.as_ref().is_none_or(Resource::is_unused)
     }
 
@@ -141,21 +155,17 @@ impl Name {
 
     /// Tells the programs what has become of their locks.
     pub(crate) fn tell_owners(&mut self, now: u64) {
+        let next = self.holder.next();
         // Both lists grow at their ends and lose the same sessions.
         for (owner, local) in self.owners.iter_mut().zip(self.holder.locals()) {
             let bytes = &self.bytes;
             let tell = |kind, mode| {
-                let mut name = KVec::new();
-                // Without memory the program learns it when it asks.
-                if name.extend_from_slice(bytes, GFP_KERNEL).is_ok() {
-                    let token = local.token;
-                    owner.session.tell(Event {
-                        kind,
-                        mode,
-                        token,
-                        name,
-                    });
-                }
+                owner.session.tell(Event {
+                    kind,
+                    mode,
+                    token: local.token,
+                    name: bytes.clone(),
+                });
             };
             if local.fate == Fate::Lost {
                 if !owner.knows {
@@ -175,7 +185,7 @@ impl Name {
                     }
                 }
                 owner.session.wake();
-            } else if let Some(wanted) = self.holder.keeps_out(local) {
+            } else if let Some(wanted) = self.holder.keeps_out(local, next) {
                 if owner.told != Some(wanted) {
                     owner.told = Some(wanted);
                     tell(Kind::Blocks, Some(wanted));

@@ -8,12 +8,15 @@
 
 use crate::{
     items::Items,
+    lease::Lease,
     name::Name,
+    outbox::Outbox,
     recovery::Recovery, //
 };
 use kernel::{
     prelude::*,
-    rbtree::RBTree, //
+    rbtree::RBTree,
+    sync::Arc, //
 };
 use linux::{
     crypto,
@@ -28,7 +31,6 @@ use virgo_proto::{
             Answer,
             Claim,
             Entry,
-            Notice,
             Resource, //
         },
         view::View,
@@ -42,7 +44,10 @@ use virgo_proto::{
         Nodes, //
     }, //
 };
-use virgo_utils::budget::Budget;
+use virgo_utils::budget::{
+    Budget,
+    Charge, //
+};
 
 /// Steps in which a name of this node's own comes to rest; many more than it needs.
 const MAX_STEPS: usize = 256;
@@ -67,6 +72,8 @@ pub(crate) struct Names {
     budget: Pin<KBox<Budget>>,
     pub(crate) slots: KVVec<Option<KBox<Name>>>,
     free: KVVec<u32>,
+    /// Which name is given back next if room is short.
+    pub(crate) hand: usize,
     count: usize,
     /// Slots by a hash of the name that others cannot foresee.
     index: RBTree<(u64, u32), ()>,
@@ -75,11 +82,8 @@ pub(crate) struct Names {
     /// The view before, if this node was a member of it and has gone on from there.
     pub(crate) former: Option<View<MAX_NODES>>,
     pub(crate) recovery: Option<Recovery>,
-    /// Until when this node may use what it was granted, by its own clock.
-    pub(crate) lease_until: u64,
-    /// Until when its programs have what they were granted.
-    hold_until: u64,
-    /// That is over, and they were told.
+    pub(crate) lease: Arc<Lease>,
+    /// The lease is over, and programs were told.
     has_lapsed: bool,
     /// The last claim.
     seq: u64,
@@ -87,7 +91,7 @@ pub(crate) struct Names {
     floor: Token,
     /// Local locks held and waited for.
     pub(crate) users: usize,
-    outboxes: KVec<KVVec<u32>>,
+    outboxes: KVec<Outbox>,
     /// Nodes that are to be told everything that they have not been told, as bits.
     overflown: u64,
     /// Nodes that have not got this node's reports.
@@ -98,10 +102,10 @@ pub(crate) struct Names {
 
 impl Names {
     /// Room for `max` names. Made in its box, since it has two views, too much for the stack. May sleep.
-    pub(crate) fn new(me: NodeId, boot: u64, max: u64) -> Result<KBox<Self>> {
+    pub(crate) fn new(me: NodeId, boot: u64, max: u64, lease: Arc<Lease>) -> Result<KBox<Self>> {
         let mut outboxes = KVec::new();
         for _ in 0..MAX_NODES {
-            outboxes.push(KVVec::new(), GFP_KERNEL)?;
+            outboxes.push(Outbox::new(), GFP_KERNEL)?;
         }
         let budget = Budget::new(max)?;
         let names = init!(Names {
@@ -110,14 +114,14 @@ impl Names {
             budget,
             slots: KVVec::new(),
             free: KVVec::new(),
+            hand: 0,
             count: 0,
             index: RBTree::new(),
             basis: crypto::random_u64(),
             view: View::NONE,
             former: None,
             recovery: None,
-            lease_until: 0,
-            hold_until: 0,
+            lease,
             has_lapsed: false,
             seq: 0,
             floor: Token(0),
@@ -145,13 +149,7 @@ impl Names {
     }
 
     pub(crate) fn has_lease(&self) -> bool {
-        now_ms() < self.lease_until
-    }
-
-    /// The names, with their places.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &Name)> {
-        let slots = self.slots.iter().enumerate();
-        slots.filter_map(|(at, slot)| Some((at, slot.as_deref()?)))
+        self.lease.is_here()
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&Name> {
@@ -194,9 +192,37 @@ impl Names {
         if let Some(at) = self.find(name) {
             return Ok(at);
         }
-        let charge = self.budget.charge(uid, 1)?;
+        if self.budget.free() < self.budget.limit() / 4 {
+            self.reclaim(None);
+        }
+        match self.budget.charge(uid, 1) {
+            Ok(charge) => self.make(name, charge),
+            Err(e) => {
+                self.reclaim((e == EDQUOT).then_some(uid));
+                Err(e)
+            }
+        }
+    }
+
+    /// The place of a name that somebody else knows; it is made if it is not there, however many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn find_or_learn(&mut self, name: &[u8]) -> Result<usize> {
+        match self.find(name) {
+            Some(at) => Ok(at),
+            None => {
+                let charge = self.budget.root().charge_unbounded(1);
+                self.make(name, charge)
+            }
+        }
+    }
+
+    fn make(&mut self, name: &[u8], charge: Charge) -> Result<usize> {
         let mut bytes = KVec::with_capacity(name.len(), GFP_KERNEL)?;
         bytes.extend_from_slice(name, GFP_KERNEL)?;
+        let bytes = Arc::new(bytes, GFP_KERNEL)?;
         let hash = placement::hash(name);
         let master = self.master_of(hash);
         let new = KBox::new(Name::new(bytes, hash, master, charge), GFP_KERNEL)?;
@@ -283,8 +309,8 @@ impl Names {
     /// `direct` a claim for another master is returned instead, if nobody else sends one.
     pub(crate) fn settle(&mut self, at: usize, direct: bool) -> Option<Outgoing> {
         let now = now_ms();
-        let has_lease = now < self.lease_until && !self.is_stopped;
-        let holds = now < self.hold_until;
+        let has_lease = self.lease.is_here() && !self.is_stopped;
+        let holds = self.lease.holds();
         let (me, view) = (self.me, self.view.number);
         for _ in 0..MAX_STEPS {
             let name = self.slots.get_mut(at)?.as_deref_mut()?;
@@ -322,6 +348,7 @@ impl Names {
         let name = self.slots.get_mut(at)?.as_deref_mut()?;
         name.tell_owners(now);
         let mut to = 0;
+        let mut is_urgent = true;
         let mut outgoing = None;
         if name.master == me {
             let told = name.resource.iter().flat_map(|resource| resource.notices());
@@ -329,6 +356,7 @@ impl Names {
                 .filter(|node| *node != me)
                 .fold(0, |to, node| to | bit(node));
         } else if name.master != 0 && !name.is_sending && !name.reports {
+            is_urgent = name.holder.is_waited_for();
             // A report comes before all claims, which build on it.
             let claim = name.holder.claim(|| {
                 *seq += 1;
@@ -352,22 +380,26 @@ impl Names {
             }
         }
         for node in Nodes(to) {
-            self.queue(node, at);
+            self.queue(node, at, is_urgent);
         }
         self.remove_if_unused(at);
         outgoing
     }
 
     /// Notes that a node is to be told something of the name at `at`.
-    fn queue(&mut self, node: NodeId, at: usize) {
+    fn queue(&mut self, node: NodeId, at: usize, is_urgent: bool) {
         let index = usize::from(node).wrapping_sub(1);
         let Some(name) = self.slots.get_mut(at).and_then(|slot| slot.as_deref_mut()) else {
             return;
         };
-        if name.queued & bit(node) == 0 {
+        let queued = match is_urgent {
+            true => &mut name.hurried,
+            false => &mut name.queued,
+        };
+        if *queued & bit(node) == 0 {
             let outbox = self.outboxes.get_mut(index);
-            match outbox.map(|outbox| outbox.push(at as u32, GFP_KERNEL)) {
-                Some(Ok(())) => name.queued |= bit(node),
+            match outbox.map(|outbox| outbox.push(at as u32, is_urgent)) {
+                Some(Ok(())) => *queued |= bit(node),
                 _ => self.overflown |= bit(node),
             }
         }
@@ -389,9 +421,13 @@ impl Names {
             }
         }
         let outbox = self.outboxes.get_mut(usize::from(node).wrapping_sub(1))?;
-        let at = outbox.pop()? as usize;
+        let (at, was_urgent) = outbox.pop()?;
+        let at = at as usize;
         if let Some(name) = self.get_mut(at) {
-            name.queued &= !bit(node);
+            match was_urgent {
+                true => name.hurried &= !bit(node),
+                false => name.queued &= !bit(node),
+            }
         }
         Some(at)
     }
@@ -416,80 +452,10 @@ impl Names {
         self.settle(out.at, false);
     }
 
-    /// Takes a claim of another node, for user `uid`.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::check_view`]; [`EINVAL`] if this node is not the master.
-    pub(crate) fn claimed(
-        &mut self,
-        node: NodeId,
-        view: u64,
-        uid: u32,
-        bytes: &[u8],
-        claim: &Claim,
-    ) -> Result<Answer> {
-        self.check_view(view)?;
-        // Who gives something back needs nothing, and who keeps something has been here before.
-        let uid = match (claim.keep, claim.want) {
-            (None, Some(_)) => uid,
-            _ => 0,
-        };
-        let at = match self.find_or_make(bytes, uid) {
-            Ok(at) => at,
-            Err(e) if e == EDQUOT => return Ok(Answer::Quota),
-            Err(_) => return Ok(Answer::NoMemory),
-        };
-        let Some(resource) = self.resource(at) else {
-            self.remove_if_unused(at);
-            return Err(EINVAL);
-        };
-        let answer = resource.claim(node, claim, view);
-        self.settle(at, false);
-        Ok(answer)
-    }
-
-    /// What `node` is to be told of the name at `at` as its master.
-    pub(crate) fn notice_for(&self, node: NodeId, at: usize) -> Option<(Notice, &[u8])> {
-        let name = self.get(at).filter(|name| name.master == self.me)?;
-        let notice = name.resource.as_ref()?.notice(node)?;
-        Some((notice, &name.bytes))
-    }
-
-    /// `node` was told this.
-    pub(crate) fn notified(&mut self, node: NodeId, at: usize, notice: &Notice) {
-        if let Some(resource) = self.get_mut(at).and_then(|name| name.resource.as_mut()) {
-            resource.told(node, notice);
-        }
-        self.settle(at, false);
-    }
-
-    /// The master of a name has said something.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::find_or_make`].
-    pub(crate) fn noticed(&mut self, bytes: &[u8], notice: &Notice) -> Result {
-        let at = self.find_or_make(bytes, 0)?;
-        if let Some(name) = self.get_mut(at) {
-            name.holder.notice(notice);
-        }
-        self.settle(at, false);
-        Ok(())
-    }
-
-    /// Until when this node may grant what it has, and its programs have what they were granted; for ever if
-    /// it needs no other node.
-    pub(crate) fn set_lease(&mut self, lease: u64, hold: u64) {
-        let had = self.has_lease();
-        self.lease_until = lease;
-        if self.hold_until == u64::MAX && hold != u64::MAX {
-            // It needs others from now on, and has not asked them yet.
-            self.hold_until = now_ms().saturating_add(self.view.lease_ms.into());
-        }
-        self.hold_until = self.hold_until.max(hold);
-        if !had && self.has_lease() && self.users > 0 {
-            self.has_lapsed = false;
+    /// There is a lease again: grants go on.
+    pub(crate) fn resume(&mut self) {
+        self.has_lapsed = false;
+        if self.users > 0 {
             self.settle_all();
         }
     }
@@ -497,25 +463,21 @@ impl Names {
     /// Takes the locks from all programs if the time is over for which they have them. Returns when that is
     /// to be looked at again, if they have any.
     pub(crate) fn lapse_if_due(&mut self) -> Option<u64> {
-        if self.users == 0 || self.has_lapsed || self.hold_until == u64::MAX {
+        let until = self.lease.hold_until();
+        if self.users == 0 || self.has_lapsed || until == u64::MAX {
             return None;
         }
-        if now_ms() < self.hold_until {
-            return Some(self.hold_until);
+        if self.lease.holds() {
+            return Some(until);
         }
         self.has_lapsed = true;
         self.settle_all();
         None
     }
 
-    /// The cluster went on without this node: its programs have nothing more.
-    pub(crate) fn forget_hold(&mut self) {
-        self.hold_until = 0;
-    }
-
     /// The same for the name at `at`, whose owner is about to be told how it stands.
     pub(crate) fn lapse_at(&mut self, at: usize) {
-        if now_ms() >= self.hold_until {
+        if !self.lease.holds() {
             if let Some(name) = self.get_mut(at) {
                 name.holder.lapse();
             }

@@ -45,7 +45,7 @@ pub(crate) struct Event {
     /// What was granted, or is waited for.
     pub(crate) mode: Option<Mode>,
     pub(crate) token: Token,
-    pub(crate) name: KVec<u8>,
+    pub(crate) name: Arc<KVec<u8>>,
 }
 
 /// See the module.

@@ -58,7 +58,9 @@ pub(crate) fn read() -> Result<Durable> {
         promised: number(),
         view: number(),
         wait_ms: {
-            let bytes = bytes.get(16..NUMBERS).and_then(|bytes| bytes.try_into().ok());
+            let bytes = bytes
+                .get(16..NUMBERS)
+                .and_then(|bytes| bytes.try_into().ok());
             bytes.map_or(0, u32::from_le_bytes)
         },
     };

@@ -43,7 +43,7 @@ const BATCH: usize = 32 * 1024;
 const MAX_NOTICES: usize = 64;
 
 /// What could not be sent is sent again after so long, in milliseconds, each time after twice as long, up to
-/// the second; after so many times it waits for somebody to ask.
+/// the second; after so many times it waits for somebody to ask, unless it has reports.
 const RETRY_MS: (u32, u32) = (10, 1000);
 const RETRIES: u32 = 20;
 
@@ -172,7 +172,9 @@ impl Run for Teller {
             Ok(()) => task.failures.store(0, Relaxed),
             Err(_) => {
                 let failures = task.failures.fetch_add(1, Relaxed);
-                if failures < RETRIES {
+                // A new master waits for all reports.
+                let reports = task.cluster.names.lock().reports_to(task.node);
+                if failures < RETRIES || reports {
                     let wait = RETRY_MS.0.saturating_mul(1 << failures.min(10));
                     task.reschedule_after_ms(wait.min(RETRY_MS.1));
                 } else {

@@ -30,9 +30,10 @@ impl Names {
     ///
     /// # Errors
     ///
-    /// As for [`Self::find_or_make`].
+    /// [`ENOMEM`].
     pub(crate) fn reported(&mut self, node: NodeId, bytes: &[u8], report: &Report) -> Result {
-        let at = self.find_or_make(bytes, 0)?;
+        // There are as many as others hold.
+        let at = self.find_or_learn(bytes)?;
         let Some(resource) = self.resource(at) else {
             self.remove_if_unused(at);
             return Err(EINVAL);
@@ -89,10 +90,7 @@ impl Names {
             && before.number == view.base
             && view.member(me).joined < view.number
             && before.has(me, self.boot);
-        self.lease_until = 0;
-        if !continues {
-            self.forget_hold();
-        }
+        self.lease.renew(continues);
         let members = view.continuing().fold(0, |bits, node| bits | bit(node));
         let gone = before.nodes().filter(|node| members & bit(*node) == 0);
         let gone = gone.fold(0, |bits, node| bits | bit(node));

@@ -12,7 +12,9 @@
 //! cluster    this node's membership, and the clock
 //! remote     requests to other nodes
 //! views      what a change of view does to names    recovery: what is waited for then
-//! names      all names that this node knows         name, items
+//! names      all names that this node knows         name, items; messages: what is said of them
+//! lease      until when they may be used            outbox: what nodes are to be told
+//! reclaim    names that nobody uses are given back
 //! storage    what this node has promised, on disk
 //! ```
 //!
@@ -24,11 +26,15 @@ mod commands;
 mod functions;
 mod handle;
 mod items;
+mod lease;
 mod list;
 mod locks;
+mod messages;
 mod name;
 mod names;
 mod ops;
+mod outbox;
+mod reclaim;
 mod recovery;
 mod remote;
 mod service;
@@ -44,6 +50,7 @@ use crate::{
         Clock,
         Cluster, //
     },
+    lease::Lease,
     locks::Locks,
     names::Names,
     service::Cloudsync,
@@ -135,8 +142,7 @@ impl Service for Cloudsync {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.locks.cluster.show(f)?;
         writeln!(f, "# name held wanted token uid session since_ms master")?;
-        let names = self.locks.cluster.names.lock();
-        let shown = list::each(&names, 0, |line| {
+        let shown = list::each(&self.locks.cluster, 0, |line| {
             let line = core::str::from_utf8(line).unwrap_or_default();
             Ok(writeln!(f, "lock {line}").is_ok())
         });
@@ -261,7 +267,8 @@ impl kernel::InPlaceModule for Module {
             let boot = random_u64().max(1);
             let max_names = module_parameters::max_names.value().clamp(16, 1 << 22);
             let max_locks = module_parameters::max_locks.value().clamp(16, 1 << 22);
-            let names = Names::new(node.config().me, boot, max_names.into())?;
+            let lease = Arc::new(Lease::new(), GFP_KERNEL)?;
+            let names = Names::new(node.config().me, boot, max_names.into(), lease)?;
             let cluster = Cluster::new(node, client.clone(), timing(), boot, names)?;
             let workers = Workers::new(&cluster)?;
             let locks = Arc::new(Locks::new(cluster, max_locks.into())?, GFP_KERNEL)?;

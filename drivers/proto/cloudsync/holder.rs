@@ -12,58 +12,19 @@
 //! 4. A name is claimed only when the programs that have it would let the next one in: two nodes whose
 //!    readers will end never look like two conversions that wait for each other.
 
+mod local;
+
+pub use local::{Fate, Local, Refusal};
+
 use super::{
     list::{Full, List},
     resource::{Answer, Claim, Grant, Notice, Report},
     Era, Mode, Token, Value, VALUE,
 };
+use local::Counts;
 
-/// What became of a local lock, beyond what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fate {
-    /// Nothing.
-    Fine,
-    /// It was not granted.
-    Refused(Answer),
-    /// It was lost: the cluster went on without this node.
-    Lost,
-}
-
-/// A lock of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Local {
-    /// Whose it is.
-    pub id: u64,
-    /// What it holds.
-    pub held: Option<Mode>,
-    /// What it waits for.
-    pub want: Option<Mode>,
-    /// It does not want to wait.
-    pub tries: bool,
-    /// The token of what it holds.
-    pub token: Token,
-    /// See there.
-    pub fate: Fate,
-}
-
-/// Why a local lock cannot be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It is there already.
-    Exists,
-    /// It is not there.
-    Missing,
-    /// It was lost.
-    Lost,
-    /// It waits.
-    Waits,
-    /// It would have to wait.
-    Busy,
-    /// It would wait for ever.
-    Deadlock,
-    /// No memory.
-    NoMemory,
-}
+/// Local locks of one name: what is done for each of them takes time that grows with their number.
+const MAX_LOCALS: usize = 1024;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,10 +78,10 @@ impl<L: List<Local>> Holder<L> {
     }
 
     /// Whether what a local lock holds keeps somebody out, here or on another node, and what that one
-    /// waits for.
-    pub fn keeps_out(&self, local: &Local) -> Option<Mode> {
+    /// waits for. `next` is from [`Self::next`].
+    pub fn keeps_out(&self, local: &Local, next: Option<(Local, Mode)>) -> Option<Mode> {
         let held = local.held?;
-        let next = self.next().filter(|(next, _)| next.id != local.id);
+        let next = next.filter(|(next, _)| next.id != local.id);
         let waits = [self.block, next.map(|(_, want)| want)];
         waits
             .into_iter()
@@ -136,6 +97,21 @@ impl<L: List<Local>> Holder<L> {
     /// The lock `id`.
     pub fn local(&self, id: u64) -> Option<Local> {
         self.locals().iter().find(|local| local.id == id).copied()
+    }
+
+    /// Has the node give back what no program uses, as if somebody waited for it. Returns whether there is
+    /// anything to give back.
+    pub fn give_back(&mut self) -> bool {
+        let keeps = self.locals().is_empty() && self.mode.is_some() && self.open.is_none();
+        if keeps {
+            self.block = Some(Mode::Ex);
+        }
+        keeps
+    }
+
+    /// Whether somebody waits whom this node may keep out.
+    pub fn is_waited_for(&self) -> bool {
+        self.block.is_some()
     }
 
     /// Whether a program has it or waits for it.
@@ -181,10 +157,11 @@ impl<L: List<Local>> Holder<L> {
     }
 
     /// The local lock that is granted next.
-    fn next(&self) -> Option<(Local, Mode)> {
+    pub fn next(&self) -> Option<(Local, Mode)> {
+        let held = Counts::of(self.locals());
         let waiting = || self.locals().iter().filter(|local| local.want.is_some());
         let converting = || waiting().filter(|local| local.held.is_some());
-        let allowed = |local: &&Local| local.want.is_some_and(|want| self.allows(local.id, want));
+        let allowed = |local: &&Local| local.want.is_some_and(|want| held.allow(local, want));
         let next = converting().find(allowed);
         let next = next
             .or_else(|| converting().next())
@@ -200,6 +177,9 @@ impl<L: List<Local>> Holder<L> {
     pub fn request(&mut self, id: u64, mode: Mode, tries: bool) -> Result<(), Refusal> {
         if self.local(id).is_some() {
             return Err(Refusal::Exists);
+        }
+        if self.locals().len() >= MAX_LOCALS {
+            return Err(Refusal::NoMemory);
         }
         if tries && (self.next().is_some() || !self.allows(id, mode) || self.is_blocked()) {
             return Err(Refusal::Busy);

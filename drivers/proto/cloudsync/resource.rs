@@ -59,6 +59,8 @@ pub struct Resource<L> {
     is_open: bool,
     /// The grants that share the token are known from who holds one.
     knows_era: bool,
+    /// Nodes are to give it back that do not use it.
+    recalls: bool,
 }
 
 impl<L: List<Entry>> Resource<L> {
@@ -72,6 +74,7 @@ impl<L: List<Entry>> Resource<L> {
             value: Value::ZERO,
             is_open: true,
             knows_era: true,
+            recalls: false,
         }
     }
 
@@ -168,9 +171,12 @@ impl<L: List<Entry>> Resource<L> {
 
     /// What somebody waits for whom this entry excludes.
     fn blocked(&self, entry: &Entry) -> Option<Mode> {
-        let head = self.head().filter(|head| head.node != entry.node)?;
-        head.want
-            .filter(|want| entry.held.is_some_and(|held| !held.is_compatible(*want)))
+        let want = match self.head() {
+            Some(head) if head.node != entry.node => head.want,
+            Some(_) => None,
+            None => self.recalls.then_some(Mode::Ex),
+        };
+        want.filter(|want| entry.held.is_some_and(|held| !held.is_compatible(*want)))
     }
 
     fn grant(&self, entry: &Entry, mode: Mode) -> Grant {
@@ -183,12 +189,25 @@ impl<L: List<Entry>> Resource<L> {
         }
     }
 
+    /// Room is short: nodes that do not use it are told to give it back, as if somebody waited. Returns whether
+    /// any has it.
+    pub fn recall(&mut self) -> bool {
+        self.recalls = self.entries().iter().any(|entry| entry.held.is_some());
+        self.recalls
+    }
+
     /// Takes a claim. Others may be told something then: see [`Self::notices`].
     pub fn claim(&mut self, node: NodeId, claim: &Claim, view: u64) -> Answer {
         let former = self.find(node);
         let had = match former {
             Some((_, entry)) if claim.seq < entry.seq => return Answer::Stale,
-            Some((_, entry)) if claim.seq == entry.seq => return self.answer(node, claim),
+            Some((_, entry)) if claim.seq == entry.seq => {
+                // Whether the first answer came nobody knows, nor whether it said who waits.
+                if let Some(entry) = self.entry_mut(node) {
+                    entry.block = None;
+                }
+                return self.answer(node, claim);
+            }
             Some((_, entry)) => entry.held,
             None => None,
         };
@@ -207,6 +226,7 @@ impl<L: List<Entry>> Resource<L> {
         if let Some((at, _)) = former {
             self.entries.remove(at);
         }
+        self.recalls &= claim.want.is_none();
         if claim.keep.is_some() || claim.want.is_some() {
             let entry = Entry {
                 node,

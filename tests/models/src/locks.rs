@@ -553,8 +553,7 @@ impl Model for Locks {
                     let held = node.holder.local(0).and_then(|local| local.held);
                     held.is_some_and(|held| !held.is_compatible(Mode::Pw))
                 });
-                let is_latest =
-                    |value: &Value| !value.is_valid || value.version.0 >= state.written;
+                let is_latest = |value: &Value| !value.is_valid || value.version.0 >= state.written;
                 reads.into_iter().all(|node| is_latest(node.holder.value()))
             }),
             Property::always(

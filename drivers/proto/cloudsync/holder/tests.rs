@@ -322,3 +322,73 @@ fn a_value_whose_claim_was_not_answered_may_be_outdated() {
     assert_eq!(grant.value.bytes, [5; VALUE]);
     assert!(!grant.value.is_valid);
 }
+
+#[test]
+fn what_nobody_uses_is_given_back_when_room_is_short() {
+    let mut c = Cluster::new(2);
+    for recalls in [false, true] {
+        c.holders[0].request(1, Mode::Ex, false).unwrap();
+        c.settle();
+        if recalls {
+            assert!(c.resource.recall());
+            c.settle();
+        } else {
+            assert!(!c.holders[0].give_back());
+        }
+        // Who uses it goes on.
+        assert_eq!(c.held().len(), 1);
+        c.holders[0].unlock(1).unwrap();
+        assert!(recalls || c.holders[0].give_back());
+        c.settle();
+        assert!(c.holders[0].is_unused() && c.resource.is_unused());
+    }
+    // Who comes next keeps it.
+    c.holders[1].request(2, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[1].unlock(2).unwrap();
+    c.settle();
+    assert_eq!(c.holders[1].mode(), Some(Mode::Ex));
+}
+
+#[test]
+fn a_name_has_room_for_so_many() {
+    let mut c = Cluster::new(1);
+    for id in 0..MAX_LOCALS as u64 {
+        c.holders[0].request(id, Mode::Nl, false).unwrap();
+    }
+    assert_eq!(
+        c.holders[0].request(u64::MAX, Mode::Nl, false),
+        Err(Refusal::NoMemory)
+    );
+    c.settle();
+    assert_eq!(c.held().len(), MAX_LOCALS);
+}
+
+#[test]
+fn who_waits_is_told_of_again_after_a_lost_answer() {
+    let mut c = Cluster::new(3);
+    c.holders[0].request(1, Mode::Cr, false).unwrap();
+    c.settle();
+    c.holders[2].request(3, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[0].convert(1, Mode::Cw, false).unwrap();
+    let seq = c.seq + 1;
+    let claim = c.holders[0].claim(|| seq).unwrap();
+    c.seq = seq;
+    // The answer says that node 3 waits, and is lost; node 3 gives up.
+    assert!(matches!(c.resource.claim(1, &claim, 1), Answer::Granted(_)));
+    c.holders[2].unlock(3).unwrap();
+    let seq = c.seq + 1;
+    let gone = c.holders[2].claim(|| seq).unwrap();
+    c.seq = seq;
+    c.resource.claim(3, &gone, 1);
+    let answer = c.resource.claim(1, &claim, 1);
+    c.holders[0].answer(claim.seq, &answer);
+    c.holders[0].pump(true);
+    // Who waits next is not forgotten.
+    c.holders[1].request(2, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[0].unlock(1).unwrap();
+    c.settle();
+    assert_eq!(c.holders[1].local(2).unwrap().held, Some(Mode::Ex));
+}
