@@ -2,11 +2,11 @@
 //! Copies that careless users make: to one name at a time, into themselves, of what is no file.
 
 use crate::{
+    Test,
     rounds::Rounds,
     support::{fails, sh},
-    Test,
 };
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use std::time::Duration;
 use virgo_cluster::{Cluster, Node};
 
