@@ -43,6 +43,8 @@ pub struct Holder<L> {
     asked: Option<Mode>,
     /// What somebody waits for.
     block: Option<Mode>,
+    /// Nobody does: room is short.
+    is_spare: bool,
     /// It was granted, and nobody has been let in since.
     is_fresh: bool,
     /// The master believes something that is not so.
@@ -62,6 +64,7 @@ impl<L: List<Local>> Holder<L> {
             open: None,
             asked: None,
             block: None,
+            is_spare: false,
             is_fresh: false,
             disowns: false,
         }
@@ -104,6 +107,7 @@ impl<L: List<Local>> Holder<L> {
     pub fn give_back(&mut self) -> bool {
         let keeps = self.locals().is_empty() && self.mode.is_some() && self.open.is_none();
         if keeps {
+            self.is_spare = self.block.is_none();
             self.block = Some(Mode::Ex);
         }
         keeps
@@ -111,7 +115,7 @@ impl<L: List<Local>> Holder<L> {
 
     /// Whether somebody waits whom this node may keep out.
     pub fn is_waited_for(&self) -> bool {
-        self.block.is_some()
+        self.block.is_some() && !self.is_spare
     }
 
     /// Whether a program has it or waits for it.
@@ -356,6 +360,7 @@ impl<L: List<Local>> Holder<L> {
         self.mode = keep;
         self.asked = want;
         self.block = None;
+        self.is_spare = false;
         self.disowns = false;
         self.open = Some(claim);
         self.open
@@ -425,7 +430,10 @@ impl<L: List<Local>> Holder<L> {
                 self.accept(grant);
             }
             Notice::Grant(grant) if seq == self.seq => self.learn(grant),
-            Notice::Block { mode, .. } if seq == self.seq => self.block = Some(*mode),
+            Notice::Block { mode, .. } if seq == self.seq => {
+                self.block = Some(*mode);
+                self.is_spare = false;
+            }
             _ => (),
         }
         // The master has taken an earlier claim for the latest, and is told once more.
@@ -453,6 +461,7 @@ impl<L: List<Local>> Holder<L> {
         self.open = None;
         self.asked = None;
         self.block = None;
+        self.is_spare = false;
         self.disowns = false;
     }
 
