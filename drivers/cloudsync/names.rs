@@ -192,15 +192,25 @@ impl Names {
         if let Some(at) = self.find(name) {
             return Ok(at);
         }
-        if self.budget.free() < self.budget.limit() / 4 {
-            self.reclaim(None);
-        }
+        self.reclaim_if_due();
         match self.budget.charge(uid, 1) {
             Ok(charge) => self.make(name, charge),
             Err(e) => {
                 self.reclaim((e == EDQUOT).then_some(uid));
                 Err(e)
             }
+        }
+    }
+
+    /// How many names there are beyond the limit, learned from others.
+    pub(crate) fn excess(&self) -> u64 {
+        self.budget.used().saturating_sub(self.budget.limit())
+    }
+
+    /// Has names given back if there is not much room left.
+    pub(crate) fn reclaim_if_due(&mut self) {
+        if self.budget.free() < self.budget.limit() / 4 {
+            self.reclaim(None);
         }
     }
 

@@ -6,16 +6,17 @@
 use crate::names::Names;
 
 /// Names that are looked at in one go.
-const LOOK: usize = 1024;
+const LOOK: usize = 4096;
 
-/// Names that are given back in one go.
-const MOST: usize = 16;
+/// Names that are given back in one go: of these more the fewer there is room for.
+const LEAST: u64 = 16;
+const MOST: u64 = 1024;
 
 impl Names {
     /// Has names given back that are charged to user `uid`, or to anybody, those first that were made first.
     /// Of other nodes it is only asked: there is room when they have answered.
     pub(crate) fn reclaim(&mut self, uid: Option<u32>) {
-        let mut left = MOST;
+        let mut left = self.excess().clamp(LEAST, MOST);
         for _ in 0..LOOK.min(self.slots.len()) {
             let at = self.hand;
             self.hand = match at + 1 < self.slots.len() {

@@ -78,6 +78,8 @@ impl Names {
             }
             self.settle(at, false);
         }
+        // Reports are taken however many there are.
+        self.reclaim_if_due();
         None
     }
 
