@@ -123,7 +123,7 @@ impl Names {
     }
 
     fn install_at(&mut self, at: usize, continues: bool, gone: u64) {
-        let me = self.me;
+        let (me, view) = (self.me, self.view.number);
         let Some(hash) = self.get(at).map(|name| name.hash) else {
             return;
         };
@@ -143,7 +143,7 @@ impl Names {
         }
         if let Some(resource) = &mut name.resource {
             for node in Nodes(gone) {
-                resource.bury(node);
+                resource.bury(node, view);
             }
         }
         if stays {

@@ -390,7 +390,7 @@ impl<L: List<Entry>> Resource<L> {
 
     /// A node is gone, but may use what it has until its lease ends: [`Self::remove`] of [`buried`] says
     /// that it has. Meanwhile its number may be another incarnation's.
-    pub fn bury(&mut self, node: NodeId) {
+    pub fn bury(&mut self, node: NodeId, view: u64) {
         match self.find(node) {
             Some((at, Entry { held: None, .. })) => drop(self.entries.remove(at)),
             _ => {
@@ -401,6 +401,8 @@ impl<L: List<Entry>> Resource<L> {
                 }
             }
         }
+        // Nobody waits behind it any more.
+        self.pump(view);
     }
 
     /// A node is gone, and its lease has run out. What it had is free.

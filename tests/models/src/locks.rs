@@ -296,7 +296,7 @@ impl Locks {
         let of = &mut state.nodes[usize::from(node) - 1];
         of.view = 2;
         if let (Some(resource), true) = (&mut of.resource, self.restarts) {
-            resource.bury(3);
+            resource.bury(3, 2);
         }
         if self.stays() {
             return;

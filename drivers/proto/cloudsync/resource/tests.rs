@@ -132,7 +132,7 @@ fn the_value_goes_from_the_writer_to_the_next() {
 fn who_is_gone_excludes_others_until_its_lease_ends() {
     let mut r = new();
     ask(&mut r, 3, 7, Mode::Ex);
-    r.bury(3);
+    r.bury(3, 2);
     // Its next incarnation counts from 1 on.
     assert_eq!(
         r.claim(3, &claim(1, None, Some(Mode::Pr)), 2),
@@ -141,6 +141,16 @@ fn who_is_gone_excludes_others_until_its_lease_ends() {
     assert_eq!(r.notices().count(), 0);
     r.remove(buried(3), 2);
     assert_eq!(granted(&r, 3), Some(Mode::Pr));
+}
+
+#[test]
+fn who_is_gone_and_waited_holds_up_nobody() {
+    let mut r = new();
+    assert!(matches!(ask(&mut r, 1, 1, Mode::Pr), Answer::Granted(_)));
+    assert_eq!(ask(&mut r, 3, 1, Mode::Ex), Answer::Queued);
+    assert_eq!(ask(&mut r, 2, 1, Mode::Pr), Answer::Queued);
+    r.bury(3, 2);
+    assert_eq!(granted(&r, 2), Some(Mode::Pr));
 }
 
 #[test]
