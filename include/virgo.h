@@ -242,7 +242,29 @@ VIRGO_FUNCTION long virgo_set2(unsigned long long id, unsigned long long offset,
 			      const void *data, size_t len, unsigned int timeout_ms)
 {
 	struct virgo_data_args args = {
-		id, offset, len, (unsigned long)data, 0, timeout_ms
+		id, offset, len, (unsigned long)data, 0, timeout_ms, 0
+	};
+
+	return virgo_enter_sized(__NR_virgo_set2, &args, sizeof(args));
+}
+
+/**
+ * virgo_set_fenced - copy bytes into an allocation that a lock guards
+ * @id:         from virgo_malloc() or virgo_malloc2()
+ * @offset:     first byte of the allocation
+ * @data:       the bytes
+ * @len:        how many; a set of none raises the fences of all pieces
+ * @fence:      the lock and the token with which it was granted
+ * @timeout_ms: deadline, 0 for the configured one
+ *
+ * Return: as virgo_set2(); ESTALE, too, if somebody else has had the lock since.
+ */
+VIRGO_FUNCTION long virgo_set_fenced(unsigned long long id, unsigned long long offset,
+				    const void *data, size_t len, const struct virgo_fence *fence,
+				    unsigned int timeout_ms)
+{
+	struct virgo_data_args args = {
+		id, offset, len, (unsigned long)data, 0, timeout_ms, (unsigned long)fence
 	};
 
 	return virgo_enter_sized(__NR_virgo_set2, &args, sizeof(args));
@@ -263,7 +285,7 @@ VIRGO_FUNCTION long virgo_get2(unsigned long long id, unsigned long long offset,
 			      void *data, size_t len, unsigned int timeout_ms)
 {
 	struct virgo_data_args args = {
-		id, offset, len, (unsigned long)data, 0, timeout_ms
+		id, offset, len, (unsigned long)data, 0, timeout_ms, 0
 	};
 
 	return virgo_enter_sized(__NR_virgo_get2, &args, sizeof(args));
@@ -279,7 +301,23 @@ VIRGO_FUNCTION long virgo_get2(unsigned long long id, unsigned long long offset,
  */
 VIRGO_FUNCTION int virgo_free2(unsigned long long id, unsigned int timeout_ms)
 {
-	struct virgo_free_args args = { id, 0, timeout_ms };
+	struct virgo_free_args args = { id, 0, timeout_ms, 0 };
+
+	return (int)virgo_enter_sized(__NR_virgo_free2, &args, sizeof(args));
+}
+
+/**
+ * virgo_free_fenced - give an allocation back that a lock guards
+ * @id:         from virgo_malloc() or virgo_malloc2()
+ * @fence:      the lock and the token with which it was granted
+ * @timeout_ms: deadline, 0 for the configured one
+ *
+ * Return: as virgo_free2(); ESTALE, too, if somebody else has had the lock since.
+ */
+VIRGO_FUNCTION int virgo_free_fenced(unsigned long long id, const struct virgo_fence *fence,
+				    unsigned int timeout_ms)
+{
+	struct virgo_free_args args = { id, 0, timeout_ms, (unsigned long)fence };
 
 	return (int)virgo_enter_sized(__NR_virgo_free2, &args, sizeof(args));
 }
@@ -487,6 +525,17 @@ VIRGO_FUNCTION int virgo_fsync(int fd)
 VIRGO_FUNCTION long virgo_queue(struct virgo_queue_args *args)
 {
 	return virgo_enter_sized(__NR_virgo_queue, args, sizeof(*args));
+}
+
+/**
+ * virgo_lock - use a cluster lock
+ * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1 for OPEN
+ *
+ * Return: 0, or a descriptor for OPEN; or -1 and errno.
+ */
+VIRGO_FUNCTION int virgo_lock(struct virgo_lock_args *args)
+{
+	return (int)virgo_enter_sized(__NR_virgo_lock, args, sizeof(*args));
 }
 
 #ifdef __cplusplus

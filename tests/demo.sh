@@ -225,6 +225,35 @@ picture() {
 	fi
 }
 
+# A program on node3 holds a lock when its node is killed. The next holder's token is larger, so what it has
+# used with the lock refuses the former one.
+lock_moves() {
+	local before after start id refused
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	before=$(node 3 sh -c 'virgo lock demo -- sh -c "echo \$VIRGO_LOCK_TOKEN >/tmp/token; exec sleep 1000" \
+		>/dev/null 2>&1 &
+		n=0; until [ -s /tmp/token ]; do n=$((n + 1)); [ $n -lt 600 ] || exit 1; sleep 0.05; done
+		cat /tmp/token')
+	if node 1 virgo lock demo --try -- true 2>/dev/null; then
+		fail "node1 has it, too"
+	fi
+	node 1 virgo locks | indent
+	start=$EPOCHREALTIME
+	"$cluster" kill node3
+	# shellcheck disable=SC2016 # the guest's shell expands it
+	after=$(node 1 virgo lock demo --timeout 60s -- sh -c 'echo $VIRGO_LOCK_TOKEN')
+	echo "  node1 has it $(seconds_since "$start" | tr -s ' ') after node3 was killed: token $before became $after"
+	[ "$after" -gt "$before" ] || fail "the token does not grow"
+	id=$(node 1 virgo malloc 100 --place 1)
+	node 1 virgo set "$id" new --fence "demo:$after"
+	if refused=$(node 1 virgo set "$id" late --fence "demo:$before" 2>&1); then
+		fail "who had the lock before may write"
+	fi
+	indent <<<"$refused"
+	[ "$(node 1 virgo get "$id" --length 3)" = new ] || fail "what was written late is there"
+	node 1 virgo free "$id"
+}
+
 command_line() {
 	node 1 virgo nodes | indent
 }
@@ -258,6 +287,7 @@ step 'a file is copied from node to node by program, command line and telnet' fi
 step 'a call on node1 becomes a request on node2, and is replied to' request_and_reply
 step 'the command line on node1 shows the cluster' command_line
 step 'what the nodes have recorded is put in order' picture
+step 'a lock moves when the node of its holder dies' lock_moves
 step 'the nodes go down' "$cluster" down
 
 printf '\n== All steps did what they say; it took %s:\n' "$(seconds_since "$begin")"

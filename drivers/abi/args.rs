@@ -10,9 +10,12 @@ pub use crate::generated::{
     virgo_cancel_args as CancelArgs,
     virgo_clone_args as CloneArgs,
     virgo_data_args as DataArgs,
+    virgo_fence as Fence,
     virgo_file_args as FileArgs,
     virgo_free_args as FreeArgs,
     virgo_fsync_args as FsyncArgs,
+    virgo_lock_args as LockArgs,
+    virgo_lock_event as LockEvent,
     virgo_malloc_args as MallocArgs,
     virgo_message as Message,
     virgo_mkdir_args as MkdirArgs,
@@ -44,7 +47,10 @@ use kernel::{
 use linux::user::Extensible;
 
 macro_rules! extensible {
-    ($type:ty, $first:ident) => {
+    ($type:ty, $only:ident) => {
+        extensible!($type, $only, $only);
+    };
+    ($type:ty, $first:ident, $last:ident) => {
         // SAFETY: The structure has integers only and no padding.
         unsafe impl FromBytes for $type {}
 
@@ -52,13 +58,21 @@ macro_rules! extensible {
             const FIRST_SIZE: usize = generated::$first as usize;
         }
 
-        const _: () = assert!(size_of::<$type>() == generated::$first as usize);
+        const _: () = assert!(size_of::<$type>() == generated::$last as usize);
     };
 }
 
 extensible!(MallocArgs, VIRGO_MALLOC_ARGS_SIZE_VER0);
-extensible!(DataArgs, VIRGO_DATA_ARGS_SIZE_VER0);
-extensible!(FreeArgs, VIRGO_FREE_ARGS_SIZE_VER0);
+extensible!(
+    DataArgs,
+    VIRGO_DATA_ARGS_SIZE_VER0,
+    VIRGO_DATA_ARGS_SIZE_VER1
+);
+extensible!(
+    FreeArgs,
+    VIRGO_FREE_ARGS_SIZE_VER0,
+    VIRGO_FREE_ARGS_SIZE_VER1
+);
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
@@ -71,15 +85,19 @@ extensible!(UnlinkArgs, VIRGO_UNLINK_ARGS_SIZE_VER0);
 extensible!(RenameArgs, VIRGO_RENAME_ARGS_SIZE_VER0);
 extensible!(MkdirArgs, VIRGO_MKDIR_ARGS_SIZE_VER0);
 extensible!(ReaddirArgs, VIRGO_READDIR_ARGS_SIZE_VER0);
+extensible!(LockArgs, VIRGO_LOCK_ARGS_SIZE_VER0);
 
 // SAFETY: The structure has integers only and no padding.
-unsafe impl FromBytes for QueueArgs {}
+unsafe impl AsBytes for LockEvent {}
 
-impl Extensible for QueueArgs {
-    const FIRST_SIZE: usize = generated::VIRGO_QUEUE_ARGS_SIZE_VER0 as usize;
-}
+extensible!(
+    QueueArgs,
+    VIRGO_QUEUE_ARGS_SIZE_VER0,
+    VIRGO_QUEUE_ARGS_SIZE_VER1
+);
 
-const _: () = assert!(size_of::<QueueArgs>() == generated::VIRGO_QUEUE_ARGS_SIZE_VER1 as usize);
+// SAFETY: The structure has integers only and no padding.
+unsafe impl FromBytes for Fence {}
 
 // SAFETY: The structure has integers only and no padding.
 unsafe impl FromBytes for Call {}
@@ -125,6 +143,22 @@ pub fn write_lost(args: UserPtr, lost: u64) -> Result {
     UserSlice::new(field, size_of::<u64>())
         .writer()
         .write(&lost)
+}
+
+/// Tells the caller of `virgo_lock` the token and flags of the lock. May sleep.
+///
+/// # Errors
+///
+/// [`EFAULT`].
+pub fn write_lock(args: UserPtr, token: u64, flags: u32) -> Result {
+    let field = args.wrapping_byte_add(offset_of!(LockArgs, token));
+    UserSlice::new(field, size_of::<u64>())
+        .writer()
+        .write(&token)?;
+    let field = args.wrapping_byte_add(offset_of!(LockArgs, flags));
+    UserSlice::new(field, size_of::<u32>())
+        .writer()
+        .write(&flags)
 }
 
 /// Flags of `virgo_malloc2`.
@@ -212,4 +246,34 @@ pub mod queue_op {
     pub const REPLY: u32 = generated::VIRGO_QUEUE_REPLY;
     /// Drop all messages.
     pub const PURGE: u32 = generated::VIRGO_QUEUE_PURGE;
+}
+
+/// Operations, flags and events of `virgo_lock`.
+pub mod lock {
+    use crate::generated;
+
+    /// Make a session.
+    pub const OPEN: u32 = generated::VIRGO_LOCK_OPEN;
+    /// Lock.
+    pub const LOCK: u32 = generated::VIRGO_LOCK_LOCK;
+    /// Change the mode.
+    pub const CONVERT: u32 = generated::VIRGO_LOCK_CONVERT;
+    /// Give it back.
+    pub const UNLOCK: u32 = generated::VIRGO_LOCK_UNLOCK;
+    /// Do not wait.
+    pub const TRY: u32 = generated::VIRGO_LOCK_TRY;
+    /// Do not wait; an event follows.
+    pub const ASYNC: u32 = generated::VIRGO_LOCK_ASYNC;
+    /// The value block is what was written last.
+    pub const VALID: u32 = generated::VIRGO_LOCK_VALID;
+    /// No deadline.
+    pub const FOREVER: u32 = generated::VIRGO_LOCK_FOREVER;
+    /// It was granted.
+    pub const GRANTED: u32 = generated::VIRGO_LOCK_EVENT_GRANTED;
+    /// It keeps somebody out.
+    pub const BLOCKS: u32 = generated::VIRGO_LOCK_EVENT_BLOCKS;
+    /// It was refused.
+    pub const REFUSED: u32 = generated::VIRGO_LOCK_EVENT_REFUSED;
+    /// It was lost.
+    pub const LOST: u32 = generated::VIRGO_LOCK_EVENT_LOST;
 }

@@ -93,6 +93,12 @@ pub trait QueueCalls: Send + Sync + 'static {
     fn queue(&self, args: UserPtr, size: usize) -> Result<usize>;
 }
 
+/// The system call of cluster locks. It runs in the task of the caller and may sleep.
+pub trait CloudsyncCalls: Send + Sync + 'static {
+    /// Call 575, `struct virgo_lock_args`. Returns 0 or a descriptor.
+    fn lock(&self, args: UserPtr, size: usize) -> Result<usize>;
+}
+
 /// Writes the registration of a service's calls: the type that keeps them registered, and for each
 /// call the C function that finds the handler and calls its method of the same name.
 macro_rules! registration {
@@ -229,6 +235,12 @@ registration! {
     rename(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     mkdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
     readdir(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
+}
+
+registration! {
+    /// Keeps the system call of cluster locks registered; dropping it withdraws it.
+    CloudsyncRegistration, CloudsyncCalls, virgo_service_VIRGO_CLOUDSYNC:
+    lock(args: *mut c_void => UserPtr::from_ptr(args), size: usize => size);
 }
 
 registration! {

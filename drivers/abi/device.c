@@ -116,6 +116,8 @@ static long virgo_device_call(unsigned int number, void __user *args, size_t siz
 		return VIRGO_CALL(VIRGO_CLOUDFS, readdir, args, size);
 	case __NR_virgo_queue:
 		return VIRGO_CALL(VIRGO_QUEUE, queue, args, size);
+	case __NR_virgo_lock:
+		return VIRGO_CALL(VIRGO_CLOUDSYNC, lock, args, size);
 	}
 	return -ENOTTY;
 }

@@ -28,3 +28,4 @@ mod generated {
 pub mod args;
 pub mod calls;
 pub mod device;
+pub mod fence;

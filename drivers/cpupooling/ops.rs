@@ -103,6 +103,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
         uid: args.uid.get(),
         deadline: Deadline::after_ms(args.timeout_ms.get().clamp(1, MAX_DEADLINE_MS)),
         config: &config,
+        claim: None,
     };
     LoadReporter::subscribe(&this.reporter, &config, peer.node);
     this.outboxes.heard(peer.node);

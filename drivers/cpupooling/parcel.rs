@@ -73,6 +73,7 @@ impl Parcel {
             uid: self.uid,
             deadline: self.deadline,
             config: &config,
+            claim: None,
         };
         let mut calls = KVVec::with_capacity(self.lens.len(), GFP_KERNEL)?;
         let mut rest = self.argv.as_slice();

@@ -201,6 +201,17 @@ pub fn replace(dir: &CStr, from: &CStr, to: &CStr) -> Result {
     rename_as(dir, from, to, true)
 }
 
+/// Returns when the names of the files in directory `dir`, as the first process sees it, are on disk as they
+/// are. May sleep.
+///
+/// # Errors
+///
+/// [`EIO`] and the like.
+pub fn sync_dir(dir: &CStr) -> Result {
+    // SAFETY: The string ends with NUL.
+    to_result(unsafe { helpers::virgo_dir_sync(dir.as_char_ptr()) })
+}
+
 fn rename_as(dir: &CStr, from: &CStr, to: &CStr, replace: bool) -> Result {
     // SAFETY: The strings end with NUL.
     to_result(unsafe {

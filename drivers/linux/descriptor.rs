@@ -22,7 +22,12 @@ use kernel::{
     },
     fs::file::flags,
     prelude::*,
-    types::Opaque, //
+    types::Opaque,
+    uaccess::{
+        UserPtr,
+        UserSlice,
+        UserSliceWriter, //
+    }, //
 };
 
 /// An object whose descriptors programs can poll.
@@ -33,6 +38,20 @@ pub trait Pollable: Send + Sync + 'static {
     /// Who waits for that.
     fn waiters(&self) -> &WaitQueue;
 }
+
+/// An object whose descriptors programs can read.
+pub trait Readable: Pollable {
+    /// Writes to a program what fits, at most `len` bytes, and returns how many they were. `waits` if it is
+    /// to wait when there is nothing. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`EAGAIN`] if there is nothing and it is not to wait; those that read(2) may have.
+    fn read(&self, to: &mut UserSliceWriter, len: usize, waits: bool) -> Result<usize>;
+}
+
+type Read =
+    unsafe extern "C" fn(*mut bindings::file, *mut c_char, usize, *mut bindings::loff_t) -> isize;
 
 type Poll = unsafe extern "C" fn(
     *mut bindings::file,
@@ -62,17 +81,19 @@ impl<T: Send + Sync + 'static> FdType<T> {
     /// Objects of `module`, which must hold this in its state: it cannot be unloaded while there
     /// are any. Programs see `name` in `/proc`.
     pub fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
-        Self::with_poll(module, name, None)
+        Self::with(module, name, None, None)
     }
 
-    fn with_poll(
+    fn with(
         module: &'static ThisModule,
         name: &'static CStr,
         poll: Option<Poll>,
+        read: Option<Read>,
     ) -> impl PinInit<Self> {
         let operations = bindings::file_operations {
             owner: module.as_ptr(),
             poll,
+            read,
             release: Some(release::<T>),
             ..Default::default()
         };
@@ -163,7 +184,14 @@ impl<T: Send + Sync + 'static> FdType<T> {
 impl<T: Pollable> FdType<T> {
     /// As [`Self::new`], for objects whose descriptors can be polled.
     pub fn pollable(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
-        Self::with_poll(module, name, Some(poll::<T>))
+        Self::with(module, name, Some(poll::<T>), None)
+    }
+}
+
+impl<T: Readable> FdType<T> {
+    /// As [`Self::pollable`], for objects whose descriptors can be read, too.
+    pub fn readable(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self> {
+        Self::with(module, name, Some(poll::<T>), Some(read::<T>))
     }
 }
 
@@ -197,6 +225,26 @@ unsafe extern "C" fn release<T>(_inode: *mut bindings::inode, file: *mut binding
     // SAFETY: By the invariant of `FdType` the file owns a `T`; nobody uses it any more.
     drop(unsafe { KBox::from_raw((*file).private_data.cast::<T>()) });
     0
+}
+
+/// # Safety
+///
+/// `file` is an open file of `FdType<T>`; the kernel's read(2) calls this.
+unsafe extern "C" fn read<T: Readable>(
+    file: *mut bindings::file,
+    to: *mut c_char,
+    len: usize,
+    _at: *mut bindings::loff_t,
+) -> isize {
+    // SAFETY: By the invariant of `FdType` the file owns a `T`, shared as long as it is open.
+    let object = unsafe { &*(*file).private_data.cast::<T>() };
+    // SAFETY: The file is open; its flags change by one store.
+    let waits = unsafe { (&raw const (*file).f_flags).read_volatile() } & flags::O_NONBLOCK == 0;
+    let mut writer = UserSlice::new(UserPtr::from_ptr(to.cast()), len).writer();
+    match object.read(&mut writer, len, waits) {
+        Ok(n) => isize::try_from(n).unwrap_or(isize::MAX),
+        Err(e) => e.to_errno() as isize,
+    }
 }
 
 /// # Safety

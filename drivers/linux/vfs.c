@@ -600,6 +600,19 @@ struct file *virgo_file_open_in(const char *dir, const char *name, int flags, um
 	return err ? ERR_PTR(err) : file;
 }
 
+/* Writes directory @dir, as the first process sees it, to disk: the names in it. */
+int virgo_dir_sync(const char *dir)
+{
+	struct file *file = virgo_file_open_in(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+	int err;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	err = vfs_fsync(file, 0);
+	fput(file);
+	return err;
+}
+
 int virgo_file_exists(const char *dir, const char *name)
 {
 	struct virgo_dirs *dirs = virgo_dirs_of_one(dir);

@@ -79,6 +79,7 @@ int virgo_export_stat(const struct virgo_export *export, const char *name, bool 
 		      struct virgo_file_stat *stat);
 int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace);
 struct file *virgo_file_open_in(const char *dir, const char *name, int flags, umode_t mode);
+int virgo_dir_sync(const char *dir);
 int virgo_file_exists(const char *dir, const char *name);
 int virgo_export_unlink(const struct virgo_export *export, const char *name, bool is_dir);
 int virgo_export_rename(const struct virgo_export *export, const char *from, const char *to,

@@ -18,6 +18,7 @@ use virgo_proto::{
         parse_u64, //
     },
     errno::Errno,
+    fence::Claim,
     mempool::{
         EVERYBODY,
         MAX_DATA, //
@@ -53,6 +54,11 @@ pub(crate) const COMMANDS: &[Command<Mempool>] = &[
         names: &["virgo_cloud_set", "virgo_set"],
         usage: "(id,data)",
         run: set,
+    },
+    Command {
+        names: &["virgo_cloud_set_fenced", "virgo_set_fenced"],
+        usage: "(id,lock,token,data)",
+        run: set_fenced,
     },
     Command {
         names: &["virgo_cloud_get", "virgo_get"],
@@ -99,6 +105,25 @@ fn set(
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
     let id = parse_id(id)?;
     this.write(&User::of_text(caller), id, 0, data, true)?;
+    reply.text(&Hex(id).digits())
+}
+
+fn set_fenced(
+    this: &Mempool,
+    caller: &Caller<'_>,
+    command: &command::Command<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    const USAGE: &str = "virgo_cloud_set_fenced(id,lock,token,data)";
+    let [id, lock, token, data] = command.args().ok_or(usage(USAGE))?;
+    let id = parse_id(id)?;
+    let claim = parse_u64(token).and_then(|token| Claim::new(lock, token));
+    let claim = claim.ok_or(Failure::new(
+        Errno::EINVAL,
+        "the token is the number that the lock was granted with",
+    ))?;
+    let user = User::of_text(caller).with_lock(Some(claim));
+    this.write(&user, id, 0, data, true)?;
     reply.text(&Hex(id).digits())
 }
 

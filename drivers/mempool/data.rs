@@ -162,12 +162,13 @@ impl Mempool {
         }
     }
 
-    /// Copies `from` into allocation `id`; with `terminate` a zero follows, if there is room. May
-    /// sleep, killably.
+    /// Copies `from` into allocation `id`; with `terminate` a zero follows, if there is room. Without bytes
+    /// but with a lock, all fences of a split allocation are raised. May sleep, killably.
     ///
     /// # Errors
     ///
-    /// As for [`Self::read`]; [`EFBIG`] if it does not fit, and nothing is changed then.
+    /// As for [`Self::read`]; [`EFBIG`] if it does not fit, and nothing is changed then; [`ESTALE`],
+    /// [`ENOLCK`] as for [`virgo_proto::fence::Fence::admit`].
     pub(crate) fn write(
         &self,
         user: &User<'_>,
@@ -177,13 +178,18 @@ impl Mempool {
         terminate: bool,
     ) -> Result {
         let node = Vuid::node_of(id);
+        let raises = user.claim.is_some() && from.is_empty();
         if !self.is_here(user, node) {
-            if !self.is_known_split(user, id) {
+            // Who has a lock says so to the node that has the map, too.
+            if user.claim.is_some() || !self.is_known_split(user, id) {
                 let client = &self.client;
                 match remote::write(client, user, node, id, offset, from, terminate) {
                     Err(EXDEV) => (),
                     result => return result,
                 }
+            }
+            if raises {
+                self.raise_fences(user, &self.fetch_map(user, node, id)?)?;
             }
             return self
                 .write_remote_split(user, node, id, offset, from, terminate)
@@ -192,8 +198,14 @@ impl Mempool {
         let object = self.pool.get(self.pool.open(user.config.me, id)?)?;
         let content = object.open(user.uid)?;
         match &content.map {
-            None => content.write(offset, from, terminate),
+            None => content.write(offset, from, terminate, user.claim),
             Some(map) => {
+                if user.claim.is_some() {
+                    content.admit(offset.checked_add(from.len() as u64), user.claim)?;
+                }
+                if raises {
+                    self.raise_fences(user, map)?;
+                }
                 let find = |at| Ok(map.find(at));
                 self.write_split(user, map.size, find, offset, from, terminate)
             }
@@ -267,7 +279,7 @@ impl Mempool {
                 let from = from.get(part.to..part.to.saturating_add(part.len));
                 let object = self.pool.get(self.pool.open(user.config.me, part.id)?)?;
                 let content = object.open(user.uid)?;
-                content.write(part.offset, from.ok_or(EINVAL)?, false)?;
+                content.write(part.offset, from.ok_or(EINVAL)?, false, user.claim)?;
             }
         }
         Ok(())
@@ -280,6 +292,7 @@ impl Mempool {
             return remote::write(&self.client, user, node, id, offset, from, false);
         }
         let object = self.pool.get(self.pool.open(user.config.me, piece.id)?)?;
-        object.open(user.uid)?.write(piece.offset, from, false)
+        let content = object.open(user.uid)?;
+        content.write(piece.offset, from, false, user.claim)
     }
 }

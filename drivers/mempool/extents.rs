@@ -43,6 +43,16 @@ impl Extent {
         }
     }
 
+    /// No bytes of the piece `id`.
+    pub(crate) fn empty(id: u64) -> Self {
+        Extent {
+            id,
+            offset: 0,
+            to: 0,
+            len: 0,
+        }
+    }
+
     pub(crate) fn node(&self) -> NodeId {
         Vuid::node_of(self.id)
     }

@@ -256,6 +256,7 @@ impl LocalPool {
     /// [`EXDEV`] if it is a map.
     pub(crate) fn free_bytes(&self, me: NodeId, id: u64, uid: u32) -> Result {
         let place = self.open(me, id)?;
+        // Without asking its fence: who frees pieces was admitted by that of the map.
         match self.get(place)?.open_to_free(uid)?.map {
             Some(_) => Err(EXDEV),
             None => self.free(place),

@@ -11,17 +11,24 @@ use linux::{
     bytes::Fill,
     rwlock::RwLock, //
 };
-use virgo_proto::mempool::{
-    Listed,
-    PIECE,
-    SHARED,
-    SPLIT, //
+use virgo_proto::{
+    fence::{
+        Claim,
+        Fence, //
+    },
+    mempool::{
+        Listed,
+        PIECE,
+        SHARED,
+        SPLIT, //
+    }, //
 };
 use virgo_utils::{
     budget::{
         Account,
         Charge, //
     },
+    from_wire,
     table::SLOT_BYTES,
     Peer, //
 };
@@ -49,9 +56,15 @@ pub(crate) struct Object {
 #[pin_data]
 pub(crate) struct Content {
     #[pin]
-    bytes: RwLock<Bytes>,
+    guarded: RwLock<Guarded>,
     /// There are no bytes then.
     pub(crate) map: Option<Map>,
+}
+
+/// Bytes, and what is known of the lock that guards them.
+struct Guarded {
+    fence: Fence,
+    bytes: Bytes,
 }
 
 /// Where the pieces of an allocation are.
@@ -83,11 +96,25 @@ impl Bytes {
         rest.get(..len).unwrap_or(rest)
     }
 
-    /// See [`Content::write`].
-    fn put(&mut self, offset: u64, from: &[u8], terminate: bool) -> Result {
+    /// The `len` bytes from `offset` on, and those behind them.
+    fn place(&mut self, offset: u64, len: usize) -> Result<(&mut [u8], &mut [u8])> {
         let offset = usize::try_from(offset).map_err(|_| EFBIG)?;
         let rest = self.0.get_mut(offset..).ok_or(EFBIG)?;
-        let (to, behind) = rest.split_at_mut_checked(from.len()).ok_or(EFBIG)?;
+        rest.split_at_mut_checked(len).ok_or(EFBIG)
+    }
+}
+
+impl Guarded {
+    /// See [`Content::write`].
+    fn put(
+        &mut self,
+        offset: u64,
+        from: &[u8],
+        terminate: bool,
+        claim: Option<Claim>,
+    ) -> Result {
+        let (to, behind) = self.bytes.place(offset, from.len())?;
+        admit(&mut self.fence, claim)?;
         to.copy_from_slice(from);
         if let (true, Some(zero)) = (terminate, behind.first_mut()) {
             *zero = 0;
@@ -138,12 +165,16 @@ impl Object {
         bytes: Bytes,
         map: Option<Map>,
     ) -> Result<Arc<Self>> {
+        let guarded = Guarded {
+            fence: Fence::OPEN,
+            bytes,
+        };
         Arc::pin_init(
             try_pin_init!(Self {
                 shared,
                 piece_of,
                 content <- pin_init!(Content {
-                    bytes <- linux::new_rwlock!(bytes, "virgo_object"),
+                    guarded <- linux::new_rwlock!(guarded, "virgo_object"),
                     map,
                 }),
                 charge,
@@ -166,7 +197,7 @@ impl Object {
     pub(crate) fn listed(&self, id: u64) -> Listed {
         let (size, split) = match &self.content.map {
             Some(map) => (map.size, SPLIT),
-            None => (self.content.bytes.read().0.len() as u64, 0),
+            None => (self.content.guarded.read().bytes.0.len() as u64, 0),
         };
         let shared = if self.shared { SHARED } else { 0 };
         let piece = self.piece_of.map_or(0, |_| PIECE);
@@ -190,6 +221,24 @@ impl Object {
         }
     }
 
+    /// Frees it by `remove` for user `uid`, who has the lock `claim`. Its owner and root need no lock.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`] if this user may not; those of [`Content::with_lock`].
+    pub(crate) fn free(
+        &self,
+        uid: u32,
+        claim: Option<Claim>,
+        remove: impl FnOnce() -> Result,
+    ) -> Result {
+        let content = self.open_to_free(uid)?;
+        match claim.is_none() && (uid == ROOT || uid == self.owner()) {
+            true => remove(),
+            false => content.with_lock(claim, remove),
+        }
+    }
+
     /// The content, for user `uid` to free: root may free everything.
     ///
     /// # Errors
@@ -201,6 +250,12 @@ impl Object {
             _ => self.open(uid),
         }
     }
+}
+
+/// Whether who has the lock `claim`, or none, may change what `fence` guards.
+fn admit(fence: &mut Fence, claim: Option<Claim>) -> Result {
+    let admitted = fence.admit(claim);
+    admitted.map_err(|errno| from_wire(errno.to_wire()))
 }
 
 impl Map {
@@ -233,6 +288,29 @@ impl Piece {
 }
 
 impl Content {
+    /// Does what who has the lock `claim` wants, unless somebody else has had the lock since.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Fence::admit`], and of `f`.
+    pub(crate) fn with_lock(&self, claim: Option<Claim>, f: impl FnOnce() -> Result) -> Result {
+        let mut guarded = self.guarded.write();
+        admit(&mut guarded.fence, claim)?;
+        f()
+    }
+
+    /// Of a map: whether who has the lock `claim` may write to its pieces, up to byte `end` of the whole.
+    ///
+    /// # Errors
+    ///
+    /// [`EFBIG`] beyond the end; those of [`Fence::admit`].
+    pub(crate) fn admit(&self, end: Option<u64>, claim: Option<Claim>) -> Result {
+        match (&self.map, end) {
+            (Some(map), Some(end)) if end <= map.size => self.with_lock(claim, || Ok(())),
+            _ => Err(EFBIG),
+        }
+    }
+
     /// Copies bytes from `offset` on to `to`. Returns how many: fewer at the end.
     pub(crate) fn read(&self, offset: u64, to: &mut [u8]) -> usize {
         self.with(offset, to.len(), |from| {
@@ -245,7 +323,7 @@ impl Content {
 
     /// Shows `see` at most `len` bytes from `offset` on, which do not change meanwhile.
     pub(crate) fn with<T>(&self, offset: u64, len: usize, see: impl FnOnce(&[u8]) -> T) -> T {
-        see(self.bytes.read().part(offset, len))
+        see(self.guarded.read().bytes.part(offset, len))
     }
 
     /// As [`Self::with`]; `None` if somebody is writing. Any context but hard interrupts.
@@ -255,21 +333,29 @@ impl Content {
         len: usize,
         see: impl FnOnce(&[u8]) -> T,
     ) -> Option<T> {
-        Some(see(self.bytes.try_read()?.part(offset, len)))
+        Some(see(self.guarded.try_read()?.bytes.part(offset, len)))
     }
 
-    /// Copies `from` to the bytes from `offset` on; with `terminate` a zero follows if there is
-    /// room.
+    /// Copies `from` to the bytes from `offset` on, for who has the lock `claim`; with `terminate` a zero
+    /// follows if there is room.
     ///
     /// # Errors
     ///
-    /// [`EFBIG`] if it does not fit; nothing is changed then.
-    pub(crate) fn write(&self, offset: u64, from: &[u8], terminate: bool) -> Result {
-        self.bytes.write().put(offset, from, terminate)
+    /// [`EFBIG`] if it does not fit; those of [`Fence::admit`]. Nothing is changed then.
+    pub(crate) fn write(
+        &self,
+        offset: u64,
+        from: &[u8],
+        terminate: bool,
+        claim: Option<Claim>,
+    ) -> Result {
+        self.guarded.write().put(offset, from, terminate, claim)
     }
 
-    /// As [`Self::write`]; `None` if somebody reads or writes. Any context but hard interrupts.
+    /// As [`Self::write`], for who has no lock; `None` if somebody reads or writes. Any context but hard
+    /// interrupts.
     pub(crate) fn try_write(&self, offset: u64, from: &[u8], terminate: bool) -> Option<Result> {
-        Some(self.bytes.try_write()?.put(offset, from, terminate))
+        let mut guarded = self.guarded.try_write()?;
+        Some(guarded.put(offset, from, terminate, None))
     }
 }

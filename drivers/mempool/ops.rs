@@ -9,29 +9,35 @@ use crate::{
 };
 use core::mem::size_of;
 use kernel::prelude::*;
-use virgo_proto::mempool::{
-    many,
-    most_at_once,
-    op,
-    AllocArgs,
-    AllocManyArgs,
-    AllocManyReply,
-    AllocReply,
-    DataArgs,
-    FreeArgs,
-    ListArgs,
-    ListReply,
-    LookupArgs,
-    LookupReply,
-    Part,
-    SetMany,
-    MAP,
-    MAX_DATA,
-    MAX_LISTED,
-    MAX_LOOKUP,
-    MAX_MANY,
-    PIECE,
-    SHARED, //
+use virgo_proto::{
+    fence::{
+        Claim,
+        FenceArgs, //
+    },
+    mempool::{
+        many,
+        most_at_once,
+        op,
+        AllocArgs,
+        AllocManyArgs,
+        AllocManyReply,
+        AllocReply,
+        DataArgs,
+        FreeArgs,
+        ListArgs,
+        ListReply,
+        LookupArgs,
+        LookupReply,
+        Part,
+        SetMany,
+        MAP,
+        MAX_DATA,
+        MAX_LISTED,
+        MAX_LOOKUP,
+        MAX_MANY,
+        PIECE,
+        SHARED, //
+    }, //
 };
 use virgo_utils::{
     table::Place,
@@ -98,6 +104,24 @@ pub(crate) const OPERATIONS: &[Operation<Mempool>] = &[
         run: set_many,
     },
     Operation {
+        number: op::FENCED_SET,
+        name: "fenced_set",
+        repeat: Repeat::Stored(|_| 0),
+        run: fenced_set,
+    },
+    Operation {
+        number: op::FENCED_SET_MANY,
+        name: "fenced_set_many",
+        repeat: Repeat::Stored(|_| 0),
+        run: fenced_set_many,
+    },
+    Operation {
+        number: op::FENCED_FREE,
+        name: "fenced_free",
+        repeat: Repeat::Stored(|_| 0),
+        run: fenced_free,
+    },
+    Operation {
         number: op::LIST,
         name: "list",
         repeat: Repeat::Again,
@@ -158,6 +182,13 @@ fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(Owner, Option<Peer>)> 
     Ok((owner, (flags & PIECE != 0).then_some(peer)))
 }
 
+/// The lock that a client has, and the rest of the request.
+fn fenced(request: &[u8]) -> Result<(Option<Claim>, &[u8])> {
+    let (args, rest) = FenceArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let claim = Claim::from_wire(&args).ok_or(EINVAL)?;
+    Ok((Some(claim), rest))
+}
+
 /// What a Set says: where, the bytes, and whether a zero follows them.
 pub(crate) fn parse_set(request: &[u8]) -> Result<(DataArgs, &[u8], bool)> {
     let (args, data) = DataArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
@@ -173,12 +204,27 @@ pub(crate) fn parse_set(request: &[u8]) -> Result<(DataArgs, &[u8], bool)> {
 }
 
 fn set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    set_with(this, None, request)
+}
+
+fn fenced_set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    set_with(this, claim, request)
+}
+
+fn set_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
     let (args, data, terminate) = parse_set(request)?;
     let object = this.pool.get(own(this, args.id.get())?)?;
     let content = object.open(args.uid.get())?;
     match content.map {
-        Some(_) => Err(EXDEV),
-        None => content.write(args.offset.get(), data, terminate),
+        None => content.write(args.offset.get(), data, terminate, claim),
+        Some(_) => {
+            if claim.is_some() {
+                let end = args.offset.get().checked_add(data.len() as u64);
+                content.admit(end, claim)?;
+            }
+            Err(EXDEV)
+        }
     }
 }
 
@@ -197,15 +243,25 @@ fn get(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
 }
 
 fn free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    free_with(this, None, request)
+}
+
+fn fenced_free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    free_with(this, claim, request)
+}
+
+fn free_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
     let args = FreeArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let place = own(this, args.id.get())?;
     let object = this.pool.get(place)?;
-    let content = object.open_to_free(args.uid.get())?;
-    match (&content.map, args.flags.get()) {
-        (Some(_), MAP) | (None, 0) => this.pool.free(place),
-        (Some(_), 0) => Err(EXDEV),
-        _ => Err(EINVAL),
-    }
+    object.free(args.uid.get(), claim, || {
+        match (object.map(), args.flags.get()) {
+            (Some(_), MAP) | (None, 0) => this.pool.free(place),
+            (Some(_), 0) => Err(EXDEV),
+            _ => Err(EINVAL),
+        }
+    })
 }
 
 fn free_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
@@ -243,6 +299,15 @@ fn get_many(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -
 }
 
 fn set_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    set_many_with(this, None, request)
+}
+
+fn fenced_set_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    set_many_with(this, claim, request)
+}
+
+fn set_many_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
     let (uid, set) = SetMany::parse(request).ok_or(EINVAL)?;
     for (part, data) in set {
         let object = this.pool.get(own(this, part.id.get())?)?;
@@ -250,7 +315,7 @@ fn set_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) 
         if content.map.is_some() {
             return Err(EXDEV);
         }
-        content.write(part.offset.get(), data, false)?;
+        content.write(part.offset.get(), data, false, claim)?;
     }
     Ok(())
 }

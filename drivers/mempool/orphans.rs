@@ -69,6 +69,7 @@ impl RetryWork for Orphans {
                     uid,
                     deadline: Deadline::after_ms(config.deadline_ms),
                     config: &config,
+                    claim: None,
                 };
                 // What the node does not free is none of its pieces, or not this user's. If it does not
                 // answer the others are tried again, too: those that are gone by then do no harm.

@@ -32,6 +32,7 @@ impl Mempool {
         let node = Vuid::node_of(id);
         if !self.is_here(user, node) {
             return match remote::free(&self.client, user, node, id, 0) {
+                // Its fence was asked, if it has one.
                 Err(EXDEV) => {
                     self.maps.forget(id);
                     let map = self.fetch_map(user, node, id)?;
@@ -43,10 +44,12 @@ impl Mempool {
         }
         let place = self.pool.open(user.config.me, id)?;
         let object = self.pool.get(place)?;
+        let remove = || self.pool.free(place);
         if let Some(map) = &object.open_to_free(user.uid)?.map {
+            object.free(user.uid, user.claim, || Ok(()))?;
             self.free_pieces(user, &map.ids)?;
         }
-        self.pool.free(place)
+        object.free(user.uid, user.claim, remove)
     }
 
     /// Frees the pieces of an allocation, on as many nodes as possible. Those that are gone already do

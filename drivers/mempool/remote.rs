@@ -14,6 +14,7 @@ use core::{
 use kernel::prelude::*;
 use linux::bytes::Fill;
 use virgo_proto::{
+    fence::FenceArgs,
     mempool::{
         op,
         AllocArgs,
@@ -88,6 +89,35 @@ fn ask(
         reply,
         user.deadline,
     )
+}
+
+/// The numbers of an operation that changes something: for who has no lock, and for who has one.
+type Change = (u16, u16);
+
+const SET: Change = (op::SET, op::FENCED_SET);
+const SET_MANY: Change = (op::SET_MANY, op::FENCED_SET_MANY);
+const FREE: Change = (op::FREE, op::FENCED_FREE);
+
+/// Asks node `node` to change something, with the lock that the user may have.
+fn change(
+    client: &Client,
+    user: &User<'_>,
+    node: NodeId,
+    (plain, fenced): Change,
+    args: &[u8],
+    data: &[u8],
+) -> Result {
+    let Some(claim) = user.claim else {
+        return ask(client, user, node, (plain, args, data), &mut []).map(drop);
+    };
+    let fence = claim.to_wire();
+    let mut both = [0; size_of::<FenceArgs>() + size_of::<DataArgs>()];
+    let both = both.get_mut(..size_of::<FenceArgs>() + args.len());
+    let both = both.ok_or(EINVAL)?;
+    let (first, second) = both.split_at_mut(size_of::<FenceArgs>());
+    first.copy_from_slice(fence.as_bytes());
+    second.copy_from_slice(args);
+    ask(client, user, node, (fenced, both, data), &mut []).map(drop)
 }
 
 /// Asks node `node` for an object of `size` zeros.
@@ -168,14 +198,7 @@ pub(crate) fn free(client: &Client, user: &User<'_>, node: NodeId, id: u64, flag
         uid: user.uid.into(),
         flags: flags.into(),
     };
-    ask(
-        client,
-        user,
-        node,
-        (op::FREE, args.as_bytes(), b""),
-        &mut [],
-    )?;
-    Ok(())
+    change(client, user, node, FREE, args.as_bytes(), b"")
 }
 
 /// Asks node `node` to free its objects `ids`, with as few requests as possible. All are tried, unless
@@ -262,6 +285,9 @@ pub(crate) fn write(
         len: (from.len() as u32 + u32::from(terminate)).into(),
         uid: user.uid.into(),
     };
+    if user.claim.is_some() {
+        return change(client, user, node, SET, args.as_bytes(), from);
+    }
     check(user, node)?;
     let request = Request {
         brief: Some(0),
@@ -363,9 +389,9 @@ pub(crate) fn write_many(
         let batch = parts.clone();
         // Bytes of the parts, and of what says where they go.
         let (mut count, mut size) = (0, 0);
-        while let Some(at) =
-            parts.next_if(|at| count == 0 || size + at.len + size_of::<Part>() <= MAX_DATA)
-        {
+        while let Some(at) = parts.next_if(|at| {
+            count == 0 || count < MAX_MANY && size + at.len + size_of::<Part>() <= MAX_DATA
+        }) {
             data.put_bytes(at.to_wire().as_bytes(), GFP_KERNEL_ACCOUNT)?;
             size += at.len + size_of::<Part>();
             count += 1;
@@ -378,13 +404,7 @@ pub(crate) fn write_many(
             uid: user.uid.into(),
             count: (count as u32).into(),
         };
-        ask(
-            client,
-            user,
-            node,
-            (op::SET_MANY, args.as_bytes(), &data),
-            &mut [],
-        )?;
+        change(client, user, node, SET_MANY, args.as_bytes(), &data)?;
     }
     Ok(())
 }

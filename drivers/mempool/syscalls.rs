@@ -24,7 +24,8 @@ use virgo_abi::{
         FreeArgs,
         MallocArgs, //
     },
-    calls::MempoolCalls, //
+    calls::MempoolCalls,
+    fence, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -159,6 +160,7 @@ impl MempoolCalls for MempoolSyscalls {
             let a = user::read_args::<DataArgs>(args, size)?;
             let config = self.config();
             let (user, len) = Self::range(&config, &a)?;
+            let user = user.with_lock(fence::read(a.fence)?);
             if len > MAX_DATA {
                 // More than one request: see that the end fits before anything is changed.
                 self.mempool
@@ -176,6 +178,9 @@ impl MempoolCalls for MempoolSyscalls {
     fn get2(&self, args: UserPtr, size: usize) -> Result<usize> {
         self.stats.count_call::<Mempool, _>(6, || {
             let a = user::read_args::<DataArgs>(args, size)?;
+            if a.fence != 0 {
+                return Err(EINVAL);
+            }
             let config = self.config();
             let (user, len) = Self::range(&config, &a)?;
             let data = UserPtr::from_addr(a.data as usize);
@@ -195,8 +200,9 @@ impl MempoolCalls for MempoolSyscalls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            self.mempool
-                .free(&User::of_call(&config, a.timeout_ms)?, a.id)?;
+            let user = User::of_call(&config, a.timeout_ms)?;
+            let user = user.with_lock(fence::read(a.fence)?);
+            self.mempool.free(&user, a.id)?;
             Ok(0)
         })
     }

@@ -8,6 +8,7 @@ mod cluster;
 mod commands;
 mod data;
 mod extents;
+mod guard;
 mod list;
 mod local;
 mod maps;

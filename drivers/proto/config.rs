@@ -18,6 +18,7 @@
 //! | `deadline_ms`| longest wait for another node                | 5000 |
 //! | `place`      | where memory goes: `random`, `least-used`, `two-choices` | `random` |
 //! | `balance`    | where calls run, likewise                    | `least-used` |
+//! | `quorum`     | nodes that must agree to grant cluster locks: for a node alone or a laboratory of two | more than half |
 //! | `registry`   | number of the node that chooses where calls run; each for itself without | none |
 //! | `run_as`     | uid that programs and libraries run as, not 0 | 65534 |
 //! | `executable` | program that may be run; then, if its arguments are limited, a pattern for each, in which `*` is any text (repeatable) | none |
@@ -114,6 +115,8 @@ pub enum Item<'a> {
     Balance(Policy),
     /// The node that chooses where calls run.
     Registry(NodeId),
+    /// How many nodes must agree to grant cluster locks.
+    Quorum(u32),
     /// The uid that programs run as.
     RunAs(u32),
     /// Whether text for the processor pool goes to the queue.
@@ -180,7 +183,7 @@ impl Fault {
 }
 
 const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, remote_text, \
-    datagrams, text_uid, text_key, deadline_ms, place, balance, registry, run_as, executable, library, \
+    datagrams, text_uid, text_key, deadline_ms, place, balance, registry, quorum, run_as, executable, library, \
     callers, use_as_kingcobra_service, export";
 
 /// Reads `file` and hands the line and each of its statements to `visit`, in order.
@@ -251,6 +254,10 @@ fn statement<'a>(
             Policy::parse(value)
                 .ok_or("balance: expected 'random', 'least-used' or 'two-choices'")?,
         ),
+        "quorum" => match value.parse() {
+            Ok(count @ 1..=64) => Item::Quorum(count),
+            _ => return Err("quorum: expected 1 to 64"),
+        },
         "registry" => Item::Registry(value.parse().map_err(|_| "registry: expected a number")?),
         "run_as" => match value.parse() {
             Ok(uid) if uid != 0 && uid != u32::MAX => Item::RunAs(uid),

@@ -78,7 +78,9 @@ errnos! {
     EROFS = 30, "read-only";
     EMLINK = 31, "too many links";
     ERANGE = 34, "out of range";
+    EDEADLK = 35, "would wait for ever";
     ENAMETOOLONG = 36, "name too long";
+    ENOLCK = 37, "guarded by a lock";
     ENOSYS = 38, "unknown command";
     ENOTEMPTY = 39, "not empty";
     ELOOP = 40, "reached through a symbolic link";

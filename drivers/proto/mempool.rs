@@ -14,6 +14,7 @@
 //! | GetMany   | [`ManyArgs`], [`Part`]s   | the bytes of all parts      | done again |
 //! | List      | [`ListArgs`]              | [`ListReply`], [`Listed`]s  | done again |
 //! | SetMany   | [`SetManyArgs`], [`Part`]s, the bytes | empty           | stored reply |
+//! | FencedSet, FencedSetMany, FencedFree | [`FenceArgs`], the body of the other | empty | stored reply |
 //!
 //! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
 //! up and goes to them.
@@ -22,6 +23,9 @@
 //! FreeMany frees all that can be freed; objects that are gone already are no error, and of several
 //! other errors it answers the first. GetMany answers all bytes that are asked for, or an error.
 //! SetMany writes one part after the other, up to the first that fails.
+//!
+//! The fenced ones are for a client that has a lock: each object compares its token ([`crate::fence`]). A
+//! map compares it, too, before it answers `EXDEV`.
 
 use zerocopy::{
     little_endian::{U32, U64},
@@ -51,6 +55,12 @@ pub mod op {
     pub const LIST: u16 = 9;
     /// Copy bytes into several objects.
     pub const SET_MANY: u16 = 10;
+    /// Copy bytes into an object, with a lock.
+    pub const FENCED_SET: u16 = 11;
+    /// Copy bytes into several objects, with a lock.
+    pub const FENCED_SET_MANY: u16 = 12;
+    /// Free an object, with a lock.
+    pub const FENCED_FREE: u16 = 13;
 }
 
 /// Flag of [`AllocArgs`] and [`Listed`]: every uid may use the object.

@@ -55,6 +55,7 @@ impl<'a> Attempt<'a> {
                 uid: user.uid,
                 deadline: deadline.min(user.deadline),
                 config,
+                claim: user.claim,
             },
             patience: Deadline::after_ms(PATIENCE_MS.min(config.deadline_ms / 4)),
             begun_ms: now_ms(),

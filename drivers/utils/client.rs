@@ -50,6 +50,7 @@ use linux::{
     deadline::Deadline,
     work::Queue, //
 };
+use pin_init::init_array_from_fn;
 use virgo_config::{
     Config,
     Node,
@@ -342,7 +343,8 @@ impl Links {
             boot: crypto::random_u64(),
             takes_datagrams,
             queue,
-            links: [const { SetOnce::new() }; MAX_NODES],
+            // In place: a kilobyte would be on the stack of whoever loads a module.
+            links <- init_array_from_fn(|_| SetOnce::new()),
             stopped <- linux::new_mutex!(false, "virgo_links"),
         }))
     }

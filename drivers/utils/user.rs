@@ -9,7 +9,10 @@ use linux::{
     user, //
 };
 use virgo_config::Config;
-use virgo_proto::config::MAX_DEADLINE_MS;
+use virgo_proto::{
+    config::MAX_DEADLINE_MS,
+    fence::Claim, //
+};
 
 /// Who wants something done, by when, and the configuration that holds for it.
 pub struct User<'a> {
@@ -19,6 +22,8 @@ pub struct User<'a> {
     pub deadline: Deadline,
     /// The configuration in force when it began.
     pub config: &'a Config,
+    /// The lock that this user has of what is to be changed, if it was told one.
+    pub claim: Option<Claim>,
 }
 
 impl<'a> User<'a> {
@@ -38,7 +43,13 @@ impl<'a> User<'a> {
             uid: user::current_uid(),
             deadline: Deadline::after_ms(ms),
             config,
+            claim: None,
         })
+    }
+
+    /// The same, with the lock that it says it has.
+    pub fn with_lock(self, claim: Option<Claim>) -> Self {
+        User { claim, ..self }
     }
 
     /// This node itself, with the configured deadline.
@@ -47,6 +58,7 @@ impl<'a> User<'a> {
             uid: 0,
             deadline: Deadline::after_ms(config.deadline_ms),
             config,
+            claim: None,
         }
     }
 
@@ -56,6 +68,7 @@ impl<'a> User<'a> {
             uid: caller.uid,
             deadline: Deadline::after_ms(caller.config.deadline_ms),
             config: caller.config,
+            claim: None,
         }
     }
 }

@@ -56,6 +56,7 @@ pub struct Draft<'a> {
     run_as: u32,
     callers: bool,
     use_as_kingcobra_service: bool,
+    quorum: u32,
 }
 
 /// What holds, the key aside.
@@ -87,6 +88,8 @@ pub struct Settings {
     pub callers: bool,
     /// Whether text for the processor pool goes to the queue.
     pub use_as_kingcobra_service: bool,
+    /// How many nodes must agree to grant cluster locks; 0 for more than half.
+    pub quorum: u32,
 }
 
 impl Default for Draft<'_> {
@@ -108,6 +111,7 @@ impl Default for Draft<'_> {
             run_as: 65534,
             callers: false,
             use_as_kingcobra_service: false,
+            quorum: 0,
         }
     }
 }
@@ -138,6 +142,7 @@ impl<'a> Draft<'a> {
             (Item::Balance(balance), _) => self.balance = balance,
             (Item::Registry(node), _) => self.registry = Some((node, file, line)),
             (_, File::Client) => return Err("this key belongs into /etc/virgo_cloud.conf"),
+            (Item::Quorum(count), _) => self.quorum = count,
             (Item::Auth(auth), _) => self.auth = auth,
             (Item::KeyFile(path), _) => self.key_file = path,
             (Item::RemoteText(yes), _) => self.remote_text = yes,
@@ -224,6 +229,7 @@ impl<'a> Draft<'a> {
             run_as: self.run_as,
             callers: self.callers,
             use_as_kingcobra_service: self.use_as_kingcobra_service,
+            quorum: self.quorum,
         })
     }
 }

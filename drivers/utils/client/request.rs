@@ -9,7 +9,7 @@ use virgo_proto::datagram::MAX_BODY;
 pub struct Request<'a> {
     /// Number of the operation.
     pub op: u16,
-    /// Its arguments: at most 32 bytes.
+    /// Its arguments: at most 40 bytes.
     pub args: &'a [u8],
     /// What follows the arguments.
     pub data: Data<'a>,

@@ -54,7 +54,7 @@ use virgo_proto::frame::{
 };
 
 /// Bytes of arguments that a request can have.
-pub(crate) const MAX_ARGS: usize = 32;
+pub(crate) const MAX_ARGS: usize = 40;
 
 /// How often a task that has sent its own request sends what others have left meanwhile.
 const FLUSHES: usize = 8;

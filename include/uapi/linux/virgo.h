@@ -45,6 +45,7 @@
 #define __NR_virgo_mkdir	572
 #define __NR_virgo_readdir	573
 #define __NR_virgo_queue	574
+#define __NR_virgo_lock		575
 
 /*
  * A kernel without these system calls has the device /dev/virgo, which has to be
@@ -64,6 +65,23 @@
  */
 struct virgo_first_args {
 	__aligned_u64 args[4];
+};
+
+/**
+ * struct virgo_fence - a lock that guards an object, and the token with which it was granted
+ * @name:     user address of the lock's name
+ * @token:    from virgo_lock, not 0
+ * @name_len: bytes at @name: 1 to VIRGO_LOCK_MAX_NAME
+ * @flags:    must be 0
+ *
+ * An object that was used with a token refuses smaller ones of the same lock (ESTALE):
+ * somebody else had it since. It refuses other locks, and none (ENOLCK).
+ */
+struct virgo_fence {
+	__aligned_u64 name;
+	__aligned_u64 token;
+	__u32 name_len;
+	__u32 flags;
 };
 
 /* virgo_malloc2: flags. */
@@ -102,9 +120,13 @@ struct virgo_malloc_args {
  * @data:       user address of the bytes
  * @flags:      must be 0
  * @timeout_ms: deadline of the whole call; 0 means the configured one
+ * @fence:      of set: user address of a struct virgo_fence, or 0
  *
  * Set refuses a range that ends beyond the allocation (EFBIG); get stops at
  * the end of the allocation. Both return the number of bytes copied.
+ *
+ * Each piece of a split allocation has a fence of its own; a set of no bytes
+ * with @fence raises those of all pieces.
  */
 struct virgo_data_args {
 	__aligned_u64 id;
@@ -113,21 +135,28 @@ struct virgo_data_args {
 	__aligned_u64 data;
 	__u32 flags;
 	__u32 timeout_ms;
+	__aligned_u64 fence;
 };
-#define VIRGO_DATA_ARGS_SIZE_VER0	40
+#define VIRGO_DATA_ARGS_SIZE_VER0	40 /* without @fence */
+#define VIRGO_DATA_ARGS_SIZE_VER1	48
 
 /**
  * struct virgo_free_args - give an allocation back
  * @id:         from virgo_malloc or virgo_malloc2
  * @flags:      must be 0
  * @timeout_ms: deadline of the whole call; 0 means the configured one
+ * @fence:      user address of a struct virgo_fence, or 0
+ *
+ * Who owns it, and root, may free it without its lock.
  */
 struct virgo_free_args {
 	__aligned_u64 id;
 	__u32 flags;
 	__u32 timeout_ms;
+	__aligned_u64 fence;
 };
-#define VIRGO_FREE_ARGS_SIZE_VER0	16
+#define VIRGO_FREE_ARGS_SIZE_VER0	16 /* without @fence */
+#define VIRGO_FREE_ARGS_SIZE_VER1	24
 
 /* struct virgo_call: on which node. */
 #define VIRGO_RUN_DEFAULT	0 /* as /etc/virgo_client.conf says */
@@ -572,5 +601,84 @@ struct virgo_queue_args {
 };
 #define VIRGO_QUEUE_ARGS_SIZE_VER0	56 /* without @lost */
 #define VIRGO_QUEUE_ARGS_SIZE_VER1	64
+
+/* virgo_lock: operations. */
+#define VIRGO_LOCK_OPEN		1 /* a session: returns a descriptor */
+#define VIRGO_LOCK_LOCK		2 /* lock @name */
+#define VIRGO_LOCK_CONVERT	3 /* change the mode of a lock that the session has */
+#define VIRGO_LOCK_UNLOCK	4 /* give it back, or stop waiting for it */
+
+/* virgo_lock: modes, as VMS and the kernel's DLM have them. */
+#define VIRGO_LOCK_NL		1 /* null: keeps the value block */
+#define VIRGO_LOCK_CR		2 /* concurrent read */
+#define VIRGO_LOCK_CW		3 /* concurrent write */
+#define VIRGO_LOCK_PR		4 /* protected read: shared */
+#define VIRGO_LOCK_PW		5 /* protected write: one writer, others may be CR */
+#define VIRGO_LOCK_EX		6 /* exclusive */
+
+/* virgo_lock: flags. */
+#define VIRGO_LOCK_TRY		(1U << 0) /* EAGAIN instead of waiting */
+#define VIRGO_LOCK_ASYNC	(1U << 1) /* EINPROGRESS instead of waiting; an event follows */
+#define VIRGO_LOCK_VALID	(1U << 16) /* set: @value is what was written last */
+
+#define VIRGO_LOCK_VALUE	64 /* bytes of a value block */
+#define VIRGO_LOCK_MAX_NAME	255 /* bytes of a name, which has one at least */
+#define VIRGO_LOCK_FOREVER	0xffffffffU /* @timeout_ms: until the task is killed */
+
+/**
+ * struct virgo_lock_args - use a cluster lock
+ * @op:         VIRGO_LOCK_OPEN to VIRGO_LOCK_UNLOCK
+ * @flags:      VIRGO_LOCK_TRY, VIRGO_LOCK_ASYNC; VIRGO_LOCK_VALID is set
+ * @fd:         from OPEN; -1 for OPEN
+ * @mode:       VIRGO_LOCK_NL to VIRGO_LOCK_EX, for LOCK and CONVERT
+ * @timeout_ms: longest wait; 0 means the configured deadline
+ * @name_len:   bytes at @name
+ * @name:       user address of the name
+ * @token:      set by LOCK and CONVERT: the fencing token; for UNLOCK: ESTALE
+ *              unless the lock has this one; 0 is any
+ * @value:      user address of VIRGO_LOCK_VALUE bytes, or 0: set by LOCK and
+ *              CONVERT; written by UNLOCK, and by CONVERT to a weaker mode, of
+ *              a lock in PW or EX
+ *
+ * The locks of a session end with its last descriptor. The descriptor is
+ * readable (poll, epoll) when there are events; read(2) gives as many
+ * struct virgo_lock_event as fit.
+ */
+struct virgo_lock_args {
+	__u32 op;
+	__u32 flags;
+	__s32 fd;
+	__u32 mode;
+	__u32 timeout_ms;
+	__u32 name_len;
+	__aligned_u64 name;
+	__aligned_u64 token;
+	__aligned_u64 value;
+};
+#define VIRGO_LOCK_ARGS_SIZE_VER0	48
+
+/* struct virgo_lock_event: kinds. */
+#define VIRGO_LOCK_EVENT_GRANTED	1 /* an ASYNC lock or conversion was granted */
+#define VIRGO_LOCK_EVENT_BLOCKS		2 /* somebody waits for @mode, whom the lock keeps out */
+#define VIRGO_LOCK_EVENT_REFUSED	3 /* an ASYNC one was refused: @error */
+#define VIRGO_LOCK_EVENT_LOST		4 /* the cluster went on without this node */
+
+/**
+ * struct virgo_lock_event - what has happened to a lock of a session
+ * @token:    its token, if it was granted
+ * @kind:     VIRGO_LOCK_EVENT_*
+ * @mode:     what was granted or is waited for
+ * @error:    errno
+ * @name_len: bytes at @name
+ * @name:     the lock, with zeros behind it
+ */
+struct virgo_lock_event {
+	__aligned_u64 token;
+	__u32 kind;
+	__u32 mode;
+	__u32 error;
+	__u32 name_len;
+	__u8 name[256];
+};
 
 #endif /* _UAPI_LINUX_VIRGO_H */

@@ -44,7 +44,7 @@ fn bad(cluster: &Cluster) -> Result<()> {
 
     cluster.cut(1, 2)?;
     let silent = found(
-        "node 2 (10.9.0.2) does not answer at port 10000,20000,30000,40000,50000,60000",
+        "node 2 (10.9.0.2) does not answer at port 10000,20000,30000,40000,50000,55000,60000",
         "firewall",
     );
     cluster.heal()?;

@@ -16,10 +16,12 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cpupooling_suite", cpupooling),
     ("cloudfs_suite", cloudfs),
     ("queue_suite", queue),
+    ("cloudsync_suite", cloudsync),
     ("mempool_suite_by_device", mempool_by_device),
     ("cpupooling_suite_by_device", cpupooling_by_device),
     ("cloudfs_suite_by_device", cloudfs_by_device),
     ("queue_suite_by_device", queue_by_device),
+    ("cloudsync_suite_by_device", cloudsync_by_device),
     ("original_program", original_program),
     ("original_program_by_device", original_program_by_device),
     ("wire_suite", wire),
@@ -67,6 +69,10 @@ fn queue(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-queue-tests"])
 }
 
+fn cloudsync(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-cloudsync-tests"])
+}
+
 /// The same calls at the device, where they have the same errors.
 fn mempool_by_device(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &[BY_DEVICE, "virgo-mempool-tests"])
@@ -82,6 +88,10 @@ fn cloudfs_by_device(cluster: &Cluster) -> Result<()> {
 
 fn queue_by_device(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &[BY_DEVICE, "virgo-queue-tests"])
+}
+
+fn cloudsync_by_device(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &[BY_DEVICE, "virgo-cloudsync-tests"])
 }
 
 /// A program written for the interface of 2017.

@@ -25,6 +25,7 @@ mod functions;
 mod guest;
 mod kingcobra;
 mod links;
+mod locks;
 mod modules;
 mod pool;
 mod programs;
@@ -76,6 +77,7 @@ fn main() -> Result<ExitCode> {
         admission::TESTS,
         links::TESTS,
         datagrams::TESTS,
+        locks::TESTS,
         usb::TESTS,
         faults::TESTS,
     ]

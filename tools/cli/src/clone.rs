@@ -20,7 +20,7 @@ use std::{
 use virgo::{Call, Ended, Job, On, Outcome, Reason, Within, status::Status};
 
 /// The library's calls, with a deadline if there is to be one.
-fn within(timeout: Option<Duration>) -> Within {
+fn within(timeout: Option<Duration>) -> Within<'static> {
     timeout.map(virgo::within).unwrap_or_default()
 }
 

@@ -2,7 +2,7 @@
 //! `virgo eventnet`: what happened before what.
 
 mod answers;
-mod collect;
+pub(crate) mod collect;
 mod export;
 mod switch;
 

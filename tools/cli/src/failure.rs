@@ -52,8 +52,13 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             queue_advice(error.errno())
         } else if error.is_of_call() {
             job_advice(error.errno())
+        } else if error.is_of_lock() {
+            lock_advice(error.errno())
         } else {
-            memory_advice(error.errno(), error.id().is_some())
+            match error.reason() {
+                Some(_) => fence_advice(error.errno()),
+                None => memory_advice(error.errno(), error.id().is_some()),
+            }
         };
     }
     match error.downcast_ref()? {
@@ -90,6 +95,30 @@ fn job_advice(errno: i32) -> Option<&'static str> {
              virgo_cpupooling with a larger max_jobs"
         }
         libc::ENODEV => "'virgo nodes' shows the nodes",
+        _ => return None,
+    })
+}
+
+/// What can be done about the error of a system call about locks.
+fn lock_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ENOSYS => {
+            "the module virgo_cloudsync is not loaded (insmod it after virgo_config and \
+             virgo_utils), or this is not a kernel with the VIRGO system calls"
+        }
+        libc::EAGAIN | libc::ETIMEDOUT => "'virgo locks' shows who has it and who waits",
+        libc::EHOSTDOWN => "'virgo nodes --ping' shows which nodes answer",
+        libc::EDQUOT => {
+            "you have your share of the locks: give some back, or have virgo_cloudsync loaded with \
+             larger max_names and max_locks"
+        }
+        libc::ENOMEM => {
+            "give locks back, or load virgo_cloudsync with larger max_names and max_locks"
+        }
+        libc::ESHUTDOWN => {
+            "somebody has stopped the service: write 'start' to \
+             /sys/kernel/debug/virgo/cloudsync/peers"
+        }
         _ => return None,
     })
 }
@@ -211,6 +240,18 @@ fn memory_advice(errno: i32, id: bool) -> Option<&'static str> {
     })
 }
 
+/// What can be done if the lock that guards an allocation keeps somebody out.
+fn fence_advice(errno: i32) -> Option<&'static str> {
+    Some(match errno {
+        libc::ESTALE => "lock it again: its content may have changed, and the token has",
+        libc::ENOLCK => {
+            "'virgo lock NAME -- COMMAND' gives the command VIRGO_LOCK_FENCE, which --fence takes; \
+             the owner can free it without"
+        }
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +259,7 @@ mod tests {
     #[test]
     fn a_module_that_is_not_loaded_is_named() {
         assert!(job_advice(libc::ENOSYS).is_some_and(|text| text.contains("virgo_cpupooling")));
+        assert!(lock_advice(libc::ENOSYS).is_some_and(|text| text.contains("virgo_cloudsync")));
         assert!(
             memory_advice(libc::ENOSYS, true).is_some_and(|text| text.contains("virgo_mempool"))
         );

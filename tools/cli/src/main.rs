@@ -14,11 +14,13 @@ mod doctor;
 mod ends;
 mod eventnet;
 mod failure;
+mod fence;
 mod files;
 mod functions;
 mod jobs;
 mod kingcobra;
 mod known;
+mod lock;
 mod memory;
 mod memory_list;
 mod nodes;
@@ -103,7 +105,7 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Malloc(malloc) => memory::malloc(output, &malloc)?,
         Command::Set(set) => memory::set(output, &set)?,
         Command::Get(get) => memory::get(output, &get)?,
-        Command::Free { ids } => return memory::free(output, &ids),
+        Command::Free(options) => return memory::free(output, &options),
         Command::Memory(MemoryCommand::List(options)) => {
             return memory_list::list(output, &options);
         }
@@ -118,6 +120,8 @@ fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
         Command::Queue(command) => return queue::run(output, &command),
         Command::Kingcobra(command) => return kingcobra::run(output, &command),
         Command::Eventnet(command) => return eventnet::run(output, &command),
+        Command::Lock(options) => return lock::run(&options),
+        Command::Locks { node } => return lock::list(output, node),
         Command::Lb(command) => balance::run(output, &command)?,
         Command::Analytics(command) => analytics::run(output, &command)?,
         Command::Cp(options) => return copy_files(output, options, copy::cp),

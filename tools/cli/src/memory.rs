@@ -2,8 +2,8 @@
 //! Cluster memory: malloc, set, get, free.
 
 use crate::{
-    failure,
-    options::{Get, Malloc, Set},
+    failure, fence,
+    options::{Free, Get, Malloc, Set},
     output::{self, Output},
 };
 use anyhow::{Context, Result};
@@ -13,7 +13,7 @@ use std::{
     os::unix::ffi::OsStrExt,
     process::ExitCode,
 };
-use virgo::{Allocation, Id};
+use virgo::{Allocation, Within};
 
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
@@ -37,16 +37,18 @@ pub(crate) fn malloc(output: Output, options: &Malloc) -> Result<()> {
 }
 
 pub(crate) fn set(output: Output, options: &Set) -> Result<()> {
+    let lock = options.fence.as_deref().map(fence::parse).transpose()?;
+    let calls = fence::within(lock.as_ref());
     let bytes = match &options.data {
-        Some(data) => copy_in(options, data.as_bytes())?,
-        None => copy_in(options, io::stdin().lock())?,
+        Some(data) => copy_in(options, calls, data.as_bytes())?,
+        None => copy_in(options, calls, io::stdin().lock())?,
     };
     let result = json!({ "id": options.id, "offset": options.offset, "bytes": bytes });
     output.print(&result, String::new)
 }
 
 /// Copies all that is in `from` into the allocation; returns how many bytes that is.
-fn copy_in(options: &Set, mut from: impl Read) -> Result<u64> {
+fn copy_in(options: &Set, calls: Within<'_>, mut from: impl Read) -> Result<u64> {
     let mut block = Vec::new();
     let mut done = 0;
     loop {
@@ -59,7 +61,7 @@ fn copy_in(options: &Set, mut from: impl Read) -> Result<u64> {
         if block.is_empty() && done > 0 {
             return Ok(done);
         }
-        virgo::set(options.id, options.offset.saturating_add(done), &block)?;
+        calls.set(options.id, options.offset.saturating_add(done), &block)?;
         done += block.len() as u64;
         if block.len() < BLOCK {
             return Ok(done);
@@ -100,16 +102,18 @@ fn copy_out(options: &Get, mut to: impl FnMut(&[u8]) -> Result<()>) -> Result<()
 }
 
 /// Frees all that can be freed.
-pub(crate) fn free(output: Output, ids: &[Id]) -> Result<ExitCode> {
+pub(crate) fn free(output: Output, options: &Free) -> Result<ExitCode> {
+    let lock = options.fence.as_deref().map(fence::parse).transpose()?;
+    let calls = fence::within(lock.as_ref());
     let mut freed = Vec::new();
-    for &id in ids {
-        match virgo::free(id) {
+    for &id in &options.ids {
+        match calls.free(id) {
             Ok(()) => freed.push(id),
             Err(error) => failure::report(output, &error.into()),
         }
     }
     output.print(&json!({ "freed": freed }), String::new)?;
-    Ok(if freed.len() == ids.len() {
+    Ok(if freed.len() == options.ids.len() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -45,6 +45,7 @@ numbers! {
     MKDIR = 572, "virgo_mkdir";
     READDIR = 573, "virgo_readdir";
     QUEUE = 574, "virgo_queue";
+    LOCK = 575, "virgo_lock";
 }
 
 /// Type of the device's ioctls.
@@ -90,6 +91,20 @@ pub struct MallocArgs {
     pub timeout_ms: u32,
 }
 
+/// A lock that guards an object, and the token with which it was granted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Fence {
+    /// Address of the lock's name.
+    pub name: u64,
+    /// Its token, not 0.
+    pub token: u64,
+    /// Bytes of the name.
+    pub name_len: u32,
+    /// Must be 0.
+    pub flags: u32,
+}
+
 /// Arguments of `virgo_set2` and `virgo_get2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -106,6 +121,8 @@ pub struct DataArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
+    /// Of `virgo_set2`: address of a [`Fence`], or 0.
+    pub fence: u64,
 }
 
 /// Arguments of `virgo_free2`.
@@ -118,6 +135,8 @@ pub struct FreeArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
+    /// Address of a [`Fence`], or 0.
+    pub fence: u64,
 }
 
 /// Place of [`Call`]: as `/etc/virgo_client.conf` says.
@@ -483,11 +502,74 @@ pub struct QueueArgs {
     pub lost: u64,
 }
 
+/// Operations of [`LockArgs`].
+#[expect(missing_docs, reason = "docs/syscalls.md describes them")]
+pub mod lock_op {
+    pub const OPEN: u32 = 1;
+    pub const LOCK: u32 = 2;
+    pub const CONVERT: u32 = 3;
+    pub const UNLOCK: u32 = 4;
+}
+
+/// Flag of [`LockArgs`]: `EAGAIN` instead of waiting.
+pub const LOCK_TRY: u32 = 1 << 0;
+/// Flag of [`LockArgs`]: `EINPROGRESS` instead of waiting; an event follows.
+pub const LOCK_ASYNC: u32 = 1 << 1;
+/// Flag of [`LockArgs`], set by the kernel: the value block is what was written last.
+pub const LOCK_VALID: u32 = 1 << 16;
+/// Timeout of [`LockArgs`]: until the task is killed.
+pub const LOCK_FOREVER: u32 = u32::MAX;
+
+/// Arguments of `virgo_lock`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct LockArgs {
+    /// One of [`lock_op`].
+    pub op: u32,
+    /// [`LOCK_TRY`], [`LOCK_ASYNC`]; [`LOCK_VALID`] is set.
+    pub flags: u32,
+    /// The session's descriptor; -1 to open one.
+    pub fd: i32,
+    /// NL to EX: 1 to 6.
+    pub mode: u32,
+    /// Longest wait; 0 means the configured one.
+    pub timeout_ms: u32,
+    /// Bytes of the name.
+    pub name_len: u32,
+    /// Address of the name.
+    pub name: u64,
+    /// The fencing token: set when it is locked; to unlock, the one that it must have, or 0.
+    pub token: u64,
+    /// Address of a value block of 64 bytes, or 0.
+    pub value: u64,
+}
+
+/// What has happened to a lock of a session, as read(2) gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct LockEvent {
+    /// Its token, if it was granted.
+    pub token: u64,
+    /// 1 granted, 2 keeps somebody out, 3 refused, 4 lost.
+    pub kind: u32,
+    /// What was granted or is waited for.
+    pub mode: u32,
+    /// Errno.
+    pub error: u32,
+    /// Bytes of the name.
+    pub name_len: u32,
+    /// The name, with zeros behind it.
+    pub name: [u8; 256],
+}
+
+const _: () = assert!(size_of::<LockArgs>() == 48 && align_of::<LockArgs>() == 8);
+const _: () = assert!(size_of::<LockEvent>() == 280 && align_of::<LockEvent>() == 8);
 const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
 const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
-const _: () = assert!(size_of::<DataArgs>() == 40 && align_of::<DataArgs>() == 8);
-const _: () = assert!(size_of::<FreeArgs>() == 16 && align_of::<FreeArgs>() == 8);
+const _: () = assert!(size_of::<DataArgs>() == 48 && align_of::<DataArgs>() == 8);
+const _: () = assert!(size_of::<FreeArgs>() == 24 && align_of::<FreeArgs>() == 8);
+const _: () = assert!(size_of::<Fence>() == 24 && align_of::<Fence>() == 8);
 const _: () = assert!(size_of::<Call>() == 64 && align_of::<Call>() == 8);
 const _: () = assert!(size_of::<CloneArgs>() == 24 && align_of::<CloneArgs>() == 8);
 const _: () = assert!(size_of::<CancelArgs>() == 16 && align_of::<CancelArgs>() == 8);
@@ -593,6 +675,17 @@ mod tests {
             ("ARGS_SIZE_VER1", 64),
         ];
         assert_eq!(numbers("VIRGO_QUEUE_"), operations);
+        for (name, number) in [
+            ("VIRGO_LOCK_OPEN", lock_op::OPEN),
+            ("VIRGO_LOCK_LOCK", lock_op::LOCK),
+            ("VIRGO_LOCK_CONVERT", lock_op::CONVERT),
+            ("VIRGO_LOCK_UNLOCK", lock_op::UNLOCK),
+        ] {
+            assert_eq!(numbers(name), [("", number)]);
+        }
+        assert_eq!(defines("VIRGO_LOCK_TRY"), [("", "(1U << 0)")]);
+        assert_eq!(defines("VIRGO_LOCK_ASYNC"), [("", "(1U << 1)")]);
+        assert_eq!(defines("VIRGO_LOCK_VALID"), [("", "(1U << 16)")]);
         assert_eq!(defines("VIRGO_MESSAGE_"), [("REQUEST", "(1U << 0)")]);
         assert_eq!(MESSAGE_REQUEST, 1 << 0);
         assert_eq!(defines("VIRGO_MAX_MESSAGES"), [("", "1024")]);
@@ -649,9 +742,11 @@ mod tests {
             len,
             data,
             flags,
-            timeout_ms
+            timeout_ms,
+            fence
         );
-        assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms);
+        assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms, fence);
+        assert_members!("virgo_fence", Fence, name, token, name_len, flags);
         assert_members!(
             "virgo_call",
             Call,
@@ -703,6 +798,19 @@ mod tests {
             count,
             len,
             lost
+        );
+        assert_members!(
+            "virgo_lock_args",
+            LockArgs,
+            op,
+            flags,
+            fd,
+            mode,
+            timeout_ms,
+            name_len,
+            name,
+            token,
+            value
         );
         assert_members!("virgo_cancel_args", CancelArgs, job, flags, timeout_ms);
         assert_members!(
@@ -794,8 +902,6 @@ mod tests {
     fn sizes_are_those_of_the_header() {
         let sizes = [
             ("MALLOC", size_of::<MallocArgs>()),
-            ("DATA", size_of::<DataArgs>()),
-            ("FREE", size_of::<FreeArgs>()),
             ("CLONE", size_of::<CloneArgs>()),
             ("WAIT", size_of::<WaitArgs>()),
             ("CANCEL", size_of::<CancelArgs>()),
@@ -808,6 +914,7 @@ mod tests {
             ("RENAME", size_of::<RenameArgs>()),
             ("MKDIR", size_of::<MkdirArgs>()),
             ("READDIR", size_of::<ReaddirArgs>()),
+            ("LOCK", size_of::<LockArgs>()),
         ];
         for (name, size) in sizes {
             assert_eq!(
@@ -816,8 +923,15 @@ mod tests {
             );
         }
         // The last one is what this library passes.
-        let versions = numbers("VIRGO_QUEUE_ARGS_SIZE_");
-        let size = size_of::<QueueArgs>() as u32;
-        assert_eq!(versions, [("VER0", 56), ("VER1", size)]);
+        for (name, first, size) in [
+            ("DATA", 40, size_of::<DataArgs>()),
+            ("FREE", 16, size_of::<FreeArgs>()),
+            ("QUEUE", 56, size_of::<QueueArgs>()),
+        ] {
+            assert_eq!(
+                numbers(&format!("VIRGO_{name}_ARGS_SIZE_")),
+                [("VER0", first), ("VER1", size as u32)]
+            );
+        }
     }
 }

@@ -3,16 +3,17 @@
 #![expect(unsafe_code, reason = "calls take addresses")]
 
 use crate::abi::{
-    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, MallocArgs, Message,
-    MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
+    self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, LockArgs, MallocArgs,
+    Message, MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
     UnlinkArgs, nr,
 };
-use crate::door;
+use crate::{door, lock};
 use libc::{c_int, c_long};
 use std::{
     ffi::CStr,
     marker::PhantomData,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
 };
 
 use door::Returned as Outcome;
@@ -29,8 +30,30 @@ pub(crate) fn set(id: u64, text: &CStr) -> Outcome {
     unsafe { door::enter(nr::SET, [id, path(text), 0, 0]) }
 }
 
+/// What a call is told of the lock that guards an object.
+fn fence(of: &lock::Fence) -> abi::Fence {
+    abi::Fence {
+        name: of.name().as_ptr().expose_provenance() as u64,
+        token: of.token(),
+        name_len: u32::try_from(of.name().len()).unwrap_or(u32::MAX),
+        flags: 0,
+    }
+}
+
+/// The address of what there may be.
+fn address<T>(of: Option<&T>) -> u64 {
+    of.map_or(0, |of| ptr::from_ref(of).expose_provenance() as u64)
+}
+
 /// `virgo_set2` of `data`.
-pub(crate) fn set2(id: u64, offset: u64, data: &[u8], timeout_ms: u32) -> Outcome {
+pub(crate) fn set2(
+    id: u64,
+    offset: u64,
+    data: &[u8],
+    timeout_ms: u32,
+    lock: Option<&lock::Fence>,
+) -> Outcome {
+    let fence = lock.map(fence);
     let args = DataArgs {
         id,
         offset,
@@ -38,8 +61,10 @@ pub(crate) fn set2(id: u64, offset: u64, data: &[u8], timeout_ms: u32) -> Outcom
         data: data.as_ptr().expose_provenance() as u64,
         flags: 0,
         timeout_ms,
+        fence: address(fence.as_ref()),
     };
-    // SAFETY: The call reads `args` and the `len` bytes of `data`, which is borrowed.
+    // SAFETY: The call reads `args`, the `len` bytes of `data`, and the fence with the name, if there is one:
+    // all are borrowed or here.
     unsafe { sized(nr::SET2, &raw const args) }
 }
 
@@ -52,6 +77,7 @@ pub(crate) fn get2(id: u64, offset: u64, data: &mut [u8], timeout_ms: u32) -> Ou
         data: data.as_mut_ptr().expose_provenance() as u64,
         flags: 0,
         timeout_ms,
+        fence: 0,
     };
     // SAFETY: The call reads `args` and writes at most `len` bytes to `data`, which is borrowed
     // exclusively and may hold any bytes.
@@ -59,13 +85,15 @@ pub(crate) fn get2(id: u64, offset: u64, data: &mut [u8], timeout_ms: u32) -> Ou
 }
 
 /// `virgo_free2`.
-pub(crate) fn free2(id: u64, timeout_ms: u32) -> Outcome {
+pub(crate) fn free2(id: u64, timeout_ms: u32, lock: Option<&lock::Fence>) -> Outcome {
+    let fence = lock.map(fence);
     let args = FreeArgs {
         id,
         flags: 0,
         timeout_ms,
+        fence: address(fence.as_ref()),
     };
-    // SAFETY: The call reads `args`.
+    // SAFETY: The call reads `args`, and the fence with the name, if there is one.
     unsafe { sized(nr::FREE2, &raw const args) }
 }
 
@@ -408,6 +436,16 @@ impl<'a> Queue<'a> {
         self.args.lost = args.lost;
         returned
     }
+}
+
+/// `virgo_lock`. What `args` says of addresses does not count.
+pub(crate) fn lock(args: &mut LockArgs, name: &[u8], value: Option<&mut [u8; 64]>) -> Outcome {
+    args.name = name.as_ptr().expose_provenance() as u64;
+    args.name_len = length(name);
+    args.value = value.map_or(0, |value| value.as_mut_ptr().expose_provenance() as u64);
+    // SAFETY: The call reads and writes `args`, reads the name, and reads or writes the 64 bytes of the
+    // value, which is borrowed exclusively and may hold any bytes.
+    unsafe { sized(nr::LOCK, &raw mut *args) }
 }
 
 fn length(bytes: &[u8]) -> u32 {

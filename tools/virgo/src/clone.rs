@@ -146,7 +146,7 @@ pub fn cancel(job: &Job) -> Result<()> {
     Within::default().cancel(job)
 }
 
-impl Within {
+impl Within<'_> {
     /// See [`run`].
     ///
     /// # Errors

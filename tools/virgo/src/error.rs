@@ -73,6 +73,10 @@ pub(crate) enum Tried {
     Queue {
         what: &'static str,
     },
+    Lock {
+        what: &'static str,
+        name: String,
+    },
 }
 
 impl Error {
@@ -108,6 +112,11 @@ impl Error {
         matches!(self.tried, Tried::Queue { .. })
     }
 
+    /// Whether the use of a cluster lock has failed.
+    pub fn is_of_lock(&self) -> bool {
+        matches!(self.tried, Tried::Lock { .. })
+    }
+
     /// What is wrong, if more is known than the errno says.
     pub fn reason(&self) -> Option<&'static str> {
         self.reason
@@ -135,7 +144,8 @@ impl Error {
             | Tried::WaitAny { .. }
             | Tried::Cancel { .. }
             | Tried::File { .. }
-            | Tried::Queue { .. } => None,
+            | Tried::Queue { .. }
+            | Tried::Lock { .. } => None,
             Tried::Set { id, .. }
             | Tried::Get { id, .. }
             | Tried::SetString { id, .. }
@@ -159,6 +169,7 @@ impl Display for Tried {
             Self::Cancel { job } => write!(f, "cancel job {job}"),
             Self::File { what, name } => write!(f, "{what} {name}"),
             Self::Queue { what } => f.write_str(what),
+            Self::Lock { what, name } => write!(f, "{what} {name}"),
         }
     }
 }

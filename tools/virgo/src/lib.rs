@@ -70,6 +70,7 @@ mod error;
 mod files;
 mod id;
 pub mod kingcobra;
+pub mod lock;
 mod memory;
 pub mod queue;
 pub mod status;
@@ -84,7 +85,7 @@ pub use files::{
     read_dir_metadata, remove_dir, remove_file, rename, rename_new, shown, symlink_metadata,
 };
 pub use id::{Id, ParseIdError};
-pub use memory::{Within, free, get, get_string, set, set_string, within};
+pub use memory::{Within, fenced, free, get, get_string, set, set_string, within};
 
 /// What a call returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Using and freeing allocations.
 
-use crate::{Error, Id, Result, call, error::Tried};
+use crate::{Error, Id, Result, call, error::Tried, lock::Fence};
 use libc::EIO;
 use std::{
     ffi::{CStr, CString},
@@ -17,7 +17,7 @@ const STRING_STEP: usize = 4096;
 ///
 /// `EFBIG` if it goes beyond the end of the allocation; `EINVAL` for an id that no node has issued;
 /// `ESTALE` for one that is freed, or whose node has restarted; `EPERM` if the allocation belongs
-/// to another uid and is not shared; `EHOSTDOWN`, `ETIMEDOUT` or `ECONNRESET` if other nodes do
+/// to another uid and is not shared; `ENOLCK` if a lock guards it, see [`fenced`]; `EHOSTDOWN`, `ETIMEDOUT` or `ECONNRESET` if other nodes do
 /// not answer; `ENOSYS` if virgo_mempool is not loaded. A part of the bytes may have been copied:
 /// the error says from which byte on it failed.
 pub fn set(id: Id, offset: u64, data: &[u8]) -> Result<()> {
@@ -89,29 +89,77 @@ pub fn get_string(id: Id) -> Result<CString> {
 /// virgo::within(Duration::from_millis(200)).get(id, 0, &mut text)?;
 /// # Ok::<(), virgo::Error>(())
 /// ```
-pub fn within(timeout: Duration) -> Within {
-    let timeout_ms = milliseconds(timeout);
-    Within { timeout_ms }
+pub fn within(timeout: Duration) -> Within<'static> {
+    Within {
+        timeout_ms: milliseconds(timeout),
+        fence: None,
+    }
+}
+
+/// Says which lock guards what the calls change: an allocation that was set with a token refuses smaller
+/// ones of the same lock, other locks, and those who have none. So what a holder writes late, who does not
+/// know that somebody else has the lock since, is refused.
+///
+/// Each piece of an allocation that is split has a fence of its own: whoever gets the lock begins with a
+/// set of no bytes, which raises those of all pieces. Its owner, and root, may free an allocation without
+/// its lock.
+///
+/// ```no_run
+/// use virgo::lock::{Fence, Mode, Session};
+///
+/// # let id = virgo::Id::from(0);
+/// let session = Session::open()?;
+/// let held = session.lock("ledger", Mode::Ex)?;
+/// let fence = Fence::new("ledger", held.token);
+/// // ESTALE if somebody else has had the lock since.
+/// virgo::fenced(&fence).set(id, 0, b"total 17")?;
+/// # Ok::<(), virgo::Error>(())
+/// ```
+pub fn fenced(fence: &Fence) -> Within<'_> {
+    Within::default().fenced(fence)
 }
 
 /// Calls with a deadline, see [`within`]; the default is the one that the node's configuration
 /// sets. Each of the methods is what the function of its name is; a timeout above 300 s is
 /// `EINVAL`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Within {
+pub struct Within<'a> {
     pub(crate) timeout_ms: u32,
+    fence: Option<&'a Fence>,
 }
 
-impl Within {
+impl<'a> Within<'a> {
+    /// The same with a lock, see [`fenced`].
+    pub fn fenced(self, fence: &'a Fence) -> Self {
+        Self {
+            fence: Some(fence),
+            ..self
+        }
+    }
+
+    /// Why an allocation refuses a change: `ESTALE` has two reasons.
+    fn refused(self, tried: Tried, id: Id, errno: i32) -> Error {
+        let is_there = || call::get2(id.into(), 0, &mut [], self.timeout_ms).is_ok();
+        let reason = match (errno, self.fence) {
+            (libc::ESTALE, Some(_)) if is_there() => {
+                Some("somebody else has had the lock since this token was granted")
+            }
+            (libc::ENOLCK, Some(_)) => Some("another lock guards it"),
+            (libc::ENOLCK, None) => Some("a lock guards it"),
+            _ => None,
+        };
+        Error::new(tried, errno).because(reason)
+    }
+
     /// See [`set`].
     ///
     /// # Errors
     ///
-    /// As for [`set`].
+    /// As for [`set`]; `ESTALE` if somebody else has had the lock since, `ENOLCK` if another lock guards it.
     pub fn set(self, id: Id, mut offset: u64, mut data: &[u8]) -> Result<()> {
         loop {
             let len = data.len();
-            match call::set2(id.into(), offset, data, self.timeout_ms) {
+            match call::set2(id.into(), offset, data, self.timeout_ms, self.fence) {
                 Ok(n) if n >= len => return Ok(()),
                 Ok(n @ 1..) => {
                     data = &data[n..];
@@ -119,7 +167,7 @@ impl Within {
                 }
                 // Nothing done and no error: the call does not do that, but a loop must end.
                 Ok(0) => return Err(Error::new(Tried::Set { id, offset, len }, EIO)),
-                Err(errno) => return Err(Error::new(Tried::Set { id, offset, len }, errno)),
+                Err(errno) => return Err(self.refused(Tried::Set { id, offset, len }, id, errno)),
             }
         }
     }
@@ -147,11 +195,12 @@ impl Within {
     ///
     /// # Errors
     ///
-    /// As for [`free`].
+    /// As for [`free`]; `ESTALE` if somebody else has had the lock since, `ENOLCK` if another lock guards
+    /// it.
     pub fn free(self, id: Id) -> Result<()> {
-        match call::free2(id.into(), self.timeout_ms) {
+        match call::free2(id.into(), self.timeout_ms, self.fence) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(Error::new(Tried::Free { id }, errno)),
+            Err(errno) => Err(self.refused(Tried::Free { id }, id, errno)),
         }
     }
 }

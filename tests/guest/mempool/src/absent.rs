@@ -14,6 +14,7 @@ fn module(number: c_long) -> &'static str {
         nr::CLONE | nr::CLONE2 | nr::WAIT | nr::CANCEL => "virgo_cpupooling",
         nr::OPEN..=nr::WRITE | nr::OPEN2..=nr::READDIR => "virgo_cloudfs",
         nr::QUEUE => "virgo_queue",
+        nr::LOCK => "virgo_cloudsync",
         _ => "virgo_mempool",
     }
 }
@@ -37,7 +38,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         })
         .collect();
     trials.push(Trial::test("absent::the_number_behind_the_last", || {
-        refused(nr::QUEUE + 1);
+        refused(nr::LOCK + 1);
         Ok(())
     }));
     trials

@@ -19,6 +19,7 @@ crate::tests![
     structures_too_small,
     structures_too_large,
     structures_of_a_newer_version,
+    structures_of_an_earlier_version,
     unknown_flags,
     places,
     nodes_that_are_not,
@@ -97,7 +98,7 @@ fn malloc_of_more_than_there_is() {
 fn structures_too_small() {
     let region = Region::new(PAGE);
     for call in Call::ALL {
-        for size in [0, 1, 8, call.size() - 1] {
+        for size in [0, 1, 8, call.first_size() - 1] {
             assert_eq!(
                 call.call(region.at(0), size),
                 Err(Errno::INVAL),
@@ -175,6 +176,33 @@ fn put_good(call: Call, region: &Region, id: u64, data: &Region) {
             },
         ),
     };
+}
+
+/// A program that knows nothing of what was appended makes calls as ever.
+fn structures_of_an_earlier_version() {
+    let data = Region::new(PAGE);
+    let id = new(SIZE);
+    for call in Call::ALL {
+        let id = if call == Call::Free { new(SIZE) } else { id };
+        let region = Region::new(PAGE);
+        put_good(call, &region, id, &data);
+        // What lies behind the structure is the program's own.
+        for at in call.first_size()..PAGE {
+            region.put(at, 0xffu8);
+        }
+        for size in [call.first_size(), call.size()] {
+            let result = call.call(region.at(0), size);
+            match size == call.first_size() {
+                true => assert!(result.is_ok(), "{call:?} {result:?}"),
+                // The same bytes are an address where no program has anything.
+                false => assert_eq!(result.is_ok(), call == Call::Malloc, "{call:?} {result:?}"),
+            }
+            if call == Call::Malloc {
+                assert_eq!(raw::free(region.number(8)), Ok(0));
+            }
+        }
+    }
+    assert_eq!(raw::free(id), Ok(0));
 }
 
 fn unknown_flags() {

@@ -9,6 +9,7 @@ mod arguments;
 mod chunks;
 mod content;
 mod device;
+mod fences;
 mod full;
 mod ids;
 mod pointers;
@@ -30,6 +31,7 @@ const TESTS: &[&[Test]] = &[
     chunks::TESTS,
     content::TESTS,
     device::TESTS,
+    fences::TESTS,
     full::TESTS,
     ids::TESTS,
     pointers::TESTS,

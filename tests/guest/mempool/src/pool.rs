@@ -97,6 +97,14 @@ fn shown_at(address: Ipv4Addr, name: &str) -> u64 {
     shown.unwrap_or_else(|| panic!("{address}:{PORT}: 'stats' says '{reply}'"))
 }
 
+/// Gives this node a text command, and returns all that was answered.
+pub(crate) fn say(command: &str) -> String {
+    let Config { me, nodes, .. } = config();
+    let this = nodes.iter().find(|node| node.number == me);
+    let address = this.expect("this node is one of them").address;
+    text(address, command).expect("a text session")
+}
+
 /// Gives a text command, and returns all that was answered.
 fn text(address: Ipv4Addr, command: &str) -> std::io::Result<String> {
     let key = fs::read_to_string(KEY).unwrap_or_default();

@@ -54,6 +54,15 @@ impl Call {
         invoke(number, args.number(), size as u64)
     }
 
+    /// Size of the structure's first version.
+    pub(crate) fn first_size(self) -> usize {
+        match self {
+            Self::Malloc => 32,
+            Self::Set | Self::Get => 40,
+            Self::Free => 16,
+        }
+    }
+
     /// Size of the structure.
     pub(crate) fn size(self) -> usize {
         match self {

@@ -100,7 +100,7 @@ fn requests_before_a_bad_frame_are_answered(node: &Node) -> io::Result<()> {
 
 fn unknown_operations_are_refused(node: &Node) -> io::Result<()> {
     let mut peer = Peer::open(node)?;
-    for op in [0, op::SET_MANY + 1, 256 + op::ALLOC, u16::MAX] {
+    for op in [0, op::FENCED_FREE + 1, 256 + op::ALLOC, u16::MAX] {
         for body in [&[][..], &[0; 16]] {
             let answer = peer.ask(op, body)?;
             assert_eq!(answer, Err(Errno::EOPNOTSUPP), "operation {op}");

@@ -7,17 +7,18 @@ use super::{
 };
 
 /// The services, and the ports where they listen.
-pub(super) const PORTS: [(&str, u16); 6] = [
+pub(super) const PORTS: [(&str, u16); 7] = [
     ("cpupooling", 10000),
     ("eventnet", 20000),
     ("mempool", 30000),
     ("kernel_analytics", 40000),
     ("cloudfs", 50000),
+    ("cloudsync", 55000),
     ("queue", 60000),
 ];
 
 /// Ports that no program is to get by chance: those of the services, and that of the stream of variables.
-const RESERVED: [u16; 7] = [10000, 20000, 30000, 40000, 50000, 60000, 64000];
+const RESERVED: [u16; 8] = [10000, 20000, 30000, 40000, 50000, 55000, 60000, 64000];
 
 /// Less memory than this is too little for a pool of the usual size.
 const FEW_MIB: u64 = 128;
@@ -225,6 +226,7 @@ mod tests {
     fn good() -> Machine {
         let modules = [
             "cloudfs",
+            "cloudsync",
             "config",
             "cpupooling",
             "eventnet",

@@ -36,7 +36,7 @@ pub(super) struct Collected {
 }
 
 /// Runs a function of a node and returns what it has printed.
-pub(super) fn ask(node: u32, function: &str, args: &[String]) -> Result<Vec<u8>> {
+pub(crate) fn ask(node: u32, function: &str, args: &[String]) -> Result<Vec<u8>> {
     let call = Call::new(function).args(args).max_output(MAX_OUTPUT);
     let outcome = virgo::run(&call.on(On::Node(node)))?;
     match outcome.ended {
@@ -47,7 +47,7 @@ pub(super) fn ask(node: u32, function: &str, args: &[String]) -> Result<Vec<u8>>
 }
 
 /// The node, or all nodes.
-pub(super) fn nodes(node: Option<u32>) -> Result<Vec<u32>> {
+pub(crate) fn nodes(node: Option<u32>) -> Result<Vec<u32>> {
     Ok(match node {
         Some(node) => vec![node],
         None => {

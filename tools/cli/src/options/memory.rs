@@ -53,6 +53,22 @@ pub(crate) struct Set {
     /// First byte of the allocation to copy to
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0")]
     pub(crate) offset: u64,
+    /// The lock that guards it, and the token: what 'virgo lock' gives its command as VIRGO_LOCK_FENCE
+    ///
+    /// An allocation that was set with a token refuses smaller ones of the same lock, other locks and
+    /// none.
+    #[arg(long, value_name = "LOCK:TOKEN")]
+    pub(crate) fence: Option<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Free {
+    /// Ids, as malloc prints them
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<Id>,
+    /// The lock that guards them, and the token: see 'set'; their owner needs none
+    #[arg(long, value_name = "LOCK:TOKEN")]
+    pub(crate) fence: Option<OsString>,
 }
 
 #[derive(Debug, Args)]

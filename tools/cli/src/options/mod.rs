@@ -7,6 +7,7 @@ mod clone;
 pub(crate) mod eventnet;
 mod files;
 mod kingcobra;
+mod lock;
 mod memory;
 mod node;
 mod queue;
@@ -18,7 +19,8 @@ pub(crate) use balance::{Balance, Model};
 pub(crate) use clone::{Clone, Wait, Where};
 pub(crate) use files::{Copy, List};
 pub(crate) use kingcobra::KingcobraCommand;
-pub(crate) use memory::{Get, Malloc, MemoryCommand, MemoryList, Set};
+pub(crate) use lock::Lock;
+pub(crate) use memory::{Free, Get, Malloc, MemoryCommand, MemoryList, Set};
 pub(crate) use node::{ConfigCommand, Sessions};
 pub(crate) use queue::{Named, QueueCommand};
 pub(crate) use usb::{Capture, UsbCommand};
@@ -26,7 +28,6 @@ pub(crate) use usb::{Capture, UsbCommand};
 use clap::{Parser, Subcommand};
 use eventnet::EventNet;
 use std::ffi::OsString;
-use virgo::Id;
 
 /// Use and watch a VIRGO cluster
 ///
@@ -68,11 +69,7 @@ pub(crate) enum Command {
     /// Free allocations
     ///
     /// One that cannot be freed does not keep the others from being freed.
-    Free {
-        /// Ids, as malloc prints them
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<Id>,
-    },
+    Free(Free),
     /// See what is wrong with this machine as a node, and what to do about it
     ///
     /// Looks at the kernel, the modules, the device, ports, files and keys, memory, the clock, and
@@ -128,6 +125,19 @@ pub(crate) enum Command {
     /// See what happened before what (as root)
     #[command(subcommand)]
     Eventnet(EventNet),
+    /// Run a command while holding a cluster lock
+    ///
+    /// Nobody else in the cluster has it meanwhile, or with --shared only others with --shared. The
+    /// command finds the fencing token in VIRGO_LOCK_TOKEN, and in VIRGO_LOCK_FENCE what 'virgo set
+    /// --fence' takes. The lock is held until the command and what it has started have ended, however
+    /// they end.
+    Lock(Lock),
+    /// Show who has cluster locks and who waits for them; users other than root see their own
+    Locks {
+        /// Those of one node [default: of all]
+        #[arg(long, value_name = "NODE", value_parser = clap::value_parser!(u32).range(1..))]
+        node: Option<u32>,
+    },
     /// How calls are spread over the nodes
     #[command(subcommand)]
     Lb(Balance),

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! This node's part in the cluster: its membership, fed with messages and time.
+//!
+//! # Locking
+//!
+//! The membership has a mutex of its own, held while what it has promised is written to disk, so that
+//! locks go on meanwhile. The mutex of the names is taken after it.
+//!
+//! # Stack
+//!
+//! A message about a view has half a kilobyte and stack frames are summed up, so messages are in boxes here,
+//! and the functions that make them are not part of their callers' frames.
+
+use crate::{
+    lease::Lease,
+    names::Names,
+    storage, //
+};
+use kernel::{
+    fmt,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SetOnce, //
+    }, //
+};
+use linux::{
+    deadline::now_ms,
+    work::{
+        Run,
+        Task,
+        WorkHandle, //
+    }, //
+};
+use virgo_config::Node;
+use virgo_proto::{
+    cloudsync::{
+        membership::{
+            self,
+            Durable,
+            Timing, //
+        },
+        MAX_NODES, //
+    },
+    vuid::{
+        bit,
+        NodeId, //
+    }, //
+};
+use virgo_utils::Client;
+
+pub(crate) type Ask = membership::Ask<MAX_NODES>;
+pub(crate) type Told = membership::Told<MAX_NODES>;
+type Membership = membership::Membership<MAX_NODES>;
+
+struct State {
+    /// In a box, so that the state may be moved to its place.
+    membership: KBox<Membership>,
+    /// What is on disk. `None` as long as that is not known: then this node agrees to nothing.
+    stored: Option<Durable>,
+    /// The log says that nothing can be written.
+    has_warned: bool,
+    /// Of the view that the names have.
+    view: u64,
+    /// Nobody has used locks since then.
+    idle_since: Option<u64>,
+}
+
+/// See the module.
+#[pin_data]
+pub(crate) struct Cluster {
+    pub(crate) node: Arc<Node>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) timing: Timing,
+    /// Whether beats are sent.
+    is_active: Atomic<bool>,
+    clock: SetOnce<WorkHandle>,
+    beaters: SetOnce<KVec<WorkHandle>>,
+    lease: Arc<Lease>,
+    #[pin]
+    state: Mutex<State>,
+    #[pin]
+    pub(crate) names: Mutex<KBox<Names>>,
+}
+
+/// Copied from a constant to its box: it has 3 KB, too much for the stack.
+fn new_membership(me: NodeId, boot: u64, timing: Timing) -> Result<KBox<Membership>> {
+    let mut new = KBox::new(Membership::BLANK, GFP_KERNEL)?;
+    new.begin(me, boot, timing);
+    Ok(new)
+}
+
+impl State {
+    /// Says once that the disk does not do its part.
+    fn warn(&mut self, what: &str, e: Error) {
+        if !core::mem::replace(&mut self.has_warned, true) {
+            pr_warn!(
+                "/var/log/virgo_cloudsync/view cannot be {what}: {e:?}; \
+                 this node agrees to no view meanwhile\n"
+            );
+        }
+    }
+}
+
+impl Cluster {
+    /// May sleep.
+    pub(crate) fn new(
+        node: Arc<Node>,
+        client: Arc<Client>,
+        timing: Timing,
+        boot: u64,
+        names: KBox<Names>,
+    ) -> Result<Arc<Self>> {
+        let me = node.config().me;
+        let state = State {
+            membership: new_membership(me, boot, timing)?,
+            stored: None,
+            has_warned: false,
+            view: 0,
+            idle_since: None,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                node,
+                client,
+                timing,
+                is_active: Atomic::new(false),
+                clock: SetOnce::new(),
+                beaters: SetOnce::new(),
+                lease: names.lease.clone(),
+                state <- kernel::new_mutex!(state, "virgo_membership"),
+                names <- kernel::new_mutex!(names, "virgo_lock_names"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Who runs when the time has come, and who speaks to each node, by number from 1.
+    pub(crate) fn set_workers(&self, clock: WorkHandle, beaters: KVec<WorkHandle>) {
+        self.clock.populate(clock);
+        self.beaters.populate(beaters);
+    }
+
+    /// Has the clock looked at.
+    pub(crate) fn wake_clock(&self) {
+        if let Some(clock) = self.clock.as_ref() {
+            clock.wake_now();
+        }
+    }
+
+    /// Somebody uses locks.
+    pub(crate) fn be_active(&self) {
+        if !self.is_active.load(Relaxed) {
+            self.wake_clock();
+        }
+    }
+
+    /// Works with the membership, and then does what follows from it. Returns what `f` does, if what it
+    /// may say is on disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of the disk.
+    fn with<T>(&self, f: impl FnOnce(&mut Membership, u64) -> T) -> Result<T> {
+        let mut state = self.state.lock();
+        let config = self.node.config();
+        if state.stored.is_none() {
+            let stored = storage::read().inspect_err(|e| state.warn("read", *e))?;
+            state.membership.restore(stored);
+            state.stored = Some(stored);
+        }
+        let nodes = config
+            .nodes
+            .iter()
+            .fold(0, |bits, (node, _)| bits | bit(node));
+        state.membership.configure(nodes, config.quorum);
+        let now = now_ms();
+        let result = f(&mut state.membership, now);
+        let durable = state.membership.durable();
+        if state.stored != Some(durable) {
+            storage::write(durable).inspect_err(|e| state.warn("written", *e))?;
+            state.has_warned = false;
+            state.stored = Some(durable);
+        }
+        let State {
+            membership,
+            view: known,
+            ..
+        } = &mut *state;
+        let (lease, hold) = match membership.quorum() {
+            0 | 1 if membership.is_member() => (u64::MAX, u64::MAX),
+            _ => (membership.lease_until(now), membership.holds_until(now)),
+        };
+        let view = membership.view();
+        if view.number != *known {
+            self.names.lock().install(view, membership.opens_at());
+            *known = view.number;
+            self.wake_clock();
+        }
+        // Else beats do without the mutex of the names.
+        if self.lease.set(lease, hold, view.lease_ms) {
+            self.names.lock().resume();
+        }
+        Ok(result)
+    }
+
+    /// Answers another node. May sleep. Kernel threads only.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::with`].
+    #[inline(never)]
+    pub(crate) fn handle(&self, from: NodeId, ask: &Ask) -> Result<KBox<Told>> {
+        self.with(|membership, now| KBox::new(membership.handle(from, ask, now), GFP_KERNEL))?
+            .map_err(Error::from)
+    }
+
+    /// What is to be said to a node now; or when there may be something, in milliseconds.
+    #[inline(never)]
+    pub(crate) fn poll(&self, node: NodeId) -> Result<KBox<Ask>, Option<u32>> {
+        let polled = self.with(|membership, now| {
+            let ask = membership.poll(node, now);
+            let next = membership.next_poll(node);
+            let ask = ask.ok_or_else(|| next.map(|at| wait_ms(at, now)))?;
+            // What there is no memory for is said in the next beat.
+            KBox::new(ask, GFP_KERNEL).map_err(|_| Some(self.timing.beat_ms))
+        });
+        // What cannot be stored is tried again.
+        polled.unwrap_or(Err(Some(self.timing.dead_ms)))
+    }
+
+    /// What a node has answered to what was sent at `sent`.
+    #[inline(never)]
+    pub(crate) fn told(&self, node: NodeId, ask: &Ask, sent: u64, told: Result<&Told>) {
+        let done = self.with(|membership, now| match told {
+            Ok(told) => membership.told(node, ask, sent, told, now),
+            Err(_) => membership.failed(node, ask, now),
+        });
+        // A promise or a failure may be what a proposal waits for.
+        if done.is_ok() && !matches!(ask, Ask::Beat { .. }) {
+            self.wake_clock();
+        }
+    }
+
+    /// Does what the time demands. Returns when to do so again, in milliseconds.
+    fn tick(&self) -> Option<u32> {
+        let in_use = self.names.lock().users > 0;
+        let now = now_ms();
+        let mut state = self.state.lock();
+        match (in_use, state.idle_since) {
+            (true, _) => state.idle_since = None,
+            (false, None) => state.idle_since = Some(now),
+            (false, Some(_)) => (),
+        }
+        // For a while after the last lock was given back, so that the next one finds the lease.
+        let linger = u64::from(self.timing.lease_ms);
+        let is_active = state
+            .idle_since
+            .is_none_or(|since| now < since.saturating_add(linger))
+            && (in_use || self.is_active.load(Relaxed));
+        let began = is_active && !self.is_active.xchg(is_active, Relaxed);
+        self.is_active.store(is_active, Relaxed);
+        drop(state);
+        let before = self.view();
+        let next = self.with(|membership, now| {
+            membership.set_active(is_active, now);
+            membership.tick(now)
+        });
+        let proposes = matches!(next, Ok(Some(_)));
+        if began || self.view() != before || proposes {
+            self.wake_beaters();
+        }
+        let mut names = self.names.lock();
+        let lapses = names.lapse_if_due();
+        let opens = names.open_if_due();
+        if !is_active && names.users > 0 {
+            // It has begun to while this was on its way to sleep.
+            return Some(1);
+        }
+        drop(names);
+        let next = next.unwrap_or(Some(now.saturating_add(self.timing.dead_ms.into())));
+        // To see whether somebody still uses locks.
+        let look = is_active.then(|| now.saturating_add(self.timing.lease_ms.into()));
+        let times = [next, lapses, opens, look].into_iter().flatten();
+        times.min().map(|at| wait_ms(at, now_ms()))
+    }
+
+    fn view(&self) -> u64 {
+        self.names.lock().view().number
+    }
+
+    fn wake_beaters(&self) {
+        let beaters = self.beaters.as_ref().map_or(&[][..], |beaters| beaters);
+        let config = self.node.config();
+        for (node, _) in config.nodes.iter().filter(|(node, _)| *node != config.me) {
+            if let Some(beater) = beaters.get(usize::from(node).wrapping_sub(1)) {
+                beater.wake_now();
+            }
+        }
+    }
+
+    /// A line for the view and one for each node.
+    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        let (membership, now) = (&state.membership, now_ms());
+        let view = membership.view();
+        let active = if membership.is_active() {
+            "active"
+        } else {
+            "idle"
+        };
+        let lease = membership.lease_until(now).saturating_sub(now);
+        writeln!(
+            f,
+            "view {} quorum {} {active} lease_ms {lease}",
+            view.number,
+            membership.quorum()
+        )?;
+        for (node, _) in self.node.config().nodes.iter() {
+            let member = view.member(node);
+            let word = if member.boot != 0 { "member" } else { "out" };
+            write!(f, "node {node} {word}")?;
+            match membership.silent_ms(node, now) {
+                Some(ms) => writeln!(f, " heard_ms {ms}")?,
+                None => writeln!(f, " heard_ms -")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait_ms(at: u64, now: u64) -> u32 {
+    at.saturating_sub(now).try_into().unwrap_or(u32::MAX)
+}
+
+/// The work that looks at the clock.
+pub(crate) struct Clock(pub(crate) Arc<Cluster>);
+
+impl Run for Clock {
+    fn run(task: &Task<Self>) {
+        if let Some(ms) = task.0.tick() {
+            task.reschedule_after_ms(ms.max(1));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Fences: an object remembers the largest fencing token that it has seen of the lock which guards it,
+//! and refuses a smaller one.
+//!
+//! A holder that slept past its lease does not know that somebody else has the lock since. Its token is
+//! smaller than that of the later grant ([`crate::cloudsync::token`]), so what has seen the later token
+//! refuses it. That takes no message: the object's node compares two numbers.
+//!
+//! Invariants:
+//!
+//! 1. *The token of a fence never becomes smaller, and its lock never another one.* Tokens of two locks
+//!    cannot be compared.
+//! 2. *Who comes without the lock is refused as soon as somebody has come with it.* Otherwise a guarded
+//!    object would be open to whoever forgets to say a token.
+//!
+//! Whoever changes an object asks [`Fence::admit`] under the lock under which it changes it, so that
+//! nothing with a larger token comes in between.
+
+use crate::{
+    cloudsync::{placement, MAX_NAME},
+    errno::Errno,
+};
+use core::num::NonZeroU64;
+use zerocopy::little_endian::U64;
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// What somebody says who has a lock, in a request to another node.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct FenceArgs {
+    /// The hash of the lock's name.
+    pub lock: U64,
+    /// The token of the grant, not 0.
+    pub token: U64,
+}
+
+/// A lock that somebody had at some time: which one, and with which token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    lock: u64,
+    token: NonZeroU64,
+}
+
+impl Claim {
+    /// The lock `name`, granted with `token`. `None` for a name or a token that no lock has.
+    pub fn new(name: &[u8], token: u64) -> Option<Self> {
+        let (lock, token) = (placement::hash(name), NonZeroU64::new(token)?);
+        matches!(name.len(), 1..=MAX_NAME).then_some(Claim { lock, token })
+    }
+
+    /// As another node has said it.
+    pub fn from_wire(args: &FenceArgs) -> Option<Self> {
+        let (lock, token) = (args.lock.get(), NonZeroU64::new(args.token.get())?);
+        Some(Claim { lock, token })
+    }
+
+    /// For another node.
+    pub fn to_wire(self) -> FenceArgs {
+        FenceArgs {
+            lock: self.lock.into(),
+            token: self.token.get().into(),
+        }
+    }
+}
+
+/// What an object has seen: nothing at first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Fence(Option<Claim>);
+
+impl Fence {
+    /// Of an object that no lock guards yet.
+    pub const OPEN: Self = Fence(None);
+
+    /// Whether what somebody wants to do may be done who claims this lock, or none; notes the token.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::ESTALE`] if the lock was granted to somebody else since; [`Errno::ENOLCK`] if another lock
+    /// guards the object than the one claimed.
+    pub fn admit(&mut self, claim: Option<Claim>) -> Result<(), Errno> {
+        let (Some(seen), Some(claimed)) = (self.0, claim) else {
+            // Nobody has come with the lock yet, or this is the first who does.
+            return match self.0 {
+                Some(_) => Err(Errno::ENOLCK),
+                None => {
+                    self.0 = claim;
+                    Ok(())
+                }
+            };
+        };
+        if claimed.lock != seen.lock {
+            return Err(Errno::ENOLCK);
+        }
+        if claimed.token < seen.token {
+            return Err(Errno::ESTALE);
+        }
+        self.0 = claim;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn who_had_the_lock_before_is_refused() {
+        let claim = |name: &[u8], token| Claim::new(name, token);
+        let mut fence = Fence::OPEN;
+        assert_eq!(fence.admit(None), Ok(()));
+        assert_eq!(fence.admit(claim(b"a", 7)), Ok(()));
+        assert_eq!(fence.admit(claim(b"a", 7)), Ok(()), "the same holder");
+        assert_eq!(fence.admit(claim(b"a", 6)), Err(Errno::ESTALE));
+        assert_eq!(fence.admit(None), Err(Errno::ENOLCK));
+        assert_eq!(fence.admit(claim(b"b", 9)), Err(Errno::ENOLCK));
+        assert_eq!(fence.admit(claim(b"a", 8)), Ok(()));
+        assert_eq!(fence.admit(claim(b"a", 7)), Err(Errno::ESTALE));
+        assert_eq!(Claim::new(b"a", 0), None);
+        assert_eq!(Claim::new(b"", 1), None);
+        assert_eq!(Claim::new(&[b'a'; MAX_NAME + 1], 1), None);
+        let wire = Claim::new(b"a", 8).unwrap().to_wire();
+        assert_eq!(Claim::from_wire(&wire), Claim::new(b"a", 8));
+    }
+
+    proptest! {
+        /// Of all who are admitted nobody has a smaller token than one before, nor another lock.
+        #[test]
+        fn tokens_of_the_admitted_never_shrink(
+            claims in prop::collection::vec((0u8..2, 0u64..6), 1..40)
+        ) {
+            let mut fence = Fence::default();
+            let mut last: Option<Claim> = None;
+            for (lock, token) in claims {
+                let claim = Claim::new(&[lock], token);
+                let expected = match (last, claim) {
+                    (None, _) => Ok(()),
+                    (Some(last), Some(claim)) if last.lock == claim.lock => match claim.token >= last.token {
+                        true => Ok(()),
+                        false => Err(Errno::ESTALE),
+                    },
+                    _ => Err(Errno::ENOLCK),
+                };
+                prop_assert_eq!(fence.admit(claim), expected);
+                if expected.is_ok() {
+                    last = claim.or(last);
+                }
+            }
+        }
+    }
+}

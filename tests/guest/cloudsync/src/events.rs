@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a session is told by its descriptor, which may be polled.
+
+use crate::sessions::{lock, refused, session};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+use std::os::fd::AsFd;
+use virgo::lock::{Event, Mode, Session, Wait};
+
+crate::tests! {
+    who_does_not_wait_is_told_of_the_grant,
+    who_keeps_somebody_out_is_told,
+    a_wait_that_is_given_up_is_not_granted,
+    a_read_takes_whole_events,
+}
+
+/// Whether there is an event within so many seconds.
+fn is_readable(session: &Session, seconds: i64) -> bool {
+    let mut fds = [PollFd::new(session, PollFlags::IN)];
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    };
+    poll(&mut fds, Some(&time)).expect("poll") == 1
+}
+
+fn who_does_not_wait_is_told_of_the_grant() {
+    let [first, second] = [session(), session()];
+    let held = lock(&first, "c.told", Mode::Ex);
+    assert_eq!(second.begin("c.told", Mode::Ex).expect("begin"), None);
+    assert!(!is_readable(&second, 0));
+    first.unlock("c.told").expect("unlock");
+    assert!(is_readable(&second, 60), "the grant is told");
+    match second.next_event().expect("event") {
+        Event::Granted { name, token } => {
+            assert_eq!(name, b"c.told");
+            assert!(token > held.token);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!is_readable(&second, 0), "once");
+    second.unlock("c.told").expect("unlock");
+}
+
+fn who_keeps_somebody_out_is_told() {
+    let [first, second] = [session(), session()];
+    lock(&first, "c.blocks", Mode::Ex);
+    assert!(!is_readable(&first, 0));
+    assert_eq!(second.begin("c.blocks", Mode::Pr).expect("begin"), None);
+    assert!(is_readable(&first, 60), "it is told");
+    let blocks = Event::Blocks {
+        name: b"c.blocks".to_vec(),
+    };
+    assert_eq!(first.next_event().expect("event"), blocks);
+}
+
+fn a_wait_that_is_given_up_is_not_granted() {
+    let [first, second, third] = [session(), session(), session()];
+    lock(&first, "c.given.up", Mode::Ex);
+    assert_eq!(second.begin("c.given.up", Mode::Ex).expect("begin"), None);
+    let again = second.begin("c.given.up", Mode::Ex);
+    assert_eq!(refused(again), libc::EALREADY);
+    second.unlock("c.given.up").expect("stop waiting");
+    first.unlock("c.given.up").expect("unlock");
+    lock(&third, "c.given.up", Mode::Ex);
+    assert!(!is_readable(&second, 0));
+    let tried = second.lock_with("c.given.up", Mode::Ex, Wait::Try);
+    assert_eq!(refused(tried), libc::EAGAIN);
+}
+
+fn a_read_takes_whole_events() {
+    let [first, second] = [session(), session()];
+    let flags = rustix::fs::fcntl_getfl(first.as_fd()).expect("flags");
+    rustix::fs::fcntl_setfl(first.as_fd(), flags | rustix::fs::OFlags::NONBLOCK).expect("flags");
+    let mut event = [0; 280];
+    assert_eq!(rustix::io::read(&first, &mut event), Err(Errno::AGAIN));
+    assert_eq!(
+        rustix::io::read(&first, &mut event[..279]),
+        Err(Errno::INVAL)
+    );
+    for name in ["c.one", "c.two", "c.three"] {
+        lock(&first, name, Mode::Ex);
+        assert_eq!(second.begin(name, Mode::Ex).expect("begin"), None);
+    }
+    assert!(is_readable(&first, 60));
+    let mut two = [0; 2 * 280 + 100];
+    assert_eq!(rustix::io::read(&first, &mut two), Ok(2 * 280));
+    assert_eq!(rustix::io::read(&first, &mut two), Ok(280));
+    assert_eq!(rustix::io::read(&first, &mut two), Err(Errno::AGAIN));
+}
