@@ -106,13 +106,7 @@ impl Bytes {
 
 impl Guarded {
     /// See [`Content::write`].
-    fn put(
-        &mut self,
-        offset: u64,
-        from: &[u8],
-        terminate: bool,
-        claim: Option<Claim>,
-    ) -> Result {
+    fn put(&mut self, offset: u64, from: &[u8], terminate: bool, claim: Option<Claim>) -> Result {
         let (to, behind) = self.bytes.place(offset, from.len())?;
         admit(&mut self.fence, claim)?;
         to.copy_from_slice(from);
