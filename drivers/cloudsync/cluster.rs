@@ -81,6 +81,7 @@ pub(crate) struct Cluster {
     /// Whether beats are sent.
     is_active: Atomic<bool>,
     clock: SetOnce<WorkHandle>,
+    lapse: SetOnce<WorkHandle>,
     beaters: SetOnce<KVec<WorkHandle>>,
     lease: Arc<Lease>,
     #[pin]
@@ -132,6 +133,7 @@ impl Cluster {
                 timing,
                 is_active: Atomic::new(false),
                 clock: SetOnce::new(),
+                lapse: SetOnce::new(),
                 beaters: SetOnce::new(),
                 lease: names.lease.clone(),
                 state <- kernel::new_mutex!(state, "virgo_membership"),
@@ -141,9 +143,15 @@ impl Cluster {
         )
     }
 
-    /// Who runs when the time has come, and who speaks to each node, by number from 1.
-    pub(crate) fn set_workers(&self, clock: WorkHandle, beaters: KVec<WorkHandle>) {
+    /// Who runs when the time has come, who ends leases, and who speaks to each node, by number from 1.
+    pub(crate) fn set_workers(
+        &self,
+        clock: WorkHandle,
+        lapse: WorkHandle,
+        beaters: KVec<WorkHandle>,
+    ) {
         self.clock.populate(clock);
+        self.lapse.populate(lapse);
         self.beaters.populate(beaters);
     }
 
@@ -151,6 +159,13 @@ impl Cluster {
     pub(crate) fn wake_clock(&self) {
         if let Some(clock) = self.clock.as_ref() {
             clock.wake_now();
+        }
+    }
+
+    /// Has somebody look when the lease of this node's programs ends: they have locks again, or a lease.
+    pub(crate) fn watch_lease(&self) {
+        if let Some(lapse) = self.lapse.as_ref() {
+            lapse.wake_now();
         }
     }
 
@@ -202,10 +217,12 @@ impl Cluster {
             self.names.lock().install(view, membership.opens_at());
             *known = view.number;
             self.wake_clock();
+            self.watch_lease();
         }
         // Else beats do without the mutex of the names.
         if self.lease.set(lease, hold, view.lease_ms) {
             self.names.lock().resume();
+            self.watch_lease();
         }
         Ok(result)
     }
@@ -277,7 +294,6 @@ impl Cluster {
             self.wake_beaters();
         }
         let mut names = self.names.lock();
-        let lapses = names.lapse_if_due();
         let opens = names.open_if_due();
         if !is_active && names.users > 0 {
             // It has begun to while this was on its way to sleep.
@@ -287,7 +303,7 @@ impl Cluster {
         let next = next.unwrap_or(Some(now.saturating_add(self.timing.dead_ms.into())));
         // To see whether somebody still uses locks.
         let look = is_active.then(|| now.saturating_add(self.timing.lease_ms.into()));
-        let times = [next, lapses, opens, look].into_iter().flatten();
+        let times = [next, opens, look].into_iter().flatten();
         times.min().map(|at| wait_ms(at, now_ms()))
     }
 
@@ -346,6 +362,21 @@ impl Run for Clock {
     fn run(task: &Task<Self>) {
         if let Some(ms) = task.0.tick() {
             task.reschedule_after_ms(ms.max(1));
+        }
+    }
+}
+
+/// The work that takes the locks from all programs when this node's lease ends. It waits for no disk and no
+/// node, as the clock does: others count on it.
+pub(crate) struct Lapse(pub(crate) Arc<Cluster>);
+
+impl Run for Lapse {
+    fn run(task: &Task<Self>) {
+        let next = task.0.names.lock().lapse_if_due();
+        if let Some(at) = next {
+            let ms = wait_ms(at, now_ms()).max(1);
+            // The kernel's timers are the less exact the longer they are: the last part is waited for anew.
+            task.reschedule_after_ms(ms - ms / 8);
         }
     }
 }

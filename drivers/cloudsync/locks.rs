@@ -91,6 +91,7 @@ fn refused(refusal: Refusal) -> Error {
         Refusal::Busy => EAGAIN,
         Refusal::Deadlock => EDEADLK,
         Refusal::NoMemory => ENOMEM,
+        Refusal::Exhausted => EOVERFLOW,
     }
 }
 
@@ -178,7 +179,12 @@ impl Locks {
             Ok(())
         });
         match result {
-            Ok(()) => names.users += 1,
+            Ok(()) => {
+                names.users += 1;
+                if names.users == 1 {
+                    self.cluster.watch_lease();
+                }
+            }
             Err(e) => {
                 names.settle(at, false);
                 return Err(e);
@@ -381,10 +387,14 @@ impl Locks {
     fn note(names: &Names, session: &Session, at: usize) -> Result {
         let mut places = session.places.lock();
         if places.len() == places.capacity() {
-            // What it has no more is forgotten, at most every other time that the list would grow.
+            // What it has no more, or is there twice, is forgotten, at most every other time that the list
+            // would grow.
+            places.sort_unstable();
+            let mut last = None;
             places.retain(|at| {
                 let known = names.get(*at as usize);
-                known.is_some_and(|known| known.holder.local(session.id).is_some())
+                let is_new = last.replace(*at) != Some(*at);
+                is_new && known.is_some_and(|known| known.holder.local(session.id).is_some())
             });
             let more = places.len().max(4);
             places.reserve(more, GFP_KERNEL_ACCOUNT)?;

@@ -48,7 +48,8 @@ use crate::{
     beater::Beater,
     cluster::{
         Clock,
-        Cluster, //
+        Cluster,
+        Lapse, //
     },
     lease::Lease,
     locks::Locks,
@@ -175,6 +176,7 @@ impl Drop for Stop {
 /// The work of the module. Dropped, it has ended.
 struct Workers {
     clock: Arc<Task<Clock>>,
+    lapse: Arc<Task<Lapse>>,
     beaters: KVec<Arc<Task<Beater>>>,
     tellers: KVec<Arc<Task<Teller>>>,
 }
@@ -182,6 +184,7 @@ struct Workers {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.clock.stop();
+        self.lapse.stop();
         for beater in &self.beaters {
             beater.stop();
         }
@@ -192,13 +195,19 @@ impl Drop for Workers {
 }
 
 impl Workers {
-    /// Work for `cluster`: one that looks at the clock, and two for each node that there may be.
+    /// Work for `cluster`: one that looks at the clock, one at the lease, and two for each node that there
+    /// may be.
     fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let queue = Queue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 1)?;
+        let queue = Queue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 2)?;
         let clock = Clock(cluster.clone());
+        let lapse = Lapse(cluster.clone());
         let mut workers = Workers {
             clock: Arc::pin_init(
                 linux::new_task!(queue.clone(), clock, "virgo_lock_clock"),
+                GFP_KERNEL,
+            )?,
+            lapse: Arc::pin_init(
+                linux::new_task!(queue.clone(), lapse, "virgo_lock_lapse"),
                 GFP_KERNEL,
             )?,
             beaters: KVec::new(),
@@ -230,7 +239,7 @@ impl Workers {
             workers.beaters.push(beater, GFP_KERNEL)?;
             workers.tellers.push(teller, GFP_KERNEL)?;
         }
-        cluster.set_workers(workers.clock.handle()?, beating);
+        cluster.set_workers(workers.clock.handle()?, workers.lapse.handle()?, beating);
         cluster.names.lock().set_tellers(telling);
         Ok(workers)
     }

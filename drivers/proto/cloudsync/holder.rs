@@ -41,6 +41,8 @@ pub struct Holder<L> {
     open: Option<Claim>,
     /// What was claimed and is not granted yet.
     asked: Option<Mode>,
+    /// The local lock that the latest claim was made for; 0 if it was for none.
+    asker: u64,
     /// What somebody waits for.
     block: Option<Mode>,
     /// Nobody does: room is short.
@@ -63,6 +65,7 @@ impl<L: List<Local>> Holder<L> {
             seq: 0,
             open: None,
             asked: None,
+            asker: 0,
             block: None,
             is_spare: false,
             is_fresh: false,
@@ -232,9 +235,15 @@ impl<L: List<Local>> Holder<L> {
                 return Err(Refusal::Busy);
             }
         }
+        // A weaker mode is a grant like any other: those that share it share its token.
+        let token = match weaker {
+            true => self.era.grant(mode, Token(0)).ok_or(Refusal::Exhausted)?,
+            false => local.token,
+        };
         if let Some(local) = self.local_mut(id) {
             local.tries = tries;
             local.fate = Fate::Fine;
+            local.token = token;
             match weaker {
                 true => local.held = Some(mode),
                 false => local.want = Some(mode),
@@ -359,6 +368,7 @@ impl<L: List<Local>> Holder<L> {
         self.seq = claim.seq;
         self.mode = keep;
         self.asked = want;
+        self.asker = need.map_or(0, |(local, _)| local.id);
         self.block = None;
         self.is_spare = false;
         self.disowns = false;
@@ -387,11 +397,11 @@ impl<L: List<Local>> Holder<L> {
             | Answer::NoMemory
             | Answer::Quota => {
                 self.asked = None;
-                if let Some((local, _)) = self.next() {
-                    if let Some(local) = self.local_mut(local.id) {
-                        local.want = None;
-                        local.fate = Fate::Refused(*answer);
-                    }
+                // Not who is next by now, if that one has given up.
+                let asker = self.asker;
+                if let Some(local) = self.local_mut(asker).filter(|local| local.want.is_some()) {
+                    local.want = None;
+                    local.fate = Fate::Refused(*answer);
                 }
             }
             Answer::Stale => self.lose(),
@@ -431,8 +441,11 @@ impl<L: List<Local>> Holder<L> {
             }
             Notice::Grant(grant) if seq == self.seq => self.learn(grant),
             Notice::Block { mode, .. } if seq == self.seq => {
-                self.block = Some(*mode);
+                self.block = Some(*mode).filter(|mode| *mode != Mode::Nl);
                 self.is_spare = false;
+                if self.block.is_none() {
+                    self.give_back();
+                }
             }
             _ => (),
         }

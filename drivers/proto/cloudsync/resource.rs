@@ -171,12 +171,9 @@ impl<L: List<Entry>> Resource<L> {
 
     /// What somebody waits for whom this entry excludes.
     fn blocked(&self, entry: &Entry) -> Option<Mode> {
-        let want = match self.head() {
-            Some(head) if head.node != entry.node => head.want,
-            Some(_) => None,
-            None => self.recalls.then_some(Mode::Ex),
-        };
-        want.filter(|want| entry.held.is_some_and(|held| !held.is_compatible(*want)))
+        let head = self.head().filter(|head| head.node != entry.node)?;
+        head.want
+            .filter(|want| entry.held.is_some_and(|held| !held.is_compatible(*want)))
     }
 
     fn grant(&self, entry: &Entry, mode: Mode) -> Grant {
@@ -189,9 +186,12 @@ impl<L: List<Entry>> Resource<L> {
         }
     }
 
-    /// Room is short: nodes that do not use it are told to give it back, as if somebody waited. Returns whether
-    /// any has it.
+    /// Room is short: nodes that do not use it are to give it back. Returns whether any has it.
     pub fn recall(&mut self) -> bool {
+        for entry in self.entries.items_mut() {
+            // Who used it when it was told so last may not any more.
+            entry.block = entry.block.filter(|block| *block != Mode::Nl);
+        }
         self.recalls = self.entries().iter().any(|entry| entry.held.is_some());
         self.recalls
     }
@@ -309,7 +309,13 @@ impl<L: List<Entry>> Resource<L> {
         if let (true, Some(held)) = (entry.untold, entry.held) {
             return Some(Notice::Grant(self.grant(entry, held)));
         }
-        let mode = self.blocked(entry)?;
+        let mode = match (self.blocked(entry), entry.block) {
+            (Some(mode), _) => mode,
+            // Nobody waits any more, or ever has: what is not used may go.
+            (None, Some(_)) => Mode::Nl,
+            (None, None) if self.recalls && entry.held.is_some() => Mode::Nl,
+            (None, None) => return None,
+        };
         let seq = entry.seq;
         (entry.block != Some(mode)).then_some(Notice::Block { seq, mode })
     }
@@ -407,14 +413,14 @@ impl<L: List<Entry>> Resource<L> {
 
     /// A node is gone, and its lease has run out. What it had is free.
     pub fn remove(&mut self, node: NodeId, view: u64) {
-        let Some((at, entry)) = self.find(node) else {
-            return;
-        };
-        self.entries.remove(at);
-        if entry.held.is_some_and(Mode::writes) {
-            // It may have written a value and made grants that nobody knows.
-            self.value.is_valid = false;
-            self.era.merge(Era::new(view));
+        // One that came back and went again while its leases last is there twice.
+        while let Some((at, entry)) = self.find(node) {
+            self.entries.remove(at);
+            if entry.held.is_some_and(Mode::writes) {
+                // It may have written a value and made grants that nobody knows.
+                self.value.is_valid = false;
+                self.era.merge(Era::new(view));
+            }
         }
         self.pump(view);
     }

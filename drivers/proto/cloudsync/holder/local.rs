@@ -50,6 +50,8 @@ pub enum Refusal {
     Deadlock,
     /// No memory.
     NoMemory,
+    /// There is no other token in this view.
+    Exhausted,
 }
 
 /// How many local locks hold each mode, in the order of [`Mode::ALL`].

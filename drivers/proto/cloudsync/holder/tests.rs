@@ -323,6 +323,65 @@ fn a_value_whose_claim_was_not_answered_may_be_outdated() {
     assert!(!grant.value.is_valid);
 }
 
+/// Readers are kept out for who waits, and for nobody else.
+#[test]
+fn readers_wait_for_nobody_who_has_given_up() {
+    let mut c = Cluster::new(2);
+    c.holders[0].request(1, Mode::Pr, false).unwrap();
+    c.settle();
+    c.holders[1].request(2, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[0].request(3, Mode::Pr, false).unwrap();
+    c.settle();
+    assert_eq!(c.held().len(), 1);
+    c.holders[1].cancel(2);
+    c.settle();
+    assert_eq!(c.held().len(), 2);
+    // Nor when room is short: this name is used.
+    assert!(c.resource.recall());
+    c.settle();
+    c.holders[0].request(4, Mode::Pr, true).unwrap();
+    c.settle();
+    assert_eq!(c.held().len(), 3);
+}
+
+/// Who has written with the mode that it had before is not kept out by those that it shares the new one with.
+#[test]
+fn a_weaker_mode_shares_its_token() {
+    let mut c = Cluster::new(1);
+    c.holders[0].request(1, Mode::Ex, false).unwrap();
+    c.settle();
+    let first = c.holders[0].local(1).unwrap().token;
+    c.holders[0].convert(1, Mode::Cw, false).unwrap();
+    c.holders[0].request(2, Mode::Cw, false).unwrap();
+    c.settle();
+    let [one, two] = [1, 2].map(|id| c.holders[0].local(id).unwrap());
+    assert_eq!((one.held, two.held), (Some(Mode::Cw), Some(Mode::Cw)));
+    assert!(one.token == two.token && one.token > first);
+}
+
+/// A refusal is for who has asked, not for who is next by the time that it comes.
+#[test]
+fn a_refusal_is_for_who_has_asked() {
+    let mut c = Cluster::new(2);
+    c.holders[1].request(1, Mode::Ex, false).unwrap();
+    c.settle();
+    c.holders[0].request(2, Mode::Ex, true).unwrap();
+    c.holders[0].request(3, Mode::Ex, false).unwrap();
+    let claim = c.holders[0].claim(|| 100).unwrap();
+    c.holders[0].cancel(2);
+    let answer = c.resource.claim(1, &claim, 1);
+    assert_eq!(answer, Answer::Busy);
+    c.holders[0].answer(100, &answer);
+    c.seq = 100;
+    c.settle();
+    let local = c.holders[0].local(3).unwrap();
+    assert_eq!((local.want, local.fate), (Some(Mode::Ex), Fate::Fine));
+    c.holders[1].unlock(1);
+    c.settle();
+    assert_eq!(c.holders[0].local(3).unwrap().held, Some(Mode::Ex));
+}
+
 #[test]
 fn what_nobody_uses_is_given_back_when_room_is_short() {
     let mut c = Cluster::new(2);
@@ -338,7 +397,10 @@ fn what_nobody_uses_is_given_back_when_room_is_short() {
         // Who uses it goes on.
         assert_eq!(c.held().len(), 1);
         c.holders[0].unlock(1).unwrap();
-        assert!(recalls || c.holders[0].give_back() && !c.holders[0].is_waited_for());
+        match recalls {
+            true => assert!(c.resource.recall()),
+            false => assert!(c.holders[0].give_back() && !c.holders[0].is_waited_for()),
+        }
         c.settle();
         assert!(c.holders[0].is_unused() && c.resource.is_unused());
     }

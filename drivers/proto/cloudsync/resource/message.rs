@@ -64,7 +64,8 @@ pub enum Answer {
 pub enum Notice {
     /// It has what it waited for.
     Grant(Grant),
-    /// Somebody waits for `mode`, which excludes it.
+    /// Somebody waits for `mode`, which excludes it. With [`Mode::Nl`], which nobody excludes: nobody waits,
+    /// and what no program uses may be given back.
     Block {
         /// The node's latest claim.
         seq: u64,

@@ -181,3 +181,15 @@ fn a_new_master_learns_from_the_holders() {
     assert_eq!(new.era.token, grant.era.token);
     assert!(new.value.is_valid);
 }
+
+#[test]
+fn who_comes_back_twice_leaves_nothing_behind() {
+    let mut r = new();
+    for seq in [1, 2] {
+        assert!(matches!(ask(&mut r, 3, seq, Mode::Pr), Answer::Granted(_)));
+        r.bury(3, 2);
+    }
+    assert_eq!(ask(&mut r, 1, 1, Mode::Ex), Answer::Queued);
+    r.remove(buried(3), 2);
+    assert_eq!(granted(&r, 1), Some(Mode::Ex));
+}
