@@ -58,7 +58,7 @@ const MIN_CHARGE: usize = 64;
 const MAX_LINE: usize = 2 * MAX_TEXT;
 
 /// What waits is written after so many milliseconds, so that what is said meanwhile is written with it.
-const DELAY_MS: u32 = 10;
+pub(crate) const DELAY_MS: u32 = 10;
 
 /// A batch is written at once when it has one of so many parts of its room.
 const PART: usize = 4;

@@ -16,7 +16,8 @@ use crate::{
     pending::{
         Batch,
         Of,
-        Pending, //
+        Pending,
+        DELAY_MS, //
     },
     vertices::Vertices, //
 };
@@ -118,12 +119,11 @@ impl Writer {
         }? Error))
     }
 
-    /// Writes what waits. Returns after how many milliseconds to try again, if not all could be
-    /// written. Kernel threads only.
+    /// Writes what waits. Returns after how many milliseconds to go on, if there is more by now, or not all
+    /// could be written. Kernel threads only.
     ///
-    /// What comes meanwhile is left to the next run, which its first message asks for: somebody who
-    /// says one thing after the other so has a batch written every few milliseconds, not
-    /// one for each few messages.
+    /// What comes meanwhile is left to the next run: somebody who says one thing after the other so has a
+    /// batch written every few milliseconds, not one for each few messages.
     fn write(&self) -> Option<u32> {
         let mut state = self.state.lock();
         let has_rested = state.rested.passed() || self.ending.load(Relaxed);
@@ -142,9 +142,11 @@ impl Writer {
                 return Some(RETRY_MS);
             }
         }
-        let is_left = !has_rested && self.pending.waits(Of::Vertices);
-        // The edges that come meanwhile do not wait for longer than that.
-        is_left.then(|| state.rested.left_ms().clamp(1, RETRY_MS))
+        let edges = self.pending.waits(Of::Edges).then_some(DELAY_MS);
+        let rest = || state.rested.left_ms().clamp(DELAY_MS, RETRY_MS);
+        // Edges that come while vertices rest do not wait for longer than that.
+        let vertices = self.pending.waits(Of::Vertices).then(rest);
+        [edges, vertices].into_iter().flatten().min()
     }
 
     /// A batch that is written is empty then. Neither waits for what is wrong with the other's file.
