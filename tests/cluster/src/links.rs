@@ -99,7 +99,7 @@ fn forged(cluster: &Cluster) -> Result<()> {
     sh(
         &node2,
         "rmmod virgo_mempool
-         (printf '\\366VGO\\003\\004\\0\\0\\0\\0\\0\\0\\026\\0\\0\\0'; head -c 24 /dev/zero) >/tmp/refuse
+         (printf '\\366VGO\\004\\004\\0\\0\\0\\0\\0\\0\\026\\0\\0\\0'; head -c 24 /dev/zero) >/tmp/refuse
          rm -f /tmp/enough",
     )?;
     let forger = node2.spawn([
