@@ -260,9 +260,13 @@ struct Module {
 
 fn timing() -> Timing {
     let lease_ms = module_parameters::lease_ms.value().clamp(50, 60_000);
+    let dead_ms = module_parameters::dead_ms.value().clamp(50, 60_000);
     Timing {
-        beat_ms: module_parameters::beat_ms.value().clamp(10, 10_000),
-        dead_ms: module_parameters::dead_ms.value().clamp(50, 60_000),
+        // Several beats may be lost before either ends.
+        beat_ms: module_parameters::beat_ms
+            .value()
+            .clamp(10, lease_ms.min(dead_ms) / 3),
+        dead_ms,
         lease_ms,
         margin_ms: module_parameters::margin_ms.value().clamp(1, 10_000),
     }

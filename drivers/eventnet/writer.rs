@@ -254,14 +254,17 @@ impl Run for Writer {
     }
 }
 
-/// Ends the work when dropped, after one more attempt to write what waits.
+/// Ends the work when dropped, after one more attempt to write what waits: first what is tried again, then
+/// what has come meanwhile.
 pub(crate) struct Stop(pub(crate) Arc<Task<Writer>>);
 
 impl Drop for Stop {
     fn drop(&mut self) {
         self.0.ending.store(true, Relaxed);
-        self.0.schedule_now();
-        self.0.wait_for_run();
+        for _ in 0..2 {
+            self.0.schedule_now();
+            self.0.wait_for_run();
+        }
         self.0.stop();
         let (accepted, refused, failure) = self.0.pending.counts();
         if failure != 0 {

@@ -18,6 +18,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("eventnet_files_edited_by_people", edited_files),
     ("eventnet_links_are_not_followed", links),
     ("eventnet_full_disk", full_disk),
+    ("eventnet_what_waits_is_written_at_the_end", at_the_end),
     ("eventnet_edges_do_not_wait_for_vertices", full_vertices),
     ("eventnet_merges_leave_time_for_others", merges),
     ("eventnet_a_user_leaves_room_in_the_file_for_others", shares),
@@ -223,6 +224,39 @@ fn links(cluster: &Cluster) -> Result<()> {
 
 /// While the disk is full answers come at once; what there is no room for is refused, and the rest is
 /// written when there is room. No line is written in part.
+/// The module goes before what the full disk has kept back is tried again: that is written, and what has come
+/// after it.
+fn at_the_end(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    sh(
+        &node,
+        &format!(
+            "umount {FOLDER} && mount -t tmpfs -o size=64k tmpfs {FOLDER}
+             dd if=/dev/zero of={FOLDER}/filler bs=4096 count=16 2>/dev/null; true"
+        ),
+    )?;
+    say(&node, &["eventnet_edgemsg#1#3000"])?;
+    within(PATIENCE, || {
+        let state = sh(&node, "cat /sys/kernel/debug/virgo/eventnet/state")?;
+        ensure!(state.contains("errno 28"), "{state}");
+        Ok(())
+    })?;
+    say(&node, &["eventnet_edgemsg#2#3000"])?;
+    let found = sh(
+        &node,
+        &format!("rm {FOLDER}/filler && rmmod virgo_eventnet && grep -c ',3000$' {FOLDER}/{EDGES}"),
+    );
+    sh(
+        &node,
+        &format!(
+            "umount {FOLDER} && mount --bind /run/disk/eventnet {FOLDER} && insmod /lib/virgo/virgo_eventnet.ko"
+        ),
+    )?;
+    let found = found?;
+    ensure!(found == "2", "{found} lines");
+    Ok(())
+}
+
 fn full_disk(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(1);
     sh(
