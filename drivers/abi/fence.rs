@@ -13,7 +13,7 @@ use kernel::{
 };
 use virgo_proto::{
     cloudsync::MAX_NAME,
-    fence::Claim, //
+    fence::FenceClaim, //
 };
 
 /// What the `struct virgo_fence` at address `at` of the current program says; at 0 there is none. May sleep.
@@ -24,7 +24,7 @@ use virgo_proto::{
 ///
 /// [`EINVAL`] for no name, the token 0, or flags; [`ENAMETOOLONG`]; [`EFAULT`].
 #[inline(never)]
-pub fn read(at: u64) -> Result<Option<Claim>> {
+pub fn read(at: u64) -> Result<Option<FenceClaim>> {
     if at == 0 {
         return Ok(None);
     }
@@ -38,5 +38,5 @@ pub fn read(at: u64) -> Result<Option<Claim>> {
     let name = name.get_mut(..len).ok_or(ENAMETOOLONG)?;
     let from = UserPtr::from_addr(fence.name as usize);
     UserSlice::new(from, len).reader().read_slice(name)?;
-    Claim::new(name, fence.token).map(Some).ok_or(EINVAL)
+    FenceClaim::new(name, fence.token).map(Some).ok_or(EINVAL)
 }

@@ -13,7 +13,7 @@ use kernel::{
 use virgo_config::Node;
 use virgo_proto::{
     cloudfs::{
-        Handle,
+        FileHandle,
         MAX_CLOSE, //
     },
     vuid::NodeId, //
@@ -124,7 +124,7 @@ impl RetryWork for Closing {
             user: &User::of_node(&config),
             node,
         };
-        let mut handles = [Handle::ZERO; MAX_CLOSE];
+        let mut handles = [FileHandle::ZERO; MAX_CLOSE];
         for (handle, closed) in handles.iter_mut().zip(closed) {
             *handle = closed.remote.handle.into();
         }

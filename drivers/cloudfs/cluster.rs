@@ -37,14 +37,14 @@ use virgo_proto::{
     cloudfs::{
         open,
         At,
-        Name,
+        FileName,
         Stat, //
     },
     config::MAX_NODES,
     vuid::{
         bit,
         NodeId,
-        Nodes, //
+        NodeSetIter, //
     }, //
 };
 use virgo_utils::{
@@ -130,7 +130,7 @@ impl Cloudfs {
     pub(crate) fn open(
         &self,
         user: &User<'_>,
-        name: &Name<'_>,
+        name: &FileName<'_>,
         flags: u32,
         mode: u16,
         timeout_ms: u32,
@@ -192,7 +192,7 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::open`].
-    pub(crate) fn open_as_original(&self, user: &User<'_>, name: &Name<'_>) -> Result<File> {
+    pub(crate) fn open_as_original(&self, user: &User<'_>, name: &FileName<'_>) -> Result<File> {
         const BOTH: u32 = open::READ | open::WRITE | open::CREATE;
         match self.open(user, name, BOTH, 0o644, 0) {
             Err(EROFS | EACCES | EISDIR) => self.open(user, name, open::READ, 0, 0),
@@ -234,7 +234,7 @@ impl Cloudfs {
     /// One of `nodes` by `policy`: the fewer files are open the better. Those that could not be reached
     /// lately come last. `None` if there is none.
     fn choose(&self, user: &User<'_>, nodes: u64, policy: Policy) -> Option<NodeId> {
-        let up = Nodes(nodes).filter(|&node| !self.is_down(user, node));
+        let up = NodeSetIter(nodes).filter(|&node| !self.is_down(user, node));
         let nodes = match up.fold(0, |all, node| all | bit(node)) {
             0 => nodes,
             up => up,
@@ -243,11 +243,11 @@ impl Cloudfs {
             true => Some(u64::MAX - self.opened.len() as u64),
             false => self.loads.of(node).map(|load| u64::MAX - load),
         };
-        let unknown = balance::unknown_room(Nodes(nodes).filter_map(room_of));
+        let unknown = balance::unknown_room(NodeSetIter(nodes).filter_map(room_of));
         let mut candidates = [0; MAX_NODES];
         let mut room = [0; MAX_NODES];
         let mut count = 0;
-        for (node, (to, free)) in Nodes(nodes).zip(candidates.iter_mut().zip(&mut room)) {
+        for (node, (to, free)) in NodeSetIter(nodes).zip(candidates.iter_mut().zip(&mut room)) {
             *to = node;
             *free = room_of(node).unwrap_or(unknown);
             count += 1;
@@ -261,7 +261,7 @@ impl Cloudfs {
     /// # Errors
     ///
     /// [`EINVAL`] if it names several, [`ENODEV`] if it names none that is there.
-    pub(crate) fn node_of(&self, user: &User<'_>, name: &Name<'_>) -> Result<NodeId> {
+    pub(crate) fn node_of(&self, user: &User<'_>, name: &FileName<'_>) -> Result<NodeId> {
         let node = match name.at {
             At::Here => user.config.me,
             At::Node(node) => node,
@@ -277,7 +277,7 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::open`].
-    pub(crate) fn stat(&self, user: &User<'_>, name: &Name<'_>, follow: bool) -> Result<Stat> {
+    pub(crate) fn stat(&self, user: &User<'_>, name: &FileName<'_>, follow: bool) -> Result<Stat> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
             true => local::stat(user.config, name.path, follow),
@@ -290,7 +290,7 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::open`]; [`EBUSY`] for the exported directory itself.
-    pub(crate) fn unlink(&self, user: &User<'_>, name: &Name<'_>, is_dir: bool) -> Result {
+    pub(crate) fn unlink(&self, user: &User<'_>, name: &FileName<'_>, is_dir: bool) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
             true => local::unlink(user.config, name.path, is_dir),
@@ -306,8 +306,8 @@ impl Cloudfs {
     pub(crate) fn rename(
         &self,
         user: &User<'_>,
-        from: &Name<'_>,
-        to: &Name<'_>,
+        from: &FileName<'_>,
+        to: &FileName<'_>,
         replace: bool,
     ) -> Result {
         let node = self.node_of(user, from)?;
@@ -325,7 +325,7 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::unlink`].
-    pub(crate) fn mkdir(&self, user: &User<'_>, name: &Name<'_>, mode: u16) -> Result {
+    pub(crate) fn mkdir(&self, user: &User<'_>, name: &FileName<'_>, mode: u16) -> Result {
         let node = self.node_of(user, name)?;
         until_ready(user.deadline, || match self.is_here(user, node) {
             true => local::mkdir(user.config, name.path, mode),
@@ -341,7 +341,7 @@ impl Cloudfs {
     pub(crate) fn read_dir(
         &self,
         user: &User<'_>,
-        name: &Name<'_>,
+        name: &FileName<'_>,
         from: u64,
         with_stat: bool,
         to: &mut [u8],

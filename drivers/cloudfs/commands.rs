@@ -16,13 +16,13 @@ use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
         open as flags,
-        Entry,
-        Name,
+        DirEntry,
+        FileName,
         MAX_DATA, //
     },
     command::{
-        self,
         parse_u64, //
+        CommandLine,
     },
     errno::Errno, //
 };
@@ -141,7 +141,7 @@ impl<'a> Request<'a> {
     }
 
     /// The path that is the only argument.
-    fn path(&self) -> Result<Name<'a>, Wrong> {
+    fn path(&self) -> Result<FileName<'a>, Wrong> {
         match self.body {
             b"" => Err(Wrong::Usage),
             path => Ok(paths::parse(path)?),
@@ -189,7 +189,7 @@ fn open_flags(text: &[u8]) -> Result<u32, Wrong> {
     }
 }
 
-fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn open(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     // A path may have commas; only what looks like flags is taken for them.
     let comma = request.body.iter().rposition(|&byte| byte == b',');
     let split = comma.and_then(|comma| request.body.split_at_checked(comma));
@@ -217,7 +217,7 @@ fn open(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
     Ok(reply.text(digits.to_bytes())?)
 }
 
-fn read(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn read(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let [fd, _, count, position] = command.args().ok_or(Wrong::Usage)?;
     let (count, position) = (number(count)?, number(position)?);
     let file = request.file(fd)?;
@@ -228,7 +228,7 @@ fn read(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Reply
     Ok(reply.text(bytes.get(..n).unwrap_or_default())?)
 }
 
-fn write(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn write(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let [fd, rest] = command.args().ok_or(Wrong::Usage)?;
     // The data may have commas, so the others are cut from the end.
     let mut parts = rest.rsplitn(3, |&byte| byte == b',');
@@ -248,7 +248,7 @@ fn write(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Repl
     Ok(reply.text(digits.to_bytes())?)
 }
 
-fn close(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn close(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let number = match request.body {
         b"" => return Err(Wrong::Usage),
         fd => parse_u64(fd).ok_or(EBADF)?,
@@ -258,7 +258,7 @@ fn close(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>)
     Ok(reply.text(b"closed")?)
 }
 
-fn sync(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn sync(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let file = match request.body {
         b"" => return Err(Wrong::Usage),
         fd => request.file(fd)?,
@@ -267,18 +267,14 @@ fn sync(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
     Ok(reply.text(b"on disk")?)
 }
 
-fn truncate(
-    request: &Request<'_>,
-    command: &command::Command<'_>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
+fn truncate(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let [fd, size] = command.args().ok_or(Wrong::Usage)?;
     let size = number(size)?;
     request.file(fd)?.truncate(request.user, size)?;
     Ok(reply.text(b"truncated")?)
 }
 
-fn stat(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn stat(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = request.path()?;
     let stat = request.this.stat(request.user, &name, false)?;
     let kind: &[u8] = match stat.mode.get() & 0o170000 {
@@ -297,33 +293,33 @@ fn stat(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) 
     Ok(reply.field("gid", stat.gid.get().into())?)
 }
 
-fn unlink(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn unlink(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = request.path()?;
     request.this.unlink(request.user, &name, false)?;
     Ok(reply.text(b"removed")?)
 }
 
-fn rmdir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn rmdir(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = request.path()?;
     request.this.unlink(request.user, &name, true)?;
     Ok(reply.text(b"removed")?)
 }
 
-fn rename(request: &Request<'_>, command: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn rename(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let [from, to] = command.args().ok_or(Wrong::Usage)?;
     let (from, to) = (paths::parse(from)?, paths::parse(to)?);
     request.this.rename(request.user, &from, &to, true)?;
     Ok(reply.text(b"renamed")?)
 }
 
-fn mkdir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn mkdir(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = request.path()?;
     request.this.mkdir(request.user, &name, 0o755)?;
     Ok(reply.text(b"made")?)
 }
 
 /// The names with slashes between them: the one byte that no name has.
-fn read_dir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn read_dir(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
     let name = request.path()?;
     let mut entries = KVVec::new();
     entries
@@ -339,7 +335,7 @@ fn read_dir(request: &Request<'_>, _: &command::Command<'_>, reply: &mut Reply<'
             return Ok(reply.text(&names)?);
         }
         while !rest.is_empty() {
-            let (entry, behind) = Entry::read_from_prefix(rest).map_err(|_| EPROTO)?;
+            let (entry, behind) = DirEntry::read_from_prefix(rest).map_err(|_| EPROTO)?;
             let (name, behind) = behind.split_at_checked(entry.len.into()).ok_or(EPROTO)?;
             if names.len() + name.len() >= MAX_DATA {
                 let long = "more names than a line can hold; use virgo ls";

@@ -19,7 +19,7 @@ use linux::{
     },
     vfs::File, //
 };
-use virgo_proto::worker_shares::Owner;
+use virgo_proto::worker_shares::WorkOwner;
 use virgo_utils::budget::Charge;
 
 /// An open file that a worker closes.
@@ -28,7 +28,7 @@ pub(crate) type HeldFile = ClosedBy<ByWorker>;
 /// Has a file closed.
 pub(crate) struct ByWorker {
     lines: Arc<Lines>,
-    owner: Owner,
+    owner: WorkOwner,
     /// Given back when the file is closed. `None` while it is dropped.
     charge: Option<Charge>,
     /// A program that closes it waits for that, as in close(2).
@@ -36,13 +36,18 @@ pub(crate) struct ByWorker {
 }
 
 /// A file that is open for `owner`, who is another node's.
-pub(crate) fn of_peer(lines: &Arc<Lines>, owner: Owner, charge: Charge, file: File) -> HeldFile {
+pub(crate) fn of_peer(
+    lines: &Arc<Lines>,
+    owner: WorkOwner,
+    charge: Charge,
+    file: File,
+) -> HeldFile {
     held(lines, owner, charge, file, false)
 }
 
 /// A file that is open for a program or a session of text of this node.
 pub(crate) fn of_this_node(lines: &Arc<Lines>, charge: Charge, file: File) -> HeldFile {
-    let owner = Owner {
+    let owner = WorkOwner {
         device: file.device(),
         // Other nodes' have the number of their node before it.
         user: charge.uid().into(),
@@ -52,7 +57,7 @@ pub(crate) fn of_this_node(lines: &Arc<Lines>, charge: Charge, file: File) -> He
 
 fn held(
     lines: &Arc<Lines>,
-    owner: Owner,
+    owner: WorkOwner,
     charge: Charge,
     file: File,
     program_waits: bool,
@@ -68,7 +73,7 @@ fn held(
 
 impl ByWorker {
     /// In whose line it waits.
-    pub(crate) fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> WorkOwner {
         self.owner
     }
 }

@@ -27,7 +27,7 @@ use virgo_config::{
 };
 use virgo_proto::cloudfs::{
     open,
-    Entry,
+    DirEntry,
     Stat,
     StatEntry, //
 };
@@ -137,7 +137,7 @@ pub(crate) fn read_dir(
     if !with_stat {
         return dir.read_dir(from, to, 0);
     }
-    const MORE: usize = size_of::<StatEntry>() - size_of::<Entry>();
+    const MORE: usize = size_of::<StatEntry>() - size_of::<DirEntry>();
     let mut names = KVVec::new();
     names.put_zeros(to.len().min(MAX_STAT), GFP_KERNEL_ACCOUNT)?;
     let mut from = from;
@@ -157,7 +157,7 @@ pub(crate) fn read_dir(
 fn add_stats(dir: &File, names: &[u8], to: &mut [u8]) -> Result<usize> {
     let (mut names, mut written) = (names, 0);
     while !names.is_empty() {
-        let (entry, rest) = Entry::read_from_prefix(names).map_err(|_| EIO)?;
+        let (entry, rest) = DirEntry::read_from_prefix(names).map_err(|_| EIO)?;
         let (name, rest) = rest.split_at_checked(entry.len.into()).ok_or(EIO)?;
         names = rest;
         let stat = match dir.stat_entry(name) {

@@ -36,7 +36,7 @@ use virgo_proto::{
         NodeId,
         MAX_SLOTS, //
     },
-    worker_shares::Owner, //
+    worker_shares::WorkOwner, //
 };
 use virgo_utils::{
     budget::{
@@ -71,21 +71,21 @@ impl Opened {
     }
 
     /// Who uses it.
-    pub(crate) fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> WorkOwner {
         self.file.closer().owner()
     }
 }
 
 /// The owner of work on a file system for user `uid` of `peer`.
-pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> Owner {
-    Owner {
+pub(crate) fn owner(device: u32, peer: Peer, uid: u32) -> WorkOwner {
+    WorkOwner {
         device,
         user: u64::from(peer.node) << 32 | u64::from(uid),
     }
 }
 
 /// The uid of that user.
-pub(crate) fn uid_of(owner: &Owner) -> u32 {
+pub(crate) fn uid_of(owner: &WorkOwner) -> u32 {
     owner.user as u32
 }
 

@@ -35,7 +35,7 @@ use virgo_proto::{
         flag,
         op,
         open as flags,
-        Handle,
+        FileHandle,
         HandleArgs,
         OpenArgs,
         OpenReply,
@@ -52,7 +52,7 @@ use virgo_proto::{
         MAX_PATH,
         MIN_ENTRIES, //
     },
-    worker_shares::Owner, //
+    worker_shares::WorkOwner, //
 };
 use virgo_utils::{
     Body,
@@ -146,7 +146,7 @@ fn defer_with<'a, T>(
 /// that is not `kept` is made again when the request is repeated.
 fn defer(
     this: &Cloudfs,
-    (peer, owner): (Peer, Owner),
+    (peer, owner): (Peer, WorkOwner),
     reply: &mut Body<'_>,
     (len, kept): (usize, bool),
     work: impl FnOnce(&Deferred, &mut KVVec<u8>) -> Result + Send + 'static,
@@ -239,7 +239,7 @@ pub(crate) fn undo(this: &Cloudfs, op: u16, reply: &[u8]) {
 }
 
 fn close(this: &Cloudfs, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let handles = <[Handle]>::ref_from_bytes(request).map_err(|_| EINVAL)?;
+    let handles = <[FileHandle]>::ref_from_bytes(request).map_err(|_| EINVAL)?;
     if handles.len() > MAX_CLOSE {
         return Err(EMSGSIZE);
     }

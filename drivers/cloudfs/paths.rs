@@ -12,7 +12,7 @@ use kernel::{
 use linux::bytes::Fill;
 use virgo_proto::cloudfs::{
     BadName,
-    Name,
+    FileName,
     MAX_PATH, //
 };
 
@@ -25,8 +25,8 @@ const MAX_NAME: usize = MAX_PATH + 64 * "node64,".len();
 ///
 /// [`ENOENT`] if it is empty, [`ENAMETOOLONG`], [`ENODEV`] if there can be no such node,
 /// [`EINVAL`] if the path is not absolute or has a NUL.
-pub(crate) fn parse(name: &[u8]) -> Result<Name<'_>> {
-    Name::parse(name).map_err(|bad| match bad {
+pub(crate) fn parse(name: &[u8]) -> Result<FileName<'_>> {
+    FileName::parse(name).map_err(|bad| match bad {
         BadName::Empty => ENOENT,
         BadName::TooLong => ENAMETOOLONG,
         BadName::Node => ENODEV,
@@ -60,7 +60,7 @@ impl UserName {
     }
 
     /// See [`parse`].
-    pub(crate) fn parse(&self) -> Result<Name<'_>> {
+    pub(crate) fn parse(&self) -> Result<FileName<'_>> {
         parse(&self.0)
     }
 }

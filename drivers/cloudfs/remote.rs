@@ -13,7 +13,7 @@ use virgo_proto::{
         are_entries,
         flag,
         op,
-        Handle,
+        FileHandle,
         HandleArgs,
         OpenArgs,
         OpenReply,
@@ -91,7 +91,7 @@ impl RemoteFiles<'_> {
     /// # Errors
     ///
     /// It does not answer; [`ENODEV`] if there is no such node.
-    pub(crate) fn close(&self, handles: &[Handle]) -> Result<Result> {
+    pub(crate) fn close(&self, handles: &[FileHandle]) -> Result<Result> {
         let request = Request {
             reply_deadline: ReplyDeadline::Soon,
             brief: None,

@@ -27,8 +27,8 @@ use virgo_proto::{
         Token, //
     },
     command::{
-        self,
         parse_u64, //
+        CommandLine,
     },
     config::MAX_DEADLINE_MS,
     errno::Errno, //
@@ -154,7 +154,7 @@ fn tell(granted: Option<Granted>, reply: &mut Reply<'_>) -> Reported {
 fn lock(
     this: &Cloudsync,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut words = words(command.body);
@@ -171,7 +171,7 @@ fn lock(
 fn convert(
     this: &Cloudsync,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut words = words(command.body);
@@ -188,7 +188,7 @@ fn convert(
 fn unlock(
     this: &Cloudsync,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut words = words(command.body);
@@ -203,7 +203,7 @@ fn unlock(
 fn list_locks(
     this: &Cloudsync,
     caller: &Caller<'_>,
-    _: &command::Command<'_>,
+    _: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut text = KVVec::new();

@@ -41,7 +41,7 @@ use virgo_proto::{
     vuid::{
         bit,
         NodeId,
-        Nodes, //
+        NodeSetIter, //
     }, //
 };
 use virgo_utils::budget::{
@@ -389,7 +389,7 @@ impl Names {
                 }
             }
         }
-        for node in Nodes(to) {
+        for node in NodeSetIter(to) {
             self.queue(node, at, is_urgent);
         }
         self.remove_if_unused(at);

@@ -21,7 +21,7 @@ use virgo_proto::{
     vuid::{
         bit,
         NodeId,
-        Nodes, //
+        NodeSetIter, //
     }, //
 };
 
@@ -69,7 +69,7 @@ impl Names {
                 continue;
             };
             if let Some(resource) = &mut name.resource {
-                for node in Nodes(gone) {
+                for node in NodeSetIter(gone) {
                     resource.remove(buried(node), view);
                 }
                 if !resource.is_open() {
@@ -117,7 +117,7 @@ impl Names {
         }
         self.settle_all();
         self.open_if_due();
-        for node in Nodes(self.unreported) {
+        for node in NodeSetIter(self.unreported) {
             self.wake(node);
         }
     }
@@ -142,7 +142,7 @@ impl Names {
             return;
         }
         if let Some(resource) = &mut name.resource {
-            for node in Nodes(gone) {
+            for node in NodeSetIter(gone) {
                 resource.bury(node, view);
             }
         }

@@ -23,11 +23,11 @@ use linux::{
 };
 use virgo_proto::config::{
     self,
-    Draft,
+    ConfigFile,
     Fault,
-    File,
-    Item,
     Settings, //
+    SettingsDraft,
+    Statement,
 };
 
 /// A configuration: [`Settings`] and secrets. Never changes; a reload makes another one.
@@ -52,19 +52,19 @@ impl Deref for Config {
 }
 
 impl Config {
-    /// Reads the files. What they mean is [`Draft`]'s affair. `former` is the configuration in force, if
+    /// Reads the files. What they mean is [`SettingsDraft`]'s affair. `former` is the configuration in force, if
     /// there is one. May sleep.
     ///
     /// # Errors
     ///
     /// Which file was bad, where and why; or [`ENOMEM`].
     pub(crate) fn read(former: Option<&Config>) -> Result<Self, Failure> {
-        let rejected = |(file, fault): (File, _)| Failure::rejected(file.path(), fault);
+        let rejected = |(file, fault): (ConfigFile, _)| Failure::rejected(file.path(), fault);
         // They outlive the draft, which refers to them.
-        let cloud = read_file(File::Cloud.path(), config::FILE_LIMIT)?;
-        let client = read_file(File::Client.path(), config::FILE_LIMIT)?;
-        let mut draft = Draft::default();
-        for (file, contents) in [(File::Cloud, &cloud), (File::Client, &client)] {
+        let cloud = read_file(ConfigFile::Cloud.path(), config::FILE_LIMIT)?;
+        let client = read_file(ConfigFile::Client.path(), config::FILE_LIMIT)?;
+        let mut draft = SettingsDraft::default();
+        for (file, contents) in [(ConfigFile::Cloud, &cloud), (ConfigFile::Client, &client)] {
             if let Some(contents) = contents {
                 let added = draft.add(file, &contents.bytes);
                 added.map_err(|fault| rejected((file, fault)))?;
@@ -92,7 +92,7 @@ impl Config {
         let mut keys: KVVec<TextKey> = KVVec::new();
         let mut result = Ok(());
         self.for_each(|item| {
-            if let (Item::TextKey { uid, path }, Ok(())) = (item, &result) {
+            if let (Statement::TextKey { uid, path }, Ok(())) = (item, &result) {
                 result = self.add_text_key(&mut keys, uid, path, former);
             }
         });
@@ -125,7 +125,7 @@ impl Config {
         let mut result = Ok(());
         self.for_each(|item| {
             if let (
-                Item::Export {
+                Statement::Export {
                     path,
                     writable,
                     owner,
@@ -167,7 +167,7 @@ impl Config {
     }
 
     /// Shows `see` each statement of `/etc/virgo_cloud.conf`: what services share is there.
-    pub fn for_each(&self, mut see: impl FnMut(Item<'_>)) {
+    pub fn for_each(&self, mut see: impl FnMut(Statement<'_>)) {
         // It was parsed before, so there is no fault.
         let _ = config::parse(&self.cloud, |_, item| {
             see(item);
@@ -183,7 +183,7 @@ impl Config {
         }
         let (mut named, mut listed) = (false, false);
         self.for_each(|item| {
-            if let Item::Callers { target: of, uids } = item {
+            if let Statement::Callers { target: of, uids } = item {
                 if of == target {
                     named = true;
                     listed |= config::lists_uid(uids, uid);

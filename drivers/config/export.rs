@@ -14,7 +14,7 @@ use linux::vfs::{
 };
 use virgo_proto::{
     cloudfs::below,
-    config::Owner, //
+    config::ExportUser, //
 };
 
 /// A directory for other nodes, and as whom they use it.
@@ -37,7 +37,7 @@ impl Export {
         index: usize,
         path: CString,
         writable: bool,
-        owner: Owner,
+        owner: ExportUser,
     ) -> Result<Self> {
         Ok(Export {
             dirs,

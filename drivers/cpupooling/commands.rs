@@ -24,8 +24,8 @@ use virgo_proto::{
         MAX_ARGV, //
     },
     command::{
-        self,
         parse_u64, //
+        CommandLine,
     },
     config::MAX_DEADLINE_MS,
     errno::Errno,
@@ -133,7 +133,7 @@ fn parse_place(text: &[u8]) -> Result<Placement, Failure> {
 fn clone(
     this: &Cpupool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut options = Options::new(caller.config);
@@ -215,7 +215,7 @@ fn show(node: NodeId, outcome: &Outcome, reply: &mut Reply<'_>) -> Reported {
     Ok(())
 }
 
-fn job_id(command: &command::Command<'_>) -> Result<u64, Failure> {
+fn job_id(command: &CommandLine<'_>) -> Result<u64, Failure> {
     parse_u64(command.body).ok_or(Failure::new(
         Errno::EINVAL,
         "the job is the number that clone async has given",
@@ -225,7 +225,7 @@ fn job_id(command: &command::Command<'_>) -> Result<u64, Failure> {
 fn wait(
     this: &Cpupool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let job = this.jobs.find(job_id(command)?, caller.uid)?;
@@ -246,7 +246,7 @@ fn wait(
 fn cancel(
     this: &Cpupool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let job = this.jobs.find(job_id(command)?, caller.uid)?;
@@ -258,7 +258,7 @@ fn cancel(
 fn jobs(
     this: &Cpupool,
     caller: &Caller<'_>,
-    _command: &command::Command<'_>,
+    _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut list = KVVec::new();
@@ -277,7 +277,7 @@ fn jobs(
 fn list_functions(
     _this: &Cpupool,
     _caller: &Caller<'_>,
-    _command: &command::Command<'_>,
+    _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut list = KVVec::new();

@@ -264,7 +264,7 @@ impl Job {
     }
 
     /// As [`Self::end`], with the result as it came over the wire.
-    pub(crate) fn receive(&self, header: &clone::Outcome, output: &[u8]) {
+    pub(crate) fn receive(&self, header: &clone::OutcomeHeader, output: &[u8]) {
         let (errors, charge, lost) = self.take_errors();
         drop(charge);
         let mut outcome = Outcome::received(header, output, &errors, &self.bytes);

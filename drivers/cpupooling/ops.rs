@@ -93,7 +93,7 @@ fn run_args(request: &[u8]) -> Result<(RunArgs, &[u8])> {
 fn longest_answer(request: &[u8]) -> usize {
     let count = RunArgs::read_from_prefix(request).map_or(0, |(args, _)| args.count.get());
     let calls = (count as usize).min(MAX_CALLS);
-    size_of::<Load>() + calls * (size_of::<clone::Outcome>() + MAX_SHORT)
+    size_of::<Load>() + calls * (size_of::<clone::OutcomeHeader>() + MAX_SHORT)
 }
 
 fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
@@ -116,7 +116,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
                 reply.put(&outcome.output)?;
             }
             None => {
-                let running = clone::Outcome {
+                let running = clone::OutcomeHeader {
                     key: key.into(),
                     value: 0.into(),
                     state: state::RUNNING.into(),

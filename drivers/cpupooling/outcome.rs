@@ -76,7 +76,7 @@ impl Outcome {
     }
 
     /// As it came over the wire, with its output. Without memory the output is lost.
-    pub(crate) fn with_output(header: &clone::Outcome, output: &[u8]) -> Self {
+    pub(crate) fn with_output(header: &clone::OutcomeHeader, output: &[u8]) -> Self {
         let mut copy = KVVec::new();
         let copied = copy.put_bytes(output, GFP_KERNEL).is_ok();
         Outcome {
@@ -93,7 +93,7 @@ impl Outcome {
     /// As it came over the wire, with output that is charged to `account`; `errors` is standard error
     /// that came before.
     pub(crate) fn received(
-        header: &clone::Outcome,
+        header: &clone::OutcomeHeader,
         output: &[u8],
         errors: &[u8],
         account: &Account,
@@ -137,9 +137,9 @@ impl Outcome {
     }
 
     /// As it goes over the wire, for the call that the client calls `key`.
-    pub(crate) fn to_wire(&self, key: u64) -> clone::Outcome {
+    pub(crate) fn to_wire(&self, key: u64) -> clone::OutcomeHeader {
         let (out, err) = self.streams();
-        clone::Outcome {
+        clone::OutcomeHeader {
             key: key.into(),
             value: self.value.into(),
             state: self.state.into(),

@@ -22,7 +22,7 @@ use kernel::{
 use linux::deadline::Deadline;
 use virgo_proto::vuid::{
     bit,
-    Nodes, //
+    NodeSetIter, //
 };
 use virgo_utils::{
     budget::Charge,
@@ -104,7 +104,7 @@ impl Cpupool {
     ) -> Result {
         let here = bit(user.config.me) & targets;
         let accounts = self.budgets.of_jobs(user.uid)?;
-        for node in Nodes(targets) {
+        for node in NodeSetIter(targets) {
             if self.is_here(user.config, node) {
                 continue;
             }

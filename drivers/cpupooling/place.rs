@@ -17,7 +17,7 @@ use kernel::{
 };
 use virgo_proto::vuid::{
     bit,
-    Nodes, //
+    NodeSetIter, //
 };
 use virgo_utils::User;
 
@@ -33,7 +33,7 @@ impl Shared {
         mut targets: u64,
     ) -> Result {
         while targets != 0 {
-            for node in Nodes(targets) {
+            for node in NodeSetIter(targets) {
                 let Err(e) = self.send_to(user, node, calls, jobs) else {
                     continue;
                 };

@@ -81,7 +81,8 @@ pub(crate) fn run(
         }
         Err(e) => return Err(e),
     }
-    let written = program.output(size_of::<virgo_proto::clone::Outcome>() + 2 * MAX_OUTPUT)?;
+    let written =
+        program.output(size_of::<virgo_proto::clone::OutcomeHeader>() + 2 * MAX_OUTPUT)?;
     let (header, output) = next_outcome(&mut written.as_slice()).ok_or(EPROTO)?;
     if header.state.get() == state::RUNNING {
         return Err(EPROTO);

@@ -180,18 +180,18 @@ impl Frame {
     }
 
     fn has_room(&self, argv: &[u8]) -> bool {
-        let size = self.calls.len() + argv.len() + size_of::<clone::Call>();
+        let size = self.calls.len() + argv.len() + size_of::<clone::CallHeader>();
         (self.count as usize) < MAX_CALLS && size + size_of::<RunArgs>() <= MAX_BODY - 32
     }
 
     fn add(&mut self, key: u64, argv: &[u8]) -> Result {
-        let call = clone::Call {
+        let call = clone::CallHeader {
             key: key.into(),
             len: (argv.len() as u32).into(),
             reserved: 0.into(),
         };
         // Once for the first one, which often is the only one.
-        let size = size_of::<clone::Call>() + argv.len();
+        let size = size_of::<clone::CallHeader>() + argv.len();
         self.calls.reserve(size, GFP_KERNEL_ACCOUNT)?;
         self.calls
             .extend_from_slice(call.as_bytes(), GFP_KERNEL_ACCOUNT)?;

@@ -14,7 +14,7 @@ use kernel::{
 use virgo_proto::{
     config::MAX_NODES,
     vuid::NodeId,
-    worker_shares::Owner, //
+    worker_shares::WorkOwner, //
 };
 use virgo_utils::workers::{
     Wanted,
@@ -56,7 +56,7 @@ impl Senders {
         }
         let workers = place.as_ref().ok_or(ENOMEM)?;
         // Of a user as of a device: that bounds all that is his.
-        let owner = Owner {
+        let owner = WorkOwner {
             device: uid,
             user: uid.into(),
         };

@@ -12,7 +12,7 @@ use virgo_proto::{
     clone,
     config::{
         args_match,
-        Item, //
+        Statement, //
     }, //
 };
 use virgo_utils::functions::{
@@ -136,7 +136,7 @@ fn permit(
         clone::Target::Function(name) => name,
         clone::Target::Executable(path) => {
             let listed = is_listed(config, |item| {
-                matches!(item, Item::Executable { path: listed, patterns }
+                matches!(item, Statement::Executable { path: listed, patterns }
                     if listed == path && args_match(patterns, args.iter().copied()))
             });
             if !listed {
@@ -147,7 +147,7 @@ fn permit(
             path
         }
         clone::Target::Symbol { library, .. } => {
-            if !is_listed(config, |item| item == Item::Library(library)) {
+            if !is_listed(config, |item| item == Statement::Library(library)) {
                 let reason = "not allowed: /etc/virgo_cloud.conf of this node has no \
                     'library' line for this path";
                 return Err(Outcome::refused(EACCES, reason));
@@ -165,7 +165,7 @@ fn permit(
     }
 }
 
-fn is_listed(config: &Config, wanted: impl Fn(Item<'_>) -> bool) -> bool {
+fn is_listed(config: &Config, wanted: impl Fn(Statement<'_>) -> bool) -> bool {
     let mut listed = false;
     config.for_each(|item| listed |= wanted(item));
     listed

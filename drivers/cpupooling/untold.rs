@@ -291,7 +291,7 @@ impl Untold {
                 header.err_len = 0.into();
                 body = out;
             }
-            let size = size_of::<clone::Outcome>() + body.len();
+            let size = size_of::<clone::OutcomeHeader>() + body.len();
             if data.len() + size > MAX_BODY || keys.len() >= MAX_KEYS {
                 break;
             }

@@ -15,9 +15,9 @@ use kernel::{
     str::CString, //
 };
 use virgo_proto::{
-    command,
+    command::CommandLine,
     errno::Errno,
-    eventnet::Message, //
+    eventnet::GraphMessage, //
 };
 use virgo_utils::{
     Caller,
@@ -70,7 +70,7 @@ fn switch(
 fn on(
     _: &EventNet,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let mut args = command.body.splitn(2, |&byte| byte == b',');
@@ -91,7 +91,7 @@ pub(crate) fn message(
     line: &[u8],
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
-    let message = match Message::parse(line) {
+    let message = match GraphMessage::parse(line) {
         Ok(message) => message,
         Err(bad) => return Err(Failure::new(Errno::EINVAL, bad.reason())),
     };

@@ -34,11 +34,11 @@ use virgo_proto::eventnet::{
     },
     shares::{
         added,
-        Part,
-        Shares,
+        FileShare,
+        FileShares,
         MAX_USERS, //
     },
-    Message, //
+    GraphMessage, //
 };
 use virgo_utils::{
     budget::{
@@ -140,7 +140,7 @@ struct Lane {
     /// The most that one user other than root may fill of the file.
     share: u64,
     #[pin]
-    filled: Mutex<Shares<KVec<Part>>>,
+    filled: Mutex<FileShares<KVec<FileShare>>>,
 }
 
 impl Lane {
@@ -149,12 +149,12 @@ impl Lane {
         let budget = Budget::new(pending as u64)?;
         let mut parts = KVec::with_capacity(MAX_USERS, GFP_KERNEL)?;
         for _ in 0..MAX_USERS {
-            parts.push(Part::default(), GFP_KERNEL)?;
+            parts.push(FileShare::default(), GFP_KERNEL)?;
         }
         Ok(pin_init!(Self {
             budget,
             share: max / 100 * u64::from(user_share()),
-            filled <- kernel::new_mutex!(Shares::new(parts), "virgo_eventnet_filled"),
+            filled <- kernel::new_mutex!(FileShares::new(parts), "virgo_eventnet_filled"),
         }))
     }
 
@@ -225,8 +225,8 @@ impl Pending {
     ///
     /// [`EDQUOT`], [`ENOSPC`] or what the files have refused, if there is no room; [`EDQUOT`] also if the
     /// user has filled a share of the file; [`ENOMEM`].
-    pub(crate) fn add(&self, message: &Message<'_>, uid: u32) -> Result {
-        if let Message::Edge { .. } = message {
+    pub(crate) fn add(&self, message: &GraphMessage<'_>, uid: u32) -> Result {
+        if let GraphMessage::Edge { .. } = message {
             let line = ShortLine::<MAX_EDGE>::new(message).ok_or(EINVAL)?;
             return self.put(Of::Edges, line.bytes(), self.edges.charge(uid, line.size));
         }
@@ -335,7 +335,7 @@ impl Pending {
 }
 
 impl MessageSink for Pending {
-    fn log(&self, message: &Message<'_>) -> bool {
+    fn log(&self, message: &GraphMessage<'_>) -> bool {
         // No message that modules may log has a line longer than `MAX_LINE`.
         let Some(line) = ShortLine::<MAX_LINE>::new(message) else {
             return false;
@@ -354,7 +354,7 @@ struct ShortLine<const N: usize> {
 
 impl<const N: usize> ShortLine<N> {
     /// The line of a message; `None` if it has more than `N` bytes.
-    fn new(message: &Message<'_>) -> Option<Self> {
+    fn new(message: &GraphMessage<'_>) -> Option<Self> {
         let mut line = ShortLine {
             bytes: [0; N],
             size: 0,
@@ -375,10 +375,10 @@ impl<const N: usize> ShortLine<N> {
 }
 
 impl Of {
-    fn message(message: &Message<'_>) -> Self {
+    fn message(message: &GraphMessage<'_>) -> Self {
         match message {
-            Message::Edge { .. } => Of::Edges,
-            Message::Vertex { .. } => Of::Vertices,
+            GraphMessage::Edge { .. } => Of::Edges,
+            GraphMessage::Vertex { .. } => Of::Vertices,
         }
     }
 }
@@ -389,10 +389,10 @@ fn cost(size: usize) -> u64 {
 }
 
 /// Writes the line of a message.
-fn write(message: &Message<'_>, out: impl FnMut(&[u8])) {
+fn write(message: &GraphMessage<'_>, out: impl FnMut(&[u8])) {
     match *message {
-        Message::Edge { from, to } => write_edge(from, to, out),
-        Message::Vertex {
+        GraphMessage::Edge { from, to } => write_edge(from, to, out),
+        GraphMessage::Vertex {
             id,
             partakers,
             conversations,

@@ -16,10 +16,10 @@ use virgo_proto::{
         pairs,
         source::ValueSource, //
     },
-    command,
+    command::CommandLine,
     config::{
         lists_uid,
-        Item, //
+        Statement, //
     },
     errno::Errno, //
 };
@@ -89,7 +89,7 @@ const UNKNOWN: Failure = Failure::new(Errno::ENOENT, "no such variable; list() s
 fn may_set(config: &Config, uid: u32) -> bool {
     let mut listed = uid == 0;
     config.for_each(|item| {
-        if let Item::Callers { target, uids } = item {
+        if let Statement::Callers { target, uids } = item {
             listed |= target == RIGHT && lists_uid(uids, uid);
         }
     });
@@ -113,7 +113,7 @@ fn of_refused(refused: Refused) -> Failure {
     }
 }
 
-fn key<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
+fn key<'a>(command: &CommandLine<'a>) -> Result<&'a str, Failure> {
     let key = core::str::from_utf8(command.body).map_err(|_| UNKNOWN)?;
     match key {
         "" => Err(Failure::new(Errno::EINVAL, "which variable?")),
@@ -121,7 +121,7 @@ fn key<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
     }
 }
 
-fn prefix<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
+fn prefix<'a>(command: &CommandLine<'a>) -> Result<&'a str, Failure> {
     match command.body {
         b"" => Ok(""),
         _ => {
@@ -135,7 +135,7 @@ fn prefix<'a>(command: &command::Command<'a>) -> Result<&'a str, Failure> {
 fn set(
     analytics: &Analytics,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     check_right(caller)?;
@@ -150,7 +150,7 @@ fn set(
 fn reset(
     analytics: &Analytics,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     check_right(caller)?;
@@ -163,7 +163,7 @@ fn reset(
 fn reload(
     analytics: &Analytics,
     caller: &Caller<'_>,
-    _command: &command::Command<'_>,
+    _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     check_right(caller)?;
@@ -173,7 +173,7 @@ fn reload(
 fn get(
     analytics: &Analytics,
     _caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let write = analytics.setter.with(key(command)?, |value, _| {
@@ -185,7 +185,7 @@ fn get(
 fn list(
     analytics: &Analytics,
     _caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let prefix = prefix(command)?;
@@ -202,7 +202,7 @@ fn list(
 fn history(
     analytics: &Analytics,
     _caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let prefix = prefix(command)?;
@@ -223,7 +223,7 @@ fn history(
 fn explain(
     analytics: &Analytics,
     _caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let key = key(command)?;
@@ -257,7 +257,7 @@ fn explain(
 fn watch(
     analytics: &Analytics,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let prefix = prefix(command)?;

@@ -22,8 +22,8 @@ use linux::{
 use virgo_proto::{
     kingcobra::{
         kind,
-        Kind,
-        Record,
+        RequestRecord,
+        RequestRecordKind,
         Type,
         MAX_HEAD, //
     },
@@ -83,8 +83,8 @@ impl Job {
         self.uid
     }
 
-    fn record<'a>(&self, kind: Kind, payload: &'a [u8]) -> Record<'a> {
-        Record {
+    fn record<'a>(&self, kind: RequestRecordKind, payload: &'a [u8]) -> RequestRecord<'a> {
+        RequestRecord {
             kind,
             address: self.from.to_bits(),
             seconds: self.time.0,
@@ -122,7 +122,7 @@ impl Job {
         }
         match kind(&self.data) {
             // What was replied is for who has asked, and is never answered.
-            Some(Kind::Reply) => match Record::parse(&self.data) {
+            Some(RequestRecordKind::Reply) => match RequestRecord::parse(&self.data) {
                 Some(reply) => {
                     let written = service.write(&reply, false);
                     self.publish(&reply, written);
@@ -130,7 +130,7 @@ impl Job {
                 None => self.malformed(),
             },
             // The header is ours to write, with the address that it really comes from.
-            Some(Kind::Request) => match Record::parse(&self.data) {
+            Some(RequestRecordKind::Request) => match RequestRecord::parse(&self.data) {
                 Some(request) => self.answer(service, request.payload),
                 None => self.malformed(),
             },
@@ -154,7 +154,7 @@ impl Job {
     }
 
     fn answer(&self, service: &KingcobraService, payload: &[u8]) {
-        let written = service.write(&self.record(Kind::Request, payload), false);
+        let written = service.write(&self.record(RequestRecordKind::Request, payload), false);
         let reply = match written {
             Ok(()) => self.ask(service, payload),
             Err(e) => Err(e),
@@ -172,7 +172,7 @@ impl Job {
                 &text
             }
         };
-        let record = self.record(Kind::Reply, bytes);
+        let record = self.record(RequestRecordKind::Reply, bytes);
         // On disk, and with it the request, before anybody is told.
         let written = service.write(&record, true);
         if let Err(e) = &written {
@@ -217,7 +217,7 @@ impl Job {
 
     /// Brings a reply to who has asked: who waits for it, and who has subscribed to
     /// `kingcobra.replies.ADDRESS`, here and on the node with that address.
-    fn publish(&self, reply: &Record<'_>, written: Result) {
+    fn publish(&self, reply: &RequestRecord<'_>, written: Result) {
         if let Err(e) = written {
             let name = virgo_utils::to_wire(e).name();
             let text = CString::try_from_fmt(fmt!("ERR {name} it is not on record"));

@@ -16,7 +16,7 @@ use linux::append::{
 };
 use virgo_proto::kingcobra::{
     escape,
-    Record,
+    RequestRecord,
     LINE_END, //
 };
 
@@ -50,7 +50,7 @@ impl Log {
     /// # Errors
     ///
     /// Those of files; nothing of the record is written then, unless the disk has failed.
-    pub(crate) fn write(&self, record: &Record<'_>, sync: bool) -> Result {
+    pub(crate) fn write(&self, record: &RequestRecord<'_>, sync: bool) -> Result {
         let mut line = KVVec::new();
         let head = head(record)?;
         line.extend_from_slice(head.to_bytes(), GFP_KERNEL)?;
@@ -76,6 +76,6 @@ impl Log {
 }
 
 /// All of a record but its payload.
-pub(crate) fn head(record: &Record<'_>) -> Result<CString> {
+pub(crate) fn head(record: &RequestRecord<'_>) -> Result<CString> {
     CString::try_from_fmt(core::format_args!("{record}"))
 }

@@ -13,7 +13,7 @@ use kernel::{
         Arc, //
     }, //
 };
-use virgo_proto::kingcobra::Record;
+use virgo_proto::kingcobra::RequestRecord;
 use virgo_utils::budget::{
     Budget,
     Charge, //
@@ -75,7 +75,7 @@ impl KingcobraService {
     /// # Errors
     ///
     /// Those of [`Log::write`].
-    pub(crate) fn write(&self, record: &Record<'_>, sync: bool) -> Result {
+    pub(crate) fn write(&self, record: &RequestRecord<'_>, sync: bool) -> Result {
         match self.persist {
             true => self.log.write(record, sync),
             false => Ok(()),

@@ -17,7 +17,7 @@ use virgo_proto::{
     vuid::{
         bit,
         NodeId,
-        Nodes, //
+        NodeSetIter, //
     }, //
 };
 use virgo_utils::{
@@ -72,9 +72,9 @@ impl Candidates {
                         false => up |= bit(node),
                     }
                 }
-                let known_rooms = Nodes(up).filter_map(|node| pool.room(user, node));
+                let known_rooms = NodeSetIter(up).filter_map(|node| pool.room(user, node));
                 let unknown = balance::unknown_room(known_rooms);
-                for node in Nodes(up) {
+                for node in NodeSetIter(up) {
                     this.add(node, pool.room(user, node).unwrap_or(unknown));
                 }
                 this.use_down();
@@ -96,7 +96,7 @@ impl Candidates {
     fn use_down(&mut self) {
         if self.count == 0 {
             let down = core::mem::take(&mut self.down);
-            Nodes(down).for_each(|node| self.add(node, u64::MAX));
+            NodeSetIter(down).for_each(|node| self.add(node, u64::MAX));
         }
     }
 

@@ -14,11 +14,11 @@ use kernel::{
 use linux::bytes::Fill;
 use virgo_proto::{
     command::{
-        self,
         parse_u64, //
+        CommandLine,
     },
     errno::Errno,
-    fence::Claim,
+    fence::FenceClaim,
     mempool::{
         EVERYBODY,
         MAX_DATA, //
@@ -82,7 +82,7 @@ type Outcome = Result<(), Failure>;
 fn malloc(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [size] = command.args().ok_or(usage("virgo_cloud_malloc(bytes)"))?;
@@ -99,7 +99,7 @@ fn malloc(
 fn set(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id, data] = command.args().ok_or(usage("virgo_cloud_set(id,data)"))?;
@@ -111,13 +111,13 @@ fn set(
 fn set_fenced(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     const USAGE: &str = "virgo_cloud_set_fenced(id,lock,token,data)";
     let [id, lock, token, data] = command.args().ok_or(usage(USAGE))?;
     let id = parse_id(id)?;
-    let claim = parse_u64(token).and_then(|token| Claim::new(lock, token));
+    let claim = parse_u64(token).and_then(|token| FenceClaim::new(lock, token));
     let claim = claim.ok_or(Failure::new(
         Errno::EINVAL,
         "the token is the number that the lock was granted with",
@@ -130,7 +130,7 @@ fn set_fenced(
 fn get(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_get(id)"))?;
@@ -156,7 +156,7 @@ fn get(
 fn free(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let [id] = command.args().ok_or(usage("virgo_cloud_free(id)"))?;
@@ -168,7 +168,7 @@ fn free(
 fn list(
     this: &Mempool,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     const USAGE: &str = "virgo_cloud_list(uid or all,from), from 0 or what 'next' says";

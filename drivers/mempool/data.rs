@@ -25,7 +25,7 @@ use kernel::{
 use virgo_proto::vuid::{
     bit,
     NodeId,
-    Nodes,
+    NodeSetIter,
     Vuid, //
 };
 use virgo_utils::User;
@@ -120,7 +120,7 @@ impl Mempool {
             false => 0,
         };
         let mut requests = KVec::new();
-        for node in Nodes(parts.nodes() & !here) {
+        for node in NodeSetIter(parts.nodes() & !here) {
             let mut of_node = parts.of(node).peekable();
             while of_node.peek().is_some() {
                 let request = ReadMany::new(user, node, &mut of_node)?;
@@ -270,7 +270,7 @@ impl Mempool {
 
     /// Writes all parts, with as few requests as possible.
     fn write_parts(&self, user: &User<'_>, parts: &ExtentList, from: &[u8]) -> Result {
-        for node in Nodes(parts.nodes()) {
+        for node in NodeSetIter(parts.nodes()) {
             if !self.is_here(user, node) {
                 remote::write_many(&self.client, user, node, parts.of(node), from)?;
                 continue;

@@ -15,7 +15,7 @@ use crate::{
 use kernel::prelude::*;
 use virgo_proto::vuid::{
     bit,
-    Nodes,
+    NodeSetIter,
     Vuid, //
 };
 use virgo_utils::User;
@@ -35,7 +35,7 @@ impl Mempool {
             user.config.nodes.address(node).ok_or(EINVAL)?;
             nodes |= bit(node);
         }
-        for node in Nodes(nodes) {
+        for node in NodeSetIter(nodes) {
             let ids = map.ids.iter().copied();
             let ids = ids.filter(move |id| Vuid::node_of(*id) == node);
             if !self.is_here(user, node) {

@@ -13,8 +13,8 @@ use linux::{
 };
 use virgo_proto::{
     fence::{
-        Claim,
         Fence, //
+        FenceClaim,
     },
     mempool::{
         Listed,
@@ -106,7 +106,13 @@ impl Bytes {
 
 impl Guarded {
     /// See [`Content::write`].
-    fn put(&mut self, offset: u64, from: &[u8], terminate: bool, claim: Option<Claim>) -> Result {
+    fn put(
+        &mut self,
+        offset: u64,
+        from: &[u8],
+        terminate: bool,
+        claim: Option<FenceClaim>,
+    ) -> Result {
         let (to, behind) = self.bytes.place(offset, from.len())?;
         admit(&mut self.fence, claim)?;
         to.copy_from_slice(from);
@@ -223,7 +229,7 @@ impl Object {
     pub(crate) fn free(
         &self,
         uid: u32,
-        claim: Option<Claim>,
+        claim: Option<FenceClaim>,
         remove: impl FnOnce() -> Result,
     ) -> Result {
         let content = self.open_to_free(uid)?;
@@ -247,7 +253,7 @@ impl Object {
 }
 
 /// Whether who has the lock `claim`, or none, may change what `fence` guards.
-fn admit(fence: &mut Fence, claim: Option<Claim>) -> Result {
+fn admit(fence: &mut Fence, claim: Option<FenceClaim>) -> Result {
     let admitted = fence.admit(claim);
     admitted.map_err(|errno| from_wire(errno.to_wire()))
 }
@@ -287,7 +293,11 @@ impl Content {
     /// # Errors
     ///
     /// Those of [`Fence::admit`], and of `f`.
-    pub(crate) fn with_lock(&self, claim: Option<Claim>, f: impl FnOnce() -> Result) -> Result {
+    pub(crate) fn with_lock(
+        &self,
+        claim: Option<FenceClaim>,
+        f: impl FnOnce() -> Result,
+    ) -> Result {
         let mut guarded = self.guarded.write();
         admit(&mut guarded.fence, claim)?;
         f()
@@ -298,7 +308,7 @@ impl Content {
     /// # Errors
     ///
     /// [`EFBIG`] beyond the end; those of [`Fence::admit`].
-    pub(crate) fn admit(&self, end: Option<u64>, claim: Option<Claim>) -> Result {
+    pub(crate) fn admit(&self, end: Option<u64>, claim: Option<FenceClaim>) -> Result {
         match (&self.map, end) {
             (Some(map), Some(end)) if end <= map.size => self.with_lock(claim, || Ok(())),
             _ => Err(EFBIG),
@@ -341,7 +351,7 @@ impl Content {
         offset: u64,
         from: &[u8],
         terminate: bool,
-        claim: Option<Claim>,
+        claim: Option<FenceClaim>,
     ) -> Result {
         self.guarded.write().put(offset, from, terminate, claim)
     }

@@ -11,8 +11,8 @@ use core::mem::size_of;
 use kernel::prelude::*;
 use virgo_proto::{
     fence::{
-        Claim,
         FenceArgs, //
+        FenceClaim,
     },
     mempool::{
         many,
@@ -183,9 +183,9 @@ fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(Owner, Option<Peer>)> 
 }
 
 /// The lock that a client has, and the rest of the request.
-fn fenced(request: &[u8]) -> Result<(Option<Claim>, &[u8])> {
+fn fenced(request: &[u8]) -> Result<(Option<FenceClaim>, &[u8])> {
     let (args, rest) = FenceArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
-    let claim = Claim::from_wire(&args).ok_or(EINVAL)?;
+    let claim = FenceClaim::from_wire(&args).ok_or(EINVAL)?;
     Ok((Some(claim), rest))
 }
 
@@ -212,7 +212,7 @@ fn fenced_set(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_>
     set_with(this, claim, request)
 }
 
-fn set_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
+fn set_with(this: &Mempool, claim: Option<FenceClaim>, request: &[u8]) -> Result {
     let (args, data, terminate) = parse_set(request)?;
     let object = this.pool.get(own(this, args.id.get())?)?;
     let content = object.open(args.uid.get())?;
@@ -251,7 +251,7 @@ fn fenced_free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_
     free_with(this, claim, request)
 }
 
-fn free_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
+fn free_with(this: &Mempool, claim: Option<FenceClaim>, request: &[u8]) -> Result {
     let args = FreeArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let place = own(this, args.id.get())?;
     let object = this.pool.get(place)?;
@@ -307,7 +307,7 @@ fn fenced_set_many(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Bod
     set_many_with(this, claim, request)
 }
 
-fn set_many_with(this: &Mempool, claim: Option<Claim>, request: &[u8]) -> Result {
+fn set_many_with(this: &Mempool, claim: Option<FenceClaim>, request: &[u8]) -> Result {
     let (uid, set) = SetMany::parse(request).ok_or(EINVAL)?;
     for (part, data) in set {
         let object = this.pool.get(own(this, part.id.get())?)?;

@@ -12,7 +12,7 @@ use virgo_proto::{
     mempool::MAP,
     vuid::{
         bit,
-        Nodes,
+        NodeSetIter,
         Vuid, //
     }, //
 };
@@ -74,7 +74,7 @@ impl Mempool {
             nodes &= !bit(me);
             result = self.free_pieces_here(user, of_node(me));
         }
-        for node in Nodes(nodes) {
+        for node in NodeSetIter(nodes) {
             nodes &= !bit(node);
             // One that does not answer leaves time for the others.
             let attempt = match nodes {

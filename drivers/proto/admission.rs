@@ -21,7 +21,7 @@ use core::net::Ipv4Addr;
 
 /// How far an unproven session has come. The first give way first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum AdmissionStage {
     /// It was told that it is not served, and has not ended yet.
     Refused,
     /// It has said nothing, or nothing useful.
@@ -38,12 +38,12 @@ pub struct Unproven {
     /// Whether the configuration names that address.
     pub known: bool,
     /// How far it has come.
-    pub stage: Stage,
+    pub stage: AdmissionStage,
 }
 
 /// How many unproven sessions there may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct AdmissionLimits {
     /// From all unknown addresses together; at least 1.
     pub unknown: usize,
     /// From one of them; at least 1.
@@ -59,7 +59,7 @@ pub fn gives_way<T: Copy + Ord>(
     from: Ipv4Addr,
     known: bool,
     unproven: &mut [(Unproven, T)],
-    limits: &Limits,
+    limits: &AdmissionLimits,
 ) -> Option<T> {
     // The sessions of one address are a run, of which the first gives way first.
     sort_by_key(unproven, |(session, age)| {
@@ -103,13 +103,13 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    const LIMITS: Limits = Limits {
+    const LIMITS: AdmissionLimits = AdmissionLimits {
         unknown: 6,
         per_unknown: 3,
         per_known: 4,
     };
 
-    fn session(host: u8, known: bool, stage: Stage) -> Unproven {
+    fn session(host: u8, known: bool, stage: AdmissionStage) -> Unproven {
         Unproven {
             from: Ipv4Addr::new(10, 0, 0, host),
             known,
@@ -124,8 +124,8 @@ mod tests {
 
     #[test]
     fn an_address_makes_room_for_itself() {
-        let new = session(1, false, Stage::New);
-        let others = [session(2, false, Stage::New), new, new, new];
+        let new = session(1, false, AdmissionStage::New);
+        let others = [session(2, false, AdmissionStage::New), new, new, new];
         assert_eq!(gives(new, &others[..3]), None);
         assert_eq!(gives(new, &others), Some(1));
     }
@@ -135,12 +135,17 @@ mod tests {
         let local = |host| Unproven {
             from: Ipv4Addr::new(127, 0, host, 1),
             known: true,
-            stage: Stage::New,
+            stage: AdmissionStage::New,
         };
-        let others = [local(1), session(2, true, Stage::New), local(2), local(3)];
+        let others = [
+            local(1),
+            session(2, true, AdmissionStage::New),
+            local(2),
+            local(3),
+        ];
         assert_eq!(gives(local(4), &others), None);
         let others = [
-            session(2, true, Stage::New),
+            session(2, true, AdmissionStage::New),
             local(1),
             local(2),
             local(3),
@@ -151,26 +156,33 @@ mod tests {
 
     #[test]
     fn the_unknown_address_with_most_makes_room_for_others() {
-        let hosts = [2, 3, 3, 4, 3, 2].map(|host| session(host, false, Stage::New));
-        assert_eq!(gives(session(1, false, Stage::New), &hosts), Some(1));
-        assert_eq!(gives(session(1, true, Stage::New), &hosts), None);
+        let hosts = [2, 3, 3, 4, 3, 2].map(|host| session(host, false, AdmissionStage::New));
+        assert_eq!(
+            gives(session(1, false, AdmissionStage::New), &hosts),
+            Some(1)
+        );
+        assert_eq!(gives(session(1, true, AdmissionStage::New), &hosts), None);
     }
 
     #[test]
     fn who_was_refused_goes_first_and_who_is_challenged_last() {
-        let [challenged, new, refused] =
-            [Stage::Challenged, Stage::New, Stage::Refused].map(|stage| session(1, true, stage));
+        let [challenged, new, refused] = [
+            AdmissionStage::Challenged,
+            AdmissionStage::New,
+            AdmissionStage::Refused,
+        ]
+        .map(|stage| session(1, true, stage));
         let others = [challenged, new, refused, refused];
         assert_eq!(gives(new, &others), Some(2));
         assert_eq!(gives(new, &[challenged, challenged, new, new]), Some(2));
         assert_eq!(gives(new, &[challenged; 4]), Some(0));
     }
 
-    fn stage() -> impl Strategy<Value = Stage> {
+    fn stage() -> impl Strategy<Value = AdmissionStage> {
         prop_oneof![
-            Just(Stage::Refused),
-            Just(Stage::New),
-            Just(Stage::Challenged)
+            Just(AdmissionStage::Refused),
+            Just(AdmissionStage::New),
+            Just(AdmissionStage::Challenged)
         ]
     }
 

@@ -5,8 +5,8 @@
 //!
 //! | op     | request body                             | reply body                  | repeated |
 //! |--------|------------------------------------------|-----------------------------|----------|
-//! | Run    | [`RunArgs`], then calls: [`Call`], argv  | [`Load`], then [`Outcome`]s and output | stored reply |
-//! | Done   | results: [`Outcome`], output             | empty                       | done again |
+//! | Run    | [`RunArgs`], then calls: [`CallHeader`], argv  | [`Load`], then [`OutcomeHeader`]s and output | stored reply |
+//! | Done   | results: [`OutcomeHeader`], output             | empty                       | done again |
 //! | Cancel | keys, 64 bits each                       | empty                       | done again |
 //! | Tell   | [`Load`]                                 | empty                       | done again |
 //! | Pick   | [`PickArgs`]                             | node numbers, a byte each   | done again |
@@ -26,7 +26,7 @@ use core::mem::size_of;
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Operation numbers in [`crate::frame::Header::op`].
+/// Operation numbers in [`crate::frame::FrameHeader::op`].
 pub mod op {
     /// Run calls.
     pub const RUN: u16 = 1;
@@ -66,7 +66,7 @@ pub const MAX_ARGV: usize = 32 * 1024;
 pub const MAX_OUTPUT: usize = 64 * 1024;
 
 /// Most bytes of output in one Done.
-pub const MAX_DONE_OUTPUT: usize = MAX_BODY - size_of::<Outcome>();
+pub const MAX_DONE_OUTPUT: usize = MAX_BODY - size_of::<OutcomeHeader>();
 
 /// Most keys in one Cancel or Probe.
 pub const MAX_KEYS: usize = 4096;
@@ -75,12 +75,13 @@ pub const MAX_KEYS: usize = 4096;
 pub const MAX_SHORT: usize = 256;
 
 /// Most calls in one Run: their short results fit a frame.
-pub const MAX_CALLS: usize = (MAX_BODY - size_of::<Load>()) / (size_of::<Outcome>() + MAX_SHORT);
+pub const MAX_CALLS: usize =
+    (MAX_BODY - size_of::<Load>()) / (size_of::<OutcomeHeader>() + MAX_SHORT);
 
-/// Flag of [`Outcome`]: there was more output.
+/// Flag of [`OutcomeHeader`]: there was more output.
 pub const TRUNCATED: u32 = 1 << 0;
 
-/// Flag of [`Outcome`]: this is the standard error of a call, and the rest of the result follows in
+/// Flag of [`OutcomeHeader`]: this is the standard error of a call, and the rest of the result follows in
 /// another Done. Repeated, it replaces what came before.
 pub const PART: u32 = 1 << 1;
 
@@ -101,7 +102,7 @@ pub struct RunArgs {
 /// One call of a Run; `len` bytes of name and arguments follow, each ended by a NUL.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Call {
+pub struct CallHeader {
     /// The client's name for it.
     pub key: U64,
     /// Bytes of name and arguments.
@@ -116,7 +117,7 @@ pub struct Call {
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq, Eq,
 )]
 #[repr(C)]
-pub struct Outcome {
+pub struct OutcomeHeader {
     /// The client's name for the call.
     pub key: U64,
     /// Return value, exit status, signal, or error number.
@@ -177,7 +178,7 @@ impl Load {
 /// Takes the next call off `calls`; `None` at the end, and for what is none, which stays there.
 pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
     use zerocopy::FromBytes as _;
-    let (call, rest) = Call::read_from_prefix(calls).ok()?;
+    let (call, rest) = CallHeader::read_from_prefix(calls).ok()?;
     let (argv, rest) = rest.split_at_checked(usize::try_from(call.len.get()).ok()?)?;
     if argv.len() > MAX_ARGV || call.reserved.get() != 0 {
         return None;
@@ -188,9 +189,9 @@ pub fn next_call<'a>(calls: &mut &'a [u8]) -> Option<(u64, &'a [u8])> {
 
 /// Takes the next result off `results`: its output is standard output, then standard error. `None` at
 /// the end and for what is none, with a state or flag that nobody knows, too; that stays there.
-pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(Outcome, &'a [u8])> {
+pub fn next_outcome<'a>(results: &mut &'a [u8]) -> Option<(OutcomeHeader, &'a [u8])> {
     use zerocopy::FromBytes as _;
-    let (outcome, rest) = Outcome::read_from_prefix(results).ok()?;
+    let (outcome, rest) = OutcomeHeader::read_from_prefix(results).ok()?;
     let (out_len, err_len) = (outcome.out_len.get(), outcome.err_len.get());
     let len = out_len.checked_add(err_len)?;
     let (output, rest) = rest.split_at_checked(usize::try_from(len).ok()?)?;
@@ -302,7 +303,7 @@ mod tests {
     use zerocopy::IntoBytes as _;
 
     fn call(key: u64, argv: &[u8]) -> Vec<u8> {
-        let call = Call {
+        let call = CallHeader {
             key: key.into(),
             len: (argv.len() as u32).into(),
             reserved: 0.into(),
@@ -360,7 +361,7 @@ mod tests {
     #[test]
     fn each_stream_has_a_limit_of_its_own() {
         let outcome = |out_len: usize, err_len: usize| {
-            let outcome = Outcome {
+            let outcome = OutcomeHeader {
                 key: 7.into(),
                 value: 0.into(),
                 state: state::EXITED.into(),
@@ -379,7 +380,7 @@ mod tests {
     #[test]
     fn a_result_has_a_known_state_and_known_flags() {
         let taken = |state: u32, flags: u32| {
-            let outcome = Outcome {
+            let outcome = OutcomeHeader {
                 key: 7.into(),
                 value: 0.into(),
                 state: state.into(),

@@ -5,7 +5,7 @@
 //! | op       | request body                      | reply body                        | repeated |
 //! |----------|-----------------------------------|-----------------------------------|----------|
 //! | Open     | [`OpenArgs`], the path            | [`OpenReply`]                     | stored reply |
-//! | Close    | [`Handle`]s                       | empty                             | done again |
+//! | Close    | [`FileHandle`]s                       | empty                             | done again |
 //! | Read     | [`ReadArgs`]                      | the bytes, shorter at the end     | done again |
 //! | Write    | [`WriteArgs`], the bytes          | [`WriteReply`]                    | stored reply |
 //! | Sync     | [`HandleArgs`]                    | [`SyncReply`]                     | done again |
@@ -14,7 +14,7 @@
 //! | Unlink   | [`PathArgs`], the path            | empty                             | stored reply |
 //! | Rename   | [`PathArgs`], both paths          | empty                             | stored reply |
 //! | Mkdir    | [`PathArgs`], the path            | empty                             | stored reply |
-//! | ReadDir  | [`ReadDirArgs`], the path         | [`ReadDirReply`], [`Entry`]s or [`StatEntry`]s with their names | done again |
+//! | ReadDir  | [`ReadDirArgs`], the path         | [`ReadDirReply`], [`DirEntry`]s or [`StatEntry`]s with their names | done again |
 //!
 //! Paths are absolute, as the serving node knows them, and without a NUL.
 
@@ -23,10 +23,10 @@ mod name;
 mod sync;
 mod wire;
 
-pub use entries::{are_entries, is_entry_name, Entry, StatEntry, MIN_ENTRIES};
-pub use name::{below, At, BadName, Name, MAX_PATH};
+pub use entries::{are_entries, is_entry_name, DirEntry, StatEntry, MIN_ENTRIES};
+pub use name::{below, At, BadName, FileName, MAX_PATH};
 pub use sync::SyncReply;
 pub use wire::{
-    flag, op, open, Handle, HandleArgs, OpenArgs, OpenReply, PathArgs, ReadArgs, ReadDirArgs,
+    flag, op, open, FileHandle, HandleArgs, OpenArgs, OpenReply, PathArgs, ReadArgs, ReadDirArgs,
     ReadDirReply, Stat, TruncateArgs, WriteArgs, WriteReply, MAX_CLOSE, MAX_DATA,
 };

@@ -15,20 +15,20 @@ use crate::scan;
 
 /// A command line, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Command<'a> {
+pub struct CommandLine<'a> {
     /// The word before the parenthesis or blank; empty for an empty line.
     pub name: &'a [u8],
     /// What the arguments are cut from.
     pub body: &'a [u8],
 }
 
-impl<'a> Command<'a> {
+impl<'a> CommandLine<'a> {
     /// Takes `line`, without its line end, apart.
     pub fn parse(line: &'a [u8]) -> Self {
         let line = line.trim_ascii_start();
         let end = scan::find(line, [b'(', b' ', b'\t']);
         let Some((name, rest)) = end.and_then(|end| line.split_at_checked(end)) else {
-            return Command {
+            return CommandLine {
                 name: line.trim_ascii_end(),
                 body: b"",
             };
@@ -37,7 +37,7 @@ impl<'a> Command<'a> {
             Some(body) => body.trim_ascii_end().strip_suffix(b")").unwrap_or(body),
             None => rest.trim_ascii(),
         };
-        Command { name, body }
+        CommandLine { name, body }
     }
 
     /// The `N` arguments; `None` if there are fewer, or if the body is empty.
@@ -79,7 +79,7 @@ mod tests {
     use std::{string::ToString, vec::Vec};
 
     fn parse(line: &str) -> (&str, &str) {
-        let c = Command::parse(line.as_bytes());
+        let c = CommandLine::parse(line.as_bytes());
         let text = |b| core::str::from_utf8(b).unwrap();
         (text(c.name), text(c.body))
     }
@@ -101,17 +101,17 @@ mod tests {
 
     #[test]
     fn data_keeps_its_commas_blanks_and_parentheses() {
-        let c = Command::parse(b"virgo_cloud_set(1f, a,b) (c ))");
+        let c = CommandLine::parse(b"virgo_cloud_set(1f, a,b) (c ))");
         assert_eq!(c.args(), Some([&b"1f"[..], b" a,b) (c )"]));
-        let open = Command::parse(b"virgo_cloud_set(1f,a) b ");
+        let open = CommandLine::parse(b"virgo_cloud_set(1f,a) b ");
         assert_eq!(open.args(), Some([&b"1f"[..], b"a) b "]));
     }
 
     #[test]
     fn missing_arguments_are_noticed() {
-        assert_eq!(Command::parse(b"f(1)").args::<2>(), None);
-        assert_eq!(Command::parse(b"f()").args::<1>(), None);
-        assert_eq!(Command::parse(b"f(,)").args(), Some([&b""[..], b""]));
+        assert_eq!(CommandLine::parse(b"f(1)").args::<2>(), None);
+        assert_eq!(CommandLine::parse(b"f()").args::<1>(), None);
+        assert_eq!(CommandLine::parse(b"f(,)").args(), Some([&b""[..], b""]));
     }
 
     #[test]
@@ -147,12 +147,12 @@ mod tests {
             data in prop::collection::vec(any::<u8>().prop_filter("line end", |&b| b != b'\n'), 0..50)
         ) {
             let line: Vec<u8> = [b"virgo_cloud_set(1f,", &data[..], b")"].concat();
-            prop_assert_eq!(Command::parse(&line).args(), Some([&b"1f"[..], &data[..]]));
+            prop_assert_eq!(CommandLine::parse(&line).args(), Some([&b"1f"[..], &data[..]]));
         }
 
         #[test]
         fn any_line_is_taken(line in prop::collection::vec(any::<u8>(), 0..100)) {
-            let _ = Command::parse(&line).args::<3>();
+            let _ = CommandLine::parse(&line).args::<3>();
         }
     }
 }

@@ -29,7 +29,7 @@
 
 mod settings;
 
-pub use settings::{check_text_key, key, Draft, File, Settings};
+pub use settings::{check_text_key, key, ConfigFile, Settings, SettingsDraft};
 
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
@@ -76,7 +76,7 @@ pub const MAX_DEADLINE_MS: u32 = 300_000;
 
 /// One statement of a configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Item<'a> {
+pub enum Statement<'a> {
     /// The next node's address.
     Node(Ipv4Addr),
     /// This machine's address.
@@ -109,7 +109,7 @@ pub enum Item<'a> {
         /// Whether they may write.
         writable: bool,
         /// Who reads and writes there.
-        owner: Owner,
+        owner: ExportUser,
     },
     /// Where calls run.
     Balance(Policy),
@@ -141,16 +141,16 @@ pub enum Item<'a> {
 
 /// A user and a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct ExportUser {
     /// Not 0.
     pub uid: u32,
     /// Not 0, either.
     pub gid: u32,
 }
 
-impl Owner {
+impl ExportUser {
     /// Nobody in particular.
-    pub const NOBODY: Owner = Owner {
+    pub const NOBODY: ExportUser = ExportUser {
         uid: 65534,
         gid: 65534,
     };
@@ -159,7 +159,7 @@ impl Owner {
     fn parse(text: &str) -> Option<Self> {
         let (uid, gid) = text.split_once(':').unwrap_or((text, text));
         let number = |text: &str| text.parse().ok().filter(|&n| n != 0 && n != u32::MAX);
-        Some(Owner {
+        Some(ExportUser {
             uid: number(uid)?,
             gid: number(gid)?,
         })
@@ -193,7 +193,7 @@ const UNKNOWN_KEY: &str = "unknown key; there are nodes, self, auth, key_file, r
 /// The first fault, of the grammar or returned by `visit`. Statements before it have been visited.
 pub fn parse<'a>(
     file: &'a [u8],
-    mut visit: impl FnMut(u32, Item<'a>) -> Result<(), &'static str>,
+    mut visit: impl FnMut(u32, Statement<'a>) -> Result<(), &'static str>,
 ) -> Result<(), Fault> {
     if file.len() > FILE_LIMIT.bytes {
         return Err(Fault::of_file(FILE_LIMIT.exceeded));
@@ -217,7 +217,7 @@ pub fn parse<'a>(
 
 fn statement<'a>(
     text: &'a str,
-    visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
+    visit: &mut impl FnMut(Statement<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
     let Some((key, value)) = text.split_once('=') else {
         let expected = "expected 'key = value', or IPv4 addresses with commas between them";
@@ -226,52 +226,56 @@ fn statement<'a>(
     let value = value.trim();
     let item = match key.trim() {
         "nodes" => return nodes(value, "nodes: expected IPv4 addresses like 10.9.0.1", visit),
-        "self" => {
-            Item::SelfAddress(address(value).ok_or("self: expected an IPv4 address like 10.9.0.1")?)
-        }
-        "auth" => Item::Auth(match value {
+        "self" => Statement::SelfAddress(
+            address(value).ok_or("self: expected an IPv4 address like 10.9.0.1")?,
+        ),
+        "auth" => Statement::Auth(match value {
             "key" => true,
             "none" => false,
             _ => return Err("auth: expected 'key' or 'none'"),
         }),
-        "key_file" => Item::KeyFile(path(value)?),
-        "remote_text" => Item::RemoteText(yes(value).ok_or("remote_text: expected 'yes' or 'no'")?),
-        "datagrams" => Item::Datagrams(yes(value).ok_or("datagrams: expected 'yes' or 'no'")?),
-        "use_as_kingcobra_service" => Item::UseAsKingcobraService(
+        "key_file" => Statement::KeyFile(path(value)?),
+        "remote_text" => {
+            Statement::RemoteText(yes(value).ok_or("remote_text: expected 'yes' or 'no'")?)
+        }
+        "datagrams" => Statement::Datagrams(yes(value).ok_or("datagrams: expected 'yes' or 'no'")?),
+        "use_as_kingcobra_service" => Statement::UseAsKingcobraService(
             yes(value).ok_or("use_as_kingcobra_service: expected 'yes' or 'no'")?,
         ),
-        "text_uid" => Item::TextUid(uid(value).ok_or("text_uid: expected 0 to 4294967294")?),
+        "text_uid" => Statement::TextUid(uid(value).ok_or("text_uid: expected 0 to 4294967294")?),
         "text_key" => text_key(value)?,
         "deadline_ms" => match value.parse() {
-            Ok(ms @ 1..=MAX_DEADLINE_MS) => Item::DeadlineMs(ms),
+            Ok(ms @ 1..=MAX_DEADLINE_MS) => Statement::DeadlineMs(ms),
             _ => return Err("deadline_ms: expected 1 to 300000"),
         },
-        "place" => Item::Place(
+        "place" => Statement::Place(
             Policy::parse(value)
                 .ok_or("place: expected 'random', 'least-used' or 'two-choices'")?,
         ),
-        "balance" => Item::Balance(
+        "balance" => Statement::Balance(
             Policy::parse(value)
                 .ok_or("balance: expected 'random', 'least-used' or 'two-choices'")?,
         ),
         "quorum" => match value.parse() {
-            Ok(count @ 1..=64) => Item::Quorum(count),
+            Ok(count @ 1..=64) => Statement::Quorum(count),
             _ => return Err("quorum: expected 1 to 64"),
         },
-        "registry" => Item::Registry(value.parse().map_err(|_| "registry: expected a number")?),
+        "registry" => {
+            Statement::Registry(value.parse().map_err(|_| "registry: expected a number")?)
+        }
         "run_as" => match value.parse() {
-            Ok(uid) if uid != 0 && uid != u32::MAX => Item::RunAs(uid),
+            Ok(uid) if uid != 0 && uid != u32::MAX => Statement::RunAs(uid),
             _ => return Err("run_as: expected a uid from 1 to 4294967294"),
         },
         "export" => export(value)?,
         "executable" => {
             let (name, patterns) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
-            Item::Executable {
+            Statement::Executable {
                 path: direct(path(name)?)?,
                 patterns: patterns.trim(),
             }
         }
-        "library" => Item::Library(direct(path(value)?)?),
+        "library" => Statement::Library(direct(path(value)?)?),
         "callers" => callers(value)?,
         _ => return Err(UNKNOWN_KEY),
     };
@@ -281,25 +285,25 @@ fn statement<'a>(
 fn nodes<'a>(
     list: &str,
     expected: &'static str,
-    visit: &mut impl FnMut(Item<'a>) -> Result<(), &'static str>,
+    visit: &mut impl FnMut(Statement<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {
     list.split(',')
-        .try_for_each(|text| visit(Item::Node(address(text).ok_or(expected)?)))
+        .try_for_each(|text| visit(Statement::Node(address(text).ok_or(expected)?)))
 }
 
 /// `DIRECTORY ro|rw [UID[:GID]]`. The directory may have blanks, so it is read from the end.
-fn export(value: &str) -> Result<Item<'_>, &'static str> {
+fn export(value: &str) -> Result<Statement<'_>, &'static str> {
     const EXPECTED: &str =
         "export: expected a directory, then 'ro' or 'rw', then perhaps a UID or UID:GID, not 0";
     let (rest, last) = value.rsplit_once(char::is_whitespace).ok_or(EXPECTED)?;
     let (dir, mode, owner) = match last {
-        "ro" | "rw" => (rest, last, Owner::NOBODY),
+        "ro" | "rw" => (rest, last, ExportUser::NOBODY),
         owner => {
             let (dir, mode) = rest
                 .trim_end()
                 .rsplit_once(char::is_whitespace)
                 .ok_or(EXPECTED)?;
-            (dir, mode, Owner::parse(owner).ok_or(EXPECTED)?)
+            (dir, mode, ExportUser::parse(owner).ok_or(EXPECTED)?)
         }
     };
     let writable = match mode {
@@ -307,7 +311,7 @@ fn export(value: &str) -> Result<Item<'_>, &'static str> {
         "rw" => true,
         _ => return Err(EXPECTED),
     };
-    Ok(Item::Export {
+    Ok(Statement::Export {
         path: path(dir.trim_end())?,
         writable,
         owner,
@@ -315,13 +319,13 @@ fn export(value: &str) -> Result<Item<'_>, &'static str> {
 }
 
 /// `TARGET UID[,UID]...`.
-fn callers(value: &str) -> Result<Item<'_>, &'static str> {
+fn callers(value: &str) -> Result<Statement<'_>, &'static str> {
     const EXPECTED: &str =
         "callers: expected a function, program or library, then uids with commas between them";
     let (target, uids) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
     let uids = uids.trim_start();
     match uid_list(uids).all(|uid| uid.is_some()) {
-        true => Ok(Item::Callers { target, uids }),
+        true => Ok(Statement::Callers { target, uids }),
         false => Err(EXPECTED),
     }
 }
@@ -330,17 +334,17 @@ fn uid_list(uids: &str) -> impl Iterator<Item = Option<u32>> + '_ {
     uids.split(',').map(|text| uid(text.trim()))
 }
 
-/// Whether `uid` is among `uids`, as [`Item::Callers`] has them.
+/// Whether `uid` is among `uids`, as [`Statement::Callers`] has them.
 pub fn lists_uid(uids: &str, uid: u32) -> bool {
     uid_list(uids).any(|listed| listed == Some(uid))
 }
 
 /// `UID FILE`.
-fn text_key(value: &str) -> Result<Item<'_>, &'static str> {
+fn text_key(value: &str) -> Result<Statement<'_>, &'static str> {
     const EXPECTED: &str =
         "text_key: expected a uid from 0 to 4294967294, then the absolute path of a key";
     let (number, file) = value.split_once(char::is_whitespace).ok_or(EXPECTED)?;
-    Ok(Item::TextKey {
+    Ok(Statement::TextKey {
         uid: uid(number).ok_or(EXPECTED)?,
         path: path(file.trim_start()).map_err(|_| EXPECTED)?,
     })
@@ -498,7 +502,7 @@ mod tests {
     use proptest::prelude::*;
     use std::{vec, vec::Vec};
 
-    fn items(text: &str) -> Result<Vec<Item<'_>>, Fault> {
+    fn items(text: &str) -> Result<Vec<Statement<'_>>, Fault> {
         let mut items = vec![];
         parse(text.as_bytes(), |_, item| {
             items.push(item);
@@ -519,7 +523,7 @@ mod tests {
             Ok(())
         });
         assert_eq!(parsed, Ok(()));
-        let Some(Item::Callers { target, uids }) = seen else {
+        let Some(Statement::Callers { target, uids }) = seen else {
             panic!("{seen:?}");
         };
         assert_eq!(target, "/usr/bin/du");
@@ -531,7 +535,7 @@ mod tests {
     fn the_original_single_line_is_read() {
         assert_eq!(
             items("10.9.0.1,10.9.0.2\n"),
-            Ok(vec![Item::Node(A), Item::Node(B)])
+            Ok(vec![Statement::Node(A), Statement::Node(B)])
         );
     }
 
@@ -542,39 +546,39 @@ mod tests {
             text_key = 0 /etc/a b\ntext_key=1000\t/c\n\
             place = least-used\nexport = /a b rw\nexport = /c ro 7:8\nexecutable = /x\nlibrary = /y\n";
         let expected = vec![
-            Item::Node(A),
-            Item::Node(B),
-            Item::SelfAddress(B),
-            Item::Auth(false),
-            Item::KeyFile("/etc/k"),
-            Item::RemoteText(true),
-            Item::Datagrams(false),
-            Item::TextUid(7),
-            Item::DeadlineMs(100),
-            Item::TextKey {
+            Statement::Node(A),
+            Statement::Node(B),
+            Statement::SelfAddress(B),
+            Statement::Auth(false),
+            Statement::KeyFile("/etc/k"),
+            Statement::RemoteText(true),
+            Statement::Datagrams(false),
+            Statement::TextUid(7),
+            Statement::DeadlineMs(100),
+            Statement::TextKey {
                 uid: 0,
                 path: "/etc/a b",
             },
-            Item::TextKey {
+            Statement::TextKey {
                 uid: 1000,
                 path: "/c",
             },
-            Item::Place(Policy::LeastUsed),
-            Item::Export {
+            Statement::Place(Policy::LeastUsed),
+            Statement::Export {
                 path: "/a b",
                 writable: true,
-                owner: Owner::NOBODY,
+                owner: ExportUser::NOBODY,
             },
-            Item::Export {
+            Statement::Export {
                 path: "/c",
                 writable: false,
-                owner: Owner { uid: 7, gid: 8 },
+                owner: ExportUser { uid: 7, gid: 8 },
             },
-            Item::Executable {
+            Statement::Executable {
                 path: "/x",
                 patterns: "",
             },
-            Item::Library("/y"),
+            Statement::Library("/y"),
         ];
         assert_eq!(items(text), Ok(expected));
     }

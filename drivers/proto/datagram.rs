@@ -7,7 +7,7 @@
 //! ([`Keys`]) by which each datagram is signed, one for each direction, and datagrams under them are
 //! good for as long as the connection is.
 //!
-//! Nothing here is I/O: the layout ([`Header`]), keys, the window of a receiver that refuses repetitions
+//! Nothing here is I/O: the layout ([`DatagramHeader`]), keys, the window of a receiver that refuses repetitions
 //! ([`Window`]), the time after which a sender repeats ([`RoundTrip`]), and whether datagrams get through
 //! at all ([`Carrier`]).
 
@@ -18,7 +18,9 @@ mod round_trip;
 mod window;
 
 pub use carrier::{Carrier, Way};
-pub use header::{signed_part, Header, Kind, HEADER_LEN, MAX_BODY, MAX_LEN, TAG_LEN};
+pub use header::{
+    signed_part, DatagramHeader, DatagramKind, HEADER_LEN, MAX_BODY, MAX_LEN, TAG_LEN,
+};
 pub use keys::{Keys, KEY_LEN};
 pub use round_trip::RoundTrip;
 pub use window::Window;

@@ -37,22 +37,22 @@ pub struct FenceArgs {
 
 /// A lock that somebody had at some time: which one, and with which token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Claim {
+pub struct FenceClaim {
     lock: u64,
     token: NonZeroU64,
 }
 
-impl Claim {
+impl FenceClaim {
     /// The lock `name`, granted with `token`. `None` for a name or a token that no lock has.
     pub fn new(name: &[u8], token: u64) -> Option<Self> {
         let (lock, token) = (placement::hash(name), NonZeroU64::new(token)?);
-        matches!(name.len(), 1..=MAX_NAME).then_some(Claim { lock, token })
+        matches!(name.len(), 1..=MAX_NAME).then_some(FenceClaim { lock, token })
     }
 
     /// As another node has said it.
     pub fn from_wire(args: &FenceArgs) -> Option<Self> {
         let (lock, token) = (args.lock.get(), NonZeroU64::new(args.token.get())?);
-        Some(Claim { lock, token })
+        Some(FenceClaim { lock, token })
     }
 
     /// For another node.
@@ -66,7 +66,7 @@ impl Claim {
 
 /// What an object has seen: nothing at first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Fence(Option<Claim>);
+pub struct Fence(Option<FenceClaim>);
 
 impl Fence {
     /// Of an object that no lock guards yet.
@@ -78,7 +78,7 @@ impl Fence {
     ///
     /// [`Errno::ESTALE`] if the lock was granted to somebody else since; [`Errno::ENOLCK`] if another lock
     /// guards the object than the one claimed.
-    pub fn admit(&mut self, claim: Option<Claim>) -> Result<(), Errno> {
+    pub fn admit(&mut self, claim: Option<FenceClaim>) -> Result<(), Errno> {
         let (Some(seen), Some(claimed)) = (self.0, claim) else {
             // Nobody has come with the lock yet, or this is the first who does.
             return match self.0 {
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn who_had_the_lock_before_is_refused() {
-        let claim = |name: &[u8], token| Claim::new(name, token);
+        let claim = |name: &[u8], token| FenceClaim::new(name, token);
         let mut fence = Fence::OPEN;
         assert_eq!(fence.admit(None), Ok(()));
         assert_eq!(fence.admit(claim(b"a", 7)), Ok(()));
@@ -117,11 +117,11 @@ mod tests {
         assert_eq!(fence.admit(claim(b"b", 9)), Err(Errno::ENOLCK));
         assert_eq!(fence.admit(claim(b"a", 8)), Ok(()));
         assert_eq!(fence.admit(claim(b"a", 7)), Err(Errno::ESTALE));
-        assert_eq!(Claim::new(b"a", 0), None);
-        assert_eq!(Claim::new(b"", 1), None);
-        assert_eq!(Claim::new(&[b'a'; MAX_NAME + 1], 1), None);
-        let wire = Claim::new(b"a", 8).unwrap().to_wire();
-        assert_eq!(Claim::from_wire(&wire), Claim::new(b"a", 8));
+        assert_eq!(FenceClaim::new(b"a", 0), None);
+        assert_eq!(FenceClaim::new(b"", 1), None);
+        assert_eq!(FenceClaim::new(&[b'a'; MAX_NAME + 1], 1), None);
+        let wire = FenceClaim::new(b"a", 8).unwrap().to_wire();
+        assert_eq!(FenceClaim::from_wire(&wire), FenceClaim::new(b"a", 8));
     }
 
     proptest! {
@@ -131,9 +131,9 @@ mod tests {
             claims in prop::collection::vec((0u8..2, 0u64..6), 1..40)
         ) {
             let mut fence = Fence::default();
-            let mut last: Option<Claim> = None;
+            let mut last: Option<FenceClaim> = None;
             for (lock, token) in claims {
-                let claim = Claim::new(&[lock], token);
+                let claim = FenceClaim::new(&[lock], token);
                 let expected = match (last, claim) {
                     (None, _) => Ok(()),
                     (Some(last), Some(claim)) if last.lock == claim.lock => match claim.token >= last.token {

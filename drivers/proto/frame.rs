@@ -23,7 +23,7 @@ pub const MAGIC: [u8; 4] = [0xf6, b'V', b'G', b'O'];
 /// Version of the frame layout that this crate speaks.
 pub const VERSION: u8 = 4;
 
-/// Bytes of a [`Header`].
+/// Bytes of a [`FrameHeader`].
 pub const HEADER_LEN: usize = 40;
 
 /// Largest body of a request or reply, in bytes: a data chunk of 64 KiB and its arguments.
@@ -32,7 +32,7 @@ pub const MAX_BODY: usize = 64 * 1024 + 256;
 /// Largest body before the peer is authenticated, in bytes.
 pub const MAX_BODY_UNAUTHENTICATED: usize = 64;
 
-/// Set in the byte of the [`Kind`] of a request or reply whose body begins with a
+/// Set in the byte of the [`FrameKind`] of a request or reply whose body begins with a
 /// [`TraceContext`](crate::eventnet::TraceContext).
 const TRACED: u8 = 0x80;
 
@@ -42,7 +42,7 @@ pub const NO_OPERATION: u16 = 0;
 
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FrameKind {
     /// Client to server: who I am. Body: [`crate::handshake::Hello`].
     Hello,
     /// Server to client: who I am. Body: [`crate::handshake::Hello`].
@@ -59,22 +59,22 @@ pub enum Kind {
     Reply,
 }
 
-impl Kind {
-    const ALL: [Kind; 7] = [
-        Kind::Hello,
-        Kind::Challenge,
-        Kind::Proof,
-        Kind::Ready,
-        Kind::Refuse,
-        Kind::Request,
-        Kind::Reply,
+impl FrameKind {
+    const ALL: [FrameKind; 7] = [
+        FrameKind::Hello,
+        FrameKind::Challenge,
+        FrameKind::Proof,
+        FrameKind::Ready,
+        FrameKind::Refuse,
+        FrameKind::Request,
+        FrameKind::Reply,
     ];
 
     /// Only requests and replies are traced.
-    fn from_wire(value: u8) -> Option<(Kind, bool)> {
+    fn from_wire(value: u8) -> Option<(FrameKind, bool)> {
         let traced = value & TRACED != 0;
-        let kind = Kind::ALL.get(usize::from(value & !TRACED)).copied()?;
-        let may_be_traced = matches!(kind, Kind::Request | Kind::Reply);
+        let kind = FrameKind::ALL.get(usize::from(value & !TRACED)).copied()?;
+        let may_be_traced = matches!(kind, FrameKind::Request | FrameKind::Reply);
         (may_be_traced || !traced).then_some((kind, traced))
     }
 
@@ -112,9 +112,9 @@ impl RequestId {
 
 /// A frame's header, as a node reads and writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct FrameHeader {
     /// What the frame is for.
-    pub kind: Kind,
+    pub kind: FrameKind,
     /// The service's operation; 0 outside requests and replies.
     pub op: u16,
     /// Bytes of body that follow.
@@ -150,7 +150,7 @@ const _: () = assert!(core::mem::size_of::<Wire>() == HEADER_LEN);
 
 /// Why bytes are not an acceptable header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub enum HeaderError {
     /// The first bytes are not [`MAGIC`].
     Magic,
     /// Another version of the layout.
@@ -161,18 +161,18 @@ pub enum Bad {
     Length(u32),
 }
 
-impl Bad {
+impl HeaderError {
     /// The error number for the peer and for callers.
     pub fn errno(self) -> Errno {
         match self {
-            Bad::Magic | Bad::Kind(_) => Errno::EPROTO,
-            Bad::Version(_) => Errno::EPROTONOSUPPORT,
-            Bad::Length(_) => Errno::EMSGSIZE,
+            HeaderError::Magic | HeaderError::Kind(_) => Errno::EPROTO,
+            HeaderError::Version(_) => Errno::EPROTONOSUPPORT,
+            HeaderError::Length(_) => Errno::EMSGSIZE,
         }
     }
 }
 
-impl Header {
+impl FrameHeader {
     /// Reads the header at the start of `bytes`.
     ///
     /// Returns `None` while there are fewer than [`HEADER_LEN`] bytes. `max_body` is the most the
@@ -181,7 +181,7 @@ impl Header {
     /// # Errors
     ///
     /// What makes the header unacceptable; nothing after it on the connection can be trusted.
-    pub fn parse(bytes: &[u8], max_body: usize) -> Option<Result<Header, Bad>> {
+    pub fn parse(bytes: &[u8], max_body: usize) -> Option<Result<FrameHeader, HeaderError>> {
         let (wire, _) = Wire::read_from_prefix(bytes).ok()?;
         Some(wire.check(max_body))
     }
@@ -203,23 +203,23 @@ impl Header {
 }
 
 impl Wire {
-    fn check(&self, max_body: usize) -> Result<Header, Bad> {
+    fn check(&self, max_body: usize) -> Result<FrameHeader, HeaderError> {
         if self.magic != MAGIC {
-            return Err(Bad::Magic);
+            return Err(HeaderError::Magic);
         }
         if self.version != VERSION {
-            return Err(Bad::Version(self.version));
+            return Err(HeaderError::Version(self.version));
         }
         let len = self.len.get();
-        let (kind, traced) = Kind::from_wire(self.kind).ok_or(Bad::Kind(self.kind))?;
+        let (kind, traced) = FrameKind::from_wire(self.kind).ok_or(HeaderError::Kind(self.kind))?;
         let max_body = match traced && max_body > MAX_BODY_UNAUTHENTICATED {
             true => max_body.saturating_add(MAX_CONTEXT),
             false => max_body,
         };
         if usize::try_from(len).map_or(true, |len| len > max_body) {
-            return Err(Bad::Length(len));
+            return Err(HeaderError::Length(len));
         }
-        Ok(Header {
+        Ok(FrameHeader {
             kind,
             op: self.op.get(),
             len,
@@ -237,9 +237,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn header() -> impl Strategy<Value = Header> {
+    fn header() -> impl Strategy<Value = FrameHeader> {
         (
-            prop::sample::select(&Kind::ALL[..]),
+            prop::sample::select(&FrameKind::ALL[..]),
             any::<u16>(),
             0..=MAX_BODY as u32,
             any::<u32>(),
@@ -248,8 +248,8 @@ mod tests {
             any::<[u64; 2]>(),
             any::<bool>(),
         )
-            .prop_map(
-                |(kind, op, len, word, slot, seq, [taken, stamp], traced)| Header {
+            .prop_map(|(kind, op, len, word, slot, seq, [taken, stamp], traced)| {
+                FrameHeader {
                     kind,
                     op,
                     len,
@@ -257,15 +257,15 @@ mod tests {
                     id: RequestId { slot, seq },
                     taken,
                     stamp: Hybrid::from_wire(stamp),
-                    traced: traced && matches!(kind, Kind::Request | Kind::Reply),
-                },
-            )
+                    traced: traced && matches!(kind, FrameKind::Request | FrameKind::Reply),
+                }
+            })
     }
 
     proptest! {
         #[test]
         fn headers_survive_the_wire(h in header()) {
-            prop_assert_eq!(Header::parse(&h.to_bytes(), MAX_BODY), Some(Ok(h)));
+            prop_assert_eq!(FrameHeader::parse(&h.to_bytes(), MAX_BODY), Some(Ok(h)));
         }
 
         #[test]
@@ -273,7 +273,7 @@ mod tests {
             bytes in prop::collection::vec(any::<u8>(), 0..64),
             max in 0..MAX_BODY,
         ) {
-            match Header::parse(&bytes, max) {
+            match FrameHeader::parse(&bytes, max) {
                 None => prop_assert!(bytes.len() < HEADER_LEN),
                 Some(Ok(h)) => {
                     let context = if h.traced { MAX_CONTEXT } else { 0 };
@@ -286,8 +286,8 @@ mod tests {
 
     #[test]
     fn layout_is_the_documented_one() {
-        let h = Header {
-            kind: Kind::Reply,
+        let h = FrameHeader {
+            kind: FrameKind::Reply,
             op: 0x0201,
             len: 0x0403,
             word: 5,
@@ -302,13 +302,13 @@ mod tests {
         ];
         assert_eq!(h.to_bytes(), expected);
         expected[5] = 0x86;
-        assert_eq!(Header { traced: true, ..h }.to_bytes(), expected);
+        assert_eq!(FrameHeader { traced: true, ..h }.to_bytes(), expected);
     }
 
     #[test]
     fn each_fault_has_its_name() {
-        let good = Header {
-            kind: Kind::Request,
+        let good = FrameHeader {
+            kind: FrameKind::Request,
             op: 1,
             len: 10,
             word: 0,
@@ -321,15 +321,18 @@ mod tests {
         let with = |at: usize, byte: u8| {
             let mut b = good;
             b[at] = byte;
-            Header::parse(&b, MAX_BODY)
+            FrameHeader::parse(&b, MAX_BODY)
         };
-        assert_eq!(Header::parse(&good[..39], MAX_BODY), None);
-        assert_eq!(with(0, b'v'), Some(Err(Bad::Magic)));
-        assert_eq!(with(4, 1), Some(Err(Bad::Version(1))));
-        assert_eq!(with(5, 7), Some(Err(Bad::Kind(7))));
+        assert_eq!(FrameHeader::parse(&good[..39], MAX_BODY), None);
+        assert_eq!(with(0, b'v'), Some(Err(HeaderError::Magic)));
+        assert_eq!(with(4, 1), Some(Err(HeaderError::Version(1))));
+        assert_eq!(with(5, 7), Some(Err(HeaderError::Kind(7))));
         // A handshake has no trace context.
-        assert_eq!(with(5, 0x80), Some(Err(Bad::Kind(0x80))));
-        assert_eq!(with(11, 0xff), Some(Err(Bad::Length(0xff00_000a))));
-        assert_eq!(Header::parse(&good, 9), Some(Err(Bad::Length(10))));
+        assert_eq!(with(5, 0x80), Some(Err(HeaderError::Kind(0x80))));
+        assert_eq!(with(11, 0xff), Some(Err(HeaderError::Length(0xff00_000a))));
+        assert_eq!(
+            FrameHeader::parse(&good, 9),
+            Some(Err(HeaderError::Length(10)))
+        );
     }
 }

@@ -5,7 +5,7 @@
 use crate::hex::digit;
 
 /// Where bytes are written to.
-pub trait Out {
+pub trait ByteSink {
     /// Why no more can be written.
     type Error;
 
@@ -14,7 +14,7 @@ pub trait Out {
 }
 
 /// Writes `text` as a JSON string (RFC 8259).
-pub fn string<O: Out>(out: &mut O, text: &str) -> Result<(), O::Error> {
+pub fn string<O: ByteSink>(out: &mut O, text: &str) -> Result<(), O::Error> {
     out.put(b"\"")?;
     let mut rest = text.as_bytes();
     while let Some(at) = rest
@@ -43,7 +43,7 @@ pub fn string<O: Out>(out: &mut O, text: &str) -> Result<(), O::Error> {
 }
 
 /// Writes `bytes` as a JSON string of hexadecimal digits.
-pub fn hex_string<O: Out>(out: &mut O, bytes: &[u8]) -> Result<(), O::Error> {
+pub fn hex_string<O: ByteSink>(out: &mut O, bytes: &[u8]) -> Result<(), O::Error> {
     out.put(b"\"")?;
     for &byte in bytes {
         out.put(&hex(byte))?;
@@ -61,7 +61,7 @@ mod tests {
     use proptest::prelude::*;
     use std::{string::String, vec::Vec};
 
-    impl Out for Vec<u8> {
+    impl ByteSink for Vec<u8> {
         type Error = core::convert::Infallible;
         fn put(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
             self.extend_from_slice(bytes);

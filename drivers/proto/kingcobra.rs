@@ -12,28 +12,28 @@ use core::fmt;
 
 /// What a record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum RequestRecordKind {
     /// Somebody wants something.
     Request,
     /// What came of it.
     Reply,
 }
 
-impl Kind {
+impl RequestRecordKind {
     /// The word that a record begins with.
     pub const fn word(self) -> &'static str {
         match self {
-            Kind::Request => "REQUEST",
-            Kind::Reply => "REPLY",
+            RequestRecordKind::Request => "REQUEST",
+            RequestRecordKind::Reply => "REPLY",
         }
     }
 }
 
 /// A record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct RequestRecord<'a> {
     /// Request or reply.
-    pub kind: Kind,
+    pub kind: RequestRecordKind,
     /// Who asks: 10.9.0.1 is 0x0a090001.
     pub address: u32,
     /// When it was asked, in seconds since 1970.
@@ -48,12 +48,14 @@ pub struct Record<'a> {
 pub const MAX_HEAD: usize = 48;
 
 /// The kind of a record, by what it begins with, whether the rest is right or not.
-pub fn kind(record: &[u8]) -> Option<Kind> {
-    [Kind::Request, Kind::Reply].into_iter().find(|kind| {
-        record
-            .strip_prefix(kind.word().as_bytes())
-            .is_some_and(|rest| rest.starts_with(b"#"))
-    })
+pub fn kind(record: &[u8]) -> Option<RequestRecordKind> {
+    [RequestRecordKind::Request, RequestRecordKind::Reply]
+        .into_iter()
+        .find(|kind| {
+            record
+                .strip_prefix(kind.word().as_bytes())
+                .is_some_and(|rest| rest.starts_with(b"#"))
+        })
 }
 
 fn parse_address(digits: &[u8]) -> Option<u32> {
@@ -63,7 +65,7 @@ fn parse_address(digits: &[u8]) -> Option<u32> {
     }
 }
 
-impl<'a> Record<'a> {
+impl<'a> RequestRecord<'a> {
     /// Reads a record; `None` if a field is missing, empty, or not what it should be. Only the
     /// payload may be empty.
     pub fn parse(record: &'a [u8]) -> Option<Self> {
@@ -73,7 +75,7 @@ impl<'a> Record<'a> {
         let colon = time.iter().position(|&byte| byte == b':')?;
         let (seconds, nanos) = time.split_at_checked(colon)?;
         let nanos = parse_u64(nanos.get(1..)?)?;
-        Some(Record {
+        Some(RequestRecord {
             kind,
             address: parse_address(address)?,
             seconds: parse_u64(seconds)?,
@@ -92,9 +94,9 @@ impl<'a> Record<'a> {
 }
 
 /// Shows all but the payload, with the `#` before that.
-impl fmt::Display for Record<'_> {
+impl fmt::Display for RequestRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record {
+        let RequestRecord {
             address,
             seconds,
             nanos,
@@ -226,9 +228,9 @@ mod tests {
 
     #[test]
     fn records_are_read() {
-        let record = Record::parse(b"REQUEST#a090001#1439827527:3717956#a#b##").unwrap();
-        let expected = Record {
-            kind: Kind::Request,
+        let record = RequestRecord::parse(b"REQUEST#a090001#1439827527:3717956#a#b##").unwrap();
+        let expected = RequestRecord {
+            kind: RequestRecordKind::Request,
             address: 0x0a09_0001,
             seconds: 1_439_827_527,
             nanos: 3_717_956,
@@ -236,7 +238,7 @@ mod tests {
         };
         assert_eq!(record, expected);
         assert_eq!(record.to_string(), "REQUEST#a090001#1439827527:3717956#");
-        assert_eq!(Record::parse(b"REPLY#1#0:0#").unwrap().payload, b"");
+        assert_eq!(RequestRecord::parse(b"REPLY#1#0:0#").unwrap().payload, b"");
     }
 
     #[test]
@@ -258,9 +260,9 @@ mod tests {
             "request#1#1:1#x",
             "REQUESTS#1#1:1#x",
         ] {
-            assert_eq!(Record::parse(text.as_bytes()), None, "{text}");
+            assert_eq!(RequestRecord::parse(text.as_bytes()), None, "{text}");
         }
-        assert_eq!(kind(b"REPLY#"), Some(Kind::Reply));
+        assert_eq!(kind(b"REPLY#"), Some(RequestRecordKind::Reply));
         assert_eq!(kind(b"REPLY"), None);
     }
 
@@ -290,11 +292,11 @@ mod tests {
     proptest! {
         #[test]
         fn any_payload_survives_the_log(
-            kind in prop::sample::select(&[Kind::Request, Kind::Reply][..]),
+            kind in prop::sample::select(&[RequestRecordKind::Request, RequestRecordKind::Reply][..]),
             address: u32, seconds: u64, nanos in 0..1_000_000_000u32,
             payload in prop::collection::vec(any::<u8>(), 0..60),
         ) {
-            let record = Record { kind, address, seconds, nanos, payload: &payload };
+            let record = RequestRecord { kind, address, seconds, nanos, payload: &payload };
             let mut line: Vec<u8> = record.to_string().into_bytes();
             prop_assert!(line.len() <= MAX_HEAD);
             let put = |part: &[u8]| {
@@ -305,19 +307,19 @@ mod tests {
             line.extend_from_slice(LINE_END);
             let line = line.strip_suffix(b"\n").unwrap();
             prop_assert!(!line.contains(&b'\n') && !line.contains(&b'\r'));
-            let read = Record::parse_line(line).unwrap();
+            let read = RequestRecord::parse_line(line).unwrap();
             let mut back = vec![];
             unescape(read.payload, |byte| {
                 back.push(byte);
                 Ok::<_, ()>(())
             }).unwrap();
             prop_assert_eq!(&back, &payload);
-            prop_assert_eq!(Record { payload: &payload, ..read }, record);
+            prop_assert_eq!(RequestRecord { payload: &payload, ..read }, record);
         }
 
         #[test]
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Record::parse(&bytes);
+            let _ = RequestRecord::parse(&bytes);
             let _ = unescape(&bytes, |_| Ok::<_, ()>(()));
         }
     }

@@ -33,7 +33,7 @@ use zerocopy::{
 };
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Operation numbers in [`crate::frame::Header::op`].
+/// Operation numbers in [`crate::frame::FrameHeader::op`].
 pub mod op {
     /// Allocate a chunk.
     pub const ALLOC: u16 = 1;

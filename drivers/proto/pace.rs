@@ -22,7 +22,7 @@ pub fn cost(bytes: usize, mbits: u64) -> u64 {
 
 /// What a sender is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct SendTime {
     /// When the next sender's turn is.
     pub next: u64,
     /// How long this one waits.
@@ -30,9 +30,9 @@ pub struct Turn {
 }
 
 /// The turn of a sender at time `now`, which costs `cost`; `next` is what the sender before has left.
-pub fn turn(next: u64, now: u64, cost: u64) -> Turn {
+pub fn turn(next: u64, now: u64, cost: u64) -> SendTime {
     let begin = next.max(now.saturating_sub(BURST));
-    Turn {
+    SendTime {
         next: begin.saturating_add(cost),
         wait: begin.saturating_sub(now),
     }

@@ -27,7 +27,10 @@ mod tests;
 mod users;
 
 pub use class::Class;
-pub use client::{ClientSlot, Delivery, Entry, Line, Restarted, SlotTable, GIVEN_UP_MAX, LINES};
+pub use client::{
+    AcquireOutcome, ClientSlot, ReplyDisposition, Restarted, SlotQueue, SlotTable, GIVEN_UP_MAX,
+    LINES,
+};
 pub use round_robin::{RoundRobin, QUEUES};
 pub use server::{Arrival, Replies, ServerSlot};
 

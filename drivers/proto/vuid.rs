@@ -35,9 +35,9 @@ pub const fn bit(node: NodeId) -> u64 {
 
 /// The nodes of a set, in order.
 #[derive(Clone, Copy, Debug)]
-pub struct Nodes(pub u64);
+pub struct NodeSetIter(pub u64);
 
-impl Iterator for Nodes {
+impl Iterator for NodeSetIter {
     type Item = NodeId;
 
     fn next(&mut self) -> Option<NodeId> {
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_set_has_its_nodes_once_and_in_order() {
-        let all = |set| Nodes(set).collect::<std::vec::Vec<_>>();
+        let all = |set| NodeSetIter(set).collect::<std::vec::Vec<_>>();
         assert!(all(0).is_empty());
         assert_eq!(all(bit(1) | bit(3) | bit(64)), [1, 3, 64]);
         assert_eq!(all(u64::MAX), (1..=64).collect::<std::vec::Vec<_>>());

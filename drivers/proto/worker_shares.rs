@@ -13,7 +13,7 @@
 
 /// Whose work it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub struct WorkOwner {
     /// The file system.
     pub device: u32,
     /// Who has asked for it.
@@ -22,7 +22,7 @@ pub struct Owner {
 
 /// The work under way of up to `N` workers.
 pub struct WorkerShares<const N: usize> {
-    running: [Option<Owner>; N],
+    running: [Option<WorkOwner>; N],
 }
 
 impl<const N: usize> WorkerShares<N> {
@@ -31,7 +31,7 @@ impl<const N: usize> WorkerShares<N> {
         WorkerShares { running: [None; N] }
     }
 
-    fn count(&self, is: impl Fn(&Owner) -> bool) -> usize {
+    fn count(&self, is: impl Fn(&WorkOwner) -> bool) -> usize {
         self.running.iter().flatten().filter(|o| is(o)).count()
     }
 
@@ -42,7 +42,7 @@ impl<const N: usize> WorkerShares<N> {
 
     /// Whether work of `owner` may begin: as long as its device and its user there have, together, fewer
     /// workers than are idle.
-    pub fn admits(&self, owner: Owner) -> bool {
+    pub fn admits(&self, owner: WorkOwner) -> bool {
         let device = self.count(|o| o.device == owner.device);
         let user = self.count(|o| *o == owner);
         let idle = N.saturating_sub(self.busy());
@@ -50,7 +50,7 @@ impl<const N: usize> WorkerShares<N> {
     }
 
     /// Begins work of `owner`, if it may begin. Returns the number of its worker.
-    pub fn begin(&mut self, owner: Owner) -> Option<usize> {
+    pub fn begin(&mut self, owner: WorkOwner) -> Option<usize> {
         if !self.admits(owner) {
             return None;
         }
@@ -79,12 +79,12 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn owner(device: u32, user: u64) -> Owner {
-        Owner { device, user }
+    fn owner(device: u32, user: u64) -> WorkOwner {
+        WorkOwner { device, user }
     }
 
     /// As much work of `owner` as may begin.
-    fn fill<const N: usize>(shares: &mut WorkerShares<N>, owner: Owner) -> usize {
+    fn fill<const N: usize>(shares: &mut WorkerShares<N>, owner: WorkOwner) -> usize {
         core::iter::from_fn(|| shares.begin(owner)).count()
     }
 
@@ -197,11 +197,11 @@ mod tests {
             steps in prop::collection::vec((any::<bool>(), 0..4u32, 0..3u64), 0..300),
         ) {
             let mut shares = WorkerShares::<16>::new();
-            let mut running: Vec<(usize, Owner)> = Vec::new();
+            let mut running: Vec<(usize, WorkOwner)> = Vec::new();
             for (begins, device, user) in steps {
                 let new = owner(device, user);
                 if begins {
-                    let of = |is: &dyn Fn(&Owner) -> bool| {
+                    let of = |is: &dyn Fn(&WorkOwner) -> bool| {
                         running.iter().filter(|(_, o)| is(o)).count()
                     };
                     let (device, mine) = (of(&|o| o.device == new.device), of(&|o| *o == new));

@@ -59,7 +59,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     config::MAX_NODES,
-    datagram::Header,
+    datagram::DatagramHeader,
     vuid::NodeId, //
 };
 
@@ -320,7 +320,13 @@ impl Client {
     }
 
     /// A datagram has come that says to be a node's answer. Softirq.
-    pub(crate) fn receive(&self, header: &Header, tag: u64, datagram: Datagram, source: &Source) {
+    pub(crate) fn receive(
+        &self,
+        header: &DatagramHeader,
+        tag: u64,
+        datagram: Datagram,
+        source: &Source,
+    ) {
         let index = usize::from(header.node).checked_sub(1);
         let place = index.and_then(|index| self.links.links.get(index));
         if let Some(link) = place.and_then(SetOnce::as_ref) {

@@ -8,7 +8,7 @@ use linux::{
     datagram::Outgoing, //
 };
 use virgo_proto::datagram::{
-    Header,
+    DatagramHeader,
     HEADER_LEN,
     KEY_LEN,
     TAG_LEN, //
@@ -30,7 +30,7 @@ pub(crate) fn begin(max: usize) -> Result<Outgoing> {
 /// # Errors
 ///
 /// [`EMSGSIZE`] if the body is longer than was said.
-pub(crate) fn sign(datagram: &mut Outgoing, header: Header, key: &[u8; KEY_LEN]) -> Result {
+pub(crate) fn sign(datagram: &mut Outgoing, header: DatagramHeader, key: &[u8; KEY_LEN]) -> Result {
     let bytes = datagram.bytes_mut();
     let place = bytes.first_chunk_mut().ok_or(EINVAL)?;
     *place = header.to_bytes();

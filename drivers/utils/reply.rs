@@ -11,7 +11,7 @@ use virgo_proto::{
     errno::Errno,
     json::{
         self,
-        Out, //
+        ByteSink, //
     },
     scan,
     vuid::NodeId, //
@@ -109,7 +109,7 @@ pub fn from_wire(status: u32) -> Error {
 /// Bytes that wait to be sent.
 pub(crate) struct Outgoing<'a>(pub(crate) &'a mut KVVec<u8>);
 
-impl Out for Outgoing<'_> {
+impl ByteSink for Outgoing<'_> {
     type Error = AllocError;
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), AllocError> {

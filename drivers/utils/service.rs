@@ -42,11 +42,11 @@ use linux::{
 };
 use virgo_config::Config;
 use virgo_proto::{
-    command,
+    command::CommandLine,
     config::MAX_DEADLINE_MS,
     frame::{
         self,
-        Header, //
+        FrameHeader, //
     },
     vuid::NodeId, //
 };
@@ -119,7 +119,7 @@ pub struct Command<S> {
     /// Arguments, for `help`: `(id,data)`.
     pub usage: &'static str,
     /// Does it. Runs in process context, may sleep.
-    pub run: fn(&S, &Caller<'_>, &command::Command<'_>, &mut Reply<'_>) -> Result<(), Failure>,
+    pub run: fn(&S, &Caller<'_>, &CommandLine<'_>, &mut Reply<'_>) -> Result<(), Failure>,
 }
 
 /// What holds for who has typed a command.
@@ -229,7 +229,7 @@ pub struct Body<'a> {
     pub(crate) start: usize,
     pub(crate) incarnation: &'a Arc<Incarnation>,
     pub(crate) session: &'a WorkHandle,
-    pub(crate) header: &'a Header,
+    pub(crate) header: &'a FrameHeader,
     /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
     pub(crate) received: &'a mut Option<Received>,
     pub(crate) is_deferred: bool,
@@ -245,7 +245,7 @@ impl Body<'_> {
     /// [`EUSERS`] if the node waits for too many, [`EDQUOT`] if this user of it does; [`ESTALE`] if it has
     /// begun another incarnation; [`ENOMEM`].
     pub fn defer(&mut self, uid: u32) -> Result<Deferred> {
-        let Header { op, id, .. } = *self.header;
+        let FrameHeader { op, id, .. } = *self.header;
         let mut deferred = Deferred::new(self.incarnation, self.session, op, id, uid)?;
         deferred.is_end_of(self.received.take())?;
         self.is_deferred = true;

@@ -11,7 +11,7 @@ use linux::{
 use virgo_config::Config;
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
-    fence::Claim, //
+    fence::FenceClaim, //
 };
 
 /// Who wants something done, by when, and the configuration that holds for it.
@@ -23,7 +23,7 @@ pub struct User<'a> {
     /// The configuration in force when it began.
     pub config: &'a Config,
     /// The lock that this user has of what is to be changed, if it was told one.
-    pub claim: Option<Claim>,
+    pub claim: Option<FenceClaim>,
 }
 
 impl<'a> User<'a> {
@@ -48,7 +48,7 @@ impl<'a> User<'a> {
     }
 
     /// The same, with the lock that it says it has.
-    pub fn with_lock(self, claim: Option<Claim>) -> Self {
+    pub fn with_lock(self, claim: Option<FenceClaim>) -> Self {
         User { claim, ..self }
     }
 

@@ -32,7 +32,7 @@ use linux::{
     }, //
 };
 use virgo_proto::worker_shares::{
-    Owner,
+    WorkOwner,
     WorkerShares, //
 };
 
@@ -75,7 +75,7 @@ impl<F: FnMut() -> Turn + Send> Job for Turns<F> {
 
 /// A job that waits for a worker.
 struct Waiting {
-    owner: Owner,
+    owner: WorkOwner,
     job: KBox<dyn Job>,
     wanted: Wanted,
 }
@@ -104,7 +104,7 @@ impl Wanted {
 
 /// The jobs of one owner, in the order in which they came.
 struct Line {
-    owner: Owner,
+    owner: WorkOwner,
     /// The last to come is last.
     back: KVVec<Waiting>,
     /// Those that came before; the first to come is last.
@@ -239,7 +239,7 @@ impl<const N: usize> Lines<N> {
     /// [`ENOMEM`]; [`ESHUTDOWN`] when there are no workers any more; then it is dropped.
     pub fn submit(
         &self,
-        owner: Owner,
+        owner: WorkOwner,
         wanted: Wanted,
         job: impl FnOnce() + Send + 'static,
     ) -> Result {
@@ -253,7 +253,11 @@ impl<const N: usize> Lines<N> {
     /// # Errors
     ///
     /// As there.
-    pub fn submit_turns(&self, owner: Owner, job: impl FnMut() -> Turn + Send + 'static) -> Result {
+    pub fn submit_turns(
+        &self,
+        owner: WorkOwner,
+        job: impl FnMut() -> Turn + Send + 'static,
+    ) -> Result {
         let job: KBox<dyn Job> = KBox::new(Turns(job), GFP_KERNEL)?;
         let wanted = Wanted::always();
         self.add(Waiting { owner, job, wanted })
@@ -319,7 +323,7 @@ impl<const N: usize> Run for Numbered<N> {
 
 impl<const N: usize> State<N> {
     /// The line of `owner`, perhaps a new one.
-    fn line(&mut self, owner: Owner) -> Result<&mut Line> {
+    fn line(&mut self, owner: WorkOwner) -> Result<&mut Line> {
         let at = match self.lines.iter().position(|line| line.owner == owner) {
             Some(at) => at,
             None => {

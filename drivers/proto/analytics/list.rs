@@ -4,12 +4,12 @@
 
 /// The items of `value`, without their quotes. They have commas or blanks between them; a quoted item
 /// may have both inside.
-pub fn items(value: &str) -> Items<'_> {
+pub fn items(value: &str) -> ListItems<'_> {
     let value = value.trim();
     let inner = [('[', ']'), ('{', '}'), ('(', ')')]
         .iter()
         .find_map(|&(open, close)| value.strip_prefix(open)?.strip_suffix(close));
-    Items(inner.unwrap_or(value))
+    ListItems(inner.unwrap_or(value))
 }
 
 /// `value` without quotes around it.
@@ -22,9 +22,9 @@ pub fn unquoted(value: &str) -> &str {
 
 /// See [`items`].
 #[derive(Clone, Debug)]
-pub struct Items<'a>(&'a str);
+pub struct ListItems<'a>(&'a str);
 
-impl<'a> Iterator for Items<'a> {
+impl<'a> Iterator for ListItems<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {

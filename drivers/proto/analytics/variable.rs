@@ -56,19 +56,19 @@ pub struct Declaration {
 
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum InvalidValue {
     /// It is not of the variable's type; what is expected.
     Type(&'static str),
     /// It is below the lowest or above the highest value.
     Bounds,
 }
 
-impl Refusal {
+impl InvalidValue {
     /// What is wrong, for people.
     pub const fn reason(self) -> &'static str {
         match self {
-            Refusal::Type(reason) => reason,
-            Refusal::Bounds => "out of the variable's bounds",
+            InvalidValue::Type(reason) => reason,
+            InvalidValue::Bounds => "out of the variable's bounds",
         }
     }
 }
@@ -87,23 +87,23 @@ impl Declaration {
     /// # Errors
     ///
     /// Why it may not be the variable's value.
-    pub fn read(&self, value: &str) -> Result<i64, Refusal> {
+    pub fn read(&self, value: &str) -> Result<i64, InvalidValue> {
         let text = unquoted(value);
         let number = match self.kind {
             ValueType::Integer => {
-                number::integer(text).ok_or(Refusal::Type("expected an integer"))?
+                number::integer(text).ok_or(InvalidValue::Type("expected an integer"))?
             }
             ValueType::Decimal => {
-                number::decimal(text).ok_or(Refusal::Type("expected a decimal number"))?
+                number::decimal(text).ok_or(InvalidValue::Type("expected a decimal number"))?
             }
-            ValueType::Boolean => {
-                i64::from(number::boolean(text).ok_or(Refusal::Type("expected 'true' or 'false'"))?)
-            }
+            ValueType::Boolean => i64::from(
+                number::boolean(text).ok_or(InvalidValue::Type("expected 'true' or 'false'"))?,
+            ),
             ValueType::Text | ValueType::List => return Ok(0),
         };
         match (self.min..=self.max).contains(&number) {
             true => Ok(number),
-            false => Err(Refusal::Bounds),
+            false => Err(InvalidValue::Bounds),
         }
     }
 
@@ -155,10 +155,10 @@ mod tests {
     fn types_and_bounds_are_checked() {
         assert_eq!(LOAD.read("0.5"), Ok(500_000));
         assert_eq!(LOAD.read("'2'"), Ok(2_000_000));
-        assert_eq!(LOAD.read("2.000001"), Err(Refusal::Bounds));
-        assert_eq!(LOAD.read("-1"), Err(Refusal::Bounds));
-        assert!(matches!(LOAD.read("high"), Err(Refusal::Type(_))));
-        assert!(matches!(LOAD.read(""), Err(Refusal::Type(_))));
+        assert_eq!(LOAD.read("2.000001"), Err(InvalidValue::Bounds));
+        assert_eq!(LOAD.read("-1"), Err(InvalidValue::Bounds));
+        assert!(matches!(LOAD.read("high"), Err(InvalidValue::Type(_))));
+        assert!(matches!(LOAD.read(""), Err(InvalidValue::Type(_))));
         let match_ = Declaration {
             kind: ValueType::Boolean,
             max: 1,

@@ -13,7 +13,7 @@ pub const MIN_ENTRIES: usize = 512;
 /// An entry of a directory; the name follows.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Entry {
+pub struct DirEntry {
     /// Number of the inode.
     pub ino: U64,
     /// DT_* of readdir(3).
@@ -34,13 +34,13 @@ pub struct StatEntry {
     pub len: u8,
 }
 
-/// Whether all of `bytes` are [`Entry`]s, or [`StatEntry`]s if they are to be `with_stat`, with names of
+/// Whether all of `bytes` are [`DirEntry`]s, or [`StatEntry`]s if they are to be `with_stat`, with names of
 /// files of one directory. Users put such a name behind that of the directory: one with a slash, or
 /// `..`, would lead them elsewhere.
 pub fn are_entries(mut bytes: &[u8], with_stat: bool) -> bool {
     while !bytes.is_empty() {
         let whole = match with_stat {
-            false => Entry::read_from_prefix(bytes)
+            false => DirEntry::read_from_prefix(bytes)
                 .ok()
                 .and_then(|(entry, rest)| rest.split_at_checked(entry.len.into())),
             true => StatEntry::read_from_prefix(bytes)
@@ -75,7 +75,7 @@ mod tests {
         let mut bytes = vec::Vec::new();
         match with_stat {
             false => bytes.extend_from_slice(
-                Entry {
+                DirEntry {
                     ino: 7.into(),
                     kind,
                     len,

@@ -17,7 +17,7 @@ pub const MAX_PATH: usize = 4095;
 /// | `1,3:/path`      | a copy on either: the first that can be opened, the less used one first |
 /// | `least-used:/path`, `random:/path`, `two-choices:/path` | on a node that the policy chooses |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name<'a> {
+pub struct FileName<'a> {
     /// Where it is.
     pub at: At,
     /// Absolute.
@@ -50,7 +50,7 @@ pub enum BadName {
     Node,
 }
 
-impl<'a> Name<'a> {
+impl<'a> FileName<'a> {
     /// Takes a name apart.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<'a> Name<'a> {
         }
         match path.len() > MAX_PATH {
             true => Err(BadName::TooLong),
-            false => Ok(Name { at, path }),
+            false => Ok(FileName { at, path }),
         }
     }
 }
@@ -150,7 +150,7 @@ mod tests {
     use std::{format, string::String, vec};
 
     fn at(name: &str) -> Result<At, BadName> {
-        Name::parse(name.as_bytes()).map(|name| name.at)
+        FileName::parse(name.as_bytes()).map(|name| name.at)
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(at("1,node3:/a"), Ok(At::Copies(0b101)));
         assert_eq!(at("64,1:/a"), Ok(At::Copies((1 << 63) | 1)));
         assert_eq!(at("least-used:/a"), Ok(At::Policy(Policy::LeastUsed)));
-        assert_eq!(Name::parse(b"7:/a:b").unwrap().path, b"/a:b");
+        assert_eq!(FileName::parse(b"7:/a:b").unwrap().path, b"/a:b");
     }
 
     #[test]
@@ -217,7 +217,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_a_name_or_none(name in prop::collection::vec(any::<u8>(), 0..60)) {
-            if let Ok(name) = Name::parse(&name) {
+            if let Ok(name) = FileName::parse(&name) {
                 prop_assert!(name.path.starts_with(b"/") && !name.path.contains(&0));
             }
         }

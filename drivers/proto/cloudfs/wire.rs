@@ -5,7 +5,7 @@
 use zerocopy::little_endian::{I64, U16, U32, U64};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Operation numbers in [`crate::frame::Header::op`].
+/// Operation numbers in [`crate::frame::FrameHeader::op`].
 pub mod op {
     /// Open or create a file.
     pub const OPEN: u16 = 1;
@@ -80,7 +80,7 @@ pub mod flag {
 pub const MAX_DATA: usize = 64 * 1024;
 
 /// What Open calls a file.
-pub type Handle = U64;
+pub type FileHandle = U64;
 
 /// Most files in one Close.
 pub const MAX_CLOSE: usize = 64;
@@ -102,7 +102,7 @@ pub struct OpenArgs {
 #[repr(C)]
 pub struct OpenReply {
     /// Names the open file to the node that has opened it.
-    pub handle: Handle,
+    pub handle: FileHandle,
     /// Files that other nodes have open there.
     pub load: U64,
 }
@@ -112,7 +112,7 @@ pub struct OpenReply {
 #[repr(C)]
 pub struct HandleArgs {
     /// From Open.
-    pub handle: Handle,
+    pub handle: FileHandle,
     /// [`flag`].
     pub flags: U32,
     /// Who asks, as the asking node numbers its users.
@@ -124,7 +124,7 @@ pub struct HandleArgs {
 #[repr(C)]
 pub struct ReadArgs {
     /// From Open.
-    pub handle: Handle,
+    pub handle: FileHandle,
     /// First byte.
     pub offset: U64,
     /// Bytes, at most [`MAX_DATA`].
@@ -136,7 +136,7 @@ pub struct ReadArgs {
 #[repr(C)]
 pub struct WriteArgs {
     /// From Open.
-    pub handle: Handle,
+    pub handle: FileHandle,
     /// Where the first byte goes.
     pub offset: U64,
 }
@@ -154,7 +154,7 @@ pub struct WriteReply {
 #[repr(C)]
 pub struct TruncateArgs {
     /// From Open.
-    pub handle: Handle,
+    pub handle: FileHandle,
     /// Bytes that the file has afterwards.
     pub size: U64,
 }

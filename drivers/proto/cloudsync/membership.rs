@@ -49,7 +49,7 @@ pub use timing::Timing;
 
 use super::token::MAX_VIEW;
 use super::view::View;
-use crate::vuid::{bit, NodeId, Nodes};
+use crate::vuid::{bit, NodeId, NodeSetIter};
 use peer::Peer;
 use proposal::Proposal;
 
@@ -190,8 +190,8 @@ impl<const N: usize> Membership<N> {
         (self.is_active && node != self.me && peer.is_alive).then(|| now.saturating_sub(peer.heard))
     }
 
-    fn others(&self) -> Nodes {
-        Nodes(self.configured & !bit(self.me))
+    fn others(&self) -> NodeSetIter {
+        NodeSetIter(self.configured & !bit(self.me))
     }
 
     fn speaks_to(&self, node: NodeId) -> bool {

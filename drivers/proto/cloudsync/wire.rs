@@ -30,7 +30,7 @@ pub use write::Out;
 
 use super::{MAX_NAME, VALUE};
 
-/// Operation numbers in [`crate::frame::Header::op`].
+/// Operation numbers in [`crate::frame::FrameHeader::op`].
 pub mod op {
     /// Views and the lease.
     pub const MEMBER: u16 = 1;

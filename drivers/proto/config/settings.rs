@@ -5,7 +5,7 @@
 //! The kernel and `virgo config check` read the files, each in its own way, and come here for the
 //! rest, so that they cannot have different opinions.
 
-use super::{parse, Fault, Item, Nodes, KEY_LIMIT, MAX_TEXT_KEYS};
+use super::{parse, Fault, Nodes, Statement, KEY_LIMIT, MAX_TEXT_KEYS};
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
 
@@ -17,19 +17,19 @@ const MAX_TEXT_KEY: usize = 250;
 
 /// A configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum File {
+pub enum ConfigFile {
     /// The cluster, and what this node serves.
     Cloud,
     /// Which nodes this machine's programs use, and how.
     Client,
 }
 
-impl File {
+impl ConfigFile {
     /// Where it is.
     pub const fn path(self) -> &'static str {
         match self {
-            File::Cloud => "/etc/virgo_cloud.conf",
-            File::Client => "/etc/virgo_client.conf",
+            ConfigFile::Cloud => "/etc/virgo_cloud.conf",
+            ConfigFile::Client => "/etc/virgo_client.conf",
         }
     }
 }
@@ -37,11 +37,11 @@ impl File {
 /// What has been read so far. A file that is not there says nothing; without any the machine is
 /// alone.
 #[derive(Clone, Copy, Debug)]
-pub struct Draft<'a> {
+pub struct SettingsDraft<'a> {
     cloud_nodes: Nodes,
     client_nodes: Nodes,
     /// With the place where it was said.
-    own: Option<(Ipv4Addr, File, u32)>,
+    own: Option<(Ipv4Addr, ConfigFile, u32)>,
     auth: bool,
     key_file: &'a str,
     remote_text: bool,
@@ -52,7 +52,7 @@ pub struct Draft<'a> {
     place: Policy,
     balance: Policy,
     /// With the place where it was said.
-    registry: Option<(NodeId, File, u32)>,
+    registry: Option<(NodeId, ConfigFile, u32)>,
     run_as: u32,
     callers: bool,
     use_as_kingcobra_service: bool,
@@ -92,9 +92,9 @@ pub struct Settings {
     pub quorum: u32,
 }
 
-impl Default for Draft<'_> {
+impl Default for SettingsDraft<'_> {
     fn default() -> Self {
-        Draft {
+        SettingsDraft {
             cloud_nodes: Nodes::new(),
             client_nodes: Nodes::new(),
             own: None,
@@ -116,57 +116,65 @@ impl Default for Draft<'_> {
     }
 }
 
-impl<'a> Draft<'a> {
-    /// Adds what `file` says. [`File::Cloud`] comes first: [`File::Client`] names some of its
+impl<'a> SettingsDraft<'a> {
+    /// Adds what `file` says. [`ConfigFile::Cloud`] comes first: [`ConfigFile::Client`] names some of its
     /// nodes, and its settings prevail.
     ///
     /// # Errors
     ///
     /// The first fault. What stands before it has been added.
-    pub fn add(&mut self, file: File, contents: &'a [u8]) -> Result<(), Fault> {
+    pub fn add(&mut self, file: ConfigFile, contents: &'a [u8]) -> Result<(), Fault> {
         parse(contents, |line, item| self.statement(file, line, item))
     }
 
-    fn statement(&mut self, file: File, line: u32, item: Item<'a>) -> Result<(), &'static str> {
+    fn statement(
+        &mut self,
+        file: ConfigFile,
+        line: u32,
+        item: Statement<'a>,
+    ) -> Result<(), &'static str> {
         match (item, file) {
-            (Item::Node(address), File::Cloud) => self.cloud_nodes.add(address)?,
-            (Item::Node(address), File::Client) => {
+            (Statement::Node(address), ConfigFile::Cloud) => self.cloud_nodes.add(address)?,
+            (Statement::Node(address), ConfigFile::Client) => {
                 if !self.cloud_nodes.is_empty() && self.cloud_nodes.number(address).is_none() {
                     return Err("a node that /etc/virgo_cloud.conf does not name; add it there");
                 }
                 self.client_nodes.add(address)?;
             }
-            (Item::SelfAddress(address), _) => self.own = Some((address, file, line)),
-            (Item::DeadlineMs(ms), _) => self.deadline_ms = ms,
-            (Item::Place(place), _) => self.place = place,
-            (Item::Balance(balance), _) => self.balance = balance,
-            (Item::Registry(node), _) => self.registry = Some((node, file, line)),
-            (_, File::Client) => return Err("this key belongs into /etc/virgo_cloud.conf"),
-            (Item::Quorum(count), _) => self.quorum = count,
-            (Item::Auth(auth), _) => self.auth = auth,
-            (Item::KeyFile(path), _) => self.key_file = path,
-            (Item::RemoteText(yes), _) => self.remote_text = yes,
-            (Item::Datagrams(yes), _) => self.datagrams = yes,
-            (Item::TextUid(uid), _) => self.text_uid = uid,
+            (Statement::SelfAddress(address), _) => self.own = Some((address, file, line)),
+            (Statement::DeadlineMs(ms), _) => self.deadline_ms = ms,
+            (Statement::Place(place), _) => self.place = place,
+            (Statement::Balance(balance), _) => self.balance = balance,
+            (Statement::Registry(node), _) => self.registry = Some((node, file, line)),
+            (_, ConfigFile::Client) => return Err("this key belongs into /etc/virgo_cloud.conf"),
+            (Statement::Quorum(count), _) => self.quorum = count,
+            (Statement::Auth(auth), _) => self.auth = auth,
+            (Statement::KeyFile(path), _) => self.key_file = path,
+            (Statement::RemoteText(yes), _) => self.remote_text = yes,
+            (Statement::Datagrams(yes), _) => self.datagrams = yes,
+            (Statement::TextUid(uid), _) => self.text_uid = uid,
             // Their files are read by who has the configuration.
-            (Item::TextKey { .. }, _) if self.text_keys >= MAX_TEXT_KEYS => {
+            (Statement::TextKey { .. }, _) if self.text_keys >= MAX_TEXT_KEYS => {
                 return Err("more than 256 lines 'text_key'");
             }
-            (Item::TextKey { .. }, _) => self.text_keys = self.text_keys.saturating_add(1),
-            (Item::RunAs(uid), _) => self.run_as = uid,
-            (Item::Callers { .. }, _) => self.callers = true,
-            (Item::UseAsKingcobraService(yes), _) => self.use_as_kingcobra_service = yes,
+            (Statement::TextKey { .. }, _) => self.text_keys = self.text_keys.saturating_add(1),
+            (Statement::RunAs(uid), _) => self.run_as = uid,
+            (Statement::Callers { .. }, _) => self.callers = true,
+            (Statement::UseAsKingcobraService(yes), _) => self.use_as_kingcobra_service = yes,
             // For the services that serve them; checked here, so that a bad line is found early.
-            (Item::Export { .. } | Item::Executable { .. } | Item::Library(_), _) => (),
+            (
+                Statement::Export { .. } | Statement::Executable { .. } | Statement::Library(_),
+                _,
+            ) => (),
         }
         Ok(())
     }
 
     /// The nodes that `file` has named.
-    pub fn nodes(&self, file: File) -> &Nodes {
+    pub fn nodes(&self, file: ConfigFile) -> &Nodes {
         match file {
-            File::Cloud => &self.cloud_nodes,
-            File::Client => &self.client_nodes,
+            ConfigFile::Cloud => &self.cloud_nodes,
+            ConfigFile::Client => &self.client_nodes,
         }
     }
 
@@ -181,10 +189,13 @@ impl<'a> Draft<'a> {
     /// # Errors
     ///
     /// The fault, and the file that has it.
-    pub fn complete(&self, is_local: impl Fn(Ipv4Addr) -> bool) -> Result<Settings, (File, Fault)> {
+    pub fn complete(
+        &self,
+        is_local: impl Fn(Ipv4Addr) -> bool,
+    ) -> Result<Settings, (ConfigFile, Fault)> {
         let file = match self.cloud_nodes.is_empty() {
-            true => File::Client,
-            false => File::Cloud,
+            true => ConfigFile::Client,
+            false => ConfigFile::Cloud,
         };
         let mut nodes = *self.nodes(file);
         if nodes.is_empty() {
@@ -304,9 +315,9 @@ mod tests {
     }
 
     /// Completes what both files say on a machine with address 10.9.0.2.
-    fn settings(cloud: &str, client: &str) -> Result<Settings, (File, Fault)> {
-        let mut draft = Draft::default();
-        for (file, text) in [(File::Cloud, cloud), (File::Client, client)] {
+    fn settings(cloud: &str, client: &str) -> Result<Settings, (ConfigFile, Fault)> {
+        let mut draft = SettingsDraft::default();
+        for (file, text) in [(ConfigFile::Cloud, cloud), (ConfigFile::Client, client)] {
             let added = draft.add(file, text.as_bytes());
             added.map_err(|fault| (file, fault))?;
         }
@@ -320,7 +331,7 @@ mod tests {
         assert_eq!(alone.nodes.address(1), Some(Ipv4Addr::LOCALHOST));
         assert_eq!((alone.deadline_ms, alone.text_uid), (5000, 65534));
         assert!(!alone.remote_text && alone.datagrams);
-        assert_eq!(Draft::default().key_file(), Some("/etc/virgo.key"));
+        assert_eq!(SettingsDraft::default().key_file(), Some("/etc/virgo.key"));
     }
 
     #[test]
@@ -329,7 +340,7 @@ mod tests {
         assert_eq!(settings(nodes, "registry = 2").unwrap().registry, Some(2));
         for bad in ["registry = 0", "registry = 3"] {
             let (file, fault) = settings(nodes, bad).unwrap_err();
-            assert_eq!((file, fault.line), (File::Client, 1));
+            assert_eq!((file, fault.line), (ConfigFile::Client, 1));
         }
     }
 
@@ -374,72 +385,90 @@ mod tests {
             (
                 "10.9.0.1",
                 "\n10.9.0.2",
-                File::Client,
+                ConfigFile::Client,
                 2,
                 "a node that /etc/virgo_cloud",
             ),
             (
                 "10.9.0.2",
                 "\n\nauth = none",
-                File::Client,
+                ConfigFile::Client,
                 3,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "key_file = /k",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "remote_text = yes",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "text_uid = 1",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "text_key = 1 /k",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "export = /a ro",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "executable = /a",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
             (
                 "10.9.0.2",
                 "library = /a",
-                File::Client,
+                ConfigFile::Client,
                 1,
                 "this key belongs",
             ),
-            ("\nself = 10.9.0.9\n10.9.0.2", "", File::Cloud, 2, stranger),
-            ("10.9.0.2", "self = 10.9.0.9", File::Client, 1, stranger),
-            ("self = 10.9.0.9", "10.9.0.2", File::Cloud, 1, stranger),
-            ("self = 10.9.0.2", "", File::Cloud, 1, stranger),
-            ("10.9.0.1", "", File::Cloud, 0, lost),
-            ("", "10.9.0.1", File::Client, 0, lost),
+            (
+                "\nself = 10.9.0.9\n10.9.0.2",
+                "",
+                ConfigFile::Cloud,
+                2,
+                stranger,
+            ),
+            (
+                "10.9.0.2",
+                "self = 10.9.0.9",
+                ConfigFile::Client,
+                1,
+                stranger,
+            ),
+            (
+                "self = 10.9.0.9",
+                "10.9.0.2",
+                ConfigFile::Cloud,
+                1,
+                stranger,
+            ),
+            ("self = 10.9.0.2", "", ConfigFile::Cloud, 1, stranger),
+            ("10.9.0.1", "", ConfigFile::Cloud, 0, lost),
+            ("", "10.9.0.1", ConfigFile::Client, 0, lost),
         ] {
             let (at, fault) = settings(cloud, client).unwrap_err();
             assert_eq!((at, fault.line), (file, line), "{cloud:?} {client:?}");
@@ -450,8 +479,8 @@ mod tests {
     #[test]
     fn a_laboratory_has_no_key_file() {
         let key_file = |text: &'static str| {
-            let mut draft = Draft::default();
-            draft.add(File::Cloud, text.as_bytes()).unwrap();
+            let mut draft = SettingsDraft::default();
+            draft.add(ConfigFile::Cloud, text.as_bytes()).unwrap();
             draft.key_file()
         };
         assert_eq!(key_file("key_file = /k"), Some("/k"));
@@ -473,7 +502,7 @@ mod tests {
         let nodes = std::format!("10.9.0.2\n{lines}");
         assert!(settings(&nodes, "").is_ok());
         let (file, fault) = settings(&std::format!("{nodes}text_key = 1 /k"), "").unwrap_err();
-        assert_eq!((file, fault.line), (File::Cloud, 258));
+        assert_eq!((file, fault.line), (ConfigFile::Cloud, 258));
     }
 
     #[test]
@@ -526,7 +555,7 @@ mod tests {
         #[test]
         fn a_fault_is_in_a_line_of_its_file(cloud in text(), client in text()) {
             let Err((file, fault)) = settings(&cloud, &client) else { return Ok(()) };
-            let text = match file { File::Cloud => &cloud, File::Client => &client };
+            let text = match file { ConfigFile::Cloud => &cloud, ConfigFile::Client => &client };
             prop_assert!(fault.line as usize <= text.lines().count());
         }
 

@@ -12,7 +12,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// Version of the layout that this crate speaks.
 const VERSION: u8 = 1;
 
-/// Bytes of a [`Header`].
+/// Bytes of a [`DatagramHeader`].
 pub const HEADER_LEN: usize = 48;
 
 /// Bytes of the tag at the end: SipHash-2-4 of all before it, under the key of the direction.
@@ -27,7 +27,7 @@ pub const MAX_BODY: usize = MAX_LEN - HEADER_LEN - TAG_LEN;
 
 /// What a datagram is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DatagramKind {
     /// Client to server: do `op`. `word` is the time left, in milliseconds.
     Request,
     /// Server to client: what came of the request with this id. `word` is 0 or an error number.
@@ -40,26 +40,26 @@ pub enum Kind {
     Echo,
 }
 
-impl Kind {
-    const ALL: [Kind; 5] = [
-        Kind::Request,
-        Kind::Reply,
-        Kind::Decline,
-        Kind::Probe,
-        Kind::Echo,
+impl DatagramKind {
+    const ALL: [DatagramKind; 5] = [
+        DatagramKind::Request,
+        DatagramKind::Reply,
+        DatagramKind::Decline,
+        DatagramKind::Probe,
+        DatagramKind::Echo,
     ];
 
     /// Whether a client sends it, to a server.
     pub fn is_for_server(self) -> bool {
-        matches!(self, Kind::Request | Kind::Probe)
+        matches!(self, DatagramKind::Request | DatagramKind::Probe)
     }
 }
 
 /// A datagram's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct DatagramHeader {
     /// What it is for.
-    pub kind: Kind,
+    pub kind: DatagramKind,
     /// The service's operation; 0 outside requests and replies.
     pub op: u16,
     /// Names the keys: see [`super::Keys::session`].
@@ -68,7 +68,7 @@ pub struct Header {
     pub counter: u64,
     /// Which request.
     pub id: RequestId,
-    /// As in [`crate::frame::Header::taken`].
+    /// As in [`crate::frame::FrameHeader::taken`].
     pub taken: u64,
     /// The sender's hybrid logical clock; 0 says nothing.
     pub stamp: Hybrid,
@@ -106,15 +106,15 @@ pub fn signed_part(datagram: &[u8]) -> Option<(&[u8], u64)> {
     (signed.len() >= HEADER_LEN).then_some((signed, u64::from_le_bytes(*tag)))
 }
 
-impl Header {
+impl DatagramHeader {
     /// The header at the start of the bytes that a tag covers, and the body. `None` if it is none.
-    pub fn parse(signed: &[u8]) -> Option<(Header, &[u8])> {
+    pub fn parse(signed: &[u8]) -> Option<(DatagramHeader, &[u8])> {
         let (wire, body) = Wire::read_from_prefix(signed).ok()?;
         if wire.version != VERSION || wire.reserved != [0; 3] {
             return None;
         }
-        let kind = Kind::ALL.get(usize::from(wire.kind)).copied()?;
-        let header = Header {
+        let kind = DatagramKind::ALL.get(usize::from(wire.kind)).copied()?;
+        let header = DatagramHeader {
             kind,
             op: wire.op.get(),
             session: wire.session.get(),
@@ -152,23 +152,30 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn header() -> impl Strategy<Value = Header> {
+    fn header() -> impl Strategy<Value = DatagramHeader> {
         (
-            (0..Kind::ALL.len(), any::<u16>(), any::<u32>(), any::<u64>()),
+            (
+                0..DatagramKind::ALL.len(),
+                any::<u16>(),
+                any::<u32>(),
+                any::<u64>(),
+            ),
             (any::<u8>(), 0..1u64 << 56, any::<u64>()),
             (any::<u64>(), any::<u32>(), any::<u8>()),
         )
             .prop_map(
-                |((kind, op, session, counter), (slot, seq, taken), (stamp, word, node))| Header {
-                    kind: Kind::ALL[kind],
-                    op,
-                    session,
-                    counter,
-                    id: RequestId { slot, seq },
-                    taken,
-                    stamp: Hybrid::from_wire(stamp),
-                    word,
-                    node,
+                |((kind, op, session, counter), (slot, seq, taken), (stamp, word, node))| {
+                    DatagramHeader {
+                        kind: DatagramKind::ALL[kind],
+                        op,
+                        session,
+                        counter,
+                        id: RequestId { slot, seq },
+                        taken,
+                        stamp: Hybrid::from_wire(stamp),
+                        word,
+                        node,
+                    }
                 },
             )
     }
@@ -186,7 +193,7 @@ mod tests {
     fn other_versions_kinds_and_reserved_bytes_are_refused() {
         let mut good = [0; HEADER_LEN];
         good[0] = VERSION;
-        assert!(Header::parse(&good).is_some());
+        assert!(DatagramHeader::parse(&good).is_some());
         for (at, value) in [
             (0, 0),
             (0, VERSION + 1),
@@ -197,9 +204,9 @@ mod tests {
         ] {
             let mut bad = good;
             bad[at] = value;
-            assert_eq!(Header::parse(&bad), None, "{at} {value}");
+            assert_eq!(DatagramHeader::parse(&bad), None, "{at} {value}");
         }
-        assert_eq!(Header::parse(&good[1..]), None);
+        assert_eq!(DatagramHeader::parse(&good[1..]), None);
     }
 
     proptest! {
@@ -207,12 +214,12 @@ mod tests {
         fn header_survives_the_wire(header in header(), body in any::<Vec<u8>>()) {
             let mut bytes = header.to_bytes().to_vec();
             bytes.extend(&body);
-            prop_assert_eq!(Header::parse(&bytes), Some((header, &body[..])));
+            prop_assert_eq!(DatagramHeader::parse(&bytes), Some((header, &body[..])));
         }
 
         #[test]
         fn what_is_no_header_is_refused(bytes in any::<Vec<u8>>()) {
-            if let Some((header, body)) = Header::parse(&bytes) {
+            if let Some((header, body)) = DatagramHeader::parse(&bytes) {
                 let mut again = header.to_bytes().to_vec();
                 again.extend(body);
                 prop_assert_eq!(again, bytes);

@@ -17,7 +17,7 @@ use super::event::EventId;
 use crate::{
     clock::Vector,
     config::MAX_NODES,
-    frame::Header, //
+    frame::FrameHeader, //
 };
 use zerocopy::{
     little_endian::U64,
@@ -74,7 +74,7 @@ impl<'a> TraceContext<'a> {
 
     /// Splits the body of a frame with this header into its context, if it is to have one, and what
     /// the frame says. `None` if that cannot be done.
-    pub fn of_frame(header: &Header, body: &'a [u8]) -> Option<(Option<Self>, &'a [u8])> {
+    pub fn of_frame(header: &FrameHeader, body: &'a [u8]) -> Option<(Option<Self>, &'a [u8])> {
         if !header.traced {
             return Some((None, body));
         }

@@ -140,7 +140,7 @@ pub struct EventId {
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Event<'a> {
+pub struct EventRecord<'a> {
     /// Which one it is.
     pub id: EventId,
     /// The event that caused it, if that is known.
@@ -198,7 +198,7 @@ struct Head {
 
 const _: () = assert!(core::mem::size_of::<Head>() == HEAD);
 
-impl<'a> Event<'a> {
+impl<'a> EventRecord<'a> {
     /// Bytes of its record.
     #[inline]
     pub fn size(&self) -> usize {
@@ -288,7 +288,7 @@ impl<'a> Event<'a> {
             node: head.cause_node,
             seq: head.cause_seq.get(),
         };
-        let event = Event {
+        let event = EventRecord {
             id: EventId {
                 node: head.node,
                 seq: head.seq.get(),
@@ -317,8 +317,8 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn event<'a>(text: &'a [u8], clock: &'a [U64], number: u64) -> Event<'a> {
-        Event {
+    fn event<'a>(text: &'a [u8], clock: &'a [U64], number: u64) -> EventRecord<'a> {
+        EventRecord {
             id: EventId {
                 node: 3,
                 seq: number,
@@ -339,7 +339,7 @@ mod tests {
         }
     }
 
-    fn written(event: &Event<'_>) -> Option<Vec<u8>> {
+    fn written(event: &EventRecord<'_>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         event.write(|word| bytes.extend(word.to_le_bytes()))?;
         Some(bytes)
@@ -358,8 +358,8 @@ mod tests {
             prop_assert_eq!(bytes.len(), event.size());
             prop_assert!(bytes.len() <= MAX_RECORD);
             bytes.extend_from_slice(b"what follows");
-            prop_assert_eq!(Event::parse(&bytes), Some((event.size(), Some(event))));
-            prop_assert_eq!(Event::parse(&bytes[..event.size() - 1]), None);
+            prop_assert_eq!(EventRecord::parse(&bytes), Some((event.size(), Some(event))));
+            prop_assert_eq!(EventRecord::parse(&bytes[..event.size() - 1]), None);
         }
 
         #[test]
@@ -370,7 +370,7 @@ mod tests {
             if let Some(second) = bytes.get_mut(1) {
                 *second = 0;
             }
-            if let Some((size, _)) = Event::parse(&bytes) {
+            if let Some((size, _)) = EventRecord::parse(&bytes) {
                 prop_assert!(size >= HEAD && size <= bytes.len());
             }
         }
@@ -387,7 +387,7 @@ mod tests {
     fn later_versions_are_passed_over() {
         let mut bytes = written(&event(b"text", &[U64::new(1), U64::new(2)], 1)).unwrap();
         bytes[2] = 2;
-        assert_eq!(Event::parse(&bytes), Some((bytes.len(), None)));
+        assert_eq!(EventRecord::parse(&bytes), Some((bytes.len(), None)));
     }
 
     #[test]

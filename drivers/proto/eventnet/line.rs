@@ -14,9 +14,9 @@ use super::message::{split_at_byte, Conversations, Ids};
 use crate::command::parse_u64;
 
 /// Where the parts of a line go.
-pub trait Out: FnMut(&[u8]) {}
+pub trait LineSink: FnMut(&[u8]) {}
 
-impl<F: FnMut(&[u8])> Out for F {}
+impl<F: FnMut(&[u8])> LineSink for F {}
 
 /// A line of `EventNetVertices.txt`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn edge(line: &[u8]) -> Option<(u64, u64)> {
 pub const MAX_EDGE: usize = 42;
 
 /// Writes a line of `EventNetEdges.txt`, of at most [`MAX_EDGE`] bytes.
-pub fn write_edge(from: u64, to: u64, mut out: impl Out) {
+pub fn write_edge(from: u64, to: u64, mut out: impl LineSink) {
     number(from, &mut out);
     out(b",");
     number(to, &mut out);
@@ -65,7 +65,7 @@ pub fn write_vertex_of(
     id: u64,
     partakers: impl Iterator<Item = u64>,
     conversations: impl Iterator<Item = (u64, u64)>,
-    mut out: impl Out,
+    mut out: impl LineSink,
 ) {
     number(id, &mut out);
     out(b" - ");
@@ -99,7 +99,7 @@ fn trim(line: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-fn number(number: u64, out: &mut impl Out) {
+fn number(number: u64, out: &mut impl LineSink) {
     // 2⁶⁴ has 20 digits.
     let mut digits = [0; 20];
     let mut left = number;

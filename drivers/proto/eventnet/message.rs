@@ -22,7 +22,7 @@ use crate::command::parse_u64;
 
 /// Something to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message<'a> {
+pub enum GraphMessage<'a> {
     /// Event `from` led to event `to`.
     Edge {
         /// Event that led to the other.
@@ -43,7 +43,7 @@ pub enum Message<'a> {
 
 /// Why a text is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub enum MessageError {
     /// The first word is none of the spellings.
     Word,
     /// There are not as many fields as there should be.
@@ -56,19 +56,21 @@ pub enum Bad {
     SelfEdge,
 }
 
-impl Bad {
+impl MessageError {
     /// What is wrong and what is expected, for people.
     pub const fn reason(self) -> &'static str {
         match self {
-            Bad::Word => "expected eventnet_edgemsg#FROM#TO or eventnet_vertexmsg#ID#A#B",
-            Bad::Fields => {
+            MessageError::Word => "expected eventnet_edgemsg#FROM#TO or eventnet_vertexmsg#ID#A#B",
+            MessageError::Fields => {
                 "expected eventnet_edgemsg#FROM#TO, eventnet_edgmsg#ID#FROM#TO, \
                  eventnet_vertexmsg#ID#A#B, eventnet_vertextmsg#ID#PARTAKERS#CONVERSATIONS or \
                  eventnet_vertxtmsg#ID-PARTAKERS-CONVERSATIONS"
             }
-            Bad::Number => "events and partakers are numbers from 0 to 18446744073709551615",
-            Bad::Pairs => "conversations are pairs: A,B,C,D or (A,B)#(C,D)",
-            Bad::SelfEdge => "an event does not lead to itself",
+            MessageError::Number => {
+                "events and partakers are numbers from 0 to 18446744073709551615"
+            }
+            MessageError::Pairs => "conversations are pairs: A,B,C,D or (A,B)#(C,D)",
+            MessageError::SelfEdge => "an event does not lead to itself",
         }
     }
 }
@@ -93,11 +95,11 @@ enum Pairs<'a> {
 
 impl<'a> Ids<'a> {
     /// Checks numbers with commas between them; there may be none.
-    pub(super) fn parse(text: &'a [u8]) -> Result<Self, Bad> {
+    pub(super) fn parse(text: &'a [u8]) -> Result<Self, MessageError> {
         let text = text.trim_ascii();
         let ids = Ids(text);
         let good = text.is_empty() || ids.fields().all(|field| parse_u64(field).is_some());
-        good.then_some(ids).ok_or(Bad::Number)
+        good.then_some(ids).ok_or(MessageError::Number)
     }
 
     fn fields(self) -> impl Iterator<Item = &'a [u8]> {
@@ -112,19 +114,19 @@ impl<'a> Ids<'a> {
 
 impl<'a> Conversations<'a> {
     /// Checks conversations; there may be none.
-    pub(super) fn parse(text: &'a [u8]) -> Result<Self, Bad> {
+    pub(super) fn parse(text: &'a [u8]) -> Result<Self, MessageError> {
         let text = text.trim_ascii();
         if text.first() != Some(&b'(') {
             let ids = Ids::parse(text)?;
             let even = ids.iter().count() % 2 == 0;
             return even
                 .then_some(Conversations(Pairs::Plain(text)))
-                .ok_or(Bad::Pairs);
+                .ok_or(MessageError::Pairs);
         }
         let mut rest = text;
         while !rest.is_empty() {
-            let (pair, after) = next_pair(rest).ok_or(Bad::Pairs)?;
-            pair.ok_or(Bad::Number)?;
+            let (pair, after) = next_pair(rest).ok_or(MessageError::Pairs)?;
+            pair.ok_or(MessageError::Number)?;
             rest = after;
         }
         Ok(Conversations(Pairs::Bracketed(text)))
@@ -176,13 +178,13 @@ pub(super) fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
     Some((before, after.get(1..)?))
 }
 
-impl<'a> Message<'a> {
+impl<'a> GraphMessage<'a> {
     /// Reads a line, without its line end.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn parse(line: &'a [u8]) -> Result<Self, Bad> {
+    pub fn parse(line: &'a [u8]) -> Result<Self, MessageError> {
         let line = line.trim_ascii();
         let line = line.strip_suffix(b"#").unwrap_or(line);
         let (word, rest) = match split_at_byte(line, b'#') {
@@ -194,12 +196,12 @@ impl<'a> Message<'a> {
             b"eventnet_vertxtmsg" | b"eventnet_vertexmsg" | b"eventnet_vertextmsg" => {
                 Self::vertex(rest)
             }
-            _ => Err(Bad::Word),
+            _ => Err(MessageError::Word),
         }
     }
 
     /// `from#to` or `id#from#to`. The id is checked, and stands nowhere in the original's files.
-    fn edge(fields: &'a [u8]) -> Result<Self, Bad> {
+    fn edge(fields: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = fields.split(|&byte| byte == b'#');
         let mut next = || fields.next();
         let (first, second, third) = (next(), next(), next());
@@ -209,33 +211,34 @@ impl<'a> Message<'a> {
                 number(id)?;
                 (from, to)
             }
-            _ => return Err(Bad::Fields),
+            _ => return Err(MessageError::Fields),
         };
         let (from, to) = (number(from)?, number(to)?);
         match from == to {
-            true => Err(Bad::SelfEdge),
-            false => Ok(Message::Edge { from, to }),
+            true => Err(MessageError::SelfEdge),
+            false => Ok(GraphMessage::Edge { from, to }),
         }
     }
 
     /// `id#partakers#conversations`, or the same with `-`.
-    fn vertex(fields: &'a [u8]) -> Result<Self, Bad> {
+    fn vertex(fields: &'a [u8]) -> Result<Self, MessageError> {
         let separator = match fields.iter().find(|byte| matches!(byte, b'#' | b'-')) {
             Some(&byte) => byte,
-            None => return Err(Bad::Fields),
+            None => return Err(MessageError::Fields),
         };
-        let (id, rest) = split_at_byte(fields, separator).ok_or(Bad::Fields)?;
-        let (partakers, conversations) = split_at_byte(rest, separator).ok_or(Bad::Fields)?;
+        let (id, rest) = split_at_byte(fields, separator).ok_or(MessageError::Fields)?;
+        let (partakers, conversations) =
+            split_at_byte(rest, separator).ok_or(MessageError::Fields)?;
         let id = number(id)?;
         if let (Some(a), Some(b)) = (parse_u64(partakers), parse_u64(conversations)) {
             // Who talks takes part: that `b` partakes, too, the conversation says.
-            return Ok(Message::Vertex {
+            return Ok(GraphMessage::Vertex {
                 id,
                 partakers: Ids(partakers.trim_ascii()),
                 conversations: Conversations(Pairs::One(a, b)),
             });
         }
-        Ok(Message::Vertex {
+        Ok(GraphMessage::Vertex {
             id,
             partakers: Ids::parse(partakers)?,
             conversations: Conversations::parse(conversations)?,
@@ -243,8 +246,8 @@ impl<'a> Message<'a> {
     }
 }
 
-fn number(text: &[u8]) -> Result<u64, Bad> {
-    parse_u64(text).ok_or(Bad::Number)
+fn number(text: &[u8]) -> Result<u64, MessageError> {
+    parse_u64(text).ok_or(MessageError::Number)
 }
 
 #[cfg(test)]
@@ -254,8 +257,8 @@ mod tests {
     use std::{format, string::String, vec::Vec};
 
     fn vertex(line: &str) -> (u64, Vec<u64>, Vec<(u64, u64)>) {
-        match Message::parse(line.as_bytes()) {
-            Ok(Message::Vertex {
+        match GraphMessage::parse(line.as_bytes()) {
+            Ok(GraphMessage::Vertex {
                 id,
                 partakers,
                 conversations,
@@ -270,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_an_edge_is_read() {
-        let edge = Ok(Message::Edge { from: 1, to: 2 });
+        let edge = Ok(GraphMessage::Edge { from: 1, to: 2 });
         for line in [
             "eventnet_edgemsg#1#2",
             "eventnet_edgemsg#1#2#",
@@ -279,7 +282,7 @@ mod tests {
             "eventnet_edgemsg#7#1#2#",
             "  eventnet_edgmsg# 1 # 2 #  ",
         ] {
-            assert_eq!(Message::parse(line.as_bytes()), edge, "{line}");
+            assert_eq!(GraphMessage::parse(line.as_bytes()), edge, "{line}");
         }
     }
 
@@ -308,28 +311,34 @@ mod tests {
     fn what_is_wrong_is_said() {
         let digits = String::from_utf8(std::vec![b'9'; 1_000_000]).unwrap();
         for (line, bad) in [
-            ("", Bad::Word),
-            ("hello", Bad::Word),
-            ("eventnet_edgemsg", Bad::Fields),
-            ("eventnet_edgemsg#1", Bad::Fields),
-            ("eventnet_edgemsg#1#2#3#4", Bad::Fields),
-            ("eventnet_edgemsg#a#2", Bad::Number),
-            ("eventnet_edgemsg#-1#2", Bad::Number),
-            ("eventnet_edgemsg#3#3", Bad::SelfEdge),
-            ("eventnet_edgmsg#x#1#2", Bad::Number),
-            ("eventnet_edgemsg#1#18446744073709551616", Bad::Number),
-            (&format!("eventnet_edgemsg#1#{digits}"), Bad::Number),
-            ("eventnet_vertexmsg#1", Bad::Fields),
-            ("eventnet_vertexmsg#1#2", Bad::Fields),
-            ("eventnet_vertextmsg#1#2,x#3,4", Bad::Number),
-            ("eventnet_vertextmsg#1#2,3#3,4,5", Bad::Pairs),
-            ("eventnet_vertxtmsg#1-2,3-(3,4", Bad::Pairs),
-            ("eventnet_vertxtmsg#1-2,3-(3,4)x", Bad::Pairs),
-            ("eventnet_vertxtmsg#1-2,3-(3,4),", Bad::Pairs),
-            ("eventnet_vertxtmsg#1-2,3-(3,x)", Bad::Number),
+            ("", MessageError::Word),
+            ("hello", MessageError::Word),
+            ("eventnet_edgemsg", MessageError::Fields),
+            ("eventnet_edgemsg#1", MessageError::Fields),
+            ("eventnet_edgemsg#1#2#3#4", MessageError::Fields),
+            ("eventnet_edgemsg#a#2", MessageError::Number),
+            ("eventnet_edgemsg#-1#2", MessageError::Number),
+            ("eventnet_edgemsg#3#3", MessageError::SelfEdge),
+            ("eventnet_edgmsg#x#1#2", MessageError::Number),
+            (
+                "eventnet_edgemsg#1#18446744073709551616",
+                MessageError::Number,
+            ),
+            (
+                &format!("eventnet_edgemsg#1#{digits}"),
+                MessageError::Number,
+            ),
+            ("eventnet_vertexmsg#1", MessageError::Fields),
+            ("eventnet_vertexmsg#1#2", MessageError::Fields),
+            ("eventnet_vertextmsg#1#2,x#3,4", MessageError::Number),
+            ("eventnet_vertextmsg#1#2,3#3,4,5", MessageError::Pairs),
+            ("eventnet_vertxtmsg#1-2,3-(3,4", MessageError::Pairs),
+            ("eventnet_vertxtmsg#1-2,3-(3,4)x", MessageError::Pairs),
+            ("eventnet_vertxtmsg#1-2,3-(3,4),", MessageError::Pairs),
+            ("eventnet_vertxtmsg#1-2,3-(3,x)", MessageError::Number),
         ] {
             assert_eq!(
-                Message::parse(line.as_bytes()),
+                GraphMessage::parse(line.as_bytes()),
                 Err(bad),
                 "{}",
                 line.get(..40).unwrap_or(line)
@@ -343,7 +352,7 @@ mod tests {
             "eventnet_(edgmsg|edgemsg|vertxtmsg|vertexmsg|vertextmsg)[#(),0-9 -]{0,40}",
             ".{0,40}",
         ]) {
-            if let Ok(Message::Vertex { partakers, conversations, .. }) = Message::parse(text.as_bytes()) {
+            if let Ok(GraphMessage::Vertex { partakers, conversations, .. }) = GraphMessage::parse(text.as_bytes()) {
                 let _ = (partakers.iter().count(), conversations.iter().count());
             }
         }

@@ -5,7 +5,7 @@
 //! A new record replaces the oldest ones. What a reader has not read by then it has lost; it learns
 //! how many records that were.
 
-use super::event::{Event, HEAD};
+use super::event::{EventRecord, HEAD};
 use core::ops::DerefMut;
 
 /// Bytes of a word.
@@ -20,7 +20,7 @@ const WORD: usize = 8;
 ///
 /// `size` is a power of two of at least 8, and `words` has so many bytes. `tail - head <= size`, and
 /// whole records lie between them.
-pub struct Ring<B> {
+pub struct EventRing<B> {
     words: B,
     size: usize,
     head: u64,
@@ -49,11 +49,11 @@ pub struct Read {
     pub lost: u64,
 }
 
-impl<B: DerefMut<Target = [u64]>> Ring<B> {
+impl<B: DerefMut<Target = [u64]>> EventRing<B> {
     /// An empty ring that uses as many of these words as are a power of two. `None` if there are none.
     pub fn new(words: B) -> Option<Self> {
         let used = 1usize.checked_shl(words.len().checked_ilog2()?)?;
-        Some(Ring {
+        Some(EventRing {
             words,
             size: used.checked_mul(WORD)?,
             head: 0,
@@ -72,7 +72,7 @@ impl<B: DerefMut<Target = [u64]>> Ring<B> {
     /// Takes time for the record, and for those that it replaces: no more than a record has multiples
     /// of [`HEAD`].
     #[inline]
-    pub fn push(&mut self, event: &Event<'_>) -> bool {
+    pub fn push(&mut self, event: &EventRecord<'_>) -> bool {
         let size = event.size();
         if size > self.size || !event.is_writable() {
             return false;
@@ -96,7 +96,7 @@ impl<B: DerefMut<Target = [u64]>> Ring<B> {
     }
 
     /// Writes a record of which a part lies at the end of the ring, and the rest at its start.
-    fn push_split(&mut self, event: &Event<'_>) {
+    fn push_split(&mut self, event: &EventRecord<'_>) {
         let mut at = self.tail;
         event.write(|word| {
             let index = self.index(at);
@@ -195,8 +195,8 @@ mod tests {
     use proptest::prelude::*;
     use std::{boxed::Box, vec, vec::Vec};
 
-    fn event(seq: u64, text: &[u8]) -> Event<'_> {
-        Event {
+    fn event(seq: u64, text: &[u8]) -> EventRecord<'_> {
+        EventRecord {
             id: EventId { node: 1, seq },
             cause: None,
             kind: Kind::Log,
@@ -215,13 +215,13 @@ mod tests {
     }
 
     /// A ring that has so many bytes, or a few less.
-    fn ring(size: usize) -> Ring<Box<[u64]>> {
-        Ring::new(vec![0; size / WORD].into_boxed_slice()).unwrap()
+    fn ring(size: usize) -> EventRing<Box<[u64]>> {
+        EventRing::new(vec![0; size / WORD].into_boxed_slice()).unwrap()
     }
 
     fn numbers(bytes: &[u8]) -> Vec<u64> {
         let (mut left, mut numbers) = (bytes, Vec::new());
-        while let Some((size, event)) = Event::parse(left) {
+        while let Some((size, event)) = EventRecord::parse(left) {
             numbers.push(event.unwrap().id.seq);
             left = &left[size..];
         }
@@ -278,6 +278,6 @@ mod tests {
         assert!(ring.push(&event(1, b"")) == (ring.size >= HEAD));
         assert!(!ring.push(&event(2, &[0; 100])));
         assert_eq!(ring.replaced(), 0);
-        assert!(Ring::new(Vec::new().into_boxed_slice()).is_none());
+        assert!(EventRing::new(Vec::new().into_boxed_slice()).is_none());
     }
 }

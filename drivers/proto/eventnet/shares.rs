@@ -9,25 +9,25 @@ pub const MAX_USERS: usize = 300;
 
 /// What one user has added.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
+pub struct FileShare {
     uid: u32,
     bytes: u64,
 }
 
 /// The bytes of a file by who has added them, as far as it is known. `B` has a place for each user; of more
 /// than these, those with little are forgotten.
-pub struct Shares<B> {
+pub struct FileShares<B> {
     parts: B,
     count: usize,
 }
 
-impl<B: DerefMut<Target = [Part]>> Shares<B> {
+impl<B: DerefMut<Target = [FileShare]>> FileShares<B> {
     /// Of a file of which nothing is known.
     pub fn new(parts: B) -> Self {
-        Shares { parts, count: 0 }
+        FileShares { parts, count: 0 }
     }
 
-    fn parts(&self) -> &[Part] {
+    fn parts(&self) -> &[FileShare] {
         self.parts.get(..self.count).unwrap_or_default()
     }
 
@@ -66,7 +66,7 @@ impl<B: DerefMut<Target = [Part]>> Shares<B> {
             None => self.parts.iter_mut().min_by_key(|part| part.bytes),
         };
         if let Some(place) = place {
-            *place = Part { uid, bytes };
+            *place = FileShare { uid, bytes };
         }
     }
 }
@@ -84,8 +84,8 @@ mod tests {
     use proptest::prelude::*;
     use std::{boxed::Box, vec};
 
-    fn shares() -> Shares<Box<[Part]>> {
-        Shares::new(vec![Part::default(); MAX_USERS].into_boxed_slice())
+    fn shares() -> FileShares<Box<[FileShare]>> {
+        FileShares::new(vec![FileShare::default(); MAX_USERS].into_boxed_slice())
     }
 
     #[test]

@@ -16,20 +16,20 @@ pub enum Right {
 
 /// The rights of the owner and of other users: two octal digits, each a sum of [`Right`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mode(u8);
+pub struct AccessMode(u8);
 
-impl Mode {
+impl AccessMode {
     /// The owner may do everything, others nothing.
-    pub const PRIVATE: Mode = Mode(0o70);
+    pub const PRIVATE: AccessMode = AccessMode(0o70);
 
     /// The owner may do everything, others publish.
-    pub const DROP_BOX: Mode = Mode(0o72);
+    pub const DROP_BOX: AccessMode = AccessMode(0o72);
 
     /// Reads two octal digits.
-    pub fn parse(text: &[u8]) -> Option<Mode> {
+    pub fn parse(text: &[u8]) -> Option<AccessMode> {
         let digit = |digit: u8| matches!(digit, b'0'..=b'7').then(|| digit & 7);
         match text {
-            &[owner, others] => Some(Mode((digit(owner)? << 3) | digit(others)?)),
+            &[owner, others] => Some(AccessMode((digit(owner)? << 3) | digit(others)?)),
             _ => None,
         }
     }
@@ -46,7 +46,7 @@ pub struct Access {
     /// The uid that owns it.
     pub owner: u32,
     /// Who may do what.
-    pub mode: Mode,
+    pub mode: AccessMode,
 }
 
 impl Access {
@@ -67,14 +67,14 @@ mod tests {
 
     #[test]
     fn modes_are_two_octal_digits() {
-        assert_eq!(Mode::parse(b"70"), Some(Mode::PRIVATE));
-        assert_eq!(Mode::parse(b"72"), Some(Mode::DROP_BOX));
+        assert_eq!(AccessMode::parse(b"70"), Some(AccessMode::PRIVATE));
+        assert_eq!(AccessMode::parse(b"72"), Some(AccessMode::DROP_BOX));
         for text in [&b""[..], b"7", b"700", b"80", b"7a", b" 7", b"-1"] {
-            assert_eq!(Mode::parse(text), None, "{}", text.escape_ascii());
+            assert_eq!(AccessMode::parse(text), None, "{}", text.escape_ascii());
         }
         for owner in 0..8 {
             for others in 0..8 {
-                let mode = Mode::parse(&[b'0' + owner, b'0' + others]).unwrap();
+                let mode = AccessMode::parse(&[b'0' + owner, b'0' + others]).unwrap();
                 assert_eq!(mode.digits(), (owner, others));
             }
         }
@@ -84,7 +84,7 @@ mod tests {
     fn rights_are_those_of_the_owner_or_of_others() {
         let access = |mode: &[u8]| Access {
             owner: 7,
-            mode: Mode::parse(mode).unwrap(),
+            mode: AccessMode::parse(mode).unwrap(),
         };
         for (mode, uid, expected) in [
             (b"70", 7, [true, true, true]),

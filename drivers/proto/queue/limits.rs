@@ -5,7 +5,7 @@
 /// What happens to a message for which there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Policy {
+pub enum OverflowPolicy {
     /// Its sender waits, if it can.
     Block = 0,
     /// It is refused.
@@ -14,16 +14,16 @@ pub enum Policy {
     DropOldest = 2,
 }
 
-impl Policy {
+impl OverflowPolicy {
     /// Names of the policies.
-    pub const NAMES: [(&'static str, Policy); 3] = [
-        ("block", Policy::Block),
-        ("reject", Policy::Reject),
-        ("drop-oldest", Policy::DropOldest),
+    pub const NAMES: [(&'static str, OverflowPolicy); 3] = [
+        ("block", OverflowPolicy::Block),
+        ("reject", OverflowPolicy::Reject),
+        ("drop-oldest", OverflowPolicy::DropOldest),
     ];
 
     /// The policy of this name.
-    pub fn parse(name: &[u8]) -> Option<Policy> {
+    pub fn parse(name: &[u8]) -> Option<OverflowPolicy> {
         let mut names = Self::NAMES.iter();
         let found = names.find(|(known, _)| known.as_bytes() == name)?;
         Some(found.1)
@@ -40,7 +40,7 @@ impl Policy {
 
 /// Bounds of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct QueueLimits {
     /// Messages that wait, are delayed or are handed out.
     pub messages: u32,
     /// Their bytes, and those of the kept ones.
@@ -48,7 +48,7 @@ pub struct Limits {
     /// Messages that are handed out at a time.
     pub leased: u32,
     /// What happens at the bounds.
-    pub policy: Policy,
+    pub policy: OverflowPolicy,
     /// How long a message may be handed out without being acknowledged, in milliseconds; 0 for
     /// ever.
     pub ack_ms: u32,
@@ -58,13 +58,13 @@ pub struct Limits {
     pub keep: u32,
 }
 
-impl Limits {
+impl QueueLimits {
     /// What holds unless somebody wants it otherwise.
-    pub const DEFAULT: Limits = Limits {
+    pub const DEFAULT: QueueLimits = QueueLimits {
         messages: 10_000,
         bytes: 16 << 20,
         leased: 1024,
-        policy: Policy::Reject,
+        policy: OverflowPolicy::Reject,
         ack_ms: 30_000,
         deliveries: 0,
         keep: 0,
@@ -73,7 +73,7 @@ impl Limits {
 
 /// What has happened to the messages of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct MessageCounts {
     /// Taken in.
     pub pushed: u64,
     /// Handed out, each time.

@@ -4,15 +4,15 @@
 //! `name=value` with blanks between them.
 
 use super::{
-    access::{Access, Mode},
-    state::{Limits, Policy},
+    access::{Access, AccessMode},
+    state::{OverflowPolicy, QueueLimits},
     subject,
 };
 use crate::command::parse_u64;
 
 /// What a channel is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ChannelKind {
     /// Each message goes to one of those who take from it.
     Queue,
     /// Each message goes to all who have subscribed.
@@ -31,9 +31,9 @@ const MAX_UID: u64 = 0xffff_fffe;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options<'a> {
     /// Queue or topic.
-    pub kind: Kind,
+    pub kind: ChannelKind,
     /// Bounds.
-    pub limits: Limits,
+    pub limits: QueueLimits,
     /// Messages are kept on disk.
     pub durable: bool,
     /// Pattern of names whose messages come here, too; empty for none.
@@ -43,19 +43,19 @@ pub struct Options<'a> {
     /// The uid that owns it, if it is said: otherwise who makes it.
     pub owner: Option<u32>,
     /// Who may do what with it.
-    pub mode: Mode,
+    pub mode: AccessMode,
 }
 
 impl<'a> Options<'a> {
     /// A queue with the usual bounds.
     pub const DEFAULT: Options<'static> = Options {
-        kind: Kind::Queue,
-        limits: Limits::DEFAULT,
+        kind: ChannelKind::Queue,
+        limits: QueueLimits::DEFAULT,
         durable: false,
         bind: b"",
         dead: b"",
         owner: None,
-        mode: Mode::PRIVATE,
+        mode: AccessMode::PRIVATE,
     };
 
     /// Who may use it. If nobody owns it, as what was written before there were owners, root does.
@@ -76,10 +76,10 @@ impl<'a> Options<'a> {
             .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty());
         words.try_for_each(|word| self.set(word))?;
-        if self.kind == Kind::Topic && (self.durable || !self.bind.is_empty()) {
+        if self.kind == ChannelKind::Topic && (self.durable || !self.bind.is_empty()) {
             return Err("a topic is neither durable nor bound; bind a durable queue to it");
         }
-        if self.durable && self.limits.policy == Policy::DropOldest {
+        if self.durable && self.limits.policy == OverflowPolicy::DropOldest {
             return Err("a durable queue drops nothing: policy=block or policy=reject");
         }
         Ok(self)
@@ -101,7 +101,7 @@ impl<'a> Options<'a> {
         let count = |least, most| number(least, most).map(|n| n as u32);
         let limits = &mut self.limits;
         match name {
-            b"topic" if value.is_empty() => self.kind = Kind::Topic,
+            b"topic" if value.is_empty() => self.kind = ChannelKind::Topic,
             b"durable" if value.is_empty() => self.durable = true,
             b"messages" => {
                 limits.messages =
@@ -111,8 +111,8 @@ impl<'a> Options<'a> {
                 limits.bytes = number(1, 1 << 40).ok_or("bytes: expected 1 to 1099511627776")?;
             }
             b"policy" => {
-                limits.policy =
-                    Policy::parse(value).ok_or("policy: expected block, reject or drop-oldest")?;
+                limits.policy = OverflowPolicy::parse(value)
+                    .ok_or("policy: expected block, reject or drop-oldest")?;
             }
             b"ack" => {
                 limits.ack_ms = count(0, 86_400_000).ok_or(
@@ -138,7 +138,7 @@ impl<'a> Options<'a> {
                 self.owner = Some(owner as u32);
             }
             b"mode" => {
-                self.mode = Mode::parse(value).ok_or(
+                self.mode = AccessMode::parse(value).ok_or(
                     "mode: expected two octal digits, for the owner and for others: \
                      4 to take, 2 to publish, 1 to delete",
                 )?;
@@ -163,16 +163,16 @@ mod tests {
         let text = b"durable messages=5 bytes=1000 policy=block ack=100 unacked=7 \
             deliveries=3 keep=9 bind=a.> dead=d owner=7 mode=64";
         let expected = Options {
-            kind: Kind::Queue,
+            kind: ChannelKind::Queue,
             durable: true,
             bind: b"a.>",
             dead: b"d",
             owner: Some(7),
-            mode: Mode::parse(b"64").unwrap(),
-            limits: Limits {
+            mode: AccessMode::parse(b"64").unwrap(),
+            limits: QueueLimits {
                 messages: 5,
                 bytes: 1000,
-                policy: Policy::Block,
+                policy: OverflowPolicy::Block,
                 ack_ms: 100,
                 leased: 7,
                 deliveries: 3,
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(Options::DEFAULT.parse(text), Ok(expected));
         assert_eq!(Options::DEFAULT.parse(b"  "), Ok(Options::DEFAULT));
         let topic = Options::DEFAULT.parse(b"topic keep=1").unwrap();
-        assert_eq!((topic.kind, topic.limits.keep), (Kind::Topic, 1));
+        assert_eq!((topic.kind, topic.limits.keep), (ChannelKind::Topic, 1));
     }
 
     #[test]
@@ -191,9 +191,9 @@ mod tests {
         let text = b"durable mode=77 owner=5 owner=1000 mode=72";
         let access = Options::DEFAULT.parse(text).unwrap().access();
         assert_eq!(access.owner, 1000);
-        assert_eq!(access.mode, Mode::DROP_BOX);
+        assert_eq!(access.mode, AccessMode::DROP_BOX);
         let before = Options::DEFAULT.parse(b"durable").unwrap().access();
-        assert_eq!((before.owner, before.mode), (0, Mode::PRIVATE));
+        assert_eq!((before.owner, before.mode), (0, AccessMode::PRIVATE));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0–3 | magic | `f6 56 51 32` |
-//! | 4 | kind | [`Kind`] |
+//! | 4 | kind | [`RecordKind`] |
 //! | 5 | priority | |
 //! | 6 | bytes of the queue's name | |
 //! | 7 | bytes of the subject | |
@@ -22,8 +22,8 @@
 //! | 52–55 | CRC-32C of the bytes before | |
 //!
 //! then name, subject and data, and zeros up to the next multiple. A file begins with a record
-//! [`Kind::Begin`], whose priority is the [`FORMAT`] of the file and whose data are the cookie; what
-//! all queues had then follows, up to [`Kind::Whole`], and what has happened since; see
+//! [`RecordKind::Begin`], whose priority is the [`FORMAT`] of the file and whose data are the cookie; what
+//! all queues had then follows, up to [`RecordKind::Whole`], and what has happened since; see
 //! [`super::rewrite`]. Begin and Whole both have the generation, so that it is known if one of them is
 //! damaged.
 //!
@@ -44,12 +44,12 @@
 //! later format. Files of these formats are read, never written: see [`Cookie::NONE`].
 //!
 //! A reader keeps what it does not understand: records of a kind that it does not know are shown as
-//! [`Found::Unknown`], and a file of a later format is shown as such by [`Survey::is_newer`].
+//! [`Scanned::Unknown`], and a file of a later format is shown as such by [`Survey::is_newer`].
 
 mod scan;
 mod survey;
 
-pub use scan::{Found, Scan, Source};
+pub use scan::{RecordSource, Scan, Scanned};
 pub use survey::{Choice, Survey};
 
 use zerocopy::{
@@ -60,8 +60,8 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{MAX_MESSAGE, MAX_NAME};
 
-/// The format that is written, as the record [`Kind::Begin`] says. 0 is the first one, in which
-/// [`Kind::Whole`] had no generation; from 2 on records have a cookie and a uid. A later one is not
+/// The format that is written, as the record [`RecordKind::Begin`] says. 0 is the first one, in which
+/// [`RecordKind::Whole`] had no generation; from 2 on records have a cookie and a uid. A later one is not
 /// read.
 pub const FORMAT: u8 = 2;
 
@@ -71,7 +71,7 @@ pub const ALIGN: usize = 8;
 /// Bytes of a record's head.
 pub const HEAD: usize = 56;
 
-/// The same of [`Kind::Begin`], and of all records of formats 0 and 1.
+/// The same of [`RecordKind::Begin`], and of all records of formats 0 and 1.
 const OLD_HEAD: usize = 48;
 
 /// Most bytes of a record.
@@ -103,7 +103,7 @@ impl Cookie {
 /// What a record says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum RecordKind {
     /// A file begins. The number is its generation.
     Begin = 1,
     /// What the queues had when the file was begun stands before this.
@@ -120,16 +120,16 @@ pub enum Kind {
     Next = 7,
 }
 
-impl Kind {
-    fn parse(byte: u8) -> Option<Kind> {
+impl RecordKind {
+    fn parse(byte: u8) -> Option<RecordKind> {
         Some(match byte {
-            1 => Kind::Begin,
-            2 => Kind::Whole,
-            3 => Kind::Create,
-            4 => Kind::Delete,
-            5 => Kind::Publish,
-            6 => Kind::Done,
-            7 => Kind::Next,
+            1 => RecordKind::Begin,
+            2 => RecordKind::Whole,
+            3 => RecordKind::Create,
+            4 => RecordKind::Delete,
+            5 => RecordKind::Publish,
+            6 => RecordKind::Done,
+            7 => RecordKind::Next,
             _ => return None,
         })
     }
@@ -139,7 +139,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// What it says.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Of a message.
     pub priority: u8,
     /// Number of the message, or generation.
@@ -162,7 +162,7 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// A record of this kind that says nothing else.
-    pub const fn new(kind: Kind) -> Self {
+    pub const fn new(kind: RecordKind) -> Self {
         Record {
             kind,
             priority: 0,
@@ -240,7 +240,7 @@ impl Record<'_> {
     pub fn size(&self) -> usize {
         let body = match self.kind {
             // It has a shorter head, and the cookie behind it.
-            Kind::Begin => 0,
+            RecordKind::Begin => 0,
             _ => self.body(),
         };
         HEAD.saturating_add(body).saturating_add(padding(body))
@@ -263,7 +263,7 @@ impl Record<'_> {
         if self.data.len() > MAX_MESSAGE {
             return None;
         }
-        let is_begin = self.kind == Kind::Begin;
+        let is_begin = self.kind == RecordKind::Begin;
         let cookie_bytes = cookie.0.to_le_bytes();
         let parts = match is_begin {
             true => [&b""[..], b"", &cookie_bytes],

@@ -35,7 +35,7 @@
 use super::record::HEAD;
 
 /// One of the two files.
-pub type File = usize;
+pub type FileIndex = usize;
 
 /// Most bytes that are copied in one step.
 pub const PIECE: u64 = 64 << 10;
@@ -46,28 +46,28 @@ pub enum Step {
     /// Nothing: no rewrite is under way.
     Nothing,
     /// Empty this file, and bring that to disk. Then [`Files::done`].
-    Clear(File),
+    Clear(FileIndex),
     /// Write what the queues have to this file, see [`Files::snapshot_at`]. Then [`Files::done`].
-    Snapshot(File),
+    Snapshot(FileIndex),
     /// Copy bytes. Then [`Files::done`].
     Copy {
         /// File and place to read from.
-        from: (File, u64),
+        from: (FileIndex, u64),
         /// File and place to write to.
-        to: (File, u64),
+        to: (FileIndex, u64),
         /// How many bytes.
         len: u64,
     },
     /// Bring this file to disk. Then [`Files::done`].
-    Sync(File),
+    Sync(FileIndex),
     /// Write [`Kind::Whole`] to this file, there. Then [`Files::done`].
     ///
     /// [`Kind::Whole`]: super::record::Kind::Whole
-    Whole(File, u64),
+    Whole(FileIndex, u64),
     /// Bring this file to disk. Then [`Files::done`]: it is the active one then.
-    Seal(File),
+    Seal(FileIndex),
     /// Empty this file, or move it aside. Then [`Files::done`].
-    Empty(File),
+    Empty(FileIndex),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ enum Phase {
 /// See the module.
 #[derive(Clone, Copy, Debug)]
 pub struct Files {
-    active: File,
+    active: FileIndex,
     /// Bytes of the active file.
     size: u64,
     generation: u64,
@@ -99,7 +99,7 @@ pub struct Files {
 
 impl Files {
     /// `active` has so many bytes, of this generation.
-    pub fn new(active: File, size: u64, generation: u64) -> Self {
+    pub fn new(active: FileIndex, size: u64, generation: u64) -> Self {
         Files {
             active,
             size,
@@ -112,7 +112,7 @@ impl Files {
     }
 
     /// The file that is written.
-    pub fn active(&self) -> File {
+    pub fn active(&self) -> FileIndex {
         self.active
     }
 
@@ -126,7 +126,7 @@ impl Files {
         self.generation
     }
 
-    fn next(&self) -> File {
+    fn next(&self) -> FileIndex {
         1usize.saturating_sub(self.active)
     }
 

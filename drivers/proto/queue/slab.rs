@@ -48,7 +48,7 @@ pub trait Places {
 /// What a message waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Stage {
+pub enum MessageStage {
     /// There is no message.
     Free,
     /// Its time.
@@ -89,7 +89,7 @@ pub struct Slot<T> {
     /// In a heap: places to the next missing child, counting itself; otherwise 0.
     pub rank: u8,
     /// What it waits for.
-    pub stage: Stage,
+    pub stage: MessageStage,
 }
 
 impl<T> Slot<T> {
@@ -107,13 +107,13 @@ impl<T> Slot<T> {
             prev: NONE,
             priority: 0,
             rank: 0,
-            stage: Stage::Free,
+            stage: MessageStage::Free,
         }
     }
 }
 
 /// Some places.
-pub struct Piece<T> {
+pub struct SlabPiece<T> {
     /// The places.
     pub slots: [Slot<T>; PIECE],
     /// A bit for each place that is not free.
@@ -130,9 +130,9 @@ pub trait Pieces {
     type Item: Clone;
 
     /// The piece with this number.
-    fn get(&self, number: u32) -> Option<&Piece<Self::Item>>;
+    fn get(&self, number: u32) -> Option<&SlabPiece<Self::Item>>;
     /// The same, to change it.
-    fn get_mut(&mut self, number: u32) -> Option<&mut Piece<Self::Item>>;
+    fn get_mut(&mut self, number: u32) -> Option<&mut SlabPiece<Self::Item>>;
     /// Makes a piece without used places, on no list, whose number is less than [`MAX_PIECES`].
     /// `None` without memory.
     fn make(&mut self) -> Option<u32>;
@@ -277,7 +277,7 @@ impl<D: Pieces> Places for Slab<D> {
         }
         let slot = piece.slots.get_mut(index)?;
         let item = slot.item.take();
-        slot.stage = Stage::Free;
+        slot.stage = MessageStage::Free;
         let was_full = piece.used == u32::MAX;
         piece.used &= !bit;
         let is_empty = piece.used == 0;
@@ -301,16 +301,16 @@ impl<D: Pieces> Places for Slab<D> {
 
 /// A list of places. Each place is on one list at most.
 #[derive(Clone, Copy, Debug)]
-pub struct List {
+pub struct PlaceList {
     head: u32,
     tail: u32,
     len: u32,
 }
 
-impl List {
+impl PlaceList {
     /// An empty list.
     pub const fn new() -> Self {
-        List {
+        PlaceList {
             head: NONE,
             tail: NONE,
             len: 0,
@@ -389,20 +389,20 @@ impl List {
     }
 }
 
-impl Default for List {
+impl Default for PlaceList {
     fn default() -> Self {
-        List::new()
+        PlaceList::new()
     }
 }
 
 /// Pieces in a vector, for tests.
 #[cfg(test)]
 pub(super) struct Plain<T> {
-    pub(super) pieces: std::vec::Vec<Option<std::boxed::Box<Piece<T>>>>,
+    pub(super) pieces: std::vec::Vec<Option<std::boxed::Box<SlabPiece<T>>>>,
 }
 
 #[cfg(test)]
-impl<T: Published> Plain<T> {
+impl<T: SlabItem> Plain<T> {
     pub(super) fn slab() -> Slab<Self> {
         Slab::new(Plain {
             pieces: std::vec![],
@@ -417,7 +417,7 @@ impl<T: Published> Plain<T> {
 
 /// A message in tests.
 #[cfg(test)]
-pub(super) trait Published: Clone {
+pub(super) trait SlabItem: Clone {
     /// The uid that has published it.
     fn publisher(&self) -> u32 {
         0
@@ -425,22 +425,22 @@ pub(super) trait Published: Clone {
 }
 
 #[cfg(test)]
-impl Published for () {}
+impl SlabItem for () {}
 
 #[cfg(test)]
-impl<T: Published> Pieces for Plain<T> {
+impl<T: SlabItem> Pieces for Plain<T> {
     type Item = T;
 
-    fn get(&self, number: u32) -> Option<&Piece<T>> {
+    fn get(&self, number: u32) -> Option<&SlabPiece<T>> {
         self.pieces.get(number as usize)?.as_deref()
     }
 
-    fn get_mut(&mut self, number: u32) -> Option<&mut Piece<T>> {
+    fn get_mut(&mut self, number: u32) -> Option<&mut SlabPiece<T>> {
         self.pieces.get_mut(number as usize)?.as_deref_mut()
     }
 
     fn make(&mut self) -> Option<u32> {
-        let piece = Piece {
+        let piece = SlabPiece {
             slots: [const { Slot::free() }; PIECE],
             used: 0,
             next: NONE,
@@ -470,7 +470,7 @@ impl<T: Published> Pieces for Plain<T> {
 }
 
 #[cfg(test)]
-impl<T: Published> Slab<Plain<T>> {
+impl<T: SlabItem> Slab<Plain<T>> {
     /// Pieces that have memory.
     pub(super) fn live(&self) -> usize {
         self.pieces.live()

@@ -32,12 +32,12 @@
 mod stages;
 mod steps;
 
-pub use super::limits::{Counts, Limits, Policy};
+pub use super::limits::{MessageCounts, OverflowPolicy, QueueLimits};
 
 use super::{
     heap,
     shares::{Shares, Sharing},
-    slab::{List, Places, Slot, Stage, NONE, PLACE_BITS},
+    slab::{MessageStage, PlaceList, Places, Slot, NONE, PLACE_BITS},
 };
 
 /// Priorities: from 0 to one less. Larger is sooner.
@@ -111,13 +111,13 @@ struct Ready {
     /// Top of the heap of those that were handed out before, by their numbers.
     again: u32,
     /// The others, in the order in which they became ready.
-    new: List,
+    new: PlaceList,
 }
 
 impl Ready {
     const NONE: Ready = Ready {
         again: NONE,
-        new: List::new(),
+        new: PlaceList::new(),
     };
 
     fn first(&self) -> Option<u32> {
@@ -153,9 +153,9 @@ pub struct Queue<P: Places> {
     /// Top of the heap of those that are delayed.
     later: u32,
     delayed_len: u32,
-    leased: List,
-    kept: List,
-    dead: List,
+    leased: PlaceList,
+    kept: PlaceList,
+    dead: PlaceList,
     walk: Walk,
     /// Number of the last delivery.
     delivery: u32,
@@ -163,9 +163,9 @@ pub struct Queue<P: Places> {
     bytes: u64,
     /// Bytes of those that are kept.
     kept_bytes: u64,
-    limits: Limits,
+    limits: QueueLimits,
     next_seq: u64,
-    counts: Counts,
+    counts: MessageCounts,
     shares: Shares,
     /// There is room that is promised to a message: see [`Self::reserve`].
     reserved: bool,
@@ -174,7 +174,7 @@ pub struct Queue<P: Places> {
 impl<P: Places> Queue<P> {
     /// An empty queue, whose first message has the number 1. Numbers of deliveries begin behind
     /// `delivery`: another one each time, so that no identifier of an earlier queue is valid.
-    pub fn new(places: P, limits: Limits, delivery: u32, sharing: Sharing) -> Self {
+    pub fn new(places: P, limits: QueueLimits, delivery: u32, sharing: Sharing) -> Self {
         Queue {
             places,
             ready: [Ready::NONE; PRIORITIES],
@@ -182,23 +182,23 @@ impl<P: Places> Queue<P> {
             ready_len: 0,
             later: NONE,
             delayed_len: 0,
-            leased: List::new(),
-            kept: List::new(),
-            dead: List::new(),
+            leased: PlaceList::new(),
+            kept: PlaceList::new(),
+            dead: PlaceList::new(),
             walk: Walk { at: NONE, left: 0 },
             delivery: delivery % DELIVERIES,
             bytes: 0,
             kept_bytes: 0,
             limits,
             next_seq: 1,
-            counts: Counts::default(),
+            counts: MessageCounts::default(),
             shares: Shares::new(sharing),
             reserved: false,
         }
     }
 
     /// Its bounds.
-    pub fn limits(&self) -> &Limits {
+    pub fn limits(&self) -> &QueueLimits {
         &self.limits
     }
 
@@ -208,7 +208,7 @@ impl<P: Places> Queue<P> {
     }
 
     /// What has happened so far.
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> MessageCounts {
         self.counts
     }
 
@@ -270,24 +270,24 @@ impl<P: Places> Queue<P> {
     /// something else is pushed or replayed; after [`Room::More`] this is to be called again.
     /// Nothing goes for a message that is refused, unless the queue drops the oldest.
     pub fn make_room(&mut self, bytes: u32, uid: u32, mut gone: impl FnMut(P::Item)) -> Room {
-        let Limits {
+        let QueueLimits {
             messages,
             bytes: max_bytes,
             policy,
             ..
         } = self.limits;
         // Who drops the oldest always has room, and so have others.
-        let has_share =
-            policy == Policy::DropOldest || self.shares.has_room(uid, bytes, messages, max_bytes);
+        let has_share = policy == OverflowPolicy::DropOldest
+            || self.shares.has_room(uid, bytes, messages, max_bytes);
         let bytes = u64::from(bytes);
         // Without those that are kept, which go for others.
         let rest = self.bytes.saturating_sub(self.kept_bytes);
         let is_full = rest.saturating_add(bytes) > max_bytes || self.taken_places() >= messages;
         match policy {
             _ if bytes > max_bytes => return self.refuse(Room::No),
-            Policy::Block if !has_share || is_full => return Room::Later,
-            Policy::Reject if !has_share => return self.refuse(Room::Share),
-            Policy::Reject if is_full => return self.refuse(Room::No),
+            OverflowPolicy::Block if !has_share || is_full => return Room::Later,
+            OverflowPolicy::Reject if !has_share => return self.refuse(Room::Share),
+            OverflowPolicy::Reject if is_full => return self.refuse(Room::No),
             _ => (),
         }
         for _ in 0..STEP {
@@ -425,7 +425,7 @@ impl<P: Places> Queue<P> {
         slot.due = due;
         slot.deliveries = slot.deliveries.saturating_add(1);
         slot.delivery = self.delivery;
-        slot.stage = Stage::Leased;
+        slot.stage = MessageStage::Leased;
         let taken = Taken {
             id: (u64::from(self.delivery) << PLACE_BITS) | u64::from(at),
             seq: slot.seq,
@@ -566,7 +566,7 @@ impl<P: Places> Queue<P> {
     pub fn remove_any(&mut self) -> Option<Removed<P::Item>> {
         let at = self.unlist_any()?;
         let slot = self.places.get(at)?;
-        let (seq, was_kept) = (slot.seq, slot.stage == Stage::Kept);
+        let (seq, was_kept) = (slot.seq, slot.stage == MessageStage::Kept);
         let item = self.release_place(at)?;
         Some(Removed {
             seq,

@@ -5,7 +5,7 @@
 use super::{
     options::Options,
     reasons,
-    state::{Limits, Policy},
+    state::{OverflowPolicy, QueueLimits},
 };
 use crate::command::parse_u64;
 
@@ -34,9 +34,9 @@ impl<'a> SubscribeArgs<'a> {
         if let Some(reason) = reasons::of_pattern(pattern) {
             return Err(reason);
         }
-        let limits = Limits {
-            policy: Policy::DropOldest,
-            ..Limits::DEFAULT
+        let limits = QueueLimits {
+            policy: OverflowPolicy::DropOldest,
+            ..QueueLimits::DEFAULT
         };
         let mut args = SubscribeArgs {
             pattern,
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!((args.pattern, args.group), (&b"a.>"[..], &b"g.h"[..]));
         assert_eq!((args.from, args.acked), (Some(7), false));
         assert_eq!(args.options.limits.messages, 5);
-        assert_eq!(args.options.limits.policy, Policy::DropOldest);
+        assert_eq!(args.options.limits.policy, OverflowPolicy::DropOldest);
         let plain = SubscribeArgs::parse(b"a", b"").unwrap();
         assert_eq!(
             (plain.group, plain.from, plain.acked),

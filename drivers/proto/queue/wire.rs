@@ -4,14 +4,14 @@
 //!
 //! | op      | request body                    | reply body              | repeated |
 //! |---------|---------------------------------|-------------------------|----------|
-//! | Create  | [`Named`], name, options as text | empty                  | stored reply |
-//! | Delete  | [`Named`], name                 | empty                   | stored reply |
-//! | Publish | [`Named`], name, ([`Item`], data)… | [`PublishReply`]      | stored reply |
-//! | Pull    | [`PullArgs`], name              | ([`Entry`], name, data)… | stored reply |
+//! | Create  | [`NameHeader`], name, options as text | empty                  | stored reply |
+//! | Delete  | [`NameHeader`], name                 | empty                   | stored reply |
+//! | Publish | [`NameHeader`], name, ([`PublishedMessage`], data)… | [`PublishReply`]      | stored reply |
+//! | Pull    | [`PullArgs`], name              | ([`PulledMessage`], name, data)… | stored reply |
 //! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
 //! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
 //! | Forget  | [`ForgetArgs`], name            | empty                   | stored reply |
-//! | Purge   | [`Named`], name                 | [`PurgeReply`]          | stored reply |
+//! | Purge   | [`NameHeader`], name                 | [`PurgeReply`]          | stored reply |
 //!
 //! Each says for which uid of the asking node it is. What is pulled is that uid's until it is
 //! acknowledged, or until its time is over. The reply of a Pull is deferred while there is no
@@ -26,7 +26,7 @@ use zerocopy::{
 };
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Operation numbers in [`crate::frame::Header::op`].
+/// Operation numbers in [`crate::frame::FrameHeader::op`].
 pub mod op {
     /// Make a queue or topic.
     pub const CREATE: u16 = 1;
@@ -59,13 +59,13 @@ pub const GIVE_BACK: u16 = 1 << 0;
 /// Flag of [`AckArgs`]: the message was not handed out; it goes back as if it had not been taken.
 pub const UNTAKE: u16 = 1 << 1;
 
-/// Flag of [`Entry`]: somebody waits for a reply.
+/// Flag of [`PulledMessage`]: somebody waits for a reply.
 pub const REQUEST: u16 = 1 << 0;
 
 /// A name, and what follows it.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Named {
+pub struct NameHeader {
     /// Bytes of the name.
     pub name_len: U16,
     /// 0.
@@ -79,7 +79,7 @@ pub struct Named {
     FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug, PartialEq,
 )]
 #[repr(C)]
-pub struct Item {
+pub struct PublishedMessage {
     /// Bytes of data.
     pub data_len: U32,
     /// Until it can be taken, in milliseconds.
@@ -143,7 +143,7 @@ pub struct PullArgs {
 /// A message in the reply of Pull.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct Entry {
+pub struct PulledMessage {
     /// By what it is acknowledged.
     pub id: U64,
     /// Number in the queue or topic that it was published to.
@@ -188,8 +188,8 @@ pub struct ForgetArgs {
 pub const PULLS: u32 = 1 << 23;
 
 /// Takes the next message off `items`; `None` at the end and for what is none.
-pub fn next_item<'a>(items: &mut &'a [u8]) -> Option<(Item, &'a [u8])> {
-    let (item, rest) = Item::read_from_prefix(items).ok()?;
+pub fn next_item<'a>(items: &mut &'a [u8]) -> Option<(PublishedMessage, &'a [u8])> {
+    let (item, rest) = PublishedMessage::read_from_prefix(items).ok()?;
     let (data, rest) = rest.split_at_checked(usize::try_from(item.data_len.get()).ok()?)?;
     *items = rest;
     (data.len() <= MAX_MESSAGE && item.reserved == [0; 3]).then_some((item, data))
@@ -197,8 +197,8 @@ pub fn next_item<'a>(items: &mut &'a [u8]) -> Option<(Item, &'a [u8])> {
 
 /// Takes the next message off the reply of a Pull, with its name and data; `None` at the end and for
 /// what is none.
-pub fn next_entry<'a>(entries: &mut &'a [u8]) -> Option<(Entry, &'a [u8], &'a [u8])> {
-    let (entry, rest) = Entry::read_from_prefix(entries).ok()?;
+pub fn next_entry<'a>(entries: &mut &'a [u8]) -> Option<(PulledMessage, &'a [u8], &'a [u8])> {
+    let (entry, rest) = PulledMessage::read_from_prefix(entries).ok()?;
     let (name, rest) = rest.split_at_checked(entry.name_len.get().into())?;
     let (data, rest) = rest.split_at_checked(usize::try_from(entry.data_len.get()).ok()?)?;
     *entries = rest;
@@ -219,7 +219,7 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (delay_ms, priority, data) in &messages {
-                let item = Item {
+                let item = PublishedMessage {
                     data_len: (data.len() as u32).into(),
                     delay_ms: (*delay_ms).into(),
                     priority: *priority,
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_refused() {
-        let item = |data_len: u32, reserved| Item {
+        let item = |data_len: u32, reserved| PublishedMessage {
             data_len: data_len.into(),
             delay_ms: 0.into(),
             priority: 4,

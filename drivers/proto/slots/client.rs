@@ -23,7 +23,7 @@
 
 use super::{
     class::Class,
-    list::{Linked, Links, List},
+    list::{Linked, Links, SlotList},
     users::{Users, USERS},
 };
 use crate::frame::RequestId;
@@ -37,12 +37,12 @@ pub const LINES: usize = USERS * 2;
 
 /// Where tasks wait for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct SlotQueue {
     user: u8,
     class: Class,
 }
 
-impl Line {
+impl SlotQueue {
     /// Its number, below [`LINES`].
     pub fn index(self) -> usize {
         let second = matches!(self.class, Class::Deferred);
@@ -52,7 +52,7 @@ impl Line {
     }
 
     pub(super) fn from_index(index: usize) -> Self {
-        Line {
+        SlotQueue {
             user: u8::try_from(index / 2).unwrap_or(u8::MAX),
             class: match index % 2 {
                 0 => Class::Any,
@@ -64,13 +64,13 @@ impl Line {
 
 /// What a task gets that wants a slot.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum AcquireOutcome {
     /// The number of its request.
     Slot(RequestId),
     /// A place in this line, until [`SlotTable::release`] or another method returns the line: the
     /// task that has waited in it for longest then calls [`SlotTable::claim`] or
     /// [`SlotTable::revoke`]. A task that leaves before calls [`SlotTable::leave_line`].
-    Wait(Line),
+    Wait(SlotQueue),
 }
 
 /// The server has restarted since the request was sent: nobody knows whether it was done.
@@ -79,13 +79,13 @@ pub struct Restarted;
 
 /// What has become of a reply that has come.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Delivery<R> {
+pub enum ReplyDisposition<R> {
     /// Its task sleeps, and is to be woken.
     Wakes,
     /// Its task finds it.
     Kept,
     /// Nobody waits for it. A slot is given to the line, if there is one.
-    Unwanted(R, Option<Line>),
+    Unwanted(R, Option<SlotQueue>),
 }
 
 /// A place for one request at a time.
@@ -148,9 +148,9 @@ impl<R> Linked for ClientSlot<R> {
 pub struct SlotTable<S> {
     slots: S,
     /// Free slots whose last reply the client gave up. They are used first: that tells the server.
-    given_up: List,
+    given_up: SlotList,
     /// The other free slots.
-    free: List,
+    free: SlotList,
     /// Slots on both.
     free_count: usize,
     /// Free slots that were given to a line and not yet claimed.
@@ -160,7 +160,7 @@ pub struct SlotTable<S> {
     /// Busy slots whose requests were given up.
     kept: usize,
     /// Slots whose tasks sleep until the reply is there.
-    asleep: List,
+    asleep: SlotList,
     users: Users,
     /// How many wait in each line.
     waiting: [u32; LINES],
@@ -181,13 +181,13 @@ where
     pub fn new(slots: S, user_share: u32) -> Self {
         let mut table = SlotTable {
             slots,
-            given_up: List::new(),
-            free: List::new(),
+            given_up: SlotList::new(),
+            free: SlotList::new(),
             free_count: 0,
             promised: 0,
             held: [0; Class::COUNT],
             kept: 0,
-            asleep: List::new(),
+            asleep: SlotList::new(),
             users: Users::new(),
             waiting: [0; LINES],
             lines: 0,
@@ -212,20 +212,20 @@ where
     }
 
     /// Occupies a slot for a request of user `uid`, or gives a place in a line.
-    pub fn enter(&mut self, uid: u32, class: Class) -> Entry {
+    pub fn enter(&mut self, uid: u32, class: Class) -> AcquireOutcome {
         let user = self.user(uid);
         if self.admits(user, class) {
             self.hold(user, class);
             if let Some(id) = self.occupy(user, class) {
-                return Entry::Slot(id);
+                return AcquireOutcome::Slot(id);
             }
         }
-        let line = Line { user, class };
+        let line = SlotQueue { user, class };
         if let Some(waiting) = self.waiting.get_mut(line.index()) {
             *waiting = waiting.saturating_add(1);
             self.lines |= bit(line);
         }
-        Entry::Wait(line)
+        AcquireOutcome::Wait(line)
     }
 
     /// As [`Self::enter`], but `None` instead of a place in a line.
@@ -239,20 +239,20 @@ where
     }
 
     /// Occupies the slot that was given to `line`.
-    pub fn claim(&mut self, line: Line) -> Option<RequestId> {
+    pub fn claim(&mut self, line: SlotQueue) -> Option<RequestId> {
         self.promised = self.promised.saturating_sub(1);
         self.occupy(line.user, line.class)
     }
 
     /// Takes back what was given to `line`. Returns the line that it is given to instead.
-    pub fn revoke(&mut self, line: Line) -> Option<Line> {
+    pub fn revoke(&mut self, line: SlotQueue) -> Option<SlotQueue> {
         self.promised = self.promised.saturating_sub(1);
         self.unhold(line.user, line.class);
         self.give()
     }
 
     /// A task that waited in `line`, which was not returned for it, waits no more.
-    pub fn leave_line(&mut self, line: Line) {
+    pub fn leave_line(&mut self, line: SlotQueue) {
         if let Some(waiting) = self.waiting.get_mut(line.index()) {
             *waiting = waiting.saturating_sub(1);
             if *waiting == 0 {
@@ -262,9 +262,9 @@ where
     }
 
     /// A line in which somebody waits.
-    pub fn waiting_line(&self) -> Option<Line> {
+    pub fn waiting_line(&self) -> Option<SlotQueue> {
         let index = self.lines.trailing_zeros() as usize;
-        (index < LINES).then(|| Line::from_index(index))
+        (index < LINES).then(|| SlotQueue::from_index(index))
     }
 
     /// Number of the last request in the slot of `id` whose reply was taken: a request says so.
@@ -340,18 +340,18 @@ where
     }
 
     /// Leaves the reply of request `id` for its task.
-    pub fn deliver(&mut self, id: RequestId, reply: R) -> Delivery<R> {
+    pub fn deliver(&mut self, id: RequestId, reply: R) -> ReplyDisposition<R> {
         match self.busy_slot(id) {
             Some(slot) if slot.is_given_up => {
                 self.end_given_up(usize::from(id.slot));
-                return Delivery::Unwanted(reply, self.give());
+                return ReplyDisposition::Unwanted(reply, self.give());
             }
             Some(slot) if slot.reply.is_none() && slot.taken != id.seq => slot.reply = Some(reply),
-            _ => return Delivery::Unwanted(reply, None),
+            _ => return ReplyDisposition::Unwanted(reply, None),
         }
         match self.wake(id.slot) {
-            true => Delivery::Wakes,
-            false => Delivery::Kept,
+            true => ReplyDisposition::Wakes,
+            false => ReplyDisposition::Kept,
         }
     }
 
@@ -406,7 +406,7 @@ where
 
     /// The task of request `id` wants nothing more: frees its slot, unless the server is to answer it
     /// first. Returns a reply that nobody took, and the line that a slot is given to.
-    pub fn release(&mut self, id: RequestId) -> (Option<R>, Option<Line>) {
+    pub fn release(&mut self, id: RequestId) -> (Option<R>, Option<SlotQueue>) {
         self.wake(id.slot);
         let Some(slot) = self.busy_slot(id) else {
             return (None, None);
@@ -528,14 +528,14 @@ where
 
     /// Gives a slot to the line that has the fewest, if one is free and somebody waits for it. Lines
     /// that have as many take turns.
-    pub fn give(&mut self) -> Option<Line> {
-        let mut best: Option<(u16, Line)> = None;
+    pub fn give(&mut self) -> Option<SlotQueue> {
+        let mut best: Option<(u16, SlotQueue)> = None;
         let after = u32::from(self.last_line).wrapping_add(1);
         let mut left = self.lines.rotate_right(after);
         while left != 0 {
             let index = left.trailing_zeros().wrapping_add(after) as usize % LINES;
             left &= left.wrapping_sub(1);
-            let line = Line::from_index(index);
+            let line = SlotQueue::from_index(index);
             if !self.admits(line.user, line.class) {
                 continue;
             }
@@ -562,11 +562,11 @@ where
     pub(super) fn has_given_all_it_can(&self) -> bool {
         (0..LINES)
             .filter(|&at| self.waiting[at] > 0)
-            .map(Line::from_index)
+            .map(SlotQueue::from_index)
             .all(|line| !self.admits(line.user, line.class))
     }
 }
 
-fn bit(line: Line) -> u64 {
+fn bit(line: SlotQueue) -> u64 {
     1_u64.checked_shl(line.index() as u32).unwrap_or(0)
 }

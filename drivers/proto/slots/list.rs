@@ -27,13 +27,13 @@ pub(super) trait Linked {
 }
 
 /// The start of a list through a slice.
-pub(super) struct List {
+pub(super) struct SlotList {
     first: u16,
 }
 
-impl List {
+impl SlotList {
     pub(super) const fn new() -> Self {
-        List { first: END }
+        SlotList { first: END }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -19,17 +19,17 @@ fn table(slots: usize) -> SlotTable<Vec<ClientSlot<Key>>> {
     SlotTable::new((0..slots).map(|_| ClientSlot::new()).collect(), 50)
 }
 
-fn slot(entry: Entry) -> RequestId {
+fn slot(entry: AcquireOutcome) -> RequestId {
     match entry {
-        Entry::Slot(id) => id,
-        Entry::Wait(line) => panic!("waits in {line:?}"),
+        AcquireOutcome::Slot(id) => id,
+        AcquireOutcome::Wait(line) => panic!("waits in {line:?}"),
     }
 }
 
-fn line(entry: Entry) -> Line {
+fn line(entry: AcquireOutcome) -> SlotQueue {
     match entry {
-        Entry::Slot(id) => panic!("got {id:?}"),
-        Entry::Wait(line) => line,
+        AcquireOutcome::Slot(id) => panic!("got {id:?}"),
+        AcquireOutcome::Wait(line) => line,
     }
 }
 
@@ -40,7 +40,7 @@ fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
     assert_eq!(first.seq, 1);
     assert_eq!(table.may_send(first, 7, false), Ok(()));
     table.sent(first, 7);
-    assert_eq!(table.deliver(first, 10), Delivery::Kept);
+    assert_eq!(table.deliver(first, 10), ReplyDisposition::Kept);
     assert_eq!(table.take(first), Some(10));
     assert_eq!(table.take(first), None);
     let _ = table.release(first);
@@ -53,7 +53,10 @@ fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
     assert_eq!((third.slot, third.seq), (first.slot, 3));
     assert_eq!(table.taken(third), 1);
     // What comes late for the one before is nobody's.
-    assert_eq!(table.deliver(second, 20), Delivery::Unwanted(20, None));
+    assert_eq!(
+        table.deliver(second, 20),
+        ReplyDisposition::Unwanted(20, None)
+    );
 }
 
 /// A table with two slots: one is busy, the request of user 1000 in the other was sent and given up.
@@ -70,7 +73,10 @@ fn given_up(class: Class) -> (SlotTable<Vec<ClientSlot<Key>>>, RequestId) {
 fn a_request_that_was_given_up_keeps_its_slot_until_it_is_answered() {
     let (mut table, id) = given_up(Class::Any);
     let waits = line(table.enter(0, Class::Any));
-    assert_eq!(table.deliver(id, 10), Delivery::Unwanted(10, Some(waits)));
+    assert_eq!(
+        table.deliver(id, 10),
+        ReplyDisposition::Unwanted(10, Some(waits))
+    );
     // The server is told that nobody has taken the reply.
     let next = table.claim(waits).unwrap();
     assert_eq!((next.seq, table.taken(next)), (2, 0));
@@ -89,7 +95,10 @@ fn slots_are_left_for_those_who_take_the_answers() {
     assert_eq!(table.busy(), 4);
     let receiver = slot(table.enter(9, Class::Any));
     assert!(table.must_wait(receiver));
-    assert_eq!(table.deliver(all[0], 1), Delivery::Unwanted(1, None));
+    assert_eq!(
+        table.deliver(all[0], 1),
+        ReplyDisposition::Unwanted(1, None)
+    );
     assert!(!table.must_wait(receiver));
 }
 
@@ -101,7 +110,7 @@ fn a_lost_connection_ends_what_was_given_up() {
     assert_eq!(table.give(), Some(waits));
     assert_eq!(table.give(), None);
     table.claim(waits).unwrap();
-    assert_eq!(table.deliver(id, 10), Delivery::Unwanted(10, None));
+    assert_eq!(table.deliver(id, 10), ReplyDisposition::Unwanted(10, None));
 }
 
 #[test]
@@ -129,7 +138,10 @@ fn a_user_that_has_given_up_much_waits_for_answers() {
     let deferred = slot(table.enter(1000, Class::Deferred));
     let other = slot(table.enter(1001, Class::Any));
     assert!(!table.must_wait(deferred) && !table.must_wait(other));
-    assert_eq!(table.deliver(given_up[3], 1), Delivery::Unwanted(1, None));
+    assert_eq!(
+        table.deliver(given_up[3], 1),
+        ReplyDisposition::Unwanted(1, None)
+    );
     assert!(!table.must_wait(next));
 }
 
@@ -268,8 +280,11 @@ fn who_slept_last_is_woken_first() {
     for &id in &ids {
         table.sleep(id);
     }
-    assert_eq!(table.deliver(ids[1], 0), Delivery::Wakes);
-    assert_eq!(table.deliver(ids[1], 0), Delivery::Unwanted(0, None));
+    assert_eq!(table.deliver(ids[1], 0), ReplyDisposition::Wakes);
+    assert_eq!(
+        table.deliver(ids[1], 0),
+        ReplyDisposition::Unwanted(0, None)
+    );
     assert_eq!(table.wake_latest(), Some(ids[2].slot));
     assert!(table.wake(ids[0].slot));
     assert_eq!(table.wake_latest(), None);
@@ -426,7 +441,7 @@ impl World {
         task
     }
 
-    fn give(&mut self, given: Option<Line>) {
+    fn give(&mut self, given: Option<SlotQueue>) {
         let Some(line) = given else { return };
         let (key, repeatable) = self.lines[line.index()].pop_front().expect("who waits");
         let id = self.client.claim(line).expect("a slot");
@@ -510,7 +525,7 @@ impl World {
             true => self.replies[at],
             false => self.replies.swap_remove(at),
         };
-        if let Delivery::Unwanted(_, given) = self.client.deliver(id, key) {
+        if let ReplyDisposition::Unwanted(_, given) = self.client.deliver(id, key) {
             self.given_up.retain(|other| *other != id);
             self.give(given);
         } else {
@@ -543,12 +558,12 @@ impl World {
                     self.repeatable.insert(key);
                 }
                 let entry = match class {
-                    Class::Ahead => self.client.enter_now(uid, class).map(Entry::Slot),
+                    Class::Ahead => self.client.enter_now(uid, class).map(AcquireOutcome::Slot),
                     _ => Some(self.client.enter(uid, class)),
                 };
                 match entry {
-                    Some(Entry::Slot(id)) => self.begin(key, id, repeatable),
-                    Some(Entry::Wait(line)) => {
+                    Some(AcquireOutcome::Slot(id)) => self.begin(key, id, repeatable),
+                    Some(AcquireOutcome::Wait(line)) => {
                         self.lines[line.index()].push_back((key, repeatable));
                     }
                     None => (),
@@ -587,7 +602,7 @@ impl World {
                     .collect();
                 if let Some(at) = pick(&waiting, n) {
                     // Only its number tells which line it is.
-                    let line = Line::from_index(waiting[at]);
+                    let line = SlotQueue::from_index(waiting[at]);
                     self.lines[waiting[at]].pop_back();
                     self.client.leave_line(line);
                 }

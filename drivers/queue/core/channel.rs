@@ -54,17 +54,17 @@ use virgo_proto::queue::{
         Right, //
     },
     options::{
-        Kind,
+        ChannelKind,
         Options, //
     },
     shares::Sharing,
     slab::Slab,
     state::{
-        Counts,
-        Limits,
-        Policy,
+        MessageCounts,
+        OverflowPolicy,
         Push,
         Queue,
+        QueueLimits,
         Room,
         Taken, //
     }, //
@@ -102,7 +102,7 @@ struct State {
 #[pin_data]
 pub(crate) struct Channel {
     pub(crate) name: KVec<u8>,
-    pub(crate) kind: Kind,
+    pub(crate) kind: ChannelKind,
     /// Pattern of names whose messages come here, too; empty for none.
     pub(crate) bound: KVec<u8>,
     /// Where dead letters go; empty for nowhere.
@@ -117,7 +117,7 @@ pub(crate) struct Channel {
     _bound: Option<Charge>,
     /// Of a subscription: how many use it. It goes with the last one.
     pub(crate) users: Atomic<u32>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: OverflowPolicy,
     /// Messages are kept for replay.
     pub(crate) keeps: bool,
     log: Option<Durable>,
@@ -174,8 +174,8 @@ fn due(now: u64, how: PublishOptions) -> Option<u64> {
 
 /// Numbers of a channel, at one moment.
 pub(crate) struct ChannelStats {
-    pub(crate) counts: Counts,
-    pub(crate) limits: Limits,
+    pub(crate) counts: MessageCounts,
+    pub(crate) limits: QueueLimits,
     pub(crate) ready: u32,
     pub(crate) delayed: u32,
     pub(crate) leased: u32,
@@ -328,7 +328,7 @@ impl Channel {
 
     /// A message has left: others may have room, and too many may be kept.
     fn left(&self) {
-        if self.policy == Policy::Block {
+        if self.policy == OverflowPolicy::Block {
             self.room.wake_all();
         }
         while let Some(message) = {

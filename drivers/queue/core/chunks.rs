@@ -16,8 +16,8 @@ use kernel::{
 use linux::gfp::atomic_account;
 use pin_init::init_array_from_fn;
 use virgo_proto::queue::slab::{
-    Piece,
     Pieces,
+    SlabPiece,
     Slot,
     MAX_PIECES,
     NONE,
@@ -31,7 +31,7 @@ use virgo_utils::budget::{
 /// Pieces of a group. The first piece is in none: most queues need no other.
 const GROUP: usize = 128;
 
-type MessagePiece = Piece<Arc<Message>>;
+type MessagePiece = SlabPiece<Arc<Message>>;
 
 /// Pieces with numbers that follow each other.
 struct Group {

@@ -28,7 +28,7 @@ use linux::{
 };
 use virgo_proto::queue::{
     access::Right,
-    options::Kind,
+    options::ChannelKind,
     record::NOBODY,
     state::STEP, //
 };
@@ -72,7 +72,7 @@ impl DeadLetterWork {
         to.check(owner, Right::Publish)?;
         let letter = to.own_letter(letter, from, acts_as(owner, letter))?;
         match to.kind {
-            Kind::Topic => self.0.publish_dead(&to, &letter),
+            ChannelKind::Topic => self.0.publish_dead(&to, &letter),
             _ if to.is_durable() => self
                 .0
                 .push_durable(&to, &letter, PublishOptions::PLAIN, None),

@@ -27,7 +27,7 @@ use linux::{
 };
 use virgo_proto::queue::{
     access::Right,
-    options::Kind,
+    options::ChannelKind,
     state::STEP,
     subject, //
 };
@@ -93,7 +93,7 @@ impl<'a> History<'a> {
         let owner = channel.access.owner;
         let mut topics = KVVec::new();
         for topic in table.all() {
-            if topic.kind == Kind::Topic
+            if topic.kind == ChannelKind::Topic
                 && topic.keeps
                 && subject::matches(self.pattern, &topic.name)
                 && topic.access.allows(owner, Right::Take)

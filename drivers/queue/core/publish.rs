@@ -38,8 +38,8 @@ use linux::{
 };
 use virgo_proto::queue::{
     access::Right,
-    options::Kind,
-    state::Policy,
+    options::ChannelKind,
+    state::OverflowPolicy,
     subject,
     MAX_NAME,
     PORT, //
@@ -283,8 +283,8 @@ impl Queues {
             let mut bound = table.bound_to(to.name, to.named, uid);
             let blocks = bound.find_map(|bound| {
                 if !to.has_say(bound)
-                    || bound.kind != Kind::Queue
-                    || bound.policy == Policy::DropOldest
+                    || bound.kind != ChannelKind::Queue
+                    || bound.policy == OverflowPolicy::DropOldest
                 {
                     return None;
                 }
@@ -535,7 +535,7 @@ fn told_position(message: &Arc<Message>, kept: &Arc<Message>) {
 /// Those of [`Channel::push`]; [`ENOBUFS`] if its owner has no room for them.
 fn put_named(named: &Shared, group: &[Outgoing]) -> (usize, Result) {
     let put = |group: &[Outgoing]| match named.kind {
-        Kind::Topic => Channel::record(named, group),
+        ChannelKind::Topic => Channel::record(named, group),
         _ => Channel::push_all(named, group),
     };
     let is_owned = |(message, _): &Outgoing| message.payer() == named.access.owner;

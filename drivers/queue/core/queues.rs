@@ -40,7 +40,7 @@ use linux::{
 use virgo_config::Node;
 use virgo_proto::queue::{
     options::{
-        Kind,
+        ChannelKind,
         Options, //
     },
     record::{
@@ -194,7 +194,7 @@ impl Queues {
         let record = Record {
             queue: name,
             data: text,
-            ..Record::new(record::Kind::Create)
+            ..Record::new(record::RecordKind::Create)
         };
         let durable = Durable::new(log.clone(), text)?;
         let mut writer = log.lock_for(record.size(), deadline)?;
@@ -267,7 +267,7 @@ impl Queues {
             durable,
             charged,
         )?;
-        if channel.kind == Kind::Subscription {
+        if channel.kind == ChannelKind::Subscription {
             channel.users.store(1, Relaxed);
         }
         let mut rounds = 0..ROUNDS;
@@ -327,7 +327,7 @@ impl Queues {
         let mut writer = log.lock();
         let record = Record {
             queue: &channel.name,
-            ..Record::new(record::Kind::Delete)
+            ..Record::new(record::RecordKind::Delete)
         };
         if !self
             .find(&channel.name)

@@ -18,7 +18,7 @@ use kernel::{
 use virgo_proto::queue::{
     access::Right,
     options::{
-        Kind,
+        ChannelKind,
         Options, //
     },
     subscribe::SubscribeArgs, //
@@ -33,7 +33,7 @@ impl Queues {
     pub(crate) fn channel_for(&self, args: &SubscribeArgs<'_>, uid: u32) -> Result<Shared> {
         if let Ok(named) = self.find(args.pattern) {
             named.check(uid, Right::Take)?;
-            if named.kind == Kind::Queue {
+            if named.kind == ChannelKind::Queue {
                 if let Some(from) = args.from {
                     Channel::replay(&named, from);
                 }
@@ -61,14 +61,15 @@ impl Queues {
             let name = self.subscription_name(uid, pattern, group)?;
             if let (Ok(channel), false) = (self.find(&name), group.is_empty()) {
                 // Two patterns may have one name, as what stands for a wildcard may be meant.
-                if channel.bound.as_slice() != pattern || channel.kind != Kind::Subscription {
+                if channel.bound.as_slice() != pattern || channel.kind != ChannelKind::Subscription
+                {
                     return Err(EEXIST);
                 }
                 channel.users.fetch_add(1, Relaxed);
                 return Ok(channel);
             }
             let options = Options {
-                kind: Kind::Subscription,
+                kind: ChannelKind::Subscription,
                 bind: pattern,
                 owner: Some(uid),
                 ..*options
@@ -109,7 +110,7 @@ impl Queues {
 
     /// A user of a subscription is gone; the last one takes it along. May sleep.
     pub(crate) fn leave(&self, channel: &Shared) {
-        if channel.kind == Kind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
+        if channel.kind == ChannelKind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
             // Whoever has found it meanwhile finds it deleted.
             let _ = self.take_out(channel);
         }

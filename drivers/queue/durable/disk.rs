@@ -25,7 +25,7 @@ use virgo_proto::queue::{
         Record, //
     },
     rewrite::{
-        File,
+        FileIndex,
         Files, //
     }, //
 };
@@ -119,13 +119,13 @@ impl Disk {
         }
     }
 
-    pub(crate) fn handle(&self, file: File) -> Result<&AppendFile> {
+    pub(crate) fn handle(&self, file: FileIndex) -> Result<&AppendFile> {
         self.handles.get(file).ok_or(EIO)
     }
 
     /// Empties a file, or moves it aside and begins another one of its name. Returns the number of
     /// the file that was moved aside.
-    pub(crate) fn empty(&mut self, file: File) -> Result<Option<u32>> {
+    pub(crate) fn empty(&mut self, file: FileIndex) -> Result<Option<u32>> {
         let keep = self.keep.get(file).copied().unwrap_or_default();
         if !keep {
             self.handle(file)?.truncate(0)?;
@@ -150,7 +150,7 @@ pub(crate) fn kept_name(number: u32) -> Result<CString> {
 }
 
 /// Moves a file aside. Returns its number then.
-fn move_aside(file: File) -> Result<u32> {
+fn move_aside(file: FileIndex) -> Result<u32> {
     let name = NAMES.get(file).ok_or(EIO)?;
     for number in 1..=MAX_KEPT {
         match rename(FOLDER, name, &kept_name(number)?) {

@@ -46,8 +46,8 @@ use linux::{
 };
 use virgo_proto::queue::record::{
     Cookie,
-    Kind,
     Record,
+    RecordKind,
     Survey,
     MAX_RECORD, //
 };
@@ -325,7 +325,7 @@ impl Log {
         }
         writer.room -= size as u64;
         writer.lsn += size as u64;
-        if record.kind != Kind::Done {
+        if record.kind != RecordKind::Done {
             writer.sync_to = writer.lsn;
         }
         Ok(writer.lsn)
@@ -388,7 +388,7 @@ impl Log {
         let record = Record {
             seq,
             queue,
-            ..Record::new(Kind::Done)
+            ..Record::new(RecordKind::Done)
         };
         let many = writer.pending.len() > MANY_DONE;
         let full = writer.pending.len() > 2 * MAX_PENDING;

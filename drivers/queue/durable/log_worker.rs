@@ -47,13 +47,13 @@ use linux::{
 };
 use virgo_proto::queue::{
     record::{
-        Kind,
         Record,
+        RecordKind,
         FORMAT,
         HEAD, //
     },
     rewrite::{
-        File,
+        FileIndex,
         Step,
         PIECE, //
     }, //
@@ -84,7 +84,7 @@ pub(crate) struct LogWorker {
 struct Snapshot<'a> {
     worker: &'a LogWorker,
     disk: &'a mut Disk,
-    file: File,
+    file: FileIndex,
     bytes: KVVec<u8>,
     /// Bytes that were written since the file was brought to disk.
     unsynced: u64,
@@ -367,7 +367,7 @@ impl LogWorker {
     }
 
     /// Writes the last record of a snapshot, when there is room for what is pending.
-    fn seal(&self, disk: &mut Disk, file: File, at: u64) -> Result {
+    fn seal(&self, disk: &mut Disk, file: FileIndex, at: u64) -> Result {
         // What is pending will be written to this file, and so will what is appended until it is the
         // active one: all of that was promised room.
         let mut writer = self.log.lock();
@@ -387,12 +387,12 @@ impl LogWorker {
         let whole = Record {
             seq: disk.files.next_generation(),
             time: log::now(),
-            ..Record::new(Kind::Whole)
+            ..Record::new(RecordKind::Whole)
         };
         put(disk.handle(file)?, at, &whole, disk.cookie)
     }
 
-    fn empty(&self, disk: &mut Disk, file: File) -> Result {
+    fn empty(&self, disk: &mut Disk, file: FileIndex) -> Result {
         if let Some(number) = disk.empty(file)? {
             self.log.numbers().kept |= 1u64.wrapping_shl(number - 1);
         }
@@ -422,7 +422,7 @@ impl LogWorker {
     }
 
     /// Writes what the queues have to the next file. They are used meanwhile.
-    fn snapshot(&self, disk: &mut Disk, file: File) -> Result {
+    fn snapshot(&self, disk: &mut Disk, file: FileIndex) -> Result {
         let (mut durable, mut listed) = (KVVec::new(), Ok(()));
         self.queues.for_each(|channel| {
             if channel.is_durable() {
@@ -435,7 +435,7 @@ impl LogWorker {
             priority: FORMAT,
             seq: disk.files.next_generation(),
             time: log::now(),
-            ..Record::new(Kind::Begin)
+            ..Record::new(RecordKind::Begin)
         };
         let mut snapshot = Snapshot {
             worker: self,

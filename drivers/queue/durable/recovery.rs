@@ -49,24 +49,24 @@ use linux::{
 };
 use virgo_proto::queue::{
     options::{
-        Kind as ChannelKind,
+        ChannelKind,
         Options, //
     },
     record::{
         delay_left,
         Choice,
         Cookie,
-        Found,
-        Kind,
         Record,
+        RecordKind,
+        RecordSource,
         Scan,
-        Source,
+        Scanned,
         Survey,
         MAX_RECORD, //
     },
     rewrite::Files,
     state::{
-        Policy,
+        OverflowPolicy,
         Push, //
     }, //
 };
@@ -110,7 +110,7 @@ impl<'a> Window<'a> {
     }
 }
 
-impl Source for Window<'_> {
+impl RecordSource for Window<'_> {
     type Error = Error;
 
     fn len(&self) -> u64 {
@@ -137,7 +137,7 @@ impl Source for Window<'_> {
 /// Shows all that a file has to `see`. Returns its cookie, if it has any records. May sleep.
 fn scan(
     file: &AppendFile,
-    mut see: impl FnMut(&Found<'_>, u64) -> Result,
+    mut see: impl FnMut(&Scanned<'_>, u64) -> Result,
 ) -> Result<Option<Cookie>> {
     let mut scan = Scan::new(Window::new(file)?, crc32c);
     loop {
@@ -150,33 +150,33 @@ fn scan(
 }
 
 /// Tells what a file has that is not understood.
-fn tell(path: &CStr, found: &Found<'_>, at: u64) {
+fn tell(path: &CStr, found: &Scanned<'_>, at: u64) {
     let path = path.to_str().unwrap_or_default();
     match found {
-        Found::Damaged {
+        Scanned::Damaged {
             bytes,
-            head: Some((Kind::Publish, seq)),
+            head: Some((RecordKind::Publish, seq)),
         } => pr_warn!(
             "durable queues: {path}: {bytes} bytes from {at} on are damaged: message {seq} of some \
              queue\n"
         ),
-        Found::Damaged {
+        Scanned::Damaged {
             bytes,
             head: Some((kind, seq)),
         } => pr_warn!(
             "durable queues: {path}: {bytes} bytes from {at} on are damaged: {kind:?} {seq}\n"
         ),
-        Found::Damaged { bytes, head: None } => {
+        Scanned::Damaged { bytes, head: None } => {
             pr_warn!("durable queues: {path}: {bytes} bytes from {at} on are damaged\n");
         }
-        Found::Unknown { kind, bytes } => pr_warn!(
+        Scanned::Unknown { kind, bytes } => pr_warn!(
             "durable queues: {path}: a record of {bytes} bytes from {at} on is of the unknown kind \
              {kind}\n"
         ),
-        Found::Torn(bytes) => pr_warn!(
+        Scanned::Torn(bytes) => pr_warn!(
             "durable queues: {path}: {bytes} bytes at the end were not whole and are cut\n"
         ),
-        Found::Record { .. } => (),
+        Scanned::Record { .. } => (),
     }
 }
 
@@ -184,7 +184,7 @@ fn survey(file: &AppendFile, path: &CStr) -> Result<Survey> {
     let (mut survey, mut told) = (Survey::default(), 0);
     scan(file, |found, at| {
         survey.count(found);
-        if !matches!(found, Found::Record { .. }) {
+        if !matches!(found, Scanned::Record { .. }) {
             told += 1;
             if told <= MAX_TOLD {
                 tell(path, found, at);
@@ -246,30 +246,30 @@ impl All {
 
     fn apply(&mut self, queues: &Queues, record: &Record<'_>) -> Result {
         match record.kind {
-            Kind::Create => {
+            RecordKind::Create => {
                 let queue = self.find_or_make(record.queue)?;
                 if queue.options.is_none() {
                     queue.options = Some(copy(record.data, GFP_KERNEL)?);
                 }
             }
-            Kind::Delete => {
+            RecordKind::Delete => {
                 if let Ok(at) = self.search(record.queue) {
                     let _ = self.0.remove(at);
                 }
             }
-            Kind::Next => {
+            RecordKind::Next => {
                 let queue = self.find_or_make(record.queue)?;
                 queue.next = queue.next.max(record.seq);
             }
-            Kind::Publish => self.publish(queues, record)?,
-            Kind::Done => {
+            RecordKind::Publish => self.publish(queues, record)?,
+            RecordKind::Done => {
                 if let Ok(at) = self.search(record.queue) {
                     if let Some(queue) = self.0.get_mut(at) {
                         queue.done(record.seq);
                     }
                 }
             }
-            Kind::Begin | Kind::Whole => (),
+            RecordKind::Begin | RecordKind::Whole => (),
         }
         Ok(())
     }
@@ -321,8 +321,8 @@ fn options(text: &[u8]) -> (Options<'_>, bool) {
         let _ = options.set(word);
     }
     (options.kind, options.durable) = (ChannelKind::Queue, true);
-    if options.limits.policy == Policy::DropOldest {
-        options.limits.policy = Policy::Reject;
+    if options.limits.policy == OverflowPolicy::DropOldest {
+        options.limits.policy = OverflowPolicy::Reject;
     }
     (options, false)
 }
@@ -412,7 +412,7 @@ impl Recovery<'_> {
     fn make(&self, file: &AppendFile, made: &mut Made) -> Result<Option<Cookie>> {
         let mut all = All(KVVec::new());
         let cookie = scan(file, |found, _| match found {
-            Found::Record { record, .. } => all.apply(self.queues, record),
+            Scanned::Record { record, .. } => all.apply(self.queues, record),
             _ => Ok(()),
         })?;
         for queue in all.0 {

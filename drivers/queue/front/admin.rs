@@ -29,7 +29,7 @@ use virgo_proto::{
     queue::{
         access::Right,
         options::{
-            Kind,
+            ChannelKind,
             Options, //
         },
         reasons, //
@@ -98,7 +98,7 @@ impl Queues {
         deadline: Deadline,
     ) -> Result<(), Failure> {
         let channel = self.find(name).map_err(explain)?;
-        if channel.kind == Kind::Subscription || name == REQUESTS {
+        if channel.kind == ChannelKind::Subscription || name == REQUESTS {
             return Err(Failure::new(
                 Errno::EBUSY,
                 "subscriptions go with those who have them, and the queue of requests stays",

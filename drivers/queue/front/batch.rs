@@ -9,19 +9,19 @@ use linux::bytes::Fill;
 use virgo_proto::queue::{
     wire::{
         next_item,
-        Item,
-        Named, //
+        NameHeader, //
+        PublishedMessage,
     },
     MAX_MESSAGE,
     MAX_NAME, //
 };
 
 /// Most bytes of messages in a request, with their heads: room for any message.
-const MAX_ITEMS: usize = MAX_MESSAGE + size_of::<Item>();
+const MAX_ITEMS: usize = MAX_MESSAGE + size_of::<PublishedMessage>();
 
 /// See the module.
 pub(crate) struct Batch {
-    head: Named,
+    head: NameHeader,
     /// The name and, behind it, the messages, as [`virgo_proto::queue::wire`] has them.
     bytes: KVVec<u8>,
 }
@@ -38,12 +38,13 @@ impl Batch {
             return Err(EINVAL);
         }
         let items = lengths.fold(0usize, |all, len| {
-            all.saturating_add(size_of::<Item>()).saturating_add(len)
+            all.saturating_add(size_of::<PublishedMessage>())
+                .saturating_add(len)
         });
         let mut bytes =
             KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL_ACCOUNT)?;
         bytes.put_bytes(name, GFP_KERNEL)?;
-        let head = Named {
+        let head = NameHeader {
             name_len: (name.len() as u16).into(),
             reserved: 0.into(),
             uid: uid.into(),
@@ -65,7 +66,7 @@ impl Batch {
 
     /// Whether a message of so many bytes fits in.
     fn has_room(&self, data_len: usize) -> bool {
-        let used = self.items().len() + size_of::<Item>();
+        let used = self.items().len() + size_of::<PublishedMessage>();
         data_len <= MAX_ITEMS.saturating_sub(used)
     }
 
@@ -83,7 +84,7 @@ impl Batch {
         if !self.has_room(data_len) {
             return Err(EMSGSIZE);
         }
-        let item = Item {
+        let item = PublishedMessage {
             data_len: (data_len as u32).into(),
             delay_ms: how.delay_ms.into(),
             priority: how.priority,
@@ -97,7 +98,7 @@ impl Batch {
     }
 
     /// Arguments and data of the request that publishes them.
-    pub(crate) fn request(&self) -> (Named, &[u8]) {
+    pub(crate) fn request(&self) -> (NameHeader, &[u8]) {
         (self.head, &self.bytes)
     }
 

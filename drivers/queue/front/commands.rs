@@ -24,13 +24,13 @@ use kernel::prelude::*;
 use linux::deadline::Deadline;
 use virgo_proto::{
     command::{
-        self,
         parse_u64, //
+        CommandLine,
     },
     errno::Errno,
     queue::{
         access::Right,
-        options::Kind,
+        options::ChannelKind,
         reasons,
         subscribe::SubscribeArgs, //
     }, //
@@ -196,7 +196,7 @@ fn show_published(
 fn publish(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (to, data) = word(command.body);
@@ -215,7 +215,7 @@ fn publish(
 fn publish_how(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let [to, priority, delay, data] = command
@@ -256,7 +256,7 @@ fn subscriber_or_new<'a>(
 fn subscribe(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (pattern, rest) = word(command.body);
@@ -274,7 +274,7 @@ fn subscribe(
 fn unsubscribe(
     _this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let removed = subscriber(caller)?.remove(command.body);
@@ -289,7 +289,7 @@ fn id(text: &[u8]) -> Result<u64, Failure> {
 fn ack(
     _this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let id = id(command.body)?;
@@ -300,7 +300,7 @@ fn ack(
 fn nack(
     _this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (number, delay) = word(command.body);
@@ -318,7 +318,7 @@ fn nack(
 fn request(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     out: &mut Reply<'_>,
 ) -> Reported {
     let (to, data) = word(command.body);
@@ -333,7 +333,7 @@ fn request(
 fn reply(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     out: &mut Reply<'_>,
 ) -> Reported {
     let (number, data) = word(command.body);
@@ -349,7 +349,7 @@ fn reply(
 fn create(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (new, options) = word(command.body);
@@ -361,7 +361,7 @@ fn create(
 fn delete(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     this.queues
@@ -372,7 +372,7 @@ fn delete(
 fn purge(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let purged = this.queues.purge_for(caller.uid, command.body)?;
@@ -382,13 +382,13 @@ fn purge(
 fn replay(
     this: &QueueService,
     caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let (queue, from) = word(command.body);
     let from = parse_u64(from).ok_or(expected("expected a name and a position"))?;
     let channel = this.queues.find(queue).map_err(explain)?;
-    if channel.kind != Kind::Queue {
+    if channel.kind != ChannelKind::Queue {
         return Err(expected(
             "only queues are replayed; subscribe to a topic with from=",
         ));
@@ -399,16 +399,16 @@ fn replay(
 
 fn kind(channel: &Channel) -> &'static str {
     match channel.kind {
-        Kind::Queue => "queue",
-        Kind::Topic => "topic",
-        Kind::Subscription => "subscription",
+        ChannelKind::Queue => "queue",
+        ChannelKind::Topic => "topic",
+        ChannelKind::Subscription => "subscription",
     }
 }
 
 fn list(
     this: &QueueService,
     _caller: &Caller<'_>,
-    _command: &command::Command<'_>,
+    _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let mut list = KVVec::new();
@@ -440,7 +440,7 @@ fn put_entry(channel: &Channel, counts: [u32; 3], mut put: impl FnMut(&[u8]) -> 
 fn show_one(
     this: &QueueService,
     _caller: &Caller<'_>,
-    command: &command::Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     let channel = this.queues.find(command.body).map_err(explain)?;
@@ -477,7 +477,7 @@ fn show_one(
 fn status(
     this: &QueueService,
     _caller: &Caller<'_>,
-    _command: &command::Command<'_>,
+    _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
     log_status::reply(this.queues.log()?, reply)

@@ -49,7 +49,7 @@ use virgo_proto::{
             AckArgs,
             AskArgs,
             ForgetArgs,
-            Named,
+            NameHeader,
             PublishReply,
             PullArgs,
             PurgeReply,
@@ -126,7 +126,7 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
 const AHEAD_MS: u32 = 100;
 
 fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
-    let (head, rest) = Named::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let (head, rest) = NameHeader::read_from_prefix(request).map_err(|_| EINVAL)?;
     let name_len = usize::from(head.name_len.get());
     let (name, rest) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
     Ok((head.uid.get(), name, rest))

@@ -31,7 +31,7 @@ use linux::{
     }, //
 };
 use virgo_proto::queue::wire::{
-    Entry,
+    PulledMessage,
     REQUEST, //
 };
 use virgo_utils::{
@@ -97,14 +97,14 @@ impl Pull {
 
 /// Bytes that a message has in the reply.
 fn size(message: &Message) -> usize {
-    size_of::<Entry>() + message.subject().len() + message.data().len()
+    size_of::<PulledMessage>() + message.subject().len() + message.data().len()
 }
 
 /// Appends a message. Nothing is appended if there is no memory.
 fn put(taken: &TakenMessage, bytes: &mut KVVec<u8>) -> Result {
     let message = &taken.item;
     bytes.reserve(size(message), GFP_KERNEL)?;
-    let entry = Entry {
+    let entry = PulledMessage {
         id: taken.id.into(),
         position: message.position.load(Relaxed).into(),
         deliveries: taken.deliveries.into(),

@@ -40,7 +40,7 @@ use virgo_proto::{
             op,
             AckArgs,
             AskArgs,
-            Named,
+            NameHeader,
             PublishReply,
             PullArgs,
             PurgeReply,
@@ -163,7 +163,7 @@ impl QueueService {
         reply: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
-        let head = Named {
+        let head = NameHeader {
             name_len: (name.len() as u16).into(),
             reserved: 0.into(),
             uid: uid.into(),

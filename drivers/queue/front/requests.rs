@@ -49,7 +49,7 @@ use linux::{
 use virgo_proto::{
     eventnet::event::Kind,
     queue::{
-        access::Mode,
+        access::AccessMode,
         options::Options, //
     },
     vuid::NodeId, //
@@ -98,7 +98,7 @@ impl Requests {
         let queues = &service.queues;
         // All may make requests; what they say is for root.
         let options = Options {
-            mode: Mode::DROP_BOX,
+            mode: AccessMode::DROP_BOX,
             ..Options::DEFAULT
         };
         // The log may have brought more than there may be.

@@ -25,8 +25,8 @@ use virgo_config::{
 use virgo_proto::{
     datagram::Keys,
     frame::{
-        Header,
-        Kind,
+        FrameHeader,
+        FrameKind,
         RequestId,
         HEADER_LEN,
         MAX_BODY_UNAUTHENTICATED, //
@@ -166,9 +166,9 @@ fn shake_hands(
         boot: me.boot.into(),
         nonce: crypto::random(),
     };
-    send_frame(&stream, Kind::Hello, hello_bytes(&hello), deadline)?;
+    send_frame(&stream, FrameKind::Hello, hello_bytes(&hello), deadline)?;
     let challenge: [u8; core::mem::size_of::<Hello>()] =
-        receive_frame(&stream, Kind::Challenge, deadline)?;
+        receive_frame(&stream, FrameKind::Challenge, deadline)?;
     let challenge = Hello::parse(&challenge).ok_or(Failed::There(EPROTO))?;
     if challenge.node.get() != u16::from(peer) || challenge.port.get() != port {
         pr_warn!(
@@ -186,8 +186,8 @@ fn shake_hands(
         Some(key) => crypto::hmac_sha256(key, &transcript(side, &hello, &challenge)),
         None => [0; MAC_LEN],
     };
-    send_frame(&stream, Kind::Proof, &mac(Side::Client), deadline)?;
-    let theirs: [u8; MAC_LEN] = receive_frame(&stream, Kind::Ready, deadline)?;
+    send_frame(&stream, FrameKind::Proof, &mac(Side::Client), deadline)?;
+    let theirs: [u8; MAC_LEN] = receive_frame(&stream, FrameKind::Ready, deadline)?;
     if config.key.is_some() && !crypto::equal(&theirs, &mac(Side::Server)) {
         pr_warn!("node {peer} at {address:?} does not know the key\n");
         return Err(Failed::There(EKEYREJECTED));
@@ -224,8 +224,8 @@ fn not_there(e: Error) -> Error {
     }
 }
 
-fn send_frame(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> Result {
-    let header = Header {
+fn send_frame(stream: &Stream, kind: FrameKind, body: &[u8], deadline: Deadline) -> Result {
+    let header = FrameHeader {
         kind,
         op: 0,
         len: body.len() as u32,
@@ -251,16 +251,16 @@ fn send_frame(stream: &Stream, kind: Kind, body: &[u8], deadline: Deadline) -> R
 /// Receives a frame that must be of this kind and size.
 fn receive_frame<const N: usize>(
     stream: &Stream,
-    kind: Kind,
+    kind: FrameKind,
     deadline: Deadline,
 ) -> Result<[u8; N], Failed> {
     let header = receive_all::<HEADER_LEN>(stream, deadline)?;
-    let header = match Header::parse(&header, MAX_BODY_UNAUTHENTICATED) {
+    let header = match FrameHeader::parse(&header, MAX_BODY_UNAUTHENTICATED) {
         Some(Ok(header)) => header,
         Some(Err(bad)) => return Err(Failed::There(from_wire(bad.errno().to_wire()))),
         None => return Err(Failed::There(EPROTO)),
     };
-    if header.kind == Kind::Refuse {
+    if header.kind == FrameKind::Refuse {
         return Err(Failed::There(from_wire(header.word)));
     }
     if header.kind != kind || header.len as usize != N {

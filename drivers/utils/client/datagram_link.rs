@@ -34,9 +34,9 @@ use virgo_proto::{
     clock::Hybrid,
     datagram::{
         signed_part,
-        Header,
+        DatagramHeader,
+        DatagramKind,
         Keys,
-        Kind,
         RoundTrip, //
     },
     frame::RequestId,
@@ -136,8 +136,8 @@ impl DatagramLink {
         self.repeats.store(0, Relaxed);
     }
 
-    fn header(&self, kind: Kind) -> Header {
-        Header {
+    fn header(&self, kind: DatagramKind) -> DatagramHeader {
+        DatagramHeader {
             kind,
             op: 0,
             session: self.keys.session,
@@ -154,9 +154,9 @@ impl DatagramLink {
     pub(crate) fn probe(&self) {
         let word = now_us();
         self.probe.store(AWAITED | u64::from(word), Relaxed);
-        let header = Header {
+        let header = DatagramHeader {
             word,
-            ..self.header(Kind::Probe)
+            ..self.header(DatagramKind::Probe)
         };
         // If it does not get away it is as good as lost.
         let _ = datagram::begin(0).and_then(|mut datagram| {
@@ -197,7 +197,7 @@ impl DatagramLink {
     /// Whether the other node has sent this.
     pub(crate) fn accepts(
         &self,
-        header: &Header,
+        header: &DatagramHeader,
         tag: u64,
         datagram: &Datagram,
         source: &Source,
@@ -226,13 +226,13 @@ impl DatagramLink {
         let mut datagram = datagram::begin(request.size())?;
         datagram.put(request.args)?;
         datagram.put(data)?;
-        let header = Header {
+        let header = DatagramHeader {
             op: request.op,
             id,
             taken,
             stamp: clock::now(),
             word: deadline.left_ms(),
-            ..self.header(Kind::Request)
+            ..self.header(DatagramKind::Request)
         };
         datagram::sign(&mut datagram, header, &self.keys.to_server)?;
         datagram.send(&self.route, self.port)?;

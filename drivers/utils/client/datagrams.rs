@@ -48,8 +48,8 @@ use linux::{
 };
 use virgo_proto::datagram::{
     signed_part,
-    Header,
-    Kind, //
+    DatagramHeader,
+    DatagramKind, //
 };
 
 /// How often a request is sent before it goes by the connection.
@@ -95,7 +95,7 @@ impl Link {
             }
         };
         let signed = signed_part(datagram.bytes()).map(|(signed, _)| signed);
-        let (header, body) = signed.and_then(Header::parse).ok_or(EPROTO)?;
+        let (header, body) = signed.and_then(DatagramHeader::parse).ok_or(EPROTO)?;
         clock::receive(header.stamp);
         let result = to.take(header.word, body);
         let mut state = self.state.lock();
@@ -178,7 +178,7 @@ impl Link {
     /// A datagram has come that says to be from the other node. Softirq.
     pub(crate) fn receive_datagram(
         &self,
-        header: &Header,
+        header: &DatagramHeader,
         tag: u64,
         datagram: Datagram,
         source: &Source,
@@ -191,14 +191,14 @@ impl Link {
             return;
         }
         match header.kind {
-            Kind::Echo => datagrams.echoed(header.word),
+            DatagramKind::Echo => datagrams.echoed(header.word),
             // The number of a request is used once: whatever is repeated here is the answer to it.
-            Kind::Reply | Kind::Decline => {
+            DatagramKind::Reply | DatagramKind::Decline => {
                 let mailbox = self.mailboxes.get(usize::from(header.id.slot));
                 let unwanted = mailbox.map(|mailbox| mailbox.put(header.id.to_wire(), datagram));
                 drop(unwanted);
             }
-            Kind::Request | Kind::Probe => (),
+            DatagramKind::Request | DatagramKind::Probe => (),
         }
     }
 }
@@ -206,6 +206,8 @@ impl Link {
 /// Whether this is the answer that the request was not looked at.
 fn is_decline(datagram: &Datagram) -> bool {
     let signed = signed_part(datagram.bytes()).map(|(signed, _)| signed);
-    let header = signed.and_then(Header::parse).map(|(header, _)| header);
-    header.is_some_and(|header| header.kind == Kind::Decline)
+    let header = signed
+        .and_then(DatagramHeader::parse)
+        .map(|(header, _)| header);
+    header.is_some_and(|header| header.kind == DatagramKind::Decline)
 }

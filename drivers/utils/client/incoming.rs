@@ -6,8 +6,8 @@ use kernel::prelude::*;
 use virgo_proto::{
     eventnet::TraceContext,
     frame::{
-        Header,
-        Kind,
+        FrameHeader,
+        FrameKind,
         HEADER_LEN,
         MAX_BODY, //
     }, //
@@ -16,9 +16,9 @@ use virgo_proto::{
 /// What is at the start of the input.
 pub(crate) enum Incoming<'a> {
     /// A reply: its header, the trace context if it has one, and the body.
-    Whole(Header, Option<TraceContext<'a>>, &'a [u8]),
+    Whole(FrameHeader, Option<TraceContext<'a>>, &'a [u8]),
     /// The start of one.
-    Begun(Header),
+    Begun(FrameHeader),
     /// Less than that.
     Nothing,
 }
@@ -29,9 +29,9 @@ pub(crate) enum Incoming<'a> {
 ///
 /// [`EPROTO`] if that is no reply.
 pub(crate) fn find(bytes: &[u8]) -> Result<Incoming<'_>> {
-    let header = match Header::parse(bytes, MAX_BODY) {
+    let header = match FrameHeader::parse(bytes, MAX_BODY) {
         None => return Ok(Incoming::Nothing),
-        Some(Ok(header)) if header.kind == Kind::Reply => header,
+        Some(Ok(header)) if header.kind == FrameKind::Reply => header,
         Some(_) => return Err(EPROTO),
     };
     let Some(body) = bytes.get(HEADER_LEN..whole(&header)) else {
@@ -42,7 +42,7 @@ pub(crate) fn find(bytes: &[u8]) -> Result<Incoming<'_>> {
 }
 
 /// Bytes of a frame with this header, which was found good: so it is not too long.
-pub(crate) fn whole(header: &Header) -> usize {
+pub(crate) fn whole(header: &FrameHeader) -> usize {
     HEADER_LEN + header.len as usize
 }
 

@@ -33,10 +33,10 @@ use linux::{
 use virgo_proto::{
     eventnet::TraceContext,
     frame::{
-        Header,
+        FrameHeader,
         HEADER_LEN, //
     },
-    slots::Delivery, //
+    slots::ReplyDisposition, //
 };
 
 /// Bytes asked for at a time.
@@ -275,7 +275,7 @@ impl Link {
     fn take_rest(
         &self,
         connection: &Connection,
-        header: &Header,
+        header: &FrameHeader,
         input: &mut Input,
         to: &mut Destination<'_>,
         deadline: Deadline,
@@ -300,7 +300,12 @@ impl Link {
     /// # Errors
     ///
     /// [`ENOMEM`], and then nothing has happened; [`EPROTO`] if there are too many replies.
-    fn deliver(&self, header: &Header, context: Option<TraceContext<'_>>, body: &[u8]) -> Result {
+    fn deliver(
+        &self,
+        header: &FrameHeader,
+        context: Option<TraceContext<'_>>,
+        body: &[u8],
+    ) -> Result {
         clock::receive(header.stamp);
         let mut copy = KVVec::new();
         copy.put_bytes(body, GFP_KERNEL)?;
@@ -313,12 +318,12 @@ impl Link {
         state.heard();
         state.check_replies()?;
         let unwanted = match state.slots.deliver(header.id, answer) {
-            Delivery::Wakes => {
+            ReplyDisposition::Wakes => {
                 self.select_sleeper(header.id.slot);
                 None
             }
-            Delivery::Kept => None,
-            Delivery::Unwanted(answer, given) => {
+            ReplyDisposition::Kept => None,
+            ReplyDisposition::Unwanted(answer, given) => {
                 self.give(&mut state, given);
                 Some(answer)
             }

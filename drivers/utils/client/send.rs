@@ -48,8 +48,8 @@ use linux::{
     waiters::Woken, //
 };
 use virgo_proto::frame::{
-    Header,
-    Kind,
+    FrameHeader,
+    FrameKind,
     HEADER_LEN, //
 };
 
@@ -74,8 +74,8 @@ impl Head {
             len: HEADER_LEN + request.args.len(),
             traced: KVec::new(),
         };
-        let mut header = Header {
-            kind: Kind::Request,
+        let mut header = FrameHeader {
+            kind: FrameKind::Request,
             op: request.op,
             len: (request.args.len() + request.data.size()) as u32,
             word: deadline.left_ms(),
@@ -100,7 +100,7 @@ impl Head {
         head
     }
 
-    fn trace(&mut self, header: &Header, context: &[u8]) -> Result {
+    fn trace(&mut self, header: &FrameHeader, context: &[u8]) -> Result {
         let args = self.bytes.get(HEADER_LEN..self.len).unwrap_or_default();
         self.traced.reserve(self.len + context.len(), GFP_KERNEL)?;
         self.traced.put_bytes(&header.to_bytes(), GFP_KERNEL)?;

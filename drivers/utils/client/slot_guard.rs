@@ -33,9 +33,9 @@ use virgo_proto::{
     eventnet::event::EventId,
     frame::RequestId,
     slots::{
+        AcquireOutcome,
         Class,
-        Entry,
-        Line, //
+        SlotQueue, //
     }, //
 };
 
@@ -81,8 +81,8 @@ impl Link {
             return Err(ESHUTDOWN);
         }
         let id = match state.slots.enter(request.uid, class) {
-            Entry::Slot(id) => id,
-            Entry::Wait(line) => {
+            AcquireOutcome::Slot(id) => id,
+            AcquireOutcome::Wait(line) => {
                 let waiters = self.lines.get(line.index()).ok_or(EINVAL)?;
                 let leave = |state: &mut State| state.slots.leave_line(line);
                 match waiters.wait(state, deadline, leave)? {
@@ -141,7 +141,7 @@ impl Link {
     }
 
     /// Wakes the task for which there is a slot now.
-    pub(crate) fn give(&self, state: &mut State, mut given: Option<Line>) {
+    pub(crate) fn give(&self, state: &mut State, mut given: Option<SlotQueue>) {
         while let Some(line) = given {
             let waiters = self.lines.get(line.index());
             if waiters.is_some_and(|waiters| waiters.select()) {

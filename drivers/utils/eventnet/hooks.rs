@@ -30,7 +30,7 @@ use virgo_proto::{
         TraceContext, //
     },
     frame::{
-        Header,
+        FrameHeader,
         RequestId, //
     },
     vuid::NodeId, //
@@ -235,7 +235,7 @@ struct Receiving {
 #[inline]
 pub(crate) fn receive(
     kind: Kind,
-    header: &Header,
+    header: &FrameHeader,
     context: Option<TraceContext<'_>>,
     peer: NodeId,
 ) -> Option<Received> {
@@ -249,7 +249,7 @@ pub(crate) fn receive(
 #[cold]
 fn begin_receive(
     kind: Kind,
-    header: &Header,
+    header: &FrameHeader,
     context: &TraceContext<'_>,
     peer: NodeId,
 ) -> Option<Received> {

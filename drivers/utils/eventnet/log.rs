@@ -22,7 +22,7 @@ use virgo_proto::eventnet::{
         Point,
         MAX_TEXT, //
     },
-    Message, //
+    GraphMessage, //
 };
 
 /// Logs `text`: as an edge or a vertex, if it is a message of the original's grammar, otherwise as an
@@ -34,7 +34,7 @@ pub fn log(text: &[u8]) {
             sink::lose();
             return;
         }
-        if let Ok(message) = Message::parse(text) {
+        if let Ok(message) = GraphMessage::parse(text) {
             sink::log(&message);
             return;
         }

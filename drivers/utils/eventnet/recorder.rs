@@ -30,8 +30,8 @@ use virgo_proto::{
     config::MAX_NODES,
     eventnet::{
         event::{
-            Event,
             EventId,
+            EventRecord,
             Kind,
             Point,
             MAX_TEXT, //
@@ -276,7 +276,7 @@ fn record_with<const N: usize>(draft: &Draft<'_>, context: Option<&mut ContextBy
     }
     drop(state);
     let clock = counts.get(..nodes).unwrap_or_default();
-    let event = Event {
+    let event = EventRecord {
         id,
         cause: draft.cause,
         kind: draft.kind,

@@ -10,11 +10,11 @@ use kernel::{
 };
 use linux::load;
 use virgo_proto::eventnet::{
-    event::Event,
+    event::EventRecord,
     ring::{
         Cursor,
+        EventRing, //
         Read,
-        Ring, //
     }, //
 };
 
@@ -24,7 +24,7 @@ const STEP: usize = 4096;
 #[pin_data]
 struct Locked {
     #[pin]
-    ring: SpinLockIrq<Ring<KVVec<u64>>>,
+    ring: SpinLockIrq<EventRing<KVVec<u64>>>,
 }
 
 /// The rings of all processors.
@@ -36,7 +36,7 @@ impl Rings {
         let mut rings = KVec::new();
         for _ in 0..load::processors() {
             let words = KVVec::from_elem(0, size / size_of::<u64>(), GFP_KERNEL)?;
-            let ring = Ring::new(words).ok_or(EINVAL)?;
+            let ring = EventRing::new(words).ok_or(EINVAL)?;
             let locked = KBox::pin_init(
                 pin_init!(Locked {
                     ring <- linux::new_spinlock_irq!(ring, "virgo_event_ring"),
@@ -54,7 +54,7 @@ impl Rings {
     }
 
     /// Adds an event to the ring of this processor. Any context.
-    pub(super) fn push(&self, event: &Event<'_>) {
+    pub(super) fn push(&self, event: &EventRecord<'_>) {
         if let Some(own) = self.0.get(load::this_processor()).or(self.0.first()) {
             // The smallest ring has room for the largest event.
             own.ring.lock().push(event);

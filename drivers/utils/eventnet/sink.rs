@@ -16,13 +16,13 @@ use kernel::{
     }, //
 };
 use linux::module::Pinned;
-use virgo_proto::eventnet::Message;
+use virgo_proto::eventnet::GraphMessage;
 
 /// What takes messages.
 pub trait MessageSink: Send + Sync {
     /// Has a message be written, later. False if there is no room for it. Any context, so it must not be
     /// one whose reading takes long.
-    fn log(&self, message: &Message<'_>) -> bool;
+    fn log(&self, message: &GraphMessage<'_>) -> bool;
 }
 
 struct Offer {
@@ -52,7 +52,7 @@ pub(super) fn init() {
 
 /// Logs a message of a text of at most [`MAX_TEXT`](virgo_proto::eventnet::event::MAX_TEXT) bytes. If
 /// there is no room, or virgo_eventnet is not loaded, it is counted as lost.
-pub(super) fn log(message: &Message<'_>) {
+pub(super) fn log(message: &GraphMessage<'_>) {
     let offer = SINK.lock();
     let taken = offer.as_ref().and_then(|offer| {
         Some(Taken {

@@ -51,8 +51,8 @@ use linux::{
 use virgo_proto::{
     datagram::{
         signed_part,
-        Header,
-        Kind,
+        DatagramHeader,
+        DatagramKind,
         HEADER_LEN,
         MAX_BODY, //
     },
@@ -71,7 +71,7 @@ impl<S: Service> Receive for Receiver<S> {
         let Some(signed) = signed_part(datagram.bytes()) else {
             return;
         };
-        let Some((header, body)) = Header::parse(signed.0) else {
+        let Some((header, body)) = DatagramHeader::parse(signed.0) else {
             return;
         };
         if header.kind.is_for_server() {
@@ -86,7 +86,7 @@ impl<S: Service> Receiver<S> {
     fn request(
         &self,
         context: &Softirq,
-        header: &Header,
+        header: &DatagramHeader,
         body: &[u8],
         signed: (&[u8], u64),
         source: &Source,
@@ -105,10 +105,12 @@ impl<S: Service> Receiver<S> {
         clock::receive(header.stamp);
         let port = source.from.port();
         let answered = match header.kind {
-            Kind::Probe => datagram::begin(0).map(|body| (Kind::Echo, header.word, body)),
+            DatagramKind::Probe => {
+                datagram::begin(0).map(|body| (DatagramKind::Echo, header.word, body))
+            }
             _ => match self.carry_out(context, session, header, body) {
-                Some((word, body)) => Ok((Kind::Reply, word, body)),
-                None => datagram::begin(0).map(|body| (Kind::Decline, 0, body)),
+                Some((word, body)) => Ok((DatagramKind::Reply, word, body)),
+                None => datagram::begin(0).map(|body| (DatagramKind::Decline, 0, body)),
             },
         };
         let sent =
@@ -116,7 +118,7 @@ impl<S: Service> Receiver<S> {
         // Whatever else is lost the client asks for again.
         if let Err(EMSGSIZE) = sent {
             let _ = datagram::begin(0)
-                .and_then(|body| session.answer(Kind::Decline, 0, header, body, port));
+                .and_then(|body| session.answer(DatagramKind::Decline, 0, header, body, port));
         }
     }
 
@@ -126,7 +128,7 @@ impl<S: Service> Receiver<S> {
         &self,
         context: &Softirq,
         session: &DatagramSession,
-        header: &Header,
+        header: &DatagramHeader,
         body: &[u8],
     ) -> Option<(u32, Outgoing)> {
         // What is recorded is recorded by tasks.
@@ -207,7 +209,7 @@ impl<S: Service> Receiver<S> {
 
 /// The reply that was stored, as a frame.
 fn again(stored: &[u8], mut reply: Outgoing) -> Option<(u32, Outgoing)> {
-    let header = frame::Header::parse(stored, frame::MAX_BODY)?.ok()?;
+    let header = frame::FrameHeader::parse(stored, frame::MAX_BODY)?.ok()?;
     // One that was recorded, or is too long, goes as it was made.
     if header.traced {
         return None;
@@ -223,7 +225,7 @@ fn again(stored: &[u8], mut reply: Outgoing) -> Option<(u32, Outgoing)> {
 /// connection.
 fn keep(
     replies: &mut StoredReplies,
-    request: &Header,
+    request: &DatagramHeader,
     word: u32,
     reply: &Outgoing,
     mut kept: KVVec<u8>,
@@ -232,8 +234,8 @@ fn keep(
     if frame::HEADER_LEN + body.len() > kept.capacity() {
         return;
     }
-    let header = frame::Header {
-        kind: frame::Kind::Reply,
+    let header = frame::FrameHeader {
+        kind: frame::FrameKind::Reply,
         op: request.op,
         len: body.len() as u32,
         word,

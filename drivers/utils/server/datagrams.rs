@@ -45,9 +45,9 @@ use virgo_config::Config;
 use virgo_proto::{
     config::MAX_NODES,
     datagram::{
-        Header,
+        DatagramHeader,
+        DatagramKind,
         Keys,
-        Kind,
         Window, //
     },
     handshake::DATAGRAMS,
@@ -88,7 +88,7 @@ impl DatagramSession {
     /// Whether the node itself has sent this, and now for the first time.
     pub(crate) fn accepts(
         &mut self,
-        header: &Header,
+        header: &DatagramHeader,
         (signed, tag): (&[u8], u64),
         source: &Source,
     ) -> bool {
@@ -112,13 +112,13 @@ impl DatagramSession {
     /// lost, too.
     pub(crate) fn answer(
         &mut self,
-        kind: Kind,
+        kind: DatagramKind,
         word: u32,
-        to: &Header,
+        to: &DatagramHeader,
         mut body: Outgoing,
         port: u16,
     ) -> Result {
-        let header = Header {
+        let header = DatagramHeader {
             kind,
             op: to.op,
             session: self.keys.session,

@@ -31,8 +31,8 @@ use linux::{
 use virgo_proto::{
     errno::Errno,
     frame::{
-        Header,
-        Kind,
+        FrameHeader,
+        FrameKind,
         RequestId,
         HEADER_LEN,
         MAX_BODY, //
@@ -170,8 +170,8 @@ impl Deferred {
         let received = self.received.take();
         let replied = received.and_then(|received| received.reply(word, body.len()));
         let context = replied.as_ref().map_or(&b""[..], Replied::context);
-        let header = Header {
-            kind: Kind::Reply,
+        let header = FrameHeader {
+            kind: FrameKind::Reply,
             op: self.op,
             len: (context.len() + body.len()) as u32,
             word,

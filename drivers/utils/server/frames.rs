@@ -62,8 +62,8 @@ use virgo_proto::{
         TraceContext, //
     },
     frame::{
-        Header,
-        Kind,
+        FrameHeader,
+        FrameKind,
         RequestId,
         HEADER_LEN,
         MAX_BODY,
@@ -88,7 +88,7 @@ const SPARE: usize = 64;
 /// A frame at the start of the input.
 enum Frame<'a> {
     /// It is here: its header, the trace context if it has one, the body, and the bytes of all.
-    Whole(Header, Option<TraceContext<'a>>, &'a [u8], usize),
+    Whole(FrameHeader, Option<TraceContext<'a>>, &'a [u8], usize),
     /// The frame will have this many bytes, as far as is known.
     Partial(usize),
     /// It is none.
@@ -96,7 +96,7 @@ enum Frame<'a> {
 }
 
 fn frame(bytes: &[u8], max_body: usize) -> Frame<'_> {
-    let header = match Header::parse(bytes, max_body) {
+    let header = match FrameHeader::parse(bytes, max_body) {
         None => return Frame::Partial(HEADER_LEN),
         Some(Err(bad)) => return Frame::Bad(bad.errno()),
         Some(Ok(header)) => header,
@@ -114,8 +114,8 @@ fn frame(bytes: &[u8], max_body: usize) -> Frame<'_> {
 
 const NO_REQUEST: RequestId = RequestId { slot: 0, seq: 0 };
 
-fn put(output: &mut KVVec<u8>, kind: Kind, word: u32, body: &[u8]) -> Result {
-    let header = Header {
+fn put(output: &mut KVVec<u8>, kind: FrameKind, word: u32, body: &[u8]) -> Result {
+    let header = FrameHeader {
         kind,
         op: 0,
         len: body.len() as u32,
@@ -156,8 +156,8 @@ impl Handshake {
             Frame::Bad(errno) => return self.refuse(session, errno, output),
         };
         let step = match (header.kind, &self.said) {
-            (Kind::Hello, None) => self.hello(session, body, output)?,
-            (Kind::Proof, Some((hello, challenge, number))) => {
+            (FrameKind::Hello, None) => self.hello(session, body, output)?,
+            (FrameKind::Proof, Some((hello, challenge, number))) => {
                 proof(session, hello, challenge, *number, body, output)?.map(Some)
             }
             _ => Err(Errno::EPROTO),
@@ -181,7 +181,7 @@ impl Handshake {
             let name = errno.name();
             pr_warn!("port {}: {:?} refused: {name}\n", S::PORT, session.from);
         }
-        put(output, Kind::Refuse, errno.to_wire(), b"")?;
+        put(output, FrameKind::Refuse, errno.to_wire(), b"")?;
         Ok(Err(Next::Finish))
     }
 
@@ -209,7 +209,7 @@ impl Handshake {
             boot: session.hub.boot.into(),
             nonce: crypto::random(),
         };
-        put(output, Kind::Challenge, 0, hello_bytes(&challenge))?;
+        put(output, FrameKind::Challenge, 0, hello_bytes(&challenge))?;
         session.challenged();
         let number = session.hub.challenges.fetch_add(1, Relaxed) + 1;
         self.said = Some((hello, challenge, number));
@@ -263,7 +263,7 @@ fn proof<S: Service>(
             datagrams.end(node, session.number);
         }
     }
-    put(output, Kind::Ready, 0, &mac(Side::Server))?;
+    put(output, FrameKind::Ready, 0, &mac(Side::Server))?;
     Ok(Ok(served))
 }
 
@@ -330,7 +330,7 @@ impl Frames {
                 return Err(ECANCELED);
             }
             let used = match frame(input.bytes(), MAX_BODY) {
-                Frame::Whole(header, context, body, used) if header.kind == Kind::Request => {
+                Frame::Whole(header, context, body, used) if header.kind == FrameKind::Request => {
                     clock::receive(header.stamp);
                     let skip = used - body.len();
                     match self.request(session, &header, context, body, output)? {
@@ -364,7 +364,7 @@ impl Frames {
             let (name, node) = (errno.name(), self.incarnation.peer.node);
             pr_warn!("port {}: bad frame of node {node}: {name}\n", S::PORT);
         }
-        put(&mut output.bytes, Kind::Refuse, errno.to_wire(), b"")?;
+        put(&mut output.bytes, FrameKind::Refuse, errno.to_wire(), b"")?;
         Ok(Next::Finish)
     }
 
@@ -373,7 +373,7 @@ impl Frames {
     fn request<S: Service>(
         &self,
         session: &Standing<S>,
-        header: &Header,
+        header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
@@ -405,7 +405,7 @@ impl Frames {
     fn carry_out<S: Service>(
         &self,
         session: &Standing<S>,
-        header: &Header,
+        header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],
         output: &mut Output,
@@ -492,7 +492,7 @@ impl Frames {
         &self,
         operation: &Operation<S>,
         service: &S,
-        header: &Header,
+        header: &FrameHeader,
         received: &mut Option<Received>,
         request: &[u8],
         output: &mut Output,
@@ -552,7 +552,7 @@ fn head_size(received: Option<&Received>) -> usize {
 /// Writes the header of the reply that begins at `start`, and its trace context if the request was
 /// recorded; a failed one has no body.
 fn finish(
-    request: &Header,
+    request: &FrameHeader,
     received: Option<Received>,
     output: &mut Output,
     start: usize,
@@ -589,8 +589,8 @@ fn finish(
         }
         None => false,
     };
-    *header = Header {
-        kind: Kind::Reply,
+    *header = FrameHeader {
+        kind: FrameKind::Reply,
         op: request.op,
         len: len as u32,
         word,

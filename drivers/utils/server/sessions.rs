@@ -46,7 +46,7 @@ use virgo_config::{
 use virgo_proto::{
     admission::{
         gives_way,
-        Limits,
+        AdmissionLimits,
         Unproven, //
     },
     vuid::NodeId, //
@@ -132,7 +132,7 @@ impl<S: Service> Sessions<S> {
         config: &Config,
     ) -> Result<Option<&'a Connected<S>>> {
         let unauthenticated = params::max_unauthenticated();
-        let limits = Limits {
+        let limits = AdmissionLimits {
             unknown: unauthenticated,
             per_unknown: (unauthenticated / 4).max(1),
             per_known: (unauthenticated / 2).max(1),

@@ -42,7 +42,7 @@ use virgo_config::{
     Party, //
 };
 use virgo_proto::{
-    admission::Stage,
+    admission::AdmissionStage,
     errno::Errno, //
 };
 
@@ -80,7 +80,7 @@ struct Admission {
     /// Who it is, once that is proven.
     party: Option<Party>,
     /// How far it has come, before.
-    stage: Stage,
+    stage: AdmissionStage,
     limit: Limit,
     /// Its place among the sessions of its user.
     charge: Option<Charge>,
@@ -114,7 +114,7 @@ impl Locked {
     fn new() -> impl PinInit<Self> {
         let admission = Admission {
             party: None,
-            stage: Stage::New,
+            stage: AdmissionStage::New,
             limit: Limit::Until(Deadline::after_ms(AUTHENTICATION_MS)),
             charge: None,
         };
@@ -192,7 +192,7 @@ impl<S: Service> Standing<S> {
     }
 
     /// How far it has come, if it has not proven who it is and is not over.
-    pub(crate) fn unproven_stage(&self) -> Option<Stage> {
+    pub(crate) fn unproven_stage(&self) -> Option<AdmissionStage> {
         let admission = self.admission.lock.lock();
         let unproven = admission.party.is_none() && !matches!(admission.limit, Limit::Ended);
         unproven.then_some(admission.stage)
@@ -218,7 +218,7 @@ impl<S: Service> Standing<S> {
 
     /// The peer is a node, and has been told how to prove it.
     pub(crate) fn challenged(&self) {
-        self.admission.lock.lock().stage = Stage::Challenged;
+        self.admission.lock.lock().stage = AdmissionStage::Challenged;
     }
 
     /// The peer has proven that it is `party`. May sleep.
@@ -330,7 +330,7 @@ impl<S: Service> Standing<S> {
     pub(super) fn drain(&self) {
         let mut admission = self.admission.lock.lock();
         let soon = Deadline::after_ms(DRAIN_MS);
-        admission.stage = Stage::Refused;
+        admission.stage = AdmissionStage::Refused;
         admission.limit = match admission.limit {
             Limit::Ended => Limit::Ended,
             Limit::Until(deadline) => Limit::Until(deadline.min(soon)),

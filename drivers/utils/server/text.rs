@@ -48,11 +48,11 @@ use virgo_config::{
 use virgo_proto::{
     command::{
         parse_u64,
-        Command, //
+        CommandLine, //
     },
     errno::Errno,
     eventnet::event::Kind,
-    json::Out as _,
+    json::ByteSink as _,
     line::Splitter, //
 };
 
@@ -193,7 +193,7 @@ impl Text {
         line: &[u8],
         output: &mut KVVec<u8>,
     ) -> Result<After> {
-        let command = Command::parse(line);
+        let command = CommandLine::parse(line);
         if command.name == b"quit" {
             return Ok(After::Quit);
         }
@@ -257,7 +257,7 @@ impl Text {
         &mut self,
         session: &Standing<S>,
         config: &Config,
-        command: &Command<'_>,
+        command: &CommandLine<'_>,
         output: &mut KVVec<u8>,
     ) -> Result<After> {
         let mut reply = Reply::new(output, false);
@@ -291,7 +291,11 @@ impl Text {
         Ok(())
     }
 
-    fn switch_json(&mut self, command: &Command<'_>, reply: &mut Reply<'_>) -> Result<(), Failure> {
+    fn switch_json(
+        &mut self,
+        command: &CommandLine<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), Failure> {
         self.json = match command.body {
             b"on" => true,
             b"off" => false,
@@ -351,7 +355,7 @@ fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> R
 fn end<S: Service>(
     session: &Standing<S>,
     uid: u32,
-    command: &Command<'_>,
+    command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let number = parse_u64(command.body).ok_or(Failure::new(

@@ -35,7 +35,7 @@ use virgo_proto::{
         source::ValueSource,
         variable::{
             Declaration,
-            Refusal, //
+            InvalidValue, //
         }, //
     },
     errno::Errno, //
@@ -295,7 +295,9 @@ impl Setter {
         let number = match declared.map(|declared| declared.declaration.read(text)) {
             None => 0,
             Some(Ok(number)) => number,
-            Some(Err(Refusal::Bounds)) => return bad(Errno::ERANGE, Refusal::Bounds.reason()),
+            Some(Err(InvalidValue::Bounds)) => {
+                return bad(Errno::ERANGE, InvalidValue::Bounds.reason())
+            }
             Some(Err(refusal)) => return bad(Errno::EINVAL, refusal.reason()),
         };
         // So many values at once would only push each other out.

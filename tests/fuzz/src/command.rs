@@ -3,13 +3,13 @@
 //! Text commands, their numbers and ids.
 
 use virgo_proto::{
-    command::{Command, parse_u64},
+    command::{CommandLine, parse_u64},
     vuid::{Hex, parse_hex},
 };
 
 /// The bytes are a line.
 pub(crate) fn check(line: &[u8]) {
-    let command = Command::parse(line);
+    let command = CommandLine::parse(line);
     let delimiter = |byte: &u8| b"( \t".contains(byte);
     assert!(!command.name.iter().any(delimiter), "{command:?}");
     check_args::<1>(&command);
@@ -28,7 +28,7 @@ pub(crate) fn check(line: &[u8]) {
 }
 
 /// `N` arguments are the whole body, cut at commas of which only the last argument has any.
-fn check_args<const N: usize>(command: &Command<'_>) {
+fn check_args<const N: usize>(command: &CommandLine<'_>) {
     let commas = command.body.iter().filter(|&&byte| byte == b',').count();
     let expected = !command.body.is_empty() && commas + 1 >= N;
     let args = command.args::<N>();

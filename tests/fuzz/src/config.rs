@@ -2,7 +2,9 @@
 
 //! Configuration files.
 
-use virgo_proto::config::{self, Draft, Fault, File, Item, MAX_DEADLINE_MS, MAX_NODES};
+use virgo_proto::config::{
+    self, ConfigFile, Fault, MAX_DEADLINE_MS, MAX_NODES, SettingsDraft, Statement,
+};
 
 /// The bytes are one file, or with a NUL between them both.
 pub(crate) fn check(bytes: &[u8]) {
@@ -10,13 +12,13 @@ pub(crate) fn check(bytes: &[u8]) {
     let cloud = files.next().unwrap_or_default();
     let client = files.next().unwrap_or_default();
     check_items(bytes);
-    let mut draft = Draft::default();
+    let mut draft = SettingsDraft::default();
     let read = draft
-        .add(File::Cloud, cloud)
-        .map_err(|fault| (File::Cloud, fault))
+        .add(ConfigFile::Cloud, cloud)
+        .map_err(|fault| (ConfigFile::Cloud, fault))
         .and_then(|()| {
-            let read = draft.add(File::Client, client);
-            read.map_err(|fault| (File::Client, fault))
+            let read = draft.add(ConfigFile::Client, client);
+            read.map_err(|fault| (ConfigFile::Client, fault))
         });
     if let Some(path) = draft.key_file() {
         check_path(path);
@@ -33,19 +35,19 @@ pub(crate) fn check(bytes: &[u8]) {
             }
             assert!(settings.used != 0 && settings.used <= u64::MAX >> (64 - nodes.len()));
         }
-        Err((File::Cloud, fault)) => check_fault(fault, cloud),
-        Err((File::Client, fault)) => check_fault(fault, client),
+        Err((ConfigFile::Cloud, fault)) => check_fault(fault, cloud),
+        Err((ConfigFile::Client, fault)) => check_fault(fault, client),
     }
 }
 
 fn check_items(file: &[u8]) {
     let result = config::parse(file, |_, item| {
         match item {
-            Item::DeadlineMs(ms) => assert!((1..=MAX_DEADLINE_MS).contains(&ms)),
-            Item::KeyFile(path) | Item::Executable { path, .. } | Item::Library(path) => {
-                check_path(path)
-            }
-            Item::Export { path, .. } => check_path(path),
+            Statement::DeadlineMs(ms) => assert!((1..=MAX_DEADLINE_MS).contains(&ms)),
+            Statement::KeyFile(path)
+            | Statement::Executable { path, .. }
+            | Statement::Library(path) => check_path(path),
+            Statement::Export { path, .. } => check_path(path),
             _ => (),
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! Datagrams between nodes, and the window of their counters.
 
 use virgo_proto::datagram::{
-    HEADER_LEN, Header, MAX_BODY, MAX_LEN, RoundTrip, TAG_LEN, Window, signed_part,
+    DatagramHeader, HEADER_LEN, MAX_BODY, MAX_LEN, RoundTrip, TAG_LEN, Window, signed_part,
 };
 
 /// A datagram; also counters that come one after the other, and round trips.
@@ -11,7 +11,7 @@ pub(crate) fn check(data: &[u8]) {
     if let Some((signed, tag)) = signed_part(data) {
         assert!(data.len() <= MAX_LEN);
         assert_eq!([signed, &tag.to_le_bytes()].concat(), data);
-        if let Some((header, body)) = Header::parse(signed) {
+        if let Some((header, body)) = DatagramHeader::parse(signed) {
             assert!(body.len() <= MAX_BODY);
             assert_eq!([&header.to_bytes(), body].concat(), signed);
         }

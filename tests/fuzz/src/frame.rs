@@ -4,7 +4,7 @@
 
 use virgo_proto::{
     eventnet::MAX_CONTEXT,
-    frame::{Bad, HEADER_LEN, Header},
+    frame::{FrameHeader, HEADER_LEN, HeaderError},
     handshake::{DATAGRAMS, HELLO_LEN, Hello, hello_bytes},
 };
 
@@ -14,7 +14,7 @@ pub(crate) fn check(data: &[u8]) {
         return;
     };
     let limit = usize::from(u16::from_le_bytes(*limit));
-    match Header::parse(bytes, limit) {
+    match FrameHeader::parse(bytes, limit) {
         None => assert!(bytes.len() < HEADER_LEN),
         Some(Ok(header)) => {
             let context = if header.traced { MAX_CONTEXT } else { 0 };
@@ -22,7 +22,7 @@ pub(crate) fn check(data: &[u8]) {
             assert_eq!(header.to_bytes(), bytes[..HEADER_LEN]);
         }
         Some(Err(bad)) => {
-            if let Bad::Length(len) = bad {
+            if let HeaderError::Length(len) = bad {
                 assert!(len as usize > limit);
             }
             assert_ne!(bad.errno().to_wire(), 0);

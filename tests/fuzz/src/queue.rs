@@ -6,7 +6,7 @@ use virgo_proto::{
     kingcobra,
     queue::{
         options::Options,
-        record::{Choice, Cookie, FORMAT, Found, Kind, Record, Scan, Survey},
+        record::{Choice, Cookie, FORMAT, Record, RecordKind, Scan, Scanned, Survey},
         subject,
     },
 };
@@ -41,14 +41,14 @@ fn check_file(bytes: &[u8]) {
         survey.count(&found);
         let passed = survey.bytes - before;
         match found {
-            Found::Record { record, bytes } => {
+            Scanned::Record { record, bytes } => {
                 assert_eq!(passed, bytes);
                 check_record(&record);
             }
-            Found::Damaged { bytes, .. } | Found::Unknown { bytes, .. } => {
+            Scanned::Damaged { bytes, .. } | Scanned::Unknown { bytes, .. } => {
                 assert_eq!(passed, bytes);
             }
-            Found::Torn(torn) => assert_eq!(passed, torn),
+            Scanned::Torn(torn) => assert_eq!(passed, torn),
         }
         assert_eq!(scan.at(), survey.bytes);
         before = survey.bytes;
@@ -61,12 +61,12 @@ fn check_file(bytes: &[u8]) {
 
 fn check_record(record: &Record<'_>) {
     // A file begins with it; others stand behind.
-    let (begin, cookie) = (Record::new(Kind::Begin), Cookie((1 << 63) | 77));
+    let (begin, cookie) = (Record::new(RecordKind::Begin), Cookie((1 << 63) | 77));
     let begin = Record {
         priority: FORMAT,
         ..begin
     };
-    if record.kind == Kind::Begin {
+    if record.kind == RecordKind::Begin {
         return;
     }
     let mut written = Vec::new();
@@ -78,8 +78,8 @@ fn check_record(record: &Record<'_>) {
     assert_eq!(begin.write(cookie, crc32c, &mut put), Some(Ok(())));
     assert_eq!(record.write(cookie, crc32c, put), Some(Ok(())));
     let mut scan = Scan::new(&written[..], crc32c);
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
-    let found = Found::Record {
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
+    let found = Scanned::Record {
         record: *record,
         bytes: record.size() as u64,
     };
@@ -88,9 +88,9 @@ fn check_record(record: &Record<'_>) {
 }
 
 fn check_line(line: &[u8]) {
-    if let Some(record) = kingcobra::Record::parse(line) {
+    if let Some(record) = kingcobra::RequestRecord::parse(line) {
         let shown = [record.to_string().as_bytes(), record.payload].concat();
-        assert_eq!(kingcobra::Record::parse(&shown), Some(record));
+        assert_eq!(kingcobra::RequestRecord::parse(&shown), Some(record));
     }
     let (mut escaped, mut back) = (Vec::new(), Vec::new());
     let Ok(()) = kingcobra::escape(line, |part| {

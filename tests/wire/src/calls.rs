@@ -11,7 +11,7 @@ use std::{
     io, thread,
     time::{Duration, Instant},
 };
-use virgo_proto::clone::{Call, Load, Outcome, RunArgs, next_outcome, op};
+use virgo_proto::clone::{CallHeader, Load, OutcomeHeader, RunArgs, next_outcome, op};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// Body of a Run: names and arguments as a node has them, with the keys that we give them.
@@ -24,7 +24,7 @@ pub(crate) fn run(timeout_ms: u32, calls: &[(u64, &[u8])]) -> Vec<u8> {
     };
     let mut body = args.as_bytes().to_vec();
     for &(key, argv) in calls {
-        let call = Call {
+        let call = CallHeader {
             key: key.into(),
             len: (argv.len() as u32).into(),
             reserved: 0.into(),
@@ -37,7 +37,7 @@ pub(crate) fn run(timeout_ms: u32, calls: &[(u64, &[u8])]) -> Vec<u8> {
 
 /// Body of a Done.
 pub(crate) fn done(key: u64, state: u32, value: i64, out_len: u32, output: &[u8]) -> Vec<u8> {
-    let outcome = Outcome {
+    let outcome = OutcomeHeader {
         key: key.into(),
         value: value.into(),
         state: state.into(),

@@ -16,7 +16,7 @@ use std::{
 };
 use virgo_proto::{
     clock::Hybrid,
-    datagram::{Header, KEY_LEN, Keys, Kind, MAX_LEN, signed_part},
+    datagram::{DatagramHeader, DatagramKind, KEY_LEN, Keys, MAX_LEN, signed_part},
     errno::Errno,
     frame::RequestId,
     handshake::{DATAGRAMS, Hello},
@@ -29,7 +29,7 @@ fn tag(key: &[u8; KEY_LEN], bytes: &[u8]) -> u64 {
 }
 
 /// A datagram signed with `key`.
-pub(crate) fn signed(key: &[u8; KEY_LEN], header: &Header, body: &[u8]) -> Vec<u8> {
+pub(crate) fn signed(key: &[u8; KEY_LEN], header: &DatagramHeader, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&header.to_bytes(), body].concat();
     bytes.extend(tag(key, &bytes).to_le_bytes());
     bytes
@@ -77,10 +77,10 @@ impl Peer {
 
 impl Datagrams {
     /// The header of the next datagram.
-    pub(crate) fn header(&self, kind: Kind) -> Header {
+    pub(crate) fn header(&self, kind: DatagramKind) -> DatagramHeader {
         let counter = self.counter.get();
         self.counter.set(counter + 1);
-        Header {
+        DatagramHeader {
             kind,
             op: 0,
             session: self.keys.session,
@@ -94,8 +94,8 @@ impl Datagrams {
     }
 
     /// The header of a request.
-    pub(crate) fn request_header(&self, number: Number, op: u16) -> Header {
-        Header {
+    pub(crate) fn request_header(&self, number: Number, op: u16) -> DatagramHeader {
+        DatagramHeader {
             op,
             id: RequestId {
                 slot: number.slot,
@@ -103,7 +103,7 @@ impl Datagrams {
             },
             taken: number.taken,
             word: 5000,
-            ..self.header(Kind::Request)
+            ..self.header(DatagramKind::Request)
         }
     }
 
@@ -123,12 +123,12 @@ impl Datagrams {
     }
 
     /// The next datagram that comes, which must be signed.
-    pub(crate) fn receive(&self) -> io::Result<(Header, Vec<u8>)> {
+    pub(crate) fn receive(&self) -> io::Result<(DatagramHeader, Vec<u8>)> {
         let mut bytes = [0; MAX_LEN + 1];
         let len = self.socket.recv(&mut bytes)?;
         let (signed, given) = signed_part(&bytes[..len]).expect("bytes of a datagram");
         assert_eq!(given, tag(&self.keys.to_client, signed), "the tag");
-        let (header, body) = Header::parse(signed).expect("a header");
+        let (header, body) = DatagramHeader::parse(signed).expect("a header");
         assert_eq!(header.session, self.keys.session, "the session");
         Ok((header, body.to_vec()))
     }
@@ -162,12 +162,12 @@ impl Datagrams {
             "which request is answered: {header:?}"
         );
         match (header.kind, header.word) {
-            (Kind::Decline, 0) => {
+            (DatagramKind::Decline, 0) => {
                 assert_eq!(body, b"", "body when declined");
                 Ok(None)
             }
-            (Kind::Reply, 0) => Ok(Some(Ok(body))),
-            (Kind::Reply, error) => {
+            (DatagramKind::Reply, 0) => Ok(Some(Ok(body))),
+            (DatagramKind::Reply, error) => {
                 assert_eq!(body, b"", "body of a failed request");
                 Ok(Some(Err(Errno::from_wire(error))))
             }

@@ -12,14 +12,14 @@ use std::io;
 use virgo_proto::{
     clock::Hybrid,
     errno::Errno,
-    frame::{HEADER_LEN, Header, Kind, MAX_BODY, RequestId},
+    frame::{FrameHeader, FrameKind, HEADER_LEN, MAX_BODY, RequestId},
     handshake::{HELLO_LEN, Hello, Mac, Side, hello_bytes, transcript},
     slots::SLOTS,
 };
 
 /// A frame that is no request.
-pub(crate) fn frame(kind: Kind, body: &[u8]) -> Vec<u8> {
-    let header = Header {
+pub(crate) fn frame(kind: FrameKind, body: &[u8]) -> Vec<u8> {
+    let header = FrameHeader {
         kind,
         op: 0,
         len: body.len() as u32,
@@ -65,8 +65,8 @@ pub(crate) fn request(number: Number, op: u16, body: &[u8]) -> Vec<u8> {
 
 /// A request that is given up after `ms` milliseconds.
 pub(crate) fn request_within(ms: u32, number: Number, op: u16, body: &[u8]) -> Vec<u8> {
-    let header = Header {
-        kind: Kind::Request,
+    let header = FrameHeader {
+        kind: FrameKind::Request,
         op,
         len: body.len() as u32,
         word: ms,
@@ -106,10 +106,10 @@ pub(crate) fn proof(node: &Node, side: Side, hello: &Hello, challenge: &Hello) -
 
 impl Wire {
     /// The next frame.
-    pub(crate) fn frame(&mut self) -> io::Result<(Header, Vec<u8>)> {
+    pub(crate) fn frame(&mut self) -> io::Result<(FrameHeader, Vec<u8>)> {
         let mut header = [0; HEADER_LEN];
         self.receive(&mut header)?;
-        let header = match Header::parse(&header, MAX_BODY) {
+        let header = match FrameHeader::parse(&header, MAX_BODY) {
             Some(Ok(header)) => header,
             bad => return Err(io::Error::other(format!("not a frame: {bad:?}"))),
         };
@@ -120,9 +120,13 @@ impl Wire {
 
     /// Says Hello and returns the Challenge.
     pub(crate) fn challenge(&mut self, hello: &Hello) -> io::Result<Hello> {
-        self.send(&frame(Kind::Hello, hello_bytes(hello)))?;
+        self.send(&frame(FrameKind::Hello, hello_bytes(hello)))?;
         let (header, body) = self.frame()?;
-        assert_eq!(header.kind, Kind::Challenge, "answer to Hello: {header:?}");
+        assert_eq!(
+            header.kind,
+            FrameKind::Challenge,
+            "answer to Hello: {header:?}"
+        );
         assert_eq!(body.len(), HELLO_LEN, "bytes of a Challenge");
         Ok(Hello::parse(&body).expect("a Challenge has no unknown features"))
     }
@@ -130,7 +134,7 @@ impl Wire {
     /// The error that the node refuses us with; then it must end the connection.
     pub(crate) fn refusal(&mut self) -> io::Result<Errno> {
         let (header, body) = self.frame()?;
-        assert_eq!(header.kind, Kind::Refuse, "a refusal: {header:?}");
+        assert_eq!(header.kind, FrameKind::Refuse, "a refusal: {header:?}");
         assert_eq!(body, b"", "body of a refusal");
         assert_eq!(self.rest()?, b"", "what follows a refusal");
         Ok(Errno::from_wire(header.word))
@@ -169,13 +173,13 @@ impl Handshake {
     /// Proves who we are, without waiting for the answer.
     pub(crate) fn prove(&mut self, node: &Node) -> io::Result<()> {
         let ours = proof(node, Side::Client, &self.hello, &self.challenge);
-        self.wire.send(&frame(Kind::Proof, &ours))
+        self.wire.send(&frame(FrameKind::Proof, &ours))
     }
 
     /// Waits for the node's proof.
     pub(crate) fn end(mut self, node: &Node) -> io::Result<Peer> {
         let (header, body) = self.wire.frame()?;
-        assert_eq!(header.kind, Kind::Ready, "answer to Proof: {header:?}");
+        assert_eq!(header.kind, FrameKind::Ready, "answer to Proof: {header:?}");
         assert_eq!(
             body,
             proof(node, Side::Server, &self.hello, &self.challenge),
@@ -255,7 +259,7 @@ impl Peer {
     /// The next answer, which must be the one to this request.
     pub(crate) fn answer(&mut self, number: Number, op: u16) -> io::Result<Answer> {
         let (header, body) = self.wire.frame()?;
-        assert_eq!(header.kind, Kind::Reply, "an answer: {header:?}");
+        assert_eq!(header.kind, FrameKind::Reply, "an answer: {header:?}");
         assert_eq!(
             (header.id.slot, header.id.seq, header.op),
             (number.slot, number.seq, op),

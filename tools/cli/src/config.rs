@@ -15,8 +15,8 @@ use std::{
 };
 use virgo::status::Status;
 use virgo_proto::config::{
-    Draft, FILE_LIMIT, Fault, File, Item, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR,
-    TEXT_KEY_MISSING, check_text_key, key, parse,
+    ConfigFile, FILE_LIMIT, Fault, KEY_LIMIT, KEY_MISSING, Limit, NOT_REGULAR, SettingsDraft,
+    Statement, TEXT_KEY_MISSING, check_text_key, key, parse,
 };
 
 /// What was found out about a file.
@@ -101,7 +101,7 @@ pub(crate) fn faults() -> Vec<String> {
 
 /// Checks what the modules of this machine would read.
 fn this_machine() -> Vec<Finding> {
-    let sources = [File::Cloud, File::Client].map(|file| Source {
+    let sources = [ConfigFile::Cloud, ConfigFile::Client].map(|file| Source {
         file,
         path: file.path().into(),
         contents: read(file.path().as_ref(), FILE_LIMIT).map(|read| read.0),
@@ -124,7 +124,7 @@ fn text_key_files(sources: &[Source]) -> Vec<&str> {
     for contents in sources.iter().flat_map(|source| &source.contents) {
         // A fault was found before.
         let _ = parse(contents, |_, item| {
-            if let Item::TextKey { path, .. } = item {
+            if let Statement::TextKey { path, .. } = item {
                 files.push(path);
             }
             Ok(())
@@ -137,17 +137,18 @@ fn text_key_files(sources: &[Source]) -> Vec<&str> {
 /// before it.
 fn named(paths: &[PathBuf]) -> Vec<Finding> {
     let source = |path: &PathBuf| Source {
-        file: match path.file_name() == Path::new(File::Client.path()).file_name() {
-            true => File::Client,
-            false => File::Cloud,
+        file: match path.file_name() == Path::new(ConfigFile::Client.path()).file_name() {
+            true => ConfigFile::Client,
+            false => ConfigFile::Cloud,
         },
         path: path.clone(),
         contents: read(path, FILE_LIMIT).map(|read| read.0),
         optional: false,
     };
     let sources: Vec<_> = paths.iter().map(source).collect();
-    let together =
-        |one: &Source, next: &Source| (one.file, next.file) == (File::Cloud, File::Client);
+    let together = |one: &Source, next: &Source| {
+        (one.file, next.file) == (ConfigFile::Cloud, ConfigFile::Client)
+    };
     let sets = sources.chunk_by(together);
     sets.flat_map(|set| check_together(set, |_| true).1)
         .collect()
@@ -155,7 +156,7 @@ fn named(paths: &[PathBuf]) -> Vec<Finding> {
 
 /// A file to check.
 struct Source {
-    file: File,
+    file: ConfigFile,
     path: PathBuf,
     contents: io::Result<Vec<u8>>,
     /// Whether it need not be there.
@@ -167,8 +168,8 @@ struct Source {
 fn check_together(
     sources: &[Source],
     is_local: impl Fn(Ipv4Addr) -> bool,
-) -> (Draft<'_>, Vec<Finding>) {
-    let mut draft = Draft::default();
+) -> (SettingsDraft<'_>, Vec<Finding>) {
+    let mut draft = SettingsDraft::default();
     let mut findings = Vec::new();
     for source in sources {
         findings.push(match &source.contents {
@@ -335,7 +336,7 @@ mod tests {
     #[test]
     fn a_machine_that_is_no_node_is_told_so() {
         let source = Source {
-            file: File::Cloud,
+            file: ConfigFile::Cloud,
             path: "/a".into(),
             contents: Ok(b"10.9.0.1".into()),
             optional: true,
@@ -356,7 +357,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_a_fault_if_it_was_named() {
         let source = |optional| Source {
-            file: File::Client,
+            file: ConfigFile::Client,
             path: "/nonexistent".into(),
             contents: read(Path::new("/nonexistent"), FILE_LIMIT).map(|read| read.0),
             optional,

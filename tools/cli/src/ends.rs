@@ -22,7 +22,7 @@ use std::{
     },
     path::{Path, PathBuf},
 };
-use virgo_proto::cloudfs::{At, BadName, Name};
+use virgo_proto::cloudfs::{At, BadName, FileName};
 
 /// A file or directory, or where one is to be. Names are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +41,14 @@ impl End {
     /// A node and no path on it: most likely a slash was forgotten.
     pub(crate) fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        match Name::parse(bytes) {
-            Ok(Name { at, .. }) if at != At::Here => return Ok(Self::Cluster(text.to_owned())),
+        match FileName::parse(bytes) {
+            Ok(FileName { at, .. }) if at != At::Here => return Ok(Self::Cluster(text.to_owned())),
             Err(BadName::Path) => (),
             _ => return Ok(Self::Local(text.into())),
         }
         if let Some(colon) = bytes.iter().position(|&byte| byte == b':') {
             let rooted = [&bytes[..=colon], b"/"].concat();
-            if Name::parse(&rooted).is_ok() {
+            if FileName::parse(&rooted).is_ok() {
                 bail!(
                     "{0}: a path on a node begins with a slash; a file of this machine that is \
                      called so is ./{0}",

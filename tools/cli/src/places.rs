@@ -7,11 +7,11 @@ use std::{
     ffi::{OsStr, OsString},
     os::unix::ffi::{OsStrExt, OsStringExt},
 };
-use virgo_proto::cloudfs::{At, Name};
+use virgo_proto::cloudfs::{At, FileName};
 
 /// Whether a name leaves open on which node the file is.
 pub(crate) fn is_open(name: &OsStr) -> bool {
-    let name = Name::parse(name.as_bytes());
+    let name = FileName::parse(name.as_bytes());
     name.is_ok_and(|name| matches!(name.at, At::Copies(_) | At::Policy(_)))
 }
 

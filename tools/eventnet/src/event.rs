@@ -20,7 +20,7 @@ pub struct Id {
     pub seq: u64,
 }
 
-/// An event that a node has recorded. See [`wire::Event`] for its fields.
+/// An event that a node has recorded. See [`wire::EventRecord`] for its fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Which one.
@@ -101,8 +101,8 @@ impl Event {
     }
 }
 
-impl From<&wire::Event<'_>> for Event {
-    fn from(event: &wire::Event<'_>) -> Self {
+impl From<&wire::EventRecord<'_>> for Event {
+    fn from(event: &wire::EventRecord<'_>) -> Self {
         Event {
             id: event.id.into(),
             cause: event.cause.map(Id::from),
@@ -176,7 +176,7 @@ impl From<Id> for String {
 pub fn read_records(mut bytes: &[u8]) -> io::Result<(Vec<Event>, usize)> {
     let (mut events, mut unknown) = (Vec::new(), 0);
     while !bytes.is_empty() {
-        let (size, event) = wire::Event::parse(bytes).ok_or_else(|| {
+        let (size, event) = wire::EventRecord::parse(bytes).ok_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidData, "not the record of an event")
         })?;
         match event {

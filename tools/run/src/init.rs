@@ -13,7 +13,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     process::exit,
 };
-use virgo_proto::clone::Outcome;
+use virgo_proto::clone::OutcomeHeader;
 
 /// Who can open this may have functions and programs run, and use files of other nodes.
 const DEVICE: &str = "/dev/virgo";
@@ -30,7 +30,7 @@ fn run_target(
     file: &OwnedFd,
     ends: Ends,
     report: &OwnedFd,
-) -> nix::Result<Outcome> {
+) -> nix::Result<OutcomeHeader> {
     die_with_parent(report)?;
     enclose()?;
     let target = match process::fork()? {

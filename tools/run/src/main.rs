@@ -6,7 +6,7 @@
 //! virgo-run --uid U --gid G --timeout-ms N --max-output BYTES [--returns] -- PATH [ARG...]
 //! ```
 //!
-//! On standard output it writes one [`Outcome`] with the target's output, and nothing else to
+//! On standard output it writes one [`OutcomeHeader`] with the target's output, and nothing else to
 //! anywhere. Its exit status is 0 if it could write that.
 //!
 //! There are three processes:
@@ -48,7 +48,7 @@ use std::{
     process::ExitCode,
     time::Instant,
 };
-use virgo_proto::clone::Outcome;
+use virgo_proto::clone::OutcomeHeader;
 
 fn main() -> ExitCode {
     let start = Instant::now();
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(start: Instant, output: &mut Output) -> nix::Result<Outcome> {
+fn run(start: Instant, output: &mut Output) -> nix::Result<OutcomeHeader> {
     // Nothing that is found wrong here may be said where the result goes. The descriptor takes
     // the first free place, so that none that follows is the target's third.
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;

@@ -10,12 +10,12 @@ use std::{
     os::{fd::OwnedFd, unix::process::ExitStatusExt as _},
     process::ExitStatus,
 };
-use virgo_proto::clone::{Outcome, state};
+use virgo_proto::clone::{OutcomeHeader, state};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 /// An outcome without output.
-pub(crate) fn outcome(state: u32, value: i64) -> Outcome {
-    Outcome {
+pub(crate) fn outcome(state: u32, value: i64) -> OutcomeHeader {
+    OutcomeHeader {
         key: 0.into(),
         value: value.into(),
         state: state.into(),
@@ -26,12 +26,12 @@ pub(crate) fn outcome(state: u32, value: i64) -> Outcome {
 }
 
 /// The target did not run to its end.
-pub(crate) fn failed(errno: Errno) -> Outcome {
+pub(crate) fn failed(errno: Errno) -> OutcomeHeader {
     outcome(state::FAILED, i64::from(errno as i32))
 }
 
 /// The target has ended.
-pub(crate) fn ended(status: ExitStatus) -> Outcome {
+pub(crate) fn ended(status: ExitStatus) -> OutcomeHeader {
     match (status.code(), status.signal()) {
         (Some(code), _) => outcome(state::EXITED, code.into()),
         (None, signal) => outcome(state::KILLED, signal.unwrap_or_default().into()),
@@ -44,7 +44,7 @@ pub(crate) fn pipe() -> nix::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Tells an outcome. If nobody is there to hear it, nobody is told.
-pub(crate) fn send(report: &OwnedFd, outcome: Outcome) {
+pub(crate) fn send(report: &OwnedFd, outcome: OutcomeHeader) {
     let _ = unistd::write(report, outcome.as_bytes());
 }
 
@@ -53,11 +53,11 @@ pub(crate) fn send(report: &OwnedFd, outcome: Outcome) {
 /// # Errors
 ///
 /// `EIO`: whoever should have told it is dead.
-pub(crate) fn receive(reports: &OwnedFd) -> nix::Result<Outcome> {
-    let mut bytes = [0; size_of::<Outcome>()];
+pub(crate) fn receive(reports: &OwnedFd) -> nix::Result<OutcomeHeader> {
+    let mut bytes = [0; size_of::<OutcomeHeader>()];
     let read = unistd::read(reports, &mut bytes)?;
     let outcome = bytes
         .get(..read)
-        .and_then(|bytes| Outcome::read_from_bytes(bytes).ok());
+        .and_then(|bytes| OutcomeHeader::read_from_bytes(bytes).ok());
     outcome.ok_or(Errno::EIO)
 }

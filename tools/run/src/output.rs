@@ -8,7 +8,7 @@ use nix::{
     unistd::{self, pipe2},
 };
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use virgo_proto::clone::{Outcome, TRUNCATED, state};
+use virgo_proto::clone::{OutcomeHeader, TRUNCATED, state};
 use zerocopy::IntoBytes as _;
 
 /// Bytes of a value that the target returns.
@@ -80,7 +80,7 @@ impl Output {
     }
 
     /// `outcome`, unless the target has returned a value and not failed.
-    pub(crate) fn returned(&self, outcome: Outcome) -> Outcome {
+    pub(crate) fn returned(&self, outcome: OutcomeHeader) -> OutcomeHeader {
         let succeeded = outcome.state.get() == state::EXITED && outcome.value.get() == 0;
         match <[u8; VALUE_LEN]>::try_from(&*self.value.kept) {
             Ok(value) if succeeded && !self.value.cut => {
@@ -91,7 +91,7 @@ impl Output {
     }
 
     /// The whole result, as the kernel takes it.
-    pub(crate) fn result(&self, mut outcome: Outcome) -> Vec<u8> {
+    pub(crate) fn result(&self, mut outcome: OutcomeHeader) -> Vec<u8> {
         // They fit: `max` was a 32-bit number.
         outcome.out_len = (self.out.kept.len() as u32).into();
         outcome.err_len = (self.err.kept.len() as u32).into();
@@ -166,7 +166,7 @@ mod tests {
         (output, ends)
     }
 
-    fn end(state: u32, value: i64) -> Outcome {
+    fn end(state: u32, value: i64) -> OutcomeHeader {
         outcome::outcome(state, value)
     }
 
@@ -183,7 +183,7 @@ mod tests {
         output.rest();
 
         let result = output.result(end(state::EXITED, 0));
-        let expected = Outcome {
+        let expected = OutcomeHeader {
             out_len: 6.into(),
             err_len: 5.into(),
             flags: TRUNCATED.into(),
@@ -197,7 +197,7 @@ mod tests {
         let (mut output, ends) = output(5, false);
         File::from(ends.out).write_all(b"12345").unwrap();
         output.rest();
-        let expected = Outcome {
+        let expected = OutcomeHeader {
             out_len: 5.into(),
             ..end(state::EXITED, 0)
         };

@@ -11,7 +11,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     time::Instant,
 };
-use virgo_proto::clone::Outcome;
+use virgo_proto::clone::OutcomeHeader;
 
 /// Reads the target's output until the end, and says what that was.
 pub(crate) fn until_end(
@@ -19,7 +19,7 @@ pub(crate) fn until_end(
     reports: &OwnedFd,
     cancelled: &SignalFd,
     deadline: Instant,
-) -> Outcome {
+) -> OutcomeHeader {
     loop {
         match wait(output, reports, cancelled, deadline) {
             Ok(Some(outcome)) => return outcome,
@@ -35,7 +35,7 @@ fn wait(
     reports: &OwnedFd,
     cancelled: &SignalFd,
     deadline: Instant,
-) -> nix::Result<Option<Outcome>> {
+) -> nix::Result<Option<OutcomeHeader>> {
     // A target that prints without a pause does not get more time for it.
     let left = deadline.saturating_duration_since(Instant::now());
     if left.is_zero() {

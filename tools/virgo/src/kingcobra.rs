@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use virgo_proto::kingcobra as proto;
-pub use virgo_proto::kingcobra::{Kind, Type};
+pub use virgo_proto::kingcobra::{RequestRecordKind, Type};
 
 /// Where a node keeps its record.
 pub const LOG: &str = "/var/log/kingcobra/REQUEST_REPLY.queue";
@@ -30,7 +30,7 @@ pub const LOG: &str = "/var/log/kingcobra/REQUEST_REPLY.queue";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: RequestRecordKind,
     /// Who has asked.
     pub address: Ipv4Addr,
     /// When that was, since 1970.
@@ -40,7 +40,7 @@ pub struct Record {
 }
 
 impl Record {
-    fn new(record: &proto::Record<'_>, payload: Vec<u8>) -> Self {
+    fn new(record: &proto::RequestRecord<'_>, payload: Vec<u8>) -> Self {
         Self {
             kind: record.kind,
             address: Ipv4Addr::from_bits(record.address),
@@ -51,13 +51,13 @@ impl Record {
 
     /// Reads a record as a reply has it; `None` if it is none.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let record = proto::Record::parse(text)?;
+        let record = proto::RequestRecord::parse(text)?;
         Some(Self::new(&record, record.payload.to_vec()))
     }
 
     /// Reads a line of the log, without its end; `None` if it is none.
     pub fn parse_line(line: &[u8]) -> Option<Self> {
-        let record = proto::Record::parse_line(line)?;
+        let record = proto::RequestRecord::parse_line(line)?;
         let mut payload = Vec::new();
         let push = |byte| {
             payload.push(byte);
@@ -124,7 +124,7 @@ mod tests {
         let log = b"REQUEST#a090001#1439827527:3717956#one\\x0a#two $$\nrubbish\n";
         let records: Vec<_> = read_log(&log[..]).map(Result::unwrap).collect();
         let first = Record {
-            kind: Kind::Request,
+            kind: RequestRecordKind::Request,
             address: Ipv4Addr::new(10, 9, 0, 1),
             time: Duration::new(1_439_827_527, 3_717_956),
             payload: b"one\n#two".to_vec(),

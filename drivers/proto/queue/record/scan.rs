@@ -3,15 +3,15 @@
 //! Reading a file of the log: its records, and what is damaged between them.
 
 use super::{
-    body_sum, padding, Cookie, Crc, Fields, Kind, NewHead, OldHead, Record, ALIGN, HEAD, MAGIC,
-    MAX_RECORD, NOBODY, OLD_HEAD, OLD_MAGIC, OLD_SUMMED, SUMMED,
+    body_sum, padding, Cookie, Crc, Fields, NewHead, OldHead, Record, RecordKind, ALIGN, HEAD,
+    MAGIC, MAX_RECORD, NOBODY, OLD_HEAD, OLD_MAGIC, OLD_SUMMED, SUMMED,
 };
 use crate::queue::{MAX_MESSAGE, MAX_NAME};
 use zerocopy::FromBytes;
 
 /// What stands at some place of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found<'a> {
+pub enum Scanned<'a> {
     /// A record.
     Record {
         /// What it says.
@@ -31,14 +31,14 @@ pub enum Found<'a> {
         /// How many.
         bytes: u64,
         /// What was there, if the head is whole.
-        head: Option<(Kind, u64)>,
+        head: Option<(RecordKind, u64)>,
     },
     /// So many bytes that were being written when the machine stopped; they go to the end.
     Torn(u64),
 }
 
 /// Bytes of a file, read in pieces.
-pub trait Source {
+pub trait RecordSource {
     /// Why bytes could not be read.
     type Error;
 
@@ -58,7 +58,7 @@ pub trait Source {
     fn read(&mut self, at: u64, len: usize) -> Result<&[u8], Self::Error>;
 }
 
-impl Source for &[u8] {
+impl RecordSource for &[u8] {
     type Error = core::convert::Infallible;
 
     fn len(&self) -> u64 {
@@ -82,7 +82,7 @@ struct Head {
 }
 
 impl Head {
-    /// Reads a head of format 0 or 1, or of [`Kind::Begin`].
+    /// Reads a head of format 0 or 1, or of [`RecordKind::Begin`].
     fn parse_old(bytes: &[u8], crc: &impl Crc) -> Option<Head> {
         let (head, _) = OldHead::read_from_prefix(bytes).ok()?;
         let is_whole = head.fields.magic == OLD_MAGIC
@@ -140,7 +140,7 @@ impl Head {
     }
 }
 
-/// Where the first record behind [`Kind::Begin`] stands.
+/// Where the first record behind [`RecordKind::Begin`] stands.
 const BEHIND_BEGIN: u64 = HEAD as u64;
 
 /// The same in a file of format 0 or 1.
@@ -155,7 +155,7 @@ pub struct Scan<S, C> {
     cookie: Option<Cookie>,
 }
 
-impl<S: Source, C: Crc> Scan<S, C> {
+impl<S: RecordSource, C: Crc> Scan<S, C> {
     /// From the start of a file.
     pub fn new(source: S, crc: C) -> Self {
         Scan {
@@ -186,7 +186,8 @@ impl<S: Source, C: Crc> Scan<S, C> {
         let bytes = self.source.read(at, HEAD)?;
         let head = match (self.cookie, at) {
             (_, 0) => {
-                let is_begin = |head: &Head| Kind::parse(head.fields.kind) == Some(Kind::Begin);
+                let is_begin =
+                    |head: &Head| RecordKind::parse(head.fields.kind) == Some(RecordKind::Begin);
                 return Ok(Head::parse_old(bytes, &self.crc).filter(is_begin));
             }
             (Some(Cookie::NONE), _) => Head::parse_old(bytes, &self.crc),
@@ -223,21 +224,21 @@ impl<S: Source, C: Crc> Scan<S, C> {
 
     /// Passes over bytes in which no record begins. `may_be_torn`: if none begins behind them, they
     /// are what was being written.
-    fn search<'a>(&mut self, may_be_torn: bool) -> Result<Found<'a>, S::Error> {
+    fn search<'a>(&mut self, may_be_torn: bool) -> Result<Scanned<'a>, S::Error> {
         let left = self.left();
         let mut bytes = ALIGN as u64;
         while bytes < left {
             if self.head_at(self.at.saturating_add(bytes))?.is_some() {
                 self.at = self.at.saturating_add(bytes);
-                return Ok(Found::Damaged { bytes, head: None });
+                return Ok(Scanned::Damaged { bytes, head: None });
             }
             bytes = bytes.saturating_add(ALIGN as u64);
         }
         let torn = may_be_torn || left < HEAD as u64 || self.only_zeros()?;
         self.at = self.source.len();
         Ok(match torn {
-            true => Found::Torn(left),
-            false => Found::Damaged {
+            true => Scanned::Torn(left),
+            false => Scanned::Damaged {
                 bytes: left,
                 head: None,
             },
@@ -249,7 +250,7 @@ impl<S: Source, C: Crc> Scan<S, C> {
     /// # Errors
     ///
     /// Those of reading.
-    pub fn find_next(&mut self) -> Result<Option<Found<'_>>, S::Error> {
+    pub fn find_next(&mut self) -> Result<Option<Scanned<'_>>, S::Error> {
         if self.left() == 0 {
             return Ok(None);
         }
@@ -266,8 +267,8 @@ impl<S: Source, C: Crc> Scan<S, C> {
         let record = self.source.read(at, size)?;
         let parts = head.parts(record, &self.crc);
         let fields = head.fields;
-        let kind = Kind::parse(fields.kind);
-        if let (Some([_, _, data]), 0, Some(Kind::Begin)) = (parts, at, kind) {
+        let kind = RecordKind::parse(fields.kind);
+        if let (Some([_, _, data]), 0, Some(RecordKind::Begin)) = (parts, at, kind) {
             self.cookie = match fields.priority {
                 0 | 1 => Some(Cookie::NONE),
                 _ => data
@@ -278,7 +279,7 @@ impl<S: Source, C: Crc> Scan<S, C> {
         }
         let bytes = size as u64;
         Ok(Some(match (parts, kind) {
-            (Some([queue, subject, data]), Some(kind)) => Found::Record {
+            (Some([queue, subject, data]), Some(kind)) => Scanned::Record {
                 record: Record {
                     kind,
                     priority: fields.priority,
@@ -290,15 +291,15 @@ impl<S: Source, C: Crc> Scan<S, C> {
                     queue,
                     subject,
                     // Of Begin it is the cookie.
-                    data: if kind == Kind::Begin { b"" } else { data },
+                    data: if kind == RecordKind::Begin { b"" } else { data },
                 },
                 bytes,
             },
-            (Some(_), None) => Found::Unknown {
+            (Some(_), None) => Scanned::Unknown {
                 kind: fields.kind,
                 bytes,
             },
-            (None, kind) => Found::Damaged {
+            (None, kind) => Scanned::Damaged {
                 bytes,
                 head: kind.map(|kind| (kind, fields.seq.get())),
             },

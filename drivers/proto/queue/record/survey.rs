@@ -2,7 +2,7 @@
 
 //! Which of the two files of a log counts, and what is kept of the other.
 
-use super::{Found, Kind, FORMAT};
+use super::{RecordKind, Scanned, FORMAT};
 
 /// What a file has, as far as it can be said without its records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Survey {
     pub records: u64,
     /// The largest generation that it says; 0 if it says none.
     pub generation: u64,
-    /// It has a record [`Kind::Whole`].
+    /// It has a record [`RecordKind::Whole`].
     pub whole: bool,
     /// The latest format that it says.
     pub format: u8,
@@ -27,27 +27,27 @@ pub struct Survey {
 
 impl Survey {
     /// Counts what was found.
-    pub fn count(&mut self, found: &Found<'_>) {
+    pub fn count(&mut self, found: &Scanned<'_>) {
         match found {
-            Found::Record { record, bytes } => {
+            Scanned::Record { record, bytes } => {
                 self.bytes = self.bytes.saturating_add(*bytes);
                 self.records = self.records.saturating_add(1);
                 match record.kind {
-                    Kind::Begin => self.format = self.format.max(record.priority),
-                    Kind::Whole => self.whole = true,
+                    RecordKind::Begin => self.format = self.format.max(record.priority),
+                    RecordKind::Whole => self.whole = true,
                     _ => return,
                 }
                 self.generation = self.generation.max(record.seq);
             }
-            Found::Unknown { bytes, .. } => {
+            Scanned::Unknown { bytes, .. } => {
                 self.bytes = self.bytes.saturating_add(*bytes);
                 self.unknown = self.unknown.saturating_add(1);
             }
-            Found::Damaged { bytes, .. } => {
+            Scanned::Damaged { bytes, .. } => {
                 self.bytes = self.bytes.saturating_add(*bytes);
                 self.damaged = self.damaged.saturating_add(*bytes);
             }
-            Found::Torn(bytes) => {
+            Scanned::Torn(bytes) => {
                 self.bytes = self.bytes.saturating_add(*bytes);
                 self.torn = self.torn.saturating_add(*bytes);
             }

@@ -31,7 +31,7 @@ fn file(records: &[Owned]) -> (Vec<u8>, Vec<usize>) {
             priority: FORMAT,
             queue: &owned.queue,
             data: &owned.data,
-            ..Record::new(Kind::parse(owned.kind).unwrap())
+            ..Record::new(RecordKind::parse(owned.kind).unwrap())
         };
         let before = bytes.len();
         let put = |part: &[u8]| {
@@ -51,10 +51,10 @@ fn seqs(bytes: &[u8]) -> (Vec<u64>, usize, u64) {
     let mut scan = Scan::new(bytes, crc);
     while let Ok(Some(step)) = scan.find_next() {
         match step {
-            Found::Record { record, .. } => found.push(record.seq),
-            Found::Unknown { .. } => unreachable!("all kinds are known"),
-            Found::Damaged { .. } => damaged += 1,
-            Found::Torn(bytes) => torn = bytes,
+            Scanned::Record { record, .. } => found.push(record.seq),
+            Scanned::Unknown { .. } => unreachable!("all kinds are known"),
+            Scanned::Damaged { .. } => damaged += 1,
+            Scanned::Torn(bytes) => torn = bytes,
         }
     }
     (found, damaged, torn)
@@ -72,7 +72,7 @@ fn survey(bytes: &[u8]) -> Survey {
 fn begin() -> Vec<u8> {
     bytes_of(&Record {
         priority: FORMAT,
-        ..Record::new(Kind::Begin)
+        ..Record::new(RecordKind::Begin)
     })
 }
 
@@ -86,7 +86,7 @@ fn bytes_of(record: &Record<'_>) -> Vec<u8> {
     bytes
 }
 
-/// Records of a file, of which the first one is [`Kind::Begin`].
+/// Records of a file, of which the first one is [`RecordKind::Begin`].
 fn records() -> impl Strategy<Value = Vec<Owned>> {
     let data = prop::collection::vec(any::<u8>(), 0..60);
     let queue = prop::collection::vec(any::<u8>(), 0..10);
@@ -98,7 +98,7 @@ fn records() -> impl Strategy<Value = Vec<Owned>> {
             queue,
             data,
         };
-        let begin = (Kind::Begin as u8, vec![], vec![]);
+        let begin = (RecordKind::Begin as u8, vec![], vec![]);
         let all = [begin].into_iter().chain(records);
         (1..).zip(all).map(number).collect()
     })
@@ -113,7 +113,7 @@ fn the_sum_is_crc_32c() {
 #[test]
 fn all_fields_come_back() {
     let record = Record {
-        kind: Kind::Publish,
+        kind: RecordKind::Publish,
         priority: 7,
         seq: 1 << 40,
         time: 1 << 41,
@@ -127,8 +127,8 @@ fn all_fields_come_back() {
     let bytes = bytes_of(&record);
     let all = [begin(), bytes.clone()].concat();
     let mut scan = Scan::new(&all[..], crc);
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
-    let found = Found::Record {
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
+    let found = Scanned::Record {
         record,
         bytes: bytes.len() as u64,
     };
@@ -144,21 +144,21 @@ fn all_fields_come_back() {
 
 #[test]
 fn unknown_kinds_are_shown_and_passed() {
-    let known = bytes_of(&Record::new(Kind::Next));
+    let known = bytes_of(&Record::new(RecordKind::Next));
     let mut unknown = known.clone();
     unknown[4] = 99;
     let sum = (!crc(!0, &unknown[..SUMMED])).to_le_bytes();
     unknown[SUMMED..SUMMED + 4].copy_from_slice(&sum);
     let all = [&begin()[..], &known, &unknown, &known].concat();
     let mut scan = Scan::new(&all[..], crc);
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
-    let found = Found::Unknown {
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
+    let found = Scanned::Unknown {
         kind: 99,
         bytes: HEAD as u64,
     };
     assert_eq!(scan.find_next(), Ok(Some(found)));
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
     assert!(survey(&all).is_suspect());
 }
 
@@ -166,11 +166,11 @@ fn generation(seq: u64, format: u8, whole: bool) -> Vec<u8> {
     let begin = Record {
         seq,
         priority: format,
-        ..Record::new(Kind::Begin)
+        ..Record::new(RecordKind::Begin)
     };
     let end = Record {
         seq,
-        ..Record::new(Kind::Whole)
+        ..Record::new(RecordKind::Whole)
     };
     let bytes_of = match format {
         0 | 1 => old,
@@ -271,14 +271,14 @@ fn with_forged_records(forged: &[u8], harm: impl FnOnce(&mut Vec<u8>, usize)) ->
     let begin = Record {
         priority: FORMAT,
         seq: 1,
-        ..Record::new(Kind::Begin)
+        ..Record::new(RecordKind::Begin)
     };
     let message = Record {
         // So long that the data begin where a record may.
         queue: &[b'q'; ALIGN],
         data: forged,
         seq: 1,
-        ..Record::new(Kind::Publish)
+        ..Record::new(RecordKind::Publish)
     };
     let mut bytes = bytes_of(&begin);
     let at = bytes.len();
@@ -296,7 +296,7 @@ fn what_a_message_says_is_no_record() {
         data: b"as root",
         uid: 0,
         seq: 7,
-        ..Record::new(Kind::Publish)
+        ..Record::new(RecordKind::Publish)
     };
     // Of another log, without a cookie, and of an earlier format.
     let mut bytes = vec![];
@@ -357,19 +357,19 @@ fn files_of_earlier_formats_are_read() {
     let begin = Record {
         priority: 1,
         seq: 3,
-        ..Record::new(Kind::Begin)
+        ..Record::new(RecordKind::Begin)
     };
     let message = Record {
         queue: b"orders",
         data: b"apple",
         seq: 9,
-        ..Record::new(Kind::Publish)
+        ..Record::new(RecordKind::Publish)
     };
     let bytes = [old(&begin), old(&message), old(&message)].concat();
     let mut scan = Scan::new(&bytes[..], crc);
-    assert!(matches!(scan.find_next(), Ok(Some(Found::Record { .. }))));
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
     assert_eq!(scan.cookie(), Some(Cookie::NONE));
-    let Ok(Some(Found::Record { record, .. })) = scan.find_next() else {
+    let Ok(Some(Scanned::Record { record, .. })) = scan.find_next() else {
         panic!("a record");
     };
     assert_eq!(record, message);

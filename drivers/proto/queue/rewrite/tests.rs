@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
-use crate::queue::record::{Choice, Cookie, Found, Kind, Record, Scan, Survey, FORMAT};
+use crate::queue::record::{Choice, Cookie, Record, RecordKind, Scan, Scanned, Survey, FORMAT};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -89,27 +89,27 @@ fn apply(queues: &mut Queues, record: &Record<'_>) {
         return;
     };
     match record.kind {
-        Kind::Create => {
+        RecordKind::Create => {
             queues.entry(name).or_default();
         }
-        Kind::Delete => {
+        RecordKind::Delete => {
             queues.remove(&name);
         }
-        Kind::Publish => {
+        RecordKind::Publish => {
             let queue = queues.entry(name).or_default();
             queue.messages.insert(record.seq);
             queue.next = queue.next.max(record.seq + 1);
         }
-        Kind::Done => {
+        RecordKind::Done => {
             if let Some(queue) = queues.get_mut(&name) {
                 queue.messages.remove(&record.seq);
             }
         }
-        Kind::Next => {
+        RecordKind::Next => {
             let queue = queues.entry(name).or_default();
             queue.next = queue.next.max(record.seq);
         }
-        Kind::Begin | Kind::Whole => (),
+        RecordKind::Begin | RecordKind::Whole => (),
     }
 }
 
@@ -129,7 +129,7 @@ fn read(disks: &[Vec<u8>; 2]) -> (Queues, Choice, u64) {
     let mut queues = Queues::new();
     let mut scan = Scan::new(&disks[choice.active][..], crc);
     while let Ok(Some(found)) = scan.find_next() {
-        if let Found::Record { record, .. } = found {
+        if let Scanned::Record { record, .. } = found {
             apply(&mut queues, &record);
         }
     }
@@ -233,7 +233,7 @@ impl World {
         self.snapshot = self.queues.keys().copied().collect();
     }
 
-    fn append(&mut self, kind: Kind, name: u8, seq: u64) {
+    fn append(&mut self, kind: RecordKind, name: u8, seq: u64) {
         let queue = [name];
         let record = Record {
             seq,
@@ -262,7 +262,7 @@ impl World {
     }
 
     /// Puts a part of the snapshot into the next file.
-    fn put(&mut self, file: File, record: &Record<'_>) {
+    fn put(&mut self, file: FileIndex, record: &Record<'_>) {
         let bytes = bytes_of(record);
         self.disks[file].write(self.files.snapshot_at(), &bytes);
         self.files.wrote_snapshot(bytes.len() as u64);
@@ -280,7 +280,7 @@ impl World {
                         &Record {
                             seq,
                             priority: FORMAT,
-                            ..Record::new(Kind::Begin)
+                            ..Record::new(RecordKind::Begin)
                         },
                     );
                 }
@@ -293,10 +293,10 @@ impl World {
                         queue: &queue,
                         ..Record::new(kind)
                     };
-                    self.put(file, &record(Kind::Create, 0));
-                    self.put(file, &record(Kind::Next, shown.next));
+                    self.put(file, &record(RecordKind::Create, 0));
+                    self.put(file, &record(RecordKind::Next, shown.next));
                     for seq in shown.messages {
-                        self.put(file, &record(Kind::Publish, seq));
+                        self.put(file, &record(RecordKind::Publish, seq));
                     }
                     return;
                 }
@@ -311,7 +311,7 @@ impl World {
                 let seq = self.files.next_generation();
                 let record = Record {
                     seq,
-                    ..Record::new(Kind::Whole)
+                    ..Record::new(RecordKind::Whole)
                 };
                 self.disks[file].write(at, &bytes_of(&record));
             }
@@ -388,12 +388,12 @@ proptest! {
                         world.queues.entry(name)
                     {
                         queue.insert(Queue::default());
-                        world.append(Kind::Create, name, 0);
+                        world.append(RecordKind::Create, name, 0);
                     }
                 }
                 Event::Delete(name) => {
                     if let Some(queue) = world.queues.remove(&name) {
-                        world.append(Kind::Delete, name, 0);
+                        world.append(RecordKind::Delete, name, 0);
                         let all = queue.messages.into_iter().map(|seq| (name, seq));
                         for message in all {
                             world.done.insert(message);
@@ -407,7 +407,7 @@ proptest! {
                         numbers[usize::from(name)] += 1;
                         queue.messages.insert(seq);
                         queue.next = seq + 1;
-                        world.append(Kind::Publish, name, seq);
+                        world.append(RecordKind::Publish, name, seq);
                         world.published.insert((name, seq));
                         world.pending_told.push((name, seq));
                     }
@@ -415,7 +415,7 @@ proptest! {
                 Event::Done(name) => {
                     let queue = world.queues.get_mut(&name);
                     if let Some(seq) = queue.and_then(|queue| queue.messages.pop_first()) {
-                        world.append(Kind::Done, name, seq);
+                        world.append(RecordKind::Done, name, seq);
                         world.done.insert((name, seq));
                         world.pending_gone.push((name, seq));
                     }

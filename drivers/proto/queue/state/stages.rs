@@ -5,7 +5,7 @@
 use super::{bit, Queue};
 use crate::queue::{
     heap,
-    slab::{Places, Stage, NONE, PLACE_BITS},
+    slab::{MessageStage, Places, NONE, PLACE_BITS},
     state::TAKE_BITS,
 };
 
@@ -54,7 +54,7 @@ impl<P: Places> Queue<P> {
         let Some(slot) = self.places.get_mut(at) else {
             return;
         };
-        slot.stage = Stage::Ready;
+        slot.stage = MessageStage::Ready;
         // The heap is by this, then by number.
         slot.due = 0;
         let (deliveries, priority) = (slot.deliveries, slot.priority);
@@ -72,7 +72,7 @@ impl<P: Places> Queue<P> {
     /// Place `at`, which is on no list, has a message that is ready when it is due.
     pub(super) fn make_delayed(&mut self, at: u32) {
         if let Some(slot) = self.places.get_mut(at) {
-            slot.stage = Stage::Delayed;
+            slot.stage = MessageStage::Delayed;
         }
         self.later = heap::push(&mut self.places, self.later, at);
         self.delayed_len = self.delayed_len.saturating_add(1);
@@ -82,7 +82,7 @@ impl<P: Places> Queue<P> {
     pub(super) fn keep(&mut self, at: u32) {
         self.leave(at);
         if let Some(slot) = self.places.get_mut(at) {
-            slot.stage = Stage::Kept;
+            slot.stage = MessageStage::Kept;
             self.kept_bytes = self.kept_bytes.saturating_add(slot.bytes.into());
         }
         self.kept.push_back(&mut self.places, at);
@@ -118,7 +118,7 @@ impl<P: Places> Queue<P> {
             return;
         };
         if limit != 0 && slot.deliveries >= limit {
-            slot.stage = Stage::Dead;
+            slot.stage = MessageStage::Dead;
             self.counts.dead = self.counts.dead.saturating_add(1);
             self.dead.push_back(&mut self.places, at);
         } else if delay_ms == 0 {
@@ -152,7 +152,7 @@ impl<P: Places> Queue<P> {
         let (at, delivery) = ((id & places) as u32, id >> PLACE_BITS);
         let slot = self.places.get(at)?;
         let is_theirs = (slot.consumer ^ consumer) & !TAKE_BITS == 0;
-        let is_it = slot.stage == Stage::Leased && u64::from(slot.delivery) == delivery;
+        let is_it = slot.stage == MessageStage::Leased && u64::from(slot.delivery) == delivery;
         (is_it && is_theirs).then_some(at)
     }
 
@@ -180,7 +180,7 @@ impl<P: Places> Queue<P> {
     pub(super) fn release_place(&mut self, at: u32) -> Option<P::Item> {
         let slot = self.places.get(at)?;
         let bytes = slot.bytes;
-        if let (Some(item), true) = (&slot.item, slot.stage != Stage::Kept) {
+        if let (Some(item), true) = (&slot.item, slot.stage != MessageStage::Kept) {
             self.shares.remove(P::publisher(item), bytes);
         }
         let item = self.places.remove(at);

@@ -5,7 +5,7 @@
 use super::{Queue, Walk, STEP};
 use crate::queue::{
     heap,
-    slab::{Places, Slot, Stage},
+    slab::{MessageStage, Places, Slot},
 };
 
 impl<P: Places> Queue<P> {
@@ -151,9 +151,9 @@ impl<P: Places> Queue<P> {
         let next = from.saturating_add(STEP).min(end);
         for slot in (from..next).filter_map(|at| self.places.get(at)) {
             let delay = match slot.stage {
-                Stage::Delayed => slot.due.saturating_sub(now),
-                Stage::Ready | Stage::Leased | Stage::Dead => 0,
-                Stage::Free | Stage::Kept => continue,
+                MessageStage::Delayed => slot.due.saturating_sub(now),
+                MessageStage::Ready | MessageStage::Leased | MessageStage::Dead => 0,
+                MessageStage::Free | MessageStage::Kept => continue,
             };
             if let Some(item) = &slot.item {
                 see(slot.seq, slot.priority, delay, item);

@@ -3,19 +3,19 @@
 mod model;
 
 use super::{
-    super::slab::{Plain, Published, Slab},
+    super::slab::{Plain, Slab, SlabItem},
     *,
 };
 use std::{vec, vec::Vec};
 
 type Queued = Queue<Slab<Plain<u32>>>;
 
-const SMALL: Limits = Limits {
+const SMALL: QueueLimits = QueueLimits {
     messages: 3,
     bytes: 100,
     leased: 2,
     ack_ms: 10,
-    ..Limits::DEFAULT
+    ..QueueLimits::DEFAULT
 };
 
 /// Users of the tests: who owns the queues, and another.
@@ -31,7 +31,7 @@ const SHARING: Sharing = Sharing {
 /// Items from here on are the other user's.
 const OTHERS: u32 = 1 << 20;
 
-impl Published for u32 {
+impl SlabItem for u32 {
     fn publisher(&self) -> u32 {
         match *self {
             0..OTHERS => OWNER,
@@ -40,7 +40,7 @@ impl Published for u32 {
     }
 }
 
-fn queue(limits: Limits) -> Queued {
+fn queue(limits: QueueLimits) -> Queued {
     Queue::new(Plain::slab(), limits, 77, SHARING)
 }
 
@@ -100,7 +100,7 @@ fn acked(result: Result<(u64, Option<u32>), NotHeld>) -> Result<u64, NotHeld> {
 
 #[test]
 fn first_in_first_out_within_a_priority() {
-    let mut q = queue(Limits::DEFAULT);
+    let mut q = queue(QueueLimits::DEFAULT);
     for (item, priority) in [(1, 4), (2, 9), (3, 4), (4, 0), (5, 200)] {
         q.push(
             0,
@@ -141,7 +141,7 @@ fn a_lease_that_is_over_brings_the_message_back_before_younger_ones() {
 
 #[test]
 fn a_consumer_that_goes_leaves_all_in_order() {
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         leased: 9,
         messages: 9,
         ..SMALL
@@ -163,11 +163,11 @@ fn a_consumer_that_goes_leaves_all_in_order() {
 #[test]
 fn many_that_come_back_are_in_order() {
     let count = 3000;
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         messages: count,
         leased: count,
         keep: count,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     });
     for item in 0..count {
         push(&mut q, item);
@@ -204,12 +204,12 @@ fn many_that_come_back_are_in_order() {
 #[test]
 fn a_step_is_bounded() {
     let count = 10 * STEP;
-    let limits = Limits {
+    let limits = QueueLimits {
         messages: count,
         leased: count,
         keep: count,
         ack_ms: 10,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     };
     let mut q = queue(limits);
     for item in 0..count {
@@ -243,10 +243,10 @@ fn a_step_is_bounded() {
 #[test]
 fn a_walk_survives_what_happens_between_its_steps() {
     let count = 4 * STEP;
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         messages: count,
         leased: count,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     });
     let ids: Vec<u64> = (0..count)
         .map(|item| {
@@ -310,7 +310,7 @@ fn takes_of_one_consumer_are_told_apart() {
 /// A delivery that did not come about is none, however often.
 #[test]
 fn what_is_not_handed_out_does_not_count() {
-    let limits = Limits {
+    let limits = QueueLimits {
         deliveries: 2,
         ..SMALL
     };
@@ -345,9 +345,9 @@ fn what_is_not_handed_out_does_not_count() {
 #[test]
 fn a_drained_queue_has_no_memory() {
     let count = 5000;
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         messages: count,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     });
     for round in 0..3 {
         for item in 0..count {
@@ -362,7 +362,7 @@ fn a_drained_queue_has_no_memory() {
 /// Dead letters take the room of a message until they are safe elsewhere.
 #[test]
 fn dead_letters_stay_until_they_are_taken() {
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         messages: 1,
         deliveries: 1,
         ..SMALL
@@ -379,7 +379,7 @@ fn dead_letters_stay_until_they_are_taken() {
 
 #[test]
 fn too_many_deliveries_make_a_dead_letter() {
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         deliveries: 2,
         ..SMALL
     });
@@ -408,10 +408,10 @@ fn policies_at_the_bound() {
         (q.make_room(bytes, OWNER, |item| gone.push(item)), gone)
     };
     assert_eq!(room(&mut q, 10), (Room::No, vec![]));
-    q.limits.policy = Policy::Block;
+    q.limits.policy = OverflowPolicy::Block;
     assert_eq!(room(&mut q, 10), (Room::Later, vec![]));
     assert_eq!(room(&mut q, 101), (Room::No, vec![]), "will never fit");
-    q.limits.policy = Policy::DropOldest;
+    q.limits.policy = OverflowPolicy::DropOldest;
     q.take(0, 7).unwrap();
     assert_eq!(room(&mut q, 10), (Room::Yes, vec![2]));
     assert_eq!(room(&mut q, 10), (Room::Yes, vec![]));
@@ -427,10 +427,10 @@ fn policies_at_the_bound() {
 
 #[test]
 fn another_user_has_a_share_of_what_waits() {
-    let limits = Limits {
+    let limits = QueueLimits {
         messages: 10,
         keep: 10,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     };
     let mut q = queue(limits);
     let room = |q: &mut Queued, uid| q.make_room(10, uid, |_| ());
@@ -440,9 +440,9 @@ fn another_user_has_a_share_of_what_waits() {
     }
     assert_eq!(room(&mut q, OTHER), Room::Share);
     assert_eq!(room(&mut q, OWNER), Room::Yes);
-    q.limits.policy = Policy::Block;
+    q.limits.policy = OverflowPolicy::Block;
     assert_eq!(room(&mut q, OTHER), Room::Later);
-    q.limits.policy = Policy::Reject;
+    q.limits.policy = OverflowPolicy::Reject;
     // What is out or delayed counts, what is done does not, also if it is kept.
     let taken = q.take(0, 1).unwrap();
     assert_eq!(room(&mut q, OTHER), Room::Share);
@@ -459,8 +459,8 @@ fn another_user_has_a_share_of_what_waits() {
 /// Too large, beyond a share, one too many, or more than there is beside what is not done.
 #[test]
 fn what_is_refused_costs_nothing_that_is_kept() {
-    for policy in [Policy::Reject, Policy::Block] {
-        let mut q = queue(Limits {
+    for policy in [OverflowPolicy::Reject, OverflowPolicy::Block] {
+        let mut q = queue(QueueLimits {
             keep: 3,
             messages: 4,
             policy,
@@ -476,7 +476,7 @@ fn what_is_refused_costs_nothing_that_is_kept() {
             (room, gone.split_off(0))
         };
         let refused = |why| match policy {
-            Policy::Block => (Room::Later, vec![]),
+            OverflowPolicy::Block => (Room::Later, vec![]),
             _ => (why, vec![]),
         };
         assert_eq!(room(&mut q, 101, OWNER), (Room::No, vec![]));
@@ -496,7 +496,7 @@ fn what_is_refused_costs_nothing_that_is_kept() {
 
 #[test]
 fn what_was_kept_is_told_when_it_is_taken_out() {
-    let mut q = queue(Limits { keep: 1, ..SMALL });
+    let mut q = queue(QueueLimits { keep: 1, ..SMALL });
     for item in 1..=2 {
         push(&mut q, item);
     }
@@ -507,7 +507,7 @@ fn what_was_kept_is_told_when_it_is_taken_out() {
 
 #[test]
 fn room_that_is_reserved_stays() {
-    let mut q = queue(Limits { keep: 3, ..SMALL });
+    let mut q = queue(QueueLimits { keep: 3, ..SMALL });
     for item in 1..=3 {
         push(&mut q, item);
         q.take_acked().unwrap();
@@ -526,11 +526,11 @@ fn room_that_is_reserved_stays() {
 #[test]
 fn room_is_made_in_steps() {
     let count = 3 * STEP;
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         messages: count,
         bytes: u64::from(count) * 10,
-        policy: Policy::DropOldest,
-        ..Limits::DEFAULT
+        policy: OverflowPolicy::DropOldest,
+        ..QueueLimits::DEFAULT
     });
     for item in 0..count {
         push(&mut q, item);
@@ -544,7 +544,7 @@ fn room_is_made_in_steps() {
 
 #[test]
 fn places_are_used_again() {
-    let mut queue = queue(Limits::DEFAULT);
+    let mut queue = queue(QueueLimits::DEFAULT);
     let later = Push {
         delay_ms: 10,
         ..plain(5)
@@ -569,7 +569,7 @@ fn places_are_used_again() {
 
 #[test]
 fn each_message_is_shown_once() {
-    let mut queue = queue(Limits::DEFAULT);
+    let mut queue = queue(QueueLimits::DEFAULT);
     for item in [1, 2] {
         let later = Push {
             delay_ms: 10,
@@ -597,7 +597,7 @@ fn what_passes_is_counted_as_if_it_had_been_there() {
 
 #[test]
 fn acknowledged_messages_are_kept_and_replayed() {
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         keep: 3,
         bytes: 50,
         ..SMALL
@@ -623,9 +623,9 @@ fn acknowledged_messages_are_kept_and_replayed() {
 #[test]
 fn those_that_were_kept_last_are_found_at_once() {
     let count = 3 * STEP;
-    let mut q = queue(Limits {
+    let mut q = queue(QueueLimits {
         keep: count,
-        ..Limits::DEFAULT
+        ..QueueLimits::DEFAULT
     });
     for item in 1..=count {
         push(&mut q, item);

@@ -30,8 +30,8 @@ use linux::{
 };
 use virgo_proto::queue::{
     record::{
-        Kind as RecordKind,
         Record, //
+        RecordKind,
     },
     state::{
         Push,

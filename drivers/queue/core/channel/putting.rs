@@ -25,8 +25,8 @@ use linux::{
     work::Task, //
 };
 use virgo_proto::queue::{
-    options::Kind,
-    state::Policy, //
+    options::ChannelKind,
+    state::OverflowPolicy, //
 };
 
 /// Does something with each message, up to the first for which that fails or has to be done again:
@@ -164,7 +164,8 @@ impl Channel {
     /// Whether it can be a reason not to publish a message, if it is bound to the name of that: see
     /// [`Queues::publish`](crate::queues::Queues::publish).
     pub(crate) fn may_refuse(&self) -> bool {
-        self.kind == Kind::Queue && (self.policy != Policy::DropOldest || self.is_durable())
+        self.kind == ChannelKind::Queue
+            && (self.policy != OverflowPolicy::DropOldest || self.is_durable())
     }
 
     /// Whether there is room for so many bytes of user `uid`.

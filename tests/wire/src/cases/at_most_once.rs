@@ -12,7 +12,7 @@ use crate::{
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    frame::{Kind, NO_OPERATION},
+    frame::{FrameKind, NO_OPERATION},
     mempool::{AllocReply, MAX_MANY, PIECE, op},
 };
 use zerocopy::FromBytes as _;
@@ -415,7 +415,7 @@ fn a_life_keeps_its_pieces_while_earlier_ones_end(node: &Node) -> io::Result<()>
         }
         // It is told when the first life's end is dealt with, or that another life has begun.
         if let Ok((header, _)) = second.wire.frame() {
-            assert_eq!(header.kind, Kind::Ready, "{header:?}");
+            assert_eq!(header.kind, FrameKind::Ready, "{header:?}");
         }
         for ids in ids {
             let parts: Vec<_> = ids.iter().map(|&id| (id, 0, 1)).collect();

@@ -15,7 +15,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use virgo_proto::{frame::Kind, handshake::hello_bytes};
+use virgo_proto::{frame::FrameKind, handshake::hello_bytes};
 
 pub(super) const SUITE: Suite = suite![
     a_command_before_auth_ends_the_session,
@@ -143,7 +143,7 @@ fn who_does_not_prove_the_key_is_cut_off_after_five_seconds(node: &Node) -> io::
         ("says the first byte of a frame", vec![0xf6], b""),
         (
             "says Hello and no more",
-            frame(Kind::Hello, hello_bytes(&hello(node, MEMPOOL, 1))),
+            frame(FrameKind::Hello, hello_bytes(&hello(node, MEMPOOL, 1))),
             b"",
         ),
     ];

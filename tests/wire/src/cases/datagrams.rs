@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 use virgo_proto::{
-    datagram::{HEADER_LEN, Header, Kind, MAX_BODY, MAX_LEN},
+    datagram::{DatagramHeader, DatagramKind, HEADER_LEN, MAX_BODY, MAX_LEN},
     errno::Errno,
     frame::NO_OPERATION,
     mempool::{PIECE, op},
@@ -65,13 +65,17 @@ fn object(node: &Node, size: u64) -> io::Result<(Peer, Datagrams, u64, Number)> 
 /// Checks that the node answers none of what was sent: the next thing that comes is the answer to a probe.
 fn assert_unanswered(datagrams: &Datagrams) -> io::Result<()> {
     let mark = fastrand::u32(..);
-    let probe = Header {
+    let probe = DatagramHeader {
         word: mark,
-        ..datagrams.header(Kind::Probe)
+        ..datagrams.header(DatagramKind::Probe)
     };
     datagrams.send(&signed(&datagrams.keys.to_server, &probe, b""))?;
     let (header, _) = datagrams.receive()?;
-    assert_eq!((header.kind, header.word), (Kind::Echo, mark), "{header:?}");
+    assert_eq!(
+        (header.kind, header.word),
+        (DatagramKind::Echo, mark),
+        "{header:?}"
+    );
     Ok(())
 }
 
@@ -244,10 +248,10 @@ fn datagrams_come_in_any_order(node: &Node) -> io::Result<()> {
 fn old_datagrams_are_dropped(node: &Node) -> io::Result<()> {
     let (_peer, datagrams, id, number) = object(node, 10)?;
     let old = datagrams.request(number, op::GET, &TEXT.get(id, 0, 1));
-    let mut ahead = datagrams.header(Kind::Probe);
+    let mut ahead = datagrams.header(DatagramKind::Probe);
     ahead.counter += 1 << 20;
     datagrams.send(&signed(&datagrams.keys.to_server, &ahead, b""))?;
-    assert_eq!(datagrams.receive()?.0.kind, Kind::Echo);
+    assert_eq!(datagrams.receive()?.0.kind, DatagramKind::Echo);
     datagrams.send(&old)?;
     datagrams.is_silent_for(Duration::from_millis(300))
 }
@@ -304,10 +308,14 @@ fn answers_sent_back_are_dropped(node: &Node) -> io::Result<()> {
     datagrams.send(&answer)?;
     // As a request, with the tag that it had.
     let mut request = answer.clone();
-    request[1] = Kind::Request as u8;
+    request[1] = DatagramKind::Request as u8;
     datagrams.send(&request)?;
     // Answers that we sign for the node itself.
-    for kind in [Kind::Reply, Kind::Decline, Kind::Echo] {
+    for kind in [
+        DatagramKind::Reply,
+        DatagramKind::Decline,
+        DatagramKind::Echo,
+    ] {
         let header = datagrams.header(kind);
         datagrams.send(&signed(&datagrams.keys.to_server, &header, b""))?;
         datagrams.send(&signed(&datagrams.keys.to_client, &header, b""))?;
@@ -334,7 +342,7 @@ fn keys_of_an_ended_connection_are_void(node: &Node) -> io::Result<()> {
     peer.wire.rest()?;
     // The node has closed its side; what it knows of the connection goes at the same time.
     std::thread::sleep(Duration::from_millis(500));
-    let probe = datagrams.header(Kind::Probe);
+    let probe = datagrams.header(DatagramKind::Probe);
     datagrams.send(&signed(&datagrams.keys.to_server, &probe, b""))?;
     datagrams.is_silent_for(Duration::from_millis(300))
 }
@@ -342,9 +350,9 @@ fn keys_of_an_ended_connection_are_void(node: &Node) -> io::Result<()> {
 fn keys_of_another_service_are_void(node: &Node) -> io::Result<()> {
     let (_echo, other) = Peer::open_with_datagrams(node, crate::node::CPUPOOLING, 1)?;
     let (_peer, datagrams) = open(node)?;
-    let probe = datagrams.header(Kind::Probe);
+    let probe = datagrams.header(DatagramKind::Probe);
     datagrams.send(&signed(&other.keys.to_server, &probe, b""))?;
-    let probe = other.header(Kind::Probe);
+    let probe = other.header(DatagramKind::Probe);
     datagrams.send(&signed(&other.keys.to_server, &probe, b""))?;
     assert_unanswered(&datagrams)?;
     assert_unanswered(&other)
@@ -365,13 +373,13 @@ fn other_addresses_are_dropped(node: &Node) -> io::Result<()> {
 fn unknown_nodes_and_sessions_are_dropped(node: &Node) -> io::Result<()> {
     let (_peer, datagrams) = open(node)?;
     for number in [0, 63, 64, 65, 255] {
-        let header = Header {
+        let header = DatagramHeader {
             node: number,
-            ..datagrams.header(Kind::Probe)
+            ..datagrams.header(DatagramKind::Probe)
         };
         datagrams.send(&signed(&datagrams.keys.to_server, &header, b""))?;
     }
-    let mut header = datagrams.header(Kind::Probe);
+    let mut header = datagrams.header(DatagramKind::Probe);
     header.session ^= 1;
     datagrams.send(&signed(&datagrams.keys.to_server, &header, b""))?;
     assert_unanswered(&datagrams)
@@ -383,7 +391,7 @@ fn a_node_that_takes_none_gets_none(node: &Node) -> io::Result<()> {
     let (_first, datagrams) = Peer::open_with_datagrams(node, MEMPOOL, boot)?;
     assert_unanswered(&datagrams)?;
     let _second = Peer::open_in_life(node, boot)?;
-    let probe = datagrams.header(Kind::Probe);
+    let probe = datagrams.header(DatagramKind::Probe);
     datagrams.send(&signed(&datagrams.keys.to_server, &probe, b""))?;
     datagrams.is_silent_for(Duration::from_millis(300))
 }

@@ -20,7 +20,7 @@ use std::{
 };
 use virgo_proto::{
     errno::Errno,
-    queue::wire::{AskArgs, Entry, MAX_WAIT_MS, PullArgs, op},
+    queue::wire::{AskArgs, MAX_WAIT_MS, PullArgs, PulledMessage, op},
     slots::SLOTS,
 };
 use zerocopy::IntoBytes as _;
@@ -233,7 +233,7 @@ fn a_pull_waits_for_a_message(node: &Node) -> io::Result<()> {
         assert_eq!((header.op, header.word), (op::PULL, 0));
         bodies.push(body);
     }
-    let head = size_of::<Entry>() + NAME.len();
+    let head = size_of::<PulledMessage>() + NAME.len();
     assert_eq!(bodies[0].get(head..), Some(&b"message"[..]));
     assert_eq!(bodies[1], b"");
     Ok(())

@@ -19,7 +19,9 @@ use std::{
 };
 use virgo_proto::{
     errno::Errno,
-    queue::wire::{AckArgs, Entry, ForgetArgs, MAX_WAIT_MS, PullArgs, UNTAKE, next_entry, op},
+    queue::wire::{
+        AckArgs, ForgetArgs, MAX_WAIT_MS, PullArgs, PulledMessage, UNTAKE, next_entry, op,
+    },
 };
 use zerocopy::IntoBytes as _;
 
@@ -70,7 +72,7 @@ fn setup(node: &Node, options: &str) -> io::Result<(Text, Peer)> {
 }
 
 /// The one message in a reply.
-fn entry(body: &[u8]) -> Entry {
+fn entry(body: &[u8]) -> PulledMessage {
     let mut rest = body;
     let (entry, ..) = next_entry(&mut rest).expect("a message");
     assert_eq!(rest, b"", "one message");
@@ -78,7 +80,7 @@ fn entry(body: &[u8]) -> Entry {
 }
 
 /// Pulls the message that is there.
-fn take(peer: &mut Peer, number: u32) -> io::Result<Entry> {
+fn take(peer: &mut Peer, number: u32) -> io::Result<PulledMessage> {
     let body = peer.ask(op::PULL, &pull(1000, 500, number))?;
     Ok(entry(&body.expect("a reply")))
 }

@@ -12,7 +12,7 @@ use crate::{
 use std::io;
 use virgo_proto::{
     errno::Errno,
-    frame::{HEADER_LEN, Kind, MAX_BODY, VERSION},
+    frame::{FrameKind, HEADER_LEN, MAX_BODY, VERSION},
     handshake::{Hello, Side, hello_bytes},
     mempool::{PIECE, op},
 };
@@ -43,7 +43,7 @@ fn stranger(node: &Node) -> io::Result<Wire> {
 
 /// Bytes of a good Hello's frame, to be spoilt.
 fn hello_frame(node: &Node) -> Vec<u8> {
-    frame(Kind::Hello, hello_bytes(&hello(node, MEMPOOL, 1)))
+    frame(FrameKind::Hello, hello_bytes(&hello(node, MEMPOOL, 1)))
 }
 
 /// Checks that the memory pool answers `bytes` of a stranger by refusing it with `errno`.
@@ -70,12 +70,12 @@ fn the_node_proves_itself(node: &Node) -> io::Result<()> {
 fn a_handshake_in_one_byte_segments(node: &Node) -> io::Result<()> {
     let mut wire = stranger(node)?;
     let hello = hello(node, MEMPOOL, 1);
-    wire.send_in_single_bytes(&frame(Kind::Hello, hello_bytes(&hello)))?;
+    wire.send_in_single_bytes(&frame(FrameKind::Hello, hello_bytes(&hello)))?;
     let (_, body) = wire.frame()?;
     let challenge = Hello::parse(&body).expect("a Challenge");
     let ours = proof(node, Side::Client, &hello, &challenge);
-    wire.send_in_single_bytes(&frame(Kind::Proof, &ours))?;
-    assert_eq!(wire.frame()?.0.kind, Kind::Ready);
+    wire.send_in_single_bytes(&frame(FrameKind::Proof, &ours))?;
+    assert_eq!(wire.frame()?.0.kind, FrameKind::Ready);
     Ok(())
 }
 
@@ -83,12 +83,15 @@ fn the_first_request_may_follow_the_proof_at_once(node: &Node) -> io::Result<()>
     let mut wire = stranger(node)?;
     let hello = hello(node, MEMPOOL, fastrand::u64(..));
     let challenge = wire.challenge(&hello)?;
-    let proof = frame(Kind::Proof, &proof(node, Side::Client, &hello, &challenge));
+    let proof = frame(
+        FrameKind::Proof,
+        &proof(node, Side::Client, &hello, &challenge),
+    );
     let get = request(Number::FIRST, op::GET, &TEXT.get(1, 0, 1));
     wire.send(&[proof, get].concat())?;
-    assert_eq!(wire.frame()?.0.kind, Kind::Ready);
+    assert_eq!(wire.frame()?.0.kind, FrameKind::Ready);
     let (header, _) = wire.frame()?;
-    assert_eq!(header.kind, Kind::Reply);
+    assert_eq!(header.kind, FrameKind::Reply);
     assert_eq!(header.word, Errno::EINVAL.to_wire(), "get of no id");
     Ok(())
 }
@@ -131,7 +134,7 @@ fn bodies_of_wrong_length_are_refused(node: &Node) -> io::Result<()> {
     let hello = hello(node, MEMPOOL, 1);
     let body = [hello_bytes(&hello), &[0; 32]].concat();
     for len in [0, 1, 31, 33, 64] {
-        let bytes = frame(Kind::Hello, &body[..len]);
+        let bytes = frame(FrameKind::Hello, &body[..len]);
         assert_refused(
             node,
             &bytes,
@@ -143,7 +146,7 @@ fn bodies_of_wrong_length_are_refused(node: &Node) -> io::Result<()> {
         let mut wire = stranger(node)?;
         let challenge = wire.challenge(&hello)?;
         let mac = proof(node, Side::Client, &hello, &challenge);
-        wire.send(&frame(Kind::Proof, &[mac, [0; 32]].concat()[..len]))?;
+        wire.send(&frame(FrameKind::Proof, &[mac, [0; 32]].concat()[..len]))?;
         assert_eq!(wire.refusal()?, Errno::EKEYREJECTED, "Proof of {len} bytes");
     }
     Ok(())
@@ -165,7 +168,7 @@ fn bodies_beyond_the_limit_are_refused_unseen(node: &Node) -> io::Result<()> {
         assert_refused(node, &bytes[..HEADER_LEN], Errno::EMSGSIZE, &what)?;
         assert_refused(node, &bytes, Errno::EMSGSIZE, &what)?;
     }
-    let bytes = frame(Kind::Hello, &[0; 4096]);
+    let bytes = frame(FrameKind::Hello, &[0; 4096]);
     assert_refused(node, &bytes, Errno::EMSGSIZE, "4096 bytes")
 }
 
@@ -173,17 +176,17 @@ fn steps_out_of_order_are_refused(node: &Node) -> io::Result<()> {
     let alloc = request(Number::FIRST, op::ALLOC, &TEXT.alloc(1, 0));
     assert_refused(node, &alloc, Errno::EPROTO, "request first")?;
     for kind in [
-        Kind::Challenge,
-        Kind::Proof,
-        Kind::Ready,
-        Kind::Refuse,
-        Kind::Reply,
+        FrameKind::Challenge,
+        FrameKind::Proof,
+        FrameKind::Ready,
+        FrameKind::Refuse,
+        FrameKind::Reply,
     ] {
         let bytes = frame(kind, &[0; 32]);
         assert_refused(node, &bytes, Errno::EPROTO, &format!("{kind:?} first"))?;
     }
     let hello = hello(node, MEMPOOL, 1);
-    let hello_again = frame(Kind::Hello, hello_bytes(&hello));
+    let hello_again = frame(FrameKind::Hello, hello_bytes(&hello));
     for (second, what) in [(hello_again, "Hello"), (alloc, "request")] {
         let mut wire = stranger(node)?;
         wire.challenge(&hello)?;
@@ -199,7 +202,7 @@ fn other_nodes_are_refused(node: &Node) -> io::Result<()> {
             node: number.into(),
             ..hello(node, MEMPOOL, 1)
         };
-        let bytes = frame(Kind::Hello, hello_bytes(&hello));
+        let bytes = frame(FrameKind::Hello, hello_bytes(&hello));
         assert_refused(node, &bytes, Errno::EPERM, &format!("node {number}"))?;
     }
     Ok(())
@@ -207,7 +210,7 @@ fn other_nodes_are_refused(node: &Node) -> io::Result<()> {
 
 fn other_ports_are_refused(node: &Node) -> io::Result<()> {
     for port in [0, ECHO, MEMPOOL + 1, u16::MAX] {
-        let bytes = frame(Kind::Hello, hello_bytes(&hello(node, port, 1)));
+        let bytes = frame(FrameKind::Hello, hello_bytes(&hello(node, port, 1)));
         assert_refused(node, &bytes, Errno::EPERM, &format!("port {port}"))?;
     }
     Ok(())
@@ -217,7 +220,7 @@ fn unknown_features_are_refused(node: &Node) -> io::Result<()> {
     for bit in 1..32 {
         let mut hello = hello(node, MEMPOOL, 1);
         hello.features = (1u32 << bit).into();
-        let bytes = frame(Kind::Hello, hello_bytes(&hello));
+        let bytes = frame(FrameKind::Hello, hello_bytes(&hello));
         assert_refused(node, &bytes, Errno::EPROTO, &format!("reserved bit {bit}"))?;
     }
     Ok(())
@@ -252,7 +255,7 @@ fn wrong_proofs_are_refused(node: &Node) -> io::Result<()> {
                 &virgo_proto::handshake::transcript(Side::Client, &hello, &challenge),
             ),
         };
-        wire.send(&frame(Kind::Proof, &wrong))?;
+        wire.send(&frame(FrameKind::Proof, &wrong))?;
         assert_eq!(wire.refusal()?, Errno::EKEYREJECTED, "{what}");
     }
     Ok(())
@@ -262,9 +265,16 @@ fn a_recorded_proof_is_worthless(node: &Node) -> io::Result<()> {
     let hello = hello(node, MEMPOOL, 1);
     let mut wire = stranger(node)?;
     let challenge = wire.challenge(&hello)?;
-    let recorded = frame(Kind::Proof, &proof(node, Side::Client, &hello, &challenge));
+    let recorded = frame(
+        FrameKind::Proof,
+        &proof(node, Side::Client, &hello, &challenge),
+    );
     wire.send(&recorded)?;
-    assert_eq!(wire.frame()?.0.kind, Kind::Ready, "the recorded session");
+    assert_eq!(
+        wire.frame()?.0.kind,
+        FrameKind::Ready,
+        "the recorded session"
+    );
 
     let mut wire = stranger(node)?;
     wire.challenge(&hello)?;
@@ -282,14 +292,14 @@ fn the_proof_of_one_service_is_worthless_at_another(node: &Node) -> io::Result<(
     let mut wire = Wire(node.connect(ECHO)?);
     let challenge = wire.challenge(&at_echo)?;
     let of_pool = proof(node, Side::Client, &at_pool, &challenge);
-    wire.send(&frame(Kind::Proof, &of_pool))?;
+    wire.send(&frame(FrameKind::Proof, &of_pool))?;
     assert_eq!(wire.refusal()?, Errno::EKEYREJECTED);
 
     let mut wire = Wire(node.connect(ECHO)?);
     let challenge = wire.challenge(&at_echo)?;
     let of_echo = proof(node, Side::Client, &at_echo, &challenge);
-    wire.send(&frame(Kind::Proof, &of_echo))?;
-    assert_eq!(wire.frame()?.0.kind, Kind::Ready);
+    wire.send(&frame(FrameKind::Proof, &of_echo))?;
+    assert_eq!(wire.frame()?.0.kind, FrameKind::Ready);
     wire.send(&request(Number::FIRST, op::ALLOC, &TEXT.alloc(1, 0)))?;
     let (header, _) = wire.frame()?;
     assert_eq!(
@@ -310,7 +320,7 @@ fn a_proof_that_comes_late_changes_nothing(node: &Node) -> io::Result<()> {
         let mut present = Peer::open_in_life(node, boot)?;
         let id = present.alloc(10, PIECE)?;
         late.send(&frame(
-            Kind::Proof,
+            FrameKind::Proof,
             &proof(node, Side::Client, &hello, &challenge),
         ))?;
         late.end_within(PATIENCE)?;

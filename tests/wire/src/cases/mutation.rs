@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 use virgo_proto::{
-    frame::{HEADER_LEN, Header, Kind, MAX_BODY},
+    frame::{FrameHeader, FrameKind, HEADER_LEN, MAX_BODY},
     handshake::{Side, hello_bytes},
     mempool::{AllocReply, PIECE, SHARED, op},
 };
@@ -78,15 +78,21 @@ fn session(node: &Node, rng: &mut Rng) -> io::Result<()> {
             free(node, ids_in_text(&replies))?;
         }
         1 => {
-            let mut hello = frame(Kind::Hello, hello_bytes(&hello(node, port, rng.u64(..))));
-            hello.extend_from_slice(&frame(Kind::Proof, &[0; 32]));
+            let mut hello = frame(
+                FrameKind::Hello,
+                hello_bytes(&hello(node, port, rng.u64(..))),
+            );
+            hello.extend_from_slice(&frame(FrameKind::Proof, &[0; 32]));
             exchange(node.connect(port)?, rng, hello)?;
         }
         2 => {
             let mut wire = Wire(node.connect(port)?);
             let hello = hello(node, port, rng.u64(..));
             let challenge = wire.challenge(&hello)?;
-            let mut rest = frame(Kind::Proof, &proof(node, Side::Client, &hello, &challenge));
+            let mut rest = frame(
+                FrameKind::Proof,
+                &proof(node, Side::Client, &hello, &challenge),
+            );
             rest.extend_from_slice(&requests(1));
             let replies = exchange(wire.0, rng, rest)?;
             free(node, ids_in_frames(&replies))?;
@@ -227,7 +233,7 @@ fn ids_in_text(replies: &[u8]) -> Vec<String> {
 /// The ids in answers to requests to allocate.
 fn ids_in_frames(mut replies: &[u8]) -> Vec<String> {
     let mut ids = Vec::new();
-    while let Some(Ok(header)) = Header::parse(replies, MAX_BODY) {
+    while let Some(Ok(header)) = FrameHeader::parse(replies, MAX_BODY) {
         let end = HEADER_LEN + header.len as usize;
         let Some(body) = replies.get(HEADER_LEN..end) else {
             break;

@@ -17,7 +17,7 @@ use std::io;
 use virgo_proto::{
     errno::Errno,
     frame::MAX_BODY,
-    queue::wire::{Item, Named, PublishReply, op},
+    queue::wire::{NameHeader, PublishReply, PublishedMessage, op},
 };
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
@@ -39,14 +39,14 @@ fn publish<D: AsRef<[u8]>>(messages: &[D]) -> Vec<u8> {
 }
 
 fn publish_to<D: AsRef<[u8]>>(name: &str, messages: &[D]) -> Vec<u8> {
-    let named = Named {
+    let named = NameHeader {
         name_len: (name.len() as u16).into(),
         reserved: 0.into(),
         uid: TEXT.0.into(),
     };
     let mut body = [named.as_bytes(), name.as_bytes()].concat();
     for data in messages.iter().map(AsRef::as_ref) {
-        let item = Item {
+        let item = PublishedMessage {
             data_len: (data.len() as u32).into(),
             delay_ms: 0.into(),
             priority: 4,
@@ -154,7 +154,7 @@ fn what_is_no_name_is_refused(node: &Node) -> io::Result<()> {
 
 fn as_many_as_a_frame_holds(node: &Node) -> io::Result<()> {
     let (mut text, mut peer) = with_queue(node, "messages=10000")?;
-    let count = (MAX_BODY - publish::<&str>(&[]).len()) / size_of::<Item>();
+    let count = (MAX_BODY - publish::<&str>(&[]).len()) / size_of::<PublishedMessage>();
     let answer = peer.ask(op::PUBLISH, &publish(&vec![""; count]))?;
     assert_eq!(published(answer), Ok((count as u32, 0)));
     let queue = text.ask(format!("queue {NAME}"))?;

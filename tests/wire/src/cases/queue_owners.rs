@@ -19,7 +19,7 @@ use virgo_proto::{
     errno::Errno,
     queue::{
         MAX_MESSAGE,
-        wire::{AskArgs, Item, Named, PullArgs, op},
+        wire::{AskArgs, NameHeader, PublishedMessage, PullArgs, op},
     },
 };
 use zerocopy::IntoBytes as _;
@@ -37,7 +37,7 @@ pub(super) const SUITE: Suite = suite![
 const NAME: &str = "t.owned";
 
 fn named(uid: u32, name: &str) -> Vec<u8> {
-    let head = Named {
+    let head = NameHeader {
         name_len: (name.len() as u16).into(),
         reserved: 0.into(),
         uid: uid.into(),
@@ -46,7 +46,7 @@ fn named(uid: u32, name: &str) -> Vec<u8> {
 }
 
 fn publish(uid: u32, name: &str, data: &[u8]) -> Vec<u8> {
-    let item = Item {
+    let item = PublishedMessage {
         data_len: (data.len() as u32).into(),
         delay_ms: 0.into(),
         priority: 4,

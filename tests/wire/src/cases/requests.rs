@@ -11,7 +11,7 @@ use crate::{
 use std::{io, iter};
 use virgo_proto::{
     errno::Errno,
-    frame::{Kind, MAX_BODY, VERSION},
+    frame::{FrameKind, MAX_BODY, VERSION},
     handshake::HELLO_LEN,
     mempool::{PIECE, op},
 };
@@ -67,12 +67,12 @@ fn bad_headers_end_the_session(node: &Node) -> io::Result<()> {
 
 fn frames_that_are_no_requests_end_the_session(node: &Node) -> io::Result<()> {
     for kind in [
-        Kind::Hello,
-        Kind::Challenge,
-        Kind::Proof,
-        Kind::Ready,
-        Kind::Refuse,
-        Kind::Reply,
+        FrameKind::Hello,
+        FrameKind::Challenge,
+        FrameKind::Proof,
+        FrameKind::Ready,
+        FrameKind::Refuse,
+        FrameKind::Reply,
     ] {
         let mut peer = Peer::open(node)?;
         peer.wire.send(&frame(kind, &[0; HELLO_LEN]))?;

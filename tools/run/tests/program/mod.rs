@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use virgo_proto::clone::{Outcome, TRUNCATED};
+use virgo_proto::clone::{OutcomeHeader, TRUNCATED};
 use zerocopy::FromBytes as _;
 
 /// The test program for the guests, in a directory that everybody may enter.
@@ -168,7 +168,7 @@ impl Running {
         let mut bytes = vec![];
         io::Seek::rewind(&mut self.file).unwrap();
         io::Read::read_to_end(&mut self.file, &mut bytes).unwrap();
-        let (outcome, output) = Outcome::read_from_prefix(&bytes).unwrap();
+        let (outcome, output) = OutcomeHeader::read_from_prefix(&bytes).unwrap();
         let (out, err) = output.split_at(outcome.out_len.get() as usize);
         // Nothing else is in the file.
         assert_eq!(err.len(), outcome.err_len.get() as usize);
@@ -184,7 +184,7 @@ impl Running {
 
 /// What came of a run.
 pub struct Result {
-    outcome: Outcome,
+    outcome: OutcomeHeader,
     out: String,
     err: String,
     /// Whether there was more output.

@@ -60,7 +60,7 @@ struct Model {
     all: Vec<Entry>,
     next: u64,
     order: usize,
-    limits: Limits,
+    limits: QueueLimits,
     dead: u64,
 }
 
@@ -203,9 +203,9 @@ proptest! {
     #[test]
     fn does_what_the_model_does(
         steps in prop::collection::vec(step(), 0..200),
-        policy in prop::sample::select(&[Policy::Reject, Policy::DropOldest]),
+        policy in prop::sample::select(&[OverflowPolicy::Reject, OverflowPolicy::DropOldest]),
     ) {
-        let limits = Limits {
+        let limits = QueueLimits {
             messages: 12,
             bytes: 1 << 20,
             leased: 4,
@@ -224,7 +224,7 @@ proptest! {
                     let room = q.make_room(10, OWNER, |item| gone = Some(item)) == Room::Yes;
                     let full = m.live() >= limits.messages as usize;
                     let expected = match (full, policy) {
-                        (true, Policy::DropOldest) => m.drop_oldest(),
+                        (true, OverflowPolicy::DropOldest) => m.drop_oldest(),
                         _ => None,
                     };
                     prop_assert_eq!((gone, room), (expected, !full || expected.is_some()));
