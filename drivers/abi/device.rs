@@ -11,9 +11,9 @@ use kernel::{
 };
 
 /// The device, as long as it is there.
-pub struct Device(());
+pub struct CallDevice(());
 
-impl Device {
+impl CallDevice {
     /// Makes the device. At most one at a time. May sleep.
     ///
     /// # Errors
@@ -22,11 +22,11 @@ impl Device {
     pub fn register() -> Result<Self> {
         // SAFETY: The structure is registered once: dropping its owner takes it back.
         to_result(unsafe { generated::virgo_device_register() })?;
-        Ok(Device(()))
+        Ok(CallDevice(()))
     }
 }
 
-impl Drop for Device {
+impl Drop for CallDevice {
     fn drop(&mut self) {
         // SAFETY: It was registered by `register`.
         unsafe { generated::virgo_device_unregister() };

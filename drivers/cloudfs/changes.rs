@@ -7,7 +7,7 @@
 //! for an open file, and does what has been asked for meanwhile, too, one change in a turn. A file has one
 //! worker at most for its changes, and leaves it to others between them.
 
-use crate::workers::Turn;
+use crate::workers::JobTurn;
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -105,12 +105,12 @@ impl Changes {
     }
 
     /// Has `make` make the next change that somebody still waits for. Sleeps for the disk.
-    pub(crate) fn make_next(&self, make: impl FnOnce(Deferred, What)) -> Turn {
+    pub(crate) fn make_next(&self, make: impl FnOnce(Deferred, What)) -> JobTurn {
         loop {
             let mut state = self.state.lock();
             let Ok(change) = state.waiting.remove(0) else {
                 state.submitted = false;
-                return Turn::Last;
+                return JobTurn::Last;
             };
             drop(state);
             if change.is_given_up() {
@@ -120,9 +120,9 @@ impl Changes {
             let mut state = self.state.lock();
             if state.waiting.is_empty() {
                 state.submitted = false;
-                return Turn::Last;
+                return JobTurn::Last;
             }
-            return Turn::More;
+            return JobTurn::More;
         }
     }
 }

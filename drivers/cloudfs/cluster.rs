@@ -52,8 +52,8 @@ use virgo_utils::{
     retry::until_ready,
     Attempt,
     LogLimit,
+    NodeReports,
     Reservation,
-    Told,
     User, //
 };
 
@@ -74,7 +74,7 @@ pub(crate) struct Cloudfs {
     /// Whether this node's own files are reached like another's.
     loopback: bool,
     /// How many files are open on the other nodes.
-    loads: Pin<KBox<Told>>,
+    loads: Pin<KBox<NodeReports>>,
 }
 
 impl Cloudfs {
@@ -99,7 +99,7 @@ impl Cloudfs {
             _workers: workers,
             log: LogLimit::new()?,
             loopback,
-            loads: KBox::pin_init(Told::new(), GFP_KERNEL)?,
+            loads: KBox::pin_init(NodeReports::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }

@@ -8,7 +8,7 @@
 
 use crate::workers::{
     Lines,
-    Wanted, //
+    ReplyInterest, //
 };
 use kernel::sync::Arc;
 use linux::{
@@ -86,9 +86,11 @@ impl Close for ByWorker {
             return;
         }
         // Without memory, and at the module's end, it is dropped, and the kernel closes it.
-        let _ = self.lines.submit(self.owner, Wanted::always(), move || {
-            file.close();
-            drop(charge);
-        });
+        let _ = self
+            .lines
+            .submit(self.owner, ReplyInterest::always(), move || {
+                file.close();
+                drop(charge);
+            });
     }
 }

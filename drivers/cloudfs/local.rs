@@ -18,7 +18,7 @@ use linux::{
         Beneath,
         File,
         FileStat,
-        Open, //
+        OpenOptions, //
     }, //
 };
 use virgo_config::{
@@ -73,7 +73,7 @@ pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Resul
     let change = flags & (open::WRITE | open::CREATE | open::TRUNCATE | open::APPEND) != 0;
     let (export, name) = find(config, path, change)?;
     let is = |flag| flags & flag != 0;
-    let how = Open {
+    let how = OpenOptions {
         read: is(open::READ),
         write: is(open::WRITE),
         create: is(open::CREATE),

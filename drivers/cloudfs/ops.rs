@@ -16,7 +16,7 @@ use crate::{
     },
     workers::{
         Lines,
-        Wanted, //
+        ReplyInterest, //
     }, //
 };
 use core::mem::size_of;
@@ -158,7 +158,7 @@ fn defer(
         // What is done must not fail for want of memory for saying so.
         deferred.prepare(len)?;
     }
-    let wanted = Wanted {
+    let wanted = ReplyInterest {
         until,
         by: Some(deferred.watch()),
     };

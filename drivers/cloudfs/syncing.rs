@@ -11,7 +11,7 @@
 //! began, and those that came meanwhile in the next one. So no request overtakes the failure of an earlier one, and a file
 //! has one worker at most.
 
-use crate::workers::Turn;
+use crate::workers::JobTurn;
 use kernel::{
     prelude::*,
     sync::Mutex, //
@@ -112,7 +112,7 @@ impl Syncing {
     }
 
     /// Brings `file` to the disk, for all who wait for that now. Sleeps for the disk.
-    pub(crate) fn sync_once(&self, file: &File) -> Turn {
+    pub(crate) fn sync_once(&self, file: &File) -> JobTurn {
         let mut state = self.state.lock();
         let mut waiting = core::mem::take(&mut state.waiting);
         let data_only = !core::mem::take(&mut state.times);
@@ -128,10 +128,10 @@ impl Syncing {
         }
         let met = state.met;
         let turn = match state.waiting.is_empty() {
-            true => Turn::Last,
-            false => Turn::More,
+            true => JobTurn::Last,
+            false => JobTurn::More,
         };
-        state.submitted = matches!(turn, Turn::More);
+        state.submitted = matches!(turn, JobTurn::More);
         drop(state);
         for one in waiting {
             // Without memory for it, the reply is an error.

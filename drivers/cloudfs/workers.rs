@@ -3,8 +3,8 @@
 //! Who uses files of this node for other nodes, whose sessions must not wait for a disk.
 
 pub(crate) use virgo_utils::workers::{
-    Turn,
-    Wanted, //
+    JobTurn,
+    ReplyInterest, //
 };
 
 /// How many there are.

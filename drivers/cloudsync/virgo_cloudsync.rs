@@ -70,8 +70,8 @@ use linux::{
     crypto::random_u64,
     descriptor::FdType,
     work::{
-        Queue,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_abi::calls::CloudsyncRegistration;
@@ -198,7 +198,7 @@ impl Workers {
     /// Work for `cluster`: one that looks at the clock, one at the lease, and two for each node that there
     /// may be.
     fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let queue = Queue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 2)?;
+        let queue = WorkQueue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 2)?;
         let clock = Clock(cluster.clone());
         let lapse = Lapse(cluster.clone());
         let mut workers = Workers {

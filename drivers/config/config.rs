@@ -4,7 +4,7 @@
 
 use crate::{
     export::Export,
-    failure::Failure,
+    failure::ReloadFailure,
     key::{
         read_file,
         Key,
@@ -58,8 +58,8 @@ impl Config {
     /// # Errors
     ///
     /// Which file was bad, where and why; or [`ENOMEM`].
-    pub(crate) fn read(former: Option<&Config>) -> Result<Self, Failure> {
-        let rejected = |(file, fault): (ConfigFile, _)| Failure::rejected(file.path(), fault);
+    pub(crate) fn read(former: Option<&Config>) -> Result<Self, ReloadFailure> {
+        let rejected = |(file, fault): (ConfigFile, _)| ReloadFailure::rejected(file.path(), fault);
         // They outlive the draft, which refers to them.
         let cloud = read_file(ConfigFile::Cloud.path(), config::FILE_LIMIT)?;
         let client = read_file(ConfigFile::Client.path(), config::FILE_LIMIT)?;
@@ -88,7 +88,7 @@ impl Config {
         Ok(config)
     }
 
-    fn read_text_keys(&self, former: Option<&Config>) -> Result<KVVec<TextKey>, Failure> {
+    fn read_text_keys(&self, former: Option<&Config>) -> Result<KVVec<TextKey>, ReloadFailure> {
         let mut keys: KVVec<TextKey> = KVVec::new();
         let mut result = Ok(());
         self.for_each(|item| {
@@ -106,13 +106,13 @@ impl Config {
         uid: u32,
         path: &str,
         former: Option<&Config>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), ReloadFailure> {
         let former = former.iter().flat_map(|former| &former.text_keys);
         let former = former.map(|former| &former.key);
         let key = Key::read(path, config::TEXT_KEY_MISSING, former)?;
         let others = Iterator::chain(self.key.iter(), keys.iter().map(|other| &other.key));
         config::check_text_key(&key, others.map(|other| &**other))
-            .map_err(|reason| Failure::rejected(path, Fault::of_file(reason)))?;
+            .map_err(|reason| ReloadFailure::rejected(path, Fault::of_file(reason)))?;
         let key = TextKey { uid, key };
         Ok(keys.push(key, GFP_KERNEL).map_err(Error::from)?)
     }

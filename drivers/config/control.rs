@@ -12,9 +12,9 @@ use kernel::{
 use linux::debugfs::Content;
 
 /// What the file shows and takes.
-pub(crate) struct Control(pub(crate) Arc<Node>);
+pub(crate) struct ConfigControl(pub(crate) Arc<Node>);
 
-impl Content for Control {
+impl Content for ConfigControl {
     const WRITABLE: bool = true;
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 //! Keys: the one that the nodes share, and those of text sessions.
 
-use crate::failure::Failure;
+use crate::failure::ReloadFailure;
 use core::ops::Deref;
 use kernel::{
     prelude::*,
@@ -54,8 +54,8 @@ impl Key {
         path: &str,
         missing: &'static str,
         mut former: impl Iterator<Item = &'a Key>,
-    ) -> Result<Self, Failure> {
-        let rejected = |reason| Failure::rejected(path, Fault::of_file(reason));
+    ) -> Result<Self, ReloadFailure> {
+        let rejected = |reason| ReloadFailure::rejected(path, Fault::of_file(reason));
         let contents = read_file(path, config::KEY_LIMIT)?.ok_or_else(|| rejected(missing))?;
         let (uid, mode) = (contents.uid, contents.mode);
         let bytes = Secret::new(contents.bytes);
@@ -73,7 +73,7 @@ impl Key {
 /// # Errors
 ///
 /// What is wrong with the file; or [`ENOMEM`].
-pub(crate) fn read_file(path: &str, limit: Limit) -> Result<Option<file::Contents>, Failure> {
+pub(crate) fn read_file(path: &str, limit: Limit) -> Result<Option<file::Contents>, ReloadFailure> {
     let name = CString::try_from_fmt(fmt!("{path}"))?;
     let reason = match file::read(&name, limit.bytes) {
         Ok(contents) => return Ok(Some(contents)),
@@ -83,5 +83,5 @@ pub(crate) fn read_file(path: &str, limit: Limit) -> Result<Option<file::Content
         Err(EINVAL) => config::NOT_REGULAR,
         Err(_) => "cannot be read",
     };
-    Err(Failure::rejected(path, Fault::of_file(reason)))
+    Err(ReloadFailure::rejected(path, Fault::of_file(reason)))
 }

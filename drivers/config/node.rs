@@ -4,7 +4,7 @@
 
 use crate::{
     config::Config,
-    failure::Failure, //
+    failure::ReloadFailure, //
 };
 use kernel::{
     new_mutex,
@@ -112,7 +112,7 @@ impl Node {
             }
             Err(failure) => {
                 let errno = failure.log();
-                if let Failure::Rejected(why) = failure {
+                if let ReloadFailure::Rejected(why) = failure {
                     *last = Some(why);
                 }
                 Err(errno)
@@ -153,7 +153,7 @@ impl Node {
 }
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised by `Published::new`, before `node` can be called: other modules load
+    // SAFETY: Initialised by `PublishedNode::new`, before `node` can be called: other modules load
     // after this one.
     unsafe(uninit) static NODE: Mutex<Option<Arc<Node>>> = None;
 }
@@ -168,19 +168,19 @@ pub fn node() -> Result<Arc<Node>> {
 }
 
 /// Keeps the node published for [`node`].
-pub(crate) struct Published(());
+pub(crate) struct PublishedNode(());
 
-impl Published {
+impl PublishedNode {
     /// Called once, in the module's initialisation.
     pub(crate) fn new(node: Arc<Node>) -> Self {
         // SAFETY: Called once in the life of the module.
         unsafe { NODE.init() };
         *NODE.lock() = Some(node);
-        Published(())
+        PublishedNode(())
     }
 }
 
-impl Drop for Published {
+impl Drop for PublishedNode {
     fn drop(&mut self) {
         let node = NODE.lock().take();
         drop(node);

@@ -32,10 +32,10 @@ pub use node::{
     Subscription, //
 };
 
-use control::Control;
+use control::ConfigControl;
 use kernel::prelude::*;
-use linux::debugfs::File;
-use virgo_abi::device::Device;
+use linux::debugfs::DebugFile;
+use virgo_abi::device::CallDevice;
 
 module! {
     type: ConfigModule,
@@ -50,21 +50,21 @@ module! {
 #[pin_data]
 struct ConfigModule {
     #[pin]
-    _control: File<Control>,
-    _device: Device,
-    _published: node::Published,
+    _control: DebugFile<ConfigControl>,
+    _device: CallDevice,
+    _published: node::PublishedNode,
 }
 
 impl kernel::InPlaceModule for ConfigModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = Node::load()?;
-            let published = node::Published::new(node.clone());
+            let published = node::PublishedNode::new(node.clone());
             Ok(try_pin_init!(Self {
                 _published: published,
-                _control <- File::new(module, node.debugfs(), c"config", Control(node.clone())),
+                _control <- DebugFile::new(module, node.debugfs(), c"config", ConfigControl(node.clone())),
                 // Last: programs find it, and nothing fails any more that would take it from them.
-                _device: Device::register()?,
+                _device: CallDevice::register()?,
             }? Error))
         })
     }

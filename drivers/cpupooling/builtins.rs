@@ -21,9 +21,9 @@ use virgo_proto::clone::MAX_OUTPUT;
 use virgo_utils::functions::{
     self,
     Arg,
+    ArgumentKind, //
     Call,
     Function,
-    Kind, //
 };
 
 pub(crate) const FUNCTIONS: &[Function] = &[
@@ -39,7 +39,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         about: "prints its argument",
         args: &[Arg {
             name: "text",
-            kind: Kind::Text,
+            kind: ArgumentKind::Text,
         }],
         quick: false,
         run: echo,
@@ -64,11 +64,11 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         args: &[
             Arg {
                 name: "uid",
-                kind: Kind::Number,
+                kind: ArgumentKind::Number,
             },
             Arg {
                 name: "behind",
-                kind: Kind::Number,
+                kind: ArgumentKind::Number,
             },
         ],
         quick: false,
@@ -79,7 +79,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
         about: "ends a job of the node",
         args: &[Arg {
             name: "job",
-            kind: Kind::Number,
+            kind: ArgumentKind::Number,
         }],
         quick: true,
         run: cancel_job,
@@ -102,7 +102,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[
 
 const MILLISECONDS: &[Arg] = &[Arg {
     name: "milliseconds",
-    kind: Kind::Number,
+    kind: ArgumentKind::Number,
 }];
 
 /// How often what waits looks whether it is cancelled.
@@ -140,8 +140,8 @@ fn list(call: &mut Call<'_>) -> Result<i64> {
             print(" ")?;
             print(arg.name)?;
             print(match arg.kind {
-                Kind::Number => "=number",
-                Kind::Text => "=text",
+                ArgumentKind::Number => "=number",
+                ArgumentKind::Text => "=text",
             })?;
         }
         print(": ")?;

@@ -40,8 +40,8 @@ use kernel::{
 use linux::{
     trace,
     work::{
-        Queue,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_config::{
@@ -116,7 +116,7 @@ impl Executor {
             GFP_KERNEL,
         )?;
         // One piece of work a worker.
-        let queue = Queue::unbound(c"virgo_run", workers as c_int)?;
+        let queue = WorkQueue::unbound(c"virgo_run", workers as c_int)?;
         let mut all = KVec::with_capacity(workers, GFP_KERNEL)?;
         for number in 0..workers {
             let worker = Worker {

@@ -8,8 +8,8 @@ use linux::deadline::Deadline;
 use virgo_proto::clone::state;
 use virgo_utils::functions::{
     Call,
-    Found,
     Output, //
+    PinnedFunction,
 };
 
 /// How a function is called.
@@ -23,7 +23,7 @@ pub(crate) struct FunctionCall<'a> {
 }
 
 /// Calls `function`, with arguments that were checked. Sleeps until it ends.
-pub(crate) fn call(function: &Found, how: &FunctionCall<'_>) -> Outcome {
+pub(crate) fn call(function: &PinnedFunction, how: &FunctionCall<'_>) -> Outcome {
     let mut output = Output::new(how.max_output);
     let result = function.run(&mut Call {
         state: None,

@@ -25,7 +25,7 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     program::Program,
-    trace::Event, //
+    trace::TraceEvent, //
 };
 use virgo_proto::{
     clone::PORT,
@@ -101,17 +101,17 @@ pub(crate) struct NewInvocation {
 
 impl Invocation {
     /// What tracepoints say of it at this point of its life.
-    pub(crate) fn event(&self, op: u32) -> Event {
+    pub(crate) fn event(&self, op: u32) -> TraceEvent {
         let node = match self.origin {
             Origin::Here => 0,
             Origin::Peer(peer) => peer.node.into(),
         };
-        Event {
+        TraceEvent {
             node,
             port: PORT.into(),
             op,
             id: self.name,
-            ..Event::default()
+            ..TraceEvent::default()
         }
     }
 

@@ -26,8 +26,8 @@ use virgo_proto::analytics::{
 };
 use virgo_utils::variables::{
     Changed,
-    Value,
     Variable, //
+    VariableValue,
 };
 
 const WEIGHT: Declaration = Declaration {
@@ -63,7 +63,7 @@ pub(crate) struct Learnt {
 struct LearntLoad(Atomic<i64>);
 
 impl Changed for LearntLoad {
-    fn changed(&self, value: &Value) {
+    fn changed(&self, value: &VariableValue) {
         let first = list::items(value.text()).next();
         let load = first.and_then(number::decimal).unwrap_or(0);
         self.0.store(load.max(0), Relaxed);

@@ -36,8 +36,8 @@ use linux::{
     bytes::Fill,
     deadline::Deadline,
     work::{
-        Queue,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::{
@@ -93,7 +93,7 @@ impl Outboxes {
     /// [`ENOMEM`].
     pub(crate) fn new(client: &Arc<Client>, jobs: &Arc<Jobs>) -> Result<Arc<Self>> {
         // Of an attempt's time most is waiting.
-        let queue = Queue::unbound(c"virgo_outbox", MAX_NODES as c_int)?;
+        let queue = WorkQueue::unbound(c"virgo_outbox", MAX_NODES as c_int)?;
         let mut all = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
         for node in 1..=MAX_NODES as NodeId {
             let outbox = Outbox::new(node, client.clone(), jobs.clone());

@@ -26,8 +26,8 @@ use kernel::{
     sync::Arc, //
 };
 use linux::work::{
-    Queue,
     Task, //
+    WorkQueue,
 };
 use virgo_config::{
     Config,
@@ -90,7 +90,7 @@ impl Cpupool {
         let outboxes = Outboxes::new(&client, &jobs)?;
         let executor = Executor::new(node.clone(), jobs.clone(), outboxes.clone(), limits.running)?;
         let executor = Arc::new(executor, GFP_KERNEL)?;
-        let queue = Queue::new(c"virgo_clone", 2)?;
+        let queue = WorkQueue::new(c"virgo_clone", 2)?;
         let reporter = LoadReporter::new(
             node.clone(),
             executor.clone(),

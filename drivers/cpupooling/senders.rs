@@ -17,7 +17,7 @@ use virgo_proto::{
     worker_shares::WorkOwner, //
 };
 use virgo_utils::workers::{
-    Wanted,
+    ReplyInterest,
     Workers, //
 };
 
@@ -61,6 +61,6 @@ impl Senders {
             user: uid.into(),
         };
         // What it fails with when it is late is the outcome of its calls.
-        workers.lines().submit(owner, Wanted::always(), work)
+        workers.lines().submit(owner, ReplyInterest::always(), work)
     }
 }

@@ -17,13 +17,13 @@ use virgo_proto::{
 };
 use virgo_utils::functions::{
     self,
-    Found, //
+    PinnedFunction, //
 };
 
 /// Something that may be called, as its caller has named it, with its arguments.
 pub(crate) struct OpenedTarget<'a> {
     /// `None` for a program.
-    pub(crate) function: Option<Found>,
+    pub(crate) function: Option<PinnedFunction>,
     argv: &'a [u8],
     pub(crate) args: &'a [&'a [u8]],
 }
@@ -31,7 +31,7 @@ pub(crate) struct OpenedTarget<'a> {
 /// The same, for later.
 pub(crate) struct CallTarget {
     /// `None` for a program.
-    pub(crate) function: Option<Found>,
+    pub(crate) function: Option<PinnedFunction>,
     argv: KVVec<u8>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> OpenedTarget<'a> {
     }
 
     /// The function, if it is one that is to be run at once.
-    pub(crate) fn quick(&self) -> Option<&Found> {
+    pub(crate) fn quick(&self) -> Option<&PinnedFunction> {
         self.function
             .as_ref()
             .filter(|function| function.is_quick())

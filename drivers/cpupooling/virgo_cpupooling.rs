@@ -160,7 +160,7 @@ impl kernel::InPlaceModule for Module {
             let loopback = module_parameters::loopback.value() != 0;
             let pool = Cpupool::new(node, Cpupool::PORT, &limits, loopback)?;
             let stats = Stats::new::<Cpupool>()?;
-            let functions_state: functions::State = pool.shared.clone();
+            let functions_state: functions::FunctionState = pool.shared.clone();
             let calls = CpupoolSyscalls {
                 pool: pool.clone(),
                 stats: stats.clone(),

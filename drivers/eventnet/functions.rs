@@ -21,15 +21,15 @@ use virgo_proto::{
 };
 use virgo_utils::functions::{
     Arg,
+    ArgumentKind, //
     Call,
     Function,
-    Kind, //
 };
 
 const fn text(name: &'static str) -> Arg {
     Arg {
         name,
-        kind: Kind::Text,
+        kind: ArgumentKind::Text,
     }
 }
 

@@ -25,7 +25,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::work::Queue;
+use linux::work::WorkQueue;
 use pending::Pending;
 use virgo_proto::eventnet;
 use virgo_utils::{
@@ -109,7 +109,7 @@ impl kernel::InPlaceModule for Module {
             let max_mb = module_parameters::max_file_mb.value().clamp(1, 1024);
             let max = u64::from(max_mb) << 20;
             let pending = Pending::new(bytes, max.saturating_mul(EDGES_TIMES), max)?;
-            let queue = Queue::unbound(c"virgo_eventnet", 1)?;
+            let queue = WorkQueue::unbound(c"virgo_eventnet", 1)?;
             let writer = Writer::new(pending.clone(), bytes, max)?;
             let writer = Arc::pin_init(
                 linux::new_task!(queue, writer, "virgo_eventnet_writer"),

@@ -25,8 +25,8 @@ use virgo_proto::{
 };
 use virgo_utils::{
     variables::{
-        Origin,
         Refused, //
+        ValueOrigin,
     },
     Caller,
     Command,
@@ -139,7 +139,7 @@ fn set(
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     check_right(caller)?;
-    let origin = Origin {
+    let origin = ValueOrigin {
         source: ValueSource::Text,
         uid: caller.uid,
     };

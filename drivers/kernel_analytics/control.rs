@@ -18,8 +18,8 @@ use virgo_proto::analytics::source::ValueSource;
 use virgo_utils::{
     from_wire,
     variables::{
-        Origin,
         Refused, //
+        ValueOrigin,
     }, //
 };
 
@@ -87,7 +87,7 @@ impl Content for Control {
             .unwrap_or((text, b""));
         let result = match word {
             b"set" => {
-                let origin = Origin {
+                let origin = ValueOrigin {
                     source: ValueSource::Cli,
                     uid: user::current_uid(),
                 };

@@ -15,9 +15,9 @@ use virgo_proto::{
     errno::Errno, //
 };
 use virgo_utils::variables::{
-    Origin,
     Refused,
     Setter, //
+    ValueOrigin,
 };
 
 /// Reads the file, which may have `max` bytes, and sets what it says. May sleep.
@@ -26,7 +26,7 @@ use virgo_utils::variables::{
 ///
 /// What is wrong with it, as `file:line: reason`; then nothing has changed.
 pub(crate) fn load(setter: &Setter, max: usize) -> Result<usize, Refused> {
-    let origin = Origin {
+    let origin = ValueOrigin {
         source: ValueSource::File,
         uid: 0,
     };

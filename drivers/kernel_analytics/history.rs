@@ -22,7 +22,7 @@ use linux::{
 use virgo_utils::variables::{
     Change,
     Observer,
-    Origin, //
+    ValueOrigin, //
 };
 
 /// A change. Never changes itself.
@@ -32,7 +32,7 @@ pub(crate) struct Record {
     /// When it was made, in milliseconds since 1970.
     pub(crate) ms: u64,
     /// Who has set the value; `None` for a variable that is no more.
-    pub(crate) origin: Option<Origin>,
+    pub(crate) origin: Option<ValueOrigin>,
     /// The key, then the value from then on.
     text: KVec<u8>,
     key_len: usize,

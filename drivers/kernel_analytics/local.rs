@@ -18,9 +18,9 @@ use kernel::{
 };
 use virgo_proto::analytics::pairs;
 use virgo_utils::variables::{
-    Origin,
     Refused,
     Setter, //
+    ValueOrigin,
 };
 
 /// All that the module has.
@@ -90,7 +90,7 @@ impl Analytics {
     /// # Errors
     ///
     /// What is wrong with it.
-    pub(crate) fn set(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+    pub(crate) fn set(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
         let result = self.setter.set(text, origin);
         self.note(&result);
         result

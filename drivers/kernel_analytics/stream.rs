@@ -28,9 +28,9 @@ use linux::{
         Stream, //
     },
     work::{
-        Queue,
         Run,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::analytics::{
@@ -47,8 +47,8 @@ use virgo_proto::analytics::{
 use virgo_utils::variables::{
     Changed,
     Setter,
-    Value,
     Variable, //
+    VariableValue,
 };
 
 /// How long a connection may take to come about. Unloading the module waits as long, at most.
@@ -97,7 +97,7 @@ struct Wanted {
 pub(crate) struct Connector {
     setter: Arc<Setter>,
     max_lines: u32,
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
     status: Arc<StreamStatus>,
     #[pin]
     wanted: Mutex<Wanted>,
@@ -213,7 +213,7 @@ impl Streaming {
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(setter: Arc<Setter>, max_lines: u32) -> Result<Self> {
-        let queue = Queue::unbound(c"virgo_analytics", 2)?;
+        let queue = WorkQueue::unbound(c"virgo_analytics", 2)?;
         let status = Arc::new(StreamStatus::new(), GFP_KERNEL)?;
         let wanted = Wanted {
             on: false,
@@ -277,7 +277,7 @@ fn change(connector: &Task<Connector>, change: impl FnOnce(&mut Wanted)) {
 struct Switch(Arc<Task<Connector>>);
 
 impl Changed for Switch {
-    fn changed(&self, value: &Value) {
+    fn changed(&self, value: &VariableValue) {
         change(&self.0, |wanted| wanted.on = value.integer() == Some(1));
     }
 }
@@ -285,7 +285,7 @@ impl Changed for Switch {
 struct Host(Arc<Task<Connector>>);
 
 impl Changed for Host {
-    fn changed(&self, value: &Value) {
+    fn changed(&self, value: &VariableValue) {
         let host = match unquoted(value.text()) {
             "" => Some(Ipv4Addr::LOCALHOST),
             text => text.parse().ok(),

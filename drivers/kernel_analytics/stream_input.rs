@@ -40,9 +40,9 @@ use virgo_proto::{
     line::Splitter, //
 };
 use virgo_utils::variables::{
-    Origin,
     Refused,
     Setter, //
+    ValueOrigin,
 };
 
 /// Lines that are taken in a row before other work gets its turn.
@@ -182,7 +182,7 @@ impl Input {
 
     /// Does what a line says, all of it or nothing.
     fn take(&self, line: &[u8], complained: &mut bool) {
-        let origin = Origin {
+        let origin = ValueOrigin {
             source: ValueSource::Stream,
             uid: 0,
         };

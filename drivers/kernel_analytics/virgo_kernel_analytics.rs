@@ -26,7 +26,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::debugfs::File;
+use linux::debugfs::DebugFile;
 use virgo_utils::{
     variables::{
         Setter,
@@ -96,7 +96,7 @@ struct Module {
     #[pin]
     _server: Server<Analytics>,
     #[pin]
-    _control: File<Control>,
+    _control: DebugFile<Control>,
     _variables: [Variable; 2],
     _streaming: Streaming,
     _analytics: Arc<Analytics>,
@@ -119,7 +119,7 @@ impl kernel::InPlaceModule for Module {
             Ok(try_pin_init!(Self {
                 _variables: variables,
                 _streaming: streaming,
-                _control <- File::new(module, node.debugfs(), c"analytics", control),
+                _control <- DebugFile::new(module, node.debugfs(), c"analytics", control),
                 _server <- Server::new(module, analytics.clone(), stats),
                 _analytics: analytics,
             }? Error))

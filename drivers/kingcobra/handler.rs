@@ -19,11 +19,11 @@ use kernel::{
         WorkItem, //
     }, //
 };
-use linux::work::Queue;
+use linux::work::WorkQueue;
 use virgo_proto::kingcobra::next_turn;
 use virgo_utils::requests::{
     Handler,
-    Request, //
+    QueueRequest, //
 };
 
 /// Requests that wait to be done.
@@ -45,7 +45,7 @@ struct Turns {
 /// See the module. Not the work's to hold: with it goes the queue that the work runs on.
 pub(crate) struct RequestHandler {
     turns: Arc<Turns>,
-    work: Arc<Queue>,
+    work: Arc<WorkQueue>,
 }
 
 impl RequestHandler {
@@ -56,7 +56,7 @@ impl RequestHandler {
     /// [`ENOMEM`].
     pub(crate) fn make(
         service: Arc<KingcobraService>,
-        work: Arc<Queue>,
+        work: Arc<WorkQueue>,
     ) -> Result<Arc<dyn Handler>> {
         let waiting = Waiting {
             jobs: KVec::new(),
@@ -73,7 +73,7 @@ impl RequestHandler {
 }
 
 impl Handler for RequestHandler {
-    fn handle(&self, request: &Request<'_>) -> Result {
+    fn handle(&self, request: &QueueRequest<'_>) -> Result {
         // Who has too many is refused; his requests come again, and those of others now.
         let charges = self.turns.service.charge(request.uid, request.data.len())?;
         let job = Job::new(request, charges)?;

@@ -38,8 +38,8 @@ use virgo_utils::{
     },
     requests::{
         self,
+        QueueRequest, //
         ReplyTo,
-        Request, //
     }, //
 };
 
@@ -66,7 +66,7 @@ impl Job {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(request: &Request<'_>, charges: (Charge, Charge)) -> Result<KBox<Self>> {
+    pub(crate) fn new(request: &QueueRequest<'_>, charges: (Charge, Charge)) -> Result<KBox<Self>> {
         let job = Job {
             data: copy(request.data, GFP_KERNEL)?,
             from: request.from,
@@ -99,8 +99,8 @@ impl Job {
     }
 
     /// As it came.
-    fn request<'a>(&'a self, data: &'a [u8], reply: Option<ReplyTo>) -> Request<'a> {
-        Request {
+    fn request<'a>(&'a self, data: &'a [u8], reply: Option<ReplyTo>) -> QueueRequest<'a> {
+        QueueRequest {
             data,
             from: self.from,
             uid: self.uid,

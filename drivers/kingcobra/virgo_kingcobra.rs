@@ -19,7 +19,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::work::Queue;
+use linux::work::WorkQueue;
 use virgo_utils::requests::HandlerRegistration;
 
 module! {
@@ -49,13 +49,13 @@ module! {
 struct Module {
     _handler: HandlerRegistration,
     _stop: Stop,
-    _work: Arc<Queue>,
+    _work: Arc<WorkQueue>,
 }
 
 impl kernel::Module for Module {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let running = module_parameters::max_running.value().clamp(1, 256);
-        let work = Queue::unbound(c"virgo_kingcobra", running as c_int)?;
+        let work = WorkQueue::unbound(c"virgo_kingcobra", running as c_int)?;
         let max_log_bytes = match module_parameters::persist.value() {
             0 => None,
             _ => Some(module_parameters::max_log_bytes.value().max(4096)),

@@ -75,7 +75,7 @@ impl Drop for Datagram {
 
 /// Where a datagram has come from, and to which address of this machine.
 #[derive(Clone, Copy)]
-pub struct Source {
+pub struct DatagramSource {
     /// The source.
     pub from: SocketAddrV4,
     /// One of this machine's addresses.
@@ -85,7 +85,7 @@ pub struct Source {
 /// Who takes the datagrams of a port.
 pub trait Receive: Send + Sync + 'static {
     /// A datagram has come. Several may at a time, on different processors.
-    fn receive(&self, context: &Softirq, datagram: Datagram, source: Source);
+    fn receive(&self, context: &Softirq, datagram: Datagram, source: DatagramSource);
 }
 
 /// A UDP port of all addresses of this machine.
@@ -155,7 +155,7 @@ unsafe extern "C" fn receive<R: Receive>(
         return;
     };
     let from = Ipv4Addr::from(received.from.to_ne_bytes());
-    let source = Source {
+    let source = DatagramSource {
         from: SocketAddrV4::new(from, received.port),
         to: received.to.to_ne_bytes().into(),
     };
@@ -193,7 +193,7 @@ impl Route {
     }
 
     /// Whether a datagram has come the other way.
-    pub fn is_way_of(&self, source: &Source) -> bool {
+    pub fn is_way_of(&self, source: &DatagramSource) -> bool {
         *source.from.ip() == self.to && source.to == self.from
     }
 }
@@ -210,13 +210,13 @@ impl Drop for Route {
 /// # Invariants
 ///
 /// The pointer is a linear `sk_buff` that is this object's, and was made by `virgo_skb_new`.
-pub struct Outgoing {
+pub struct OutgoingDatagram {
     skb: NonNull<bindings::sk_buff>,
     /// Most bytes that it may have; the buffer may have room for some more.
     max: usize,
 }
 
-impl Outgoing {
+impl OutgoingDatagram {
     /// An empty one that can have up to `max` bytes. Any context.
     ///
     /// # Errors
@@ -226,7 +226,7 @@ impl Outgoing {
         // SAFETY: May be called in any context.
         let skb = unsafe { helpers::virgo_skb_new(max) };
         // INVARIANT: Just made.
-        Ok(Outgoing {
+        Ok(OutgoingDatagram {
             skb: NonNull::new(skb).ok_or(ENOMEM)?,
             max,
         })
@@ -291,7 +291,7 @@ impl Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for OutgoingDatagram {
     fn drop(&mut self) {
         // SAFETY: By the invariant the buffer is ours.
         unsafe { helpers::virgo_skb_free(self.skb.as_ptr()) };

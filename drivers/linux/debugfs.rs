@@ -120,9 +120,9 @@ pub trait Content: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// The private data of the file's inode is the `File<C>` itself.
+/// The private data of the file's inode is the `DebugFile<C>` itself.
 #[pin_data]
-pub struct File<C: Content> {
+pub struct DebugFile<C: Content> {
     entry: SetOnce<Entry>,
     #[pin]
     operations: Opaque<bindings::file_operations>,
@@ -134,11 +134,11 @@ pub struct File<C: Content> {
 }
 
 // SAFETY: The operations do not change; the rest is `Send`.
-unsafe impl<C: Content> Send for File<C> {}
+unsafe impl<C: Content> Send for DebugFile<C> {}
 // SAFETY: As above, and the rest is `Sync`.
-unsafe impl<C: Content> Sync for File<C> {}
+unsafe impl<C: Content> Sync for DebugFile<C> {}
 
-impl<C: Content> File<C> {
+impl<C: Content> DebugFile<C> {
     /// The file `name` in `dir`, of `module`, which must hold this in its state: it cannot be
     /// unloaded while the file is open.
     pub fn new(
@@ -189,14 +189,14 @@ impl<C: Content> File<C> {
 
 /// # Safety
 ///
-/// Called by debugfs for the inode and a new descriptor of the file of a `File<C>`, which stays
+/// Called by debugfs for the inode and a new descriptor of the file of a `DebugFile<C>`, which stays
 /// meanwhile.
 unsafe extern "C" fn open<C: Content>(
     inode: *mut bindings::inode,
     file: *mut bindings::file,
 ) -> c_int {
-    // SAFETY: The inode is valid; by the invariant of `File` that is its private data.
-    let this = unsafe { &*(*inode).i_private.cast::<File<C>>() };
+    // SAFETY: The inode is valid; by the invariant of `DebugFile` that is its private data.
+    let this = unsafe { &*(*inode).i_private.cast::<DebugFile<C>>() };
     // The initialisation of a module that is not live may fail, and then nothing keeps it.
     // SAFETY: The pointer is that of a module, by the type's promise.
     if !unsafe { helpers::virgo_module_is_live(this.module.as_ptr()) } {
@@ -217,10 +217,10 @@ impl<C: Content> fmt::Display for Shown<'_, C> {
 
 /// # Safety
 ///
-/// `seq` is that of an open descriptor of the file of a `File<C>`, which stays meanwhile.
+/// `seq` is that of an open descriptor of the file of a `DebugFile<C>`, which stays meanwhile.
 unsafe extern "C" fn show<C: Content>(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
     // SAFETY: `open` has put it there.
-    let this = unsafe { &*(*seq).private.cast::<File<C>>() };
+    let this = unsafe { &*(*seq).private.cast::<DebugFile<C>>() };
     // SAFETY: The caller has locked it.
     let seq = unsafe { SeqFile::from_raw(seq) };
     seq_print!(seq, "{}", Shown(&this.content));
@@ -229,17 +229,17 @@ unsafe extern "C" fn show<C: Content>(seq: *mut bindings::seq_file, _: *mut c_vo
 
 /// # Safety
 ///
-/// `file` is an open descriptor of the file of a `File<C>`, which stays meanwhile.
+/// `file` is an open descriptor of the file of a `DebugFile<C>`, which stays meanwhile.
 unsafe extern "C" fn write<C: Content>(
     file: *mut bindings::file,
     text: *const c_char,
     len: usize,
     _at: *mut bindings::loff_t,
 ) -> isize {
-    // SAFETY: `single_open` has put a `seq_file` there, and `open` the `File<C>` into that.
+    // SAFETY: `single_open` has put a `seq_file` there, and `open` the `DebugFile<C>` into that.
     let this = unsafe {
         let seq = (*file).private_data.cast::<bindings::seq_file>();
-        &*(*seq).private.cast::<File<C>>()
+        &*(*seq).private.cast::<DebugFile<C>>()
     };
     let text = UserPtr::from_ptr(text.cast_mut().cast());
     match this.content.write(&mut UserSlice::new(text, len).reader()) {

@@ -15,9 +15,9 @@ use crate::{
     helpers,
     pages::Pages,
     work::{
-        Queue,
         Run,
         Task, //
+        WorkQueue,
     }, //
 };
 use core::{
@@ -141,7 +141,7 @@ impl Drop for Socket {
 
 /// A place in the bytes that were sent on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Sent(u32);
+pub struct StreamPosition(u32);
 
 /// A connection.
 pub struct Stream(Socket);
@@ -314,14 +314,14 @@ impl Stream {
     }
 
     /// The place behind the last byte that was sent so far. Any context.
-    pub fn sent(&self) -> Sent {
+    pub fn sent(&self) -> StreamPosition {
         // SAFETY: The socket is live.
-        Sent(unsafe { helpers::virgo_sock_sent(self.0.as_ptr()) })
+        StreamPosition(unsafe { helpers::virgo_sock_sent(self.0.as_ptr()) })
     }
 
     /// Whether the other end has taken all bytes before `place`; not to be asked when more than 2 GiB
     /// have followed. Any context.
-    pub fn has_acked(&self, place: Sent) -> bool {
+    pub fn has_acked(&self, place: StreamPosition) -> bool {
         // SAFETY: The socket is live.
         unsafe { helpers::virgo_sock_has_acked(self.0.as_ptr(), place.0) }
     }
@@ -532,7 +532,7 @@ unsafe impl<W: SocketHandler> Sync for SocketWork<W> {}
 impl<W: SocketHandler> SocketWork<W> {
     /// Puts `handler` on `socket`. Use [`crate::new_socket_work!`].
     pub fn new(
-        queue: Arc<Queue>,
+        queue: Arc<WorkQueue>,
         socket: W::Socket,
         handler: W,
         name: &'static CStr,

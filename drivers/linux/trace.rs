@@ -19,7 +19,7 @@ use kernel::{
 
 /// The fields of an event, the same in all.
 #[derive(Clone, Copy, Default)]
-pub struct Event {
+pub struct TraceEvent {
     /// Number of the other node; 0 if no other takes part.
     pub node: u32,
     /// Port of the service.
@@ -36,11 +36,11 @@ pub struct Event {
     pub ns: u64,
 }
 
-impl Event {
+impl TraceEvent {
     /// The event, with what came of it and the time since `start`.
     pub fn ended<T>(self, result: &Result<T>, start: Option<Instant<Monotonic>>) -> Self {
         let took = start.map_or(0, |start| start.elapsed().as_nanos());
-        Event {
+        TraceEvent {
             status: result.as_ref().err().map_or(0, |e| e.to_errno()),
             ns: u64::try_from(took).unwrap_or(0),
             ..self
@@ -65,7 +65,7 @@ macro_rules! tracepoints {
 
         $(#[$doc])*
         #[inline(always)]
-        pub fn $name(event: impl FnOnce() -> Event) {
+        pub fn $name(event: impl FnOnce() -> TraceEvent) {
             if $is_on() {
                 let e = event();
                 // SAFETY: takes numbers only, in any context.

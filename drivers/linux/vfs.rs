@@ -78,7 +78,7 @@ pub fn umask() -> u32 {
 
 /// How a file is opened.
 #[derive(Clone, Copy, Default)]
-pub struct Open {
+pub struct OpenOptions {
     /// For reading.
     pub read: bool,
     /// For writing.
@@ -99,7 +99,7 @@ pub struct Open {
     pub sync: bool,
 }
 
-impl Open {
+impl OpenOptions {
     fn flags(self) -> c_int {
         let access = match (self.read, self.write) {
             (true, true) => flags::O_RDWR,
@@ -227,7 +227,7 @@ impl Beneath<'_> {
     /// # Errors
     ///
     /// As open(2); [`ENXIO`] for what is neither file nor directory.
-    pub fn open(&self, name: &CStr, how: Open, mode: u16) -> Result<File> {
+    pub fn open(&self, name: &CStr, how: OpenOptions, mode: u16) -> Result<File> {
         // SAFETY: The export is valid by the invariant, the strings end with NUL.
         let file = from_err_ptr(unsafe {
             helpers::virgo_export_open(&self.export(), name.as_char_ptr(), how.flags(), mode)

@@ -29,14 +29,14 @@ use kernel::{
 /// # Invariants
 ///
 /// The pointer is a work queue that only this object destroys.
-pub struct Queue(NonNull<bindings::workqueue_struct>);
+pub struct WorkQueue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: Work queues may be used from any thread.
-unsafe impl Send for Queue {}
+unsafe impl Send for WorkQueue {}
 // SAFETY: Work queues do their own locking.
-unsafe impl Sync for Queue {}
+unsafe impl Sync for WorkQueue {}
 
-impl Queue {
+impl WorkQueue {
     /// Creates a queue that runs its work on the processor where it was queued; work that sleeps
     /// makes room for other work. At most `max_active` pieces are under way on a processor.
     ///
@@ -73,7 +73,7 @@ impl Queue {
         };
         // INVARIANT: Just created, and nobody else knows it.
         Ok(Arc::new(
-            Queue(NonNull::new(queue).ok_or(ENOMEM)?),
+            WorkQueue(NonNull::new(queue).ok_or(ENOMEM)?),
             GFP_KERNEL,
         )?)
     }
@@ -118,7 +118,7 @@ impl Queue {
     }
 }
 
-impl Drop for Queue {
+impl Drop for WorkQueue {
     fn drop(&mut self) {
         // SAFETY: By the invariant it is ours. Each `Task` holds a reference on the queue until
         // its work is cancelled, so nothing is queued any more.
@@ -158,7 +158,7 @@ pub trait Run: Send + Sync + Sized + 'static {
 pub struct Task<T: Run> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
     handle: SetOnce<Arc<WorkTarget>>,
     #[pin]
     data: T,
@@ -177,7 +177,7 @@ fn jiffies(ms: u32) -> c_ulong {
 impl<T: Run> Task<T> {
     /// A task that is not queued yet. Use [`crate::new_task!`].
     pub fn new<E>(
-        queue: Arc<Queue>,
+        queue: Arc<WorkQueue>,
         data: impl PinInit<T, E>,
         name: &'static CStr,
         work_key: Pin<&'static LockClassKey>,
@@ -308,7 +308,7 @@ impl<T: Run> Task<T> {
         unsafe { &raw mut (*self.work.get()).work }
     }
 
-    pub(crate) fn queue(&self) -> &Queue {
+    pub(crate) fn queue(&self) -> &WorkQueue {
         &self.queue
     }
 

@@ -29,7 +29,7 @@ use virgo_utils::{
     Backlog,
     Client,
     LogLimit,
-    Told,
+    NodeReports,
     User, //
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Mempool {
     /// Whether this node's own memory is reached like another's.
     loopback: bool,
     /// Bytes that the other nodes' pools have left.
-    pub(crate) rooms: Pin<KBox<Told>>,
+    pub(crate) rooms: Pin<KBox<NodeReports>>,
     /// What is known of other nodes' maps.
     pub(crate) maps: Pin<KBox<Maps>>,
 }
@@ -76,7 +76,7 @@ impl Mempool {
             orphans,
             chunk,
             loopback,
-            rooms: KBox::pin_init(Told::new(), GFP_KERNEL)?,
+            rooms: KBox::pin_init(NodeReports::new(), GFP_KERNEL)?,
             maps: KBox::pin_init(Maps::new(), GFP_KERNEL)?,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)

@@ -30,9 +30,9 @@ use linux::{
 use linux_usb::{
     misc::MiscState,
     monitor::{
-        Observer,
         Tap,
         UrbEvent, //
+        UrbObserver,
     },
     mutex::InterruptibleMutex,
     new_interruptible_mutex,
@@ -40,7 +40,7 @@ use linux_usb::{
         OpenFile,
         Readiness, //
     },
-    ring::Ring, //
+    ring::CaptureRing, //
 };
 use virgo_proto::usb::{
     CaptureFilter,
@@ -115,7 +115,7 @@ pub(crate) struct CaptureFile {
 /// Puts events into a ring.
 struct Recorder {
     filter: CaptureFilter,
-    ring: Pin<KBox<Ring>>,
+    ring: Pin<KBox<CaptureRing>>,
     waiters: Arc<Waiters>,
     _charge: Charge,
 }
@@ -129,7 +129,7 @@ impl CaptureFile {
         // The size that the ring has in the end.
         let size = filter.ring.next_power_of_two();
         let charge = self.captures.budget.charge(current_uid(), size as u64)?;
-        let ring = KBox::pin_init(Ring::new(size)?, GFP_KERNEL_ACCOUNT)?;
+        let ring = KBox::pin_init(CaptureRing::new(size)?, GFP_KERNEL_ACCOUNT)?;
         let recorder = Recorder {
             filter,
             ring,
@@ -199,7 +199,7 @@ impl OpenFile for CaptureFile {
     }
 }
 
-impl Observer for Recorder {
+impl UrbObserver for Recorder {
     fn event(&self, event: &UrbEvent<'_>) {
         let header = event.header();
         let key = EventKey {

@@ -30,9 +30,9 @@ use kernel::{
 use linux::deadline::Deadline;
 use linux_usb::{
     device::{
+        BufferStage,
         Endpoint,
         Interface,
-        Stage,
         UsbDevice, //
     },
     mutex::InterruptibleMutex,
@@ -125,7 +125,7 @@ impl Device {
                     cancellers.push(urb.canceller(), GFP_KERNEL)?;
                     urbs.push(urb, GFP_KERNEL)?;
                 }
-                usb.trace(Stage::Probe, endpoint, &[], None);
+                usb.trace(BufferStage::Probe, endpoint, &[], None);
             }
             Ok(urbs)
         };

@@ -18,7 +18,7 @@ use kernel::{
     sync::atomic::Relaxed,
     uaccess::UserSliceWriter, //
 };
-use linux_usb::device::Stage;
+use linux_usb::device::BufferStage;
 
 impl Device {
     /// As `OpenFile::read`.
@@ -94,7 +94,7 @@ impl Device {
         let data = data.get(..to.len()).unwrap_or(data);
         to.write_slice(data)?;
         if let Some(endpoint) = &self.input {
-            self.usb.trace(Stage::Copy, endpoint, data, None);
+            self.usb.trace(BufferStage::Copy, endpoint, data, None);
         }
         print_buffer(self.settings.print(), data);
         let copied = data.len();

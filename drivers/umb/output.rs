@@ -16,8 +16,8 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 use linux_usb::device::{
+    BufferStage, //
     Endpoint,
-    Stage, //
 };
 
 impl Device {
@@ -57,7 +57,7 @@ impl Device {
             let len = buffer.len().min(from.len());
             let data = buffer.get_mut(..len).ok_or(EIO)?;
             from.read_slice(data)?;
-            self.usb.trace(Stage::Copy, endpoint, data, None);
+            self.usb.trace(BufferStage::Copy, endpoint, data, None);
             print_buffer(self.settings.print(), data);
             Ok(len)
         };

@@ -33,7 +33,7 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::debugfs::File;
+use linux::debugfs::DebugFile;
 use linux_usb::{
     driver::UsbDriver,
     misc::Misc, //
@@ -68,9 +68,9 @@ const DEFAULT_ID: (u16, u16) = (0x12d1, 0x140b);
 #[pin_data]
 struct Umb {
     #[pin]
-    _settings: File<SettingsFile>,
+    _settings: DebugFile<SettingsFile>,
     #[pin]
-    _devices: File<DevicesFile>,
+    _devices: DebugFile<DevicesFile>,
     #[pin]
     _captures: Misc<Captures>,
     #[pin]
@@ -87,7 +87,7 @@ impl kernel::InPlaceModule for Umb {
             Ok(try_pin_init!(Self {
                 _driver <- UsbDriver::register(module, c"umb", c"umb%d", DEFAULT_ID, interfaces.clone()),
                 _captures <- Misc::register(module, c"umbmon", captures.clone()),
-                _devices <- File::new(
+                _devices <- DebugFile::new(
                     module,
                     &dir,
                     c"devices",
@@ -97,7 +97,7 @@ impl kernel::InPlaceModule for Umb {
                         captures: captures.clone(),
                     },
                 ),
-                _settings <- File::new(module, &dir, c"settings", SettingsFile(settings.clone())),
+                _settings <- DebugFile::new(module, &dir, c"settings", SettingsFile(settings.clone())),
             }? Error))
         })
     }

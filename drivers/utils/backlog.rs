@@ -21,9 +21,9 @@ use kernel::{
     }, //
 };
 use linux::work::{
-    Queue,
     Run,
     Task, //
+    WorkQueue,
 };
 use virgo_proto::{
     config::MAX_NODES,
@@ -126,7 +126,7 @@ impl<T> Drop for Stack<T> {
 /// Items that wait. Dropping it ends the work.
 #[pin_data]
 pub struct Backlog<C: RetryWork> {
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
     retry_work: Arc<C>,
     /// Made when they are needed.
     nodes: [SetOnce<NodeTask<C>>; MAX_NODES],
@@ -167,7 +167,7 @@ impl<C: RetryWork> Backlog<C> {
     ///
     /// [`ENOMEM`].
     pub fn new(name: &CStr, retry_work: C) -> Result<Pin<KBox<Self>>> {
-        let queue = Queue::unbound(name, MAX_NODES as c_int)?;
+        let queue = WorkQueue::unbound(name, MAX_NODES as c_int)?;
         let retry_work = Arc::new(retry_work, GFP_KERNEL)?;
         KBox::pin_init(
             pin_init!(Self {

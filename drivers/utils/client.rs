@@ -21,7 +21,7 @@ pub(crate) mod slot_guard;
 use crate::client::{
     destination::{
         Destination,
-        Room, //
+        UserBuffer, //
     },
     exchange::PendingCall,
     link::Link,
@@ -45,10 +45,10 @@ use linux::{
     crypto,
     datagram::{
         Datagram,
-        Source, //
+        DatagramSource, //
     },
     deadline::Deadline,
-    work::Queue, //
+    work::WorkQueue, //
 };
 use pin_init::init_array_from_fn;
 use virgo_config::{
@@ -84,7 +84,7 @@ struct Links {
     /// Whether this node takes datagrams on the port: replies come there, too.
     takes_datagrams: Arc<Atomic<bool>>,
     /// Where connections are made. Most of that time is waiting for other nodes.
-    queue: Arc<Queue>,
+    queue: Arc<WorkQueue>,
     /// Once there a link stays, so that finding it takes no lock.
     links: [SetOnce<Arc<Link>>; MAX_NODES],
     /// Whether calls are refused. Held while a link is made, and while all are told.
@@ -269,7 +269,7 @@ impl Client {
         len: usize,
         deadline: Deadline,
     ) -> Result<usize> {
-        let mut room = Room::new(to, len);
+        let mut room = UserBuffer::new(to, len);
         let mut to = Destination::User(&mut room);
         self.link(peer)?
             .call(under_way, request, &mut to, deadline)??;
@@ -325,7 +325,7 @@ impl Client {
         header: &DatagramHeader,
         tag: u64,
         datagram: Datagram,
-        source: &Source,
+        source: &DatagramSource,
     ) {
         let index = usize::from(header.node).checked_sub(1);
         let place = index.and_then(|index| self.links.links.get(index));
@@ -341,7 +341,7 @@ impl Client {
 
 impl Links {
     fn new(node: Arc<Node>, port: u16) -> Result<impl PinInit<Self>> {
-        let queue = Queue::unbound(c"virgo_connect", MAX_NODES as c_int)?;
+        let queue = WorkQueue::unbound(c"virgo_connect", MAX_NODES as c_int)?;
         let takes_datagrams = Arc::new(Atomic::new(false), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             node,

@@ -5,7 +5,7 @@
 use kernel::prelude::*;
 use linux::{
     crypto,
-    datagram::Outgoing, //
+    datagram::OutgoingDatagram, //
 };
 use virgo_proto::datagram::{
     DatagramHeader,
@@ -19,8 +19,8 @@ use virgo_proto::datagram::{
 /// # Errors
 ///
 /// [`ENOMEM`].
-pub(crate) fn begin(max: usize) -> Result<Outgoing> {
-    let mut datagram = Outgoing::new(HEADER_LEN + max + TAG_LEN)?;
+pub(crate) fn begin(max: usize) -> Result<OutgoingDatagram> {
+    let mut datagram = OutgoingDatagram::new(HEADER_LEN + max + TAG_LEN)?;
     datagram.put(&[0; HEADER_LEN])?;
     Ok(datagram)
 }
@@ -30,7 +30,11 @@ pub(crate) fn begin(max: usize) -> Result<Outgoing> {
 /// # Errors
 ///
 /// [`EMSGSIZE`] if the body is longer than was said.
-pub(crate) fn sign(datagram: &mut Outgoing, header: DatagramHeader, key: &[u8; KEY_LEN]) -> Result {
+pub(crate) fn sign(
+    datagram: &mut OutgoingDatagram,
+    header: DatagramHeader,
+    key: &[u8; KEY_LEN],
+) -> Result {
     let bytes = datagram.bytes_mut();
     let place = bytes.first_chunk_mut().ok_or(EINVAL)?;
     *place = header.to_bytes();

@@ -45,12 +45,12 @@ pub struct Arg {
     /// What it is called in messages.
     pub name: &'static str,
     /// What it may be.
-    pub kind: Kind,
+    pub kind: ArgumentKind,
 }
 
 /// What an argument may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ArgumentKind {
     /// A decimal number of 64 bits, perhaps negative.
     Number,
     /// Any bytes but NUL.
@@ -58,12 +58,12 @@ pub enum Kind {
 }
 
 /// What the functions of a module work with.
-pub type State = Arc<dyn Any + Send + Sync>;
+pub type FunctionState = Arc<dyn Any + Send + Sync>;
 
 /// A call of a function.
 pub struct Call<'a> {
-    /// What the function's module has given for its functions. [`Found::run`] fills it in.
-    pub state: Option<State>,
+    /// What the function's module has given for its functions. [`PinnedFunction::run`] fills it in.
+    pub state: Option<FunctionState>,
     /// The uid that calls.
     pub uid: u32,
     /// By when it has to end.
@@ -140,7 +140,7 @@ impl Output {
 /// A module's functions.
 struct Entry {
     functions: &'static [Function],
-    state: Option<State>,
+    state: Option<FunctionState>,
     module: &'static ThisModule,
 }
 
@@ -176,7 +176,7 @@ impl Registration {
     pub fn with_state(
         module: &'static ThisModule,
         functions: &'static [Function],
-        state: State,
+        state: FunctionState,
     ) -> Result<Self> {
         Self::register(module, functions, Some(state))
     }
@@ -184,7 +184,7 @@ impl Registration {
     fn register(
         module: &'static ThisModule,
         functions: &'static [Function],
-        state: Option<State>,
+        state: Option<FunctionState>,
     ) -> Result<Self> {
         let mut entries = FUNCTIONS.lock();
         let mut known = entries.iter().flat_map(|entry| entry.functions);
@@ -223,19 +223,19 @@ impl Drop for Registration {
 }
 
 /// A function whose module stays loaded.
-pub struct Found {
+pub struct PinnedFunction {
     function: &'static Function,
-    state: Option<State>,
+    state: Option<FunctionState>,
     _pinned: Pinned,
 }
 
 /// The function of this name. May sleep.
-pub fn find(name: &[u8]) -> Option<Found> {
+pub fn find(name: &[u8]) -> Option<PinnedFunction> {
     let entries = FUNCTIONS.lock();
     entries.iter().find_map(|entry| {
         let mut functions = entry.functions.iter();
         let function = functions.find(|function| function.name.as_bytes() == name)?;
-        Some(Found {
+        Some(PinnedFunction {
             function,
             state: entry.state.clone(),
             _pinned: Pinned::new(entry.module)?,
@@ -256,7 +256,7 @@ pub fn try_for_each<E>(see: impl FnMut(&Function) -> Result<(), E>) -> Result<()
         .try_for_each(see)
 }
 
-impl Found {
+impl PinnedFunction {
     /// Whether it is to be run at once.
     pub fn is_quick(&self) -> bool {
         self.function.quick
@@ -272,7 +272,9 @@ impl Found {
             return Err("wrong number of arguments");
         }
         let mut pairs = self.function.args.iter().zip(args);
-        match pairs.all(|(arg, given)| arg.kind != Kind::Number || parse_i64(given).is_some()) {
+        match pairs
+            .all(|(arg, given)| arg.kind != ArgumentKind::Number || parse_i64(given).is_some())
+        {
             true => Ok(()),
             false => Err("an argument must be a number"),
         }

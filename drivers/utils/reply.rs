@@ -107,9 +107,9 @@ pub fn from_wire(status: u32) -> Error {
 }
 
 /// Bytes that wait to be sent.
-pub(crate) struct Outgoing<'a>(pub(crate) &'a mut KVVec<u8>);
+pub(crate) struct OutgoingBytes<'a>(pub(crate) &'a mut KVVec<u8>);
 
-impl ByteSink for Outgoing<'_> {
+impl ByteSink for OutgoingBytes<'_> {
     type Error = AllocError;
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
@@ -119,7 +119,7 @@ impl ByteSink for Outgoing<'_> {
 
 /// A reply being written.
 pub struct Reply<'a> {
-    out: Outgoing<'a>,
+    out: OutgoingBytes<'a>,
     start: usize,
     json: bool,
     empty: bool,
@@ -129,7 +129,7 @@ impl<'a> Reply<'a> {
     pub(crate) fn new(out: &'a mut KVVec<u8>, json: bool) -> Self {
         Reply {
             start: out.len(),
-            out: Outgoing(out),
+            out: OutgoingBytes(out),
             json,
             empty: true,
         }

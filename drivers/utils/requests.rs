@@ -29,7 +29,7 @@ pub struct ReplyTo(pub u64);
 
 /// A request.
 #[derive(Clone, Copy)]
-pub struct Request<'a> {
+pub struct QueueRequest<'a> {
     /// What is wanted.
     pub data: &'a [u8],
     /// Who wants it.
@@ -48,16 +48,16 @@ pub trait RequestQueue: Send + Sync {
         &self,
         node: NodeId,
         subject: &[u8],
-        request: &Request<'_>,
+        request: &QueueRequest<'_>,
         deadline: Deadline,
     ) -> Result;
     /// Publishes a request to this node's queue `name` and waits for the reply. Sleeps until
     /// `deadline`.
-    fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>>;
+    fn ask(&self, name: &[u8], request: &QueueRequest<'_>, deadline: Deadline) -> Result<KVec<u8>>;
     /// Gives a reply to who waits for it. May sleep.
     fn answer(&self, to: ReplyTo, data: &[u8]) -> Result;
     /// Takes a request in. Any context if it is root's; otherwise it may sleep.
-    fn push(&self, request: &Request<'_>) -> Result;
+    fn push(&self, request: &QueueRequest<'_>) -> Result;
     /// Hands the next request out for good. Any context.
     fn pop(&self) -> Option<KVec<u8>>;
     /// There is another handler, or none. Any context.
@@ -71,7 +71,7 @@ pub trait Handler: Send + Sync {
     /// # Errors
     ///
     /// The request is not done and comes again.
-    fn handle(&self, request: &Request<'_>) -> Result;
+    fn handle(&self, request: &QueueRequest<'_>) -> Result;
 }
 
 /// Something of another module, to be used while that stays loaded.
@@ -127,7 +127,7 @@ fn queue() -> Result<Taken<dyn RequestQueue>> {
 ///
 /// [`ENODEV`] if virgo_queue is not loaded; [`ENOBUFS`] if there is no room; [`EDQUOT`] if the user has
 /// a user's share of the queue or of the memory for messages; [`EMSGSIZE`], [`ENOMEM`].
-pub fn push_request(request: &Request<'_>) -> Result {
+pub fn push_request(request: &QueueRequest<'_>) -> Result {
     eventnet::log_event(Kind::Request, b"request pushed");
     queue()?.offered.push(request)
 }
@@ -143,7 +143,12 @@ pub fn pop_request() -> Option<KVec<u8>> {
 /// # Errors
 ///
 /// [`ENODEV`] if virgo_queue is not loaded; [`ENOENT`] if nobody wants it; those of the network.
-pub fn publish(node: NodeId, subject: &[u8], request: &Request<'_>, deadline: Deadline) -> Result {
+pub fn publish(
+    node: NodeId,
+    subject: &[u8],
+    request: &QueueRequest<'_>,
+    deadline: Deadline,
+) -> Result {
     eventnet::log_event(Kind::Request, b"request published");
     queue()?.offered.publish(node, subject, request, deadline)
 }
@@ -153,7 +158,7 @@ pub fn publish(node: NodeId, subject: &[u8], request: &Request<'_>, deadline: De
 /// # Errors
 ///
 /// As for [`publish`]; [`ETIMEDOUT`].
-pub fn ask(name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+pub fn ask(name: &[u8], request: &QueueRequest<'_>, deadline: Deadline) -> Result<KVec<u8>> {
     queue()?.offered.ask(name, request, deadline)
 }
 
@@ -169,7 +174,7 @@ pub fn answer(to: ReplyTo, data: &[u8]) -> Result {
 
 /// Has the handler do what is wanted, and returns what comes of it; `None` if there is no handler, or
 /// its module is just being loaded or unloaded. May sleep.
-pub fn handle(request: &Request<'_>) -> Option<Result> {
+pub fn handle(request: &QueueRequest<'_>) -> Option<Result> {
     let offers = OFFERS.lock();
     let handler = offers.handler.as_ref().and_then(Offer::take);
     drop(offers);

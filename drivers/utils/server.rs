@@ -22,7 +22,7 @@ use crate::{
     params,
     ratelimit::LogLimit,
     server::{
-        brief::Receiver,
+        brief::DatagramReceiver,
         datagrams::Datagrams,
         debug_files::{
             PeersFile,
@@ -49,8 +49,8 @@ use kernel::{
 use linux::{
     datagram::Port,
     debugfs::{
+        DebugFile, //
         Dir,
-        File, //
     },
     net::{
         Listener,
@@ -59,9 +59,9 @@ use linux::{
         WatchedSocket, //
     },
     work::{
-        Queue,
         Run,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_config::{
@@ -89,13 +89,13 @@ const OTHERS: c_int = 32;
 #[pin_data]
 pub struct Server<S: Service> {
     #[pin]
-    _stats: File<StatsFile<S>>,
+    _stats: DebugFile<StatsFile<S>>,
     #[pin]
-    _state: File<StateFile<S>>,
+    _state: DebugFile<StateFile<S>>,
     #[pin]
-    _peers: File<PeersFile<S>>,
+    _peers: DebugFile<PeersFile<S>>,
     #[pin]
-    _session_list: File<SessionsFile<S>>,
+    _session_list: DebugFile<SessionsFile<S>>,
     _datagrams: Option<DatagramPort<S>>,
     #[pin]
     _listener: SocketWork<Acceptor<S>>,
@@ -105,10 +105,10 @@ pub struct Server<S: Service> {
 }
 
 /// What the sessions of a server share; its work is the reaper's.
-pub(crate) type Hub<S> = Task<Shared<S>>;
+pub(crate) type Hub<S> = Task<ServerState<S>>;
 
 #[pin_data]
-pub(crate) struct Shared<S: Service> {
+pub(crate) struct ServerState<S: Service> {
     pub(crate) service: Arc<S>,
     pub(crate) node: Arc<Node>,
     /// Random number of this server's incarnation: with another one it has forgotten all requests.
@@ -118,7 +118,7 @@ pub(crate) struct Shared<S: Service> {
     pub(crate) stats: Arc<Stats>,
     pub(crate) peers: Pin<KBox<Peers>>,
     pub(crate) datagrams: Pin<KBox<Datagrams>>,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<WorkQueue>,
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// How often work of this server has run: nothing may make an idle node do anything.
     pub(crate) runs: Atomic<u64>,
@@ -145,8 +145,8 @@ impl<S: Service> Server<S> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
             // Text sessions may wait, all at once; nodes and unauthenticated peers must not wait for them.
-            let queue = Queue::new(S::NAME, params::max_sessions() as c_int + OTHERS)?;
-            let shared = Shared::new(service.clone(), node.clone(), stats, queue.clone())?;
+            let queue = WorkQueue::new(S::NAME, params::max_sessions() as c_int + OTHERS)?;
+            let shared = ServerState::new(service.clone(), node.clone(), stats, queue.clone())?;
             let hub = Arc::pin_init(
                 linux::new_task!(queue.clone(), shared, "virgo_reaper"),
                 GFP_KERNEL,
@@ -160,10 +160,10 @@ impl<S: Service> Server<S> {
                 // First, so that it ends what the others begin if one of them fails.
                 _sessions: Ending(hub.clone()),
                 _revocation: node.subscribe(revocation)?,
-                _stats <- File::new(module, &dir, c"stats", StatsFile(hub.clone())),
-                _state <- File::new(module, &dir, c"state", StateFile(service.clone())),
-                _peers <- File::new(module, &dir, c"peers", PeersFile(service)),
-                _session_list <- File::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
+                _stats <- DebugFile::new(module, &dir, c"stats", StatsFile(hub.clone())),
+                _state <- DebugFile::new(module, &dir, c"state", StateFile(service.clone())),
+                _peers <- DebugFile::new(module, &dir, c"peers", PeersFile(service)),
+                _session_list <- DebugFile::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
                 _datagrams: datagrams,
                 _listener <- linux::new_socket_work!(
                     queue,
@@ -177,12 +177,12 @@ impl<S: Service> Server<S> {
     }
 }
 
-impl<S: Service> Shared<S> {
+impl<S: Service> ServerState<S> {
     fn new(
         service: Arc<S>,
         node: Arc<Node>,
         stats: Arc<Stats>,
-        queue: Arc<Queue>,
+        queue: Arc<WorkQueue>,
     ) -> Result<impl PinInit<Self, Error>> {
         let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
         let datagrams = KBox::pin_init(Datagrams::new(), GFP_KERNEL)?;
@@ -205,7 +205,7 @@ impl<S: Service> Shared<S> {
     }
 }
 
-impl<S: Service> Run for Shared<S> {
+impl<S: Service> Run for ServerState<S> {
     /// The reaper: ends sessions whose time is over and frees those that have ended and are idle.
     fn run(hub: &Hub<S>) {
         hub.runs.fetch_add(1, Relaxed);
@@ -220,13 +220,13 @@ impl<S: Service> Run for Shared<S> {
 /// The port for datagrams, while it is open: nodes are told so in the handshake.
 struct DatagramPort<S: Service> {
     hub: Arc<Hub<S>>,
-    _port: Port<Receiver<S>>,
+    _port: Port<DatagramReceiver<S>>,
 }
 
 impl<S: Service> DatagramPort<S> {
     /// Opens it. `None` if somebody else has the port: then there are only connections. May sleep.
     fn open(hub: &Arc<Hub<S>>) -> Result<Option<Self>> {
-        let receiver = Arc::new(Receiver(hub.clone()), GFP_KERNEL)?;
+        let receiver = Arc::new(DatagramReceiver(hub.clone()), GFP_KERNEL)?;
         let port = match Port::open(S::PORT, MAX_LEN, receiver) {
             Err(ENOMEM) => return Err(ENOMEM),
             Err(e) => {

@@ -16,7 +16,7 @@ use crate::{
     },
     server::{
         deferred::Deferred,
-        output::Output,
+        output::SessionOutput,
         peer::Peer,
         peers::Incarnation, //
     }, //
@@ -35,7 +35,7 @@ use kernel::{
 };
 use linux::{
     bytes::Fill,
-    datagram::Outgoing,
+    datagram::OutgoingDatagram,
     deadline::Deadline,
     pages::Pages,
     work::WorkHandle, //
@@ -203,7 +203,7 @@ pub struct BriefRequest<'a> {
 
 /// The body of a reply that goes as a datagram.
 pub struct BriefReply {
-    pub(crate) out: Outgoing,
+    pub(crate) out: OutgoingDatagram,
 }
 
 impl BriefReply {
@@ -225,7 +225,7 @@ pub enum Repeat {
 
 /// The body of a reply being written.
 pub struct Body<'a> {
-    pub(crate) out: &'a mut Output,
+    pub(crate) out: &'a mut SessionOutput,
     pub(crate) start: usize,
     pub(crate) incarnation: &'a Arc<Incarnation>,
     pub(crate) session: &'a WorkHandle,

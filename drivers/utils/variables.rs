@@ -28,15 +28,15 @@ pub use change::{
     Changed,
     Observer, //
 };
-pub use origin::Origin;
+pub use origin::ValueOrigin;
 pub use registry::Registry;
 pub use setter::{
     Refused,
     Setter, //
 };
 pub use table::{
-    Named,
-    Value, //
+    NamedVariable,
+    VariableValue, //
 };
 
 use kernel::{

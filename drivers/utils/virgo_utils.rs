@@ -20,6 +20,7 @@ pub mod diversion;
 pub mod eventnet;
 pub mod functions;
 mod input;
+mod node_reports;
 mod params;
 pub mod pieces;
 mod ratelimit;
@@ -32,7 +33,6 @@ mod service;
 mod stats;
 mod stop;
 pub mod table;
-mod told;
 mod user;
 pub mod variables;
 mod waiting;
@@ -55,6 +55,7 @@ pub use client::request::{
     Request, //
 };
 pub use client::Client;
+pub use node_reports::NodeReports;
 pub use ratelimit::LogLimit;
 pub use reply::{
     from_wire,
@@ -82,7 +83,6 @@ pub use service::{
 };
 pub use stats::Stats;
 pub use stop::Stop;
-pub use told::Told;
 pub use user::User;
 pub use waiting::take_given_up;
 

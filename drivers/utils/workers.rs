@@ -25,10 +25,10 @@ use kernel::{
 use linux::{
     deadline::Deadline,
     work::{
-        Queue,
         Run,
         Task,
         WorkHandle, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::worker_shares::{
@@ -40,7 +40,7 @@ use virgo_proto::worker_shares::{
 const KEEP: usize = 16;
 
 /// What comes after a turn of a job.
-pub enum Turn {
+pub enum JobTurn {
     /// Nothing, the job is done.
     Last,
     /// Another turn, when others have had theirs.
@@ -49,26 +49,26 @@ pub enum Turn {
 
 /// Something to do.
 trait Job: Send {
-    fn run(&mut self) -> Turn;
+    fn run(&mut self) -> JobTurn;
 }
 
 /// A function that is called once.
 struct Once<F>(Option<F>);
 
 impl<F: FnOnce() + Send> Job for Once<F> {
-    fn run(&mut self) -> Turn {
+    fn run(&mut self) -> JobTurn {
         if let Some(function) = self.0.take() {
             function();
         }
-        Turn::Last
+        JobTurn::Last
     }
 }
 
 /// A function that is called for each turn.
 struct Turns<F>(F);
 
-impl<F: FnMut() -> Turn + Send> Job for Turns<F> {
-    fn run(&mut self) -> Turn {
+impl<F: FnMut() -> JobTurn + Send> Job for Turns<F> {
+    fn run(&mut self) -> JobTurn {
         (self.0)()
     }
 }
@@ -77,21 +77,21 @@ impl<F: FnMut() -> Turn + Send> Job for Turns<F> {
 struct Waiting {
     owner: WorkOwner,
     job: KBox<dyn Job>,
-    wanted: Wanted,
+    wanted: ReplyInterest,
 }
 
 /// For how long somebody waits for the reply that a job gives.
-pub struct Wanted {
+pub struct ReplyInterest {
     /// Until then.
     pub until: Deadline,
     /// And not beyond the end of this incarnation of a node.
     pub by: Option<ReplyWatch>,
 }
 
-impl Wanted {
+impl ReplyInterest {
     /// It is not dropped: what it does is looked at when it runs.
     pub fn always() -> Self {
-        Wanted {
+        ReplyInterest {
             until: Deadline::never(),
             by: None,
         }
@@ -188,7 +188,7 @@ impl<const N: usize> Workers<N> {
             }),
             GFP_KERNEL,
         )?;
-        let queue = Queue::unbound(name, N as c_int)?;
+        let queue = WorkQueue::unbound(name, N as c_int)?;
         let mut tasks = KVec::with_capacity(N, GFP_KERNEL)?;
         for number in 0..N {
             let lines = lines.clone();
@@ -240,7 +240,7 @@ impl<const N: usize> Lines<N> {
     pub fn submit(
         &self,
         owner: WorkOwner,
-        wanted: Wanted,
+        wanted: ReplyInterest,
         job: impl FnOnce() + Send + 'static,
     ) -> Result {
         let job: KBox<dyn Job> = KBox::new(Once(Some(job)), GFP_KERNEL)?;
@@ -256,10 +256,10 @@ impl<const N: usize> Lines<N> {
     pub fn submit_turns(
         &self,
         owner: WorkOwner,
-        job: impl FnMut() -> Turn + Send + 'static,
+        job: impl FnMut() -> JobTurn + Send + 'static,
     ) -> Result {
         let job: KBox<dyn Job> = KBox::new(Turns(job), GFP_KERNEL)?;
-        let wanted = Wanted::always();
+        let wanted = ReplyInterest::always();
         self.add(Waiting { owner, job, wanted })
     }
 
@@ -301,12 +301,12 @@ impl<const N: usize> Run for Numbered<N> {
         while let Some(mut waiting) = state.take(this.number) {
             drop(state);
             let turn = match waiting.wanted.is_over() {
-                true => Turn::Last,
+                true => JobTurn::Last,
                 false => waiting.job.run(),
             };
             let left = match turn {
-                Turn::More => Some(waiting),
-                Turn::Last => {
+                JobTurn::More => Some(waiting),
+                JobTurn::Last => {
                     drop(waiting);
                     None
                 }

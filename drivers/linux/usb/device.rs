@@ -29,7 +29,7 @@ unsafe impl Sync for UsbDevice {}
 
 /// Where a buffer is on its way between a program and a device; each stage is a tracepoint.
 #[derive(Clone, Copy)]
-pub enum Stage {
+pub enum BufferStage {
     /// The driver is bound.
     Probe,
     /// Copied from or to a program.
@@ -77,13 +77,19 @@ impl UsbDevice {
     }
 
     /// Tells the tracepoint of `stage`. Any context.
-    pub fn trace(&self, stage: Stage, endpoint: &Endpoint, data: &[u8], error: Option<Error>) {
+    pub fn trace(
+        &self,
+        stage: BufferStage,
+        endpoint: &Endpoint,
+        data: &[u8],
+        error: Option<Error>,
+    ) {
         let stage = match stage {
-            Stage::Probe => helpers::virgo_usb_stage_VIRGO_USB_PROBE,
-            Stage::Copy => helpers::virgo_usb_stage_VIRGO_USB_COPY,
-            Stage::Fill => helpers::virgo_usb_stage_VIRGO_USB_FILL,
-            Stage::Submit => helpers::virgo_usb_stage_VIRGO_USB_SUBMIT,
-            Stage::Complete => helpers::virgo_usb_stage_VIRGO_USB_COMPLETE,
+            BufferStage::Probe => helpers::virgo_usb_stage_VIRGO_USB_PROBE,
+            BufferStage::Copy => helpers::virgo_usb_stage_VIRGO_USB_COPY,
+            BufferStage::Fill => helpers::virgo_usb_stage_VIRGO_USB_FILL,
+            BufferStage::Submit => helpers::virgo_usb_stage_VIRGO_USB_SUBMIT,
+            BufferStage::Complete => helpers::virgo_usb_stage_VIRGO_USB_COMPLETE,
         };
         // SAFETY: By the invariant the device is valid; `data` is for the length of the call.
         unsafe {

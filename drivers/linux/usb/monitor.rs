@@ -66,7 +66,7 @@ impl UrbEvent<'_> {
 }
 
 /// Who is told of all events.
-pub trait Observer: Send + Sync + 'static {
+pub trait UrbObserver: Send + Sync + 'static {
     /// Called in any context, also on several processors at once: does not sleep.
     fn event(&self, event: &UrbEvent<'_>);
 }
@@ -74,7 +74,7 @@ pub trait Observer: Send + Sync + 'static {
 /// Has an observer told until this is dropped. Dropping may sleep, for as long as the kernel's
 /// grace periods take.
 #[pin_data(PinnedDrop)]
-pub struct Tap<O: Observer> {
+pub struct Tap<O: UrbObserver> {
     #[pin]
     tap: Opaque<helpers::virgo_usb_tap>,
     observer: O,
@@ -83,11 +83,11 @@ pub struct Tap<O: Observer> {
 }
 
 // SAFETY: The tap does not change; the observer is `Send`.
-unsafe impl<O: Observer> Send for Tap<O> {}
+unsafe impl<O: UrbObserver> Send for Tap<O> {}
 // SAFETY: As above, and `Sync`.
-unsafe impl<O: Observer> Sync for Tap<O> {}
+unsafe impl<O: UrbObserver> Sync for Tap<O> {}
 
-impl<O: Observer> Tap<O> {
+impl<O: UrbObserver> Tap<O> {
     /// Begins to tell `observer`. May sleep.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl<O: Observer> Tap<O> {
 }
 
 #[pinned_drop]
-impl<O: Observer> PinnedDrop for Tap<O> {
+impl<O: UrbObserver> PinnedDrop for Tap<O> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: It was added, or that has failed. After this it is not used.
         unsafe { helpers::virgo_usb_tap_remove(self.tap.get()) };
@@ -132,7 +132,7 @@ impl<O: Observer> PinnedDrop for Tap<O> {
 /// # Safety
 ///
 /// Called by monitor.c for the tap of a `Tap<O>`, which is alive; the packet and the URB are valid.
-unsafe extern "C" fn event<O: Observer>(
+unsafe extern "C" fn event<O: UrbObserver>(
     observer: *mut c_void,
     packet: *const PacketHeader,
     urb: *const bindings::urb,

@@ -58,13 +58,13 @@ pub trait OpenFile: Send + Sync + Sized + 'static {
     fn waiters(&self) -> &WaitQueue;
 }
 
-pub(crate) type Open = unsafe extern "C" fn(*mut bindings::inode, *mut bindings::file) -> c_int;
+pub(crate) type OpenFn = unsafe extern "C" fn(*mut bindings::inode, *mut bindings::file) -> c_int;
 
 /// Operations of `module`, which is pinned by each open file, for files whose private data is a `T` in a
 /// `KBox`. `open` hands a `T` to the file by [`attach`], or fails.
 pub(crate) fn operations<T: OpenFile>(
     module: &'static ThisModule,
-    open: Open,
+    open: OpenFn,
 ) -> bindings::file_operations {
     bindings::file_operations {
         owner: module.as_ptr(),

@@ -32,10 +32,10 @@ use virgo_proto::usb::{
 /// # Invariants
 ///
 /// `bytes` never changes its length, the size of `span`. What `span` calls free is touched by nobody
-/// but [`Ring::reserve`], which holds the lock. A reserved record belongs to its [`Slot`], except for its
+/// but [`CaptureRing::reserve`], which holds the lock. A reserved record belongs to its [`ReservedRecord`], except for its
 /// first word, which is atomic and 0; a committed one belongs to who reads.
 #[pin_data]
-pub struct Ring {
+pub struct CaptureRing {
     #[pin]
     state: SpinLockIrq<State>,
     /// Held by who reads.
@@ -51,11 +51,11 @@ struct State {
 }
 
 // SAFETY: The bytes are used as the invariant says.
-unsafe impl Send for Ring {}
+unsafe impl Send for CaptureRing {}
 // SAFETY: As above.
-unsafe impl Sync for Ring {}
+unsafe impl Sync for CaptureRing {}
 
-impl Ring {
+impl CaptureRing {
     /// An empty ring of at least `size` bytes, charged to the memory cgroup of the current task. May sleep.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl Ring {
 
     /// Reserves a record of `len` bytes, beside its first word. `None` if there is no room, which is
     /// counted. Any context.
-    pub fn reserve(&self, len: usize) -> Option<Slot<'_>> {
+    pub fn reserve(&self, len: usize) -> Option<ReservedRecord<'_>> {
         let mut state = self.state.lock();
         let Some(start) = state.span.reserve(len) else {
             state.lost = state.lost.saturating_add(1);
@@ -85,7 +85,7 @@ impl Ring {
         // committed.
         self.word(start).store(0, Release);
         drop(state);
-        let mut slot = Slot {
+        let mut slot = ReservedRecord {
             ring: self,
             start,
             len,
@@ -180,14 +180,14 @@ impl Ring {
 }
 
 /// A reserved record, to be filled and committed by dropping it.
-pub struct Slot<'a> {
-    ring: &'a Ring,
+pub struct ReservedRecord<'a> {
+    ring: &'a CaptureRing,
     start: u64,
     len: usize,
     lost: u32,
 }
 
-impl Slot<'_> {
+impl ReservedRecord<'_> {
     /// Has `fill` fill the record from byte `from` on, `len` bytes, in pieces: it is given each piece and what of the
     /// `len` bytes came before.
     pub fn fill(&mut self, from: usize, len: usize, mut fill: impl FnMut(usize, &mut [u8])) {
@@ -198,7 +198,7 @@ impl Slot<'_> {
         let mut done = 0;
         while done < len {
             let (start, piece) = self.ring.piece(first.wrapping_add(done as u64), len - done);
-            // SAFETY: By the invariant of `Ring` the record is this slot's, borrowed exclusively; the
+            // SAFETY: By the invariant of `CaptureRing` the record is this slot's, borrowed exclusively; the
             // buffer is initialised.
             fill(done, unsafe {
                 core::slice::from_raw_parts_mut(start, piece)
@@ -208,7 +208,7 @@ impl Slot<'_> {
     }
 }
 
-impl Slot<'_> {
+impl ReservedRecord<'_> {
     /// The bytes between the content and the next record are what an older record has left.
     fn clear_end(&mut self) {
         let end = RECORD_WORD + self.len;
@@ -221,7 +221,7 @@ impl Slot<'_> {
     }
 }
 
-impl Drop for Slot<'_> {
+impl Drop for ReservedRecord<'_> {
     fn drop(&mut self) {
         let word = record_word(self.len, self.lost);
         self.ring.word(self.start).store(word, Release);

@@ -6,8 +6,8 @@
 
 use crate::{
     device::{
+        BufferStage,
         Endpoint,
-        Stage,
         UsbDevice, //
     },
     helpers, //
@@ -176,10 +176,10 @@ impl<C: Complete> Urb<C> {
         };
         shared
             .device
-            .trace(Stage::Fill, &shared.endpoint, traced, None);
+            .trace(BufferStage::Fill, &shared.endpoint, traced, None);
         shared
             .device
-            .trace(Stage::Submit, &shared.endpoint, traced, None);
+            .trace(BufferStage::Submit, &shared.endpoint, traced, None);
         // INVARIANT: Before the kernel has it.
         shared.in_flight.store(true, Release);
         // SAFETY: The URB is filled, and not in use. `len` is at most the length of the buffer, which
@@ -256,9 +256,12 @@ unsafe extern "C" fn completed<C: Complete>(urb: *mut bindings::urb) {
         true => buffer.get(..len).unwrap_or(&[]),
         false => &[],
     };
-    shared
-        .device
-        .trace(Stage::Complete, &shared.endpoint, traced, status.err());
+    shared.device.trace(
+        BufferStage::Complete,
+        &shared.endpoint,
+        traced,
+        status.err(),
+    );
     shared.received.store(len, Release);
     // INVARIANT: Nothing after this touches the buffer.
     shared.in_flight.store(false, Release);

@@ -42,10 +42,10 @@ use linux::{
     deadline::now_ms,
     wait::WaitQueue,
     work::{
-        Queue as WorkQueue,
         Run,
         Task,
         WorkHandle, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::queue::{

@@ -33,7 +33,7 @@ use linux::{
     rwlock::ReadGuard,
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     }, //
 };
 use virgo_proto::queue::{
@@ -181,12 +181,12 @@ impl Queues {
                 None => break,
             }
         }
-        trace::publish(|| Event {
+        trace::publish(|| TraceEvent {
             port: PORT.into(),
             op: published.count - before,
             id: published.position,
             size: messages.iter().map(|(m, _)| u64::from(m.bytes())).sum(),
-            ..Event::default()
+            ..TraceEvent::default()
         });
         Ok(())
     }

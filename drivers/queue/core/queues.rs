@@ -33,8 +33,8 @@ use linux::{
     deadline::Deadline,
     rwlock::RwLock,
     work::{
-        Queue as WorkQueue,
         WorkHandle, //
+        WorkQueue,
     }, //
 };
 use virgo_config::Node;

@@ -39,7 +39,7 @@ use virgo_utils::{
     budget::Account,
     requests::{
         push_request,
-        Request, //
+        QueueRequest, //
     },
     Caller,
     Command,
@@ -492,7 +492,7 @@ pub(crate) fn bare(
 ) -> Reported {
     let data = line.trim_ascii();
     if this.pushes_work {
-        let request = Request {
+        let request = QueueRequest {
             data,
             from: caller.from,
             uid: caller.uid,

@@ -17,7 +17,7 @@ use kernel::{
 use linux::{
     bytes::copy,
     deadline::Deadline,
-    work::Queue as WorkQueue, //
+    work::WorkQueue, //
 };
 use virgo_proto::{
     config::MAX_NODES,

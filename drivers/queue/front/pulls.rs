@@ -25,9 +25,9 @@ use linux::{
     deadline::Deadline,
     work::WorkHandle,
     work::{
-        Queue as WorkQueue,
         Run,
         Task, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::queue::wire::{

@@ -6,13 +6,13 @@ use kernel::prelude::*;
 use virgo_utils::{
     functions::{
         Arg,
+        ArgumentKind, //
         Call,
         Function,
-        Kind, //
     },
     requests::{
         push_request,
-        Request, //
+        QueueRequest, //
     }, //
 };
 
@@ -21,7 +21,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
     about: "puts a request into the queue of its node",
     args: &[Arg {
         name: "request",
-        kind: Kind::Text,
+        kind: ArgumentKind::Text,
     }],
     quick: true,
     run: push,
@@ -30,7 +30,7 @@ pub(crate) const FUNCTIONS: &[Function] = &[Function {
 fn push(call: &mut Call<'_>) -> Result<i64> {
     let config = virgo_config::node()?.config();
     let own = config.nodes.address(config.me).ok_or(ENODEV)?;
-    push_request(&Request {
+    push_request(&QueueRequest {
         data: call.args.first().copied().unwrap_or_default(),
         from: own,
         uid: call.uid,

@@ -40,10 +40,10 @@ use linux::{
     bytes::copy,
     deadline::Deadline,
     work::{
-        Queue as WorkQueue,
         Run,
         Task,
         WorkHandle, //
+        WorkQueue,
     }, //
 };
 use virgo_proto::{
@@ -62,7 +62,7 @@ use virgo_utils::{
     },
     requests::{
         self,
-        Request,
+        QueueRequest,
         RequestQueue, //
     }, //
 };
@@ -130,7 +130,7 @@ const MODULES: u32 = 0;
 
 impl Requests {
     /// The account of who makes a request. Any context if that is root; otherwise it may sleep.
-    fn payer(&self, request: &Request<'_>) -> Result<Account> {
+    fn payer(&self, request: &QueueRequest<'_>) -> Result<Account> {
         self.service.queues.budget.account(request.uid)
     }
 }
@@ -140,7 +140,7 @@ impl RequestQueue for Requests {
         &self,
         node: NodeId,
         subject: &[u8],
-        request: &Request<'_>,
+        request: &QueueRequest<'_>,
         deadline: Deadline,
     ) -> Result {
         let payer = self.payer(request)?;
@@ -152,7 +152,7 @@ impl RequestQueue for Requests {
         self.service.queues.commit(lsn, deadline)
     }
 
-    fn ask(&self, name: &[u8], request: &Request<'_>, deadline: Deadline) -> Result<KVec<u8>> {
+    fn ask(&self, name: &[u8], request: &QueueRequest<'_>, deadline: Deadline) -> Result<KVec<u8>> {
         let by = (MODULES, self.payer(request)?);
         self.service
             .request_on(0, by, &parts(name, request), deadline)
@@ -162,7 +162,7 @@ impl RequestQueue for Requests {
         self.service.queues.pending.answer(to, data)
     }
 
-    fn push(&self, request: &Request<'_>) -> Result {
+    fn push(&self, request: &QueueRequest<'_>) -> Result {
         let payer = self.payer(request)?;
         let parts = parts(REQUESTS, request);
         let message = match request.uid {
@@ -199,7 +199,7 @@ impl RequestQueue for Requests {
     }
 }
 
-fn parts<'a>(subject: &'a [u8], request: &Request<'a>) -> Parts<'a> {
+fn parts<'a>(subject: &'a [u8], request: &QueueRequest<'a>) -> Parts<'a> {
     Parts {
         subject,
         data: request.data,
@@ -214,7 +214,7 @@ fn handle(message: &Message) -> Option<Result> {
     let work = message
         .origin()
         .work(Kind::Request, about, b"request handled");
-    let result = requests::handle(&Request {
+    let result = requests::handle(&QueueRequest {
         data: message.data(),
         from: message.from,
         uid: message.uid,

@@ -17,14 +17,14 @@ use kernel::{
 use virgo_utils::{
     functions::{
         Arg,
+        ArgumentKind,
         Function,
-        Kind,
         Registration, //
     },
     requests::{
         pop_request,
         push_request,
-        Request, //
+        QueueRequest, //
     }, //
 };
 
@@ -48,7 +48,7 @@ const FUNCTIONS: &[Function] = &[
         about: "sleeps, cancelled or not",
         args: &[Arg {
             name: "milliseconds",
-            kind: Kind::Number,
+            kind: ArgumentKind::Number,
         }],
         quick: false,
         run: |call| {
@@ -62,7 +62,7 @@ const FUNCTIONS: &[Function] = &[
         about: "does problem reports, each in three seconds",
         args: &[Arg {
             name: "text",
-            kind: Kind::Text,
+            kind: ArgumentKind::Text,
         }],
         quick: false,
         run: |call| {
@@ -76,7 +76,7 @@ const FUNCTIONS: &[Function] = &[
         about: "says which uid has made a suggestion",
         args: &[Arg {
             name: "text",
-            kind: Kind::Text,
+            kind: ArgumentKind::Text,
         }],
         quick: false,
         run: |call| {
@@ -91,11 +91,11 @@ const FUNCTIONS: &[Function] = &[
         args: &[
             Arg {
                 name: "times",
-                kind: Kind::Number,
+                kind: ArgumentKind::Number,
             },
             Arg {
                 name: "text",
-                kind: Kind::Text,
+                kind: ArgumentKind::Text,
             },
         ],
         quick: false,
@@ -117,7 +117,7 @@ const FUNCTIONS: &[Function] = &[
         about: "makes and takes requests under a lock; returns nanoseconds for making one",
         args: &[Arg {
             name: "batches",
-            kind: Kind::Number,
+            kind: ArgumentKind::Number,
         }],
         quick: false,
         run: |call| {
@@ -143,7 +143,7 @@ kernel::sync::global_lock! {
 ///
 /// Those of the queue; [`ENOMSG`] if a request is not there.
 fn requests() -> Result<i64> {
-    let request = Request {
+    let request = QueueRequest {
         data: b"sixteen bytes...",
         from: Ipv4Addr::LOCALHOST,
         uid: 0,

@@ -93,9 +93,9 @@ mod linux_tests {
         },
         wait::WaitQueue,
         work::{
-            Queue,
             Task,
             WorkHandle, //
+            WorkQueue,
         }, //
     };
 
@@ -128,7 +128,7 @@ mod linux_tests {
 
     #[test]
     fn task_runs_and_is_waited_for_when_dropped() -> Result {
-        let queue = Queue::new(c"virgo_test", 4)?;
+        let queue = WorkQueue::new(c"virgo_test", 4)?;
         let counter = Counter {
             runs: Atomic::new(0),
             sleep_ms: 30,
@@ -150,7 +150,7 @@ mod linux_tests {
 
     #[test]
     fn stopped_task_does_not_run() -> Result {
-        let queue = Queue::new(c"virgo_test", 4)?;
+        let queue = WorkQueue::new(c"virgo_test", 4)?;
         let counter = Counter {
             runs: Atomic::new(0),
             sleep_ms: 30,
@@ -174,7 +174,7 @@ mod linux_tests {
 
     #[test]
     fn a_handle_made_while_its_task_is_dropped_wakes_nothing() -> Result {
-        let queue = Queue::new(c"virgo_test", 4)?;
+        let queue = WorkQueue::new(c"virgo_test", 4)?;
         let handle: Arc<SetOnce<WorkHandle>> = Arc::new(SetOnce::new(), GFP_KERNEL)?;
         let offer = HandleOffer(handle.clone());
         let task: Pin<KBox<Task<HandleOffer>>> =
@@ -210,7 +210,7 @@ mod linux_tests {
 
     #[test]
     fn delayed_task_runs_at_once_when_told() -> Result {
-        let queue = Queue::new(c"virgo_test", 4)?;
+        let queue = WorkQueue::new(c"virgo_test", 4)?;
         let counter = Counter {
             runs: Atomic::new(0),
             sleep_ms: 0,

@@ -9,8 +9,8 @@ use kernel::{
 };
 use virgo_utils::functions::{
     Arg,
+    ArgumentKind,
     Function,
-    Kind,
     Registration, //
 };
 
@@ -27,7 +27,7 @@ const FUNCTIONS: &[Function] = &[Function {
     about: "logs the text; 'full' is refused, as by a full queue",
     args: &[Arg {
         name: "text",
-        kind: Kind::Text,
+        kind: ArgumentKind::Text,
     }],
     quick: true,
     run: |call| {

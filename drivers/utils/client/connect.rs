@@ -59,14 +59,14 @@ pub(crate) struct Reached {
     pub(crate) stream: Arc<Stream>,
     /// Random number of the server's present incarnation.
     pub(crate) boot: u64,
-    pub(crate) origin: Origin,
+    pub(crate) origin: ConnectionParams,
     /// If both sides take datagrams.
     pub(crate) datagrams: Option<Arc<DatagramLink>>,
 }
 
 /// What a client says of itself.
 #[derive(Clone, Copy)]
-pub(crate) struct Caller {
+pub(crate) struct ClientInfo {
     /// Random number of its incarnation.
     pub(crate) boot: u64,
     /// The service has its port for datagrams here.
@@ -75,7 +75,7 @@ pub(crate) struct Caller {
 
 /// What a connection was made with: a reload that changes it ends the connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Origin {
+pub(crate) struct ConnectionParams {
     /// The address of the other node.
     address: Ipv4Addr,
     /// Its number, and the key that both have proven.
@@ -84,7 +84,7 @@ pub(crate) struct Origin {
     datagrams: bool,
 }
 
-impl Origin {
+impl ConnectionParams {
     /// Whether `config` would make the same connection.
     pub(crate) fn is_admitted_by(&self, config: &Config) -> bool {
         config.admits(self.address, &self.party) && config.datagrams == self.datagrams
@@ -107,7 +107,7 @@ pub(crate) fn connect(
     node: &Node,
     peer: NodeId,
     port: u16,
-    me: Caller,
+    me: ClientInfo,
     deadline: Deadline,
 ) -> Result<Reached> {
     let config = node.config();
@@ -150,7 +150,7 @@ fn shake_hands(
     config: &Config,
     peer: NodeId,
     at: SocketAddrV4,
-    me: Caller,
+    me: ClientInfo,
     deadline: Deadline,
 ) -> Result<Reached, Failed> {
     let (address, port) = (*at.ip(), at.port());
@@ -207,7 +207,7 @@ fn shake_hands(
     Ok(Reached {
         stream: Arc::new(stream, GFP_KERNEL)?,
         boot: challenge.boot.get(),
-        origin: Origin {
+        origin: ConnectionParams {
             address,
             party: config.node_party(peer),
             datagrams: config.datagrams,

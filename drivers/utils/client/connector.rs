@@ -15,7 +15,7 @@
 
 use crate::client::connect::{
     connect,
-    Caller,
+    ClientInfo,
     Reached, //
 };
 use kernel::{
@@ -37,7 +37,7 @@ use linux::{
     deadline::Deadline,
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     },
     wait::WaitQueue,
     work::{
@@ -217,16 +217,16 @@ impl Run for Connector {
     fn run(task: &Task<Self>) {
         let deadline = Deadline::after_ms(CONNECT_MS);
         let start = trace::reconnect_is_on().then(Instant::<Monotonic>::now);
-        let me = Caller {
+        let me = ClientInfo {
             boot: task.boot,
             takes_datagrams: task.takes_datagrams.load(Relaxed),
         };
         let result = connect(&task.node, task.peer, task.port, me, deadline);
         trace::reconnect(|| {
-            let event = Event {
+            let event = TraceEvent {
                 node: task.peer.into(),
                 port: task.port.into(),
-                ..Event::default()
+                ..TraceEvent::default()
             };
             event.ended(&result, start)
         });

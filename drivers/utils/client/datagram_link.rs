@@ -21,8 +21,8 @@ use kernel::{
 use linux::{
     datagram::{
         Datagram,
+        DatagramSource, //
         Route,
-        Source, //
     },
     deadline::{
         now_ns,
@@ -200,7 +200,7 @@ impl DatagramLink {
         header: &DatagramHeader,
         tag: u64,
         datagram: &Datagram,
-        source: &Source,
+        source: &DatagramSource,
     ) -> bool {
         let signed = signed_part(datagram.bytes()).map(|(signed, _)| signed);
         header.session == self.keys.session

@@ -38,7 +38,7 @@ use kernel::{
 use linux::{
     datagram::{
         Datagram,
-        Source, //
+        DatagramSource, //
     },
     deadline::{
         now_ms,
@@ -181,7 +181,7 @@ impl Link {
         header: &DatagramHeader,
         tag: u64,
         datagram: Datagram,
-        source: &Source,
+        source: &DatagramSource,
     ) {
         let guard = rcu::read_lock();
         let Some(datagrams) = self.datagrams.get(&guard) else {

@@ -32,7 +32,7 @@ pub(crate) enum Destination<'a> {
     /// To a function, which may sleep but not wait for another node.
     Function(&'a mut dyn FnMut(&[u8])),
     /// To the current program's memory, past the buffers of this module if possible.
-    User(&'a mut Room),
+    User(&'a mut UserBuffer),
 }
 
 /// Room in the current program's memory.
@@ -40,7 +40,7 @@ pub(crate) enum Destination<'a> {
 /// Who receives does so for all that wait at the same connection, and a program decides how long its
 /// page faults take: so none is taken meanwhile. What cannot be written at once is kept and written
 /// by [`Self::finish`].
-pub(crate) struct Room {
+pub(crate) struct UserBuffer {
     at: UserPtr,
     len: usize,
     /// Bytes that have been written to it.
@@ -83,11 +83,11 @@ impl Destination<'_> {
     }
 }
 
-impl Room {
+impl UserBuffer {
     /// `len` bytes at `at`. May sleep, for the program.
     pub(crate) fn new(at: UserPtr, len: usize) -> Self {
         fault_in(at, len);
-        Room {
+        UserBuffer {
             at,
             len,
             filled: 0,

@@ -25,11 +25,11 @@ use crate::{
             LOOK_MS, //
         },
         link_state::{
-            Answer,
             Connection,
+            LinkState, //
+            ReceivedReply,
             Receiver,
             Sender,
-            State, //
         },
         receive::pause,
         request::{
@@ -45,7 +45,7 @@ use crate::{
     },
     eventnet::hooks::{
         self,
-        Sent, //
+        SentRequest, //
     },
     input::Input, //
 };
@@ -61,7 +61,7 @@ use linux::{
     deadline::Deadline,
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     },
     waiters, //
 };
@@ -126,7 +126,7 @@ impl Link {
     }
 
     /// Records that a request is sent, for EventNet and for whoever traces it.
-    fn sending(&self, id: RequestId, request: &Request<'_>) -> Option<Sent> {
+    fn sending(&self, id: RequestId, request: &Request<'_>) -> Option<SentRequest> {
         trace::request(|| self.event(id, request));
         let bytes = request.args.len() + request.data.size();
         hooks::send(self.kind, request.op, self.peer, id, bytes)
@@ -183,14 +183,14 @@ impl Link {
     }
 
     /// What tracepoints say of a request.
-    fn event(&self, id: RequestId, request: &Request<'_>) -> Event {
-        Event {
+    fn event(&self, id: RequestId, request: &Request<'_>) -> TraceEvent {
+        TraceEvent {
             node: self.peer.into(),
             port: self.port.into(),
             op: request.op.into(),
             id: id.to_wire(),
             size: (request.args.len() + request.data.size()) as u64,
-            ..Event::default()
+            ..TraceEvent::default()
         }
     }
 
@@ -293,10 +293,10 @@ impl Link {
                 return Ok(Woken::Receive(receiver));
             }
             state.slots.sleep(guard.id);
-            let leave = |state: &mut State| {
+            let leave = |state: &mut LinkState| {
                 state.slots.wake(slot);
             };
-            let look = |state: &mut State| {
+            let look = |state: &mut LinkState| {
                 self.may_receive_for_others(state)
                     || state.send_lock.is_offered()
                     || self.is_stalled(state, &mut watch)
@@ -415,7 +415,7 @@ impl Link {
 
 /// Why a task that has sent a request does not sleep any more.
 enum Woken {
-    Answer(Answer),
+    Answer(ReceivedReply),
     /// The connection was lost.
     Lost,
     /// It is to receive, for all.

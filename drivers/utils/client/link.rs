@@ -27,16 +27,16 @@ use crate::{
         datagram_link::DatagramLink,
         incoming::has_reply,
         link_state::{
-            Answer,
             Connection,
+            ConnectionState,
             LinkState,
-            State,
+            ReceivedReply,
             IDLE_MS, //
         },
         outbound::Outbound,
         send_lock::{
             SendLock,
-            Turn, //
+            SendTurn, //
         }, //
     },
     input::Input,
@@ -63,8 +63,8 @@ use linux::{
     },
     waiters::Waiters,
     work::{
-        Queue,
         Task, //
+        WorkQueue,
     }, //
 };
 use pin_init::pin_init_array_from_fn;
@@ -106,7 +106,7 @@ pub(crate) struct Link {
     /// What the requests are to EventNet.
     pub(crate) kind: Kind,
     #[pin]
-    pub(crate) state: SpinLock<State>,
+    pub(crate) state: SpinLock<LinkState>,
     /// Where the task of each slot sleeps until it has its reply, or is to receive.
     pub(crate) sleepers: Pin<KBox<[Waiters; SLOTS]>>,
     /// Where the task of each slot sleeps until its reply has come as a datagram.
@@ -153,7 +153,7 @@ pub(crate) struct LinkStatus {
     pub(crate) by_datagram: u64,
 }
 
-fn slots() -> Result<KVVec<ClientSlot<Answer>>> {
+fn slots() -> Result<KVVec<ClientSlot<ReceivedReply>>> {
     let count = params::client_slots();
     let mut slots = KVVec::with_capacity(count, GFP_KERNEL)?;
     for _ in 0..count {
@@ -171,7 +171,7 @@ impl Link {
     /// on `queue` when it is needed.
     pub(crate) fn new(
         node: Arc<Node>,
-        queue: Arc<Queue>,
+        queue: Arc<WorkQueue>,
         peer: NodeId,
         port: u16,
         boot: u64,
@@ -184,8 +184,8 @@ impl Link {
             GFP_KERNEL,
         )?;
         connector.set_stopped(stopped);
-        let state = State {
-            line: LinkState::Down,
+        let state = LinkState {
+            line: ConnectionState::Down,
             stopped,
             connections: 0,
             send_lock: SendLock::new(),
@@ -233,7 +233,7 @@ impl Link {
     /// # Errors
     ///
     /// As for [`Connector::wait`].
-    pub(crate) fn connect(&self, turn: Turn, deadline: Deadline) -> Result<Option<Connection>> {
+    pub(crate) fn connect(&self, turn: SendTurn, deadline: Deadline) -> Result<Option<Connection>> {
         let state = self.state.lock();
         if !state.send_lock.holds(turn) {
             return Ok(None);
@@ -273,7 +273,7 @@ impl Link {
         state.datagrams = shared.as_ref().and(reached.datagrams);
         let unused = room.and_then(|room| state.outbound.set_room(room));
         self.datagrams.replace(shared);
-        state.line = LinkState::Up {
+        state.line = ConnectionState::Up {
             stream: reached.stream.clone(),
             boot: reached.boot,
             origin: reached.origin,
@@ -297,8 +297,8 @@ impl Link {
         let state = self.state.lock();
         let serial = state.connections;
         let is_admitted = match &state.line {
-            LinkState::Up { origin, .. } => origin.is_admitted_by(config),
-            LinkState::Down => true,
+            ConnectionState::Up { origin, .. } => origin.is_admitted_by(config),
+            ConnectionState::Down => true,
         };
         drop(state);
         if !is_admitted {
@@ -320,7 +320,7 @@ impl Link {
         }
         let input = state.input.take();
         state.receiver = None;
-        let line = core::mem::replace(&mut state.line, LinkState::Down);
+        let line = core::mem::replace(&mut state.line, ConnectionState::Down);
         let lost = state.outbound.clear(serial);
         self.datagrams.replace(None);
         let datagrams = state.datagrams.take();
@@ -335,7 +335,7 @@ impl Link {
             self.give(&mut state, Some(line));
         }
         drop(state);
-        if let LinkState::Up { stream, .. } = line {
+        if let ConnectionState::Up { stream, .. } = line {
             stream.shutdown();
         }
         if let Some(datagrams) = datagrams {
@@ -354,8 +354,8 @@ impl Link {
 
     /// Whether a task that waits is to receive instead of the one that is to: there is something to do,
     /// and that one is asleep or was woken, and does not do it.
-    pub(crate) fn may_receive_for_others(&self, state: &State) -> bool {
-        let (LinkState::Up { stream, .. }, Some(input)) = (&state.line, &state.input) else {
+    pub(crate) fn may_receive_for_others(&self, state: &LinkState) -> bool {
+        let (ConnectionState::Up { stream, .. }, Some(input)) = (&state.line, &state.input) else {
             return false;
         };
         stream.is_readable()
@@ -372,14 +372,14 @@ impl Link {
 
     /// Whether a task that is sending, receiving or connecting could go on, but has made no progress for
     /// [`STALL_MS`].
-    pub(crate) fn is_stalled(&self, state: &State, watch: &mut StallWatch) -> bool {
+    pub(crate) fn is_stalled(&self, state: &LinkState, watch: &mut StallWatch) -> bool {
         let (could_receive, could_send) = match &state.line {
-            LinkState::Up { stream, .. } => (
+            ConnectionState::Up { stream, .. } => (
                 state.input.is_none() && stream.is_readable(),
                 state.send_lock.is_held() && stream.is_writable(),
             ),
             // Who has the lock waits for the connector, or has to use what came of that.
-            LinkState::Down => (
+            ConnectionState::Down => (
                 false,
                 state.send_lock.is_held() && !self.connector.is_under_way(),
             ),
@@ -409,14 +409,14 @@ impl Link {
 
     /// Gives the send lock back: the next task that waits for it may have it. Under the lock of the
     /// state.
-    pub(crate) fn end_turn(&self, state: &mut State, turn: Turn) {
+    pub(crate) fn end_turn(&self, state: &mut LinkState, turn: SendTurn) {
         if state.send_lock.release(turn) {
             self.offer_send_lock(state);
         }
     }
 
     /// Wakes the next task that waits for the send lock, which nobody has. Under the lock of the state.
-    pub(crate) fn offer_send_lock(&self, state: &mut State) {
+    pub(crate) fn offer_send_lock(&self, state: &mut LinkState) {
         while let Some(user) = state.send_lock.next() {
             let waiters = self.senders.get(user);
             if waiters.is_some_and(|waiters| waiters.select()) {
@@ -427,7 +427,7 @@ impl Link {
     }
 
     /// Wakes a task to receive, if one sleeps and nobody receives. Under the lock of the state.
-    pub(crate) fn offer_receiver(&self, state: &mut State) {
+    pub(crate) fn offer_receiver(&self, state: &mut LinkState) {
         if let Some(slot) = state.next_receiver() {
             self.select_sleeper(slot);
         }
@@ -444,7 +444,7 @@ impl Link {
     /// knowing.
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state.lock();
-        matches!(state.line, LinkState::Up { .. }) && state.fresh.passed()
+        matches!(state.line, ConnectionState::Up { .. }) && state.fresh.passed()
     }
 
     /// Whether something was heard of the other node within the last `ms` milliseconds, of [`IDLE_MS`] at
@@ -452,7 +452,7 @@ impl Link {
     pub(crate) fn was_heard_within(&self, ms: u32) -> bool {
         let state = self.state.lock();
         let left_ms = state.fresh.left_ms();
-        matches!(state.line, LinkState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
+        matches!(state.line, ConnectionState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
     }
 
     /// Ends all calls and refuses new ones, or allows them again.
@@ -497,7 +497,7 @@ impl Link {
     pub(crate) fn state(&self) -> LinkStatus {
         let state = self.state.lock();
         LinkStatus {
-            up: matches!(state.line, LinkState::Up { .. }),
+            up: matches!(state.line, ConnectionState::Up { .. }),
             connections: state.connections,
             calls: state.slots.busy(),
             by_datagram: state.by_datagram,

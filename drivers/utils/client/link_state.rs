@@ -5,12 +5,12 @@
 
 use crate::{
     client::{
-        connect::Origin,
+        connect::ConnectionParams,
         datagram_link::DatagramLink,
         outbound::Outbound,
         send_lock::{
             SendLock,
-            Turn, //
+            SendTurn, //
         }, //
     },
     input::Input, //
@@ -25,8 +25,8 @@ use linux::{
         Deadline, //
     },
     net::{
-        Sent,
         Stream, //
+        StreamPosition,
     }, //
 };
 use virgo_proto::{
@@ -51,8 +51,8 @@ pub(crate) const SILENCE_MS: u32 = 500;
 /// does so faster. A service that is loaded anew ends its connections.
 pub(crate) const IDLE_MS: u32 = 1000;
 
-pub(crate) struct State {
-    pub(crate) line: LinkState,
+pub(crate) struct LinkState {
+    pub(crate) line: ConnectionState,
     pub(crate) stopped: bool,
     /// Connections made; also names the present one.
     pub(crate) connections: u64,
@@ -64,7 +64,7 @@ pub(crate) struct State {
     pub(crate) reply_due: Option<Due>,
     /// Requests that may be answered at any time: up to where, and by when, the peer's network layer has
     /// to acknowledge them.
-    pub(crate) ack_due: Option<(Sent, Due)>,
+    pub(crate) ack_due: Option<(StreamPosition, Due)>,
     /// Until then the peer has not restarted.
     pub(crate) fresh: Deadline,
     /// What was received on the present connection and not used; `None` while the receiver works
@@ -86,7 +86,7 @@ pub(crate) struct State {
     pub(crate) carrier: Carrier,
     /// Calls whose reply has come as a datagram.
     pub(crate) by_datagram: u64,
-    pub(crate) slots: SlotTable<KVVec<ClientSlot<Answer>>>,
+    pub(crate) slots: SlotTable<KVVec<ClientSlot<ReceivedReply>>>,
 }
 
 /// A time by which the peer has to be heard, or its network layer has to take something.
@@ -119,17 +119,17 @@ impl Due {
     }
 }
 
-pub(crate) enum LinkState {
+pub(crate) enum ConnectionState {
     Down,
     Up {
         stream: Arc<Stream>,
         boot: u64,
-        origin: Origin,
+        origin: ConnectionParams,
     },
 }
 
 /// A reply that somebody else has received.
-pub(crate) struct Answer {
+pub(crate) struct ReceivedReply {
     pub(crate) status: u32,
     pub(crate) body: KVVec<u8>,
     /// The event that has sent it, if that is recorded.
@@ -155,12 +155,12 @@ pub(crate) struct Receiver {
 /// The right to send on a connection: who has it gives it back by [`Link::end_turn`].
 pub(crate) struct Sender {
     pub(crate) connection: Connection,
-    pub(crate) turn: Turn,
+    pub(crate) turn: SendTurn,
 }
 
-impl State {
+impl LinkState {
     pub(crate) fn is_up(&self, serial: u64) -> bool {
-        self.connections == serial && matches!(self.line, LinkState::Up { .. })
+        self.connections == serial && matches!(self.line, ConnectionState::Up { .. })
     }
 
     /// The present connection, if there is one.
@@ -171,20 +171,20 @@ impl State {
     pub(crate) fn connection(&self) -> Result<Option<Connection>> {
         match &self.line {
             _ if self.stopped => Err(ESHUTDOWN),
-            LinkState::Up { stream, boot, .. } => Ok(Some(Connection {
+            ConnectionState::Up { stream, boot, .. } => Ok(Some(Connection {
                 stream: stream.clone(),
                 boot: *boot,
                 serial: self.connections,
             })),
-            LinkState::Down => Ok(None),
+            ConnectionState::Down => Ok(None),
         }
     }
 
     /// The incarnation of the server, if there is a connection.
     pub(crate) fn boot(&self) -> Option<u64> {
         match &self.line {
-            LinkState::Up { boot, .. } => Some(*boot),
-            LinkState::Down => None,
+            ConnectionState::Up { boot, .. } => Some(*boot),
+            ConnectionState::Down => None,
         }
     }
 
@@ -258,7 +258,7 @@ impl State {
     /// anything.
     pub(crate) fn is_silent(&mut self, serial: u64) -> bool {
         let stream = match &self.line {
-            LinkState::Up { stream, .. } if self.connections == serial => stream,
+            ConnectionState::Up { stream, .. } if self.connections == serial => stream,
             _ => return false,
         };
         if self

@@ -19,7 +19,7 @@ const LONGEST: usize = 512;
 /// See the module's documentation. Guarded by the lock of the link.
 pub(crate) struct Outbound {
     /// The rest of a request: to be sent before anything else.
-    rest: Option<Batch>,
+    rest: Option<SendBuffer>,
     /// Requests that wait.
     waiting: KVVec<u8>,
     /// Room for others while those are being sent.
@@ -35,7 +35,7 @@ pub(crate) struct Outbound {
 }
 
 /// Bytes on their way to the network.
-pub(crate) struct Batch {
+pub(crate) struct SendBuffer {
     bytes: KVVec<u8>,
     done: usize,
     /// It consists of requests that have waited, not of the rest of one.
@@ -106,7 +106,7 @@ impl Outbound {
 
     /// Has the rest of a request be sent before anything else.
     pub(crate) fn push_rest(&mut self, bytes: KVVec<u8>) {
-        self.rest = Some(Batch {
+        self.rest = Some(SendBuffer {
             bytes,
             done: 0,
             is_counted: false,
@@ -114,13 +114,13 @@ impl Outbound {
     }
 
     /// What is to be sent now. It comes back by [`Self::put_back`] or [`Self::put_away`].
-    pub(crate) fn take(&mut self) -> Option<Batch> {
+    pub(crate) fn take(&mut self) -> Option<SendBuffer> {
         let batch = match self.rest.take() {
             Some(rest) => rest,
             None if self.waiting.is_empty() => return None,
             None => {
                 let spare = core::mem::take(&mut self.spare);
-                Batch {
+                SendBuffer {
                     bytes: core::mem::replace(&mut self.waiting, spare),
                     done: 0,
                     is_counted: true,
@@ -134,7 +134,7 @@ impl Outbound {
     }
 
     /// Takes back what was to be sent, of which `now` more bytes were. Returns memory to be given back.
-    pub(crate) fn put_back(&mut self, mut batch: Batch, now: usize) -> Option<KVVec<u8>> {
+    pub(crate) fn put_back(&mut self, mut batch: SendBuffer, now: usize) -> Option<KVVec<u8>> {
         batch.done += now;
         if batch.is_counted {
             self.sent += now as u64;
@@ -149,7 +149,7 @@ impl Outbound {
 
     /// Takes the memory back of what was sent, or was to be sent by a connection that is lost. Returns
     /// what is to be given back.
-    pub(crate) fn put_away(&mut self, batch: Batch) -> Option<KVVec<u8>> {
+    pub(crate) fn put_away(&mut self, batch: SendBuffer) -> Option<KVVec<u8>> {
         let mut bytes = batch.bytes;
         if !batch.is_counted {
             return Some(bytes);
@@ -177,7 +177,7 @@ impl Outbound {
     }
 }
 
-impl Batch {
+impl SendBuffer {
     /// What is to be sent.
     pub(crate) fn left(&self) -> &[u8] {
         self.bytes.get(self.done..).unwrap_or_default()

@@ -12,8 +12,8 @@ use crate::{
         },
         link::Link,
         link_state::{
-            Answer,
             Connection,
+            ReceivedReply,
             Receiver, //
         },
         slot_guard::SlotGuard, //
@@ -309,7 +309,7 @@ impl Link {
         clock::receive(header.stamp);
         let mut copy = KVVec::new();
         copy.put_bytes(body, GFP_KERNEL)?;
-        let answer = Answer {
+        let answer = ReceivedReply {
             status: header.word,
             body: copy,
             sent_by: hooks::reply_arrived(context),

@@ -19,12 +19,12 @@ use crate::client::{
     },
     link_state::{
         Connection,
+        LinkState, //
         Sender,
-        State, //
     },
     outbound::{
-        Batch,
         Outbound, //
+        SendBuffer,
     },
     request::{
         Data,
@@ -180,7 +180,7 @@ impl Link {
     /// is no longer than a datagram, which [`Outbound`] has room for. Under the lock of the state.
     pub(crate) fn leave_with_others(
         &self,
-        state: &mut State,
+        state: &mut LinkState,
         guard: &mut SlotGuard<'_>,
         request: &Request<'_>,
         deadline: Deadline,
@@ -265,7 +265,7 @@ impl Link {
     /// Waits until the send lock may be offered to this task, or to one that does not come for it.
     fn wait_for_send_lock(
         &self,
-        mut state: Guard<'_, State, SpinLockBackend>,
+        mut state: Guard<'_, LinkState, SpinLockBackend>,
         guard: &SlotGuard<'_>,
         deadline: Deadline,
     ) -> Result {
@@ -273,9 +273,10 @@ impl Link {
         let waiters = self.senders.get(user).ok_or(EINVAL)?;
         state.send_lock.enter(user);
         let mut watch = StallWatch::new();
-        let leave = |state: &mut State| state.send_lock.leave(user);
-        let look =
-            |state: &mut State| state.send_lock.is_offered() || self.is_stalled(state, &mut watch);
+        let leave = |state: &mut LinkState| state.send_lock.leave(user);
+        let look = |state: &mut LinkState| {
+            state.send_lock.is_offered() || self.is_stalled(state, &mut watch)
+        };
         match waiters.wait_looking(state, deadline, LOOK_MS, leave, look)? {
             Woken::Selected => Ok(()),
             Woken::Expelled => Err(ESHUTDOWN),
@@ -446,7 +447,7 @@ impl Link {
         self.flush_last(&Sender { connection, turn }) == Flushed::Blocked
     }
 
-    fn send_batch(&self, connection: &Connection, batch: Batch) -> Result<Flushed> {
+    fn send_batch(&self, connection: &Connection, batch: SendBuffer) -> Result<Flushed> {
         let mut now = 0;
         let result = loop {
             let left = batch.left().get(now..).unwrap_or_default();
@@ -474,7 +475,7 @@ impl Link {
     }
 }
 
-impl State {
+impl LinkState {
     /// Whether a request that was left with others was sent can be known now: its connection is lost.
     fn settle(&mut self, guard: &mut SlotGuard<'_>) {
         if let Some((connection, position)) = guard.left_with.take() {
@@ -516,7 +517,7 @@ impl State {
     }
 
     /// What waits to be sent on connection `serial`.
-    fn take_outbound(&mut self, serial: u64) -> Option<Batch> {
+    fn take_outbound(&mut self, serial: u64) -> Option<SendBuffer> {
         match self.is_up(serial) {
             true => self.outbound.take(),
             false => None,

@@ -23,12 +23,12 @@ enum Holder {
     Nobody,
     /// A task was woken for it.
     Offered,
-    Task(Turn),
+    Task(SendTurn),
 }
 
 /// The right to send, until it is given back or revoked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Turn(u64);
+pub(crate) struct SendTurn(u64);
 
 impl SendLock {
     pub(crate) const fn new() -> Self {
@@ -54,7 +54,7 @@ impl SendLock {
     }
 
     /// Whether this turn has not ended.
-    pub(crate) fn holds(&self, turn: Turn) -> bool {
+    pub(crate) fn holds(&self, turn: SendTurn) -> bool {
         self.holder == Holder::Task(turn)
     }
 
@@ -64,24 +64,24 @@ impl SendLock {
     }
 
     /// Takes the lock if nobody has it.
-    pub(crate) fn take(&mut self) -> Option<Turn> {
+    pub(crate) fn take(&mut self) -> Option<SendTurn> {
         self.is_free().then(|| self.hold())
     }
 
     /// Takes the lock if it is offered, to whomever.
-    pub(crate) fn take_offer(&mut self) -> Option<Turn> {
+    pub(crate) fn take_offer(&mut self) -> Option<SendTurn> {
         self.is_offered().then(|| self.hold())
     }
 
-    fn hold(&mut self) -> Turn {
+    fn hold(&mut self) -> SendTurn {
         self.turns += 1;
-        let turn = Turn(self.turns);
+        let turn = SendTurn(self.turns);
         self.holder = Holder::Task(turn);
         turn
     }
 
     /// Gives the lock back. False if it was revoked: then nothing changes.
-    pub(crate) fn release(&mut self, turn: Turn) -> bool {
+    pub(crate) fn release(&mut self, turn: SendTurn) -> bool {
         let is_holder = self.holds(turn);
         if is_holder {
             self.holder = Holder::Nobody;
@@ -91,7 +91,7 @@ impl SendLock {
 
     /// Takes the lock from whoever has it since turn number `turns`. False if nobody has.
     pub(crate) fn revoke(&mut self, turns: u64) -> bool {
-        self.release(Turn(turns))
+        self.release(SendTurn(turns))
     }
 
     /// The free lock is offered to the task that was woken.

@@ -7,17 +7,17 @@ use crate::{
         datagram_link::DatagramLink,
         link::Link,
         link_state::{
-            Answer,
             Connection,
+            LinkState, //
+            ReceivedReply,
             Receiver,
             Sender,
-            State, //
         },
         request::Request, //
     },
     eventnet::hooks::{
         self,
-        Sent, //
+        SentRequest, //
     }, //
 };
 use kernel::{
@@ -59,7 +59,7 @@ pub(crate) struct SlotGuard<'a> {
     /// Its task is the receiver since the request was sent.
     pub(crate) receiver: Option<Receiver>,
     /// The event that has sent the request, if it is recorded.
-    pub(crate) sent: Option<Sent>,
+    pub(crate) sent: Option<SentRequest>,
     /// Nothing may be sent before an answer has come to something that this user has given up.
     pub(crate) must_wait: bool,
     /// The slot is free already.
@@ -84,7 +84,7 @@ impl Link {
             AcquireOutcome::Slot(id) => id,
             AcquireOutcome::Wait(line) => {
                 let waiters = self.lines.get(line.index()).ok_or(EINVAL)?;
-                let leave = |state: &mut State| state.slots.leave_line(line);
+                let leave = |state: &mut LinkState| state.slots.leave_line(line);
                 match waiters.wait(state, deadline, leave)? {
                     Woken::Selected => (),
                     Woken::Expelled => return Err(ESHUTDOWN),
@@ -126,7 +126,11 @@ impl Link {
     }
 
     /// Frees the slot of `guard`. Under the lock of the state. Returns a reply that came too late.
-    pub(crate) fn free(&self, state: &mut State, guard: &mut SlotGuard<'_>) -> Option<Answer> {
+    pub(crate) fn free(
+        &self,
+        state: &mut LinkState,
+        guard: &mut SlotGuard<'_>,
+    ) -> Option<ReceivedReply> {
         guard.is_free = true;
         if state.slots.is_owed(guard.id) {
             state.is_given_up = true;
@@ -141,7 +145,7 @@ impl Link {
     }
 
     /// Wakes the task for which there is a slot now.
-    pub(crate) fn give(&self, state: &mut State, mut given: Option<SlotQueue>) {
+    pub(crate) fn give(&self, state: &mut LinkState, mut given: Option<SlotQueue>) {
         while let Some(line) = given {
             let waiters = self.lines.get(line.index());
             if waiters.is_some_and(|waiters| waiters.select()) {
@@ -155,7 +159,7 @@ impl Link {
 }
 
 impl<'a> SlotGuard<'a> {
-    fn new(link: &'a Link, state: &State, id: RequestId) -> Self {
+    fn new(link: &'a Link, state: &LinkState, id: RequestId) -> Self {
         SlotGuard {
             link,
             id,

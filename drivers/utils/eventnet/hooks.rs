@@ -8,7 +8,7 @@ use super::{
     recorder::{
         self,
         ContextBytes,
-        Draft, //
+        EventDraft, //
     },
     scope::{
         self,
@@ -74,11 +74,11 @@ pub(crate) fn call(kind: Kind, op: usize, name: &str) -> Option<Called> {
 #[cold]
 fn begin_call(kind: Kind, op: usize, name: &str) -> Called {
     let op = op as u16;
-    let draft = |cause| Draft {
+    let draft = |cause| EventDraft {
         op,
         cause,
         text: name.as_bytes(),
-        ..Draft::new(kind, Point::Call)
+        ..EventDraft::new(kind, Point::Call)
     };
     let id = cause(scope::here()).and_then(|cause| recorder::record(&draft(cause), None));
     Called {
@@ -95,12 +95,12 @@ impl Called {
         let Some(id) = self.id else {
             return;
         };
-        let draft = Draft {
+        let draft = EventDraft {
             op: self.op,
             status,
             begin: id.seq,
             cause: last_or(id),
-            ..Draft::new(self.kind, Point::Return)
+            ..EventDraft::new(self.kind, Point::Return)
         };
         recorder::record(&draft, None);
     }
@@ -116,7 +116,7 @@ pub(crate) fn status<T>(result: &Result<T>) -> u32 {
 /// A request that was sent to another node.
 ///
 /// Boxed, as it is moved about.
-pub(crate) struct Sent(KBox<Sending>);
+pub(crate) struct SentRequest(KBox<Sending>);
 
 struct Sending {
     id: EventId,
@@ -137,7 +137,7 @@ pub(crate) fn send(
     peer: NodeId,
     request: RequestId,
     bytes: usize,
-) -> Option<Sent> {
+) -> Option<SentRequest> {
     match switch::is_on(kind) {
         true => begin_send(kind, op, peer, request, bytes),
         false => None,
@@ -145,15 +145,21 @@ pub(crate) fn send(
 }
 
 #[cold]
-fn begin_send(kind: Kind, op: u16, peer: NodeId, request: RequestId, bytes: usize) -> Option<Sent> {
+fn begin_send(
+    kind: Kind,
+    op: u16,
+    peer: NodeId,
+    request: RequestId,
+    bytes: usize,
+) -> Option<SentRequest> {
     let here = scope::here();
-    let draft = Draft {
+    let draft = EventDraft {
         op,
         peer,
         bytes: bytes as u32,
         about: request.to_wire(),
         cause: cause(here)?,
-        ..Draft::new(kind, Point::Send)
+        ..EventDraft::new(kind, Point::Send)
     };
     let sending = Sending {
         id: EventId::default(),
@@ -167,10 +173,10 @@ fn begin_send(kind: Kind, op: u16, peer: NodeId, request: RequestId, bytes: usiz
     let mut sending = KBox::new(sending, GFP_KERNEL).ok()?;
     sending.id = recorder::record(&draft, Some(&mut sending.context))?;
     here.happened(sending.id);
-    Some(Sent(sending))
+    Some(SentRequest(sending))
 }
 
-impl Sent {
+impl SentRequest {
     /// For its frame.
     pub(crate) fn context(&self) -> &[u8] {
         self.0.context.bytes()
@@ -193,14 +199,14 @@ impl Sent {
             reply,
             ..
         } = *self.0;
-        let draft = Draft {
+        let draft = EventDraft {
             op,
             peer,
             status: status(result),
             about: request.to_wire(),
             begin: id.seq,
             cause: reply.or(Some(id)),
-            ..Draft::new(kind, Point::Done)
+            ..EventDraft::new(kind, Point::Done)
         };
         if let Some(id) = recorder::record(&draft, None) {
             scope::here().happened(id);
@@ -254,13 +260,13 @@ fn begin_receive(
     peer: NodeId,
 ) -> Option<Received> {
     recorder::join(context);
-    let draft = Draft {
+    let draft = EventDraft {
         op: header.op,
         peer,
         bytes: header.len,
         about: header.id.to_wire(),
         cause: Some(context.event),
-        ..Draft::new(kind, Point::Receive)
+        ..EventDraft::new(kind, Point::Receive)
     };
     let receiving = Receiving {
         id: EventId::default(),
@@ -289,7 +295,7 @@ impl Received {
     /// The reply is sent, with this error, 0 for success, and so many bytes. Returns its trace context;
     /// none if recording has ended meanwhile.
     pub(crate) fn reply(mut self, status: u32, bytes: usize) -> Option<Replied> {
-        let draft = Draft {
+        let draft = EventDraft {
             op: self.0.op,
             peer: self.0.peer,
             status,
@@ -297,7 +303,7 @@ impl Received {
             about: self.0.request.to_wire(),
             begin: self.0.id.seq,
             cause: last_or(self.0.id),
-            ..Draft::new(self.0.kind, Point::Reply)
+            ..EventDraft::new(self.0.kind, Point::Reply)
         };
         recorder::record(&draft, Some(&mut self.0.context))?;
         Some(Replied(self.0))

@@ -7,7 +7,7 @@
 use super::{
     recorder::{
         self,
-        Draft, //
+        EventDraft, //
     },
     scope::{
         self,
@@ -53,10 +53,10 @@ pub fn log_event(kind: Kind, text: &[u8]) {
         Current::Event(event) => Some(event),
         Current::None | Current::Skipped => None,
     };
-    let draft = Draft {
+    let draft = EventDraft {
         cause,
         text,
-        ..Draft::new(kind, Point::Local)
+        ..EventDraft::new(kind, Point::Local)
     };
     if let Some(id) = recorder::record(&draft, None) {
         here.happened(id);

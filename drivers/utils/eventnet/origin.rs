@@ -8,7 +8,7 @@ use super::{
     hooks::status,
     recorder::{
         self,
-        Draft, //
+        EventDraft, //
     },
     scope::{
         self,
@@ -110,11 +110,11 @@ impl Origin {
         cause: impl FnOnce(Origin) -> Origin,
     ) -> Origin {
         let here = scope::here();
-        let draft = Draft {
+        let draft = EventDraft {
             about,
             text,
             cause: cause(Self::last(here)).event(),
-            ..Draft::new(kind, Point::Local)
+            ..EventDraft::new(kind, Point::Local)
         };
         let Some(event) = recorder::record(&draft, None) else {
             return Self::NONE;
@@ -157,11 +157,11 @@ impl Origin {
 
     #[cold]
     fn begin_work(self, kind: Kind, about: u64, text: &[u8]) -> Option<Work> {
-        let draft = Draft {
+        let draft = EventDraft {
             about,
             text,
             cause: self.event(),
-            ..Draft::new(kind, Point::Local)
+            ..EventDraft::new(kind, Point::Local)
         };
         let begin = recorder::record(&draft, None)?;
         Some(Work {
@@ -190,12 +190,12 @@ impl Work {
     pub fn has_ended(&self, result: &Result) {
         let here = scope::here();
         let last = Origin::last(here).event();
-        let draft = Draft {
+        let draft = EventDraft {
             about: self.about,
             status: status(result),
             begin: self.begin.seq,
             cause: last.or(Some(self.begin)),
-            ..Draft::new(self.kind, Point::Local)
+            ..EventDraft::new(self.kind, Point::Local)
         };
         if let Some(end) = recorder::record(&draft, None) {
             here.happened(end);

@@ -51,7 +51,7 @@ const FEW: usize = 8;
 
 /// What is known of an event before it is recorded.
 #[derive(Clone, Copy)]
-pub(super) struct Draft<'a> {
+pub(super) struct EventDraft<'a> {
     pub(super) kind: Kind,
     pub(super) point: Point,
     pub(super) op: u16,
@@ -65,9 +65,9 @@ pub(super) struct Draft<'a> {
     pub(super) text: &'a [u8],
 }
 
-impl Draft<'_> {
+impl EventDraft<'_> {
     pub(super) const fn new(kind: Kind, point: Point) -> Self {
-        Draft {
+        EventDraft {
             kind,
             point,
             op: 0,
@@ -234,7 +234,10 @@ pub(super) fn join(context: &TraceContext<'_>) {
 
 /// Records an event, and writes what frames that it sends say of it to `context`. `None` if nothing is
 /// recorded.
-pub(super) fn record(draft: &Draft<'_>, mut context: Option<&mut ContextBytes>) -> Option<EventId> {
+pub(super) fn record(
+    draft: &EventDraft<'_>,
+    mut context: Option<&mut ContextBytes>,
+) -> Option<EventId> {
     if let Recorded::Yes(id) = record_with::<FEW>(draft, context.as_deref_mut()) {
         return id;
     }
@@ -253,7 +256,10 @@ enum Recorded {
 }
 
 /// As [`record`], with room for the counts of `N` nodes on the stack.
-fn record_with<const N: usize>(draft: &Draft<'_>, context: Option<&mut ContextBytes>) -> Recorded {
+fn record_with<const N: usize>(
+    draft: &EventDraft<'_>,
+    context: Option<&mut ContextBytes>,
+) -> Recorded {
     let nanos = deadline::now_ns();
     let mut counts = [U64::ZERO; N];
     let mut state = STATE.lock();

@@ -38,14 +38,14 @@ use linux::{
     bytes::Fill,
     datagram::{
         Datagram,
-        Outgoing,
+        DatagramSource,
+        OutgoingDatagram,
         Receive,
         Softirq, //
-        Source,
     },
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     }, //
 };
 use virgo_proto::{
@@ -64,10 +64,10 @@ use virgo_proto::{
 
 /// Gets the datagrams of a service's port: those for the server, and the replies to this node's own
 /// requests.
-pub(crate) struct Receiver<S: Service>(pub(crate) Arc<Hub<S>>);
+pub(crate) struct DatagramReceiver<S: Service>(pub(crate) Arc<Hub<S>>);
 
-impl<S: Service> Receive for Receiver<S> {
-    fn receive(&self, context: &Softirq, datagram: Datagram, source: Source) {
+impl<S: Service> Receive for DatagramReceiver<S> {
+    fn receive(&self, context: &Softirq, datagram: Datagram, source: DatagramSource) {
         let Some(signed) = signed_part(datagram.bytes()) else {
             return;
         };
@@ -82,14 +82,14 @@ impl<S: Service> Receive for Receiver<S> {
     }
 }
 
-impl<S: Service> Receiver<S> {
+impl<S: Service> DatagramReceiver<S> {
     fn request(
         &self,
         context: &Softirq,
         header: &DatagramHeader,
         body: &[u8],
         signed: (&[u8], u64),
-        source: &Source,
+        source: &DatagramSource,
     ) {
         let Some(mut place) = self.0.datagrams.lock(header.node, context) else {
             return;
@@ -130,7 +130,7 @@ impl<S: Service> Receiver<S> {
         session: &DatagramSession,
         header: &DatagramHeader,
         body: &[u8],
-    ) -> Option<(u32, Outgoing)> {
+    ) -> Option<(u32, OutgoingDatagram)> {
         // What is recorded is recorded by tasks.
         if hooks::is_on(event::Kind::of_port(S::PORT)) {
             return None;
@@ -185,13 +185,13 @@ impl<S: Service> Receiver<S> {
             run(&self.0.service, &request, &mut reply)
         })?;
         trace::serve(|| {
-            let event = Event {
+            let event = TraceEvent {
                 node: peer.node.into(),
                 port: S::PORT.into(),
                 op: header.op.into(),
                 id: session.number,
                 size: body.len() as u64,
-                ..Event::default()
+                ..TraceEvent::default()
             };
             event.ended(&result, began)
         });
@@ -208,7 +208,7 @@ impl<S: Service> Receiver<S> {
 }
 
 /// The reply that was stored, as a frame.
-fn again(stored: &[u8], mut reply: Outgoing) -> Option<(u32, Outgoing)> {
+fn again(stored: &[u8], mut reply: OutgoingDatagram) -> Option<(u32, OutgoingDatagram)> {
     let header = frame::FrameHeader::parse(stored, frame::MAX_BODY)?.ok()?;
     // One that was recorded, or is too long, goes as it was made.
     if header.traced {
@@ -227,7 +227,7 @@ fn keep(
     replies: &mut StoredReplies,
     request: &DatagramHeader,
     word: u32,
-    reply: &Outgoing,
+    reply: &OutgoingDatagram,
     mut kept: KVVec<u8>,
 ) {
     let body = reply.bytes().get(HEADER_LEN..).unwrap_or_default();

@@ -30,10 +30,10 @@ use kernel::{
 };
 use linux::{
     datagram::{
-        Outgoing,
+        DatagramSource,
+        OutgoingDatagram,
         Route,
         Softirq, //
-        Source,
     },
     secret::wipe,
     try_lock::{
@@ -90,7 +90,7 @@ impl DatagramSession {
         &mut self,
         header: &DatagramHeader,
         (signed, tag): (&[u8], u64),
-        source: &Source,
+        source: &DatagramSource,
     ) -> bool {
         header.session == self.keys.session
             && self.route.is_way_of(source)
@@ -115,7 +115,7 @@ impl DatagramSession {
         kind: DatagramKind,
         word: u32,
         to: &DatagramHeader,
-        mut body: Outgoing,
+        mut body: OutgoingDatagram,
         port: u16,
     ) -> Result {
         let header = DatagramHeader {

@@ -16,7 +16,7 @@ use crate::{
         datagrams::DatagramSession,
         next::Next,
         outbox::Late,
-        output::Output,
+        output::SessionOutput,
         peer::Peer,
         peers::{
             Incarnation,
@@ -50,7 +50,7 @@ use linux::{
     pages::Pages,
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     },
     work::WorkHandle, //
 };
@@ -323,7 +323,7 @@ impl Frames {
         &mut self,
         session: &Standing<S>,
         input: &mut Input,
-        output: &mut Output,
+        output: &mut SessionOutput,
     ) -> Result<Next> {
         loop {
             if session.is_over() {
@@ -358,7 +358,7 @@ impl Frames {
         &self,
         session: &Standing<S>,
         errno: Errno,
-        output: &mut Output,
+        output: &mut SessionOutput,
     ) -> Result<Next> {
         if session.hub.log.pass() {
             let (name, node) = (errno.name(), self.incarnation.peer.node);
@@ -376,7 +376,7 @@ impl Frames {
         header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],
-        output: &mut Output,
+        output: &mut SessionOutput,
     ) -> Result<Requested> {
         self.check()?;
         let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
@@ -408,7 +408,7 @@ impl Frames {
         header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],
-        output: &mut Output,
+        output: &mut SessionOutput,
         replies: &mut StoredReplies,
     ) -> Result<Option<KBox<dyn TakeRequest>>> {
         let service = &session.hub.service;
@@ -456,13 +456,13 @@ impl Frames {
             self.run(operation, service, header, &mut received, body, output)
         });
         trace::serve(|| {
-            let event = Event {
+            let event = TraceEvent {
                 node: self.incarnation.peer.node.into(),
                 port: S::PORT.into(),
                 op: header.op.into(),
                 id: session.number,
                 size: body.len() as u64,
-                ..Event::default()
+                ..TraceEvent::default()
             };
             event.ended(&result, began)
         });
@@ -495,7 +495,7 @@ impl Frames {
         header: &FrameHeader,
         received: &mut Option<Received>,
         request: &[u8],
-        output: &mut Output,
+        output: &mut SessionOutput,
     ) -> Result<After> {
         output
             .bytes
@@ -554,7 +554,7 @@ fn head_size(received: Option<&Received>) -> usize {
 fn finish(
     request: &FrameHeader,
     received: Option<Received>,
-    output: &mut Output,
+    output: &mut SessionOutput,
     start: usize,
     result: Result<(), Errno>,
 ) -> Result {

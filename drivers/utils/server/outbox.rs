@@ -48,7 +48,7 @@ pub(crate) struct Late {
 
 /// Deferred replies that are there, for a peer's present session to send.
 #[pin_data]
-pub(crate) struct Outbox {
+pub(crate) struct ReplyOutbox {
     /// There may be some. Set before the session is woken.
     filled: Atomic<bool>,
     owed_to_node: Owed,
@@ -69,7 +69,7 @@ struct State {
     session: Option<WorkHandle>,
 }
 
-impl Outbox {
+impl ReplyOutbox {
     /// One of a new incarnation of a node.
     pub(crate) fn new(owed_to_node: Owed) -> impl PinInit<Self> {
         let state = State {

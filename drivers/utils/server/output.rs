@@ -12,7 +12,7 @@ use linux::{
 const KEEP: usize = 16 * 1024;
 
 /// Replies that wait for the network.
-pub(crate) struct Output {
+pub(crate) struct SessionOutput {
     /// All but the bytes of a file. Nothing is added while there are [`Self::pages`].
     pub(crate) bytes: KVVec<u8>,
     /// How many of the bytes are sent.
@@ -23,9 +23,9 @@ pub(crate) struct Output {
     pages_sent: usize,
 }
 
-impl Output {
+impl SessionOutput {
     pub(crate) const fn new() -> Self {
-        Output {
+        SessionOutput {
             bytes: KVVec::new(),
             sent: 0,
             pages: None,

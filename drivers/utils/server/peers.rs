@@ -5,7 +5,7 @@
 use crate::server::{
     outbox::{
         nothing_owed,
-        Outbox, //
+        ReplyOutbox, //
     },
     peer::Peer, //
 };
@@ -58,7 +58,7 @@ pub(crate) struct Incarnation {
     is_awaited: Atomic<bool>,
     /// Locked after `replies`.
     #[pin]
-    pub(crate) outbox: Outbox,
+    pub(crate) outbox: ReplyOutbox,
 }
 
 /// The replies that a server keeps for a peer.
@@ -199,7 +199,7 @@ impl Peers {
                 session: Atomic::new(session),
                 replies: TryLock::new(Replies::new(slots)),
                 is_awaited: Atomic::new(false),
-                outbox <- Outbox::new(owed_to_node),
+                outbox <- ReplyOutbox::new(owed_to_node),
             }),
             GFP_KERNEL,
         )?;

@@ -15,7 +15,7 @@ use crate::{
             Handshake, //
         },
         next::Next,
-        output::Output,
+        output::SessionOutput,
         standing::Standing,
         text::Text,
         Hub, //
@@ -48,7 +48,7 @@ const BUDGET: usize = 16;
 const MAX_OUTPUT: usize = 128 * 1024;
 
 /// What kind of peer this is and how far it has come.
-pub(crate) enum Mode {
+pub(crate) enum SessionPhase {
     /// Nothing has arrived.
     Fresh,
     /// Text commands.
@@ -63,9 +63,9 @@ pub(crate) enum Mode {
 }
 
 struct State {
-    mode: Mode,
+    mode: SessionPhase,
     input: Input,
-    output: Output,
+    output: SessionOutput,
     /// The peer has nothing more to say.
     ended: bool,
     /// The peer does not read its replies.
@@ -74,7 +74,7 @@ struct State {
 }
 
 /// One session. See [`SocketHandler`] for how it runs.
-pub(crate) struct Session<S: Service> {
+pub(crate) struct ServerSession<S: Service> {
     standing: Standing<S>,
     state: Pin<KBox<Locked>>,
 }
@@ -89,9 +89,9 @@ impl Locked {
     /// Not in the generic code round it, so that all services share the lock's class.
     fn new() -> impl PinInit<Self> {
         let state = State {
-            mode: Mode::Fresh,
+            mode: SessionPhase::Fresh,
             input: Input::new(),
-            output: Output::new(),
+            output: SessionOutput::new(),
             ended: false,
             stalled: false,
             next: Next::Work,
@@ -102,7 +102,7 @@ impl Locked {
     }
 }
 
-impl<S: Service> Deref for Session<S> {
+impl<S: Service> Deref for ServerSession<S> {
     type Target = Standing<S>;
 
     fn deref(&self) -> &Standing<S> {
@@ -110,7 +110,7 @@ impl<S: Service> Deref for Session<S> {
     }
 }
 
-impl<S: Service> Session<S> {
+impl<S: Service> ServerSession<S> {
     /// A session that begins on `stream`. May sleep.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl<S: Service> Session<S> {
     /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone.
     pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
         let state = KBox::pin_init(Locked::new(), GFP_KERNEL)?;
-        Ok(Session {
+        Ok(ServerSession {
             standing: Standing::new(hub, stream)?,
             state,
         })
@@ -156,7 +156,7 @@ impl<S: Service> Session<S> {
             state.next = match state.next {
                 Next::Work | Next::Blocked => self.work(state, watch)?,
                 Next::Finish => {
-                    state.mode = Mode::Draining;
+                    state.mode = SessionPhase::Draining;
                     stream.finish();
                     self.drain();
                     Next::Work
@@ -192,25 +192,25 @@ impl<S: Service> Session<S> {
                 return Ok(Next::Work);
             }
             match mode {
-                Mode::Fresh => match input.bytes().first() {
+                SessionPhase::Fresh => match input.bytes().first() {
                     None => return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT)),
                     Some(&byte) if byte == frame::MAGIC[0] => {
-                        *mode = Mode::Handshake(Handshake::new());
+                        *mode = SessionPhase::Handshake(Handshake::new());
                     }
-                    Some(_) => *mode = Mode::Text(Text::new(watch.handle()?)),
+                    Some(_) => *mode = SessionPhase::Text(Text::new(watch.handle()?)),
                 },
-                Mode::Text(text) => return text.work(self, input, &mut output.bytes),
-                Mode::Handshake(handshake) => {
+                SessionPhase::Text(text) => return text.work(self, input, &mut output.bytes),
+                SessionPhase::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
                         Ok(incarnation) => {
                             input.is_public();
-                            *mode = Mode::Frames(Frames::new(incarnation, watch.handle()?));
+                            *mode = SessionPhase::Frames(Frames::new(incarnation, watch.handle()?));
                         }
                         Err(next) => return Ok(next),
                     }
                 }
-                Mode::Frames(frames) => return frames.work(self, input, output),
-                Mode::Draining => {
+                SessionPhase::Frames(frames) => return frames.work(self, input, output),
+                SessionPhase::Draining => {
                     let n = input.bytes().len();
                     input.consume(n);
                     return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT));
@@ -237,22 +237,22 @@ impl State {
             return Ok(());
         }
         match &self.mode {
-            Mode::Text(text) => text.feed(&mut self.output.bytes),
-            Mode::Frames(frames) => frames.feed(service, &mut self.output.bytes),
+            SessionPhase::Text(text) => text.feed(&mut self.output.bytes),
+            SessionPhase::Frames(frames) => frames.feed(service, &mut self.output.bytes),
             _ => Ok(()),
         }
     }
 
     /// Sends what waits. False if the network takes no more now.
     fn send(&mut self, stream: &Stream) -> Result<bool> {
-        if let (Mode::Text(text), true) = (&self.mode, self.output.is_untouched()) {
+        if let (SessionPhase::Text(text), true) = (&self.mode, self.output.is_untouched()) {
             text.settle()?;
         }
         self.output.send(stream)
     }
 }
 
-impl<S: Service> SocketHandler for Session<S> {
+impl<S: Service> SocketHandler for ServerSession<S> {
     type Socket = Stream;
 
     fn socket_ready(watch: &Task<WatchedSocket<Self>>) {

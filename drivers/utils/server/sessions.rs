@@ -17,7 +17,7 @@
 use crate::{
     params,
     server::{
-        session::Session,
+        session::ServerSession,
         standing::{
             Ident,
             Standing, //
@@ -56,7 +56,7 @@ use virgo_proto::{
 const NODE_SESSIONS: usize = 8;
 
 /// A session and its connection.
-pub(crate) type Connected<S> = SocketWork<Session<S>>;
+pub(crate) type Connected<S> = SocketWork<ServerSession<S>>;
 
 /// Sessions, the oldest first.
 type Table<S> = KVVec<Pin<KBox<Connected<S>>>>;
@@ -92,7 +92,7 @@ impl<S: Service> Sessions<S> {
     /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone; [`EUSERS`] if too many sessions have ended whose
     /// work is still busy.
     pub(crate) fn admit(&self, hub: &Arc<Hub<S>>, stream: Stream) -> Result {
-        let session = Session::new(hub.clone(), &stream)?;
+        let session = ServerSession::new(hub.clone(), &stream)?;
         self.make_room(session.from, &hub.node.config())?;
         let session = KBox::pin_init(
             linux::new_socket_work!(hub.queue.clone(), stream, session, "virgo_session"),

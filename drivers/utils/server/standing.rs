@@ -33,7 +33,7 @@ use linux::{
     net::Stream,
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     }, //
 };
 use virgo_config::{
@@ -147,17 +147,17 @@ impl<S: Service> Standing<S> {
     }
 
     /// What tracepoints say of it at this point of its life.
-    fn event(&self, op: u32) -> Event {
+    fn event(&self, op: u32) -> TraceEvent {
         let node = match self.identity() {
             Some(Identity::Node(node)) => node.into(),
             Some(Identity::Text(_)) | None => 0,
         };
-        Event {
+        TraceEvent {
             node,
             port: S::PORT.into(),
             op,
             id: self.number,
-            ..Event::default()
+            ..TraceEvent::default()
         }
     }
 

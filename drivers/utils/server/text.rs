@@ -10,7 +10,7 @@ use crate::{
     reply::{
         from_wire,
         Failure,
-        Outgoing,
+        OutgoingBytes,
         Reply, //
     },
     server::{
@@ -36,7 +36,7 @@ use kernel::{
 use linux::{
     trace::{
         self,
-        Event, //
+        TraceEvent, //
     },
     work::WorkHandle, //
 };
@@ -232,12 +232,12 @@ impl Text {
                         (known.run)(service, &caller, &command, &mut reply)
                     });
                     trace::serve(|| {
-                        let event = Event {
+                        let event = TraceEvent {
                             port: S::PORT.into(),
                             op: index as u32,
                             id: session.number,
                             size: line.len() as u64,
-                            ..Event::default()
+                            ..TraceEvent::default()
                         };
                         let errno = |failure: &Failure| from_wire(failure.errno.to_wire());
                         event.ended(&result.as_ref().map_err(errno), began)
@@ -307,7 +307,7 @@ impl Text {
 
 fn help<S: Service>(reply: &mut Reply<'_>) -> Result<(), Failure> {
     let mut text = KVVec::new();
-    let mut out = Outgoing(&mut text);
+    let mut out = OutgoingBytes(&mut text);
     for command in S::COMMANDS {
         if let Some(name) = command.names.first() {
             out.put(name.as_bytes())?;
@@ -333,7 +333,7 @@ fn is_visible<S: Service>(uid: u32, session: &Standing<S>) -> bool {
 
 fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let mut text = KVVec::new();
-    let mut out = Outgoing(&mut text);
+    let mut out = OutgoingBytes(&mut text);
     session.hub.sessions.try_for_each(|other| {
         if !is_visible(uid, other) {
             return Ok(());

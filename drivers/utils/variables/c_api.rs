@@ -4,7 +4,7 @@
 
 use super::table::{
     self,
-    Value, //
+    VariableValue, //
 };
 use kernel::prelude::*;
 
@@ -14,7 +14,7 @@ use kernel::prelude::*;
 unsafe fn number(
     key: *const c_char,
     value: *mut i64,
-    read: impl FnOnce(&Value) -> Option<i64>,
+    read: impl FnOnce(&VariableValue) -> Option<i64>,
 ) -> c_int {
     // SAFETY: By the caller's promise.
     let key = unsafe { CStr::from_char_ptr(key) };
@@ -38,7 +38,7 @@ pub(super) unsafe extern "C" fn virgo_analytics_integer(
     value: *mut i64,
 ) -> c_int {
     // SAFETY: By the caller's promise.
-    unsafe { number(key, value, Value::integer) }
+    unsafe { number(key, value, VariableValue::integer) }
 }
 
 /// # Safety
@@ -50,7 +50,7 @@ pub(super) unsafe extern "C" fn virgo_analytics_decimal(
     millionths: *mut i64,
 ) -> c_int {
     // SAFETY: By the caller's promise.
-    unsafe { number(key, millionths, Value::decimal) }
+    unsafe { number(key, millionths, VariableValue::decimal) }
 }
 
 /// # Safety

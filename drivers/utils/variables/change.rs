@@ -3,8 +3,8 @@
 //! Who is told when a variable has changed.
 
 use super::table::{
-    Named,
-    Value, //
+    NamedVariable,
+    VariableValue, //
 };
 use kernel::sync::Arc;
 
@@ -12,7 +12,7 @@ use kernel::sync::Arc;
 pub trait Changed: Send + Sync {
     /// It has another value now. Called in the order in which the values change, in process context;
     /// may sleep, but delays all other changes; must not declare, withdraw or set variables.
-    fn changed(&self, value: &Value);
+    fn changed(&self, value: &VariableValue);
 }
 
 /// A change, as the observer sees it.
@@ -20,9 +20,9 @@ pub struct Change<'a> {
     /// Its number; later changes have higher ones.
     pub number: u64,
     /// Which variable.
-    pub named: &'a Arc<Named>,
+    pub named: &'a Arc<NamedVariable>,
     /// Its value from now on; `None` if it is no more.
-    pub value: Option<&'a Arc<Value>>,
+    pub value: Option<&'a Arc<VariableValue>>,
 }
 
 /// Is told of all changes.

@@ -8,11 +8,11 @@ use super::{
         Changed,
         Observer, //
     },
-    origin::Origin,
+    origin::ValueOrigin,
     table::{
         self,
-        Named,
-        Value, //
+        NamedVariable,
+        VariableValue, //
     }, //
 };
 use kernel::{
@@ -37,7 +37,7 @@ use virgo_proto::analytics::{
 pub(super) struct Cell(pub(super) Atomic<i64>);
 
 /// What changes under the mutex.
-pub(super) struct State {
+pub(super) struct RegistryState {
     pub(super) declared: KVec<Declared>,
     /// Of the setter, while there is one.
     pub(super) observer: Option<Arc<dyn Observer>>,
@@ -55,14 +55,14 @@ pub(super) struct Declared {
     cell: Arc<Cell>,
     changed: Option<Arc<dyn Changed>>,
     /// The value that it has unless another is set.
-    pub(super) default: Arc<Value>,
-    named: Arc<Named>,
+    pub(super) default: Arc<VariableValue>,
+    named: Arc<NamedVariable>,
 }
 
 kernel::sync::global_lock! {
     // SAFETY: Initialised by `Registry::new`, before any other module can use it: they load after
     // this one.
-    pub(super) unsafe(uninit) static STATE: Mutex<State> = State {
+    pub(super) unsafe(uninit) static STATE: Mutex<RegistryState> = RegistryState {
         declared: KVec::new(),
         observer: None,
         undeclared: 0,
@@ -92,7 +92,7 @@ impl Drop for Registry {
     }
 }
 
-impl State {
+impl RegistryState {
     pub(super) fn declared(&self, key: &str) -> Option<&Declared> {
         self.declared
             .iter()
@@ -100,7 +100,12 @@ impl State {
     }
 
     /// Tells all that a variable has another value, which is `number` for who has declared it.
-    pub(super) fn tell(&self, named: &Arc<Named>, value: Option<&Arc<Value>>, number: i64) {
+    pub(super) fn tell(
+        &self,
+        named: &Arc<NamedVariable>,
+        value: Option<&Arc<VariableValue>>,
+        number: i64,
+    ) {
         if let (Some(declared), Some(value)) = (self.declared(named.key()), value) {
             declared.cell.0.store(number, Relaxed);
             if let Some(changed) = &declared.changed {
@@ -118,10 +123,10 @@ impl State {
 }
 
 /// The default of a declared variable as a value.
-fn default_value(declaration: &Declaration) -> Result<Arc<Value>> {
+fn default_value(declaration: &Declaration) -> Result<Arc<VariableValue>> {
     let text = CString::try_from_fmt(format_args!("{}", declaration.shown(declaration.default)))?;
     let text = text.to_str().map_err(|_| EINVAL)?;
-    Value::new(text, Origin::DEFAULT, 0, None)
+    VariableValue::new(text, ValueOrigin::DEFAULT, 0, None)
 }
 
 /// See [`super::Variable::declare_and_tell`].
@@ -141,7 +146,7 @@ pub(super) fn declare(
     let was_set = value.is_some();
     let named = match found {
         Some(named) => named,
-        None => Named::insert(declaration.name, None)?,
+        None => NamedVariable::insert(declaration.name, None)?,
     };
     let read = value.map(|value| (declaration.read(value.text()), value));
     let value = match read {

@@ -4,15 +4,15 @@
 
 use super::{
     change::Observer,
-    origin::Origin,
+    origin::ValueOrigin,
     registry::{
-        State,
+        RegistryState,
         STATE, //
     },
     table::{
         self,
-        Named,
-        Value, //
+        NamedVariable,
+        VariableValue, //
     }, //
 };
 use crate::budget::Budget;
@@ -69,10 +69,10 @@ impl From<kernel::alloc::AllocError> for Refused {
 }
 
 /// Bytes that a value costs besides its text.
-const VALUE_BYTES: u64 = (size_of::<Value>() + 32) as u64;
+const VALUE_BYTES: u64 = (size_of::<VariableValue>() + 32) as u64;
 
 /// Bytes that an undeclared variable costs besides its key.
-const NAMED_BYTES: u64 = (size_of::<Named>() + 32) as u64;
+const NAMED_BYTES: u64 = (size_of::<NamedVariable>() + 32) as u64;
 
 /// The right to set variables. There is one at a time; dropping it gives all variables their defaults,
 /// and those that nobody has declared are gone.
@@ -83,9 +83,9 @@ pub struct Setter {
 
 /// A change that is sure to succeed.
 struct Pending {
-    named: Arc<Named>,
-    value: Arc<Value>,
-    shared: RcuBox<Arc<Value>>,
+    named: Arc<NamedVariable>,
+    value: Arc<VariableValue>,
+    shared: RcuBox<Arc<VariableValue>>,
     number: i64,
     /// The variable was put into the table for this change.
     is_new: bool,
@@ -132,7 +132,7 @@ impl Setter {
     /// # Errors
     ///
     /// Why none was set.
-    pub fn set(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+    pub fn set(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
         self.change(|state| self.set_locked(state, text, origin, |_| true))
     }
 
@@ -144,7 +144,7 @@ impl Setter {
     pub fn set_allowed(
         &self,
         text: &[u8],
-        origin: Origin,
+        origin: ValueOrigin,
         allowed: impl Fn(&str) -> bool,
     ) -> Result<usize, Refused> {
         self.change(|state| self.set_locked(state, text, origin, &allowed))
@@ -156,7 +156,7 @@ impl Setter {
     /// # Errors
     ///
     /// As for [`Self::set`]; then nothing has changed.
-    pub fn set_whole(&self, text: &[u8], origin: Origin) -> Result<usize, Refused> {
+    pub fn set_whole(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
         self.change(|state| {
             let before = state.changes;
             let set = self.set_locked(state, text, origin, |_| true)?;
@@ -171,7 +171,7 @@ impl Setter {
     /// be charged because their RCU callbacks have not run, it is tried once more after those.
     fn change<T>(
         &self,
-        mut make: impl FnMut(&mut State) -> Result<T, Refused>,
+        mut make: impl FnMut(&mut RegistryState) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let mut state = STATE.lock();
         let before = table::replaced();
@@ -215,7 +215,7 @@ impl Setter {
     /// Those of `see`.
     pub fn try_for_each<E>(
         &self,
-        mut see: impl FnMut(&str, &Value, Option<&Declaration>) -> Result<(), E>,
+        mut see: impl FnMut(&str, &VariableValue, Option<&Declaration>) -> Result<(), E>,
     ) -> Result<(), E> {
         let state = STATE.lock();
         table::try_for_each(|named, value| {
@@ -232,7 +232,7 @@ impl Setter {
     pub fn with<T>(
         &self,
         key: &str,
-        see: impl FnOnce(&Value, Option<&Declaration>) -> T,
+        see: impl FnOnce(&VariableValue, Option<&Declaration>) -> T,
     ) -> Option<T> {
         let state = STATE.lock();
         let value = table::find(key)?.value()?;
@@ -242,9 +242,9 @@ impl Setter {
 
     fn set_locked(
         &self,
-        state: &mut State,
+        state: &mut RegistryState,
         text: &[u8],
-        origin: Origin,
+        origin: ValueOrigin,
         allowed: impl Fn(&str) -> bool,
     ) -> Result<usize, Refused> {
         let mut batch = Batch::default();
@@ -284,10 +284,10 @@ impl Setter {
     /// Does all of a change that may fail.
     fn prepare(
         &self,
-        state: &State,
+        state: &RegistryState,
         batch: &mut Batch,
         pair: Pair<'_>,
-        origin: Origin,
+        origin: ValueOrigin,
     ) -> Result<(), Refused> {
         let Pair { key, value: text } = pair;
         let bad = |errno, reason| Err(refused(errno, key, reason));
@@ -314,7 +314,7 @@ impl Setter {
                 // Both charges first: what is refused for want of room has put nothing into the table.
                 let of_key = charge(NAMED_BYTES, key.len())?;
                 let of_value = charge(VALUE_BYTES, text.len())?;
-                (Named::insert(key, Some(of_key))?, true, of_value)
+                (NamedVariable::insert(key, Some(of_key))?, true, of_value)
             }
         };
         let prepare = || {
@@ -322,7 +322,7 @@ impl Setter {
                 .changes
                 .saturating_add(batch.pending.len() as u64)
                 .saturating_add(1);
-            let value = Value::new(text, origin, change, Some(charge))?;
+            let value = VariableValue::new(text, origin, change, Some(charge))?;
             let shared = RcuBox::new(value.clone())?;
             batch.pending.push(
                 Pending {
@@ -347,7 +347,7 @@ impl Setter {
 }
 
 /// Resets all variables whose value is `old`.
-fn reset_if(state: &mut State, old: impl Fn(&Value) -> bool) {
+fn reset_if(state: &mut RegistryState, old: impl Fn(&VariableValue) -> bool) {
     let mut from = 0;
     while let Some((place, named)) = table::next(from, &old) {
         reset(state, &named);
@@ -356,7 +356,7 @@ fn reset_if(state: &mut State, old: impl Fn(&Value) -> bool) {
 }
 
 /// Gives a variable its default, or takes it out of the table.
-fn reset(state: &mut State, named: &Arc<Named>) {
+fn reset(state: &mut RegistryState, named: &Arc<NamedVariable>) {
     state.changes = state.changes.saturating_add(1);
     let default = state
         .declared(named.key())

@@ -2,7 +2,7 @@
 
 //! The table of variables: read under RCU, changed under the registry's mutex.
 
-use super::origin::Origin;
+use super::origin::ValueOrigin;
 use crate::budget::Charge;
 use kernel::{
     prelude::*,
@@ -43,24 +43,24 @@ pub(super) fn replaced() -> u64 {
 }
 
 /// The variables of a place. Never changes: another one takes its place.
-struct Bucket(KVec<Arc<Named>>);
+struct Bucket(KVec<Arc<NamedVariable>>);
 
 /// A variable.
-pub struct Named {
+pub struct NamedVariable {
     hash: u64,
     key: KVec<u8>,
-    value: RcuCell<Arc<Value>>,
+    value: RcuCell<Arc<VariableValue>>,
     /// Of what is not declared.
     _charge: Option<Charge>,
 }
 
 /// A value of a variable. Never changes.
-pub struct Value {
+pub struct VariableValue {
     text: KVec<u8>,
     integer: Option<i64>,
     decimal: Option<i64>,
     /// Who has set it.
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// When, in milliseconds since 1970.
     pub since_ms: u64,
     /// Number of the change that has set it: later changes have higher ones. 0 is the default.
@@ -69,7 +69,7 @@ pub struct Value {
     _charge: Option<Charge>,
 }
 
-impl Value {
+impl VariableValue {
     /// May sleep.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Value {
     /// [`ENOMEM`].
     pub(super) fn new(
         text: &str,
-        origin: Origin,
+        origin: ValueOrigin,
         number: u64,
         charge: Option<Charge>,
     ) -> Result<Arc<Self>> {
@@ -85,7 +85,7 @@ impl Value {
         copy.extend_from_slice(text.as_bytes(), GFP_KERNEL)?;
         let (seconds, nanos) = deadline::wall();
         let plain = unquoted(text);
-        let value = Value {
+        let value = VariableValue {
             text: copy,
             integer: number::integer(plain).or_else(|| number::boolean(plain).map(i64::from)),
             decimal: number::decimal(plain),
@@ -113,7 +113,7 @@ impl Value {
     }
 }
 
-impl Named {
+impl NamedVariable {
     /// A variable without a value, in the table: nobody finds it before it has one. Not for a key that
     /// is there. May sleep.
     ///
@@ -123,7 +123,7 @@ impl Named {
     pub(super) fn insert(key: &str, charge: Option<Charge>) -> Result<Arc<Self>> {
         let mut copy = KVec::with_capacity(key.len(), GFP_KERNEL)?;
         copy.extend_from_slice(key.as_bytes(), GFP_KERNEL)?;
-        let named = Named {
+        let named = NamedVariable {
             hash: hash(key.as_bytes()),
             key: copy,
             value: RcuCell::empty(),
@@ -164,7 +164,7 @@ impl Named {
     }
 
     /// Its value. Any context.
-    pub fn value(&self) -> Option<Arc<Value>> {
+    pub fn value(&self) -> Option<Arc<VariableValue>> {
         self.value.get(&rcu::read_lock()).cloned()
     }
 
@@ -175,7 +175,7 @@ impl Named {
     }
 
     /// Gives it another value.
-    pub(super) fn set(&self, value: RcuBox<Arc<Value>>) {
+    pub(super) fn set(&self, value: RcuBox<Arc<VariableValue>>) {
         self.value.replace(Some(value));
         REPLACED.fetch_add(1, Relaxed);
     }
@@ -203,7 +203,7 @@ fn bucket(hash: u64) -> Option<&'static RcuCell<Bucket>> {
     TABLE.get(hash as usize % BUCKETS)
 }
 
-fn with_named<T>(key: &[u8], see: impl FnOnce(&Arc<Named>, &rcu::Guard) -> T) -> Option<T> {
+fn with_named<T>(key: &[u8], see: impl FnOnce(&Arc<NamedVariable>, &rcu::Guard) -> T) -> Option<T> {
     let hash = hash(key);
     let guard = rcu::read_lock();
     let all = &bucket(hash)?.get(&guard)?.0;
@@ -214,7 +214,7 @@ fn with_named<T>(key: &[u8], see: impl FnOnce(&Arc<Named>, &rcu::Guard) -> T) ->
 }
 
 /// Shows `see`, which must not sleep, the value of a variable. Any context.
-pub(super) fn with_value<T>(key: &[u8], see: impl FnOnce(&Value) -> T) -> Option<T> {
+pub(super) fn with_value<T>(key: &[u8], see: impl FnOnce(&VariableValue) -> T) -> Option<T> {
     with_named(key, |named, guard| {
         named.value.get(guard).map(|value| see(value))
     })
@@ -222,7 +222,7 @@ pub(super) fn with_value<T>(key: &[u8], see: impl FnOnce(&Value) -> T) -> Option
 }
 
 /// The variable with this key, which may be one without a value.
-pub(super) fn find(key: &str) -> Option<Arc<Named>> {
+pub(super) fn find(key: &str) -> Option<Arc<NamedVariable>> {
     with_named(key.as_bytes(), |named, _| named.clone())
 }
 
@@ -231,8 +231,8 @@ pub(super) fn find(key: &str) -> Option<Arc<Named>> {
 fn copy_of(
     place: &RcuCell<Bucket>,
     more: usize,
-    keep: impl Fn(&Named) -> bool,
-) -> Result<KVec<Arc<Named>>> {
+    keep: impl Fn(&NamedVariable) -> bool,
+) -> Result<KVec<Arc<NamedVariable>>> {
     let len = place.get(&rcu::read_lock()).map_or(0, |all| all.0.len());
     let mut copy = KVec::with_capacity(len.saturating_add(more), GFP_KERNEL)?;
     let guard = rcu::read_lock();
@@ -252,7 +252,7 @@ fn copy_of(
 ///
 /// Those of `see`.
 pub(super) fn try_for_each<E>(
-    mut see: impl FnMut(&Arc<Named>, &Value) -> Result<(), E>,
+    mut see: impl FnMut(&Arc<NamedVariable>, &VariableValue) -> Result<(), E>,
 ) -> Result<(), E> {
     for place in &TABLE {
         let nth = |n: usize| Some(place.get(&rcu::read_lock())?.0.get(n)?.clone());
@@ -266,7 +266,10 @@ pub(super) fn try_for_each<E>(
 }
 
 /// The next variable, at or after place `from`, whose value is `wanted`, and its place.
-pub(super) fn next(from: usize, wanted: impl Fn(&Value) -> bool) -> Option<(usize, Arc<Named>)> {
+pub(super) fn next(
+    from: usize,
+    wanted: impl Fn(&VariableValue) -> bool,
+) -> Option<(usize, Arc<NamedVariable>)> {
     let guard = rcu::read_lock();
     TABLE.iter().enumerate().skip(from).find_map(|(at, place)| {
         let mut all = place.get(&guard)?.0.iter();

@@ -24,7 +24,7 @@ const DOWN_MS: u32 = 2000;
 
 /// What is known of all nodes.
 #[pin_data]
-pub struct Told {
+pub struct NodeReports {
     #[pin]
     nodes: SpinLock<[Known; MAX_NODES]>,
 }
@@ -49,7 +49,7 @@ impl Known {
     }
 }
 
-impl Told {
+impl NodeReports {
     /// Nothing is known.
     pub fn new() -> impl PinInit<Self> {
         let nothing = Known {
