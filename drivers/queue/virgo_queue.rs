@@ -91,7 +91,7 @@ use crate::{
         Requests, //
     },
     service::QueueService,
-    syscalls::Calls, //
+    syscalls::QueueSyscalls, //
 };
 use kernel::{
     fmt,
@@ -257,7 +257,7 @@ impl Drop for OpenLog {
 #[pin_data]
 struct Module {
     #[pin]
-    _calls: CallsRegistration<Calls>,
+    _calls: CallsRegistration<QueueSyscalls>,
     _server: Option<Pin<KBox<Server<QueueService>>>>,
     _functions: functions::Registration,
     _registration: QueueRegistration,
@@ -312,7 +312,7 @@ impl kernel::InPlaceModule for Module {
             let service = Arc::new(service, GFP_KERNEL)?;
             let (requests, drain) = Requests::new(service.clone(), work.clone())?;
             let stats = Stats::new::<QueueService>()?;
-            let calls = Calls {
+            let calls = QueueSyscalls {
                 service: service.clone(),
                 stats: stats.clone(),
                 handles: KBox::pin_init(FdType::pollable(module, c"[virgo_queue]"), GFP_KERNEL)?,

@@ -6,7 +6,7 @@
 //! looks at those only of which these words are the first ones of the name, and makes one copy of a
 //! message for those of one owner that follow each other.
 
-use crate::channel::Shared;
+use crate::channel::ChannelRef;
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -15,13 +15,13 @@ use virgo_proto::queue::subject;
 
 /// A channel that is bound to something.
 struct Entry {
-    channel: Shared,
+    channel: ChannelRef,
     /// Bytes of the words of its pattern before the first wildcard.
     literal: usize,
 }
 
 impl Entry {
-    fn new(channel: &Shared) -> Self {
+    fn new(channel: &ChannelRef) -> Self {
         Entry {
             channel: channel.clone(),
             literal: subject::literal(&channel.bound).len(),
@@ -64,7 +64,7 @@ impl BindingIndex {
     }
 
     /// Adds a channel, for which there is room, if it is bound to something.
-    pub(crate) fn insert(&mut self, channel: &Shared) {
+    pub(crate) fn insert(&mut self, channel: &ChannelRef) {
         if channel.bound.is_empty() {
             return;
         }
@@ -77,7 +77,7 @@ impl BindingIndex {
     }
 
     /// Removes a channel if it is there.
-    pub(crate) fn remove(&mut self, channel: &Shared) {
+    pub(crate) fn remove(&mut self, channel: &ChannelRef) {
         if channel.bound.is_empty() {
             return;
         }
@@ -97,7 +97,7 @@ impl BindingIndex {
     }
 
     /// Those whose patterns stand for `name`.
-    pub(crate) fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
+    pub(crate) fn matching<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a ChannelRef> {
         // Usually nothing is bound.
         let name = Some(name).filter(|_| !self.sorted.is_empty());
         let all = name.into_iter().flat_map(move |name| {
@@ -109,7 +109,7 @@ impl BindingIndex {
     }
 
     /// Those with these words before the first wildcard.
-    fn with_literal<'a>(&'a self, words: &'a [u8]) -> impl Iterator<Item = &'a Shared> {
+    fn with_literal<'a>(&'a self, words: &'a [u8]) -> impl Iterator<Item = &'a ChannelRef> {
         let from = self.sorted.partition_point(|other| other.literal() < words);
         let behind = self.sorted.get(from..).unwrap_or_default().iter();
         let alike = behind.take_while(move |other| other.literal() == words);

@@ -17,7 +17,7 @@ mod putting;
 #[path = "channel/taking.rs"]
 mod taking;
 
-pub(crate) use logged::Durable;
+pub(crate) use logged::ChannelLog;
 
 use crate::{
     chunks::Chunks,
@@ -120,7 +120,7 @@ pub(crate) struct Channel {
     pub(crate) policy: OverflowPolicy,
     /// Messages are kept for replay.
     pub(crate) keeps: bool,
-    log: Option<Durable>,
+    log: Option<ChannelLog>,
     /// Woken when there are dead letters.
     dead_letters: WorkHandle,
     #[pin]
@@ -142,7 +142,7 @@ pub(crate) struct Channel {
 }
 
 /// A channel, shared.
-pub(crate) type Shared = Arc<Task<Channel>>;
+pub(crate) type ChannelRef = Arc<Task<Channel>>;
 
 /// How a message goes into a channel.
 #[derive(Clone, Copy, Default)]
@@ -165,7 +165,7 @@ impl PublishOptions {
 }
 
 /// A message that is made, and how it goes into channels.
-pub(crate) type Outgoing = (Arc<Message>, PublishOptions);
+pub(crate) type Publication = (Arc<Message>, PublishOptions);
 
 /// When a message that is delayed is ready.
 fn due(now: u64, how: PublishOptions) -> Option<u64> {
@@ -209,7 +209,7 @@ impl Channel {
         name: &[u8],
         options: &Options<'_>,
         dead_letters: WorkHandle,
-        log: Option<Durable>,
+        log: Option<ChannelLog>,
         charged: Charged,
     ) -> Result<Arc<Task<Self>>> {
         let Charged {

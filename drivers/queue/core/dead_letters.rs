@@ -9,8 +9,8 @@
 use crate::{
     channel::{
         Channel,
+        ChannelRef, //
         PublishOptions,
-        Shared, //
     },
     message::Message,
     queues::Queues, //
@@ -120,7 +120,7 @@ impl DeadLetterWork {
 impl Run for DeadLetterWork {
     fn run(task: &Task<Self>) {
         let mut left = Left::Nothing;
-        let mut last: Option<Shared> = None;
+        let mut last: Option<ChannelRef> = None;
         loop {
             let name = last.as_ref().map_or(&b""[..], |channel| &channel.name);
             let Some(channel) = task.0.next_with_dead(name) else {

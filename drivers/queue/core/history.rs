@@ -8,10 +8,10 @@
 use crate::{
     channel::{
         Channel,
+        ChannelRef, //
         PublishOptions,
-        Shared, //
     },
-    table::Table, //
+    table::ChannelTable, //
 };
 use kernel::{
     alloc::Flags,
@@ -42,7 +42,7 @@ pub(crate) struct History<'a> {
     /// From which number on.
     from: u64,
     /// Topics of which something was copied, and with which number it goes on.
-    copied: KVVec<(Shared, u64)>,
+    copied: KVVec<(ChannelRef, u64)>,
 }
 
 impl<'a> History<'a> {
@@ -60,7 +60,7 @@ impl<'a> History<'a> {
     /// # Errors
     ///
     /// [`ENOMEM`]; those of [`Channel::push`].
-    pub(crate) fn begin(&mut self, table: &RwLock<Table>, channel: &Shared) -> Result {
+    pub(crate) fn begin(&mut self, table: &RwLock<ChannelTable>, channel: &ChannelRef) -> Result {
         for _ in 0..ROUNDS {
             let topics = self.topics(channel, &table.read())?;
             let mut count = 0;
@@ -81,7 +81,7 @@ impl<'a> History<'a> {
     ///
     /// As for [`Self::begin`]; after [`ENOMEM`] both can be tried again, with the table unlocked between
     /// them.
-    pub(crate) fn finish(&mut self, channel: &Shared, table: &Table) -> Result {
+    pub(crate) fn finish(&mut self, channel: &ChannelRef, table: &ChannelTable) -> Result {
         for topic in &self.topics(channel, table)? {
             self.copy(channel, topic, nowait_account())?;
         }
@@ -89,7 +89,7 @@ impl<'a> History<'a> {
     }
 
     /// The topics that it is about.
-    fn topics(&self, channel: &Channel, table: &Table) -> Result<KVVec<Shared>> {
+    fn topics(&self, channel: &Channel, table: &ChannelTable) -> Result<KVVec<ChannelRef>> {
         let owner = channel.access.owner;
         let mut topics = KVVec::new();
         for topic in table.all() {
@@ -105,7 +105,7 @@ impl<'a> History<'a> {
     }
 
     /// Copies what a topic has that was not copied before. Returns how many.
-    fn copy(&mut self, channel: &Shared, topic: &Shared, flags: Flags) -> Result<usize> {
+    fn copy(&mut self, channel: &ChannelRef, topic: &ChannelRef, flags: Flags) -> Result<usize> {
         let known = self
             .copied
             .iter()

@@ -4,7 +4,7 @@
 
 use crate::channel::{
     Channel,
-    Shared, //
+    ChannelRef, //
 };
 use kernel::{
     prelude::*,
@@ -39,7 +39,7 @@ pub(crate) struct Delivery<'a> {
 /// # Errors
 ///
 /// [`ESTALE`] if `consumer` does not have it (any more).
-pub(crate) fn done_here(channel: &Shared, consumer: u64, id: u64, done: Done) -> Result {
+pub(crate) fn done_here(channel: &ChannelRef, consumer: u64, id: u64, done: Done) -> Result {
     match done {
         Done::Acked => Channel::ack(channel, consumer, id),
         Done::Back(delay_ms) => Channel::give_back(channel, consumer, id, delay_ms),
@@ -55,7 +55,7 @@ pub(crate) fn done_here(channel: &Shared, consumer: u64, id: u64, done: Done) ->
 ///
 /// Those of the first one: what was given stays given, whatever happens then.
 pub(crate) fn take_here(
-    channel: &Shared,
+    channel: &ChannelRef,
     consumer: u64,
     acked: bool,
     count: u32,

@@ -63,15 +63,15 @@ struct Requester {
 /// All who wait, by number. Their list is locked for short; replies to other nodes are given outside
 /// of it, since that may sleep.
 #[pin_data]
-pub(crate) struct Pending {
+pub(crate) struct PendingReplies {
     #[pin]
     entries: SpinLock<KVVec<KBox<Entry>>>,
     owed: Pin<KBox<Budget>>,
 }
 
 /// A place for a reply; nobody can reply any more when it is dropped.
-pub(crate) struct Place<'a> {
-    pending: &'a Pending,
+pub(crate) struct PendingReply<'a> {
+    pending: &'a PendingReplies,
     requester: Arc<Requester>,
     pub(crate) reply_to: ReplyTo,
 }
@@ -81,7 +81,7 @@ fn search(entries: &[KBox<Entry>], id: u64) -> Result<usize, usize> {
     entries.binary_search_by(|entry| entry.id.cmp(&id))
 }
 
-impl Pending {
+impl PendingReplies {
     /// Nobody waits.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl Pending {
     /// # Errors
     ///
     /// Those of [`Self::charge`].
-    pub(crate) fn open(&self, id: u64, account: Account) -> Result<Place<'_>> {
+    pub(crate) fn open(&self, id: u64, account: Account) -> Result<PendingReply<'_>> {
         let uid = account.uid();
         let requester = pin_init!(Requester {
             account,
@@ -126,7 +126,7 @@ impl Pending {
         });
         let requester = Arc::pin_init(requester, GFP_KERNEL_ACCOUNT)?;
         let reply_to = self.add(id, uid, Who::Here(requester.clone()))?;
-        Ok(Place {
+        Ok(PendingReply {
             pending: self,
             requester,
             reply_to,
@@ -282,7 +282,7 @@ impl Requester {
     }
 }
 
-impl Place<'_> {
+impl PendingReply<'_> {
     /// Waits for the reply. Sleeps, killably.
     ///
     /// # Errors
@@ -302,7 +302,7 @@ impl Place<'_> {
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for PendingReply<'_> {
     fn drop(&mut self) {
         self.pending.forget(self.reply_to);
     }

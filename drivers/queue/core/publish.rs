@@ -6,9 +6,9 @@
 use crate::{
     channel::{
         Channel,
-        Outgoing,
+        ChannelRef, //
+        Publication,
         PublishOptions,
-        Shared, //
     },
     message::{
         Message,
@@ -16,7 +16,7 @@ use crate::{
     },
     queues::Queues,
     table::{
-        Table,
+        ChannelTable,
         REQUESTS, //
     }, //
 };
@@ -106,7 +106,7 @@ impl Queues {
         &self,
         uid: u32,
         name: &[u8],
-        mut messages: impl Iterator<Item = Result<Outgoing>>,
+        mut messages: impl Iterator<Item = Result<Publication>>,
         deadline: Option<Deadline>,
         published: &mut Published,
     ) -> Result {
@@ -146,7 +146,7 @@ impl Queues {
         &self,
         uid: u32,
         name: &[u8],
-        messages: &[Outgoing],
+        messages: &[Publication],
         deadline: Option<Deadline>,
         published: &mut Published,
     ) -> Result {
@@ -196,12 +196,12 @@ impl Queues {
     /// held all the time and there may be more.
     fn publish_group<'a>(
         &'a self,
-        table: ReadGuard<'a, Table>,
+        table: ReadGuard<'a, ChannelTable>,
         to: To<'_>,
-        group: &[Outgoing],
+        group: &[Publication],
         deadline: Option<Deadline>,
         published: &mut Published,
-    ) -> Result<Option<ReadGuard<'a, Table>>> {
+    ) -> Result<Option<ReadGuard<'a, ChannelTable>>> {
         let Some(first) = group.first() else {
             return Ok(Some(table));
         };
@@ -257,11 +257,11 @@ impl Queues {
     /// [`ETIMEDOUT`] at that; [`EINTR`].
     fn wait_for_bound<'a>(
         &'a self,
-        mut table: ReadGuard<'a, Table>,
+        mut table: ReadGuard<'a, ChannelTable>,
         to: To<'_>,
         message: &Arc<Message>,
         deadline: Option<Deadline>,
-    ) -> Result<(ReadGuard<'a, Table>, bool)> {
+    ) -> Result<(ReadGuard<'a, ChannelTable>, bool)> {
         if !table.bound.may_refuse() {
             return Ok((table, true));
         }
@@ -318,12 +318,12 @@ impl Queues {
     /// Why there was none that took it, if there were some.
     fn push_bound<'a>(
         &self,
-        table: ReadGuard<'a, Table>,
+        table: ReadGuard<'a, ChannelTable>,
         to: To<'_>,
-        (message, how): &Outgoing,
+        (message, how): &Publication,
         deadline: Option<Deadline>,
         published: &mut Published,
-    ) -> Result<Option<ReadGuard<'a, Table>>> {
+    ) -> Result<Option<ReadGuard<'a, ChannelTable>>> {
         let mut durable = KVec::new();
         let (mut lost, mut why) = (0, Ok(()));
         // The last one that was made for another who pays.
@@ -390,8 +390,8 @@ impl Queues {
     /// [commit](Self::commit).
     fn push_slowly(
         &self,
-        named: &Shared,
-        outgoing: &Outgoing,
+        named: &ChannelRef,
+        outgoing: &Publication,
         deadline: Option<Deadline>,
     ) -> Result<u64> {
         let (message, how) = outgoing;
@@ -418,7 +418,7 @@ impl Queues {
     /// [`ETIMEDOUT`], [`EINTR`].
     pub(crate) fn push_durable(
         &self,
-        channel: &Shared,
+        channel: &ChannelRef,
         message: &Arc<Message>,
         how: PublishOptions,
         deadline: Option<Deadline>,
@@ -439,7 +439,7 @@ impl Queues {
     /// The same; waits until `deadline` for room in the log only.
     fn push_logged(
         &self,
-        channel: &Shared,
+        channel: &ChannelRef,
         message: &Arc<Message>,
         how: PublishOptions,
         deadline: Option<Deadline>,
@@ -465,7 +465,7 @@ impl Queues {
     /// As for [`Self::wait_for_bound`] without a deadline, and [`Channel::push`]: nobody has it then. If
     /// the room of the log has gone to others meanwhile, or the disk has just failed: some may have it, and
     /// have it again when it is tried again.
-    pub(crate) fn publish_dead(&self, topic: &Shared, letter: &Arc<Message>) -> Result<u64> {
+    pub(crate) fn publish_dead(&self, topic: &ChannelRef, letter: &Arc<Message>) -> Result<u64> {
         let letter = (letter.clone(), PublishOptions::PLAIN);
         let to = To {
             uid: topic.access.owner,
@@ -494,7 +494,7 @@ impl Queues {
 }
 
 /// How many durable queues are bound to the name of a message of user `uid`, and have a say.
-fn logged(table: &Table, to: To<'_>, uid: u32) -> usize {
+fn logged(table: &ChannelTable, to: To<'_>, uid: u32) -> usize {
     let bound = table.bound_to(to.name, to.named, uid);
     bound
         .filter(|bound| bound.is_durable() && to.has_say(bound))
@@ -508,14 +508,14 @@ struct To<'a> {
     uid: u32,
     name: &'a [u8],
     /// The channel of that name.
-    named: Option<&'a Shared>,
+    named: Option<&'a ChannelRef>,
 }
 
 impl To<'_> {
     /// Whether a bound queue may keep the publisher waiting, or from publishing.
     fn has_say(&self, bound: &Channel) -> bool {
         let owner = bound.access.owner;
-        let owns_name = |named: &Shared| named.access.owner == owner;
+        let owns_name = |named: &ChannelRef| named.access.owner == owner;
         owner == 0 || owner == self.uid || self.named.is_some_and(owns_name)
     }
 }
@@ -533,12 +533,12 @@ fn told_position(message: &Arc<Message>, kept: &Arc<Message>) {
 /// # Errors
 ///
 /// Those of [`Channel::push`]; [`ENOBUFS`] if its owner has no room for them.
-fn put_named(named: &Shared, group: &[Outgoing]) -> (usize, Result) {
-    let put = |group: &[Outgoing]| match named.kind {
+fn put_named(named: &ChannelRef, group: &[Publication]) -> (usize, Result) {
+    let put = |group: &[Publication]| match named.kind {
         ChannelKind::Topic => Channel::record(named, group),
         _ => Channel::push_all(named, group),
     };
-    let is_owned = |(message, _): &Outgoing| message.payer() == named.access.owner;
+    let is_owned = |(message, _): &Publication| message.payer() == named.access.owner;
     if !named.keeps || group.iter().all(is_owned) {
         return put(group);
     }
@@ -549,7 +549,7 @@ fn put_named(named: &Shared, group: &[Outgoing]) -> (usize, Result) {
         }
         Ok(copies)
     };
-    let copies: KVec<Outgoing> = match copy() {
+    let copies: KVec<Publication> = match copy() {
         Ok(copies) => copies,
         Err(e) => return (0, Err(e)),
     };

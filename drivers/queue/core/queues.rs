@@ -5,9 +5,9 @@
 use crate::{
     channel::{
         Channel,
+        ChannelLog,
+        ChannelRef, //
         Charged,
-        Durable,
-        Shared, //
     },
     consumer::SESSION,
     history::{
@@ -15,8 +15,8 @@ use crate::{
         ROUNDS, //
     },
     log::Log,
-    pending::Pending,
-    table::Table, //
+    pending::PendingReplies,
+    table::ChannelTable, //
 };
 use kernel::{
     prelude::*,
@@ -77,7 +77,7 @@ pub(crate) struct Queues {
     bound: Pin<KBox<Budget>>,
     pub(crate) work: Arc<WorkQueue>,
     #[pin]
-    pub(crate) pending: Pending,
+    pub(crate) pending: PendingReplies,
     /// Woken when a channel has dead letters.
     dead_letters: SetOnce<WorkHandle>,
     /// For durable queues, if there can be any.
@@ -85,7 +85,7 @@ pub(crate) struct Queues {
     /// The last number given to who takes messages, or to a subscription.
     last: Atomic<u64>,
     #[pin]
-    pub(crate) table: RwLock<Table>,
+    pub(crate) table: RwLock<ChannelTable>,
 }
 
 impl Queues {
@@ -93,7 +93,7 @@ impl Queues {
         let budget = Budget::new(bounds.bytes)?;
         let channels = Budget::new(bounds.channels as u64)?;
         let bound = Budget::new(bounds.bound as u64)?;
-        let pending = Pending::new()?;
+        let pending = PendingReplies::new()?;
         let work = WorkQueue::new(c"virgo_queue", 0)?;
         Arc::pin_init(
             pin_init!(Self {
@@ -106,7 +106,7 @@ impl Queues {
                 dead_letters: SetOnce::new(),
                 log: SetOnce::new(),
                 last: Atomic::new(0),
-                table <- linux::new_rwlock!(Table::new(), "virgo_queues"),
+                table <- linux::new_rwlock!(ChannelTable::new(), "virgo_queues"),
             }),
             GFP_KERNEL,
         )
@@ -154,7 +154,7 @@ impl Queues {
     /// # Errors
     ///
     /// [`ENOENT`].
-    pub(crate) fn find(&self, name: &[u8]) -> Result<Shared> {
+    pub(crate) fn find(&self, name: &[u8]) -> Result<ChannelRef> {
         self.table.read().find(name).cloned().ok_or(ENOENT)
     }
 
@@ -164,7 +164,7 @@ impl Queues {
     ///
     /// [`EINVAL`] for what is no name, [`EEXIST`], [`EUSERS`] for one too many, [`EDQUOT`] if its owner
     /// has too many, [`ENOMEM`].
-    pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+    pub(crate) fn create(&self, name: &[u8], options: &Options<'_>) -> Result<ChannelRef> {
         self.create_with(name, options, None, false, None)
     }
 
@@ -173,7 +173,7 @@ impl Queues {
     /// # Errors
     ///
     /// [`EEXIST`], [`ENOMEM`].
-    pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<Shared> {
+    pub(crate) fn create_own(&self, name: &[u8], options: &Options<'_>) -> Result<ChannelRef> {
         self.create_with(name, options, None, true, None)
     }
 
@@ -189,14 +189,14 @@ impl Queues {
         options: &Options<'_>,
         text: &[u8],
         deadline: Deadline,
-    ) -> Result<Shared> {
+    ) -> Result<ChannelRef> {
         let log = self.log()?;
         let record = Record {
             queue: name,
             data: text,
             ..Record::new(record::RecordKind::Create)
         };
-        let durable = Durable::new(log.clone(), text)?;
+        let durable = ChannelLog::new(log.clone(), text)?;
         let mut writer = log.lock_for(record.size(), deadline)?;
         let channel = self.create_with(name, options, Some(durable), false, None)?;
         let appended = log.append(&mut writer, &record);
@@ -223,8 +223,8 @@ impl Queues {
         options: &Options<'_>,
         text: &[u8],
         log: Arc<Log>,
-    ) -> Result<Shared> {
-        let durable = Durable::new(log, text)?;
+    ) -> Result<ChannelRef> {
+        let durable = ChannelLog::new(log, text)?;
         self.create_with(name, options, Some(durable), true, None)
     }
 
@@ -233,10 +233,10 @@ impl Queues {
         &self,
         name: &[u8],
         options: &Options<'_>,
-        durable: Option<Durable>,
+        durable: Option<ChannelLog>,
         is_restored: bool,
         mut history: Option<History<'_>>,
-    ) -> Result<Shared> {
+    ) -> Result<ChannelRef> {
         if !subject::is_name(name) {
             return Err(EINVAL);
         }
@@ -304,7 +304,7 @@ impl Queues {
     ///
     /// [`ENOENT`] if it is not there (any more); for a durable one also those of files and of
     /// [`Log::commit`].
-    pub(crate) fn remove(&self, channel: &Shared, deadline: Deadline) -> Result {
+    pub(crate) fn remove(&self, channel: &ChannelRef, deadline: Deadline) -> Result {
         if !channel.is_durable() {
             return self.take_out(channel);
         }
@@ -322,7 +322,7 @@ impl Queues {
 
     /// Takes a durable channel out of the table, and says so in the log. Returns the LSN to
     /// [commit](Self::commit).
-    fn remove_logged(&self, channel: &Shared) -> Result<u64> {
+    fn remove_logged(&self, channel: &ChannelRef) -> Result<u64> {
         let log = self.log()?;
         let mut writer = log.lock();
         let record = Record {
@@ -346,7 +346,7 @@ impl Queues {
     }
 
     /// Takes the channel out of the table. What the log says of it stays.
-    pub(crate) fn take_out(&self, channel: &Shared) -> Result {
+    pub(crate) fn take_out(&self, channel: &ChannelRef) -> Result {
         let removed = self.unlink(channel)?;
         channel.end();
         channel.clear();
@@ -355,7 +355,7 @@ impl Queues {
         Ok(())
     }
 
-    fn unlink(&self, channel: &Shared) -> Result<Shared> {
+    fn unlink(&self, channel: &ChannelRef) -> Result<ChannelRef> {
         let mut table = self.table.write();
         let at = table.search(&channel.name).map_err(|_| ENOENT)?;
         let known = table.all.get(at);
@@ -367,7 +367,7 @@ impl Queues {
     }
 
     /// Shows each channel to `see`, while that wants more. May sleep.
-    pub(crate) fn for_each(&self, mut see: impl FnMut(&Shared) -> bool) {
+    pub(crate) fn for_each(&self, mut see: impl FnMut(&ChannelRef) -> bool) {
         let table = self.table.read();
         for channel in &table.all {
             if !see(channel) {
@@ -377,7 +377,7 @@ impl Queues {
     }
 
     /// The first channel that has dead letters of those whose names are behind `name`. May sleep.
-    pub(crate) fn next_with_dead(&self, name: &[u8]) -> Option<Shared> {
+    pub(crate) fn next_with_dead(&self, name: &[u8]) -> Option<ChannelRef> {
         let table = self.table.read();
         let from = table.search(name).map_or_else(|at| at, |at| at + 1);
         let mut behind = table.all.get(from..).unwrap_or_default().iter();

@@ -5,7 +5,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared, //
+        ChannelRef, //
     },
     history::History,
     queues::Queues, //
@@ -30,7 +30,7 @@ impl Queues {
     /// # Errors
     ///
     /// Those of [`Self::subscribe`]; [`EACCES`] for a queue or topic that `uid` may not take from.
-    pub(crate) fn channel_for(&self, args: &SubscribeArgs<'_>, uid: u32) -> Result<Shared> {
+    pub(crate) fn channel_for(&self, args: &SubscribeArgs<'_>, uid: u32) -> Result<ChannelRef> {
         if let Ok(named) = self.find(args.pattern) {
             named.check(uid, Right::Take)?;
             if named.kind == ChannelKind::Queue {
@@ -56,7 +56,7 @@ impl Queues {
         group: &[u8],
         options: &Options<'_>,
         from: Option<u64>,
-    ) -> Result<Shared> {
+    ) -> Result<ChannelRef> {
         loop {
             let name = self.subscription_name(uid, pattern, group)?;
             if let (Ok(channel), false) = (self.find(&name), group.is_empty()) {
@@ -109,7 +109,7 @@ impl Queues {
     }
 
     /// A user of a subscription is gone; the last one takes it along. May sleep.
-    pub(crate) fn leave(&self, channel: &Shared) {
+    pub(crate) fn leave(&self, channel: &ChannelRef) {
         if channel.kind == ChannelKind::Subscription && channel.users.fetch_sub(1, Relaxed) == 1 {
             // Whoever has found it meanwhile finds it deleted.
             let _ = self.take_out(channel);

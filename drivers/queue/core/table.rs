@@ -4,7 +4,7 @@
 
 use crate::{
     binding_index::BindingIndex,
-    channel::Shared, //
+    channel::ChannelRef, //
 };
 use kernel::prelude::*;
 use virgo_proto::queue::access::Right;
@@ -23,15 +23,15 @@ pub(crate) fn is_reserved(name: &[u8]) -> bool {
 }
 
 /// Sorted by name.
-pub(crate) struct Table {
-    pub(crate) all: KVVec<Shared>,
+pub(crate) struct ChannelTable {
+    pub(crate) all: KVVec<ChannelRef>,
     pub(crate) bound: BindingIndex,
 }
 
-impl Table {
+impl ChannelTable {
     /// None.
     pub(crate) fn new() -> Self {
-        Table {
+        ChannelTable {
             all: KVVec::new(),
             bound: BindingIndex::new(),
         }
@@ -42,12 +42,12 @@ impl Table {
             .binary_search_by(|channel| channel.name.as_slice().cmp(name))
     }
 
-    pub(crate) fn find(&self, name: &[u8]) -> Option<&Shared> {
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&ChannelRef> {
         self.all.get(self.search(name).ok()?)
     }
 
     /// All channels.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Shared> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ChannelRef> {
         self.all.iter()
     }
 
@@ -57,9 +57,9 @@ impl Table {
     pub(crate) fn bound_to<'a>(
         &'a self,
         name: &'a [u8],
-        named: Option<&'a Shared>,
+        named: Option<&'a ChannelRef>,
         uid: u32,
-    ) -> impl Iterator<Item = &'a Shared> {
+    ) -> impl Iterator<Item = &'a ChannelRef> {
         self.bound.matching(name).filter(move |bound| {
             let owner = bound.access.owner;
             match named {
@@ -70,7 +70,7 @@ impl Table {
     }
 
     /// Whether there are any of those.
-    pub(crate) fn is_bound_to(&self, name: &[u8], named: Option<&Shared>, uid: u32) -> bool {
+    pub(crate) fn is_bound_to(&self, name: &[u8], named: Option<&ChannelRef>, uid: u32) -> bool {
         self.bound_to(name, named, uid).next().is_some()
     }
 }

@@ -70,7 +70,7 @@ const PATIENCE_MS: u32 = 60_000;
 
 /// Whether there can be durable queues.
 #[derive(Clone, Copy)]
-pub(crate) enum State {
+pub(crate) enum LogState {
     /// The files are being read.
     Opening,
     /// All is well.
@@ -103,7 +103,7 @@ pub(crate) struct Numbers {
 #[pin_data]
 pub(crate) struct Log {
     #[pin]
-    writer: Mutex<Writer>,
+    writer: Mutex<LogWriter>,
     /// All up to this LSN is on disk.
     synced: Atomic<u64>,
     /// All up to this LSN that is not on disk was lost by a failure, as far as is known.
@@ -122,8 +122,8 @@ pub(crate) struct Log {
 }
 
 /// What is to be written.
-pub(crate) struct Writer {
-    pub(crate) state: State,
+pub(crate) struct LogWriter {
+    pub(crate) state: LogState,
     /// What records of the files have.
     pub(crate) cookie: Cookie,
     pub(crate) pending: KVVec<u8>,
@@ -150,13 +150,13 @@ pub(crate) fn now() -> u64 {
     seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000)
 }
 
-impl Writer {
+impl LogWriter {
     /// Whether records are accepted.
     fn check(&self) -> Result {
         match self.state {
-            State::Ready => Ok(()),
-            State::Failed(_) => Err(EIO),
-            State::Opening | State::Unusable(..) => Err(EROFS),
+            LogState::Ready => Ok(()),
+            LogState::Failed(_) => Err(EIO),
+            LogState::Opening | LogState::Unusable(..) => Err(EROFS),
         }
     }
 
@@ -180,8 +180,8 @@ impl Writer {
 impl Log {
     /// A log that nobody has opened yet.
     pub(crate) fn new() -> Result<Arc<Self>> {
-        let writer = Writer {
-            state: State::Opening,
+        let writer = LogWriter {
+            state: LogState::Opening,
             cookie: Cookie::NONE,
             pending: KVVec::new(),
             lsn: 0,
@@ -233,7 +233,7 @@ impl Log {
     }
 
     /// The right to append, and to say what is done. May sleep.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LogWriter> {
         self.writer.lock()
     }
 
@@ -248,7 +248,7 @@ impl Log {
         &self,
         bytes: usize,
         deadline: Deadline,
-    ) -> Result<MutexGuard<'_, Writer>> {
+    ) -> Result<MutexGuard<'_, LogWriter>> {
         let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
         let until = Deadline::after_ms(PATIENCE_MS).min(deadline);
         let mut refusals = None;
@@ -280,7 +280,7 @@ impl Log {
         &self,
         bytes: usize,
         count: usize,
-    ) -> Result<MutexGuard<'_, Writer>> {
+    ) -> Result<MutexGuard<'_, LogWriter>> {
         let need = (bytes.min(MAX_RECORD) as u64)
             .saturating_mul(count as u64)
             .saturating_add(MARGIN);
@@ -304,7 +304,7 @@ impl Log {
     /// # Errors
     ///
     /// Nothing is appended then: [`ENOSPC`], [`ENOMEM`]; [`EIO`] while the disk does not work.
-    pub(crate) fn append(&self, writer: &mut Writer, record: &Record<'_>) -> Result<u64> {
+    pub(crate) fn append(&self, writer: &mut LogWriter, record: &Record<'_>) -> Result<u64> {
         writer.check()?;
         let size = record.size();
         if writer.room < size as u64 {
@@ -381,8 +381,8 @@ impl Log {
 
     /// Message `seq` of queue `queue` is done. That it is gets to disk with the next message, or
     /// soon.
-    pub(crate) fn done(&self, writer: &mut Writer, queue: &[u8], seq: u64) {
-        if let State::Unusable(..) = writer.state {
+    pub(crate) fn done(&self, writer: &mut LogWriter, queue: &[u8], seq: u64) {
+        if let LogState::Unusable(..) = writer.state {
             return;
         }
         let record = Record {

@@ -9,8 +9,8 @@ use crate::{
     },
     log::{
         Log,
+        LogState, //
         Numbers,
-        State, //
     }, //
 };
 use kernel::{
@@ -25,16 +25,16 @@ use virgo_utils::{
 };
 
 /// Whether there are durable queues: in a word, why not, and what to do.
-fn words(state: State) -> (&'static str, Option<Error>, &'static str) {
+fn words(state: LogState) -> (&'static str, Option<Error>, &'static str) {
     match state {
-        State::Opening => ("opening", None, "the log is being read"),
-        State::Ready => ("ready", None, ""),
-        State::Failed(e) => (
+        LogState::Opening => ("opening", None, "the log is being read"),
+        LogState::Ready => ("ready", None, ""),
+        LogState::Failed(e) => (
             "failed",
             Some(e),
             "the disk has refused a write; it is tried again until it works",
         ),
-        State::Unusable(e, reason) => ("unusable", Some(e), reason),
+        LogState::Unusable(e, reason) => ("unusable", Some(e), reason),
     }
 }
 

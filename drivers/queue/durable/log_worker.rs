@@ -23,7 +23,7 @@ use crate::{
     log::{
         self,
         Log,
-        State,
+        LogState,
         MARGIN, //
     },
     queues::Queues,
@@ -145,12 +145,12 @@ impl LogWorker {
     fn open(&self) -> Option<Disk> {
         let opened = recovery::open(&self.queues, &self.log, self.max_bytes);
         let (state, disk) = match opened {
-            Ok((disk, true)) => (State::Ready, Some(disk)),
+            Ok((disk, true)) => (LogState::Ready, Some(disk)),
             // Begun before anything is appended, or begun anew if it is of another format.
-            Ok((disk, false)) => (State::Failed(EAGAIN), Some(disk)),
+            Ok((disk, false)) => (LogState::Failed(EAGAIN), Some(disk)),
             Err((e, reason)) => {
                 pr_warn!("no durable queues: {FOLDER_NAME}: {reason}: {e:?}\n");
-                (State::Unusable(e, reason), None)
+                (LogState::Unusable(e, reason), None)
             }
         };
         let mut numbers = self.log.numbers();
@@ -176,7 +176,7 @@ impl LogWorker {
             return Ok(());
         }
         let mut writer = self.log.lock();
-        if !matches!(writer.state, State::Ready) {
+        if !matches!(writer.state, LogState::Ready) {
             // What was lost must not count as being on disk.
             return Ok(());
         }
@@ -214,7 +214,7 @@ impl LogWorker {
         }
         self.log.numbers().failures += 1;
         let mut writer = self.log.lock();
-        writer.state = State::Failed(e);
+        writer.state = LogState::Failed(e);
         writer.pending.clear();
         (writer.room, writer.asked) = (0, 0);
         self.log.set_lost(writer.lsn);
@@ -224,7 +224,7 @@ impl LogWorker {
 
     /// Whether the disk has failed and not worked since.
     fn has_failed(&self) -> bool {
-        matches!(self.log.lock().state, State::Failed(_))
+        matches!(self.log.lock().state, LogState::Failed(_))
     }
 
     /// Takes room for what somebody wants to append. If there is none the log is written anew, which
@@ -287,7 +287,7 @@ impl LogWorker {
     }
 
     /// Tells how much may be appended.
-    fn set_room(&self, disk: &Disk, writer: &mut log::Writer) {
+    fn set_room(&self, disk: &Disk, writer: &mut log::LogWriter) {
         let used = disk.files.size() + writer.pending.len() as u64;
         writer.grant(disk.reserved.saturating_sub(used));
     }
@@ -300,7 +300,7 @@ impl LogWorker {
     fn rewrite(&self, disk: &mut Disk) -> Result {
         let mut writer = self.log.lock();
         writer.stale = false;
-        let failed = matches!(writer.state, State::Failed(_));
+        let failed = matches!(writer.state, LogState::Failed(_));
         if failed {
             // The queues have it.
             writer.pending.clear();
@@ -407,8 +407,8 @@ impl LogWorker {
         disk.limit = ROTATE_MIN.max(size.saturating_mul(2)).min(disk.max_bytes);
         disk.retry = Retry::new();
         let mut writer = self.log.lock();
-        if let State::Failed(e) = writer.state {
-            writer.state = State::Ready;
+        if let LogState::Failed(e) = writer.state {
+            writer.state = LogState::Ready;
             // What could not be written is in what the queues have.
             disk.written = writer.lsn;
             // Otherwise it is begun for the first time.
@@ -477,7 +477,7 @@ impl LogWorker {
 impl Run for LogWorker {
     fn run(task: &Task<Self>) {
         let mut slot = task.disk.lock();
-        let mut is_new = slot.is_none() && matches!(task.log.lock().state, State::Opening);
+        let mut is_new = slot.is_none() && matches!(task.log.lock().state, LogState::Opening);
         if is_new {
             *slot = task.open();
         }

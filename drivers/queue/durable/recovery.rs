@@ -14,7 +14,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared, //
+        ChannelRef, //
     },
     disk::{
         Disk,
@@ -330,7 +330,7 @@ fn options(text: &[u8]) -> (Options<'_>, bool) {
 /// What was made of a log.
 #[derive(Default)]
 struct Made {
-    channels: KVVec<Shared>,
+    channels: KVVec<ChannelRef>,
     messages: u64,
     /// Messages of queues whose own record is missing.
     orphans: u64,

@@ -5,7 +5,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared, //
+        ChannelRef, //
     },
     queues::Queues,
     table::{
@@ -122,6 +122,6 @@ impl Queues {
         creates_durable
             || self
                 .find(name)
-                .is_ok_and(|found: Shared| found.is_durable())
+                .is_ok_and(|found: ChannelRef| found.is_durable())
     }
 }

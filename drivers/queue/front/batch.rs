@@ -20,13 +20,13 @@ use virgo_proto::queue::{
 const MAX_ITEMS: usize = MAX_MESSAGE + size_of::<PublishedMessage>();
 
 /// See the module.
-pub(crate) struct Batch {
+pub(crate) struct PublishBatch {
     head: NameHeader,
     /// The name and, behind it, the messages, as [`virgo_proto::queue::wire`] has them.
     bytes: KVVec<u8>,
 }
 
-impl Batch {
+impl PublishBatch {
     /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they
     /// fit in.
     ///
@@ -49,7 +49,7 @@ impl Batch {
             reserved: 0.into(),
             uid: uid.into(),
         };
-        Ok(Batch { head, bytes })
+        Ok(PublishBatch { head, bytes })
     }
 
     fn name_len(&self) -> usize {

@@ -6,9 +6,9 @@ use crate::{
     admin::explain,
     channel::{
         Channel,
+        ChannelRef, //
         ChannelStats,
         PublishOptions,
-        Shared, //
     },
     log_status,
     message::{
@@ -413,7 +413,7 @@ fn list(
 ) -> Reported {
     let mut list = KVVec::new();
     let mut result = Ok(());
-    this.queues.for_each(|channel: &Shared| {
+    this.queues.for_each(|channel: &ChannelRef| {
         let ChannelStats {
             ready,
             delayed,

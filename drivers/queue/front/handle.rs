@@ -5,7 +5,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared, //
+        ChannelRef, //
     },
     queues::Queues, //
 };
@@ -23,9 +23,9 @@ use linux::{
 
 /// See the module. When the last descriptor of it is closed, others may have what the program has
 /// not acknowledged.
-pub(crate) struct Handle {
+pub(crate) struct QueueHandle {
     queues: Arc<Queues>,
-    pub(crate) channel: Shared,
+    pub(crate) channel: ChannelRef,
     /// Who takes messages out.
     pub(crate) consumer: u64,
     /// Messages are acknowledged by being taken.
@@ -34,10 +34,10 @@ pub(crate) struct Handle {
     lost: Atomic<u64>,
 }
 
-impl Handle {
+impl QueueHandle {
     /// A user of `channel`, which it is counted as already.
-    pub(crate) fn new(queues: Arc<Queues>, channel: Shared, acked: bool) -> Self {
-        Handle {
+    pub(crate) fn new(queues: Arc<Queues>, channel: ChannelRef, acked: bool) -> Self {
+        QueueHandle {
             consumer: queues.next_consumer(),
             lost: Atomic::new(channel.lost()),
             queues,
@@ -58,7 +58,7 @@ impl Handle {
     }
 }
 
-impl Pollable for Handle {
+impl Pollable for QueueHandle {
     fn is_readable(&self) -> bool {
         self.channel.has_next()
     }
@@ -68,7 +68,7 @@ impl Pollable for Handle {
     }
 }
 
-impl Drop for Handle {
+impl Drop for QueueHandle {
     fn drop(&mut self) {
         // What is acknowledged by being taken is not out.
         if !self.acked {

@@ -17,7 +17,7 @@ use crate::{
         Parts, //
     },
     peer_jobs::{
-        Job,
+        PeerJob,
         PeerJobs, //
     },
     publish::Published,
@@ -142,7 +142,7 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
         let deadline = Deadline::never();
         return told(this.queues.create_for(uid, name, options, deadline));
     }
-    let job = Job::Create(copy(options, GFP_KERNEL)?);
+    let job = PeerJob::Create(copy(options, GFP_KERNEL)?);
     add_job(&this.peer_jobs, uid, name, job, reply)
 }
 
@@ -151,16 +151,22 @@ fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
     if !this.queues.waits_for_disk(name, b"") {
         return told(this.queues.delete_for(uid, name, Deadline::never()));
     }
-    add_job(&this.peer_jobs, uid, name, Job::Delete, reply)
+    add_job(&this.peer_jobs, uid, name, PeerJob::Delete, reply)
 }
 
 fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, _) = named(request)?;
     // There may be many messages, and the log.
-    add_job(&this.purges, uid, name, Job::Purge, reply)
+    add_job(&this.purges, uid, name, PeerJob::Purge, reply)
 }
 
-fn add_job(jobs: &Task<PeerJobs>, uid: u32, name: &[u8], job: Job, reply: &mut Body<'_>) -> Result {
+fn add_job(
+    jobs: &Task<PeerJobs>,
+    uid: u32,
+    name: &[u8],
+    job: PeerJob,
+    reply: &mut Body<'_>,
+) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
     PeerJobs::add(jobs, uid, name, job, reply.defer(uid)?, until)
 }

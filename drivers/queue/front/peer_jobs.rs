@@ -30,7 +30,7 @@ use virgo_proto::queue::wire::PurgeReply;
 use virgo_utils::Deferred;
 
 /// What is done with a queue.
-pub(crate) enum Job {
+pub(crate) enum PeerJob {
     /// It is made, by these words.
     Create(KVec<u8>),
     /// It is deleted.
@@ -42,7 +42,7 @@ pub(crate) enum Job {
 struct Waiting {
     uid: u32,
     name: KVec<u8>,
-    job: Job,
+    job: PeerJob,
     reply: Deferred,
     /// How long the peer waits.
     until: Deadline,
@@ -81,7 +81,7 @@ impl PeerJobs {
         task: &Task<Self>,
         uid: u32,
         name: &[u8],
-        job: Job,
+        job: PeerJob,
         reply: Deferred,
         until: Deadline,
     ) -> Result {
@@ -121,9 +121,9 @@ impl Run for PeerJobs {
             }
             // The peer has the error if there is no memory for the reply.
             let done = match job {
-                Job::Create(words) => told(task.queues.create_for(uid, &name, &words, until)),
-                Job::Delete => told(task.queues.delete_for(uid, &name, until)),
-                Job::Purge => match told(task.queues.purge_for(uid, &name)) {
+                PeerJob::Create(words) => told(task.queues.create_for(uid, &name, &words, until)),
+                PeerJob::Delete => told(task.queues.delete_for(uid, &name, until)),
+                PeerJob::Purge => match told(task.queues.purge_for(uid, &name)) {
                     Ok(purged) => {
                         let purged = purged.into();
                         let _ = reply.answer(PurgeReply { purged }.as_bytes());

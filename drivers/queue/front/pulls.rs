@@ -5,7 +5,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared,
+        ChannelRef,
         TakenMessage, //
     },
     message::Message, //
@@ -41,7 +41,7 @@ use virgo_utils::{
 
 /// What a node wants.
 pub(crate) struct Pull {
-    pub(crate) channel: Shared,
+    pub(crate) channel: ChannelRef,
     /// For whom messages are taken, with the number of this pull.
     pub(crate) consumer: u64,
     /// Messages at most.
@@ -213,7 +213,7 @@ impl Pulls {
 
     /// Nobody waits for the pull of `channel` by `consumer` any more. When this returns nothing is taken
     /// for it, and what was taken is where it was. May sleep.
-    pub(crate) fn forget(&self, channel: &Shared, consumer: u64) {
+    pub(crate) fn forget(&self, channel: &ChannelRef, consumer: u64) {
         let mut waiting = self.waiting.lock();
         waiting.retain(|waiting| waiting.pull.consumer != consumer);
         drop(waiting);

@@ -4,7 +4,7 @@
 
 use crate::{
     admin::told,
-    batch::Batch,
+    batch::PublishBatch,
     channel::PublishOptions,
     consumer::programs,
     local::{
@@ -66,7 +66,7 @@ use virgo_utils::{
 
 /// What has become of messages that were sent to another node.
 #[derive(Default)]
-pub(crate) struct Sent {
+pub(crate) struct SentMessages {
     /// How many went well.
     pub(crate) count: usize,
     /// Copies of these that were lost.
@@ -194,7 +194,7 @@ impl QueueService {
             return Ok(published.lsn);
         };
         let lengths = iter::once(parts.data.len());
-        let mut batch = Batch::new(uid, parts.subject, lengths)?;
+        let mut batch = PublishBatch::new(uid, parts.subject, lengths)?;
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
@@ -211,8 +211,13 @@ impl QueueService {
     ///
     /// Those after which nobody knows which of them are there: [`ETIMEDOUT`], [`ECONNRESET`],
     /// [`ESHUTDOWN`], [`EIO`] if the other node's disk has failed, [`EPROTO`] if it answers nonsense.
-    pub(crate) fn send(&self, node: NodeId, mut batch: Batch, deadline: Deadline) -> Result<Sent> {
-        let mut all = Sent::default();
+    pub(crate) fn send(
+        &self,
+        node: NodeId,
+        mut batch: PublishBatch,
+        deadline: Deadline,
+    ) -> Result<SentMessages> {
+        let mut all = SentMessages::default();
         while !batch.is_empty() {
             let mut answer = [0; size_of::<PublishReply>()];
             let (head, data) = batch.request();

@@ -11,8 +11,8 @@
 use crate::{
     channel::{
         Channel,
+        ChannelRef, //
         PublishOptions,
-        Shared, //
     },
     consumer::HANDLER,
     message::{
@@ -76,7 +76,7 @@ const AGAIN_MS: u32 = 1000;
 
 /// See the module.
 pub(crate) struct Requests {
-    pub(crate) channel: Shared,
+    pub(crate) channel: ChannelRef,
     service: Arc<QueueService>,
     drain: WorkHandle,
     /// The other way, if it was chosen.
@@ -227,7 +227,7 @@ fn handle(message: &Message) -> Option<Result> {
 }
 
 /// Takes requests out of the queue for the handler, while there is one.
-pub(crate) struct Drain(Shared);
+pub(crate) struct Drain(ChannelRef);
 
 impl Run for Drain {
     fn run(task: &Task<Self>) {
@@ -266,7 +266,7 @@ impl Run for Drain {
 #[pin_data]
 struct Piece {
     message: Arc<Message>,
-    channel: Shared,
+    channel: ChannelRef,
     _waits: Charge,
     #[pin]
     work: Work<Piece>,
@@ -277,7 +277,7 @@ impl_has_work! {
 }
 
 impl Piece {
-    fn new(message: Arc<Message>, channel: Shared, waits: Charge) -> Result<Pin<KBox<Self>>> {
+    fn new(message: Arc<Message>, channel: ChannelRef, waits: Charge) -> Result<Pin<KBox<Self>>> {
         KBox::pin_init(
             pin_init!(Piece {
                 message,

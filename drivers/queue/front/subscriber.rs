@@ -5,7 +5,7 @@
 use crate::{
     channel::{
         Channel,
-        Shared,
+        ChannelRef,
         TakenMessage, //
     },
     message::ReplyTo,
@@ -49,7 +49,7 @@ const MAX_OPEN: usize = 4096;
 const SMALL_LIST: usize = 16;
 
 struct Subscription {
-    channel: Shared,
+    channel: ChannelRef,
     /// As it was asked for.
     pattern: KVec<u8>,
     /// Messages are acknowledged by being sent.
@@ -61,7 +61,7 @@ struct Subscription {
 /// A message that the session has.
 struct Open {
     id: u64,
-    channel: Shared,
+    channel: ChannelRef,
     /// By what it is acknowledged.
     delivery: u64,
     acked: bool,
@@ -131,7 +131,7 @@ impl Subscriber {
     /// # Errors
     ///
     /// [`EUSERS`] for one too many, [`EALREADY`], [`ENOMEM`].
-    pub(crate) fn add(&self, channel: Shared, pattern: &[u8], acked: bool) -> Result {
+    pub(crate) fn add(&self, channel: ChannelRef, pattern: &[u8], acked: bool) -> Result {
         let copied = copy(pattern, GFP_KERNEL)?;
         let mut inner = self.inner.lock();
         if inner.subscriptions.len() >= MAX_SUBSCRIPTIONS {
@@ -237,7 +237,7 @@ impl Subscriber {
 
 impl Inner {
     /// Ends subscription number `at`, which is to `channel`.
-    fn end(&mut self, at: usize, channel: &Shared) -> Option<Subscription> {
+    fn end(&mut self, at: usize, channel: &ChannelRef) -> Option<Subscription> {
         let ended = self.subscriptions.remove(at).ok()?;
         self.open
             .retain(|open| !Arc::ptr_eq(&open.channel, channel));
@@ -256,7 +256,7 @@ impl Inner {
     }
 
     /// Remembers what the session may speak of again, for which there is room. Returns its number.
-    fn note(&mut self, channel: &Shared, delivery: &TakenMessage, acked: bool) -> u64 {
+    fn note(&mut self, channel: &ChannelRef, delivery: &TakenMessage, acked: bool) -> u64 {
         self.last += 1;
         if !acked || delivery.item.reply.is_some() {
             if self.open.len() >= MAX_OPEN {

@@ -3,9 +3,9 @@
 //! The queue's system call.
 
 use crate::{
-    batch::Batch,
+    batch::PublishBatch,
     channel::PublishOptions,
-    handle::Handle,
+    handle::QueueHandle,
     local::{
         done_here,
         take_here,
@@ -18,7 +18,7 @@ use crate::{
         ReplyTo, //
     },
     publish::Published,
-    remote::Sent,
+    remote::SentMessages,
     service::QueueService, //
 };
 use core::{
@@ -72,15 +72,15 @@ pub(crate) const NAMES: &[&str] = &[
 ];
 
 /// Serves the call; counts each operation.
-pub(crate) struct Calls {
+pub(crate) struct QueueSyscalls {
     pub(crate) service: Arc<QueueService>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) handles: Pin<KBox<FdType<Handle>>>,
+    pub(crate) handles: Pin<KBox<FdType<QueueHandle>>>,
 }
 
 /// A call, with its arguments read.
 struct Call<'a> {
-    this: &'a Calls,
+    this: &'a QueueSyscalls,
     /// The caller.
     uid: u32,
     args: QueueArgs,
@@ -91,7 +91,7 @@ struct Call<'a> {
     deadline: Deadline,
 }
 
-impl QueueCalls for Calls {
+impl QueueCalls for QueueSyscalls {
     fn queue(&self, args: UserPtr, size: usize) -> Result<usize> {
         let told = (size >= size_of::<QueueArgs>()).then_some(args);
         let args = user::read_args::<QueueArgs>(args, size)?;
@@ -233,7 +233,7 @@ impl Call<'_> {
     }
 
     /// The caller's subscription, if it means one.
-    fn handle(&self) -> Result<Option<FdRef<'_, Handle>>> {
+    fn handle(&self) -> Result<Option<FdRef<'_, QueueHandle>>> {
         if !self.name.is_empty() {
             return Ok(None);
         }
@@ -308,9 +308,9 @@ impl Call<'_> {
             let sent = match self.batch(rest) {
                 // A number would say that those behind are not there: not if nobody knows.
                 Ok(batch) => self.service().send(node, batch, self.deadline)?,
-                Err(e) => Sent {
+                Err(e) => SentMessages {
                     refused: Some(e),
-                    ..Sent::default()
+                    ..SentMessages::default()
                 },
             };
             published += sent.count;
@@ -327,9 +327,9 @@ impl Call<'_> {
     }
 
     /// As many of these messages as go in one request, one at least.
-    fn batch(&self, messages: &[Message]) -> Result<Batch> {
+    fn batch(&self, messages: &[Message]) -> Result<PublishBatch> {
         let lengths = messages.iter().map(|message| message.len as usize);
-        let mut batch = Batch::new(self.uid, &self.name, lengths)?;
+        let mut batch = PublishBatch::new(self.uid, &self.name, lengths)?;
         each(messages, |message| {
             batch.put(how(message)?, message.len as usize, |bytes| {
                 append_data(message, bytes)
@@ -346,7 +346,7 @@ impl Call<'_> {
         let args = SubscribeArgs::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
         let channel = queues.channel_for(&args, self.uid)?;
-        let handle = Handle::new(queues.clone(), channel, args.acked);
+        let handle = QueueHandle::new(queues.clone(), channel, args.acked);
         Ok(self.this.handles.install(handle, true)? as usize)
     }
 

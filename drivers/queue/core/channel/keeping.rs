@@ -9,7 +9,7 @@ use super::{
     },
     Channel,
     Clock,
-    Outgoing, //
+    Publication, //
 };
 use crate::message::Message;
 use kernel::{
@@ -36,7 +36,7 @@ impl Channel {
     ///
     /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
     /// [`ENOMEM`].
-    pub(crate) fn record(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+    pub(crate) fn record(task: &Task<Self>, messages: &[Publication]) -> (usize, Result) {
         let recorded = put_all(messages, |messages| {
             let now = now_ms();
             let mut state = task.state.lock();

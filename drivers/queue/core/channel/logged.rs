@@ -12,7 +12,7 @@ use crate::{
     log::{
         self,
         Log,
-        Writer, //
+        LogWriter, //
     },
     message::Message, //
 };
@@ -40,20 +40,20 @@ use virgo_proto::queue::{
 };
 
 /// What makes a channel durable.
-pub(crate) struct Durable {
+pub(crate) struct ChannelLog {
     pub(crate) log: Arc<Log>,
     /// As they were given.
     pub(crate) options: KVec<u8>,
 }
 
-impl Durable {
+impl ChannelLog {
     /// Keeps `options` as they were given. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(log: Arc<Log>, options: &[u8]) -> Result<Self> {
-        Ok(Durable {
+        Ok(ChannelLog {
             log,
             options: copy(options, GFP_KERNEL_ACCOUNT)?,
         })
@@ -85,7 +85,7 @@ impl Channel {
     /// As for [`Self::push`]; [`ENOSPC`], [`EIO`] and the like.
     pub(crate) fn push_logged(
         task: &Task<Self>,
-        writer: &mut Writer,
+        writer: &mut LogWriter,
         message: &Arc<Message>,
         how: PublishOptions,
     ) -> Result<u64> {

@@ -6,7 +6,7 @@ use super::{
     due,
     Channel,
     Clock,
-    Outgoing,
+    Publication,
     PublishOptions, //
 };
 use crate::message::Message;
@@ -33,7 +33,7 @@ use virgo_proto::queue::{
 /// `put` says so by `None`. Each is told the number that it gets. Returns with how many it went well,
 /// and whether these were all.
 pub(super) fn put_each(
-    messages: &[Outgoing],
+    messages: &[Publication],
     mut put: impl FnMut(&Arc<Message>, PublishOptions) -> Result<Option<u64>>,
 ) -> (usize, Result<bool>) {
     let mut count = 0;
@@ -51,8 +51,8 @@ pub(super) fn put_each(
 /// Does that with all messages, with the lock let go between the steps. Returns with how many it went
 /// well.
 pub(super) fn put_all(
-    messages: &[Outgoing],
-    mut step: impl FnMut(&[Outgoing]) -> (usize, Result<bool>),
+    messages: &[Publication],
+    mut step: impl FnMut(&[Publication]) -> (usize, Result<bool>),
 ) -> (usize, Result) {
     let mut all = 0;
     loop {
@@ -144,7 +144,7 @@ impl Channel {
 
     /// Puts messages in that were published to this channel's name, in order, up to the first for
     /// which that fails, as [`Self::push`] does. Returns how many went in. Any context.
-    pub(crate) fn push_all(task: &Task<Self>, messages: &[Outgoing]) -> (usize, Result) {
+    pub(crate) fn push_all(task: &Task<Self>, messages: &[Publication]) -> (usize, Result) {
         put_all(messages, |messages| {
             let now = now_ms();
             let mut first = None;
