@@ -20,14 +20,14 @@ use virgo_utils::{
 };
 
 /// A change, and the reply that is owed for it, for which there is memory.
-pub(crate) struct Change {
+pub(crate) struct FileChange {
     pub(crate) reply: Deferred,
     /// When nobody waits for it any more.
     pub(crate) until: Deadline,
     pub(crate) what: What,
 }
 
-impl Change {
+impl FileChange {
     /// Whether nobody waits for it any more.
     fn is_given_up(&self) -> bool {
         self.until.passed() || !self.reply.is_wanted()
@@ -51,7 +51,7 @@ pub(crate) struct Changes {
 
 #[derive(Default)]
 struct State {
-    waiting: KVVec<Change>,
+    waiting: KVVec<FileChange>,
     /// A job is submitted that will call [`Changes::make_next`].
     submitted: bool,
 }
@@ -70,9 +70,9 @@ impl Changes {
     /// # Errors
     ///
     /// [`ENOMEM`], and what `submit` fails with, told to whoever waits for the change, too.
-    pub(crate) fn add(&self, change: Change, submit: impl FnOnce() -> Result) -> Result {
+    pub(crate) fn add(&self, change: FileChange, submit: impl FnOnce() -> Result) -> Result {
         let mut state = self.state.lock();
-        let given_up = take_given_up(&mut state.waiting, Change::is_given_up);
+        let given_up = take_given_up(&mut state.waiting, FileChange::is_given_up);
         let prepare = || -> Result {
             state.waiting.reserve(1, GFP_KERNEL)?;
             if !state.submitted {
@@ -100,7 +100,7 @@ impl Changes {
 
     /// Drops what was given up. May sleep, not for the disk.
     pub(crate) fn drop_given_up(&self) {
-        let given_up = take_given_up(&mut self.state.lock().waiting, Change::is_given_up);
+        let given_up = take_given_up(&mut self.state.lock().waiting, FileChange::is_given_up);
         drop(given_up);
     }
 

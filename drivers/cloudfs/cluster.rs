@@ -11,7 +11,7 @@ use crate::{
         RemoteNodes, //
     },
     file::{
-        File,
+        CloudFile,
         Location,
         OpenCost, //
     },
@@ -19,8 +19,8 @@ use crate::{
     opened::OpenedFiles,
     remote::RemoteFiles,
     workers::{
-        Lines,
-        Workers, //
+        FileLines,
+        FileWorkers, //
     }, //
 };
 use kernel::{
@@ -67,8 +67,8 @@ pub(crate) struct Cloudfs {
     /// Files of this node that others have open.
     pub(crate) opened: Arc<OpenedFiles>,
     /// Where what uses files of this node for others waits for the workers.
-    pub(crate) lines: Arc<Lines>,
-    _workers: Workers,
+    pub(crate) lines: Arc<FileLines>,
+    _workers: FileWorkers,
     /// Of lines that peers cause.
     pub(crate) log: Pin<KBox<LogLimit>>,
     /// Whether this node's own files are reached like another's.
@@ -85,7 +85,7 @@ impl Cloudfs {
         max_open: u32,
         loopback: bool,
     ) -> Result<Arc<Self>> {
-        let workers = Workers::new(c"virgo_files")?;
+        let workers = FileWorkers::new(c"virgo_files")?;
         let lines = workers.lines().clone();
         let this = Cloudfs {
             others: RemoteNodes::new(node.clone(), port)?,
@@ -134,7 +134,7 @@ impl Cloudfs {
         flags: u32,
         mode: u16,
         timeout_ms: u32,
-    ) -> Result<File> {
+    ) -> Result<CloudFile> {
         let (mut nodes, policy) = match name.at {
             At::Here => (bit(user.config.me), Policy::LeastUsed),
             At::Node(node) => (bit(node), Policy::LeastUsed),
@@ -169,7 +169,7 @@ impl Cloudfs {
                     let append = flags & open::APPEND != 0;
                     let others = self.others.clone();
                     let at = at.held(&self.lines, cost);
-                    return Ok(File::new(others, at, append, timeout_ms));
+                    return Ok(CloudFile::new(others, at, append, timeout_ms));
                 }
                 Err(e) => e,
             };
@@ -192,7 +192,11 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::open`].
-    pub(crate) fn open_as_original(&self, user: &User<'_>, name: &FileName<'_>) -> Result<File> {
+    pub(crate) fn open_as_original(
+        &self,
+        user: &User<'_>,
+        name: &FileName<'_>,
+    ) -> Result<CloudFile> {
         const BOTH: u32 = open::READ | open::WRITE | open::CREATE;
         match self.open(user, name, BOTH, 0o644, 0) {
             Err(EROFS | EACCES | EISDIR) => self.open(user, name, open::READ, 0, 0),

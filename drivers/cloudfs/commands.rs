@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::Cloudfs,
-    file::File,
+    file::CloudFile,
     paths,
     session_files::SessionFiles, //
 };
@@ -134,7 +134,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn file(&self, number: &[u8]) -> Result<Arc<File>, Wrong> {
+    fn file(&self, number: &[u8]) -> Result<Arc<CloudFile>, Wrong> {
         let number = parse_u64(number).ok_or(EBADF)?;
         let files: Option<&SessionFiles> = self.caller.attached.get();
         Ok(files.and_then(|files| files.get(number)).ok_or(EBADF)?)

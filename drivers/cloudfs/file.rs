@@ -14,7 +14,7 @@ use crate::{
     },
     local,
     remote::RemoteFiles,
-    workers::Lines, //
+    workers::FileLines, //
 };
 use kernel::{
     prelude::*,
@@ -55,7 +55,7 @@ use virgo_utils::{
 const SMALL: usize = 1024;
 
 /// An open file. Dropping it closes it, without waiting for its node.
-pub(crate) struct File {
+pub(crate) struct CloudFile {
     others: Arc<RemoteNodes>,
     at: Held,
     /// Everything is written to the end.
@@ -91,7 +91,7 @@ pub(crate) enum Held {
 
 impl Location {
     /// From now on the file costs this.
-    pub(crate) fn held(self, lines: &Arc<Lines>, cost: OpenCost) -> Held {
+    pub(crate) fn held(self, lines: &Arc<FileLines>, cost: OpenCost) -> Held {
         match self {
             Location::Local(file) => Held::Local(held::of_this_node(lines, cost.charge, file)),
             Location::Remote(remote) => Held::Remote(remote, Some(cost)),
@@ -99,9 +99,9 @@ impl Location {
     }
 }
 
-impl File {
+impl CloudFile {
     pub(crate) fn new(others: Arc<RemoteNodes>, at: Held, append: bool, timeout_ms: u32) -> Self {
-        File {
+        CloudFile {
             others,
             at,
             append,
@@ -285,7 +285,7 @@ impl File {
     }
 }
 
-impl Drop for File {
+impl Drop for CloudFile {
     fn drop(&mut self) {
         if let Held::Remote(remote, cost) = &mut self.at {
             if let Some(cost) = cost.take() {

@@ -7,7 +7,7 @@
 //! wait: in the line of whoever has opened the file, who pays for it until it is closed.
 
 use crate::workers::{
-    Lines,
+    FileLines,
     ReplyInterest, //
 };
 use kernel::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) type HeldFile = ClosedBy<ByWorker>;
 
 /// Has a file closed.
 pub(crate) struct ByWorker {
-    lines: Arc<Lines>,
+    lines: Arc<FileLines>,
     owner: WorkOwner,
     /// Given back when the file is closed. `None` while it is dropped.
     charge: Option<Charge>,
@@ -37,7 +37,7 @@ pub(crate) struct ByWorker {
 
 /// A file that is open for `owner`, who is another node's.
 pub(crate) fn of_peer(
-    lines: &Arc<Lines>,
+    lines: &Arc<FileLines>,
     owner: WorkOwner,
     charge: Charge,
     file: File,
@@ -46,7 +46,7 @@ pub(crate) fn of_peer(
 }
 
 /// A file that is open for a program or a session of text of this node.
-pub(crate) fn of_this_node(lines: &Arc<Lines>, charge: Charge, file: File) -> HeldFile {
+pub(crate) fn of_this_node(lines: &Arc<FileLines>, charge: Charge, file: File) -> HeldFile {
     let owner = WorkOwner {
         device: file.device(),
         // Other nodes' have the number of their node before it.
@@ -56,7 +56,7 @@ pub(crate) fn of_this_node(lines: &Arc<Lines>, charge: Charge, file: File) -> He
 }
 
 fn held(
-    lines: &Arc<Lines>,
+    lines: &Arc<FileLines>,
     owner: WorkOwner,
     charge: Charge,
     file: File,

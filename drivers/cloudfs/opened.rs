@@ -9,7 +9,7 @@ use crate::{
         HeldFile, //
     },
     syncing::Syncing,
-    workers::Lines, //
+    workers::FileLines, //
 };
 use core::{
     mem::replace,
@@ -95,7 +95,7 @@ pub(crate) fn uid_of(owner: &WorkOwner) -> u32 {
 pub(crate) struct OpenedFiles {
     #[pin]
     table: Table<Opened>,
-    lines: Arc<Lines>,
+    lines: Arc<FileLines>,
     /// How many each node may have, shared between its users, until they are closed.
     budgets: KVec<Pin<KBox<Budget>>>,
     limit: u32,
@@ -110,7 +110,11 @@ impl OpenedFiles {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(limit: u32, lines: Arc<Lines>, nodes: Nodes) -> Result<impl PinInit<Self>> {
+    pub(crate) fn new(
+        limit: u32,
+        lines: Arc<FileLines>,
+        nodes: Nodes,
+    ) -> Result<impl PinInit<Self>> {
         let mut budgets = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
         for _ in 0..MAX_NODES {
             budgets.push(Budget::new(limit.into())?, GFP_KERNEL)?;

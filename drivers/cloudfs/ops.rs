@@ -4,7 +4,7 @@
 
 use crate::{
     changes::{
-        Change,
+        FileChange,
         What, //
     },
     cluster::Cloudfs,
@@ -15,7 +15,7 @@ use crate::{
         Opened, //
     },
     workers::{
-        Lines,
+        FileLines,
         ReplyInterest, //
     }, //
 };
@@ -295,7 +295,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
                 Ok(request) => {
                     let what = What::Write(request);
                     // Who waits for it is told that it has failed.
-                    let _ = change_content(&lines, opened, Change { reply, until, what });
+                    let _ = change_content(&lines, opened, FileChange { reply, until, what });
                 }
                 Err(e) => reply.fail(e),
             }
@@ -304,7 +304,7 @@ fn write(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Re
 }
 
 /// Has a worker make `change` to an open file.
-fn change_content(lines: &Lines, opened: Arc<Opened>, change: Change) -> Result {
+fn change_content(lines: &FileLines, opened: Arc<Opened>, change: FileChange) -> Result {
     let worker = opened.clone();
     opened.changes.add(change, || {
         lines.submit_turns(opened.owner(), move || {
@@ -404,7 +404,7 @@ fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());
     let reply = defer_with(this, peer, reply, |body| body.defer(opened.uid()))?;
-    change_content(&this.lines, opened, Change { reply, until, what })
+    change_content(&this.lines, opened, FileChange { reply, until, what })
 }
 
 /// The arguments of a change of names, which has these flags and perhaps a mode, and the two paths;

@@ -3,7 +3,7 @@
 //! Files that a text session has open: it has numbers of its own, from 0, as a process has
 //! descriptors.
 
-use crate::file::File;
+use crate::file::CloudFile;
 use kernel::{
     prelude::*,
     sync::{
@@ -20,7 +20,7 @@ const MAX_FILES: usize = 64;
 #[pin_data]
 pub(crate) struct SessionFiles {
     #[pin]
-    files: Mutex<KVec<Option<Arc<File>>>>,
+    files: Mutex<KVec<Option<Arc<CloudFile>>>>,
 }
 
 impl SessionFiles {
@@ -38,7 +38,7 @@ impl SessionFiles {
     /// # Errors
     ///
     /// [`EMFILE`], [`ENOMEM`].
-    pub(crate) fn add(&self, file: File) -> Result<u64> {
+    pub(crate) fn add(&self, file: CloudFile) -> Result<u64> {
         let file = Arc::new(file, GFP_KERNEL)?;
         let mut files = self.files.lock();
         let number = match files.iter().position(Option::is_none) {
@@ -54,13 +54,13 @@ impl SessionFiles {
     }
 
     /// The file of this number. May sleep.
-    pub(crate) fn get(&self, number: u64) -> Option<Arc<File>> {
+    pub(crate) fn get(&self, number: u64) -> Option<Arc<CloudFile>> {
         let index = usize::try_from(number).ok()?;
         self.files.lock().get(index)?.clone()
     }
 
     /// Takes the file of this number away, which closes it when dropped. May sleep.
-    pub(crate) fn remove(&self, number: u64) -> Option<Arc<File>> {
+    pub(crate) fn remove(&self, number: u64) -> Option<Arc<CloudFile>> {
         let index = usize::try_from(number).ok()?;
         self.files.lock().get_mut(index)?.take()
     }

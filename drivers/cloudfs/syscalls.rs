@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::Cloudfs,
-    file::File,
+    file::CloudFile,
     paths::UserName, //
 };
 use kernel::{
@@ -60,11 +60,11 @@ use virgo_utils::{
 };
 
 /// Serves the calls; counts each.
-pub(crate) struct Calls {
+pub(crate) struct CloudfsSyscalls {
     pub(crate) cloudfs: Arc<Cloudfs>,
     pub(crate) stats: Arc<Stats>,
     /// Descriptors of programs.
-    pub(crate) files: Pin<KBox<FdType<File>>>,
+    pub(crate) files: Pin<KBox<FdType<CloudFile>>>,
 }
 
 /// Names of the calls, in the order of the indices below.
@@ -73,7 +73,7 @@ pub(crate) const NAMES: &[&str] = &[
     "unlink", "rename", "mkdir", "readdir",
 ];
 
-impl CloudfsCalls for Calls {
+impl CloudfsCalls for CloudfsSyscalls {
     fn open(&self, path: UserPtr) -> Result<usize> {
         self.count(0, || {
             let config = self.config();
@@ -268,7 +268,7 @@ impl CloudfsCalls for Calls {
     }
 }
 
-impl Calls {
+impl CloudfsSyscalls {
     fn count(&self, index: usize, call: impl FnOnce() -> Result<usize>) -> Result<usize> {
         self.stats.count_call::<Cloudfs, _>(index, call)
     }
@@ -277,7 +277,7 @@ impl Calls {
         self.cloudfs.node.config()
     }
 
-    fn install(&self, file: File, close_on_exec: bool) -> Result<usize> {
+    fn install(&self, file: CloudFile, close_on_exec: bool) -> Result<usize> {
         let fd = self.files.install(file, close_on_exec)?;
         usize::try_from(fd).map_err(|_| EBADF)
     }
@@ -289,7 +289,7 @@ impl Calls {
         config: &'a Config,
         fd: c_int,
         timeout_ms: u32,
-    ) -> Result<(FdRef<'_, File>, User<'a>)> {
+    ) -> Result<(FdRef<'_, CloudFile>, User<'a>)> {
         let file = self.files.get(fd)?;
         let ms = match timeout_ms {
             0 => file.timeout_ms,

@@ -23,7 +23,7 @@ use crate::{
     closing::MAX_FILES,
     cluster::Cloudfs,
     opened::MAX_OPEN,
-    syscalls::Calls, //
+    syscalls::CloudfsSyscalls, //
 };
 use kernel::prelude::*;
 use linux::descriptor::FdType;
@@ -101,7 +101,7 @@ struct Module {
     _stop: Stop<Cloudfs>,
     _reloads: Subscription,
     #[pin]
-    _calls: CloudfsRegistration<Calls>,
+    _calls: CloudfsRegistration<CloudfsSyscalls>,
     #[pin]
     _server: Server<Cloudfs>,
 }
@@ -116,7 +116,7 @@ impl kernel::InPlaceModule for Module {
             let cloudfs = Cloudfs::new(node.clone(), Cloudfs::PORT, max_files, max_open, loopback)?;
             let opened = cloudfs.opened.clone();
             let stats = Stats::new::<Cloudfs>()?;
-            let calls = Calls {
+            let calls = CloudfsSyscalls {
                 cloudfs: cloudfs.clone(),
                 stats: stats.clone(),
                 files: KBox::pin_init(FdType::new(module, c"[virgo]"), GFP_KERNEL)?,

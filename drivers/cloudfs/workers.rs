@@ -11,7 +11,7 @@ pub(crate) use virgo_utils::workers::{
 const MAX: usize = 32;
 
 /// The workers of this module.
-pub(crate) type Workers = virgo_utils::workers::Workers<MAX>;
+pub(crate) type FileWorkers = virgo_utils::workers::Workers<MAX>;
 
 /// Where work waits for them.
-pub(crate) type Lines = virgo_utils::workers::Lines<MAX>;
+pub(crate) type FileLines = virgo_utils::workers::Lines<MAX>;

@@ -16,7 +16,7 @@ pub(crate) const OVERHEAD: usize = 512;
 pub(crate) const RESULT: usize = 512;
 
 /// How much there may be at a time.
-pub(crate) struct Limits {
+pub(crate) struct PoolLimits {
     /// Calls that run here.
     pub(crate) running: usize,
     /// Calls that wait to run here.
@@ -56,7 +56,7 @@ impl Budgets {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+    pub(crate) fn new(limits: &PoolLimits) -> Result<Self> {
         Ok(Budgets {
             jobs: Budget::new(limits.jobs as u64)?,
             calls: Budget::new((limits.waiting + limits.running) as u64)?,

@@ -4,7 +4,7 @@
 
 use crate::{
     outcome::state_name,
-    pool::Shared, //
+    pool::PoolContext, //
 };
 use kernel::{
     prelude::*,
@@ -115,7 +115,7 @@ fn echo(call: &mut Call<'_>) -> Result<i64> {
 }
 
 fn node(call: &mut Call<'_>) -> Result<i64> {
-    let shared = call.state::<Shared>()?;
+    let shared = call.state::<PoolContext>()?;
     let number = shared.node.config().me;
     // As it was measured lately: to look at all tasks is too much for each call.
     let load = shared.load();
@@ -164,20 +164,22 @@ fn jobs(call: &mut Call<'_>) -> Result<i64> {
     let wanted = |of: u32| (uid == -1 || uid == i64::from(of)) && (caller == 0 || caller == of);
     let mut list = KVVec::new();
     let (mut count, mut result) = (0, Ok(()));
-    call.state::<Shared>()?.jobs.for_each_from(first, |job| {
-        if !job.is_kept() || !wanted(job.uid) {
-            return true;
-        }
-        if list.len() > MAX_OUTPUT - LINE {
-            return false;
-        }
-        let (id, node, uid) = (job.id, job.node(), job.uid);
-        let state = state_name(job.state());
-        result = CString::try_from_fmt(fmt!("{id} {node} {uid} {state}\n"))
-            .and_then(|line| Ok(list.extend_from_slice(line.to_bytes(), GFP_KERNEL)?));
-        count += 1;
-        result.is_ok()
-    });
+    call.state::<PoolContext>()?
+        .jobs
+        .for_each_from(first, |job| {
+            if !job.is_kept() || !wanted(job.uid) {
+                return true;
+            }
+            if list.len() > MAX_OUTPUT - LINE {
+                return false;
+            }
+            let (id, node, uid) = (job.id, job.node(), job.uid);
+            let state = state_name(job.state());
+            result = CString::try_from_fmt(fmt!("{id} {node} {uid} {state}\n"))
+                .and_then(|line| Ok(list.extend_from_slice(line.to_bytes(), GFP_KERNEL)?));
+            count += 1;
+            result.is_ok()
+        });
     result?;
     call.output.print(&list)?;
     Ok(count)
@@ -185,7 +187,7 @@ fn jobs(call: &mut Call<'_>) -> Result<i64> {
 
 fn cancel_job(call: &mut Call<'_>) -> Result<i64> {
     let id = u64::try_from(call.number(0)?).map_err(|_| ESRCH)?;
-    let shared = call.state::<Shared>()?;
+    let shared = call.state::<PoolContext>()?;
     let job = shared.jobs.find(id, call.uid)?;
     shared.executor.give_up(&job, ECANCELED);
     Ok(0)

@@ -5,7 +5,7 @@
 use crate::{
     job::Job,
     outcome::Outcome,
-    pool::Shared,
+    pool::PoolContext,
     request::{
         CallRequest,
         Placement, //
@@ -37,7 +37,7 @@ use virgo_utils::{
 /// Longest time to ask the registry, in milliseconds.
 const PICK_MS: u32 = 500;
 
-impl Shared {
+impl PoolContext {
     /// Chooses a node for each job that has none. Returns the nodes that jobs are to be sent to.
     pub(crate) fn choose(
         &self,

@@ -7,10 +7,10 @@ use crate::{
     budgets::RunAccounts,
     function,
     invocation::{
+        CallOrigin, //
         Invocation,
-        Key,
+        InvocationKey,
         NewInvocation,
-        Origin, //
     },
     job::Job,
     jobs::Jobs,
@@ -187,7 +187,7 @@ impl Executor {
     }
 
     /// Ends the call that its caller calls `name`. May sleep.
-    pub(crate) fn cancel(&self, origin: Origin, name: u64) {
+    pub(crate) fn cancel(&self, origin: CallOrigin, name: u64) {
         let run = self.pool.state.lock().calls.get(origin.key(name)).cloned();
         if let Some(run) = run {
             self.pool.cancel(&run);
@@ -202,7 +202,7 @@ impl Executor {
         job.end(Outcome::failed(e));
         match job.node() {
             0 => (),
-            _ if job.is_here() => self.cancel(Origin::Here, job.id),
+            _ if job.is_here() => self.cancel(CallOrigin::Here, job.id),
             node => self.pool.outboxes.cancel(node, job.id, job.deadline),
         }
     }
@@ -211,8 +211,8 @@ impl Executor {
     pub(crate) fn cancel_gone(&self, gone: Peer) {
         self.pool.for_each((gone.node, 0), |run| {
             match run.origin {
-                Origin::Peer(of) if of == gone => self.pool.cancel(run),
-                Origin::Peer(of) if of.node == gone.node => (),
+                CallOrigin::Peer(of) if of == gone => self.pool.cancel(run),
+                CallOrigin::Peer(of) if of.node == gone.node => (),
                 _ => return false,
             }
             true
@@ -233,7 +233,7 @@ impl Drop for Executor {
 
 impl Pool {
     /// Shows `see` each call from `first` on, until it says false.
-    fn for_each(&self, first: Key, mut see: impl FnMut(&Arc<Invocation>) -> bool) {
+    fn for_each(&self, first: InvocationKey, mut see: impl FnMut(&Arc<Invocation>) -> bool) {
         let mut next = Some(first);
         while let Some(first) = next {
             let Some(run) = self.state.lock().calls.from(first).cloned() else {
@@ -279,10 +279,10 @@ impl Pool {
     /// Hands the outcome of `run` over to who wants it, and forgets the call. Waits for nobody.
     fn finish(&self, run: &Invocation, outcome: Outcome) {
         match run.origin {
-            Origin::Here => self.jobs.end(run.name, self.node.config().me, outcome),
+            CallOrigin::Here => self.jobs.end(run.name, self.node.config().me, outcome),
             // Who has cancelled it knows already.
-            Origin::Peer(_) if run.cancelled.load(Relaxed) => (),
-            Origin::Peer(peer) => {
+            CallOrigin::Peer(_) if run.cancelled.load(Relaxed) => (),
+            CallOrigin::Peer(peer) => {
                 let outcome = outcome.charged(&run.accounts.bytes);
                 self.outboxes.result(peer, run, outcome);
             }

@@ -38,27 +38,27 @@ use virgo_utils::{
 };
 
 /// Where a call waits: its user, and its number among all calls.
-pub(crate) type Turn = (u32, u64);
+pub(crate) type QueuePosition = (u32, u64);
 
 /// The node that made a call, 0 for this one, and its name for it.
-pub(crate) type Key = (NodeId, u64);
+pub(crate) type InvocationKey = (NodeId, u64);
 
 /// Who waits for the result of a call.
 #[derive(Clone, Copy)]
-pub(crate) enum Origin {
+pub(crate) enum CallOrigin {
     /// A program of this node.
     Here,
     /// Another node.
     Peer(Peer),
 }
 
-impl Origin {
+impl CallOrigin {
     /// How the executor calls the caller's call `key`. A peer's calls are its own, whatever
     /// connection or incarnation of it speaks.
-    pub(crate) fn key(self, key: u64) -> Key {
+    pub(crate) fn key(self, key: u64) -> InvocationKey {
         match self {
-            Origin::Here => (0, key),
-            Origin::Peer(peer) => (peer.node, key),
+            CallOrigin::Here => (0, key),
+            CallOrigin::Peer(peer) => (peer.node, key),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Origin {
 /// A call that runs or waits to run.
 #[pin_data]
 pub(crate) struct Invocation {
-    pub(crate) origin: Origin,
+    pub(crate) origin: CallOrigin,
     /// The caller's name for it.
     pub(crate) name: u64,
     pub(crate) uid: u32,
@@ -92,7 +92,7 @@ struct Progress {
 
 /// What an [`Invocation`] is made of.
 pub(crate) struct NewInvocation {
-    pub(crate) origin: Origin,
+    pub(crate) origin: CallOrigin,
     pub(crate) name: u64,
     pub(crate) uid: u32,
     pub(crate) deadline: Deadline,
@@ -103,8 +103,8 @@ impl Invocation {
     /// What tracepoints say of it at this point of its life.
     pub(crate) fn event(&self, op: u32) -> TraceEvent {
         let node = match self.origin {
-            Origin::Here => 0,
-            Origin::Peer(peer) => peer.node.into(),
+            CallOrigin::Here => 0,
+            CallOrigin::Peer(peer) => peer.node.into(),
         };
         TraceEvent {
             node,
@@ -123,8 +123,8 @@ impl Invocation {
     pub(crate) fn new(new: NewInvocation, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
         let bytes = (OVERHEAD + new.target.size()) as u64;
         let result_charge = match new.origin {
-            Origin::Here => None,
-            Origin::Peer(_) => Some(accounts.bytes.charge(RESULT as u64).map_err(refusal)?),
+            CallOrigin::Here => None,
+            CallOrigin::Peer(_) => Some(accounts.bytes.charge(RESULT as u64).map_err(refusal)?),
         };
         let charges = (
             accounts.calls.charge(1).map_err(refusal)?,
@@ -152,11 +152,11 @@ impl Invocation {
         )
     }
 
-    pub(crate) fn key(&self) -> Key {
+    pub(crate) fn key(&self) -> InvocationKey {
         self.origin.key(self.name)
     }
 
-    pub(crate) fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self) -> QueuePosition {
         (self.uid, self.number)
     }
 

@@ -6,24 +6,24 @@ use crate::{
     args::Args,
     function,
     invocation::{
+        CallOrigin, //
         NewInvocation,
-        Origin, //
     },
     outcome::Outcome,
-    pool::Shared,
+    pool::PoolContext,
     target::OpenedTarget, //
 };
 use kernel::sync::atomic::Atomic;
 use virgo_proto::clone::MAX_SHORT;
 use virgo_utils::User;
 
-impl Shared {
+impl PoolContext {
     /// Runs a call here: at once if it is quick, then the outcome is returned; otherwise soon, and
     /// whoever `origin` means is told. May sleep.
     pub(crate) fn accept(
         &self,
         user: &User<'_>,
-        origin: Origin,
+        origin: CallOrigin,
         key: u64,
         argv: &[u8],
     ) -> Option<Outcome> {

@@ -3,7 +3,7 @@
 //! What other nodes may ask of this node's processors. See [`virgo_proto::clone`].
 
 use crate::{
-    invocation::Origin,
+    invocation::CallOrigin,
     load_reporter::LoadReporter,
     pool::Cpupool, //
 };
@@ -109,7 +109,7 @@ fn run(this: &Cpupool, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Resu
     this.outboxes.heard(peer.node);
     reply.put(this.load().as_bytes())?;
     while let Some((key, argv)) = next_call(&mut calls) {
-        match this.accept(&user, Origin::Peer(peer), key, argv) {
+        match this.accept(&user, CallOrigin::Peer(peer), key, argv) {
             Some(outcome) => {
                 let outcome = outcome.short();
                 reply.put(outcome.to_wire(key).as_bytes())?;
@@ -154,7 +154,7 @@ fn done(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Re
 
 fn cancel(this: &Cpupool, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
     for key in clone::keys(request).ok_or(EINVAL)? {
-        this.executor.cancel(Origin::Peer(peer), key);
+        this.executor.cancel(CallOrigin::Peer(peer), key);
     }
     this.outboxes.heard(peer.node);
     Ok(())

@@ -15,8 +15,8 @@ use crate::{
     jobs::Jobs,
     outcome::Outcome,
     untold::{
-        Kept,
-        Message,
+        KeptResult,
+        OutboxMessage,
         Untold, //
     }, //
 };
@@ -71,11 +71,11 @@ const LOST_AFTER: u32 = 2;
 const PROBE_PAUSE_MS: u32 = 1000;
 
 /// The outboxes of all nodes.
-pub(crate) struct Outboxes(KVec<Pin<KBox<Task<Outbox>>>>);
+pub(crate) struct Outboxes(KVec<Pin<KBox<Task<NodeOutbox>>>>);
 
 /// What one node has to be told.
 #[pin_data]
-pub(crate) struct Outbox {
+pub(crate) struct NodeOutbox {
     node: NodeId,
     client: Arc<Client>,
     jobs: Arc<Jobs>,
@@ -96,14 +96,14 @@ impl Outboxes {
         let queue = WorkQueue::unbound(c"virgo_outbox", MAX_NODES as c_int)?;
         let mut all = KVec::with_capacity(MAX_NODES, GFP_KERNEL)?;
         for node in 1..=MAX_NODES as NodeId {
-            let outbox = Outbox::new(node, client.clone(), jobs.clone());
+            let outbox = NodeOutbox::new(node, client.clone(), jobs.clone());
             let task = linux::new_task!(queue.clone(), outbox, "virgo_outbox");
             all.push(KBox::pin_init(task, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         Ok(Arc::new(Outboxes(all), GFP_KERNEL)?)
     }
 
-    fn of(&self, node: NodeId) -> Option<&Task<Outbox>> {
+    fn of(&self, node: NodeId) -> Option<&Task<NodeOutbox>> {
         let index = usize::from(node).checked_sub(1)?;
         self.0.get(index).map(|task| &**task)
     }
@@ -113,7 +113,7 @@ impl Outboxes {
         let Some(task) = self.of(peer.node) else {
             return;
         };
-        let kept = Kept::new(outcome, peer.boot, run.deadline, run.take_result_charge());
+        let kept = KeptResult::new(outcome, peer.boot, run.deadline, run.take_result_charge());
         let Ok(result) = RBTreeNode::new(run.name, kept, GFP_KERNEL) else {
             // The caller finds out when it asks.
             return;
@@ -200,7 +200,7 @@ impl Outboxes {
     }
 }
 
-impl Outbox {
+impl NodeOutbox {
     fn new(node: NodeId, client: Arc<Client>, jobs: Arc<Jobs>) -> impl PinInit<Self> {
         pin_init!(Self {
             node,
@@ -211,7 +211,7 @@ impl Outbox {
         })
     }
 
-    fn drop_results(&self, unwanted: impl Fn(&Kept) -> bool) {
+    fn drop_results(&self, unwanted: impl Fn(&KeptResult) -> bool) {
         let mut next = Some(0);
         while let Some(first) = next {
             let removed = self.untold.lock().remove_if(first, &unwanted);
@@ -224,7 +224,7 @@ impl Outbox {
     /// # Errors
     ///
     /// It does not answer.
-    fn send(&self, message: &Message, answer: &mut [u8]) -> Result<Result<usize>> {
+    fn send(&self, message: &OutboxMessage, answer: &mut [u8]) -> Result<Result<usize>> {
         let _entered = message.cause().enter();
         let (op, data) = message.request();
         let request = Request {
@@ -241,21 +241,21 @@ impl Outbox {
     }
 
     /// The node knows what `message` says; of a Probe `answer` says which calls it has.
-    fn delivered(&self, message: Message, answer: &[u8]) {
+    fn delivered(&self, message: OutboxMessage, answer: &[u8]) {
         let mut untold = self.untold.lock();
         untold.failures = 0;
         match message {
-            Message::Cancel(_, count) => untold.cancels_are_told(count),
-            Message::Part(_, key, _) => untold.part_is_told(key),
-            Message::Load(_) => (),
-            Message::Done(_, keys, _) => {
+            OutboxMessage::Cancel(_, count) => untold.cancels_are_told(count),
+            OutboxMessage::Part(_, key, _) => untold.part_is_told(key),
+            OutboxMessage::Load(_) => (),
+            OutboxMessage::Done(_, keys, _) => {
                 drop(untold);
                 for key in keys {
                     let removed = self.untold.lock().remove_result(key);
                     drop(removed);
                 }
             }
-            Message::Probe(_, keys) => {
+            OutboxMessage::Probe(_, keys) => {
                 drop(untold);
                 for (&key, &known) in keys.iter().zip(answer) {
                     if known == 0 {
@@ -273,12 +273,12 @@ impl Outbox {
     }
 
     /// An attempt has failed. Returns how long to wait before the next, in milliseconds.
-    fn failed(&self, message: Message) -> u32 {
+    fn failed(&self, message: OutboxMessage) -> u32 {
         let mut untold = self.untold.lock();
         let keys = match message {
             // The next one says it better.
-            Message::Load(_) => return PAUSE_MS,
-            Message::Probe(_, keys) => keys,
+            OutboxMessage::Load(_) => return PAUSE_MS,
+            OutboxMessage::Probe(_, keys) => keys,
             _ => KVVec::new(),
         };
         untold.failures = untold.failures.saturating_add(1);
@@ -309,7 +309,7 @@ impl Outbox {
     }
 }
 
-impl linux::work::Run for Outbox {
+impl linux::work::Run for NodeOutbox {
     fn run(task: &Task<Self>) {
         let mut answer = KVVec::new();
         loop {

@@ -8,7 +8,7 @@ use crate::{
     outcome::Outcome,
     pool::{
         Cpupool,
-        Shared, //
+        PoolContext, //
     },
     request::{
         CallRequest,
@@ -32,7 +32,7 @@ use virgo_utils::{
 
 /// Calls for one node, to be sent by a worker.
 struct Parcel {
-    shared: Arc<Shared>,
+    shared: Arc<PoolContext>,
     uid: u32,
     deadline: Deadline,
     /// The node's bit.

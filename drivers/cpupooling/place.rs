@@ -5,7 +5,7 @@
 use crate::{
     job::Job,
     outcome::Outcome,
-    pool::Shared,
+    pool::PoolContext,
     request::{
         CallRequest,
         Placement, //
@@ -21,7 +21,7 @@ use virgo_proto::vuid::{
 };
 use virgo_utils::User;
 
-impl Shared {
+impl PoolContext {
     /// Sends `calls` to `targets`, the nodes that are chosen for them, and as long as some of these turn
     /// out not to be reachable on to others of `nodes`.
     pub(crate) fn place(

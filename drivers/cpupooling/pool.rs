@@ -5,7 +5,7 @@
 use crate::{
     budgets::{
         Budgets,
-        Limits, //
+        PoolLimits, //
     },
     executor::Executor,
     jobs::Jobs,
@@ -14,7 +14,7 @@ use crate::{
     load_reporter::LoadReporter,
     outbox::Outboxes,
     senders::Senders,
-    view::View,
+    view::LoadView,
     watch::{
         Watch,
         LOOK_MS, //
@@ -45,18 +45,18 @@ pub(crate) struct Cpupool {
     /// dropped.
     pub(crate) senders: Senders,
     pub(crate) reporter: Pin<KBox<Task<LoadReporter>>>,
-    pub(crate) shared: Arc<Shared>,
+    pub(crate) shared: Arc<PoolContext>,
 }
 
 /// The state that calls on their way need.
-pub(crate) struct Shared {
+pub(crate) struct PoolContext {
     watch: Pin<KBox<Task<Watch>>>,
     pub(crate) executor: Arc<Executor>,
     pub(crate) outboxes: Arc<Outboxes>,
     pub(crate) node: Arc<Node>,
     pub(crate) client: Arc<Client>,
     pub(crate) jobs: Arc<Jobs>,
-    pub(crate) view: Arc<View>,
+    pub(crate) view: Arc<LoadView>,
     pub(crate) budgets: Budgets,
     own: Arc<OwnLoad>,
     /// Whether this node is reached like another.
@@ -64,9 +64,9 @@ pub(crate) struct Shared {
 }
 
 impl Deref for Cpupool {
-    type Target = Shared;
+    type Target = PoolContext;
 
-    fn deref(&self) -> &Shared {
+    fn deref(&self) -> &PoolContext {
         &self.shared
     }
 }
@@ -80,13 +80,13 @@ impl Cpupool {
     pub(crate) fn new(
         node: Arc<Node>,
         port: u16,
-        limits: &Limits,
+        limits: &PoolLimits,
         loopback: bool,
     ) -> Result<Arc<Self>> {
         let client = Arc::pin_init(Client::new(node.clone(), port), GFP_KERNEL)?;
         let jobs = Arc::pin_init(Jobs::new(), GFP_KERNEL)?;
         let own = Arc::pin_init(OwnLoad::new(Learnt::new()?), GFP_KERNEL)?;
-        let view = Arc::pin_init(View::new(), GFP_KERNEL)?;
+        let view = Arc::pin_init(LoadView::new(), GFP_KERNEL)?;
         let outboxes = Outboxes::new(&client, &jobs)?;
         let executor = Executor::new(node.clone(), jobs.clone(), outboxes.clone(), limits.running)?;
         let executor = Arc::new(executor, GFP_KERNEL)?;
@@ -103,7 +103,7 @@ impl Cpupool {
             outboxes.clone(),
             executor.clone(),
         );
-        let shared = Shared {
+        let shared = PoolContext {
             watch: KBox::pin_init(
                 linux::new_task!(queue.clone(), watch, "virgo_watch"),
                 GFP_KERNEL,
@@ -130,7 +130,7 @@ impl Cpupool {
     }
 }
 
-impl Shared {
+impl PoolContext {
     /// Whether node `node` is reached without a connection.
     pub(crate) fn is_here(&self, config: &Config, node: NodeId) -> bool {
         node == config.me && !self.loopback

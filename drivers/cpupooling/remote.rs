@@ -3,10 +3,10 @@
 //! Sending calls to the node that was chosen for them, and taking short results.
 
 use crate::{
-    invocation::Origin,
+    invocation::CallOrigin,
     job::Job,
     outcome::Outcome,
-    pool::Shared,
+    pool::PoolContext,
     request::CallRequest, //
 };
 use core::mem::size_of;
@@ -35,7 +35,7 @@ use virgo_utils::{
     User, //
 };
 
-impl Shared {
+impl PoolContext {
     /// Sends the calls for `node` there.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Shared {
             for (call, job) in calls.iter().zip(jobs).filter(|(_, job)| of_node(job)) {
                 job.runs_here();
                 job.is_delivered();
-                match self.accept(user, Origin::Here, job.id, call.argv) {
+                match self.accept(user, CallOrigin::Here, job.id, call.argv) {
                     Some(outcome) => job.end(outcome),
                     None => self.watch(),
                 }

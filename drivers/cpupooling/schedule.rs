@@ -8,8 +8,8 @@
 
 use crate::invocation::{
     Invocation,
-    Key,
-    Turn, //
+    InvocationKey,
+    QueuePosition, //
 };
 use kernel::{
     prelude::*,
@@ -23,8 +23,8 @@ use virgo_utils::budget::Charge;
 
 /// The calls that run or wait to run.
 pub(crate) struct Schedule {
-    all: RBTree<Key, Arc<Invocation>>,
-    waiting: RBTree<Turn, Arc<Invocation>>,
+    all: RBTree<InvocationKey, Arc<Invocation>>,
+    waiting: RBTree<QueuePosition, Arc<Invocation>>,
     len: usize,
     /// The user whose call has begun last.
     last: u32,
@@ -32,12 +32,12 @@ pub(crate) struct Schedule {
 
 /// A call that is to be added, with the memory for that.
 pub(crate) struct ScheduleEntry {
-    known: RBTreeNode<Key, Arc<Invocation>>,
-    waiting: RBTreeNode<Turn, Arc<Invocation>>,
+    known: RBTreeNode<InvocationKey, Arc<Invocation>>,
+    waiting: RBTreeNode<QueuePosition, Arc<Invocation>>,
 }
 
 /// What was taken out of a [`Schedule`], to be dropped without its lock.
-pub(crate) type Removed = Option<RBTreeNode<Key, Arc<Invocation>>>;
+pub(crate) type RemovedInvocation = Option<RBTreeNode<InvocationKey, Arc<Invocation>>>;
 
 impl ScheduleEntry {
     /// May sleep.
@@ -68,12 +68,12 @@ impl Schedule {
         self.len
     }
 
-    pub(crate) fn get(&self, key: Key) -> Option<&Arc<Invocation>> {
+    pub(crate) fn get(&self, key: InvocationKey) -> Option<&Arc<Invocation>> {
         self.all.get(&key)
     }
 
     /// The first call with this key or a later one.
-    pub(crate) fn from(&self, key: Key) -> Option<&Arc<Invocation>> {
+    pub(crate) fn from(&self, key: InvocationKey) -> Option<&Arc<Invocation>> {
         let cursor = self.all.cursor_lower_bound(&key)?;
         let (_, run) = cursor.current();
         self.all.get(&run.key())
@@ -101,7 +101,7 @@ impl Schedule {
 
     /// The next call to run, which does not wait any more; [`Charge`] lets it run. The node is to be
     /// dropped without the lock.
-    pub(crate) fn next(&mut self) -> Option<(RBTreeNode<Turn, Arc<Invocation>>, Charge)> {
+    pub(crate) fn next(&mut self) -> Option<(RBTreeNode<QueuePosition, Arc<Invocation>>, Charge)> {
         let behind = self.last.checked_add(1);
         let (turn, charge) = behind
             .and_then(|first| self.find(first, u32::MAX))
@@ -111,7 +111,7 @@ impl Schedule {
     }
 
     /// The first call of the first user from `first` to `last` who may run one more.
-    fn find(&self, first: u32, last: u32) -> Option<(Turn, Charge)> {
+    fn find(&self, first: u32, last: u32) -> Option<(QueuePosition, Charge)> {
         let mut uid = first;
         loop {
             let cursor = self.waiting.cursor_lower_bound(&(uid, 0))?;
@@ -127,12 +127,15 @@ impl Schedule {
     }
 
     /// Ends the waiting of a call. `None` if it does not wait.
-    pub(crate) fn withdraw(&mut self, turn: Turn) -> Option<RBTreeNode<Turn, Arc<Invocation>>> {
+    pub(crate) fn withdraw(
+        &mut self,
+        turn: QueuePosition,
+    ) -> Option<RBTreeNode<QueuePosition, Arc<Invocation>>> {
         self.waiting.remove_node(&turn)
     }
 
     /// Removes a call that does not wait.
-    pub(crate) fn remove(&mut self, key: Key) -> Removed {
+    pub(crate) fn remove(&mut self, key: InvocationKey) -> RemovedInvocation {
         let removed = self.all.remove_node(&key);
         self.len -= usize::from(removed.is_some());
         removed

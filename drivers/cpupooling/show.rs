@@ -3,7 +3,7 @@
 //! What `/sys/kernel/debug/virgo/cpupooling/state` shows.
 
 use crate::{
-    invocation::Origin,
+    invocation::CallOrigin,
     outcome::state_name,
     pool::Cpupool, //
 };
@@ -34,8 +34,8 @@ pub(crate) fn show(pool: &Cpupool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     });
     pool.executor.for_each(|run| {
         let from = match run.origin {
-            Origin::Here => config.me,
-            Origin::Peer(peer) => peer.node,
+            CallOrigin::Here => config.me,
+            CallOrigin::Peer(peer) => peer.node,
         };
         let name = BStr::from_bytes(run.target.name());
         line(fmt!("call {} {from} {} {name}\n", run.name, run.uid));

@@ -7,7 +7,7 @@ use crate::{
     outcome::Outcome,
     pool::{
         Cpupool,
-        Shared, //
+        PoolContext, //
     },
     request::{
         CallRequest,
@@ -210,7 +210,7 @@ impl CpupoolSyscalls {
     }
 }
 
-impl Shared {
+impl PoolContext {
     /// The jobs of `calls` that user `uid` waits for; `None` for those that have ended.
     fn wanted(&self, calls: &[args::Call], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
         let wait = self.jobs.next_wait();

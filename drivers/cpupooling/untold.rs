@@ -44,7 +44,7 @@ const MAX_CANCELS: usize = 16384;
 /// See the module. Its user keeps it under a lock; what is dropped is handed out, where that may take
 /// time.
 pub(crate) struct Untold {
-    results: RBTree<u64, Kept>,
+    results: RBTree<u64, KeptResult>,
     count: usize,
     /// Calls that are to end, and when they do by themselves.
     cancels: KVVec<(u64, Deadline)>,
@@ -57,7 +57,7 @@ pub(crate) struct Untold {
 }
 
 /// A result that was not delivered.
-pub(crate) struct Kept {
+pub(crate) struct KeptResult {
     outcome: Outcome,
     pub(crate) boot: u64,
     until: Deadline,
@@ -70,10 +70,10 @@ pub(crate) struct Kept {
 }
 
 /// What was taken out, to be dropped without the lock.
-pub(crate) type Removed = Option<RBTreeNode<u64, Kept>>;
+pub(crate) type RemovedResult = Option<RBTreeNode<u64, KeptResult>>;
 
 /// One request to the node, and what it is about.
-pub(crate) enum Message {
+pub(crate) enum OutboxMessage {
     Cancel(KVVec<u8>, usize),
     /// Results, and what led to the last of them.
     Done(KVVec<u8>, KVVec<u64>, Origin),
@@ -83,7 +83,7 @@ pub(crate) enum Message {
     Load(Load),
 }
 
-impl Kept {
+impl KeptResult {
     /// Of a call that has the deadline `until`, made by the node's incarnation `boot`.
     pub(crate) fn new(
         outcome: Outcome,
@@ -91,7 +91,7 @@ impl Kept {
         until: Deadline,
         charge: Option<Charge>,
     ) -> Self {
-        Kept {
+        KeptResult {
             outcome,
             boot,
             until: until.later(KEEP_MS),
@@ -102,21 +102,21 @@ impl Kept {
     }
 }
 
-impl Message {
+impl OutboxMessage {
     /// Operation and body of the request.
     pub(crate) fn request(&self) -> (u16, &[u8]) {
         match self {
-            Message::Cancel(data, _) => (op::CANCEL, data),
-            Message::Done(data, ..) | Message::Part(data, ..) => (op::DONE, data),
-            Message::Probe(data, _) => (op::PROBE, data),
-            Message::Load(load) => (op::TELL, load.as_bytes()),
+            OutboxMessage::Cancel(data, _) => (op::CANCEL, data),
+            OutboxMessage::Done(data, ..) | OutboxMessage::Part(data, ..) => (op::DONE, data),
+            OutboxMessage::Probe(data, _) => (op::PROBE, data),
+            OutboxMessage::Load(load) => (op::TELL, load.as_bytes()),
         }
     }
 
     /// What led to it, for EventNet, if that is known.
     pub(crate) fn cause(&self) -> Origin {
         match self {
-            Message::Done(.., cause) | Message::Part(.., cause) => *cause,
+            OutboxMessage::Done(.., cause) | OutboxMessage::Part(.., cause) => *cause,
             _ => Origin::NONE,
         }
     }
@@ -124,7 +124,7 @@ impl Message {
     /// Bytes of the answer: one for each call that is asked for.
     pub(crate) fn answer_len(&self) -> usize {
         match self {
-            Message::Probe(_, keys) => keys.len(),
+            OutboxMessage::Probe(_, keys) => keys.len(),
             _ => 0,
         }
     }
@@ -152,7 +152,7 @@ impl Untold {
     }
 
     /// Keeps a result, unless there are too many: that is handed back.
-    pub(crate) fn add_result(&mut self, result: RBTreeNode<u64, Kept>) -> Removed {
+    pub(crate) fn add_result(&mut self, result: RBTreeNode<u64, KeptResult>) -> RemovedResult {
         if self.count >= MAX_RESULTS {
             return Some(result);
         }
@@ -161,7 +161,7 @@ impl Untold {
         replaced
     }
 
-    pub(crate) fn remove_result(&mut self, key: u64) -> Removed {
+    pub(crate) fn remove_result(&mut self, key: u64) -> RemovedResult {
         let removed = self.results.remove_node(&key);
         self.count -= usize::from(removed.is_some());
         removed
@@ -172,8 +172,8 @@ impl Untold {
     pub(crate) fn remove_if(
         &mut self,
         first: u64,
-        unwanted: impl Fn(&Kept) -> bool,
-    ) -> Option<(u64, Removed)> {
+        unwanted: impl Fn(&KeptResult) -> bool,
+    ) -> Option<(u64, RemovedResult)> {
         let cursor = self.results.cursor_lower_bound(&first)?;
         let (&key, kept) = cursor.current();
         let removed = match unwanted(kept) {
@@ -228,12 +228,12 @@ impl Untold {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn next(&mut self) -> Result<Option<Message>> {
+    pub(crate) fn next(&mut self) -> Result<Option<OutboxMessage>> {
         if !self.probes.is_empty() {
             return self.next_probe().map(Some);
         }
         if let Some(load) = self.load.take() {
-            return Ok(Some(Message::Load(load)));
+            return Ok(Some(OutboxMessage::Load(load)));
         }
         self.cancels.retain(|(_, until)| !until.passed());
         if !self.cancels.is_empty() {
@@ -242,7 +242,7 @@ impl Untold {
             for (key, _) in sent.clone() {
                 data.put_bytes(&key.to_le_bytes(), GFP_KERNEL)?;
             }
-            return Ok(Some(Message::Cancel(data, sent.count())));
+            return Ok(Some(OutboxMessage::Cancel(data, sent.count())));
         }
         let message = self.next_results()?;
         if message.is_none() {
@@ -252,15 +252,18 @@ impl Untold {
         Ok(message)
     }
 
-    fn next_probe(&mut self) -> Result<Message> {
+    fn next_probe(&mut self) -> Result<OutboxMessage> {
         let mut data = KVVec::new();
         for key in &self.probes {
             data.put_bytes(&key.to_le_bytes(), GFP_KERNEL)?;
         }
-        Ok(Message::Probe(data, core::mem::take(&mut self.probes)))
+        Ok(OutboxMessage::Probe(
+            data,
+            core::mem::take(&mut self.probes),
+        ))
     }
 
-    fn next_results(&mut self) -> Result<Option<Message>> {
+    fn next_results(&mut self) -> Result<Option<OutboxMessage>> {
         let (mut data, mut keys, mut cause) = (KVVec::new(), KVVec::new(), Origin::NONE);
         let mut next = Some(0);
         while let Some(first) = next {
@@ -286,7 +289,7 @@ impl Untold {
                     header.flags = PART.into();
                     data.put_bytes(header.as_bytes(), GFP_KERNEL)?;
                     data.put_bytes(err, GFP_KERNEL)?;
-                    return Ok(Some(Message::Part(data, key, kept.cause)));
+                    return Ok(Some(OutboxMessage::Part(data, key, kept.cause)));
                 }
                 header.err_len = 0.into();
                 body = out;
@@ -300,6 +303,6 @@ impl Untold {
             keys.push(key, GFP_KERNEL)?;
             cause = cause.later(kept.cause);
         }
-        Ok((!keys.is_empty()).then_some(Message::Done(data, keys, cause)))
+        Ok((!keys.is_empty()).then_some(OutboxMessage::Done(data, keys, cause)))
     }
 }

@@ -23,12 +23,12 @@ use virgo_proto::{
 
 /// What is known of all nodes.
 #[pin_data]
-pub(crate) struct View {
+pub(crate) struct LoadView {
     #[pin]
     nodes: SpinLock<[Seen; MAX_NODES]>,
 }
 
-impl View {
+impl LoadView {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             nodes <- kernel::new_spinlock!([Seen::NOTHING; MAX_NODES], "virgo_view"),

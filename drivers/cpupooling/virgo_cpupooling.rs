@@ -36,7 +36,7 @@ mod view;
 mod watch;
 
 use crate::{
-    budgets::Limits,
+    budgets::PoolLimits,
     pool::Cpupool,
     syscalls::CpupoolSyscalls, //
 };
@@ -151,7 +151,7 @@ impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
             let node = virgo_config::node()?;
-            let limits = Limits {
+            let limits = PoolLimits {
                 running: module_parameters::max_running.value().clamp(1, 1024) as usize,
                 waiting: module_parameters::max_waiting.value().clamp(1, 65536) as usize,
                 jobs: module_parameters::max_jobs.value().clamp(1, 65536) as usize,

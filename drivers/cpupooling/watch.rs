@@ -11,7 +11,7 @@ use crate::{
         GRACE_MS, //
     },
     outbox::Outboxes,
-    view::View, //
+    view::LoadView, //
 };
 use kernel::{
     prelude::*,
@@ -44,7 +44,7 @@ const ASK_ALL_MS: u32 = 5000;
 #[pin_data]
 pub(crate) struct Watch {
     jobs: Arc<Jobs>,
-    view: Arc<View>,
+    view: Arc<LoadView>,
     outboxes: Arc<Outboxes>,
     executor: Arc<Executor>,
     #[pin]
@@ -62,7 +62,7 @@ struct Asked {
 impl Watch {
     pub(crate) fn new(
         jobs: Arc<Jobs>,
-        view: Arc<View>,
+        view: Arc<LoadView>,
         outboxes: Arc<Outboxes>,
         executor: Arc<Executor>,
     ) -> impl PinInit<Self> {

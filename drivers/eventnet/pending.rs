@@ -64,21 +64,21 @@ pub(crate) const DELAY_MS: u32 = 10;
 const PART: usize = 4;
 
 /// Lines of one of the files that were taken out together.
-pub(crate) struct Batch {
+pub(crate) struct LineBatch {
     /// The lines.
     pub(crate) text: KVVec<u8>,
     /// Whose they are; given back when they are written.
     charges: KVVec<Charge>,
 }
 
-impl Batch {
+impl LineBatch {
     /// Without lines, with room for so many bytes. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn with_capacity(bytes: usize) -> Result<Self> {
-        Ok(Batch {
+        Ok(LineBatch {
             text: KVVec::with_capacity(bytes, GFP_KERNEL)?,
             charges: KVVec::with_capacity(bytes / MIN_CHARGE, GFP_KERNEL)?,
         })
@@ -173,8 +173,8 @@ impl Lane {
 }
 
 struct State {
-    edges: Batch,
-    vertices: Batch,
+    edges: LineBatch,
+    vertices: LineBatch,
     accepted: u64,
     refused: u64,
     /// What the files have refused last; 0 if they take everything.
@@ -183,7 +183,7 @@ struct State {
 
 /// See the module's documentation.
 #[pin_data]
-pub(crate) struct Pending {
+pub(crate) struct PendingLines {
     #[pin]
     edges: Lane,
     #[pin]
@@ -193,12 +193,12 @@ pub(crate) struct Pending {
     state: SpinLockIrq<State>,
 }
 
-impl Pending {
+impl PendingLines {
     /// Room for lines of so many bytes for each of the files, which have at most so many. May sleep.
     pub(crate) fn new(bytes: usize, max_edges: u64, max_vertices: u64) -> Result<Arc<Self>> {
         let state = State {
-            edges: Batch::with_capacity(bytes)?,
-            vertices: Batch::with_capacity(bytes)?,
+            edges: LineBatch::with_capacity(bytes)?,
+            vertices: LineBatch::with_capacity(bytes)?,
             accepted: 0,
             refused: 0,
             failure: 0,
@@ -281,7 +281,7 @@ impl Pending {
     }
 
     /// Takes what waits for one of the files, if the batch for it is empty.
-    pub(crate) fn take(&self, of: Of, batch: &mut Batch) {
+    pub(crate) fn take(&self, of: Of, batch: &mut LineBatch) {
         if !batch.is_empty() {
             return;
         }
@@ -302,7 +302,7 @@ impl Pending {
     }
 
     /// A batch is written: the file, which had `size` bytes before, has grown by `growth`.
-    pub(crate) fn filled(&self, of: Of, batch: &Batch, size: u64, growth: u64) {
+    pub(crate) fn filled(&self, of: Of, batch: &LineBatch, size: u64, growth: u64) {
         let all = batch.charged();
         let mut filled = self.lane(of).filled.lock();
         filled.found(size);
@@ -334,7 +334,7 @@ impl Pending {
     }
 }
 
-impl MessageSink for Pending {
+impl MessageSink for PendingLines {
     fn log(&self, message: &GraphMessage<'_>) -> bool {
         // No message that modules may log has a line longer than `MAX_LINE`.
         let Some(line) = ShortLine::<MAX_LINE>::new(message) else {

@@ -26,7 +26,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::work::WorkQueue;
-use pending::Pending;
+use pending::PendingLines;
 use virgo_proto::eventnet;
 use virgo_utils::{
     eventnet::SinkRegistration,
@@ -40,8 +40,8 @@ use virgo_utils::{
     Stats, //
 };
 use writer::{
-    Stop,
-    Writer,
+    GraphWriter,
+    WriterStop,
     EDGES_TIMES, //
 };
 
@@ -65,7 +65,7 @@ module! {
 
 /// EventNet of this node.
 pub(crate) struct EventNet {
-    pub(crate) pending: Arc<Pending>,
+    pub(crate) pending: Arc<PendingLines>,
 }
 
 impl Service for EventNet {
@@ -99,7 +99,7 @@ struct Module {
     _server: Server<EventNet>,
     _functions: Registration,
     _sink: SinkRegistration,
-    _stop: Stop,
+    _stop: WriterStop,
 }
 
 impl kernel::InPlaceModule for Module {
@@ -108,9 +108,9 @@ impl kernel::InPlaceModule for Module {
             let bytes = module_parameters::pending_kb.value().clamp(64, 1 << 16) as usize * 1024;
             let max_mb = module_parameters::max_file_mb.value().clamp(1, 1024);
             let max = u64::from(max_mb) << 20;
-            let pending = Pending::new(bytes, max.saturating_mul(EDGES_TIMES), max)?;
+            let pending = PendingLines::new(bytes, max.saturating_mul(EDGES_TIMES), max)?;
             let queue = WorkQueue::unbound(c"virgo_eventnet", 1)?;
-            let writer = Writer::new(pending.clone(), bytes, max)?;
+            let writer = GraphWriter::new(pending.clone(), bytes, max)?;
             let writer = Arc::pin_init(
                 linux::new_task!(queue, writer, "virgo_eventnet_writer"),
                 GFP_KERNEL,
@@ -121,7 +121,7 @@ impl kernel::InPlaceModule for Module {
             let service = Arc::new(service, GFP_KERNEL)?;
             pending.wake(writer.handle()?);
             Ok(try_pin_init!(Self {
-                _stop: Stop(writer),
+                _stop: WriterStop(writer),
                 _sink: SinkRegistration::new(module, pending)?,
                 _functions: Registration::new(module, functions::FUNCTIONS)?,
                 _server <- Server::new(module, service, Stats::new::<EventNet>()?),

@@ -8,15 +8,15 @@
 //! with them. A line that means nothing stays as it is.
 //!
 //! A batch that could not be written is tried again; what comes for its file meanwhile waits in
-//! [`Pending`], which is bounded. What belongs into the other file is written. Adding vertices takes the
+//! [`PendingLines`], which is bounded. What belongs into the other file is written. Adding vertices takes the
 //! longer the more the file has, so the next ones wait for a multiple of that time: many become one batch,
 //! and whoever says one after the other has the disk for a small part of the time only.
 
 use crate::{
     pending::{
-        Batch,
+        LineBatch,
         Of,
-        Pending,
+        PendingLines,
         DELAY_MS, //
     },
     vertices::Vertices, //
@@ -74,8 +74,8 @@ const MIN_REST_MS: i64 = 1000;
 
 /// See the module's documentation.
 #[pin_data]
-pub(crate) struct Writer {
-    pending: Arc<Pending>,
+pub(crate) struct GraphWriter {
+    pending: Arc<PendingLines>,
     /// The most bytes of the file of vertices.
     max: u64,
     /// The module is about to go: nothing waits any more.
@@ -87,8 +87,8 @@ pub(crate) struct Writer {
 
 struct State {
     /// What was taken and is not written yet.
-    edges: Batch,
-    vertices: Batch,
+    edges: LineBatch,
+    vertices: LineBatch,
     /// When vertices may be written.
     rested: Deadline,
     /// What came of that last.
@@ -97,16 +97,16 @@ struct State {
     said: Result,
 }
 
-impl Writer {
+impl GraphWriter {
     /// May sleep.
     pub(crate) fn new(
-        pending: Arc<Pending>,
+        pending: Arc<PendingLines>,
         bytes: usize,
         max: u64,
     ) -> Result<impl PinInit<Self, Error>> {
         let state = State {
-            edges: Batch::with_capacity(bytes)?,
-            vertices: Batch::with_capacity(bytes)?,
+            edges: LineBatch::with_capacity(bytes)?,
+            vertices: LineBatch::with_capacity(bytes)?,
             rested: Deadline::after_ms(0),
             of_vertices: Ok(()),
             said: Ok(()),
@@ -164,7 +164,7 @@ impl Writer {
         of_edges.and(state.of_vertices)
     }
 
-    fn write_edges(&self, batch: &Batch) -> Result {
+    fn write_edges(&self, batch: &LineBatch) -> Result {
         let lines = &batch.text[..];
         if lines.is_empty() {
             return Ok(());
@@ -182,7 +182,7 @@ impl Writer {
         Ok(())
     }
 
-    fn write_vertices(&self, batch: &Batch, rested: &mut Deadline) -> Result {
+    fn write_vertices(&self, batch: &LineBatch, rested: &mut Deadline) -> Result {
         let lines = &batch.text[..];
         if lines.is_empty() {
             return Ok(());
@@ -246,7 +246,7 @@ fn end_line(file: &AppendFile, size: u64) -> Result {
     Ok(())
 }
 
-impl Run for Writer {
+impl Run for GraphWriter {
     fn run(task: &Task<Self>) {
         if let Some(ms) = task.write() {
             task.schedule_after_ms(ms);
@@ -256,9 +256,9 @@ impl Run for Writer {
 
 /// Ends the work when dropped, after one more attempt to write what waits: first what is tried again, then
 /// what has come meanwhile.
-pub(crate) struct Stop(pub(crate) Arc<Task<Writer>>);
+pub(crate) struct WriterStop(pub(crate) Arc<Task<GraphWriter>>);
 
-impl Drop for Stop {
+impl Drop for WriterStop {
     fn drop(&mut self) {
         self.0.ending.store(true, Relaxed);
         for _ in 0..2 {

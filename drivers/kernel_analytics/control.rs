@@ -27,9 +27,9 @@ use virgo_utils::{
 const MAX_TEXT: usize = 64 * 1024;
 
 /// What the file shows and takes: `set PAIRS`, `reset KEY`, `reload`.
-pub(crate) struct Control(pub(crate) Arc<Analytics>);
+pub(crate) struct AnalyticsControl(pub(crate) Arc<Analytics>);
 
-impl Content for Control {
+impl Content for AnalyticsControl {
     const WRITABLE: bool = true;
 
     /// Lines whose fields have tabs between them, which no field has:

@@ -6,7 +6,7 @@
 //!
 //! A mutex, taken under the registry's: whoever reads the history must not set variables meanwhile.
 
-use crate::limits::Limits;
+use crate::limits::AnalyticsLimits;
 use core::mem::size_of;
 use kernel::{
     prelude::*,
@@ -26,7 +26,7 @@ use virgo_utils::variables::{
 };
 
 /// A change. Never changes itself.
-pub(crate) struct Record {
+pub(crate) struct ChangeRecord {
     /// Its number. They are consecutive; one is missing only if there was no memory for it.
     pub(crate) number: u64,
     /// When it was made, in milliseconds since 1970.
@@ -38,7 +38,7 @@ pub(crate) struct Record {
     key_len: usize,
 }
 
-impl Record {
+impl ChangeRecord {
     /// A copy of a change: what was set is not to be charged for as long as it is remembered.
     fn new(change: &Change<'_>) -> Result<Arc<Self>> {
         let (seconds, nanos) = deadline::wall();
@@ -47,7 +47,7 @@ impl Record {
         let mut text = KVec::with_capacity(key.len() + value.len(), GFP_KERNEL)?;
         text.extend_from_slice(key, GFP_KERNEL)?;
         text.extend_from_slice(value, GFP_KERNEL)?;
-        let record = Record {
+        let record = ChangeRecord {
             number: change.number,
             ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
             origin: change.value.map(|value| value.origin),
@@ -88,7 +88,7 @@ fn text(bytes: Option<&[u8]>) -> &str {
 
 /// The last changes, in memory of the module's own.
 #[pin_data]
-pub(crate) struct History {
+pub(crate) struct ChangeHistory {
     /// Bytes that the records may have together.
     max_bytes: usize,
     #[pin]
@@ -96,9 +96,9 @@ pub(crate) struct History {
 }
 
 /// What a watcher is told next.
-pub(crate) enum Next {
+pub(crate) enum WatchEvent {
     /// This change.
-    Change(Arc<Record>),
+    Change(Arc<ChangeRecord>),
     /// So many changes are not kept any more.
     Lost(u64),
     /// Nothing yet.
@@ -107,7 +107,7 @@ pub(crate) enum Next {
 
 struct Inner {
     /// A ring of a fixed size, full of records once there were so many.
-    records: KVVec<Option<Arc<Record>>>,
+    records: KVVec<Option<Arc<ChangeRecord>>>,
     /// Number of the first change that was seen; 0 before that. Earlier ones were made before this module
     /// was loaded.
     start: u64,
@@ -119,8 +119,8 @@ struct Inner {
     wakers: KVec<WorkHandle>,
 }
 
-impl History {
-    pub(crate) fn new(limits: &Limits) -> Result<Arc<Self>> {
+impl ChangeHistory {
+    pub(crate) fn new(limits: &AnalyticsLimits) -> Result<Arc<Self>> {
         let mut records = KVVec::with_capacity(limits.history, GFP_KERNEL)?;
         for _ in 0..limits.history {
             records.push(None, GFP_KERNEL)?;
@@ -159,22 +159,22 @@ impl History {
         from: &mut u64,
         prefix: &str,
         waker: &WorkHandle,
-    ) -> Result<Next> {
+    ) -> Result<WatchEvent> {
         let mut inner = self.inner.lock();
         let lost = inner.first.saturating_sub((*from).max(inner.start));
         if lost > 0 {
             *from = inner.first;
-            return Ok(Next::Lost(lost));
+            return Ok(WatchEvent::Lost(lost));
         }
         if let Some(record) = inner.from(*from).find(|r| r.key().starts_with(prefix)) {
             *from = record.number.saturating_add(1);
-            return Ok(Next::Change(record.clone()));
+            return Ok(WatchEvent::Change(record.clone()));
         }
         *from = inner.next;
         if !inner.wakers.iter().any(|other| other.is(waker)) {
             inner.wakers.push(waker.clone(), GFP_KERNEL)?;
         }
-        Ok(Next::Nothing)
+        Ok(WatchEvent::Nothing)
     }
 
     /// Shows `see` each record, the oldest first. May sleep.
@@ -184,7 +184,7 @@ impl History {
     /// Those of `see`.
     pub(crate) fn try_for_each<E>(
         &self,
-        mut see: impl FnMut(&Record) -> Result<(), E>,
+        mut see: impl FnMut(&ChangeRecord) -> Result<(), E>,
     ) -> Result<(), E> {
         let inner = self.inner.lock();
         let mut records = inner.from(inner.first);
@@ -199,12 +199,12 @@ impl Inner {
     }
 
     /// The records from `number` on.
-    fn from(&self, number: u64) -> impl Iterator<Item = &Arc<Record>> {
+    fn from(&self, number: u64) -> impl Iterator<Item = &Arc<ChangeRecord>> {
         (number.max(self.first)..self.next)
             .filter_map(|number| self.records.get(self.slot(number))?.as_ref())
     }
 
-    fn put(&mut self, record: Option<Arc<Record>>, number: u64) {
+    fn put(&mut self, record: Option<Arc<ChangeRecord>>, number: u64) {
         let slot = self.slot(number);
         self.bytes = self
             .bytes
@@ -223,10 +223,10 @@ impl Inner {
     }
 }
 
-impl Observer for History {
+impl Observer for ChangeHistory {
     fn changed(&self, change: &Change<'_>) {
         // Without memory for it the change is missing here: no record has its number.
-        let record = Record::new(change).ok();
+        let record = ChangeRecord::new(change).ok();
         let mut inner = self.inner.lock();
         // Changes have consecutive numbers, but the first that this history sees may have any.
         if inner.start == 0 {

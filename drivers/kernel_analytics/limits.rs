@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use virgo_utils::budget::Budget;
 
 /// Bounds, from the module's parameters.
-pub(crate) struct Limits {
+pub(crate) struct AnalyticsLimits {
     pub(crate) max_keys: usize,
     pub(crate) max_bytes: u64,
     pub(crate) max_file_bytes: usize,
@@ -15,9 +15,9 @@ pub(crate) struct Limits {
     pub(crate) stream_lines: u32,
 }
 
-impl Limits {
+impl AnalyticsLimits {
     pub(crate) fn of_parameters() -> Self {
-        Limits {
+        AnalyticsLimits {
             max_keys: module_parameters::max_keys.value().clamp(1, 65536) as usize,
             max_bytes: module_parameters::max_bytes.value().max(65536),
             max_file_bytes: module_parameters::max_file_bytes.value().min(16 << 20) as usize,

@@ -4,8 +4,8 @@
 
 use crate::{
     file,
-    history::History,
-    limits::Limits,
+    history::ChangeHistory,
+    limits::AnalyticsLimits,
     stream_status::StreamStatus, //
 };
 use kernel::{
@@ -27,9 +27,9 @@ use virgo_utils::variables::{
 #[pin_data]
 pub(crate) struct Analytics {
     pub(crate) setter: Arc<Setter>,
-    pub(crate) history: Arc<History>,
+    pub(crate) history: Arc<ChangeHistory>,
     pub(crate) stream: Arc<StreamStatus>,
-    limits: Limits,
+    limits: AnalyticsLimits,
     /// Held while the file is read and its values are set, so that of two readings the one that has begun
     /// later is in force.
     #[pin]
@@ -42,9 +42,9 @@ pub(crate) struct Analytics {
 impl Analytics {
     pub(crate) fn new(
         setter: Arc<Setter>,
-        history: Arc<History>,
+        history: Arc<ChangeHistory>,
         stream: Arc<StreamStatus>,
-        limits: Limits,
+        limits: AnalyticsLimits,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {

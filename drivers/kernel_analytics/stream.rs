@@ -6,7 +6,7 @@
 //! 30 s. What comes is read by the work of the connection ([`crate::stream_input`]).
 
 use crate::{
-    stream_input::Input,
+    stream_input::StreamInput,
     stream_status::StreamStatus, //
 };
 use core::net::{
@@ -94,7 +94,7 @@ struct Wanted {
 
 /// Connects; the data of a task.
 #[pin_data]
-pub(crate) struct Connector {
+pub(crate) struct StreamConnector {
     setter: Arc<Setter>,
     max_lines: u32,
     queue: Arc<WorkQueue>,
@@ -108,11 +108,11 @@ pub(crate) struct Connector {
 }
 
 struct Connection {
-    watched: Pin<KBox<SocketWork<Input>>>,
+    watched: Pin<KBox<SocketWork<StreamInput>>>,
     version: u64,
 }
 
-impl Connector {
+impl StreamConnector {
     fn wanted(&self) -> Wanted {
         *self.wanted.lock()
     }
@@ -144,7 +144,7 @@ impl Connector {
             Some(sent) if sent == STREAM_START.len() => (),
             _ => return Err(EPIPE),
         }
-        let input = Input::new(
+        let input = StreamInput::new(
             self.setter.clone(),
             self.status.clone(),
             task.handle()?,
@@ -169,7 +169,7 @@ impl Connector {
     }
 }
 
-impl Run for Connector {
+impl Run for StreamConnector {
     /// Makes what there is what is wanted.
     fn run(task: &Task<Self>) {
         let wanted = task.wanted();
@@ -204,7 +204,7 @@ impl Run for Connector {
 }
 
 /// What the module holds: the stream ends when this is dropped.
-pub(crate) struct Streaming(Arc<Task<Connector>>);
+pub(crate) struct Streaming(Arc<Task<StreamConnector>>);
 
 impl Streaming {
     /// A stream that is not wanted yet. Its lines set variables by `setter`, at most `max_lines` a second.
@@ -222,7 +222,7 @@ impl Streaming {
             version: 0,
         };
         let own = queue.clone();
-        let connector = pin_init!(Connector {
+        let connector = pin_init!(StreamConnector {
             setter,
             max_lines,
             queue: own,
@@ -265,7 +265,7 @@ impl Drop for Streaming {
 }
 
 /// Changes what is wanted, and has the work see to it.
-fn change(connector: &Task<Connector>, change: impl FnOnce(&mut Wanted)) {
+fn change(connector: &Task<StreamConnector>, change: impl FnOnce(&mut Wanted)) {
     let mut wanted = connector.wanted.lock();
     change(&mut wanted);
     wanted.version = wanted.version.wrapping_add(1);
@@ -274,7 +274,7 @@ fn change(connector: &Task<Connector>, change: impl FnOnce(&mut Wanted)) {
     connector.schedule_now();
 }
 
-struct Switch(Arc<Task<Connector>>);
+struct Switch(Arc<Task<StreamConnector>>);
 
 impl Changed for Switch {
     fn changed(&self, value: &VariableValue) {
@@ -282,7 +282,7 @@ impl Changed for Switch {
     }
 }
 
-struct Host(Arc<Task<Connector>>);
+struct Host(Arc<Task<StreamConnector>>);
 
 impl Changed for Host {
     fn changed(&self, value: &VariableValue) {

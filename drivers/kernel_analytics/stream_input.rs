@@ -60,7 +60,7 @@ fn may_set(key: &str) -> bool {
 }
 
 /// The reader of a connection.
-pub(crate) struct Input {
+pub(crate) struct StreamInput {
     setter: Arc<Setter>,
     status: Arc<StreamStatus>,
     /// Of the connector, to be called when the connection has ended.
@@ -95,7 +95,7 @@ enum Next {
     End,
 }
 
-impl Input {
+impl StreamInput {
     /// Takes at most `max_lines` a second. May sleep.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ impl Input {
             taken: 0,
             complained: false,
         };
-        Ok(Input {
+        Ok(StreamInput {
             setter,
             status,
             ended,
@@ -210,7 +210,7 @@ impl Input {
     }
 }
 
-impl SocketHandler for Input {
+impl SocketHandler for StreamInput {
     type Socket = Stream;
 
     fn socket_ready(watch: &Task<WatchedSocket<Self>>) {

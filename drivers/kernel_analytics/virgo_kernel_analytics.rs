@@ -15,9 +15,9 @@ mod stream_status;
 mod watch;
 
 use crate::{
-    control::Control,
-    history::History,
-    limits::Limits,
+    control::AnalyticsControl,
+    history::ChangeHistory,
+    limits::AnalyticsLimits,
     local::Analytics,
     stream::Streaming, //
 };
@@ -96,7 +96,7 @@ struct Module {
     #[pin]
     _server: Server<Analytics>,
     #[pin]
-    _control: DebugFile<Control>,
+    _control: DebugFile<AnalyticsControl>,
     _variables: [Variable; 2],
     _streaming: Streaming,
     _analytics: Arc<Analytics>,
@@ -105,9 +105,9 @@ struct Module {
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let limits = Limits::of_parameters();
+            let limits = AnalyticsLimits::of_parameters();
             let node = virgo_config::node()?;
-            let history = History::new(&limits)?;
+            let history = ChangeHistory::new(&limits)?;
             let setter = Setter::new(history.clone(), limits.budget()?, limits.max_keys)?;
             let setter = Arc::new(setter, GFP_KERNEL)?;
             let streaming = Streaming::new(setter.clone(), limits.stream_lines)?;
@@ -115,7 +115,7 @@ impl kernel::InPlaceModule for Module {
             let variables = streaming.declare()?;
             analytics.load();
             let stats = Stats::new::<Analytics>()?;
-            let control = Control(analytics.clone());
+            let control = AnalyticsControl(analytics.clone());
             Ok(try_pin_init!(Self {
                 _variables: variables,
                 _streaming: streaming,

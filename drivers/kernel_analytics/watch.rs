@@ -3,9 +3,9 @@
 //! Text sessions that are told of changes.
 
 use crate::history::{
-    History,
-    Next,
-    Record, //
+    ChangeHistory,
+    ChangeRecord, //
+    WatchEvent,
 };
 use kernel::{
     prelude::*,
@@ -24,7 +24,7 @@ use virgo_utils::{
 /// What a session has of its own: what it watches, once it does.
 #[pin_data]
 pub(crate) struct Watching {
-    history: Arc<History>,
+    history: Arc<ChangeHistory>,
     waker: WorkHandle,
     #[pin]
     wanted: Mutex<Option<Wanted>>,
@@ -38,7 +38,7 @@ struct Wanted {
 }
 
 impl Watching {
-    pub(crate) fn new(history: Arc<History>, waker: WorkHandle) -> Result<Arc<Self>> {
+    pub(crate) fn new(history: Arc<ChangeHistory>, waker: WorkHandle) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 history,
@@ -78,17 +78,17 @@ impl Attachment for Watching {
             .history
             .next_or_wake(&mut wanted.next, prefix, &self.waker)?;
         match next {
-            Next::Change(record) => write_record(&record, line)?,
+            WatchEvent::Change(record) => write_record(&record, line)?,
             // The session has not read for long.
-            Next::Lost(lost) => line.field("lost", lost)?,
-            Next::Nothing => return Ok(false),
+            WatchEvent::Lost(lost) => line.field("lost", lost)?,
+            WatchEvent::Nothing => return Ok(false),
         }
         Ok(true)
     }
 }
 
 /// Writes a change as named fields.
-pub(crate) fn write_record(record: &Record, line: &mut Reply<'_>) -> Result<(), Failure> {
+pub(crate) fn write_record(record: &ChangeRecord, line: &mut Reply<'_>) -> Result<(), Failure> {
     line.field("change", record.number)?;
     line.field("ms", record.ms)?;
     line.bytes("key", record.key().as_bytes())?;

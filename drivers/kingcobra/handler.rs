@@ -3,7 +3,7 @@
 //! Takes requests from the queue, and has them done in turns of their users.
 
 use crate::{
-    job::Job,
+    job::RequestJob,
     service::KingcobraService, //
 };
 use kernel::{
@@ -29,7 +29,7 @@ use virgo_utils::requests::{
 /// Requests that wait to be done.
 struct Waiting {
     /// In the order in which they came.
-    jobs: KVec<KBox<Job>>,
+    jobs: KVec<KBox<RequestJob>>,
     /// Whose turn was last.
     last: u32,
 }
@@ -76,7 +76,7 @@ impl Handler for RequestHandler {
     fn handle(&self, request: &QueueRequest<'_>) -> Result {
         // Who has too many is refused; his requests come again, and those of others now.
         let charges = self.turns.service.charge(request.uid, request.data.len())?;
-        let job = Job::new(request, charges)?;
+        let job = RequestJob::new(request, charges)?;
         let turn = Turn::new(self.turns.clone())?;
         self.turns.waiting.lock().jobs.push(job, GFP_KERNEL)?;
         self.work.enqueue(turn);
@@ -109,7 +109,7 @@ impl Turn {
 }
 
 impl Turns {
-    fn next(&self) -> Option<KBox<Job>> {
+    fn next(&self) -> Option<KBox<RequestJob>> {
         let mut waiting = self.waiting.lock();
         let last = waiting.last;
         let at = next_turn(waiting.jobs.iter().map(|job| job.uid()), last)?;

@@ -50,7 +50,7 @@ const MAX_REPLY: usize = 32 * 1024;
 const NOBODY: &[u8] = b"received, and on record; no service is registered for such requests";
 
 /// A request being done.
-pub(crate) struct Job {
+pub(crate) struct RequestJob {
     data: KVec<u8>,
     from: Ipv4Addr,
     uid: u32,
@@ -60,14 +60,14 @@ pub(crate) struct Job {
     time: (u64, u32),
 }
 
-impl Job {
+impl RequestJob {
     /// A copy of a request, for which its user was charged.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
     pub(crate) fn new(request: &QueueRequest<'_>, charges: (Charge, Charge)) -> Result<KBox<Self>> {
-        let job = Job {
+        let job = RequestJob {
             data: copy(request.data, GFP_KERNEL)?,
             from: request.from,
             uid: request.uid,

@@ -27,7 +27,7 @@ const PATH: &CStr = c"/var/log/kingcobra/REQUEST_REPLY.queue";
 
 /// See the module.
 #[pin_data]
-pub(crate) struct Log {
+pub(crate) struct RequestLog {
     /// The most bytes that a file has, but for its last line.
     max_bytes: u64,
     /// Held while a line is written, so that lines do not mix.
@@ -35,7 +35,7 @@ pub(crate) struct Log {
     writing: Mutex<()>,
 }
 
-impl Log {
+impl RequestLog {
     pub(crate) fn new(max_bytes: u64) -> impl PinInit<Self> {
         pin_init!(Self {
             max_bytes,

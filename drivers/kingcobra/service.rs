@@ -2,7 +2,7 @@
 
 //! The state of the module.
 
-use crate::log::Log;
+use crate::log::RequestLog;
 use kernel::{
     prelude::*,
     sync::{
@@ -32,7 +32,7 @@ const OVERHEAD: usize = 256;
 #[pin_data]
 pub(crate) struct KingcobraService {
     #[pin]
-    log: Log,
+    log: RequestLog,
     /// Whether there is a record of requests and replies.
     persist: bool,
     /// Requests under way, by the uid that has asked.
@@ -43,9 +43,9 @@ pub(crate) struct KingcobraService {
 }
 
 /// Has requests that were not begun go back to the queue when it is dropped.
-pub(crate) struct Stop(pub(crate) Arc<KingcobraService>);
+pub(crate) struct ServiceStop(pub(crate) Arc<KingcobraService>);
 
-impl Drop for Stop {
+impl Drop for ServiceStop {
     fn drop(&mut self) {
         self.0.stopped.store(true, Relaxed);
     }
@@ -60,7 +60,7 @@ impl KingcobraService {
     pub(crate) fn new(max_log_bytes: Option<u64>) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
-                log <- Log::new(max_log_bytes.unwrap_or(0)),
+                log <- RequestLog::new(max_log_bytes.unwrap_or(0)),
                 persist: max_log_bytes.is_some(),
                 jobs: Budget::new(MAX_JOBS)?,
                 bytes: Budget::new(MAX_BYTES)?,
@@ -74,7 +74,7 @@ impl KingcobraService {
     ///
     /// # Errors
     ///
-    /// Those of [`Log::write`].
+    /// Those of [`RequestLog::write`].
     pub(crate) fn write(&self, record: &RequestRecord<'_>, sync: bool) -> Result {
         match self.persist {
             true => self.log.write(record, sync),

@@ -12,7 +12,7 @@ use crate::{
     handler::RequestHandler,
     service::{
         KingcobraService,
-        Stop, //
+        ServiceStop, //
     }, //
 };
 use kernel::{
@@ -48,7 +48,7 @@ module! {
 /// the queue, and those that are being done end.
 struct Module {
     _handler: HandlerRegistration,
-    _stop: Stop,
+    _stop: ServiceStop,
     _work: Arc<WorkQueue>,
 }
 
@@ -62,7 +62,7 @@ impl kernel::Module for Module {
         };
         let service = KingcobraService::new(max_log_bytes)?;
         let handler = RequestHandler::make(service.clone(), work.clone())?;
-        let stop = Stop(service);
+        let stop = ServiceStop(service);
         // Last: whoever finds it may use it.
         let handler = HandlerRegistration::new(module, handler)?;
         Ok(Module {

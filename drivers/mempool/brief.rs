@@ -6,8 +6,8 @@
 use crate::{
     cluster::Mempool,
     object::{
-        Content,
         Object, //
+        ObjectContent,
     },
     ops::parse_set, //
 };
@@ -67,7 +67,7 @@ fn with(
     this: &Mempool,
     me: NodeId,
     args: &DataArgs,
-    see: impl FnOnce(&Content) -> Option<Result>,
+    see: impl FnOnce(&ObjectContent) -> Option<Result>,
 ) -> Option<Result> {
     let place = match this.pool.open(me, args.id.get()) {
         Ok(place) => place,

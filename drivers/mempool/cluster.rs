@@ -11,7 +11,7 @@ use crate::{
     },
     object::{
         Map,
-        Piece, //
+        PieceRange, //
     },
     orphans::Orphans,
     remote, //
@@ -109,7 +109,7 @@ impl Mempool {
         id: u64,
         at: u64,
         last: &mut Option<Arc<MapWindow>>,
-    ) -> Result<Option<Piece>> {
+    ) -> Result<Option<PieceRange>> {
         if let Some(piece) = last.as_ref().and_then(|window| window.find(at)) {
             return Ok(Some(piece));
         }

@@ -12,7 +12,7 @@ use crate::{
         MapWindow,
         WindowKey, //
     },
-    object::Piece,
+    object::PieceRange,
     remote::{
         self,
         ReadMany, //
@@ -81,7 +81,7 @@ impl Mempool {
     fn read_split(
         &self,
         user: &User<'_>,
-        mut find: impl FnMut(u64) -> Result<Option<Piece>>,
+        mut find: impl FnMut(u64) -> Result<Option<PieceRange>>,
         offset: u64,
         to: &mut [u8],
     ) -> Result<usize> {
@@ -233,7 +233,7 @@ impl Mempool {
         &self,
         user: &User<'_>,
         size: u64,
-        mut find: impl FnMut(u64) -> Result<Option<Piece>>,
+        mut find: impl FnMut(u64) -> Result<Option<PieceRange>>,
         offset: u64,
         from: &[u8],
         terminate: bool,
@@ -285,7 +285,7 @@ impl Mempool {
         Ok(())
     }
 
-    fn write_piece(&self, user: &User<'_>, piece: &Piece, from: &[u8]) -> Result {
+    fn write_piece(&self, user: &User<'_>, piece: &PieceRange, from: &[u8]) -> Result {
         let node = Vuid::node_of(piece.id);
         if !self.is_here(user, node) {
             let (id, offset) = (piece.id, piece.offset);

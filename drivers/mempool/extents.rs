@@ -2,7 +2,7 @@
 
 //! Bytes that lie in several pieces.
 
-use crate::object::Piece;
+use crate::object::PieceRange;
 use kernel::prelude::*;
 use virgo_proto::{
     mempool::{
@@ -33,7 +33,7 @@ pub(crate) struct Extent {
 impl Extent {
     /// As many bytes from the start of `piece` on as there are and one request can have, but not beyond
     /// byte `end` of where they go, which is from byte `to` on.
-    pub(crate) fn new(piece: &Piece, to: usize, end: usize) -> Self {
+    pub(crate) fn new(piece: &PieceRange, to: usize, end: usize) -> Self {
         let left = usize::try_from(piece.left).unwrap_or(usize::MAX);
         Extent {
             id: piece.id,
@@ -84,7 +84,7 @@ impl ExtentList {
     }
 
     /// Adds what follows, at the start of `piece`, up to byte `end`. False if that is too much.
-    pub(crate) fn add(&mut self, piece: &Piece, end: usize) -> Result<bool> {
+    pub(crate) fn add(&mut self, piece: &PieceRange, end: usize) -> Result<bool> {
         let part = Extent::new(piece, self.len, end);
         let fits = self.parts.len() < MAX_MANY;
         if fits {

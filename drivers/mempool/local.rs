@@ -58,13 +58,13 @@ const RESERVE: u64 = 64;
 
 /// Who allocates, and for whom.
 #[derive(Clone, Copy)]
-pub(crate) struct Owner {
+pub(crate) struct ObjectOwner {
     pub(crate) uid: u32,
     /// Every uid may use it.
     pub(crate) shared: bool,
 }
 
-impl Owner {
+impl ObjectOwner {
     /// As a request says it.
     pub(crate) fn flags(self) -> u32 {
         match self.shared {
@@ -114,7 +114,7 @@ impl LocalPool {
     pub(crate) fn alloc(
         &self,
         me: NodeId,
-        owner: Owner,
+        owner: ObjectOwner,
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<u64> {
@@ -131,7 +131,7 @@ impl LocalPool {
     pub(crate) fn alloc_many(
         &self,
         me: NodeId,
-        owner: Owner,
+        owner: ObjectOwner,
         size: u64,
         piece_of: Option<Peer>,
         ids: &mut [u64],
@@ -153,7 +153,7 @@ impl LocalPool {
         &self,
         account: &Account,
         me: NodeId,
-        owner: Owner,
+        owner: ObjectOwner,
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<u64> {
@@ -169,7 +169,7 @@ impl LocalPool {
     /// # Errors
     ///
     /// As for [`Self::alloc`].
-    pub(crate) fn keep_map(&self, me: NodeId, owner: Owner, map: Map) -> Result<u64> {
+    pub(crate) fn keep_map(&self, me: NodeId, owner: ObjectOwner, map: Map) -> Result<u64> {
         let account = self.budget.account(owner.uid)?;
         self.insert(
             me,

@@ -10,7 +10,7 @@
 //!
 //! One mutex, held for a look at one set, or for a scan of all [`WINDOWS`].
 
-use crate::object::Piece;
+use crate::object::PieceRange;
 use kernel::{
     prelude::*,
     sync::{
@@ -56,10 +56,10 @@ pub(crate) struct MapWindow {
 
 impl MapWindow {
     /// The place of byte `at`; `None` if it is not here.
-    pub(crate) fn find(&self, at: u64) -> Option<Piece> {
+    pub(crate) fn find(&self, at: u64) -> Option<PieceRange> {
         let index = at.checked_div(self.chunk)?.checked_sub(self.first)?;
         let id = *self.ids.get(usize::try_from(index).ok()?)?;
-        Piece::new(id, at, self.size, self.chunk)
+        PieceRange::new(id, at, self.size, self.chunk)
     }
 }
 

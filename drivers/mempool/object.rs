@@ -48,13 +48,13 @@ pub(crate) struct Object {
     /// The node in whose memory the map is that this is a piece of.
     pub(crate) piece_of: Option<Peer>,
     #[pin]
-    content: Content,
+    content: ObjectContent,
     charge: Charge,
 }
 
 /// The content's kind does not change; the bytes do.
 #[pin_data]
-pub(crate) struct Content {
+pub(crate) struct ObjectContent {
     #[pin]
     guarded: RwLock<Guarded>,
     /// There are no bytes then.
@@ -105,7 +105,7 @@ impl Bytes {
 }
 
 impl Guarded {
-    /// See [`Content::write`].
+    /// See [`ObjectContent::write`].
     fn put(
         &mut self,
         offset: u64,
@@ -173,7 +173,7 @@ impl Object {
             try_pin_init!(Self {
                 shared,
                 piece_of,
-                content <- pin_init!(Content {
+                content <- pin_init!(ObjectContent {
                     guarded <- linux::new_rwlock!(guarded, "virgo_object"),
                     map,
                 }),
@@ -214,7 +214,7 @@ impl Object {
     /// # Errors
     ///
     /// [`EPERM`] if it is not for this user.
-    pub(crate) fn open(&self, uid: u32) -> Result<&Content> {
+    pub(crate) fn open(&self, uid: u32) -> Result<&ObjectContent> {
         match self.shared || self.owner() == uid {
             true => Ok(&self.content),
             false => Err(EPERM),
@@ -225,7 +225,7 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`EPERM`] if this user may not; those of [`Content::with_lock`].
+    /// [`EPERM`] if this user may not; those of [`ObjectContent::with_lock`].
     pub(crate) fn free(
         &self,
         uid: u32,
@@ -244,7 +244,7 @@ impl Object {
     /// # Errors
     ///
     /// [`EPERM`] if this user may not.
-    pub(crate) fn open_to_free(&self, uid: u32) -> Result<&Content> {
+    pub(crate) fn open_to_free(&self, uid: u32) -> Result<&ObjectContent> {
         match uid {
             ROOT => Ok(&self.content),
             _ => self.open(uid),
@@ -260,15 +260,15 @@ fn admit(fence: &mut Fence, claim: Option<FenceClaim>) -> Result {
 
 impl Map {
     /// The place of byte `at`; `None` if there is no such byte.
-    pub(crate) fn find(&self, at: u64) -> Option<Piece> {
+    pub(crate) fn find(&self, at: u64) -> Option<PieceRange> {
         let index = usize::try_from(at.checked_div(self.chunk)?).ok()?;
         let id = self.ids.get(index).copied()?;
-        Piece::new(id, at, self.size, self.chunk)
+        PieceRange::new(id, at, self.size, self.chunk)
     }
 }
 
 /// A place in a piece.
-pub(crate) struct Piece {
+pub(crate) struct PieceRange {
     /// Id of the piece.
     pub(crate) id: u64,
     /// Byte within it.
@@ -277,17 +277,17 @@ pub(crate) struct Piece {
     pub(crate) left: u64,
 }
 
-impl Piece {
+impl PieceRange {
     /// The place of byte `at` of an allocation of `size` bytes in pieces of `chunk`, in the piece with
     /// this id. `None` if there is no such byte.
     pub(crate) fn new(id: u64, at: u64, size: u64, chunk: u64) -> Option<Self> {
         let offset = at.checked_rem(chunk)?;
         let left = size.checked_sub(at)?.min(chunk - offset);
-        (left > 0).then_some(Piece { id, offset, left })
+        (left > 0).then_some(PieceRange { id, offset, left })
     }
 }
 
-impl Content {
+impl ObjectContent {
     /// Does what who has the lock `claim` wants, unless somebody else has had the lock since.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 use crate::{
     cluster::Mempool,
     list,
-    local::Owner, //
+    local::ObjectOwner, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -171,11 +171,11 @@ fn alloc_many_len(request: &[u8]) -> usize {
 }
 
 /// Whose a new object is going to be, and of whose map it is a piece.
-fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(Owner, Option<Peer>)> {
+fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(ObjectOwner, Option<Peer>)> {
     if flags & !(SHARED | PIECE) != 0 {
         return Err(EINVAL);
     }
-    let owner = Owner {
+    let owner = ObjectOwner {
         uid,
         shared: flags & SHARED != 0,
     };

@@ -5,7 +5,7 @@
 use crate::{
     candidates::Candidates,
     cluster::Mempool,
-    local::Owner,
+    local::ObjectOwner,
     remote,
     target::AllocTarget, //
 };
@@ -34,7 +34,7 @@ impl Mempool {
         if size == 0 {
             return Err(EINVAL);
         }
-        let owner = Owner {
+        let owner = ObjectOwner {
             uid: user.uid,
             shared,
         };
@@ -57,7 +57,7 @@ impl Mempool {
     fn malloc_on(
         &self,
         attempt: &Attempt<'_>,
-        owner: Owner,
+        owner: ObjectOwner,
         size: u64,
         node: NodeId,
     ) -> Result<u64> {

@@ -4,7 +4,7 @@
 
 use crate::{
     extents::Extent,
-    local::Owner,
+    local::ObjectOwner,
     maps::MapWindow, //
 };
 use core::{
@@ -125,7 +125,7 @@ pub(crate) fn alloc(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
-    owner: Owner,
+    owner: ObjectOwner,
     size: u64,
 ) -> Result<AllocReply> {
     let args = AllocArgs {
@@ -157,7 +157,7 @@ pub(crate) fn alloc_many(
     client: &Client,
     user: &User<'_>,
     node: NodeId,
-    owner: Owner,
+    owner: ObjectOwner,
     size: u64,
     ids: &mut [u64],
     reply: &mut [u8],

@@ -5,7 +5,7 @@
 use crate::{
     candidates::Candidates,
     cluster::Mempool,
-    local::Owner,
+    local::ObjectOwner,
     object::Map,
     remote,
     target::AllocTarget, //
@@ -27,7 +27,7 @@ use virgo_utils::User;
 struct Splitting<'a> {
     pool: &'a Mempool,
     user: &'a User<'a>,
-    owner: Owner,
+    owner: ObjectOwner,
     candidates: Candidates,
     /// What each node has said to have left, by its number less one.
     told: KVec<Told>,
@@ -99,7 +99,7 @@ impl Mempool {
     pub(crate) fn malloc_split(
         &self,
         user: &User<'_>,
-        owner: Owner,
+        owner: ObjectOwner,
         size: u64,
         target: AllocTarget,
     ) -> Result<u64> {

@@ -5,7 +5,7 @@
 use crate::{
     device::Device,
     file::DeviceFile,
-    settings::Settings, //
+    settings::UmbSettings, //
 };
 use kernel::{
     prelude::*,
@@ -23,14 +23,14 @@ use linux_usb::{
 /// All interfaces that are bound.
 #[pin_data]
 pub(crate) struct Interfaces {
-    settings: Arc<Settings>,
+    settings: Arc<UmbSettings>,
     /// Taken for moments, by nobody who waits for a device.
     #[pin]
     devices: Mutex<KVec<Arc<Device>>>,
 }
 
 impl Interfaces {
-    pub(crate) fn new(settings: Arc<Settings>) -> Result<Arc<Self>> {
+    pub(crate) fn new(settings: Arc<UmbSettings>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 settings,

@@ -9,7 +9,7 @@
 //! `control` is held during control transfers, for as long as a device may take, not longer.
 
 use crate::{
-    settings::Settings,
+    settings::UmbSettings,
     transfers::{
         Transfers,
         INPUTS,
@@ -74,7 +74,7 @@ pub(crate) struct Device {
     pub(crate) openers: Atomic<usize>,
     pub(crate) bytes_read: Atomic<u64>,
     pub(crate) bytes_written: Atomic<u64>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<UmbSettings>,
     _charge: Charge,
 }
 
@@ -101,7 +101,7 @@ fn buffers(endpoint: &Endpoint) -> (usize, usize) {
 }
 
 impl Device {
-    pub(crate) fn new(settings: &Arc<Settings>, interface: &Interface<'_>) -> Result<Arc<Self>> {
+    pub(crate) fn new(settings: &Arc<UmbSettings>, interface: &Interface<'_>) -> Result<Arc<Self>> {
         let (input, output) = (interface.input(), interface.output());
         if input.is_none() && output.is_none() {
             return Err(ENODEV);

@@ -11,7 +11,7 @@ use crate::{
         Reading, //
     },
     print::print_buffer,
-    transfers::Next, //
+    transfers::ReadReady, //
 };
 use kernel::{
     prelude::*,
@@ -36,7 +36,7 @@ impl Device {
         let mut copied = 0;
         let result = loop {
             match self.transfers.next_input() {
-                Next::Data(token, len) => {
+                ReadReady::Data(token, len) => {
                     match self.copy_input(&mut reading, token, len, to) {
                         Ok(n) => copied += n,
                         Err(e) => break Err(e),
@@ -47,9 +47,9 @@ impl Device {
                     continue;
                 }
                 // Behind data it is put back below: an error is told by itself.
-                Next::Failed(e) => break Err(e),
-                Next::Nothing if copied > 0 => break Ok(()),
-                Next::Nothing => (),
+                ReadReady::Failed(e) => break Err(e),
+                ReadReady::Nothing if copied > 0 => break Ok(()),
+                ReadReady::Nothing => (),
             }
             if let Err(e) = self.end_input_stall() {
                 break Err(e);

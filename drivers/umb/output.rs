@@ -8,7 +8,7 @@ use crate::{
         Writing, //
     },
     print::print_buffer,
-    transfers::Room, //
+    transfers::WriteReady, //
 };
 use kernel::{
     prelude::*,
@@ -95,9 +95,9 @@ impl Device {
     /// The token of an URB, which is the caller's then.
     fn wait_for_output(&self, nonblocking: bool) -> Result<usize> {
         let take = || match self.transfers.take_output() {
-            Room::Urb(token) => Some(Ok(token)),
-            Room::Failed(e) => Some(Err(e)),
-            Room::Nothing => None,
+            WriteReady::Urb(token) => Some(Ok(token)),
+            WriteReady::Failed(e) => Some(Err(e)),
+            WriteReady::Nothing => None,
         };
         match nonblocking {
             true => take().ok_or(EAGAIN)?,

@@ -21,17 +21,17 @@ pub(crate) fn mebibytes(parameter: u32) -> u64 {
 }
 
 /// See the module's documentation.
-pub(crate) struct Settings {
+pub(crate) struct UmbSettings {
     /// Which form what is read and written is logged in; see `print`.
     pub(crate) print: Atomic<u32>,
     /// Bytes of buffers. Devices are bound by root, or by themselves: hostile ones could be many.
     pub(crate) budget: Pin<KBox<Budget>>,
 }
 
-impl Settings {
+impl UmbSettings {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let budget = Budget::new(mebibytes(module_parameters::device_memory.value()))?;
-        let settings = Settings {
+        let settings = UmbSettings {
             print: Atomic::new(module_parameters::print_buffer.value()),
             budget,
         };

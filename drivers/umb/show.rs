@@ -6,7 +6,7 @@ use crate::{
     bound::Interfaces,
     capture::Captures,
     device::Device,
-    settings::Settings, //
+    settings::UmbSettings, //
 };
 use kernel::{
     fmt,
@@ -23,7 +23,7 @@ use virgo_proto::command::parse_u64;
 /// `devices`: what is bound, and what is captured.
 pub(crate) struct DevicesFile {
     pub(crate) interfaces: Arc<Interfaces>,
-    pub(crate) settings: Arc<Settings>,
+    pub(crate) settings: Arc<UmbSettings>,
     pub(crate) captures: Arc<Captures>,
 }
 
@@ -55,7 +55,7 @@ fn show_device(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// `settings`: takes `print_buffer 0|1|2`.
-pub(crate) struct SettingsFile(pub(crate) Arc<Settings>);
+pub(crate) struct SettingsFile(pub(crate) Arc<UmbSettings>);
 
 impl Content for SettingsFile {
     const WRITABLE: bool = true;

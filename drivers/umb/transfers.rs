@@ -72,7 +72,7 @@ struct Output {
 }
 
 /// What there is to be read.
-pub(crate) enum Next {
+pub(crate) enum ReadReady {
     /// So many bytes in the URB with this token.
     Data(usize, usize),
     /// Nothing; this has happened, which is told once.
@@ -82,7 +82,7 @@ pub(crate) enum Next {
 }
 
 /// What there is to write with.
-pub(crate) enum Room {
+pub(crate) enum WriteReady {
     /// The URB with this token, which is the caller's now.
     Urb(usize),
     /// This has happened, which is told once.
@@ -127,14 +127,17 @@ impl Transfers {
     }
 
     /// What a reader would get now.
-    pub(crate) fn next_input(&self) -> Next {
+    pub(crate) fn next_input(&self) -> ReadReady {
         let mut state = self.state.lock();
         let gone = state.gone;
         let input = &mut state.input;
         match input.filled.get(input.first) {
-            Some(&(token, len)) if input.count > 0 => Next::Data(token, len),
-            _ if gone => Next::Failed(ENODEV),
-            _ => input.failed.take().map_or(Next::Nothing, Next::Failed),
+            Some(&(token, len)) if input.count > 0 => ReadReady::Data(token, len),
+            _ if gone => ReadReady::Failed(ENODEV),
+            _ => input
+                .failed
+                .take()
+                .map_or(ReadReady::Nothing, ReadReady::Failed),
         }
     }
 
@@ -214,20 +217,20 @@ impl Transfers {
     }
 
     /// An URB to write with.
-    pub(crate) fn take_output(&self) -> Room {
+    pub(crate) fn take_output(&self) -> WriteReady {
         let mut state = self.state.lock();
         if state.gone {
-            return Room::Failed(ENODEV);
+            return WriteReady::Failed(ENODEV);
         }
         if let Some(why) = state.output.failed.take() {
-            return Room::Failed(why);
+            return WriteReady::Failed(why);
         }
         let token = state.output.idle.trailing_zeros();
         if state.suspended || token >= OUTPUTS as u32 {
-            return Room::Nothing;
+            return WriteReady::Nothing;
         }
         state.output.idle &= !(1 << token);
-        Room::Urb(token as usize)
+        WriteReady::Urb(token as usize)
     }
 
     /// The URB is about to be submitted.

@@ -23,7 +23,7 @@ use crate::{
         Interfaces, //
     },
     capture::Captures,
-    settings::Settings,
+    settings::UmbSettings,
     show::{
         DevicesFile,
         SettingsFile, //
@@ -80,7 +80,7 @@ struct Umb {
 impl kernel::InPlaceModule for Umb {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         pin_init::pin_init_scope(move || {
-            let settings = Settings::new()?;
+            let settings = UmbSettings::new()?;
             let interfaces = Interfaces::new(settings.clone())?;
             let dir = virgo_config::node()?.debugfs().subdir(c"umb")?;
             let captures = Arc::new(Captures::new()?, GFP_KERNEL)?;
