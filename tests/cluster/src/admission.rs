@@ -10,7 +10,7 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
-use virgo_cluster::{Cluster, Node, Running};
+use virgo_cluster::{Cluster, Node, RunningCommand};
 
 pub const TESTS: &[(&str, Test)] = &[
     (
@@ -109,7 +109,7 @@ fn bad_text_keys(cluster: &Cluster) -> Result<()> {
 }
 
 /// A text session from `from` to `to` that goes on for as long as it is let.
-fn endless(from: &Node, to: &Node) -> Result<Running> {
+fn endless(from: &Node, to: &Node) -> Result<RunningCommand> {
     let address = to.address();
     let session = from.spawn([
         "sh",

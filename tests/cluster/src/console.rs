@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::{env, fs};
-use virgo_cluster::{Cluster, Node, Running};
+use virgo_cluster::{Cluster, Node, RunningCommand};
 
 /// Marks of a fault in a kernel's log.
 const FAULTS: &[&str] = &[
@@ -56,7 +56,7 @@ pub fn check(cluster: &Cluster) -> Result<()> {
 
 /// Starts what prints kmemleak's reports; nothing on a kernel without it. An object counts only if
 /// it is 5 s old and two scans in a row have not found a pointer to it.
-fn scan(node: &Node) -> Result<Running> {
+fn scan(node: &Node) -> Result<RunningCommand> {
     node.spawn([
         "sh",
         "-c",

@@ -9,7 +9,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
-use virgo_cluster::{Cluster, Node, Running};
+use virgo_cluster::{Cluster, Node, RunningCommand};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("files_are_copied_between_nodes", copied),
@@ -650,7 +650,7 @@ fn left_behind(cluster: &Cluster) -> Result<()> {
 
 /// Runs one of the tests of files that a suite by itself does not; variables may come before its
 /// name.
-pub(crate) fn on_request(node: &Node, words: &[&str]) -> Result<Running> {
+pub(crate) fn on_request(node: &Node, words: &[&str]) -> Result<RunningCommand> {
     let (name, variables) = words.split_last().context("which?")?;
     let suite = ["virgo-cloudfs-tests", "--ignored", "--nocapture", name];
     node.spawn(told_how_much(&[variables, &suite].concat()))

@@ -14,7 +14,7 @@ use std::{
     thread::sleep,
     time::{Duration, Instant},
 };
-use virgo_cluster::{Cluster, Node, Running};
+use virgo_cluster::{Cluster, Node, RunningCommand};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("locks_exclude_all_nodes", exclusion),
@@ -43,7 +43,7 @@ const MOVED: Duration = Duration::from_secs(6);
 const SETTLED: Duration = Duration::from_secs(30);
 
 /// A process of `node` that holds `name` until its standard input ends, and says its token first.
-fn hold(node: &Node, name: &str, options: &str) -> Result<Running> {
+fn hold(node: &Node, name: &str, options: &str) -> Result<RunningCommand> {
     let file = format!("/tmp/held.{name}");
     sh(node, &format!("rm -f {file}"))?;
     let running = node.spawn([
@@ -373,7 +373,7 @@ fn minority(cluster: &Cluster) -> Result<()> {
 
 /// A text session that locks `name`, and unlocks it when /tmp/go.NAME is there. What it was answered is in the
 /// file that is returned.
-fn session(node: &Node, name: &str) -> Result<(Running, String)> {
+fn session(node: &Node, name: &str) -> Result<(RunningCommand, String)> {
     let log = format!("/tmp/session.{name}");
     sh(node, &format!("rm -f {log} /tmp/go.{name}"))?;
     let script = format!(

@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use std::time::{Duration, Instant};
-use virgo_cluster::{Cluster, Node, Output, Running};
+use virgo_cluster::{Cluster, Node, Output, RunningCommand};
 
 pub const TESTS: &[(&str, Test)] = &[
     ("program_runs_on_another_node", program),
@@ -38,7 +38,7 @@ const LIBRARY: &str = "/usr/lib/virgo/test/libvirgo_test.so";
 const STARTED: &[&str] = &["virgo-run", "virgo_kernelupcall", "virgo_cloud_test"];
 
 /// Starts `virgo clone` on node 1, for node 2.
-fn spawn(cluster: &Cluster, words: &str) -> Result<Running> {
+fn spawn(cluster: &Cluster, words: &str) -> Result<RunningCommand> {
     let script = format!("exec virgo clone --on 2 {words}");
     cluster.node(1).spawn(["sh", "-c", &script])
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     options::AnalyticsCommand,
-    output::{self, Output, printable, table},
+    output::{self, Printer, printable, table},
 };
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -16,7 +16,7 @@ use virgo::status::{Change, Status, Variable};
 /// How often the module is asked for changes.
 const PERIOD: Duration = Duration::from_millis(50);
 
-pub(crate) fn run(output: Output, command: &AnalyticsCommand) -> Result<()> {
+pub(crate) fn run(output: Printer, command: &AnalyticsCommand) -> Result<()> {
     let status = Status::default();
     match command {
         AnalyticsCommand::List { prefix } => list(output, &status, prefix.as_deref()),
@@ -62,7 +62,7 @@ fn find(status: &Status, key: &str) -> Result<Variable> {
     found.with_context(|| format!("no variable is called {key}; 'virgo analytics list' shows them"))
 }
 
-fn list(output: Output, status: &Status, prefix: Option<&str>) -> Result<()> {
+fn list(output: Printer, status: &Status, prefix: Option<&str>) -> Result<()> {
     let mut variables = status.analytics()?.variables;
     variables.retain(|variable| matches(&variable.key, prefix));
     output.print(&variables, || {
@@ -121,7 +121,7 @@ fn line(change: &Change) -> String {
 }
 
 /// Prints each change once, in order; says how many were lost if more were made than the module keeps.
-fn watch(output: Output, status: &Status, prefix: Option<&str>, count: Option<u64>) -> Result<()> {
+fn watch(output: Printer, status: &Status, prefix: Option<&str>, count: Option<u64>) -> Result<()> {
     let last = |changes: &[Change]| changes.last().map(|change| change.number);
     let mut seen = last(&status.analytics()?.changes).unwrap_or(0);
     let mut left = count.unwrap_or(u64::MAX);
@@ -147,7 +147,7 @@ fn watch(output: Output, status: &Status, prefix: Option<&str>, count: Option<u6
     Ok(())
 }
 
-fn explain(output: Output, variable: &Variable) -> Result<()> {
+fn explain(output: Printer, variable: &Variable) -> Result<()> {
     output.print(variable, || {
         let Variable {
             key,

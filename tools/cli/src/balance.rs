@@ -3,7 +3,7 @@
 
 use crate::{
     options::{Balance, Model},
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Result, bail};
 use serde_json::json;
@@ -15,7 +15,7 @@ use virgo::{
 };
 use virgo_proto::config::MAX_NODES;
 
-pub(crate) fn run(output: Output, command: &Balance) -> Result<()> {
+pub(crate) fn run(output: Printer, command: &Balance) -> Result<()> {
     match command {
         Balance::Model(options) => model(output, options),
         Balance::Show => show(output),
@@ -37,7 +37,7 @@ fn original(nodes: u32, calls: u32) -> Option<f64> {
     (nodes > 1).then(|| numerator / (n - 1.0).powi(2))
 }
 
-fn model(output: Output, options: &Model) -> Result<()> {
+fn model(output: Printer, options: &Model) -> Result<()> {
     let (nodes, calls) = (options.nodes, options.calls);
     if options.measure.is_some() && nodes as usize > MAX_NODES {
         bail!("a cluster has at most {MAX_NODES} nodes: --measure needs no more");
@@ -138,7 +138,7 @@ fn measure(options: &Model, count: u32) -> Result<Distribution> {
     Ok(Distribution(seen))
 }
 
-fn show(output: Output) -> Result<()> {
+fn show(output: Printer) -> Result<()> {
     let seen = Status::default().cpupool()?.seen;
     output.print(&seen, || table(&seen))
 }

@@ -4,8 +4,8 @@
 use crate::{
     call_error::CallError,
     failure,
-    options::{Clone, Wait, Where},
-    output::{self, Output},
+    options::{Clone, WaitOptions, Where},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn within(timeout: Option<Duration>) -> Within<'static> {
     timeout.map(virgo::within).unwrap_or_default()
 }
 
-pub(crate) fn clone(output: Output, options: &Clone) -> Result<ExitCode> {
+pub(crate) fn clone(output: Printer, options: &Clone) -> Result<ExitCode> {
     // The command line has one word at least.
     let (target, args) = options.command.split_first().context("no target")?;
     let call = Call::new(target.as_bytes()).args(args.iter().map(|arg| arg.as_bytes()));
@@ -82,7 +82,7 @@ fn each<T: Send + 'static>(
 
 /// Prints the numbers of jobs. Without them nobody can take the results, so if they cannot be
 /// printed the jobs are cancelled, and their results taken.
-fn print_jobs(output: Output, jobs: &[Job], is_list: bool) -> Result<()> {
+fn print_jobs(output: Printer, jobs: &[Job], is_list: bool) -> Result<()> {
     let json = jobs
         .iter()
         .map(|job| json!({ "job": job.id().to_string(), "node": job.node() }));
@@ -111,7 +111,7 @@ fn one_or_all(is_list: bool, mut results: Vec<Value>) -> Option<Value> {
     }
 }
 
-pub(crate) fn wait(output: Output, options: &Wait) -> Result<ExitCode> {
+pub(crate) fn wait(output: Printer, options: &WaitOptions) -> Result<ExitCode> {
     let mut jobs = [Job::from_id(options.job)];
     within(options.timeout).wait_any(&mut jobs)?;
     let [job] = jobs;
@@ -123,7 +123,7 @@ pub(crate) fn wait(output: Output, options: &Wait) -> Result<ExitCode> {
 }
 
 /// Cancels all that can be cancelled.
-pub(crate) fn cancel(output: Output, jobs: &[u64]) -> Result<ExitCode> {
+pub(crate) fn cancel(output: Printer, jobs: &[u64]) -> Result<ExitCode> {
     let mut cancelled = Vec::new();
     for &job in jobs {
         match virgo::cancel(&Job::from_id(job)) {
@@ -141,7 +141,7 @@ pub(crate) fn cancel(output: Output, jobs: &[u64]) -> Result<ExitCode> {
 
 /// What has come of calls so far.
 struct Results {
-    output: Output,
+    output: Printer,
     verbose: bool,
     /// What was called.
     what: String,
@@ -152,7 +152,7 @@ struct Results {
 }
 
 impl Results {
-    fn new(output: Output, verbose: bool, what: &str) -> Self {
+    fn new(output: Printer, verbose: bool, what: &str) -> Self {
         Self {
             output,
             verbose,
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn the_status_is_that_of_the_first_node_that_failed() {
-        let quiet = Output { json: true };
+        let quiet = Printer { json: true };
         let mut results = Results::new(quiet, false, "x");
         assert_eq!(results.status(), ExitCode::SUCCESS);
         // In the order in which they answer.

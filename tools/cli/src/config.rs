@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Checking and reloading the configuration.
 
-use crate::output::Output;
+use crate::output::Printer;
 use anyhow::Result;
 use serde::Serialize;
 use std::{
@@ -66,7 +66,7 @@ impl Finding {
     }
 }
 
-pub(crate) fn check(output: Output, files: &[PathBuf]) -> Result<ExitCode> {
+pub(crate) fn check(output: Printer, files: &[PathBuf]) -> Result<ExitCode> {
     let findings = if files.is_empty() {
         this_machine()
     } else {
@@ -83,7 +83,7 @@ pub(crate) fn check(output: Output, files: &[PathBuf]) -> Result<ExitCode> {
     })
 }
 
-pub(crate) fn reload(output: Output) -> Result<()> {
+pub(crate) fn reload(output: Printer) -> Result<()> {
     let status = Status::default();
     status.reload()?;
     let config = status.config()?;

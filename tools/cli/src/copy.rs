@@ -6,18 +6,18 @@ use crate::{
     failure,
     known::{Inode, Kind, Known},
     options::Copy,
-    output::Output,
+    output::Printer,
     transfer,
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::{collections::HashSet, process::ExitCode};
 
-pub(crate) fn cp(output: Output, options: &Copy) -> Result<ExitCode> {
+pub(crate) fn cp(output: Printer, options: &Copy) -> Result<ExitCode> {
     run(output, options, |_, _| Ok(()))
 }
 
-pub(crate) fn put(output: Output, options: &Copy) -> Result<ExitCode> {
+pub(crate) fn put(output: Printer, options: &Copy) -> Result<ExitCode> {
     run(output, options, |source, target| {
         ensure!(
             matches!(source, End::Local(_)),
@@ -40,7 +40,7 @@ struct Total {
 }
 
 fn run(
-    output: Output,
+    output: Printer,
     options: &Copy,
     check: impl Fn(&End, &End) -> Result<()>,
 ) -> Result<ExitCode> {
@@ -92,7 +92,7 @@ fn destination(source: &End, target: &End, into: bool) -> Result<End> {
 
 /// Copies what one argument names.
 fn begin(
-    output: Output,
+    output: Printer,
     options: &Copy,
     source: &End,
     target: &End,
@@ -154,7 +154,7 @@ fn is_inside(source: &End, known: &Known, target: &End) -> Result<bool> {
 
 /// A file, or a directory and what is in it, on its way.
 struct Tree<'a> {
-    output: Output,
+    output: Printer,
     options: &'a Copy,
     total: &'a mut Total,
     /// The directories that lead to what is being copied: a link to one of them has no end.

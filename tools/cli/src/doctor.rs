@@ -5,7 +5,7 @@ mod checks;
 mod machine;
 mod reach;
 
-use crate::{config, output::Output};
+use crate::{config, output::Printer};
 use anyhow::Result;
 use machine::Machine;
 use serde::Serialize;
@@ -65,7 +65,7 @@ impl Finding {
 }
 
 /// Looks at everything. Fails if there is a problem; warnings are none.
-pub(crate) fn run(output: Output) -> Result<ExitCode> {
+pub(crate) fn run(output: Printer) -> Result<ExitCode> {
     let machine = Machine::look(Path::new("/"));
     let mut findings = checks::all(&machine);
     findings.extend(configuration(&config::faults()));

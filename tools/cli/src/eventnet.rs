@@ -8,14 +8,14 @@ mod switch;
 
 use crate::{
     options::eventnet::{EventNet, Source},
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result};
 use collect::Collected;
 use std::{fs::File, io::BufReader, process::ExitCode};
 use virgo_eventnet::{Event, Graph, read_json};
 
-pub(crate) fn run(output: Output, command: &EventNet) -> Result<ExitCode> {
+pub(crate) fn run(output: Printer, command: &EventNet) -> Result<ExitCode> {
     match command {
         EventNet::On(options) => switch::on(options)?,
         EventNet::Off(nodes) => switch::off(nodes)?,
@@ -52,7 +52,7 @@ fn graph(source: &Source) -> Result<Graph> {
     Ok(Graph::new(events(source)?))
 }
 
-fn dump(output: Output, source: &Source) -> Result<()> {
+fn dump(output: Printer, source: &Source) -> Result<()> {
     let graph = graph(source)?;
     if output.json {
         return answers::json_lines(graph.events());

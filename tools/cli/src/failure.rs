@@ -3,14 +3,14 @@
 
 use crate::{
     call_error::CallError,
-    output::{Output, StdoutError, note, printable},
+    output::{Printer, StdoutError, note, printable},
 };
 use serde_json::json;
 use std::io::ErrorKind;
 use virgo::status;
 
 /// Prints an error to standard error. That the reader of standard output has enough is none.
-pub(crate) fn report(output: Output, error: &anyhow::Error) {
+pub(crate) fn report(output: Printer, error: &anyhow::Error) {
     if error
         .downcast_ref()
         .is_some_and(StdoutError::is_closed_pipe)
@@ -62,7 +62,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         };
     }
     match error.downcast_ref()? {
-        status::Error::Io { error, .. } => match error.kind() {
+        status::StatusError::Io { error, .. } => match error.kind() {
             ErrorKind::NotFound => Some(
                 "is its module loaded (lsmod), and debugfs mounted \
                  (mount -t debugfs debugfs /sys/kernel/debug)?",
@@ -70,8 +70,8 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
             ErrorKind::PermissionDenied => Some("only root may use this file"),
             _ => None,
         },
-        status::Error::Rejected(_) => Some("the configuration stays as it was"),
-        status::Error::Format { .. } => {
+        status::StatusError::Rejected(_) => Some("the configuration stays as it was"),
+        status::StatusError::Format { .. } => {
             Some("this program and the modules are of different versions")
         }
         _ => None,
@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn advice_is_found_through_context() {
-        let rejected = status::Error::Rejected("/etc/virgo_cloud.conf:1: unknown key".to_owned());
+        let rejected =
+            status::StatusError::Rejected("/etc/virgo_cloud.conf:1: unknown key".to_owned());
         let error = anyhow::Error::new(rejected).context("cannot reload");
         assert_eq!(advice(&error), Some("the configuration stays as it was"));
     }

@@ -4,7 +4,7 @@
 use crate::{
     failure,
     options::List,
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -19,7 +19,7 @@ use virgo::Metadata;
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
 
-pub(crate) fn cat(output: Output, files: &[OsString]) -> Result<ExitCode> {
+pub(crate) fn cat(output: Printer, files: &[OsString]) -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     for name in files {
         if let Err(error) = print(name) {
@@ -73,7 +73,7 @@ struct Long {
     modified: String,
 }
 
-pub(crate) fn ls(output: Output, options: &List) -> Result<ExitCode> {
+pub(crate) fn ls(output: Printer, options: &List) -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;
     let mut listed = Vec::new();
     for name in &options.files {

@@ -3,7 +3,7 @@
 
 use crate::{
     call_error::CallError,
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -27,7 +27,7 @@ struct Argument<'a> {
     kind: &'a str,
 }
 
-pub(crate) fn show(output: Output, on: Option<u32>) -> Result<()> {
+pub(crate) fn show(output: Printer, on: Option<u32>) -> Result<()> {
     let node = match on {
         Some(node) => node,
         None => Status::default().config()?.me.into(),

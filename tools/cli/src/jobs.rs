@@ -4,7 +4,7 @@
 
 use crate::{
     call_error::CallError,
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result, ensure};
 use virgo::{
@@ -19,7 +19,7 @@ const CANCEL: &str = "cancel_job";
 /// Most bytes of a node's list: another node might never come to an end.
 const MAX_LISTED: usize = 256 << 20;
 
-pub(crate) fn list(output: Output, uid: Option<u32>, node: Option<u32>) -> Result<()> {
+pub(crate) fn list(output: Printer, uid: Option<u32>, node: Option<u32>) -> Result<()> {
     let node = match node {
         Some(node) => node,
         None => Status::default().config()?.me.into(),

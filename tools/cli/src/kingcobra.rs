@@ -3,16 +3,16 @@
 
 use crate::{
     options::KingcobraCommand,
-    output::{Output, bytes, json_bytes},
+    output::{Printer, bytes, json_bytes},
     queue::status_of,
     serve::answer_with,
 };
 use anyhow::{Context, Result};
 use serde_json::json;
 use std::{fs::File, io::BufReader, os::unix::ffi::OsStrExt, process::ExitCode};
-use virgo::kingcobra::{self, LOG, Record};
+use virgo::kingcobra::{self, LOG, RequestRecord};
 
-pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<ExitCode> {
+pub(crate) fn run(output: Printer, command: &KingcobraCommand) -> Result<ExitCode> {
     match command {
         KingcobraCommand::Log { file } => {
             let path = file.as_deref().unwrap_or(LOG.as_ref());
@@ -28,7 +28,7 @@ pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<ExitCode
             request,
         } => {
             let reply = kingcobra::ask(node.unwrap_or(0), request.as_bytes(), *timeout)?;
-            let record = Record::parse(&reply);
+            let record = RequestRecord::parse(&reply);
             let payload = record.as_ref().map_or(&reply, |record| &record.payload);
             let status = status_of(payload);
             match record {
@@ -44,7 +44,7 @@ pub(crate) fn run(output: Output, command: &KingcobraCommand) -> Result<ExitCode
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(output: Output, record: Result<Record, Vec<u8>>) -> Result<()> {
+fn show(output: Printer, record: Result<RequestRecord, Vec<u8>>) -> Result<()> {
     let (value, text) = match record {
         Ok(record) => {
             let (name, payload) = json_bytes(&record.payload);

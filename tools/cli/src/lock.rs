@@ -5,7 +5,7 @@ use crate::{
     eventnet::collect::{ask, nodes},
     fence,
     options::Lock,
-    output::{self, Output, note},
+    output::{self, Printer, note},
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -87,7 +87,7 @@ impl Listed {
 }
 
 /// Lists the locks of a node, or of all that answer.
-pub(crate) fn list(output: Output, node: Option<u32>) -> Result<ExitCode> {
+pub(crate) fn list(output: Printer, node: Option<u32>) -> Result<ExitCode> {
     let mut all = Vec::new();
     let mut status = ExitCode::SUCCESS;
     for node in nodes(node)? {

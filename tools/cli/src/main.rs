@@ -39,7 +39,7 @@ mod usb;
 
 use clap::Parser;
 use options::{Arguments, Command, ConfigCommand, Copy, List, MemoryCommand};
-use output::{Output, StdoutError};
+use output::{Printer, StdoutError};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(unusual) => return explain(&unusual),
     };
-    let output = Output { json };
+    let output = Printer { json };
     match run(output, command) {
         Ok(status) => status,
         Err(error) => {
@@ -64,7 +64,7 @@ fn explain(unusual: &clap::Error) -> ExitCode {
         Ok(0) => match printed {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                failure::report(Output { json: false }, &StdoutError::from(error).into());
+                failure::report(Printer { json: false }, &StdoutError::from(error).into());
                 ExitCode::FAILURE
             }
         },
@@ -74,9 +74,9 @@ fn explain(unusual: &clap::Error) -> ExitCode {
 
 /// Copies by `copy`, or from standard input, when it is clear which node each file is on.
 fn copy_files(
-    output: Output,
+    output: Printer,
     mut options: Copy,
-    copy: fn(Output, &Copy) -> anyhow::Result<ExitCode>,
+    copy: fn(Printer, &Copy) -> anyhow::Result<ExitCode>,
 ) -> anyhow::Result<ExitCode> {
     let Some(target) = options.files.pop() else {
         return Ok(ExitCode::FAILURE);
@@ -94,13 +94,13 @@ fn copy_files(
 }
 
 /// Lists files when it is clear which node each is on.
-fn list_files(output: Output, mut options: List) -> anyhow::Result<ExitCode> {
+fn list_files(output: Printer, mut options: List) -> anyhow::Result<ExitCode> {
     let all = places::choose(output, &mut options.files);
     let status = files::ls(output, &options)?;
     Ok(if all { status } else { ExitCode::FAILURE })
 }
 
-fn run(output: Output, command: Command) -> anyhow::Result<ExitCode> {
+fn run(output: Printer, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Malloc(malloc) => memory::malloc(output, &malloc)?,
         Command::Set(set) => memory::set(output, &set)?,

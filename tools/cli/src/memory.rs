@@ -4,7 +4,7 @@
 use crate::{
     failure, fence,
     options::{Free, Get, Malloc, Set},
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -18,7 +18,7 @@ use virgo::{Allocation, Within};
 /// Bytes copied at a time.
 const BLOCK: usize = 1 << 20;
 
-pub(crate) fn malloc(output: Output, options: &Malloc) -> Result<()> {
+pub(crate) fn malloc(output: Printer, options: &Malloc) -> Result<()> {
     let mut allocation = Allocation::new(options.size).place(options.place.unwrap_or_default());
     if options.shared {
         allocation = allocation.shared();
@@ -36,7 +36,7 @@ pub(crate) fn malloc(output: Output, options: &Malloc) -> Result<()> {
     })
 }
 
-pub(crate) fn set(output: Output, options: &Set) -> Result<()> {
+pub(crate) fn set(output: Printer, options: &Set) -> Result<()> {
     let lock = options.fence.as_deref().map(fence::parse).transpose()?;
     let calls = fence::within(lock.as_ref());
     let bytes = match &options.data {
@@ -69,7 +69,7 @@ fn copy_in(options: &Set, calls: Within<'_>, mut from: impl Read) -> Result<u64>
     }
 }
 
-pub(crate) fn get(output: Output, options: &Get) -> Result<()> {
+pub(crate) fn get(output: Printer, options: &Get) -> Result<()> {
     if !output.json {
         return copy_out(options, output::bytes);
     }
@@ -102,7 +102,7 @@ fn copy_out(options: &Get, mut to: impl FnMut(&[u8]) -> Result<()>) -> Result<()
 }
 
 /// Frees all that can be freed.
-pub(crate) fn free(output: Output, options: &Free) -> Result<ExitCode> {
+pub(crate) fn free(output: Printer, options: &Free) -> Result<ExitCode> {
     let lock = options.fence.as_deref().map(fence::parse).transpose()?;
     let calls = fence::within(lock.as_ref());
     let mut freed = Vec::new();

@@ -3,7 +3,7 @@
 
 use crate::{
     options::MemoryList,
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use virgo::status::{Memory, Object, Status};
 const HEADER: [&str; 6] = ["ID", "NODE", "UID", "KIND", "ACCESS", "SIZE"];
 
 /// Lists allocations; the status says whether all nodes that are asked for have answered.
-pub(crate) fn list(output: Output, options: &MemoryList) -> Result<ExitCode> {
+pub(crate) fn list(output: Printer, options: &MemoryList) -> Result<ExitCode> {
     let memory = selected(Status::default().memory()?, options);
     output.print(&memory, || table(&memory.objects))?;
     for lost in &memory.lost {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The nodes of the cluster, and whether they are reached.
 
-use crate::output::{self, Output};
+use crate::output::{self, Printer};
 use anyhow::Result;
 use libc::{EDQUOT, ENOMEM};
 use serde::Serialize;
@@ -41,7 +41,7 @@ enum Ping {
 }
 
 /// Shows the nodes. Fails if one was asked and has not answered.
-pub(crate) fn show(output: Output, ping: bool) -> Result<ExitCode> {
+pub(crate) fn show(output: Printer, ping: bool) -> Result<ExitCode> {
     let nodes = look(&Status::default(), ping)?;
     output.print(&nodes, || table(&nodes, ping))?;
     Ok(status(&nodes))

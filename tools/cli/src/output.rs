@@ -12,11 +12,11 @@ use std::{
 
 /// How results are printed.
 #[derive(Clone, Copy)]
-pub(crate) struct Output {
+pub(crate) struct Printer {
     pub(crate) json: bool,
 }
 
-impl Output {
+impl Printer {
     /// Prints a result: `value` as JSON, or for people what `text` makes.
     pub(crate) fn print(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         let mut result = if self.json {

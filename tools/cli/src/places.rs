@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Names that leave open which node has the file: `1,3:/path`, `random:/path`.
 
-use crate::{failure, output::Output};
+use crate::{failure, output::Printer};
 use anyhow::{Result, ensure};
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +19,7 @@ pub(crate) fn is_open(name: &OsStr) -> bool {
 /// those for which there is none, and leaves them out; `false` then.
 ///
 /// All that is done with a file afterwards is done on that node.
-pub(crate) fn choose(output: Output, names: &mut Vec<OsString>) -> bool {
+pub(crate) fn choose(output: Printer, names: &mut Vec<OsString>) -> bool {
     let count = names.len();
     names.retain_mut(|name| match chosen(name) {
         Ok(chosen) => {

@@ -7,7 +7,7 @@ mod take;
 use crate::{
     failure,
     options::QueueCommand,
-    output::{Output, bytes, json_bytes, table},
+    output::{Printer, bytes, json_bytes, table},
     serve::answer_with,
 };
 use anyhow::Result;
@@ -18,7 +18,7 @@ use virgo::{
     status::Status,
 };
 
-pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
+pub(crate) fn run(output: Printer, command: &QueueCommand) -> Result<ExitCode> {
     match command {
         QueueCommand::Create { queue, options } => {
             queue.open().create(&options.join(" "))?;
@@ -73,7 +73,7 @@ pub(crate) fn run(output: Output, command: &QueueCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_reply(output: Output, reply: &[u8]) -> Result<()> {
+fn show_reply(output: Printer, reply: &[u8]) -> Result<()> {
     if !output.json {
         return bytes(&[reply, b"\n"].concat());
     }
@@ -91,7 +91,7 @@ pub(crate) fn status_of(reply: &[u8]) -> ExitCode {
 }
 
 /// Acknowledges all that can be acknowledged.
-fn ack(output: Output, queue: &Queue, messages: &[u64]) -> Result<ExitCode> {
+fn ack(output: Printer, queue: &Queue, messages: &[u64]) -> Result<ExitCode> {
     let mut acknowledged = Vec::new();
     for &message in messages {
         match queue.ack(message) {
@@ -106,7 +106,7 @@ fn ack(output: Output, queue: &Queue, messages: &[u64]) -> Result<ExitCode> {
     })
 }
 
-fn status(output: Output) -> Result<()> {
+fn status(output: Printer) -> Result<()> {
     let log = Status::default().queues()?.log;
     output.print(&log, || {
         let number = |n: u64| n.to_string();
@@ -132,7 +132,7 @@ fn status(output: Output) -> Result<()> {
     })
 }
 
-fn list(output: Output) -> Result<()> {
+fn list(output: Printer) -> Result<()> {
     let queues = Status::default().queues()?.queues;
     output.print(&queues, || {
         let header = [

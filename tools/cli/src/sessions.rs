@@ -2,16 +2,16 @@
 //! Who is connected to the services.
 
 use crate::{
-    options::Sessions,
-    output::{self, Output},
+    options::SessionsOptions,
+    output::{self, Printer},
 };
 use anyhow::{Result, ensure};
 use std::{collections::BTreeMap, time::Duration};
-use virgo::status::{Session, Status};
+use virgo::status::{SessionStatus, Status};
 
 const HEADER: [&str; 6] = ["SERVICE", "SESSION", "KIND", "FROM", "WHO", "AGE"];
 
-pub(crate) fn run(output: Output, options: &Sessions) -> Result<()> {
+pub(crate) fn run(output: Printer, options: &SessionsOptions) -> Result<()> {
     let status = Status::default();
     match (&options.service, options.end) {
         (Some(service), Some(number)) => end(&status, service, number),
@@ -25,7 +25,7 @@ fn end(status: &Status, service: &str, number: u64) -> Result<()> {
     Ok(())
 }
 
-fn show(output: Output, status: &Status, service: Option<&str>) -> Result<()> {
+fn show(output: Printer, status: &Status, service: Option<&str>) -> Result<()> {
     let services = match service {
         Some(service) => vec![service.to_owned()],
         None => status.services()?,
@@ -44,7 +44,7 @@ fn show(output: Output, status: &Status, service: Option<&str>) -> Result<()> {
     })
 }
 
-fn row(service: &str, session: &Session) -> Vec<String> {
+fn row(service: &str, session: &SessionStatus) -> Vec<String> {
     let who = match (session.kind.as_str(), session.who) {
         ("node", Some(node)) => format!("node {node}"),
         (_, Some(uid)) => format!("uid {uid}"),
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_row_says_who_it_is() {
-        let session = |kind: &str, who| Session {
+        let session = |kind: &str, who| SessionStatus {
             number: 7,
             kind: kind.to_owned(),
             from: "10.9.0.2:41000".parse().unwrap(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Counters of the services.
 
-use crate::output::{self, Output};
+use crate::output::{self, Printer};
 use anyhow::Result;
 use std::{collections::BTreeMap, time::Duration};
 use virgo::status::{Operation, Status};
@@ -10,7 +10,7 @@ const HEADER: [&str; 8] = [
     "SERVICE", "KIND", "NAME", "CALLS", "ERRORS", "MEAN", "P50", "P99",
 ];
 
-pub(crate) fn show(output: Output, service: Option<String>) -> Result<()> {
+pub(crate) fn show(output: Printer, service: Option<String>) -> Result<()> {
     let status = Status::default();
     let services = match service {
         Some(service) => vec![service],

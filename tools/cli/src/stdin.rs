@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Copying standard input to a file: `virgo put - 2:/x`.
 
-use crate::{ends::End, opened::Opened, options::Copy, output::Output, part::Part};
+use crate::{ends::End, opened::Opened, options::Copy, output::Printer, part::Part};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use std::{
@@ -22,7 +22,7 @@ pub(crate) fn is_source(options: &Copy) -> bool {
 
 /// Copies standard input to the file that `options` name. It comes to be under its name when it is
 /// whole, and on the disk.
-pub(crate) fn copy(output: Output, options: &Copy) -> Result<ExitCode> {
+pub(crate) fn copy(output: Printer, options: &Copy) -> Result<ExitCode> {
     let [_, target] = &options.files[..] else {
         bail!("standard input is copied alone: - TARGET");
     };

@@ -4,7 +4,7 @@
 use crate::{
     failure,
     options::{Capture, UsbCommand},
-    output::{self, Output},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -27,15 +27,15 @@ use virgo_usb::{
     packet::{Packet, Transfer},
     pcapng,
     policy::{Action, Decision, Policy},
-    record::Record,
+    record::CaptureRecord,
     report, sysfs,
-    traffic::Traffic,
+    traffic::CaptureSummary,
 };
 
 /// How often a capture looks whether it is to end.
 const TICK: Duration = Duration::from_millis(200);
 
-pub(crate) fn run(output: Output, command: &UsbCommand) -> Result<ExitCode> {
+pub(crate) fn run(output: Printer, command: &UsbCommand) -> Result<ExitCode> {
     match command {
         UsbCommand::Devices => devices(output)?,
         UsbCommand::Watch(options) => {
@@ -63,7 +63,7 @@ pub(crate) fn run(output: Output, command: &UsbCommand) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn devices(output: Output) -> Result<()> {
+fn devices(output: Printer) -> Result<()> {
     let devices = sysfs::devices(Path::new(sysfs::DEVICES)).context("cannot list USB devices")?;
     output.print(&devices, || {
         let header = ["PORT", "BUS", "DEVICE", "ID", "CLASS", "DRIVER", "NAME"];
@@ -127,7 +127,7 @@ impl Capturing {
     }
 
     /// Shows `see` what has come since the last step, or comes within a tick. Returns whether the capture goes on.
-    fn step(&mut self, mut see: impl FnMut(&Record<'_>) -> Result<()>) -> Result<bool> {
+    fn step(&mut self, mut see: impl FnMut(&CaptureRecord<'_>) -> Result<()>) -> Result<bool> {
         let left = self
             .end
             .map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
@@ -185,7 +185,7 @@ fn write(options: &Capture, path: &Path) -> Result<()> {
 }
 
 /// A line as usbmon has it, as far as it goes.
-fn line(output: Output, record: &Record<'_>) -> Result<()> {
+fn line(output: Printer, record: &CaptureRecord<'_>) -> Result<()> {
     let packet = &record.packet;
     let id = packet.endpoint();
     let data = packet.data();
@@ -235,7 +235,7 @@ fn text_line(packet: &Packet<'_>, data: &str) -> String {
     )
 }
 
-fn stats(output: Output, options: &Capture) -> Result<()> {
+fn stats(output: Printer, options: &Capture) -> Result<()> {
     let mut endpoints = Endpoints::default();
     let start = Instant::now();
     let options = Capture {
@@ -286,15 +286,15 @@ fn stats(output: Output, options: &Capture) -> Result<()> {
     Ok(())
 }
 
-fn read(path: &Path) -> Result<Traffic> {
+fn read(path: &Path) -> Result<CaptureSummary> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut traffic = Traffic::default();
+    let mut traffic = CaptureSummary::default();
     pcapng::read(BufReader::new(file), |record| traffic.add(&record))
         .with_context(|| format!("cannot read {}", path.display()))?;
     Ok(traffic)
 }
 
-fn policy(output: Output, path: &Path, apply: bool, capture: Option<&Path>) -> Result<ExitCode> {
+fn policy(output: Printer, path: &Path, apply: bool, capture: Option<&Path>) -> Result<ExitCode> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let policy = Policy::parse(&text).with_context(|| format!("{}", path.display()))?;

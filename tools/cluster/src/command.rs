@@ -77,7 +77,7 @@ impl Node {
     /// # Errors
     ///
     /// If it could not be started.
-    pub fn spawn<I>(&self, command: I) -> Result<Running>
+    pub fn spawn<I>(&self, command: I) -> Result<RunningCommand>
     where
         I: IntoIterator<Item: Into<String>>,
     {
@@ -89,24 +89,24 @@ impl Node {
     /// # Errors
     ///
     /// If it could not be started.
-    pub fn spawn_with_input<I>(&self, command: I, input: Vec<u8>) -> Result<Running>
+    pub fn spawn_with_input<I>(&self, command: I, input: Vec<u8>) -> Result<RunningCommand>
     where
         I: IntoIterator<Item: Into<String>>,
     {
         let command: Vec<_> = command.into_iter().map(Into::into).collect();
-        Running::start(self, command, input)
+        RunningCommand::start(self, command, input)
     }
 }
 
 /// A command that was started in a guest. It goes on if this is dropped.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningCommand {
     node: Node,
     pid: i64,
     command: String,
 }
 
-impl Running {
+impl RunningCommand {
     /// Starts a command, which finds `input` on its standard input.
     pub(crate) fn start(node: &Node, command: Vec<String>, input: Vec<u8>) -> Result<Self> {
         let line = command.join(" ");

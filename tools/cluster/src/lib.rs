@@ -44,7 +44,7 @@ mod trial;
 
 pub use accel::Accel;
 pub use cluster::Cluster;
-pub use command::{Output, Running};
+pub use command::{Output, RunningCommand};
 pub use failure::Failure;
 pub use network::{MAX_NODES, address, name};
 pub use node::Node;

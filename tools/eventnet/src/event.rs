@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, io, str::FromStr};
 use virgo_proto::{
     config::MAX_NODES,
-    eventnet::event::{self as wire, EventId, Kind, Point},
+    eventnet::event::{self as wire, Kind, Point},
 };
 
 /// Which event: `NODE:NUMBER`.
@@ -13,7 +13,7 @@ use virgo_proto::{
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(try_from = "String", into = "String")]
-pub struct Id {
+pub struct EventId {
     /// The node, from 1.
     pub node: u8,
     /// Grows with the events of the node.
@@ -24,13 +24,13 @@ pub struct Id {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Which one.
-    pub id: Id,
+    pub id: EventId,
     /// The event that caused it, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cause: Option<Id>,
+    pub cause: Option<EventId>,
     /// The event whose end this is, on the same node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub begin: Option<Id>,
+    pub begin: Option<EventId>,
     /// A word of [`Kind`].
     pub kind: String,
     /// A word of [`Point`].
@@ -105,8 +105,8 @@ impl From<&wire::EventRecord<'_>> for Event {
     fn from(event: &wire::EventRecord<'_>) -> Self {
         Event {
             id: event.id.into(),
-            cause: event.cause.map(Id::from),
-            begin: (event.begin != 0).then_some(Id {
+            cause: event.cause.map(EventId::from),
+            begin: (event.begin != 0).then_some(EventId {
                 node: event.id.node,
                 seq: event.begin,
             }),
@@ -126,19 +126,19 @@ impl From<&wire::EventRecord<'_>> for Event {
     }
 }
 
-impl From<EventId> for Id {
-    fn from(EventId { node, seq }: EventId) -> Self {
-        Id { node, seq }
+impl From<wire::EventId> for EventId {
+    fn from(wire::EventId { node, seq }: wire::EventId) -> Self {
+        EventId { node, seq }
     }
 }
 
-impl fmt::Display for Id {
+impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.node, self.seq)
     }
 }
 
-impl FromStr for Id {
+impl FromStr for EventId {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -147,13 +147,13 @@ impl FromStr for Id {
             let (node, seq) = (node.parse().ok()?, seq.parse().ok()?);
             (1..=MAX_NODES)
                 .contains(&usize::from(node))
-                .then_some(Id { node, seq })
+                .then_some(EventId { node, seq })
         });
         id.ok_or_else(|| format!("'{text}' is no event: expected NODE:NUMBER, like 2:1187"))
     }
 }
 
-impl TryFrom<String> for Id {
+impl TryFrom<String> for EventId {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -161,8 +161,8 @@ impl TryFrom<String> for Id {
     }
 }
 
-impl From<Id> for String {
-    fn from(id: Id) -> String {
+impl From<EventId> for String {
+    fn from(id: EventId) -> String {
         id.to_string()
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Events and what led to what.
 
-use crate::event::{Event, Id};
+use crate::event::{Event, EventId};
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet, VecDeque},
@@ -21,31 +21,31 @@ pub struct Order<'a> {
     /// The events in this order. Those of a cycle are missing.
     pub events: Vec<&'a Event>,
     /// A cycle, if there is one: each caused the next, and the last the first.
-    pub cycle: Vec<Id>,
+    pub cycle: Vec<EventId>,
 }
 
 /// A step of a way from one event to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The next event of the same node.
-    Next(Id),
+    Next(EventId),
     /// The event was caused by the one before.
-    Caused(Id),
+    Caused(EventId),
 }
 
 /// Something that cannot be, if all clocks and counters work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// Two events have one id and are not the same.
-    Twice(Id),
+    Twice(EventId),
     /// Each of the events caused the next, and the last the first.
-    Cycle(Vec<Id>),
+    Cycle(Vec<EventId>),
     /// The stamp of the second is not later than that of the first, which led to it.
-    Stamp(Id, Id),
+    Stamp(EventId, EventId),
     /// The vector clock of the second does not know the first, which led to it.
-    Clock(Id, Id),
+    Clock(EventId, EventId),
     /// The vector clock does not count the event itself.
-    Own(Id),
+    Own(EventId),
 }
 
 impl fmt::Display for Fault {
@@ -82,7 +82,7 @@ impl Graph {
     pub fn new(mut events: Vec<Event>) -> Self {
         events.sort_by_key(|event| event.id);
         events.dedup();
-        let by_id: HashMap<Id, u32> = (0..)
+        let by_id: HashMap<EventId, u32> = (0..)
             .zip(&events)
             .map(|(at, event)| (event.id, at))
             .collect();
@@ -106,11 +106,11 @@ impl Graph {
     }
 
     /// The event of this id.
-    pub fn get(&self, id: Id) -> Option<&Event> {
+    pub fn get(&self, id: EventId) -> Option<&Event> {
         Some(&self.events[self.index(id)?])
     }
 
-    fn index(&self, id: Id) -> Option<usize> {
+    fn index(&self, id: EventId) -> Option<usize> {
         self.events.binary_search_by_key(&id, |event| event.id).ok()
     }
 
@@ -167,7 +167,7 @@ impl Graph {
     }
 
     /// A cycle among the events that wait for others for ever.
-    fn cycle(&self, missing: &[u8]) -> Vec<Id> {
+    fn cycle(&self, missing: &[u8]) -> Vec<EventId> {
         let Some(start) = missing.iter().position(|&missing| missing > 0) else {
             return Vec::new();
         };
@@ -191,7 +191,7 @@ impl Graph {
     /// A way from event `from` to event `to`, without `from`, with as few steps as possible that are
     /// not from a cause to its effect; empty if they are the same. `None` if there is none, or if
     /// events on it were lost.
-    pub fn path(&self, from: Id, to: Id) -> Option<Vec<Step>> {
+    pub fn path(&self, from: EventId, to: EventId) -> Option<Vec<Step>> {
         let (start, end) = (self.index(from)?, self.index(to)?);
         // Back from the end, past events only that come after the start. Steps that cost nothing go to
         // the front of the queue, so that it is in the order of the costs.
@@ -275,13 +275,13 @@ pub(crate) mod tests {
 
     /// Makes events as nodes do.
     #[derive(Default)]
-    pub(crate) struct Nodes {
+    pub(crate) struct RecordingNodes {
         clocks: [Vec<u64>; 3],
         stamp: u64,
         pub(crate) events: Vec<Event>,
     }
 
-    impl Nodes {
+    impl RecordingNodes {
         /// Records an event on `node` that `cause` led to, `micros` after the last.
         pub(crate) fn record(
             &mut self,
@@ -300,7 +300,7 @@ pub(crate) mod tests {
                 }
             }
             clock[usize::from(node) - 1] += 1;
-            let id = Id {
+            let id = EventId {
                 node,
                 seq: clock[usize::from(node) - 1],
             };
@@ -333,7 +333,7 @@ pub(crate) mod tests {
     fn run() -> impl Strategy<Value = Vec<Event>> {
         let step = (1..=3u8, prop::option::of(any::<prop::sample::Index>()));
         prop::collection::vec(step, 1..40).prop_map(|steps| {
-            let mut nodes = Nodes::default();
+            let mut nodes = RecordingNodes::default();
             for (node, cause) in steps {
                 let count = nodes.events.len();
                 let cause = cause.filter(|_| count > 0).map(|cause| cause.index(count));
@@ -398,14 +398,14 @@ pub(crate) mod tests {
 
     #[test]
     fn cycles_and_impossible_stamps_are_found() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let first = nodes.record(1, "send", None, None, 10);
         let second = nodes.record(2, "receive", Some(first), None, 10);
         let mut events = nodes.events.clone();
         events[first].cause = Some(events[second].id);
         let graph = Graph::new(events);
         let faults = graph.faults();
-        let (a, b) = (Id { node: 1, seq: 1 }, Id { node: 2, seq: 1 });
+        let (a, b) = (EventId { node: 1, seq: 1 }, EventId { node: 2, seq: 1 });
         assert!(faults.contains(&Fault::Stamp(b, a)), "{faults:?}");
         assert!(faults.contains(&Fault::Clock(b, a)), "{faults:?}");
         let cycle = faults.iter().find(|fault| matches!(fault, Fault::Cycle(_)));
@@ -432,7 +432,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_way_goes_by_messages_where_it_can() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let call = nodes.record(1, "call", None, None, 10);
         let send = nodes.record(1, "send", Some(call), None, 10);
         let receive = nodes.record(2, "receive", Some(send), None, 10);
@@ -446,20 +446,20 @@ pub(crate) mod tests {
 
     #[test]
     fn ids_are_read_as_they_are_written() {
-        let id = Id {
+        let id = EventId {
             node: 64,
             seq: u64::MAX,
         };
         assert_eq!(id.to_string().parse(), Ok(id));
         for bad in ["", "1", "1:", ":1", "0:1", "65:1", "1:-1", "1:2:3", "a:b"] {
-            assert!(bad.parse::<Id>().is_err(), "{bad}");
+            assert!(bad.parse::<EventId>().is_err(), "{bad}");
         }
     }
 
     /// 10⁶ events are put in order; how long that takes is in the benchmarks, not a test.
     #[test]
     fn a_million_events_are_put_in_order() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let mut events = Vec::with_capacity(1_000_000);
         let mut last = None;
         for at in 0..1_000_000u64 {

@@ -11,6 +11,6 @@ mod graph;
 mod span;
 pub mod why;
 
-pub use event::{Event, Id, read_json, read_records, write_json};
+pub use event::{Event, EventId, read_json, read_records, write_json};
 pub use graph::{Fault, Graph, Order, Step};
 pub use span::{Span, spans};

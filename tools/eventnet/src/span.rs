@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Spans: pairs of a beginning and its end on one node.
 
-use crate::{event::Event, event::Id, graph::Graph};
+use crate::{event::Event, event::EventId, graph::Graph};
 use std::collections::HashMap;
 
 /// Something that took time on one node: a call, a request to another node, a request of another node.
@@ -12,7 +12,7 @@ pub struct Span<'a> {
     /// The last.
     pub end: &'a Event,
     /// The span in which this one was begun, if that is known: by its first event.
-    pub parent: Option<Id>,
+    pub parent: Option<EventId>,
 }
 
 impl Span<'_> {
@@ -24,7 +24,7 @@ impl Span<'_> {
 
 /// All spans whose beginning and end are known, by the time of their beginning.
 pub fn spans(graph: &Graph) -> Vec<Span<'_>> {
-    let ends: HashMap<Id, &Event> = graph
+    let ends: HashMap<EventId, &Event> = graph
         .events()
         .iter()
         .filter_map(|event| Some((event.begin?, event)))
@@ -45,7 +45,7 @@ pub fn spans(graph: &Graph) -> Vec<Span<'_>> {
 }
 
 /// The nearest cause that has an end, and had not ended before.
-fn parent(graph: &Graph, ends: &HashMap<Id, &Event>, begin: &Event) -> Option<Id> {
+fn parent(graph: &Graph, ends: &HashMap<EventId, &Event>, begin: &Event) -> Option<EventId> {
     let mut cause = begin.cause;
     // A chain of causes is no longer than there are events, unless they make a cycle.
     for _ in 0..graph.events().len() {
@@ -63,11 +63,11 @@ fn parent(graph: &Graph, ends: &HashMap<Id, &Event>, begin: &Event) -> Option<Id
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::tests::Nodes;
+    use crate::graph::tests::RecordingNodes;
 
     #[test]
     fn a_request_lies_in_its_call_and_its_work_in_the_request() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let call = nodes.record(1, "call", None, None, 10);
         let send = nodes.record(1, "send", Some(call), None, 10);
         let receive = nodes.record(2, "receive", Some(send), None, 100);

@@ -7,7 +7,7 @@
 //! the round trip took at one end, less what the other end did meanwhile. It is divided evenly then.
 
 use crate::{
-    event::{Event, Id},
+    event::{Event, EventId},
     graph::Graph,
 };
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ pub struct Why<'a> {
     /// The first event.
     pub first: &'a Event,
     /// An event that led to the first, but is not there: it was lost, or not recorded.
-    pub missing: Option<Id>,
+    pub missing: Option<EventId>,
     /// The time of the whole chain, in nanoseconds, as far as it can be known.
     pub nanos: i64,
 }
@@ -68,10 +68,10 @@ pub struct Why<'a> {
 pub enum Unknown {
     /// There is no such event.
     #[error("no event {0} was recorded, or it was lost")]
-    NoEvent(Id),
+    NoEvent(EventId),
     /// Causes make a cycle.
     #[error("event {0} is among its own causes: the records are faulty")]
-    Cycle(Id),
+    Cycle(EventId),
 }
 
 /// The chain that led to `id`. Of a call or request that has ended the chain leads to its end.
@@ -79,7 +79,7 @@ pub enum Unknown {
 /// # Errors
 ///
 /// See [`Unknown`].
-pub fn why(graph: &Graph, id: Id) -> Result<Why<'_>, Unknown> {
+pub fn why(graph: &Graph, id: EventId) -> Result<Why<'_>, Unknown> {
     let asked = graph.get(id).ok_or(Unknown::NoEvent(id))?;
     let end = graph.events().iter().find(|event| event.begin == Some(id));
     let end = end.unwrap_or(asked);
@@ -112,9 +112,9 @@ pub fn why(graph: &Graph, id: Id) -> Result<Why<'_>, Unknown> {
 }
 
 /// By the ids of request's and reply's arrival: half of the time that both took on their way.
-fn half_round_trips(chain: &[&Event]) -> HashMap<Id, i64> {
+fn half_round_trips(chain: &[&Event]) -> HashMap<EventId, i64> {
     let mut halves = HashMap::new();
-    let there: HashMap<Id, &Event> = chain.iter().map(|&event| (event.id, event)).collect();
+    let there: HashMap<EventId, &Event> = chain.iter().map(|&event| (event.id, event)).collect();
     for done in chain.iter().filter(|event| event.point == "done") {
         let halves_of = || {
             let send = there.get(&done.begin?)?;
@@ -137,7 +137,12 @@ fn between(from: &Event, to: &Event) -> i64 {
     to.mono_ns.wrapping_sub(from.mono_ns) as i64
 }
 
-fn hop<'a>(graph: &'a Graph, from: &'a Event, to: &'a Event, halves: &HashMap<Id, i64>) -> Hop<'a> {
+fn hop<'a>(
+    graph: &'a Graph,
+    from: &'a Event,
+    to: &'a Event,
+    halves: &HashMap<EventId, i64>,
+) -> Hop<'a> {
     let (nanos, measure) = match halves.get(&to.id) {
         _ if from.id.node == to.id.node => (between(from, to), Measure::Exact),
         Some(&half) => (half, Measure::HalfOfRoundTrip),
@@ -181,15 +186,15 @@ fn meanwhile<'a>(graph: &'a Graph, from: &Event, to: &Event) -> Option<Meanwhile
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::tests::Nodes;
+    use crate::graph::tests::RecordingNodes;
 
     fn micros(nanos: i64) -> i64 {
         (nanos + 500) / 1000
     }
 
     /// A call of node 1 to node 2, which does something else first.
-    fn slow_call() -> (Nodes, [usize; 8]) {
-        let mut nodes = Nodes::default();
+    fn slow_call() -> (RecordingNodes, [usize; 8]) {
+        let mut nodes = RecordingNodes::default();
         let other = nodes.record(2, "call", None, None, 1);
         let call = nodes.record(1, "call", None, None, 10);
         let send = nodes.record(1, "send", Some(call), None, 20);
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_cycle_is_an_error() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let first = nodes.record(1, "local", None, None, 1);
         let second = nodes.record(2, "local", Some(first), None, 1);
         nodes.events[first].cause = Some(nodes.events[second].id);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Counting exactly, in as much memory as it takes: what the sketches are compared with.
 
-use crate::line::Packet;
+use crate::line::ReportedPacket;
 use std::{collections::HashMap, hash::Hash, net::Ipv4Addr};
 
 /// Counts everything.
@@ -13,7 +13,7 @@ pub struct Exact {
 
 impl Exact {
     /// Counts a packet.
-    pub fn add(&mut self, packet: &Packet) {
+    pub fn add(&mut self, packet: &ReportedPacket) {
         *self.sources.entry(packet.source).or_default() += 1;
         *self.ports.entry(packet.port).or_default() += 1;
     }

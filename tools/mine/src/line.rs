@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 /// A packet that the firewall has reported in a line of `kern.log`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packet {
+pub struct ReportedPacket {
     /// Where it came from.
     pub source: Ipv4Addr,
     /// The port that it was for; 0 if it had none.
@@ -17,7 +17,7 @@ pub struct Packet {
 
 /// What has become of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum ProgramEvent<'a> {
     /// Process `pid` runs it from now on.
     Exec {
         /// When, in microseconds.
@@ -40,9 +40,9 @@ pub enum Event<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// A line of UFW.
-    Packet(Packet),
+    Packet(ReportedPacket),
     /// `exec US PID PROGRAM` or `exit US PID …`.
-    Event(Event<'a>),
+    Event(ProgramEvent<'a>),
 }
 
 /// Reads a line, without its end; `None` if it is about something else.
@@ -54,7 +54,7 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
     packet(line).map(Line::Packet)
 }
 
-fn packet(line: &[u8]) -> Option<Packet> {
+fn packet(line: &[u8]) -> Option<ReportedPacket> {
     let ufw = memmem::find(line, b"[UFW ")?;
     let (before, fields) = line.split_at(ufw);
     let source = memmem::find(fields, b" SRC=")?;
@@ -62,7 +62,7 @@ fn packet(line: &[u8]) -> Option<Packet> {
     let source = address(fields)?;
     // It stands close to the end.
     let port = memmem::find(fields, b" DPT=").map_or(0, |at| number(&fields[at + 5..]));
-    Some(Packet {
+    Some(ReportedPacket {
         source,
         port: u16::try_from(port).unwrap_or(0),
         at_us: uptime(before),
@@ -106,7 +106,7 @@ fn number(text: &[u8]) -> u64 {
     digits.fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
 }
 
-fn event(line: &[u8]) -> Option<Event<'_>> {
+fn event(line: &[u8]) -> Option<ProgramEvent<'_>> {
     let mut words = line.splitn(4, |&b| b == b' ');
     let kind = words.next()?;
     let all_digits = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_digit);
@@ -114,12 +114,12 @@ fn event(line: &[u8]) -> Option<Event<'_>> {
     let pid = words.next().filter(|word| all_digits(word))?;
     let (at_us, pid) = (number(at), u32::try_from(number(pid)).ok()?);
     Some(match kind {
-        b"exec" => Event::Exec {
+        b"exec" => ProgramEvent::Exec {
             at_us,
             pid,
             program: words.next()?.trim_ascii(),
         },
-        _ => Event::Exit { at_us, pid },
+        _ => ProgramEvent::Exit { at_us, pid },
     })
 }
 
@@ -134,7 +134,7 @@ mod tests {
                      MAC=00:11 SRC=111.123.180.44 DST=10.0.0.1 LEN=40 PROTO=TCP SPT=6000 DPT=22 WINDOW=1";
         assert_eq!(
             parse(line),
-            Some(Line::Packet(Packet {
+            Some(Line::Packet(ReportedPacket {
                 source: [111, 123, 180, 44].into(),
                 port: 22,
                 at_us: Some(12_345_678_901),

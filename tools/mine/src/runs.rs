@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How long programs run, from records of their beginnings and ends.
 
-use crate::line::Event;
+use crate::line::ProgramEvent;
 use sketches_ddsketch::{Config, DDSketch};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -37,9 +37,9 @@ pub struct Runs {
 
 impl Runs {
     /// Takes an event.
-    pub fn add(&mut self, event: &Event<'_>) {
+    pub fn add(&mut self, event: &ProgramEvent<'_>) {
         match *event {
-            Event::Exec {
+            ProgramEvent::Exec {
                 at_us,
                 pid,
                 program,
@@ -52,7 +52,7 @@ impl Runs {
                 self.order.push_back((pid, self.begun));
                 self.forget();
             }
-            Event::Exit { at_us, pid } => self.end(pid, at_us),
+            ProgramEvent::Exit { at_us, pid } => self.end(pid, at_us),
         }
     }
 
@@ -129,19 +129,19 @@ mod tests {
     #[test]
     fn runs_are_timed_by_process() {
         let mut runs = Runs::default();
-        let exec = |at_us, pid, program| Event::Exec {
+        let exec = |at_us, pid, program| ProgramEvent::Exec {
             at_us,
             pid,
             program,
         };
         runs.add(&exec(0, 1, b"/bin/long"));
         runs.add(&exec(10, 2, b"/bin/short"));
-        runs.add(&Event::Exit {
+        runs.add(&ProgramEvent::Exit {
             at_us: 1010,
             pid: 2,
         });
-        runs.add(&Event::Exit { at_us: 9, pid: 3 });
-        runs.add(&Event::Exit {
+        runs.add(&ProgramEvent::Exit { at_us: 9, pid: 3 });
+        runs.add(&ProgramEvent::Exit {
             at_us: 5_000_000,
             pid: 1,
         });
@@ -155,7 +155,7 @@ mod tests {
     fn what_never_ends_is_forgotten() {
         let mut runs = Runs::default();
         for pid in 0..200_000 {
-            runs.add(&Event::Exec {
+            runs.add(&ProgramEvent::Exec {
                 at_us: 0,
                 pid,
                 program: b"x",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who sends packets that the firewall reports, and to which ports.
 
-use crate::{line::Packet, rate::Rate};
+use crate::{line::ReportedPacket, rate::Rate};
 use std::{fmt::Write as _, net::Ipv4Addr};
 use streaming_algorithms::{HyperLogLog, Top};
 
@@ -43,7 +43,7 @@ impl Default for Traffic {
 
 impl Traffic {
     /// Counts a packet.
-    pub fn add(&mut self, packet: &Packet) {
+    pub fn add(&mut self, packet: &ReportedPacket) {
         let source = u32::from(packet.source);
         self.packets += 1;
         self.sources.push(source, &1);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The first process of the target's namespace.
 
-use crate::{options::Options, outcome, output::Ends, process, target};
+use crate::{options::RunOptions, outcome, output::Ends, process, target};
 use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
@@ -19,14 +19,14 @@ use virgo_proto::clone::OutcomeHeader;
 const DEVICE: &str = "/dev/virgo";
 
 /// Runs the target, reports what came of it, and ends, which ends all others in the namespace.
-pub(crate) fn run(options: &Options, file: &OwnedFd, ends: Ends, report: &OwnedFd) -> ! {
+pub(crate) fn run(options: &RunOptions, file: &OwnedFd, ends: Ends, report: &OwnedFd) -> ! {
     let outcome = run_target(options, file, ends, report).unwrap_or_else(outcome::failed);
     outcome::send(report, outcome);
     exit(0)
 }
 
 fn run_target(
-    options: &Options,
+    options: &RunOptions,
     file: &OwnedFd,
     ends: Ends,
     report: &OwnedFd,

@@ -38,8 +38,8 @@ use nix::{
     },
     unistd::{ForkResult, dup2_stderr, dup2_stdin},
 };
-use options::Options;
-use output::Output;
+use options::RunOptions;
+use output::TargetOutput;
 use std::{
     env,
     fs::File,
@@ -52,7 +52,7 @@ use virgo_proto::clone::OutcomeHeader;
 
 fn main() -> ExitCode {
     let start = Instant::now();
-    let mut output = Output::default();
+    let mut output = TargetOutput::default();
     let outcome = run(start, &mut output).unwrap_or_else(outcome::failed);
     match write(&output.result(outcome)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,14 +60,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(start: Instant, output: &mut Output) -> nix::Result<OutcomeHeader> {
+fn run(start: Instant, output: &mut TargetOutput) -> nix::Result<OutcomeHeader> {
     // Nothing that is found wrong here may be said where the result goes. The descriptor takes
     // the first free place, so that none that follows is the target's third.
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
     dup2_stderr(&null)?;
 
-    let options = Options::parse(env::args_os())?;
+    let options = RunOptions::parse(env::args_os())?;
     let file = virgo_exact_path::open(options.path())?;
     let deadline = start + options.timeout;
     prctl::set_dumpable(false)?;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// What is to be run, and within which bounds.
-pub(crate) struct Options {
+pub(crate) struct RunOptions {
     /// The target's user, who has no rights.
     pub(crate) uid: Uid,
     /// The target's only group.
@@ -29,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) argv: Vec<CString>,
 }
 
-impl Options {
+impl RunOptions {
     /// Reads the command line, whose first word is this program's name.
     ///
     /// # Errors
@@ -73,7 +73,7 @@ impl Options {
         if argv.is_empty() {
             return Err("no path".into());
         }
-        Ok(Options {
+        Ok(RunOptions {
             uid: Uid::from_raw(uid.ok_or("no uid")?),
             gid: Gid::from_raw(gid.ok_or("no gid")?),
             timeout: Duration::from_millis(timeout.ok_or("no timeout")?.into()),
@@ -95,8 +95,8 @@ impl Options {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> nix::Result<Options> {
-        Options::parse(line.split(' ').map(OsString::from))
+    fn parse(line: &str) -> nix::Result<RunOptions> {
+        RunOptions::parse(line.split(' ').map(OsString::from))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! What the target prints: as much of it as is wanted is kept, the rest is read and thrown away,
 //! so that the target is neither blocked nor killed for it.
 
-use crate::{options::Options, outcome};
+use crate::{options::RunOptions, outcome};
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     unistd::{self, pipe2},
@@ -19,7 +19,7 @@ const PIPE_LEN: usize = 64 * 1024;
 
 /// The reading ends of all pipes from the target, and what came from them.
 #[derive(Default)]
-pub(crate) struct Output {
+pub(crate) struct TargetOutput {
     max: usize,
     out: Stream,
     err: Stream,
@@ -37,9 +37,9 @@ pub(crate) struct Ends {
     pub(crate) value: Option<OwnedFd>,
 }
 
-impl Output {
+impl TargetOutput {
     /// Makes the pipes.
-    pub(crate) fn open(&mut self, options: &Options) -> nix::Result<Ends> {
+    pub(crate) fn open(&mut self, options: &RunOptions) -> nix::Result<Ends> {
         self.max = options.max_output;
         self.buffer = vec![0; PIPE_LEN];
         Ok(Ends {
@@ -148,7 +148,7 @@ mod tests {
     use nix::errno::Errno;
     use std::{fs::File, io::Write as _};
 
-    fn output(max: usize, returns: bool) -> (Output, Ends) {
+    fn output(max: usize, returns: bool) -> (TargetOutput, Ends) {
         let max = max.to_string();
         let mut line = vec![
             "x",
@@ -160,8 +160,8 @@ mod tests {
         ];
         line.extend(returns.then_some("--returns"));
         line.push("/a");
-        let options = Options::parse(line.into_iter().map(Into::into)).unwrap();
-        let mut output = Output::default();
+        let options = RunOptions::parse(line.into_iter().map(Into::into)).unwrap();
+        let mut output = TargetOutput::default();
         let ends = output.open(&options).unwrap();
         (output, ends)
     }

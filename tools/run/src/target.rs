@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The process that becomes the target.
 
-use crate::{limits, options::Options, output::Ends, process};
+use crate::{limits, options::RunOptions, output::Ends, process};
 use nix::{
     errno::Errno,
     fcntl::{AtFlags, FcntlArg, FdFlag, fcntl},
@@ -24,7 +24,11 @@ const ENVIRONMENT: [&CStr; 3] = [
 ];
 
 /// Becomes the target. Returns only if that fails.
-pub(crate) fn become_it(options: &Options, file: &OwnedFd, ends: &Ends) -> nix::Result<Infallible> {
+pub(crate) fn become_it(
+    options: &RunOptions,
+    file: &OwnedFd,
+    ends: &Ends,
+) -> nix::Result<Infallible> {
     unistd::setsid()?;
     unistd::chdir("/")?;
     umask(Mode::S_IWGRP | Mode::S_IWOTH);
@@ -53,7 +57,7 @@ pub(crate) fn become_it(options: &Options, file: &OwnedFd, ends: &Ends) -> nix::
 }
 
 /// Executes what was opened, whatever is at its path by now.
-fn execute(options: &Options, file: &OwnedFd) -> nix::Result<Infallible> {
+fn execute(options: &RunOptions, file: &OwnedFd) -> nix::Result<Infallible> {
     let execute = || {
         unistd::execveat(
             file,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Waits for what ends a call: the target's end, the deadline, or the kernel's wish.
 
-use crate::{outcome, output::Output};
+use crate::{outcome, output::TargetOutput};
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
@@ -15,7 +15,7 @@ use virgo_proto::clone::OutcomeHeader;
 
 /// Reads the target's output until the end, and says what that was.
 pub(crate) fn until_end(
-    output: &mut Output,
+    output: &mut TargetOutput,
     reports: &OwnedFd,
     cancelled: &SignalFd,
     deadline: Instant,
@@ -31,7 +31,7 @@ pub(crate) fn until_end(
 
 /// Waits until something happens; `None` if it is not the end.
 fn wait(
-    output: &Output,
+    output: &TargetOutput,
     reports: &OwnedFd,
     cancelled: &SignalFd,
     deadline: Instant,

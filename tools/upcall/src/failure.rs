@@ -2,15 +2,15 @@
 //! Why a function was not called.
 
 /// A reason for people, and an exit status for programs.
-pub(crate) struct Failure {
+pub(crate) struct CallFailure {
     pub(crate) status: u8,
     pub(crate) reason: String,
 }
 
-impl Failure {
+impl CallFailure {
     /// The program was started wrongly.
     pub(crate) fn usage(reason: impl Into<String>) -> Self {
-        Failure {
+        CallFailure {
             status: 2,
             reason: reason.into(),
         }
@@ -18,7 +18,7 @@ impl Failure {
 
     /// The library is there, but cannot be used.
     pub(crate) fn unusable(reason: impl Into<String>) -> Self {
-        Failure {
+        CallFailure {
             status: 126,
             reason: reason.into(),
         }
@@ -26,7 +26,7 @@ impl Failure {
 
     /// There is no such library, or function in it.
     pub(crate) fn missing(reason: impl Into<String>) -> Self {
-        Failure {
+        CallFailure {
             status: 127,
             reason: reason.into(),
         }

@@ -2,7 +2,7 @@
 //! A library and its functions.
 #![expect(unsafe_code, reason = "foreign code is loaded and called")]
 
-use crate::failure::Failure;
+use crate::failure::CallFailure;
 use libloading::os::unix;
 use std::{
     ffi::{CStr, CString, c_void},
@@ -30,22 +30,23 @@ pub(crate) struct Library {
 
 impl Library {
     /// Loads the library that is exactly at `path`.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, CallFailure> {
         let file = virgo_exact_path::open(path);
         let path = path.display().to_string();
         let file = file.map_err(|errno| {
             let reason = format!("{path}: {}", errno.desc());
             match io::Error::from(errno).kind() {
-                io::ErrorKind::NotFound => Failure::missing(reason),
-                _ => Failure::unusable(reason),
+                io::ErrorKind::NotFound => CallFailure::missing(reason),
+                _ => CallFailure::unusable(reason),
             }
         })?;
         let name = format!("/proc/self/fd/{}", file.as_raw_fd());
         // SAFETY: Its constructors run. The operator has allowed the library, and this process
         // has no rights to lose.
         let library = unsafe { unix::Library::open(Some(&name), unix::RTLD_NOW) };
-        let library = library
-            .map_err(|error| Failure::unusable(format!("{path}: {error}").replace(&name, &path)))?;
+        let library = library.map_err(|error| {
+            CallFailure::unusable(format!("{path}: {error}").replace(&name, &path))
+        })?;
         Ok(Library {
             library,
             name,
@@ -54,11 +55,11 @@ impl Library {
     }
 
     /// The function `symbol`: of C, or of C++ with the arguments that the original's have.
-    pub(crate) fn function(&self, symbol: &str) -> Result<Function, Failure> {
+    pub(crate) fn function(&self, symbol: &str) -> Result<Function, CallFailure> {
         let mangled = format!("_Z{}{symbol}Pv", symbol.len());
         let found = self.find(symbol).or_else(|| self.find(&mangled));
         found.ok_or_else(|| {
-            Failure::missing(format!(
+            CallFailure::missing(format!(
                 "{} has no function {symbol} or {mangled}",
                 self.path
             ))
@@ -90,7 +91,7 @@ pub(crate) struct Function(Pointer);
 
 impl Function {
     /// Calls it in a thread, and returns the pointer that it returns, as a number.
-    pub(crate) fn call(self, text: CString) -> Result<i64, Failure> {
+    pub(crate) fn call(self, text: CString) -> Result<i64, CallFailure> {
         let call = move || {
             let text = text.into_raw().cast();
             // SAFETY: The text is the function's, to be changed or kept. What else it does, the
@@ -98,10 +99,10 @@ impl Function {
             unsafe { self.0(text) }.addr()
         };
         let thread = thread::Builder::new().stack_size(STACK_LEN).spawn(call);
-        let cannot = |error| Failure::unusable(format!("no thread: {error}"));
+        let cannot = |error| CallFailure::unusable(format!("no thread: {error}"));
         let value = thread.map_err(cannot)?.join();
         // Nothing above panics, and what the function throws ends the program.
-        let value = value.map_err(|_| Failure::unusable("the function was unwound"))?;
+        let value = value.map_err(|_| CallFailure::unusable("the function was unwound"))?;
         Ok(value as i64)
     }
 }

@@ -23,7 +23,7 @@ mod failure;
 mod library;
 mod value;
 
-use failure::Failure;
+use failure::CallFailure;
 use library::Library;
 use std::{
     env,
@@ -44,17 +44,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(mut words: impl Iterator<Item = OsString>) -> Result<(), Failure> {
+fn run(mut words: impl Iterator<Item = OsString>) -> Result<(), CallFailure> {
     // Before anything is opened: a file of ours must not be taken for it.
     let value = Value::take()?;
     let (Some(path), Some(symbol)) = (words.next(), words.next()) else {
-        return Err(Failure::usage("usage: LIBRARY SYMBOL [ARG...]"));
+        return Err(CallFailure::usage("usage: LIBRARY SYMBOL [ARG...]"));
     };
     let symbol = symbol
         .into_string()
-        .map_err(|_| Failure::usage("SYMBOL is not text"))?;
+        .map_err(|_| CallFailure::usage("SYMBOL is not text"))?;
     let arguments: Vec<_> = words.map(OsString::into_vec).collect();
-    let text = CString::new(arguments.join(&b' ')).map_err(|_| Failure::usage("ARG has a NUL"))?;
+    let text =
+        CString::new(arguments.join(&b' ')).map_err(|_| CallFailure::usage("ARG has a NUL"))?;
 
     let library = Library::open(Path::new(&path))?;
     let function = library.function(&symbol)?;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A capture of this machine, while it goes on.
 
-use crate::record::{self, Record};
+use crate::record::{self, CaptureRecord};
 use anyhow::{Context, Result, bail};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -78,7 +78,7 @@ impl Live {
     pub fn read(
         &mut self,
         patience: Duration,
-        mut see: impl FnMut(&Record<'_>) -> Result<()>,
+        mut see: impl FnMut(&CaptureRecord<'_>) -> Result<()>,
     ) -> Result<()> {
         let timeout = Timespec::try_from(patience)?;
         let mut wanted = [PollFd::new(&self.file, PollFlags::IN)];

@@ -4,7 +4,7 @@
 //! The machine is the interface of the file. Losses stand in the packets before which they happened,
 //! and in the statistics at the end.
 
-use crate::{packet::Packet, record::Record};
+use crate::{packet::Packet, record::CaptureRecord};
 use anyhow::{Context, Result};
 use pcap_file::{
     DataLink, Endianness,
@@ -73,7 +73,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     ///
     /// If it cannot be written.
-    pub fn write(&mut self, record: &Record<'_>) -> Result<()> {
+    pub fn write(&mut self, record: &CaptureRecord<'_>) -> Result<()> {
         let packet = &record.packet;
         self.received += 1;
         self.lost += u64::from(record.lost);
@@ -128,7 +128,7 @@ impl<W: Write> Writer<W> {
 /// # Errors
 ///
 /// If it is no capture of USB traffic.
-pub fn read(input: impl Read, mut see: impl FnMut(Record<'_>)) -> Result<()> {
+pub fn read(input: impl Read, mut see: impl FnMut(CaptureRecord<'_>)) -> Result<()> {
     let mut reader = PcapNgReader::new(input).context("this is no pcapng file")?;
     while let Some(block) = reader.next_block() {
         let Block::EnhancedPacket(block) = block? else {
@@ -140,7 +140,7 @@ pub fn read(input: impl Read, mut see: impl FnMut(Record<'_>)) -> Result<()> {
         });
         if let Some(packet) = Packet::new(&block.data) {
             let lost = u32::try_from(lost.unwrap_or(0)).unwrap_or(u32::MAX);
-            see(Record { lost, packet });
+            see(CaptureRecord { lost, packet });
         }
     }
     Ok(())
@@ -155,11 +155,11 @@ mod tests {
     fn what_is_written_is_read() {
         let mut writer = Writer::new(Vec::new(), "node1", &CaptureFilter::default()).unwrap();
         let records = [
-            Record {
+            CaptureRecord {
                 lost: 0,
                 packet: bulk('C', 0x82, 5, b"first"),
             },
-            Record {
+            CaptureRecord {
                 lost: 7,
                 packet: bulk('S', 0x02, 9, b"second one"),
             },

@@ -19,7 +19,7 @@
 //! and `behaviour` fit it is not known. If that matters it stays denied; only a line that fits without
 //! them lets it in again.
 
-use crate::{sysfs::UsbDevice, traffic::Finding};
+use crate::{sysfs::UsbDevice, traffic::Anomaly};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ enum Word {
     Serial(String),
     Class(u8, Option<u8>, Option<u8>),
     Port(String),
-    Behaviour(Finding),
+    Behaviour(Anomaly),
 }
 
 /// A line of a policy.
@@ -128,7 +128,7 @@ impl Policy {
     pub fn decide(
         &self,
         devices: &[UsbDevice],
-        findings: &[((u16, u8), Finding)],
+        findings: &[((u16, u8), Anomaly)],
     ) -> Vec<Decision> {
         let mut decisions: Vec<Decision> = devices
             .iter()
@@ -188,7 +188,7 @@ impl Policy {
 }
 
 impl Rule {
-    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Finding)]) -> Fit {
+    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Anomaly)]) -> Fit {
         let mut fit = Fit::Yes;
         for word in &self.words {
             let is_seen = matches!(word, Word::Class(..) | Word::Behaviour(_));
@@ -205,7 +205,7 @@ impl Rule {
 }
 
 impl Word {
-    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Finding)]) -> bool {
+    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Anomaly)]) -> bool {
         match self {
             Word::All => true,
             Word::Id(vendor, product) => {
@@ -258,10 +258,10 @@ fn word(word: &str) -> Result<Word> {
         }
         "port" => Word::Port(value.to_owned()),
         "behaviour" => Word::Behaviour(match value {
-            "storage-types" => Finding::StorageTypes,
-            "keyboard-has-bulk" => Finding::KeyboardHasBulk,
-            "changed" => Finding::Changed,
-            "injected" => Finding::Injected,
+            "storage-types" => Anomaly::StorageTypes,
+            "keyboard-has-bulk" => Anomaly::KeyboardHasBulk,
+            "changed" => Anomaly::Changed,
+            "injected" => Anomaly::Injected,
             other => bail!("no behaviour is called '{other}'"),
         }),
         other => bail!("no word is called '{other}'"),
@@ -342,7 +342,7 @@ mod tests {
         let tree = sysfs::tests::tree();
         let devices = sysfs::devices(tree.path()).unwrap();
         let policy = Policy::parse("deny behaviour=injected class=08").unwrap();
-        let found = [((1, 5), Finding::Injected)];
+        let found = [((1, 5), Anomaly::Injected)];
         let decisions = policy.decide(&devices, &found);
         assert_eq!(decisions[0].action, Action::Deny);
         assert_eq!(policy.hits(&decisions), [(1, 1)]);

@@ -7,7 +7,7 @@ use virgo_proto::usb::{RECORD_WORD, word_lost, word_size};
 
 /// A packet, and how many were lost before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct CaptureRecord<'a> {
     /// Packets that were captured and not read in time.
     pub lost: u32,
     /// The packet.
@@ -19,7 +19,7 @@ pub struct Record<'a> {
 /// # Errors
 ///
 /// If it is no record.
-pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>> {
+pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<CaptureRecord<'a>>> {
     let Some((word, _)) = bytes.split_first_chunk::<RECORD_WORD>() else {
         return Ok(None);
     };
@@ -37,7 +37,7 @@ pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<Record<'a>>> {
         anyhow::bail!("a record of {size} bytes has a packet that is longer");
     };
     *bytes = rest;
-    Ok(Some(Record {
+    Ok(Some(CaptureRecord {
         lost: word_lost(word),
         packet,
     }))

@@ -4,7 +4,7 @@
 use crate::{
     packet::{EndpointId, Transfer},
     periods::periods,
-    traffic::{EndpointTraffic, Traffic},
+    traffic::{CaptureSummary, EndpointTraffic},
 };
 use std::{fmt::Write, time::Duration};
 
@@ -15,7 +15,7 @@ code{background:#f4f4f4;padding:0 .3em}.bad{color:#b00;font-weight:bold}svg{back
 rect{fill:#4477aa}";
 
 /// The page. All that comes from devices is numbers and hexadecimal digits.
-pub fn page(traffic: &mut Traffic, title: &str) -> String {
+pub fn page(traffic: &mut CaptureSummary, title: &str) -> String {
     let mut html = String::new();
     // Writing to a string cannot fail.
     let _ = write_page(&mut html, traffic, title);
@@ -29,7 +29,7 @@ fn escape(text: &str) -> String {
         .replace('"', "&quot;")
 }
 
-fn write_page(html: &mut String, traffic: &mut Traffic, title: &str) -> std::fmt::Result {
+fn write_page(html: &mut String, traffic: &mut CaptureSummary, title: &str) -> std::fmt::Result {
     let title = escape(title);
     write!(
         html,
@@ -70,7 +70,7 @@ fn write_page(html: &mut String, traffic: &mut Traffic, title: &str) -> std::fmt
     write!(html, "</html>")
 }
 
-fn write_findings(html: &mut String, traffic: &Traffic) -> std::fmt::Result {
+fn write_findings(html: &mut String, traffic: &CaptureSummary) -> std::fmt::Result {
     let findings = traffic.findings();
     if findings.is_empty() {
         return write!(html, "<p id=\"findings\">Nothing unusual was found.</p>");
@@ -175,13 +175,13 @@ fn write_histogram(html: &mut String, histogram: &[u64; 256]) -> std::fmt::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{packet::tests::bulk, record::Record};
+    use crate::{packet::tests::bulk, record::CaptureRecord};
 
     #[test]
     fn a_page_needs_nothing_else() {
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         for n in 0..100 {
-            traffic.add(&Record {
+            traffic.add(&CaptureRecord {
                 lost: u32::from(n == 50),
                 packet: bulk('C', 0x82, n * 10_000, b"hello <world>"),
             });

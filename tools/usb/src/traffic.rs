@@ -6,7 +6,7 @@ use crate::{
     descriptors::{self, DeviceDescriptor, InterfaceDescriptor, STORAGE},
     distinct::Distinct,
     packet::{Packet, Transfer},
-    record::Record,
+    record::CaptureRecord,
     sequences::TopSequences,
     typing::Typing,
 };
@@ -92,7 +92,7 @@ pub struct DeviceTraffic {
 
 /// Something that a device should not do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Finding {
+pub enum Anomaly {
     /// Storage that is a keyboard, too.
     StorageTypes,
     /// A keyboard with endpoints for bulk data.
@@ -103,7 +103,7 @@ pub enum Finding {
     Injected,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::StorageTypes => "is storage and a keyboard",
@@ -127,7 +127,7 @@ fn is_whole(packet: &Packet<'_>, asked: u16) -> bool {
 
 /// What a capture tells.
 #[derive(Default)]
-pub struct Traffic {
+pub struct CaptureSummary {
     /// Packets.
     pub packets: u64,
     /// Packets that were lost.
@@ -145,9 +145,9 @@ pub struct Traffic {
     changed: Vec<(u16, u8)>,
 }
 
-impl Traffic {
+impl CaptureSummary {
     /// Takes a record into account.
-    pub fn add(&mut self, record: &Record<'_>) {
+    pub fn add(&mut self, record: &CaptureRecord<'_>) {
         let packet = &record.packet;
         self.packets += 1;
         self.lost += u64::from(record.lost);
@@ -219,7 +219,7 @@ impl Traffic {
     }
 
     /// What devices should not do.
-    pub fn findings(&self) -> Vec<((u16, u8), Finding)> {
+    pub fn findings(&self) -> Vec<((u16, u8), Anomaly)> {
         let mut findings = Vec::new();
         for (&address, device) in &self.devices {
             let keyboard = device
@@ -230,16 +230,16 @@ impl Traffic {
             let storage = |i: &InterfaceDescriptor| i.class.0 == STORAGE;
             let bulk = |i: &InterfaceDescriptor| i.endpoints.iter().any(|&(_, kind)| kind == 2);
             if keyboard && device.interfaces.iter().any(storage) {
-                add(Finding::StorageTypes);
+                add(Anomaly::StorageTypes);
             }
             if keyboard && device.interfaces.iter().any(bulk) {
-                add(Finding::KeyboardHasBulk);
+                add(Anomaly::KeyboardHasBulk);
             }
             if self.changed.contains(&address) {
-                add(Finding::Changed);
+                add(Anomaly::Changed);
             }
             if device.typing.injected().is_some() {
-                add(Finding::Injected);
+                add(Anomaly::Injected);
             }
         }
         findings
@@ -251,17 +251,17 @@ mod tests {
     use super::*;
     use crate::packet::tests::packet;
 
-    fn record(packet: Packet<'_>) -> Record<'_> {
-        Record { lost: 0, packet }
+    fn record(packet: Packet<'_>) -> CaptureRecord<'_> {
+        CaptureRecord { lost: 0, packet }
     }
 
     /// The two packets of a control transfer that asks for a descriptor.
-    fn asked(traffic: &mut Traffic, kind: u8, answer: &[u8]) {
+    fn asked(traffic: &mut CaptureSummary, kind: u8, answer: &[u8]) {
         asked_for(traffic, kind, 0, 255, answer);
     }
 
     /// Those for `len` bytes of the descriptor `index`.
-    fn asked_for(traffic: &mut Traffic, kind: u8, index: u8, len: u8, answer: &[u8]) {
+    fn asked_for(traffic: &mut CaptureSummary, kind: u8, index: u8, len: u8, answer: &[u8]) {
         let mut setup = packet('S', Transfer::Control, 0x80, 0, &[])
             .bytes()
             .to_vec();
@@ -279,20 +279,20 @@ mod tests {
 
     #[test]
     fn storage_that_becomes_a_keyboard_is_found() {
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked(&mut traffic, 1, &STICK);
         asked(&mut traffic, 2, &STORAGE_INTERFACE);
         assert_eq!(traffic.findings(), []);
         let both = [&STORAGE_INTERFACE[..], &KEYBOARD_INTERFACE].concat();
         asked(&mut traffic, 2, &both);
         let found: Vec<_> = traffic.findings().into_iter().map(|(_, f)| f).collect();
-        assert_eq!(found, [Finding::StorageTypes, Finding::Changed]);
+        assert_eq!(found, [Anomaly::StorageTypes, Anomaly::Changed]);
         assert_eq!(traffic.devices[&(1, 3)].descriptor.unwrap().vendor, 0x0781);
     }
 
     #[test]
     fn a_second_configuration_is_no_change() {
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked(&mut traffic, 1, &STICK);
         asked(&mut traffic, 2, &STORAGE_INTERFACE);
         let both = [&STORAGE_INTERFACE[..], &KEYBOARD_INTERFACE].concat();
@@ -304,21 +304,21 @@ mod tests {
     fn half_a_descriptor_is_no_change() {
         let mut both = [&STORAGE_INTERFACE[..], &KEYBOARD_INTERFACE].concat();
         both[2] = both.len() as u8;
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked(&mut traffic, 1, &STICK);
         asked(&mut traffic, 2, &both);
         asked_for(&mut traffic, 2, 0, 18, &both[..18]);
-        assert_eq!(traffic.findings(), [((1, 3), Finding::StorageTypes)]);
+        assert_eq!(traffic.findings(), [((1, 3), Anomaly::StorageTypes)]);
         // But one that lies about its length has sent all it has.
         both[2] = 200;
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked_for(&mut traffic, 2, 0, 200, &both);
-        assert_eq!(traffic.findings(), [((1, 3), Finding::StorageTypes)]);
+        assert_eq!(traffic.findings(), [((1, 3), Anomaly::StorageTypes)]);
     }
 
     #[test]
     fn a_keyboard_that_opens_bulk_endpoints_is_found() {
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked(&mut traffic, 1, &STICK);
         let vendor = [9, 4, 0, 0, 1, 255, 0, 0, 0, 7, 5, 2, 2, 64, 0, 0];
         asked(
@@ -326,12 +326,12 @@ mod tests {
             2,
             &[&KEYBOARD_INTERFACE[..], &vendor].concat(),
         );
-        assert_eq!(traffic.findings(), [((1, 3), Finding::KeyboardHasBulk)]);
+        assert_eq!(traffic.findings(), [((1, 3), Anomaly::KeyboardHasBulk)]);
     }
 
     #[test]
     fn injected_keystrokes_are_found() {
-        let mut traffic = Traffic::default();
+        let mut traffic = CaptureSummary::default();
         asked(&mut traffic, 2, &KEYBOARD_INTERFACE);
         for n in 0..100 {
             let key = if n % 2 == 0 { 4 + (n % 20) as u8 } else { 0 };
@@ -344,6 +344,6 @@ mod tests {
                 &report,
             )));
         }
-        assert_eq!(traffic.findings(), [((1, 3), Finding::Injected)]);
+        assert_eq!(traffic.findings(), [((1, 3), Anomaly::Injected)]);
     }
 }

@@ -94,7 +94,7 @@ pub struct MallocArgs {
 /// A lock that guards an object, and the token with which it was granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Fence {
+pub struct FenceArgs {
     /// Address of the lock's name.
     pub name: u64,
     /// Its token, not 0.
@@ -121,7 +121,7 @@ pub struct DataArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
-    /// Of `virgo_set2`: address of a [`Fence`], or 0.
+    /// Of `virgo_set2`: address of a [`FenceArgs`], or 0.
     pub fence: u64,
 }
 
@@ -135,33 +135,33 @@ pub struct FreeArgs {
     pub flags: u32,
     /// Deadline of the whole call; 0 means the configured one.
     pub timeout_ms: u32,
-    /// Address of a [`Fence`], or 0.
+    /// Address of a [`FenceArgs`], or 0.
     pub fence: u64,
 }
 
-/// Place of [`Call`]: as `/etc/virgo_client.conf` says.
+/// Place of [`CallArgs`]: as `/etc/virgo_client.conf` says.
 pub const RUN_DEFAULT: u32 = 0;
-/// Place of [`Call`]: the least loaded node, as far as is known.
+/// Place of [`CallArgs`]: the least loaded node, as far as is known.
 pub const RUN_LEAST: u32 = 1;
-/// Place of [`Call`]: a random node.
+/// Place of [`CallArgs`]: a random node.
 pub const RUN_RANDOM: u32 = 2;
-/// Place of [`Call`]: the less loaded of two random nodes.
+/// Place of [`CallArgs`]: the less loaded of two random nodes.
 pub const RUN_TWO: u32 = 3;
-/// Place of [`Call`]: on [`Call::node`].
+/// Place of [`CallArgs`]: on [`CallArgs::node`].
 pub const RUN_NODE: u32 = 4;
 
-/// State of [`Call`]: what came of it is not known yet.
+/// State of [`CallArgs`]: what came of it is not known yet.
 pub const CALL_RUNNING: u32 = 0;
-/// State of [`Call`]: a function returned the value.
+/// State of [`CallArgs`]: a function returned the value.
 pub const CALL_RETURNED: u32 = 1;
-/// State of [`Call`]: a program ended with the value as status.
+/// State of [`CallArgs`]: a program ended with the value as status.
 pub const CALL_EXITED: u32 = 2;
-/// State of [`Call`]: the signal with this number killed it.
+/// State of [`CallArgs`]: the signal with this number killed it.
 pub const CALL_KILLED: u32 = 3;
-/// State of [`Call`]: it did not run, or nobody knows; the value is an errno.
+/// State of [`CallArgs`]: it did not run, or nobody knows; the value is an errno.
 pub const CALL_FAILED: u32 = 4;
 
-/// Flag of [`Call`], set by the kernel: there was more output than is shown.
+/// Flag of [`CallArgs`], set by the kernel: there was more output than is shown.
 pub const CALL_TRUNCATED: u32 = 1 << 0;
 
 /// Flag of [`CloneArgs`]: do not wait; `virgo_wait` gets the results.
@@ -173,7 +173,7 @@ pub const MAX_CALLS: usize = 1000;
 /// One call of a function or program on some node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Call {
+pub struct CallArgs {
     /// Address of what to call and its arguments, each ended by a NUL byte.
     pub argv: u64,
     /// Address for the output: standard output, then standard error.
@@ -204,7 +204,7 @@ pub struct Call {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct CloneArgs {
-    /// Address of an array of [`Call`].
+    /// Address of an array of [`CallArgs`].
     pub calls: u64,
     /// How many: 1 to [`MAX_CALLS`].
     pub count: u32,
@@ -212,7 +212,7 @@ pub struct CloneArgs {
     pub flags: u32,
     /// Deadline of each call, or longest wait; 0 means the configured one.
     pub timeout_ms: u32,
-    /// Size of a [`Call`].
+    /// Size of a [`CallArgs`].
     pub call_size: u32,
 }
 
@@ -439,7 +439,7 @@ pub mod queue_op {
     pub const PURGE: u32 = 10;
 }
 
-/// Flag of [`Message`], set by the kernel: somebody waits for a reply.
+/// Flag of [`MessageArgs`], set by the kernel: somebody waits for a reply.
 pub const MESSAGE_REQUEST: u32 = 1 << 0;
 
 /// Most messages in one `virgo_queue`.
@@ -448,7 +448,7 @@ pub const MAX_MESSAGES: usize = 1024;
 /// A message that is published or taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct Message {
+pub struct MessageArgs {
     /// Of which message; set by take.
     pub id: u64,
     /// Set by take: number in the queue or topic that it was published to.
@@ -489,7 +489,7 @@ pub struct QueueArgs {
     pub name_len: u32,
     /// Descriptor, if there is no name.
     pub fd: i32,
-    /// Address of an array of [`Message`].
+    /// Address of an array of [`MessageArgs`].
     pub messages: u64,
     /// Address of options, or for a reply.
     pub data: u64,
@@ -564,13 +564,13 @@ pub struct LockEvent {
 
 const _: () = assert!(size_of::<LockArgs>() == 48 && align_of::<LockArgs>() == 8);
 const _: () = assert!(size_of::<LockEvent>() == 280 && align_of::<LockEvent>() == 8);
-const _: () = assert!(size_of::<Message>() == 56 && align_of::<Message>() == 8);
+const _: () = assert!(size_of::<MessageArgs>() == 56 && align_of::<MessageArgs>() == 8);
 const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
 const _: () = assert!(size_of::<MallocArgs>() == 32 && align_of::<MallocArgs>() == 8);
 const _: () = assert!(size_of::<DataArgs>() == 48 && align_of::<DataArgs>() == 8);
 const _: () = assert!(size_of::<FreeArgs>() == 24 && align_of::<FreeArgs>() == 8);
-const _: () = assert!(size_of::<Fence>() == 24 && align_of::<Fence>() == 8);
-const _: () = assert!(size_of::<Call>() == 64 && align_of::<Call>() == 8);
+const _: () = assert!(size_of::<FenceArgs>() == 24 && align_of::<FenceArgs>() == 8);
+const _: () = assert!(size_of::<CallArgs>() == 64 && align_of::<CallArgs>() == 8);
 const _: () = assert!(size_of::<CloneArgs>() == 24 && align_of::<CloneArgs>() == 8);
 const _: () = assert!(size_of::<CancelArgs>() == 16 && align_of::<CancelArgs>() == 8);
 const _: () = assert!(size_of::<OpenArgs>() == 24 && align_of::<OpenArgs>() == 8);
@@ -746,10 +746,10 @@ mod tests {
             fence
         );
         assert_members!("virgo_free_args", FreeArgs, id, flags, timeout_ms, fence);
-        assert_members!("virgo_fence", Fence, name, token, name_len, flags);
+        assert_members!("virgo_fence", FenceArgs, name, token, name_len, flags);
         assert_members!(
             "virgo_call",
-            Call,
+            CallArgs,
             argv,
             output,
             job,
@@ -771,7 +771,7 @@ mod tests {
         }
         assert_members!(
             "virgo_message",
-            Message,
+            MessageArgs,
             id,
             position,
             data,

@@ -4,8 +4,8 @@
 
 use crate::abi::{
     self, CancelArgs, CloneArgs, DataArgs, FileArgs, FreeArgs, FsyncArgs, LockArgs, MallocArgs,
-    Message, MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs, TruncateArgs,
-    UnlinkArgs, nr,
+    MessageArgs, MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs,
+    TruncateArgs, UnlinkArgs, nr,
 };
 use crate::{door, lock};
 use libc::{c_int, c_long};
@@ -31,8 +31,8 @@ pub(crate) fn set(id: u64, text: &CStr) -> Outcome {
 }
 
 /// What a call is told of the lock that guards an object.
-fn fence(of: &lock::Fence) -> abi::Fence {
-    abi::Fence {
+fn fence(of: &lock::Fence) -> abi::FenceArgs {
+    abi::FenceArgs {
         name: of.name().as_ptr().expose_provenance() as u64,
         token: of.token(),
         name_len: u32::try_from(of.name().len()).unwrap_or(u32::MAX),
@@ -104,15 +104,15 @@ pub(crate) fn free2(id: u64, timeout_ms: u32, lock: Option<&lock::Fence>) -> Out
 /// The addresses of each call are those of memory that is borrowed for `'a`, with their lengths.
 #[derive(Default)]
 pub(crate) struct Calls<'a> {
-    array: Vec<abi::Call>,
+    array: Vec<abi::CallArgs>,
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
 
 impl<'a> Calls<'a> {
     /// Adds a call; what it says of addresses and lengths does not count.
-    pub(crate) fn push(&mut self, call: abi::Call, argv: &'a [u8], output: &'a mut [u8]) {
+    pub(crate) fn push(&mut self, call: abi::CallArgs, argv: &'a [u8], output: &'a mut [u8]) {
         let len = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.array.push(abi::Call {
+        self.array.push(abi::CallArgs {
             // INVARIANT: They are those of what is borrowed; a length is never too large.
             argv: argv.as_ptr().expose_provenance() as u64,
             argv_len: len(argv),
@@ -124,7 +124,7 @@ impl<'a> Calls<'a> {
 
     /// What became of the calls, in the order in which they were added. The outputs can be read
     /// then.
-    pub(crate) fn into_array(self) -> Vec<abi::Call> {
+    pub(crate) fn into_array(self) -> Vec<abi::CallArgs> {
         self.array
     }
 
@@ -154,7 +154,7 @@ impl<'a> Calls<'a> {
             flags: 0,
             timeout_ms,
             // 64 bytes.
-            call_size: size_of::<abi::Call>() as u32,
+            call_size: size_of::<abi::CallArgs>() as u32,
         }
     }
 }
@@ -346,13 +346,13 @@ pub(crate) fn readdir(
 /// The addresses and lengths in `args` and in `messages` are those of memory that is borrowed for
 /// `'a`, or 0.
 #[derive(Default)]
-pub(crate) struct Queue<'a> {
+pub(crate) struct QueueCall<'a> {
     args: QueueArgs,
-    messages: Vec<Message>,
+    messages: Vec<MessageArgs>,
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
 
-impl<'a> Queue<'a> {
+impl<'a> QueueCall<'a> {
     /// No messages; what `args` says of addresses and lengths does not count.
     pub(crate) fn new(args: QueueArgs, name: &'a [u8]) -> Self {
         Self {
@@ -387,8 +387,8 @@ impl<'a> Queue<'a> {
     }
 
     /// Adds a message with `data` to be read; what it says of addresses and lengths does not count.
-    pub(crate) fn push(&mut self, message: Message, data: &'a [u8]) {
-        self.messages.push(Message {
+    pub(crate) fn push(&mut self, message: MessageArgs, data: &'a [u8]) {
+        self.messages.push(MessageArgs {
             // INVARIANT: Borrowed.
             data: data.as_ptr().expose_provenance() as u64,
             len: length(data),
@@ -400,18 +400,18 @@ impl<'a> Queue<'a> {
 
     /// Adds room for a message.
     pub(crate) fn push_room(&mut self, data: &'a mut [u8], subject: &'a mut [u8]) {
-        self.messages.push(Message {
+        self.messages.push(MessageArgs {
             // INVARIANT: Borrowed.
             len: length(data),
             data: data.as_mut_ptr().expose_provenance() as u64,
             subject_len: length(subject),
             subject: subject.as_mut_ptr().expose_provenance() as u64,
-            ..Message::default()
+            ..MessageArgs::default()
         });
     }
 
     /// The messages as the last call has left them. The rooms can be read then.
-    pub(crate) fn into_messages(self) -> Vec<Message> {
+    pub(crate) fn into_messages(self) -> Vec<MessageArgs> {
         self.messages
     }
 

@@ -190,7 +190,7 @@ impl Within<'_> {
     pub fn start_all(self, calls: &[Call]) -> Result<Vec<Job>> {
         let mut outputs = Outputs::new(calls.iter().map(|_| 0));
         let started = self.submit(calls, outputs.each(), CLONE_ASYNC)?;
-        let job = |(started, call): (&abi::Call, &Call)| Job {
+        let job = |(started, call): (&abi::CallArgs, &Call)| Job {
             id: started.job,
             node: started.node,
             room: call.room,
@@ -204,7 +204,7 @@ impl Within<'_> {
         calls: &'a [Call],
         outputs: impl Iterator<Item = &'a mut [u8]>,
         flags: u32,
-    ) -> Result<Vec<abi::Call>> {
+    ) -> Result<Vec<abi::CallArgs>> {
         let count = calls.len();
         let failed = |errno| Error::new(Tried::Run { count }, errno);
         let mut array = Calls::default();
@@ -232,9 +232,9 @@ impl Within<'_> {
         let mut outputs = Outputs::new(running.iter().map(|job| job.room));
         let mut array = Calls::default();
         for (job, output) in running.iter().zip(outputs.each()) {
-            let call = abi::Call {
+            let call = abi::CallArgs {
                 job: job.id,
-                ..abi::Call::default()
+                ..abi::CallArgs::default()
             };
             array.push(call, b"", output);
         }
@@ -294,9 +294,9 @@ mod tests {
     fn nothing_is_waited_for_without_a_system_call() {
         let mut job = Job::from_id(7);
         job.outcome = Outcome::new(
-            &abi::Call {
+            &abi::CallArgs {
                 state: abi::CALL_RETURNED,
-                ..abi::Call::default()
+                ..abi::CallArgs::default()
             },
             b"",
         );

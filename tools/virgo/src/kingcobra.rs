@@ -28,7 +28,7 @@ pub const LOG: &str = "/var/log/kingcobra/REQUEST_REPLY.queue";
 
 /// A request or a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+pub struct RequestRecord {
     /// Which of the two.
     pub kind: RequestRecordKind,
     /// Who has asked.
@@ -39,7 +39,7 @@ pub struct Record {
     pub payload: Vec<u8>,
 }
 
-impl Record {
+impl RequestRecord {
     fn new(record: &proto::RequestRecord<'_>, payload: Vec<u8>) -> Self {
         Self {
             kind: record.kind,
@@ -76,7 +76,7 @@ const MAX_LINE: u64 = 4 * queue::MAX_MESSAGE as u64 + 256;
 /// long, in pieces. Errors are those of reading.
 pub fn read_log(
     mut log: impl BufRead,
-) -> impl Iterator<Item = io::Result<std::result::Result<Record, Vec<u8>>>> {
+) -> impl Iterator<Item = io::Result<std::result::Result<RequestRecord, Vec<u8>>>> {
     std::iter::from_fn(move || {
         let mut line = Vec::new();
         match log.by_ref().take(MAX_LINE).read_until(b'\n', &mut line) {
@@ -87,7 +87,7 @@ pub fn read_log(
         if line.last() == Some(&b'\n') {
             line.pop();
         }
-        Some(Ok(Record::parse_line(&line).ok_or(line)))
+        Some(Ok(RequestRecord::parse_line(&line).ok_or(line)))
     })
 }
 
@@ -123,7 +123,7 @@ mod tests {
     fn logs_are_read_line_by_line() {
         let log = b"REQUEST#a090001#1439827527:3717956#one\\x0a#two $$\nrubbish\n";
         let records: Vec<_> = read_log(&log[..]).map(Result::unwrap).collect();
-        let first = Record {
+        let first = RequestRecord {
             kind: RequestRecordKind::Request,
             address: Ipv4Addr::new(10, 9, 0, 1),
             time: Duration::new(1_439_827_527, 3_717_956),

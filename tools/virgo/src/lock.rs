@@ -79,7 +79,7 @@ impl Fence {
 
 /// What has happened to a lock of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     /// One that was asked for by [`Session::begin`] was granted.
     Granted {
         /// Its name.
@@ -291,7 +291,7 @@ impl Session {
     /// # Errors
     ///
     /// `EINTR` if a signal comes.
-    pub fn next_event(&self) -> Result<Event> {
+    pub fn next_event(&self) -> Result<SessionEvent> {
         let error = |e: std::io::Error| {
             failed(
                 "read an event of",
@@ -308,13 +308,13 @@ impl Session {
         let len = (number(20) as usize).min(MAX_NAME);
         let name = bytes[24..24 + len].to_vec();
         Ok(match number(8) {
-            1 => Event::Granted { name, token },
-            2 => Event::Blocks { name },
-            3 => Event::Refused {
+            1 => SessionEvent::Granted { name, token },
+            2 => SessionEvent::Blocks { name },
+            3 => SessionEvent::Refused {
                 name,
                 errno: number(16) as c_int,
             },
-            _ => Event::Lost { name },
+            _ => SessionEvent::Lost { name },
         })
     }
 }

@@ -86,14 +86,14 @@ impl Queue {
         self
     }
 
-    fn call(&self) -> call::Queue<'_> {
+    fn call(&self) -> call::QueueCall<'_> {
         let args = QueueArgs {
             node: self.node,
             timeout_ms: self.timeout_ms,
             fd: -1,
             ..QueueArgs::default()
         };
-        call::Queue::new(args, self.name.as_bytes())
+        call::QueueCall::new(args, self.name.as_bytes())
     }
 
     /// Why one of its operations has failed, with a reason if `wrong` finds one in what else was
@@ -178,10 +178,10 @@ impl Queue {
     pub fn publish_counted(&self, messages: &[&[u8]], how: How) -> Result<Published> {
         let mut call = self.call();
         for data in messages {
-            let message = abi::Message {
+            let message = abi::MessageArgs {
                 priority: how.priority.into(),
                 delay_ms: u32::try_from(how.delay.as_millis()).unwrap_or(u32::MAX),
-                ..abi::Message::default()
+                ..abi::MessageArgs::default()
             };
             call.push(message, data);
         }
@@ -236,9 +236,9 @@ impl Queue {
         with_rooms(1, |rooms| {
             let room = &mut rooms[0].data;
             let mut call = self.call().room(room);
-            let message = abi::Message {
+            let message = abi::MessageArgs {
                 priority: How::default().priority.into(),
-                ..abi::Message::default()
+                ..abi::MessageArgs::default()
             };
             call.push(message, data);
             let len = call

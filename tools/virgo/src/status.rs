@@ -25,12 +25,12 @@ mod sessions;
 mod stats;
 
 pub use analytics::{Analytics, Change, Declared, Variable};
-pub use config::{Config, Node};
+pub use config::{Config, NodeAddress};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
 pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
-pub use queues::{Log, Queue, Queues};
-pub use sessions::{Session, Sessions};
+pub use queues::{Log, QueueStatus, Queues};
+pub use sessions::{SessionStatus, Sessions};
 pub use stats::{Operation, Stats};
 
 use std::{
@@ -65,8 +65,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn config(&self) -> Result<Config, Error> {
+    /// See [`StatusError`].
+    pub fn config(&self) -> Result<Config, StatusError> {
         read(&self.config_file())
     }
 
@@ -74,8 +74,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if a file is bad: the configuration stays as it was.
-    pub fn reload(&self) -> Result<(), Error> {
+    /// [`StatusError::Rejected`] if a file is bad: the configuration stays as it was.
+    pub fn reload(&self) -> Result<(), StatusError> {
         let path = self.config_file();
         match fs::write(&path, "reload") {
             Ok(()) => Ok(()),
@@ -83,9 +83,9 @@ impl Status {
                 let rejected = self.config().ok().and_then(|config| config.rejected);
                 Err(match rejected {
                     Some(why) if error.kind() == io::ErrorKind::InvalidInput => {
-                        Error::Rejected(why)
+                        StatusError::Rejected(why)
                     }
-                    _ => Error::io(&path, error),
+                    _ => StatusError::io(&path, error),
                 })
             }
         }
@@ -95,9 +95,9 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn services(&self) -> Result<Vec<String>, Error> {
-        let failed = |error| Error::io(&self.root, error);
+    /// See [`StatusError`].
+    pub fn services(&self) -> Result<Vec<String>, StatusError> {
+        let failed = |error| StatusError::io(&self.root, error);
         let mut services = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -114,8 +114,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn stats(&self, service: &str) -> Result<Stats, Error> {
+    /// See [`StatusError`].
+    pub fn stats(&self, service: &str) -> Result<Stats, StatusError> {
         read(&self.root.join(service).join("stats"))
     }
 
@@ -123,8 +123,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn peers(&self, service: &str) -> Result<Peers, Error> {
+    /// See [`StatusError`].
+    pub fn peers(&self, service: &str) -> Result<Peers, StatusError> {
         read(&self.root.join(service).join("peers"))
     }
 
@@ -132,8 +132,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn sessions(&self, service: &str) -> Result<Sessions, Error> {
+    /// See [`StatusError`].
+    pub fn sessions(&self, service: &str) -> Result<Sessions, StatusError> {
         read(&self.root.join(service).join("sessions"))
     }
 
@@ -141,16 +141,16 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn end_session(&self, service: &str, number: u64) -> Result<bool, Error> {
+    /// See [`StatusError`].
+    pub fn end_session(&self, service: &str, number: u64) -> Result<bool, StatusError> {
         let path = self.root.join(service).join("sessions");
         // Not created if it is missing: no such session is not no such service.
         let file = fs::OpenOptions::new().write(true).open(&path);
-        let mut file = file.map_err(|error| Error::io(&path, error))?;
+        let mut file = file.map_err(|error| StatusError::io(&path, error))?;
         match file.write_all(format!("end {number}").as_bytes()) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io(&path, error)),
+            Err(error) => Err(StatusError::io(&path, error)),
         }
     }
 
@@ -158,8 +158,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn cpupool(&self) -> Result<Cpupool, Error> {
+    /// See [`StatusError`].
+    pub fn cpupool(&self) -> Result<Cpupool, StatusError> {
         read(&self.root.join("cpupooling").join("state"))
     }
 
@@ -168,8 +168,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn memory(&self) -> Result<Memory, Error> {
+    /// See [`StatusError`].
+    pub fn memory(&self) -> Result<Memory, StatusError> {
         read(&self.root.join("mempool").join("state"))
     }
 
@@ -177,8 +177,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn queues(&self) -> Result<Queues, Error> {
+    /// See [`StatusError`].
+    pub fn queues(&self) -> Result<Queues, StatusError> {
         read(&self.root.join("queue").join("state"))
     }
 
@@ -190,7 +190,7 @@ impl Status {
 /// Why the state of the modules is not known, or was not changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
+pub enum StatusError {
     /// A file of the modules cannot be read or written. If it is not there, either the module is
     /// not loaded or debugfs is not mounted.
     #[error("{}: {error}", path.display())]
@@ -215,7 +215,7 @@ pub enum Error {
     Rejected(String),
 }
 
-impl Error {
+impl StatusError {
     fn io(path: &Path, error: io::Error) -> Self {
         let path = path.to_owned();
         Self::Io { path, error }
@@ -230,11 +230,11 @@ pub struct FormatError {
     reason: &'static str,
 }
 
-fn read<T: FromStr<Err = FormatError>>(path: &Path) -> Result<T, Error> {
-    let text = fs::read_to_string(path).map_err(|error| Error::io(path, error))?;
+fn read<T: FromStr<Err = FormatError>>(path: &Path) -> Result<T, StatusError> {
+    let text = fs::read_to_string(path).map_err(|error| StatusError::io(path, error))?;
     text.parse().map_err(|FormatError { line, reason }| {
         let path = path.to_owned();
-        Error::Format { path, line, reason }
+        StatusError::Format { path, line, reason }
     })
 }
 
@@ -311,7 +311,9 @@ mod tests {
     fn a_missing_file_is_named() {
         let folder = Folder::new("missing");
         let error = Status::at(&folder.0).stats("mempool").unwrap_err();
-        assert!(matches!(error, Error::Io { ref path, .. } if path.ends_with("mempool/stats")));
+        assert!(
+            matches!(error, StatusError::Io { ref path, .. } if path.ends_with("mempool/stats"))
+        );
     }
 
     #[test]

@@ -8,7 +8,12 @@ use virgo_cluster::{Cluster, Node};
 
 /// Has `node` hold the lock `name`, use it once by `first`, and do so again by `late` when it is told to.
 /// Both find the lock and the token in VIRGO_LOCK_FENCE.
-fn sleeper(node: &Node, name: &str, first: &str, late: &str) -> Result<virgo_cluster::Running> {
+fn sleeper(
+    node: &Node,
+    name: &str,
+    first: &str,
+    late: &str,
+) -> Result<virgo_cluster::RunningCommand> {
     sh(node, "rm -f /tmp/first /tmp/go /tmp/late /tmp/ended")?;
     let held = format!(
         "{first} >/tmp/first.new 2>&1; mv /tmp/first.new /tmp/first; \

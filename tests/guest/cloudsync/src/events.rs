@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 use std::os::fd::AsFd;
-use virgo::lock::{Event, Mode, Session, Wait};
+use virgo::lock::{Mode, Session, SessionEvent, Wait};
 
 crate::tests! {
     who_does_not_wait_is_told_of_the_grant,
@@ -34,7 +34,7 @@ fn who_does_not_wait_is_told_of_the_grant() {
     first.unlock("c.told").expect("unlock");
     assert!(is_readable(&second, 60), "the grant is told");
     match second.next_event().expect("event") {
-        Event::Granted { name, token } => {
+        SessionEvent::Granted { name, token } => {
             assert_eq!(name, b"c.told");
             assert!(token > held.token);
         }
@@ -50,7 +50,7 @@ fn who_keeps_somebody_out_is_told() {
     assert!(!is_readable(&first, 0));
     assert_eq!(second.begin("c.blocks", Mode::Pr).expect("begin"), None);
     assert!(is_readable(&first, 60), "it is told");
-    let blocks = Event::Blocks {
+    let blocks = SessionEvent::Blocks {
         name: b"c.blocks".to_vec(),
     };
     assert_eq!(first.next_event().expect("event"), blocks);

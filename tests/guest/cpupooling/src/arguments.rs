@@ -135,7 +135,7 @@ fn unknown_flags() {
 /// The array says how large its elements are, so that these may grow.
 fn sizes_of_calls() {
     let one = One::new(NOOP);
-    let good = size_of::<abi::Call>() as u32;
+    let good = size_of::<abi::CallArgs>() as u32;
     for call_size in [0, 1, good - 8, good + 8, u32::MAX] {
         let args = CloneArgs {
             call_size,
@@ -227,7 +227,7 @@ fn calls_at_bad_addresses() {
     let region = Region::new(PAGE);
     let one = One::new(NOOP);
     let mut bad = inaccessible(&region);
-    bad.push(region.last(size_of::<abi::Call>() - 1));
+    bad.push(region.last(size_of::<abi::CallArgs>() - 1));
     for at in bad {
         let args = CloneArgs {
             calls: at.number(),
@@ -258,7 +258,7 @@ fn results_at_bad_addresses() {
             calls: region.at(0).number(),
             count: 1,
             flags,
-            call_size: size_of::<abi::Call>() as u32,
+            call_size: size_of::<abi::CallArgs>() as u32,
             ..CloneArgs::default()
         };
         assert_eq!(Sized::Clone.with(args), Err(Errno::FAULT));
@@ -337,7 +337,7 @@ fn a_result_that_cannot_be_given_is_others_to_take() {
             ..one.args()
         };
         assert_eq!(Sized::Clone.with(args), Ok(1));
-        let call = abi::Call {
+        let call = abi::CallArgs {
             job: one.job(),
             state: abi::CALL_RUNNING,
             ..one.call
@@ -346,7 +346,7 @@ fn a_result_that_cannot_be_given_is_others_to_take() {
         thread::scope(|scope| {
             let in_vain = scope.spawn(move || {
                 let region = Region::new(PAGE);
-                let output = abi::Call {
+                let output = abi::CallArgs {
                     output: NULL.number(),
                     ..call
                 };

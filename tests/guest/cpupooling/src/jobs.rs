@@ -339,7 +339,7 @@ impl Drop for Group {
 /// What the kernel keeps of the arguments of a call that waits is its program's.
 fn what_waits_is_charged_to_the_memory_cgroup() {
     const WAITS: usize = 48;
-    const SIZE: usize = size_of::<abi::Call>();
+    const SIZE: usize = size_of::<abi::CallArgs>();
     let job = start_long(pool::this_node());
     let region = Region::new(abi::MAX_CALLS * SIZE);
     for at in 0..abi::MAX_CALLS {
@@ -348,10 +348,10 @@ fn what_waits_is_charged_to_the_memory_cgroup() {
         } else {
             abi::CALL_RETURNED
         };
-        let call = abi::Call {
+        let call = abi::CallArgs {
             job: job.id(),
             state,
-            ..abi::Call::default()
+            ..abi::CallArgs::default()
         };
         region.put(at * SIZE, call);
     }

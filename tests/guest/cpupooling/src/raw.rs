@@ -60,7 +60,7 @@ impl Sized {
 /// One call, in memory that the kernel may do anything to.
 pub(crate) struct One {
     pub(crate) region: Region,
-    pub(crate) call: abi::Call,
+    pub(crate) call: abi::CallArgs,
 }
 
 /// Where in its region a [`One`] has the words and the output.
@@ -71,12 +71,12 @@ impl One {
     /// A call of these words, each ended by NUL.
     pub(crate) fn new(words: &str) -> Self {
         let region = Region::new(3 * PAGE);
-        let call = abi::Call {
+        let call = abi::CallArgs {
             argv: region.put_bytes(ARGV, words.as_bytes()).number(),
             argv_len: words.len() as u32,
             output: region.at(OUTPUT).number(),
             output_len: PAGE as u32,
-            ..abi::Call::default()
+            ..abi::CallArgs::default()
         };
         Self { region, call }
     }
@@ -86,7 +86,7 @@ impl One {
         CloneArgs {
             calls: self.region.put(0, self.call).number(),
             count: 1,
-            call_size: size_of::<abi::Call>() as u32,
+            call_size: size_of::<abi::CallArgs>() as u32,
             ..CloneArgs::default()
         }
     }
@@ -98,14 +98,18 @@ impl One {
 
     /// The state and the value that the kernel has filled in.
     pub(crate) fn ended(&self) -> (u32, i64) {
-        let state = self.region.bytes(std::mem::offset_of!(abi::Call, state), 4);
-        let value = self.region.number(std::mem::offset_of!(abi::Call, value));
+        let state = self
+            .region
+            .bytes(std::mem::offset_of!(abi::CallArgs, state), 4);
+        let value = self
+            .region
+            .number(std::mem::offset_of!(abi::CallArgs, value));
         let state = u32::from_ne_bytes(state.try_into().unwrap_or_default());
         (state, value as i64)
     }
 
     /// The job that the kernel has filled in.
     pub(crate) fn job(&self) -> u64 {
-        self.region.number(std::mem::offset_of!(abi::Call, job))
+        self.region.number(std::mem::offset_of!(abi::CallArgs, job))
     }
 }

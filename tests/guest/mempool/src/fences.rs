@@ -9,7 +9,7 @@ use crate::{
 use rustix::io::Errno;
 use virgo::{
     Allocation, Id,
-    abi::{DataArgs, Fence as Args, FreeArgs},
+    abi::{DataArgs, FenceArgs as Args, FreeArgs},
     lock::Fence,
 };
 use virgo_test_support::invoke::as_uid;

@@ -58,22 +58,22 @@ fn many_large_messages_arrive_in_order() {
 
 fn those_before_one_that_cannot_be_read_are_published() {
     for (queue, node) in here_and_there("c.half", "").iter().zip([0, other_node()]) {
-        let good = abi::Message {
+        let good = abi::MessageArgs {
             data: b"good".as_ptr().expose_provenance() as u64,
             len: 4,
-            ..abi::Message::default()
+            ..abi::MessageArgs::default()
         };
         let bad = [
-            abi::Message { data: 8, ..good },
-            abi::Message {
+            abi::MessageArgs { data: 8, ..good },
+            abi::MessageArgs {
                 len: 65_537,
                 ..good
             },
-            abi::Message {
+            abi::MessageArgs {
                 priority: 10,
                 ..good
             },
-            abi::Message { flags: 1, ..good },
+            abi::MessageArgs { flags: 1, ..good },
         ];
         let expected = [libc::EFAULT, libc::EMSGSIZE, libc::EINVAL, libc::EINVAL];
         for (bad, errno) in bad.into_iter().zip(expected) {

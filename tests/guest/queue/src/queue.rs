@@ -230,7 +230,7 @@ fn an_acknowledgement_lets_the_next_taker_go_on() {
 }
 
 fn bad_arguments() {
-    let nothing = abi::Message::default();
+    let nothing = abi::MessageArgs::default();
     let args = named(op::DELETE, "c.nothing");
     let cases = [
         (QueueArgs { op: 0, ..args }, libc::EINVAL),
@@ -315,7 +315,7 @@ fn bad_arguments() {
 fn bad_descriptors() {
     let file = std::fs::File::open("/dev/null").expect("open");
     for fd in [-1, 1000, file.as_raw_fd()] {
-        let message = abi::Message::default();
+        let message = abi::MessageArgs::default();
         let args = QueueArgs {
             fd,
             name_len: 0,
@@ -331,10 +331,10 @@ fn bad_descriptors() {
 fn bad_addresses_lose_nothing() {
     let queue = fresh("c.fault", "ack=0");
     queue.publish(b"kept").expect("publish");
-    let mut message = abi::Message {
+    let mut message = abi::MessageArgs {
         data: 8,
         len: 100,
-        ..abi::Message::default()
+        ..abi::MessageArgs::default()
     };
     let args = QueueArgs {
         count: 1,

@@ -123,7 +123,7 @@ fn losses_are_counted() {
     let mut live = Live::start(&filter).expect("capture");
     round_trip(&zero, &sent);
     let (mut seen, mut lost) = (0u64, 0u64);
-    let mut count = |record: &record::Record<'_>| {
+    let mut count = |record: &record::CaptureRecord<'_>| {
         seen += 1;
         lost += u64::from(record.lost);
         Ok(())

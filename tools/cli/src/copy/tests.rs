@@ -29,7 +29,7 @@ fn options(resume: bool) -> Copy {
 fn try_copy(from: &Path, to: &Path, resume: bool) -> (Result<()>, Total) {
     let mut total = Total::default();
     let [from, to] = [from, to].map(|path| End::Local(path.to_owned()));
-    let quiet = Output { json: true };
+    let quiet = Printer { json: true };
     let copied = begin(quiet, &options(resume), &from, &to, &mut total);
     (copied, total)
 }
@@ -135,7 +135,9 @@ fn a_device_is_not_replaced() {
         files: files.into(),
         ..options(false)
     };
-    let said = cp(Output { json: true }, &options).unwrap_err().to_string();
+    let said = cp(Printer { json: true }, &options)
+        .unwrap_err()
+        .to_string();
     assert!(said.contains("/dev/null is a device"), "{said}");
 }
 
@@ -278,7 +280,7 @@ fn two_sources_of_one_name_do_not_replace_each_other() {
             .into(),
         ..options(false)
     };
-    let status = cp(Output { json: true }, &options).unwrap();
+    let status = cp(Printer { json: true }, &options).unwrap();
     assert_eq!(status, ExitCode::FAILURE);
     assert_eq!(fs::read(paths[2].join("x")).unwrap(), b"first");
 }

@@ -10,7 +10,7 @@ use std::{
 };
 use virgo::{
     Call, Ended, On,
-    status::{Node, Status},
+    status::{NodeAddress, Status},
 };
 
 /// How long another node has for an answer.
@@ -56,7 +56,7 @@ pub(super) fn all(status: &Status, machine: &Machine) -> Vec<Finding> {
     })
 }
 
-fn ask(node: Node, machine: &Machine) -> Vec<Finding> {
+fn ask(node: NodeAddress, machine: &Machine) -> Vec<Finding> {
     let services = PORTS.iter().filter(|(service, port)| {
         machine.modules.iter().any(|name| name == service) && machine.listening.contains(port)
     });
@@ -81,7 +81,7 @@ fn connect(address: Ipv4Addr, port: u16) -> Connected {
     }
 }
 
-fn way_there(node: Node, there: &[(&str, u16, Connected)]) -> Finding {
+fn way_there(node: NodeAddress, there: &[(&str, u16, Connected)]) -> Finding {
     let with = |how| {
         let ports = there
             .iter()
@@ -113,7 +113,7 @@ fn way_there(node: Node, there: &[(&str, u16, Connected)]) -> Finding {
 }
 
 /// The result of a call comes by a connection that the other node makes.
-fn way_back(node: Node, ended: virgo::Result<Ended>) -> Finding {
+fn way_back(node: NodeAddress, ended: virgo::Result<Ended>) -> Finding {
     let name = format!("node {} ({})", node.number, node.address);
     match ended {
         Ok(Ended::Returned(_)) => Finding::ok(
@@ -143,7 +143,7 @@ mod tests {
     use super::super::Level;
     use super::*;
 
-    const NODE: Node = Node {
+    const NODE: NodeAddress = NodeAddress {
         number: 2,
         address: Ipv4Addr::new(192, 0, 2, 2),
     };

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Printing events, and what is asked about them.
 
-use crate::output::{self, Output, bytes, printable};
+use crate::output::{self, Printer, bytes, printable};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::process::ExitCode;
 use virgo_eventnet::{
-    Event, Graph, Id, Step,
+    Event, EventId, Graph, Step,
     why::{Hop, Measure, why as chain_of},
     write_json,
 };
@@ -54,7 +54,7 @@ pub(super) fn lines<'a>(events: impl Iterator<Item = &'a Event>) -> Result<()> {
     bytes(lines.as_bytes())
 }
 
-pub(super) fn order(output: Output, graph: &Graph) -> Result<ExitCode> {
+pub(super) fn order(output: Printer, graph: &Graph) -> Result<ExitCode> {
     let order = graph.order();
     match output.json {
         true => json_lines(&order.events.iter().copied().cloned().collect::<Vec<_>>())?,
@@ -70,7 +70,7 @@ pub(super) fn order(output: Output, graph: &Graph) -> Result<ExitCode> {
     })
 }
 
-fn known(graph: &Graph, id: Id) -> Result<&Event> {
+fn known(graph: &Graph, id: EventId) -> Result<&Event> {
     graph
         .get(id)
         .with_context(|| format!("no event {id} was recorded, or it was lost"))
@@ -83,7 +83,7 @@ fn answer(yes: bool) -> ExitCode {
     }
 }
 
-pub(super) fn before(output: Output, graph: &Graph, a: Id, b: Id) -> Result<ExitCode> {
+pub(super) fn before(output: Printer, graph: &Graph, a: EventId, b: EventId) -> Result<ExitCode> {
     let (first, second) = (known(graph, a)?, known(graph, b)?);
     let said = match (first.is_before(second), second.is_before(first)) {
         (true, _) => "before",
@@ -106,7 +106,7 @@ struct PathStep<'a> {
     event: &'a Event,
 }
 
-pub(super) fn path(output: Output, graph: &Graph, a: Id, b: Id) -> Result<ExitCode> {
+pub(super) fn path(output: Printer, graph: &Graph, a: EventId, b: EventId) -> Result<ExitCode> {
     let first = known(graph, a)?;
     known(graph, b)?;
     let path = graph.path(a, b);
@@ -195,7 +195,7 @@ fn meanwhile(graph: &Graph, hop: &Hop<'_>) -> Option<String> {
     })
 }
 
-pub(super) fn why(output: Output, graph: &Graph, id: Id) -> Result<()> {
+pub(super) fn why(output: Printer, graph: &Graph, id: EventId) -> Result<()> {
     let why = chain_of(graph, id)?;
     let hops: Vec<_> = why.hops.iter().map(|hop| json_hop(graph, hop)).collect();
     output.print(&hops, || {

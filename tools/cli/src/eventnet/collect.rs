@@ -2,7 +2,7 @@
 //! Reading the events of nodes: each node's function `eventnet_dump` gives some of one of its rings.
 
 use super::answers;
-use crate::{call_error::CallError, options::eventnet::Follow, output::Output};
+use crate::{call_error::CallError, options::eventnet::Follow, output::Printer};
 use anyhow::{Context, Result, bail};
 use std::{thread, time::Duration};
 use virgo::{Call, Ended, On, status::Status};
@@ -167,7 +167,7 @@ pub(super) fn all(node: Option<u32>) -> Result<Collected> {
 }
 
 /// Prints events as they happen, from now on.
-pub(super) fn follow(output: Output, options: &Follow) -> Result<()> {
+pub(super) fn follow(output: Printer, options: &Follow) -> Result<()> {
     let mut readers: Vec<_> = nodes(options.nodes.node)?
         .into_iter()
         .map(Reader::new)

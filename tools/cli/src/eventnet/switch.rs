@@ -3,8 +3,8 @@
 
 use super::collect::{ask, nodes};
 use crate::{
-    options::eventnet::{Nodes, On},
-    output::{self, Output},
+    options::eventnet::{NodesOptions, OnOptions},
+    output::{self, Printer},
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -42,16 +42,16 @@ impl Status {
     }
 }
 
-pub(super) fn on(options: &On) -> Result<()> {
+pub(super) fn on(options: &OnOptions) -> Result<()> {
     set(&options.nodes, &options.kinds.join("+"), options.one_in)
 }
 
-pub(super) fn off(nodes: &Nodes) -> Result<()> {
+pub(super) fn off(nodes: &NodesOptions) -> Result<()> {
     set(nodes, "none", 1)
 }
 
 /// Tells the nodes; one that cannot be told does not keep the others from it.
-fn set(of: &Nodes, kinds: &str, one_in: u32) -> Result<()> {
+fn set(of: &NodesOptions, kinds: &str, one_in: u32) -> Result<()> {
     let kinds = match kinds.split('+').any(|kind| kind == "all") {
         true => "all",
         false => kinds,
@@ -67,7 +67,7 @@ fn set(of: &Nodes, kinds: &str, one_in: u32) -> Result<()> {
     result
 }
 
-fn ask_status(of: &Nodes) -> Result<Vec<Status>> {
+fn ask_status(of: &NodesOptions) -> Result<Vec<Status>> {
     let status = |node| {
         let answer = ask(node, STATUS, &[]).with_context(|| format!("node {node}"))?;
         let text = String::from_utf8_lossy(&answer);
@@ -76,7 +76,7 @@ fn ask_status(of: &Nodes) -> Result<Vec<Status>> {
     nodes(of.node)?.into_iter().map(status).collect()
 }
 
-pub(super) fn status(output: Output, nodes: &Nodes) -> Result<()> {
+pub(super) fn status(output: Printer, nodes: &NodesOptions) -> Result<()> {
     let all = ask_status(nodes)?;
     output.print(&all, || {
         let header = ["NODE", "RECORDED", "ONE IN"].map(str::to_owned).to_vec();
@@ -93,7 +93,7 @@ pub(super) fn status(output: Output, nodes: &Nodes) -> Result<()> {
     })
 }
 
-pub(super) fn loss(output: Output, nodes: &Nodes) -> Result<()> {
+pub(super) fn loss(output: Printer, nodes: &NodesOptions) -> Result<()> {
     let all = ask_status(nodes)?;
     output.print(&all, || {
         let header = ["NODE", "REPLACED", "MESSAGES LOST", "CLOCKS AHEAD"];

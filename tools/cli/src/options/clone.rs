@@ -37,7 +37,7 @@ pub(crate) enum Where {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Wait {
+pub(crate) struct WaitOptions {
     /// The job, as clone --async prints it
     pub(crate) job: u64,
     /// How long to wait, such as 2s [default: as configured]

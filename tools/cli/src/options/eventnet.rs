@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
-use virgo_eventnet::Id;
+use virgo_eventnet::EventId;
 
 /// What events there are to work with.
 #[derive(Debug, Args)]
@@ -18,14 +18,14 @@ pub(crate) struct Source {
 
 /// Which nodes are told or asked.
 #[derive(Debug, Args)]
-pub(crate) struct Nodes {
+pub(crate) struct NodesOptions {
     /// This node only [default: all nodes]
     #[arg(long, value_name = "NODE")]
     pub(crate) node: Option<u32>,
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct On {
+pub(crate) struct OnOptions {
     /// What to record, with commas between
     #[arg(long, value_name = "KINDS", value_delimiter = ',', default_value = "all",
           value_parser = ["all", "memory", "clone", "file", "queue", "request", "log"])]
@@ -35,13 +35,13 @@ pub(crate) struct On {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) one_in: u32,
     #[command(flatten)]
-    pub(crate) nodes: Nodes,
+    pub(crate) nodes: NodesOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Follow {
     #[command(flatten)]
-    pub(crate) nodes: Nodes,
+    pub(crate) nodes: NodesOptions,
     /// Look for new events so often
     #[arg(long, value_name = "TIME", default_value = "500ms",
           value_parser = humantime::parse_duration)]
@@ -80,13 +80,13 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EventNet {
     /// Record events
-    On(On),
+    On(OnOptions),
     /// Record no more events; those that are there stay
-    Off(Nodes),
+    Off(NodesOptions),
     /// Show what is recorded
-    Status(Nodes),
+    Status(NodesOptions),
     /// Show what was lost
-    Loss(Nodes),
+    Loss(NodesOptions),
     /// Print events, by node
     Dump(Source),
     /// Print events as they happen
@@ -99,18 +99,18 @@ pub(crate) enum EventNet {
     /// Did event A happen before event B? Status 0 if so, 1 if not
     Before {
         /// The one event
-        a: Id,
+        a: EventId,
         /// The other
-        b: Id,
+        b: EventId,
         #[command(flatten)]
         source: Source,
     },
     /// By which messages did event A lead to event B? Status 1 if it did not
     Path {
         /// The one event
-        a: Id,
+        a: EventId,
         /// The other
-        b: Id,
+        b: EventId,
         #[command(flatten)]
         source: Source,
     },
@@ -120,7 +120,7 @@ pub(crate) enum EventNet {
     /// each hop.
     Why {
         /// Any event of the call
-        id: Id,
+        id: EventId,
         #[command(flatten)]
         source: Source,
     },

@@ -16,12 +16,12 @@ mod values;
 
 pub(crate) use analytics::AnalyticsCommand;
 pub(crate) use balance::{Balance, Model};
-pub(crate) use clone::{Clone, Wait, Where};
+pub(crate) use clone::{Clone, WaitOptions, Where};
 pub(crate) use files::{Copy, List};
 pub(crate) use kingcobra::KingcobraCommand;
 pub(crate) use lock::Lock;
 pub(crate) use memory::{Free, Get, Malloc, MemoryCommand, MemoryList, Set};
-pub(crate) use node::{ConfigCommand, Sessions};
+pub(crate) use node::{ConfigCommand, SessionsOptions};
 pub(crate) use queue::{Named, QueueCommand};
 pub(crate) use usb::{Capture, UsbCommand};
 
@@ -104,7 +104,7 @@ pub(crate) enum Command {
         node: Option<u32>,
     },
     /// Wait for a job and take its result
-    Wait(Wait),
+    Wait(WaitOptions),
     /// End jobs, wherever they run
     ///
     /// Their results are ECANCELED then, unless they had ended before. Root may end everybody's.
@@ -190,7 +190,7 @@ pub(crate) enum Command {
     ///
     /// Kinds are 'text' (people who type, and the uid that they act as), 'node', and 'unproven' for
     /// the first seconds.
-    Sessions(Sessions),
+    Sessions(SessionsOptions),
     /// Check or reload the configuration
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -5,7 +5,7 @@ use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
-pub(crate) struct Sessions {
+pub(crate) struct SessionsOptions {
     /// One service, such as mempool [default: all]
     pub(crate) service: Option<String>,
     /// End the session with this number

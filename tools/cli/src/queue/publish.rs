@@ -3,7 +3,7 @@
 
 use crate::{
     options::Named,
-    output::{Output, note},
+    output::{Printer, note},
 };
 use anyhow::{Context, Result, bail};
 use libc::{ECONNRESET, EIO, EPROTO, ESHUTDOWN, ETIMEDOUT};
@@ -21,7 +21,7 @@ use virgo::{
 
 /// Publishes `data`, or standard input if there is none: as one message, or as one for each line.
 pub(crate) fn publish(
-    output: Output,
+    output: Printer,
     queue: &Named,
     data: Option<&OsStr>,
     how: How,

@@ -3,7 +3,7 @@
 
 use crate::{
     failure,
-    output::{Output, bytes, json_bytes, note},
+    output::{Printer, bytes, json_bytes, note},
 };
 use anyhow::Result;
 use libc::ETIMEDOUT;
@@ -16,7 +16,7 @@ use virgo::queue::{Message, Queue, Subscription};
 
 /// Takes messages and prints them. What was printed is acknowledged, unless `keep`; what cannot be
 /// printed others get at once.
-pub(crate) fn take(output: Output, from: &Queue, count: usize, keep: bool) -> Result<ExitCode> {
+pub(crate) fn take(output: Printer, from: &Queue, count: usize, keep: bool) -> Result<ExitCode> {
     let messages = from.take(count)?;
     let mut status = ExitCode::SUCCESS;
     for (at, message) in messages.iter().enumerate() {
@@ -41,7 +41,7 @@ pub(crate) fn take(output: Output, from: &Queue, count: usize, keep: bool) -> Re
 
 /// Prints messages as they come: `count` of them, or until `timeout` is over, which is no error.
 pub(crate) fn subscribe(
-    output: Output,
+    output: Printer,
     pattern: &str,
     options: &[String],
     count: Option<usize>,
@@ -84,7 +84,7 @@ pub(crate) fn subscribe(
 }
 
 /// Tells how many messages found no room, because they were not taken as fast as they came.
-fn show_lost(output: Output, lost: u64) -> Result<()> {
+fn show_lost(output: Printer, lost: u64) -> Result<()> {
     match (lost, output.json) {
         (0, _) => Ok(()),
         (_, true) => output.print(&json!({ "lost": lost }), String::new),
@@ -95,7 +95,7 @@ fn show_lost(output: Output, lost: u64) -> Result<()> {
     }
 }
 
-fn show(output: Output, message: &Message) -> Result<()> {
+fn show(output: Printer, message: &Message) -> Result<()> {
     match output.json {
         true => output.print(&to_json(message), String::new),
         false => bytes(&[&message.data[..], b"\n"].concat()),

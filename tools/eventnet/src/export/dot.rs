@@ -2,7 +2,7 @@
 //! Graphviz's language. `dot -Tsvg` makes a picture of it.
 
 use crate::{
-    event::{Event, Id},
+    event::{Event, EventId},
     graph::Graph,
 };
 use std::{collections::BTreeMap, fmt::Write};
@@ -68,7 +68,7 @@ pub fn dot(graph: &Graph) -> String {
     out
 }
 
-fn name(id: Id) -> String {
+fn name(id: EventId) -> String {
     format!("e{}_{}", id.node, id.seq)
 }
 
@@ -89,11 +89,11 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::tests::Nodes;
+    use crate::graph::tests::RecordingNodes;
 
     #[test]
     fn names_and_labels_cannot_break_out() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let first = nodes.record(1, "local", None, None, 1);
         nodes.record(2, "receive", Some(first), None, 1);
         nodes.events[first].text = "a \"quote\" \\ and\na line".to_owned();

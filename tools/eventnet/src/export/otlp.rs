@@ -2,7 +2,7 @@
 //! OpenTelemetry's protocol, its JSON encoding of traces: one span for each call and each request.
 
 use crate::{
-    event::{Event, Id},
+    event::{Event, EventId},
     graph::Graph,
     span::{Span, spans},
 };
@@ -21,7 +21,7 @@ const ERROR: u8 = 2;
 /// All spans, as an `ExportTraceServiceRequest`: a resource a node.
 pub fn otlp(graph: &Graph) -> Value {
     let spans = spans(graph);
-    let parents: HashMap<Id, Option<Id>> = spans
+    let parents: HashMap<EventId, Option<EventId>> = spans
         .iter()
         .map(|span| (span.begin.id, span.parent))
         .collect();
@@ -46,7 +46,7 @@ pub fn otlp(graph: &Graph) -> Value {
 }
 
 /// The outermost span that `id` lies in.
-fn root(mut id: Id, parents: &HashMap<Id, Option<Id>>) -> Id {
+fn root(mut id: EventId, parents: &HashMap<EventId, Option<EventId>>) -> EventId {
     for _ in 0..=parents.len() {
         match parents.get(&id) {
             Some(Some(parent)) => id = *parent,
@@ -56,7 +56,7 @@ fn root(mut id: Id, parents: &HashMap<Id, Option<Id>>) -> Id {
     id
 }
 
-fn json_span(span: &Span<'_>, root: Id) -> Value {
+fn json_span(span: &Span<'_>, root: EventId) -> Value {
     let Span { begin, end, parent } = *span;
     let kind = match begin.point.as_str() {
         "receive" => SERVER,
@@ -93,7 +93,7 @@ fn json_span(span: &Span<'_>, root: Id) -> Value {
 }
 
 /// 8 bytes that are not zero: the numbers of a node's events stay below 2⁵⁶ for a thousand years.
-fn span_id(id: Id) -> String {
+fn span_id(id: EventId) -> String {
     format!("{:02x}{:014x}", id.node, id.seq & 0xff_ffff_ffff_ffff)
 }
 

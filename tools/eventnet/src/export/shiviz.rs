@@ -35,7 +35,7 @@ fn clock(event: &Event, numbers: &BTreeMap<u8, Vec<u64>>) -> Map<String, Value> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::tests::Nodes;
+    use crate::graph::tests::RecordingNodes;
 
     /// Reads the format as ShiViz does, and checks what it asks for.
     fn read(log: &str) -> Vec<(String, String, BTreeMap<String, u64>)> {
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn counts_begin_at_one_and_have_no_gaps() {
-        let mut nodes = Nodes::default();
+        let mut nodes = RecordingNodes::default();
         let mut last = None;
         for at in 0..10 {
             last = Some(nodes.record(at % 3 + 1, "local", last, None, 1));

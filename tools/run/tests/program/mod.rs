@@ -74,7 +74,7 @@ impl Program {
     }
 
     /// What comes of running it with `words`.
-    pub fn run(&self, words: &[&str]) -> Result {
+    pub fn run(&self, words: &[&str]) -> RunResult {
         self.call(words).result()
     }
 }
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
     }
 
     /// Starts it. As in the kernel, one file is all of its descriptors.
-    pub fn start(self) -> Running {
+    pub fn start(self) -> RunningProgram {
         let file = tempfile::tempfile().unwrap();
         let end = || File::try_clone(&file).unwrap();
         let uid = self.uid.to_string();
@@ -138,32 +138,32 @@ impl<'a> Run<'a> {
             .stdin(end())
             .stdout(end())
             .stderr(end());
-        Running {
+        RunningProgram {
             child: command.spawn().unwrap(),
             file,
         }
     }
 
     /// What comes of it.
-    pub fn result(self) -> Result {
+    pub fn result(self) -> RunResult {
         self.start().result()
     }
 }
 
 /// One that has been started.
-pub struct Running {
+pub struct RunningProgram {
     child: Child,
     file: File,
 }
 
-impl Running {
+impl RunningProgram {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id() as i32), signal).unwrap();
     }
 
     /// What comes of it.
-    pub fn result(mut self) -> Result {
+    pub fn result(mut self) -> RunResult {
         assert!(self.child.wait().unwrap().success());
         let mut bytes = vec![];
         io::Seek::rewind(&mut self.file).unwrap();
@@ -173,7 +173,7 @@ impl Running {
         // Nothing else is in the file.
         assert_eq!(err.len(), outcome.err_len.get() as usize);
         assert_eq!(outcome.key.get(), 0);
-        Result {
+        RunResult {
             truncated: outcome.flags.get() & TRUNCATED != 0,
             out: String::from_utf8(out.to_vec()).unwrap(),
             err: String::from_utf8(err.to_vec()).unwrap(),
@@ -183,7 +183,7 @@ impl Running {
 }
 
 /// What came of a run.
-pub struct Result {
+pub struct RunResult {
     outcome: OutcomeHeader,
     out: String,
     err: String,
@@ -191,7 +191,7 @@ pub struct Result {
     pub truncated: bool,
 }
 
-impl Result {
+impl RunResult {
     /// State and value.
     pub fn end(&self) -> (u32, i64) {
         (self.outcome.state.get(), self.outcome.value.get())

@@ -35,7 +35,7 @@ pub enum Ended {
 
 impl Outcome {
     /// `None` if it has not ended.
-    pub(super) fn new(call: &abi::Call, output: &[u8]) -> Option<Self> {
+    pub(super) fn new(call: &abi::CallArgs, output: &[u8]) -> Option<Self> {
         let value = i32::try_from(call.value).unwrap_or(i32::MAX);
         let ended = match call.state {
             abi::CALL_RUNNING => return None,
@@ -89,14 +89,14 @@ mod tests {
 
     #[test]
     fn outcomes_are_read() {
-        let call = abi::Call {
+        let call = abi::CallArgs {
             state: abi::CALL_EXITED,
             value: 3,
             node: 2,
             out_len: 4,
             err_len: 2,
             flags: abi::CALL_TRUNCATED,
-            ..abi::Call::default()
+            ..abi::CallArgs::default()
         };
         let expected = Outcome {
             ended: Ended::Exited(3),
@@ -111,15 +111,15 @@ mod tests {
             (abi::CALL_KILLED, 9, Ended::Killed(9)),
             (abi::CALL_FAILED, 2, Ended::Failed(2)),
         ] {
-            let call = abi::Call {
+            let call = abi::CallArgs {
                 state,
                 value,
-                ..abi::Call::default()
+                ..abi::CallArgs::default()
             };
             let outcome = Outcome::new(&call, b"").map(|outcome| outcome.ended);
             assert_eq!(outcome, Some(ended));
         }
-        assert_eq!(Outcome::new(&abi::Call::default(), b""), None);
+        assert_eq!(Outcome::new(&abi::CallArgs::default(), b""), None);
     }
 
     #[test]

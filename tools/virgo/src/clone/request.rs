@@ -70,7 +70,7 @@ impl Call {
         self
     }
 
-    pub(super) fn to_abi(&self) -> abi::Call {
+    pub(super) fn to_abi(&self) -> abi::CallArgs {
         let (place, node) = match self.on {
             On::Configured => (abi::RUN_DEFAULT, 0),
             On::Least => (abi::RUN_LEAST, 0),
@@ -78,10 +78,10 @@ impl Call {
             On::Two => (abi::RUN_TWO, 0),
             On::Node(number) => (abi::RUN_NODE, number),
         };
-        abi::Call {
+        abi::CallArgs {
             place,
             node,
-            ..abi::Call::default()
+            ..abi::CallArgs::default()
         }
     }
 }

@@ -62,16 +62,16 @@ pub(super) fn wrong_timeout(timeout_ms: u32) -> Option<&'static str> {
 
 /// Does something with one message.
 pub(super) fn one<'a>(
-    mut call: call::Queue<'a>,
+    mut call: call::QueueCall<'a>,
     op: u32,
     id: u64,
     data: &'a [u8],
     delay_ms: u32,
 ) -> Result<(), c_int> {
-    let message = abi::Message {
+    let message = abi::MessageArgs {
         id,
         delay_ms,
-        ..abi::Message::default()
+        ..abi::MessageArgs::default()
     };
     call.push(message, data);
     call.call(op).map(drop)
@@ -101,7 +101,7 @@ pub(super) fn with_rooms<T>(count: usize, f: impl FnOnce(&mut [Room]) -> T) -> T
 
 /// Takes messages, and says how many were lost.
 pub(super) fn take(
-    call: call::Queue<'_>,
+    call: call::QueueCall<'_>,
     count: usize,
     lost: impl FnOnce(u64),
 ) -> Result<Vec<Message>, c_int> {
@@ -114,7 +114,7 @@ pub(super) fn take(
         lost(call.lost());
         let taken = taken?;
         let messages = call.into_messages();
-        let message = |(message, room): (&abi::Message, &Room)| {
+        let message = |(message, room): (&abi::MessageArgs, &Room)| {
             let len = |len: u32, room: &[u8]| (len as usize).min(room.len());
             let subject = &room.subject[..len(message.subject_len, &room.subject)];
             Message {

@@ -37,7 +37,7 @@ impl Subscription {
             fd: -1,
             ..QueueArgs::default()
         };
-        let mut call = call::Queue::new(args, pattern.as_bytes()).data(options.as_bytes());
+        let mut call = call::QueueCall::new(args, pattern.as_bytes()).data(options.as_bytes());
         let fd = call.call(op::OPEN);
         let fd = fd.and_then(|fd| i32::try_from(fd).map_err(|_| libc::EBADF));
         let fd = fd.map_err(|errno| {
@@ -60,13 +60,13 @@ impl Subscription {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    fn call(&self, timeout: Option<Duration>) -> call::Queue<'_> {
+    fn call(&self, timeout: Option<Duration>) -> call::QueueCall<'_> {
         let args = QueueArgs {
             timeout_ms: timeout.map_or(0, milliseconds),
             fd: self.descriptor.as_raw_fd(),
             ..QueueArgs::default()
         };
-        call::Queue::new(args, b"")
+        call::QueueCall::new(args, b"")
     }
 
     /// Takes up to `count` messages; waits for the first, for `timeout` or as configured.

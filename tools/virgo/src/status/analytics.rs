@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The variables that steer this node's modules.
 
-use super::{Error, FormatError, Status, number, read};
+use super::{FormatError, Status, StatusError, number, read};
 use std::{fs, io::Write as _, str::FromStr};
 
 /// All variables of this node, and the last changes of them.
@@ -152,8 +152,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn analytics(&self) -> Result<Analytics, Error> {
+    /// See [`StatusError`].
+    pub fn analytics(&self) -> Result<Analytics, StatusError> {
         read(&self.analytics_file())
     }
 
@@ -161,8 +161,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if a value is refused.
-    pub fn set_analytics(&self, pairs: &str) -> Result<(), Error> {
+    /// [`StatusError::Rejected`] if a value is refused.
+    pub fn set_analytics(&self, pairs: &str) -> Result<(), StatusError> {
         self.tell_analytics(&format!("set {pairs}"))
     }
 
@@ -170,8 +170,8 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if nobody has set it.
-    pub fn reset_analytics(&self, key: &str) -> Result<(), Error> {
+    /// [`StatusError::Rejected`] if nobody has set it.
+    pub fn reset_analytics(&self, key: &str) -> Result<(), StatusError> {
         self.tell_analytics(&format!("reset {key}"))
     }
 
@@ -179,12 +179,12 @@ impl Status {
     ///
     /// # Errors
     ///
-    /// [`Error::Rejected`] if it is bad: nothing has changed.
-    pub fn reload_analytics(&self) -> Result<(), Error> {
+    /// [`StatusError::Rejected`] if it is bad: nothing has changed.
+    pub fn reload_analytics(&self) -> Result<(), StatusError> {
         self.tell_analytics("reload")
     }
 
-    fn tell_analytics(&self, text: &str) -> Result<(), Error> {
+    fn tell_analytics(&self, text: &str) -> Result<(), StatusError> {
         let path = self.analytics_file();
         // Not created if it is missing.
         let told = fs::OpenOptions::new()
@@ -194,8 +194,8 @@ impl Status {
         told.map_err(|error| {
             let rejected = self.analytics().ok().and_then(|all| all.rejected);
             match rejected {
-                Some(why) => Error::Rejected(why),
-                None => Error::io(&path, error),
+                Some(why) => StatusError::Rejected(why),
+                None => StatusError::io(&path, error),
             }
         })
     }

@@ -12,7 +12,7 @@ pub struct Config {
     /// The number of this node.
     pub me: u8,
     /// All nodes, by number.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<NodeAddress>,
     /// Everything else that is said: key and value, in order.
     pub settings: Vec<(String, String)>,
     /// Where and why the last reload was not taken: `file:line: reason`.
@@ -22,7 +22,7 @@ pub struct Config {
 /// A node of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Node {
+pub struct NodeAddress {
     /// Its number, from 1.
     pub number: u8,
     /// Its address.
@@ -37,7 +37,7 @@ impl FromStr for Config {
         lines(text, |words| {
             match words {
                 ["self", me] => config.me = number(me)?,
-                ["node", node, address] => config.nodes.push(Node {
+                ["node", node, address] => config.nodes.push(NodeAddress {
                     number: number(node)?,
                     address: address.parse().map_err(|_| "expected an IPv4 address")?,
                 }),
@@ -62,7 +62,7 @@ mod tests {
     fn is_read_as_the_module_writes_it() {
         let text = "self 2\nnode 1 10.9.0.1\nnode 2 10.9.0.2\nauth key\nremote_text yes\n\
             rejected /etc/virgo_cloud.conf:3: unknown key\n";
-        let node = |number| Node {
+        let node = |number| NodeAddress {
             number,
             address: Ipv4Addr::new(10, 9, 0, number),
         };

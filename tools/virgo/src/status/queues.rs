@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Queues {
     /// They, by name.
-    pub queues: Vec<Queue>,
+    pub queues: Vec<QueueStatus>,
     /// The log of the durable ones.
     pub log: Log,
 }
@@ -79,7 +79,7 @@ impl Log {
 /// A queue, topic or subscription of this node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Queue {
+pub struct QueueStatus {
     /// Its name.
     pub name: String,
     /// Messages that can be taken.
@@ -104,7 +104,7 @@ pub struct Queue {
     pub mode: String,
 }
 
-impl Queue {
+impl QueueStatus {
     /// The numbers, in the order of the fields.
     pub fn figures(&self) -> [u64; 8] {
         [
@@ -148,7 +148,7 @@ impl FromStr for Queues {
             else {
                 return Err("expected eleven fields");
             };
-            queues.push(Queue {
+            queues.push(QueueStatus {
                 name: name.to_owned(),
                 ready,
                 delayed,

@@ -9,13 +9,13 @@ use std::{net::SocketAddrV4, str::FromStr};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Sessions {
     /// They.
-    pub sessions: Vec<Session>,
+    pub sessions: Vec<SessionStatus>,
 }
 
 /// One session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
-pub struct Session {
+pub struct SessionStatus {
     /// Its number, by which it can be ended.
     pub number: u64,
     /// `text`, `node`, or `unproven` before it has proven who it is.
@@ -37,7 +37,7 @@ impl FromStr for Sessions {
             let [session, kind, from, who, age_s, ..] = *words else {
                 return Err("expected five fields");
             };
-            sessions.push(Session {
+            sessions.push(SessionStatus {
                 number: number(session)?,
                 kind: kind.to_owned(),
                 from: from.parse().map_err(|_| "expected an address and a port")?,
@@ -62,7 +62,7 @@ mod tests {
         let text = "# session kind from who age_s\n3 node 10.9.0.2:41000 2 100\n\
             7 text 127.0.0.1:33000 65534 5\n8 unproven 10.9.0.9:1 - 0\n";
         let sessions = text.parse::<Sessions>().unwrap().sessions;
-        let expected = Session {
+        let expected = SessionStatus {
             number: 3,
             kind: "node".to_owned(),
             from: "10.9.0.2:41000".parse().unwrap(),
