@@ -60,9 +60,9 @@ pub enum Step {
     },
     /// Bring this file to disk. Then [`Files::done`].
     Sync(FileIndex),
-    /// Write [`Kind::Whole`] to this file, there. Then [`Files::done`].
+    /// Write [`RecordKind::Whole`] to this file, there. Then [`Files::done`].
     ///
-    /// [`Kind::Whole`]: super::record::Kind::Whole
+    /// [`RecordKind::Whole`]: super::record::RecordKind::Whole
     Whole(FileIndex, u64),
     /// Bring this file to disk. Then [`Files::done`]: it is the active one then.
     Seal(FileIndex),

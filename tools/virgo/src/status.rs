@@ -12,7 +12,7 @@
 //!         println!("{service} {}: {} calls", operation.name, operation.calls);
 //!     }
 //! }
-//! # Ok::<(), virgo::status::Error>(())
+//! # Ok::<(), virgo::status::StatusError>(())
 //! ```
 
 mod analytics;
