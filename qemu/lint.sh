@@ -57,7 +57,22 @@ check_paths() {
 	done < <(grep -noP '\x60(drivers|tools|tests|qemu|include|syscalls|packaging|debian|docs)/[a-z0-9_./-]+\x60' "$@")
 	return $missing
 }
-export -f check_licences check_bindings check_lock_names check_paths # for the shell of the step
+
+# A name means one type, so that a reader need not look which module it comes from.
+check_type_names() {
+	local folder twice=0 found
+	for folder in drivers tools; do
+		found=$(printf '%s\n' "$@" | grep "^$folder/" |
+			xargs grep -HnoP '^\s*pub(\([^)]*\))? (unsafe )?(struct|enum|union|trait|type) \K\w+' |
+			sort -t: -k3 | awk -F: '$3 == name { print before; before = ""; print }
+				$3 != name { before = $0 } { name = $3 }' | grep .) || continue
+		echo "Public types of $folder that share a name: say what each is, as FrameHeader and DatagramHeader do."
+		echo "$found"
+		twice=1
+	done
+	return $twice
+}
+export -f check_licences check_bindings check_lock_names check_paths check_type_names # for the shell of the step
 
 mapfile -t licensed < <(sources ':!*.md' ':!*.lock' ':!*.patch' ':!*.json' ':!.gitignore' ':!LICENSE*' \
 	':!debian/changelog' ':!debian/copyright' ':!debian/*.docs' ':!debian/source')
@@ -67,11 +82,13 @@ mapfile -t scripts < <(sources | xargs grep -lE -m1 '^#!/bin/(ba)?sh|^# shellche
 mapfile -t c < <(sources 'drivers/*.[ch]' 'syscalls/*.c' 'include/linux/*.h' 'include/uapi/*.h')
 mapfile -t modules < <(sources 'drivers/*.rs' ':!drivers/proto')
 mapfile -t shared < <(sources 'drivers/linux/*.rs' 'drivers/utils/*.rs')
+mapfile -t named < <(sources 'drivers/*.rs' 'tools/*.rs')
 mapfile -t above_linux < <(sources 'drivers/*.rs' ':!drivers/linux')
 
 check licences "licence lines" check_licences "${licensed[@]}"
 check bindings "layers: bindings stay in drivers/linux" check_bindings /dev/null "${above_linux[@]}"
 check lock-names "locks of code that modules share" check_lock_names "${shared[@]}"
+check type-names "names of public types" check_type_names "${named[@]}"
 check paths "paths in documents" check_paths "${documents[@]}"
 check shell "shellcheck" "$root" shellcheck --external-sources --source-path=SCRIPTDIR "${scripts[@]}"
 # Ignored: what macros that make system-call stubs are told, that those answer ENOSYS, and that

@@ -55,8 +55,8 @@ use virgo_proto::{
 };
 use virgo_utils::Client;
 
-pub(crate) type Ask = membership::Ask<MAX_NODES>;
-pub(crate) type Told = membership::Told<MAX_NODES>;
+pub(crate) type ClusterAsk = membership::Ask<MAX_NODES>;
+pub(crate) type ClusterTold = membership::Told<MAX_NODES>;
 type Membership = membership::Membership<MAX_NODES>;
 
 struct State {
@@ -233,14 +233,14 @@ impl Cluster {
     ///
     /// As for [`Self::with`].
     #[inline(never)]
-    pub(crate) fn handle(&self, from: NodeId, ask: &Ask) -> Result<KBox<Told>> {
+    pub(crate) fn handle(&self, from: NodeId, ask: &ClusterAsk) -> Result<KBox<ClusterTold>> {
         self.with(|membership, now| KBox::new(membership.handle(from, ask, now), GFP_KERNEL))?
             .map_err(Error::from)
     }
 
     /// What is to be said to a node now; or when there may be something, in milliseconds.
     #[inline(never)]
-    pub(crate) fn poll(&self, node: NodeId) -> Result<KBox<Ask>, Option<u32>> {
+    pub(crate) fn poll(&self, node: NodeId) -> Result<KBox<ClusterAsk>, Option<u32>> {
         let polled = self.with(|membership, now| {
             let ask = membership.poll(node, now);
             let next = membership.next_poll(node);
@@ -254,13 +254,19 @@ impl Cluster {
 
     /// What a node has answered to what was sent at `sent`.
     #[inline(never)]
-    pub(crate) fn told(&self, node: NodeId, ask: &Ask, sent: u64, told: Result<&Told>) {
+    pub(crate) fn told(
+        &self,
+        node: NodeId,
+        ask: &ClusterAsk,
+        sent: u64,
+        told: Result<&ClusterTold>,
+    ) {
         let done = self.with(|membership, now| match told {
             Ok(told) => membership.told(node, ask, sent, told, now),
             Err(_) => membership.failed(node, ask, now),
         });
         // A promise or a failure may be what a proposal waits for.
-        if done.is_ok() && !matches!(ask, Ask::Beat { .. }) {
+        if done.is_ok() && !matches!(ask, ClusterAsk::Beat { .. }) {
             self.wake_clock();
         }
     }

@@ -3,7 +3,7 @@
 //! What other nodes ask. See [`virgo_proto::cloudsync::wire`].
 
 use crate::{
-    cluster::Ask,
+    cluster::ClusterAsk,
     service::Cloudsync, //
 };
 use kernel::prelude::*;
@@ -64,7 +64,7 @@ fn member(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
 
 /// Not part of its caller's stack frame, which others go on from.
 #[inline(never)]
-fn read_ask(request: &[u8]) -> Result<KBox<Ask>> {
+fn read_ask(request: &[u8]) -> Result<KBox<ClusterAsk>> {
     let mut bytes = In(request);
     let ask = bytes.ask().ok_or(EINVAL)?;
     bytes.end().ok_or(EINVAL)?;

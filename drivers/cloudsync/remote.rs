@@ -4,9 +4,9 @@
 
 use crate::{
     cluster::{
-        Ask,
         Cluster,
-        Told, //
+        ClusterAsk,
+        ClusterTold, //
     },
     names::Outgoing, //
 };
@@ -57,7 +57,11 @@ fn ask(
 }
 
 /// Says what concerns the view.
-pub(crate) fn member(cluster: &Cluster, node: NodeId, message: &Ask) -> Result<KBox<Told>> {
+pub(crate) fn member(
+    cluster: &Cluster,
+    node: NodeId,
+    message: &ClusterAsk,
+) -> Result<KBox<ClusterTold>> {
     const MAX: usize = max_member(MAX_NODES);
     let mut buffer = Buffer::new(2 * MAX)?;
     let (request, reply) = buffer.bytes().split_at_mut_checked(MAX).ok_or(EINVAL)?;
@@ -72,7 +76,7 @@ pub(crate) fn member(cluster: &Cluster, node: NodeId, message: &Ask) -> Result<K
 
 /// Not part of its caller's stack frame, which others go on from.
 #[inline(never)]
-fn read_told(reply: &[u8]) -> Result<KBox<Told>> {
+fn read_told(reply: &[u8]) -> Result<KBox<ClusterTold>> {
     let told = In(reply).told().ok_or(EPROTO)?;
     Ok(KBox::new(told, GFP_KERNEL)?)
 }

@@ -50,7 +50,7 @@ pub use timing::Timing;
 use super::token::MAX_VIEW;
 use super::view::View;
 use crate::vuid::{bit, NodeId, NodeSetIter};
-use peer::Peer;
+use peer::PeerState;
 use proposal::Proposal;
 
 /// Numbers that are larger by more than this come from nowhere: of a view that is in use a node hears by a
@@ -87,7 +87,7 @@ pub struct Membership<const N: usize> {
     /// The end of the last lease that was given in an earlier view, if this node has gone on from there.
     kept: u64,
     proposal: Option<Proposal<N>>,
-    peers: [Peer; N],
+    peers: [PeerState; N],
     is_active: bool,
     /// When to propose a view, if one is wanted.
     propose_at: Option<u64>,
@@ -111,7 +111,7 @@ impl<const N: usize> Membership<N> {
         ages_at: 0,
         kept: 0,
         proposal: None,
-        peers: [Peer::UNKNOWN; N],
+        peers: [PeerState::UNKNOWN; N],
         is_active: false,
         propose_at: None,
         seen: 0,
@@ -198,12 +198,12 @@ impl<const N: usize> Membership<N> {
         node != self.me && self.configured & bit(node) != 0
     }
 
-    fn peer(&self, node: NodeId) -> Peer {
+    fn peer(&self, node: NodeId) -> PeerState {
         let index = usize::from(node).wrapping_sub(1);
         self.peers.get(index).copied().unwrap_or_default()
     }
 
-    fn peer_mut(&mut self, node: NodeId) -> Option<&mut Peer> {
+    fn peer_mut(&mut self, node: NodeId) -> Option<&mut PeerState> {
         self.peers.get_mut(usize::from(node).wrapping_sub(1))
     }
 

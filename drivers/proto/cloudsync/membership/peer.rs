@@ -4,7 +4,7 @@
 
 /// What is known of another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Peer {
+pub(super) struct PeerState {
     /// When it answered last, or when this node began to listen.
     pub(super) heard: u64,
     /// It has answered since.
@@ -19,8 +19,8 @@ pub(super) struct Peer {
     pub(super) next: u64,
 }
 
-impl Peer {
-    pub(super) const UNKNOWN: Self = Peer {
+impl PeerState {
+    pub(super) const UNKNOWN: Self = PeerState {
         heard: 0,
         is_alive: false,
         boot: 0,
