@@ -58,12 +58,13 @@ check_paths() {
 	return $missing
 }
 
-# A name means one type, so that a reader need not look which module it comes from.
+# A name means one type, so that a reader need not look which module it comes from. Structures of C
+# have the name that they get in Rust.
 check_type_names() {
 	local folder twice=0 found
 	for folder in drivers tools; do
 		found=$(printf '%s\n' "$@" | grep "^$folder/" |
-			xargs grep -HnoP '^\s*pub(\([^)]*\))? (unsafe )?(struct|enum|union|trait|type) \K\w+' |
+			xargs grep -HnoP '^\s*pub(\([^)]*\))? (unsafe )?(struct|enum|union|trait|type) \K\w+|\bvirgo_\w+ as \K\w+' |
 			sort -t: -k3 | awk -F: '$3 == name { print before; before = ""; print }
 				$3 != name { before = $0 } { name = $3 }' | grep .) || continue
 		echo "Public types of $folder that share a name: say what each is, as FrameHeader and DatagramHeader do."

@@ -6,18 +6,18 @@
 
 use crate::generated;
 pub use crate::generated::{
-    virgo_call as Call,
+    virgo_call as CallArgs,
     virgo_cancel_args as CancelArgs,
     virgo_clone_args as CloneArgs,
     virgo_data_args as DataArgs,
-    virgo_fence as Fence,
+    virgo_fence as FenceArgs,
     virgo_file_args as FileArgs,
     virgo_free_args as FreeArgs,
     virgo_fsync_args as FsyncArgs,
     virgo_lock_args as LockArgs,
     virgo_lock_event as LockEvent,
     virgo_malloc_args as MallocArgs,
-    virgo_message as Message,
+    virgo_message as MessageArgs,
     virgo_mkdir_args as MkdirArgs,
     virgo_open_args as OpenArgs,
     virgo_queue_args as QueueArgs,
@@ -97,19 +97,19 @@ extensible!(
 );
 
 // SAFETY: The structure has integers only and no padding.
-unsafe impl FromBytes for Fence {}
+unsafe impl FromBytes for FenceArgs {}
 
 // SAFETY: The structure has integers only and no padding.
-unsafe impl FromBytes for Call {}
+unsafe impl FromBytes for CallArgs {}
 // SAFETY: As above.
-unsafe impl AsBytes for Call {}
+unsafe impl AsBytes for CallArgs {}
 // SAFETY: As above.
 unsafe impl AsBytes for Stat {}
 
 // SAFETY: The structure has integers only and no padding.
-unsafe impl FromBytes for Message {}
+unsafe impl FromBytes for MessageArgs {}
 // SAFETY: As above.
-unsafe impl AsBytes for Message {}
+unsafe impl AsBytes for MessageArgs {}
 
 /// Tells the caller of `virgo_malloc2` the id. May sleep.
 ///

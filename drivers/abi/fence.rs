@@ -2,7 +2,7 @@
 
 //! The lock that a program says it has when it uses an object that the lock guards.
 
-use crate::args::Fence;
+use crate::args::FenceArgs;
 use core::mem::size_of;
 use kernel::{
     prelude::*,
@@ -29,7 +29,7 @@ pub fn read(at: u64) -> Result<Option<FenceClaim>> {
         return Ok(None);
     }
     let at = UserPtr::from_addr(at as usize);
-    let fence: Fence = UserSlice::new(at, size_of::<Fence>()).reader().read()?;
+    let fence: FenceArgs = UserSlice::new(at, size_of::<FenceArgs>()).reader().read()?;
     let len = fence.name_len as usize;
     if fence.flags != 0 || len == 0 {
         return Err(EINVAL);

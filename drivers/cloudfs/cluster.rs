@@ -38,7 +38,7 @@ use virgo_proto::{
         open,
         At,
         FileName,
-        Stat, //
+        StatReply, //
     },
     config::MAX_NODES,
     vuid::{
@@ -281,7 +281,12 @@ impl Cloudfs {
     /// # Errors
     ///
     /// As for [`Self::open`].
-    pub(crate) fn stat(&self, user: &User<'_>, name: &FileName<'_>, follow: bool) -> Result<Stat> {
+    pub(crate) fn stat(
+        &self,
+        user: &User<'_>,
+        name: &FileName<'_>,
+        follow: bool,
+    ) -> Result<StatReply> {
         let node = self.node_of(user, name)?;
         match self.is_here(user, node) {
             true => local::stat(user.config, name.path, follow),

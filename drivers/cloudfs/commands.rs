@@ -16,8 +16,8 @@ use linux::bytes::Fill;
 use virgo_proto::{
     cloudfs::{
         open as flags,
-        DirEntry,
         FileName,
+        NameEntry,
         MAX_DATA, //
     },
     command::{
@@ -335,7 +335,7 @@ fn read_dir(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -
             return Ok(reply.text(&names)?);
         }
         while !rest.is_empty() {
-            let (entry, behind) = DirEntry::read_from_prefix(rest).map_err(|_| EPROTO)?;
+            let (entry, behind) = NameEntry::read_from_prefix(rest).map_err(|_| EPROTO)?;
             let (name, behind) = behind.split_at_checked(entry.len.into()).ok_or(EPROTO)?;
             if names.len() + name.len() >= MAX_DATA {
                 let long = "more names than a line can hold; use virgo ls";

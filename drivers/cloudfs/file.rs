@@ -36,7 +36,7 @@ use linux::{
 };
 use virgo_proto::{
     cloudfs::{
-        Stat,
+        StatReply,
         MAX_DATA, //
     },
     vuid::NodeId, //
@@ -277,7 +277,7 @@ impl CloudFile {
     /// # Errors
     ///
     /// As for [`Self::read`].
-    pub(crate) fn stat(&self, user: &User<'_>) -> Result<Stat> {
+    pub(crate) fn stat(&self, user: &User<'_>) -> Result<StatReply> {
         match &self.at {
             Held::Local(file) => Ok(local::to_wire(&file.stat()?)),
             Held::Remote(remote, _) => self.there(user, remote).stat(remote.handle, b"", true),

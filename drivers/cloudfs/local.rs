@@ -27,9 +27,9 @@ use virgo_config::{
 };
 use virgo_proto::cloudfs::{
     open,
-    DirEntry,
-    Stat,
+    NameEntry,
     StatEntry, //
+    StatReply,
 };
 
 /// The export that `path` is in, and its name there.
@@ -88,7 +88,7 @@ pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Resul
 }
 
 /// What is known of the file at `path`.
-pub(crate) fn stat(config: &Config, path: &[u8], follow: bool) -> Result<Stat> {
+pub(crate) fn stat(config: &Config, path: &[u8], follow: bool) -> Result<StatReply> {
     let (export, name) = find(config, path, false)?;
     Ok(to_wire(&export.beneath()?.stat(&name, follow)?))
 }
@@ -137,7 +137,7 @@ pub(crate) fn read_dir(
     if !with_stat {
         return dir.read_dir(from, to, 0);
     }
-    const MORE: usize = size_of::<StatEntry>() - size_of::<DirEntry>();
+    const MORE: usize = size_of::<StatEntry>() - size_of::<NameEntry>();
     let mut names = KVVec::new();
     names.put_zeros(to.len().min(MAX_STAT), GFP_KERNEL_ACCOUNT)?;
     let mut from = from;
@@ -157,14 +157,14 @@ pub(crate) fn read_dir(
 fn add_stats(dir: &File, names: &[u8], to: &mut [u8]) -> Result<usize> {
     let (mut names, mut written) = (names, 0);
     while !names.is_empty() {
-        let (entry, rest) = DirEntry::read_from_prefix(names).map_err(|_| EIO)?;
+        let (entry, rest) = NameEntry::read_from_prefix(names).map_err(|_| EIO)?;
         let (name, rest) = rest.split_at_checked(entry.len.into()).ok_or(EIO)?;
         names = rest;
         let stat = match dir.stat_entry(name) {
             Ok(stat) => to_wire(&stat),
             Err(ENOENT) => continue,
             Err(EINTR) => return Err(EINTR),
-            Err(_) => Stat {
+            Err(_) => StatReply {
                 ino: entry.ino,
                 ..Default::default()
             },
@@ -185,8 +185,8 @@ fn add_stats(dir: &File, names: &[u8], to: &mut [u8]) -> Result<usize> {
 }
 
 /// What is known of a file, as it crosses the wire.
-pub(crate) fn to_wire(stat: &FileStat) -> Stat {
-    Stat {
+pub(crate) fn to_wire(stat: &FileStat) -> StatReply {
+    StatReply {
         ino: stat.ino.into(),
         size: stat.size.into(),
         blocks: stat.blocks.into(),

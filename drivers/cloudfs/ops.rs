@@ -37,14 +37,14 @@ use virgo_proto::{
         open as flags,
         FileHandle,
         HandleArgs,
-        OpenArgs,
+        OpenFileArgs,
         OpenReply,
         PathArgs,
         ReadArgs,
         ReadDirArgs,
         ReadDirReply,
-        Stat,
-        TruncateArgs,
+        StatReply,
+        TruncateFileArgs,
         WriteArgs,
         WriteReply,
         MAX_CLOSE,
@@ -197,7 +197,7 @@ fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
 }
 
 fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let (args, name) = OpenArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let (args, name) = OpenFileArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let (name, mode) = (path(name)?, permissions(args.mode.get())?);
     let (how, uid) = (args.flags.get(), args.uid.get());
     if !flags::are_valid(how) || (how & flags::CREATE == 0 && mode != 0) {
@@ -375,7 +375,7 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
         flag::NO_FOLLOW => false,
         _ => return Err(EINVAL),
     };
-    let size = (size_of::<Stat>(), false);
+    let size = (size_of::<StatReply>(), false);
     match (args.handle.get(), name) {
         (handle, []) if follow => {
             let opened = this.opened.get(peer, handle)?;
@@ -399,7 +399,7 @@ fn stat(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
 }
 
 fn truncate(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let args = TruncateArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
+    let args = TruncateFileArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let opened = this.opened.get(peer, args.handle.get())?;
     let until = Deadline::after_ms(reply.patience_ms());
     let what = What::Truncate(args.size.get());

@@ -15,15 +15,15 @@ use virgo_proto::{
         op,
         FileHandle,
         HandleArgs,
-        OpenArgs,
+        OpenFileArgs,
         OpenReply,
         PathArgs,
         ReadArgs,
         ReadDirArgs,
         ReadDirReply,
-        Stat,
+        StatReply,
         SyncReply,
-        TruncateArgs,
+        TruncateFileArgs,
         WriteArgs,
         WriteReply,
         MAX_DATA, //
@@ -75,7 +75,7 @@ impl RemoteFiles<'_> {
 
     /// Opens `path`. Returns the handle, and how many files other nodes have open there.
     pub(crate) fn open(&self, path: &[u8], flags: u32, mode: u16) -> Result<(u64, u64)> {
-        let args = OpenArgs {
+        let args = OpenFileArgs {
             flags: flags.into(),
             mode: u32::from(mode).into(),
             uid: self.user.uid.into(),
@@ -185,7 +185,7 @@ impl RemoteFiles<'_> {
     }
 
     pub(crate) fn truncate(&self, handle: u64, size: u64) -> Result {
-        let args = TruncateArgs {
+        let args = TruncateFileArgs {
             handle: handle.into(),
             size: size.into(),
         };
@@ -194,16 +194,16 @@ impl RemoteFiles<'_> {
     }
 
     /// Of an open file, or of the one at `path` with handle 0.
-    pub(crate) fn stat(&self, handle: u64, path: &[u8], follow: bool) -> Result<Stat> {
+    pub(crate) fn stat(&self, handle: u64, path: &[u8], follow: bool) -> Result<StatReply> {
         let flags = if follow { 0 } else { flag::NO_FOLLOW };
-        let mut reply = [0; size_of::<Stat>()];
+        let mut reply = [0; size_of::<StatReply>()];
         self.ask(
             op::STAT,
             self.handle_args(handle, flags).as_bytes(),
             path,
             &mut reply,
         )?;
-        Stat::read_from_bytes(&reply).map_err(|_| EPROTO)
+        StatReply::read_from_bytes(&reply).map_err(|_| EPROTO)
     }
 
     pub(crate) fn unlink(&self, path: &[u8], is_dir: bool) -> Result {

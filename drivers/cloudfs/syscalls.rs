@@ -421,7 +421,7 @@ fn stats_to_user(mut entries: &[u8], node: NodeId) -> Result<KVVec<u8>> {
     Ok(out)
 }
 
-fn to_user(stat: &virgo_proto::cloudfs::Stat, node: NodeId) -> Stat {
+fn to_user(stat: &virgo_proto::cloudfs::StatReply, node: NodeId) -> Stat {
     Stat {
         ino: stat.ino.get(),
         size: stat.size.get(),

@@ -50,7 +50,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     clone::MAX_OUTPUT,
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -302,7 +302,9 @@ impl linux::work::Run for Worker {
         while let Some((run, running)) = task.pool.next(task.number) {
             let start = trace::job_is_on().then(Instant::<Monotonic>::now);
             trace::job(|| run.event(BEGUN));
-            let work = run.cause.work(Kind::Clone, run.name, run.target.name());
+            let work = run
+                .cause
+                .work(EventKind::Clone, run.name, run.target.name());
             let outcome = if run.cancelled.load(Relaxed) {
                 Outcome::failed(ECANCELED)
             } else if run.deadline.passed() {

@@ -212,7 +212,7 @@ impl CpupoolSyscalls {
 
 impl PoolContext {
     /// The jobs of `calls` that user `uid` waits for; `None` for those that have ended.
-    fn wanted(&self, calls: &[args::Call], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
+    fn wanted(&self, calls: &[args::CallArgs], uid: u32) -> Result<KVVec<Option<Arc<Job>>>> {
         let wait = self.jobs.next_wait();
         let mut jobs = KVVec::with_capacity(calls.len(), GFP_KERNEL_ACCOUNT)?;
         let mut running = 0;
@@ -244,13 +244,13 @@ impl PoolContext {
 /// The caller's array of calls.
 struct Array {
     at: UserPtr,
-    calls: KVVec<args::Call>,
+    calls: KVVec<args::CallArgs>,
 }
 
 impl Array {
     fn read(at: u64, count: u32, call_size: u32) -> Result<Self> {
         // A later version may take others.
-        let known = call_size as usize == size_of::<args::Call>();
+        let known = call_size as usize == size_of::<args::CallArgs>();
         if !known || count == 0 || count > args::MAX_CALLS {
             return Err(EINVAL);
         }
@@ -260,10 +260,14 @@ impl Array {
     }
 
     /// Changes the call with this index, here and in the caller's memory.
-    fn change(&mut self, index: usize, change: impl FnOnce(&mut args::Call) -> Result) -> Result {
+    fn change(
+        &mut self,
+        index: usize,
+        change: impl FnOnce(&mut args::CallArgs) -> Result,
+    ) -> Result {
         let call = self.calls.get_mut(index).ok_or(EIO)?;
         change(call)?;
-        let size = size_of::<args::Call>();
+        let size = size_of::<args::CallArgs>();
         let at = self.at.wrapping_byte_add(index * size);
         UserSlice::new(at, size).writer().write(call)
     }
@@ -312,7 +316,7 @@ impl Argvs {
 }
 
 /// Where the caller wants a call to run.
-fn place(call: &args::Call, config: &Config) -> Result<Placement> {
+fn place(call: &args::CallArgs, config: &Config) -> Result<Placement> {
     if call.flags != 0 || (call.node != 0) != (call.place == run::NODE) {
         return Err(EINVAL);
     }
@@ -327,7 +331,7 @@ fn place(call: &args::Call, config: &Config) -> Result<Placement> {
 }
 
 /// Gives the caller what came of a call.
-fn give(outcome: &Outcome, call: &mut args::Call) -> Result {
+fn give(outcome: &Outcome, call: &mut args::CallArgs) -> Result {
     let (out, err) = outcome.streams();
     let (out_len, err_len) = share_room(call.output_len as usize, out.len(), err.len());
     let mut at = UserPtr::from_addr(call.output as usize);

@@ -9,7 +9,7 @@ use kernel::{
 use virgo_proto::{
     command::parse_u64,
     eventnet::{
-        event::Kind,
+        event::EventKind,
         ring::{
             Cursor,
             Read, //
@@ -60,12 +60,12 @@ pub(crate) fn dump(ring: usize, from: Cursor, out: &mut [u8]) -> Result<usize> {
 ///
 /// [`EINVAL`] for a kind that there is not; [`ENOMEM`].
 pub(crate) fn record(kinds: &[u8], one_in: u32) -> Result {
-    let named = |kinds: &[u8], kind: Kind| {
+    let named = |kinds: &[u8], kind: EventKind| {
         let mut names = kinds.split(|&byte| byte == b'+');
         names.any(|name| name.trim_ascii() == kind.name().as_bytes())
     };
-    let is_known = |name: &[u8]| Kind::parse(name.trim_ascii()).is_some();
-    let all = Kind::ALL.iter().copied();
+    let is_known = |name: &[u8]| EventKind::parse(name.trim_ascii()).is_some();
+    let all = EventKind::ALL.iter().copied();
     match kinds.trim_ascii() {
         b"all" => record_kinds(all, one_in),
         b"none" => record_kinds(core::iter::empty(), one_in),
@@ -91,8 +91,8 @@ pub(crate) struct Status;
 
 impl Status {
     /// Shows each kind that is recorded.
-    pub(crate) fn kinds() -> impl Iterator<Item = Kind> {
-        Kind::ALL.iter().copied().filter(|kind| is_on(*kind))
+    pub(crate) fn kinds() -> impl Iterator<Item = EventKind> {
+        EventKind::ALL.iter().copied().filter(|kind| is_on(*kind))
     }
 
     /// Events that later ones have replaced, and messages that modules have logged and that were lost.

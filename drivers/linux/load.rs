@@ -3,7 +3,7 @@
 //! How busy this machine is.
 
 use crate::helpers;
-pub use crate::helpers::virgo_load as Load;
+pub use crate::helpers::virgo_load as MachineLoad;
 
 /// Processors that there can be: their numbers are below this. Any context.
 pub fn processors() -> usize {
@@ -19,8 +19,8 @@ pub fn this_processor() -> usize {
 
 /// Looks at all tasks and processors. Does not sleep, but takes time for each task: not to be
 /// done for each request.
-pub fn load() -> Load {
-    let mut load = Load::default();
+pub fn load() -> MachineLoad {
+    let mut load = MachineLoad::default();
     // SAFETY: `load` is valid for writes.
     unsafe { helpers::virgo_load_get(&mut load) };
     load

@@ -15,7 +15,7 @@ use kernel::prelude::*;
 use virgo_proto::{
     mempool::{
         op,
-        DataArgs,
+        GetSetArgs,
         MAX_DATA, //
     },
     vuid::NodeId, //
@@ -38,7 +38,7 @@ pub(crate) const BRIEF: &[BriefOperation<Mempool>] = &[
 ];
 
 fn get(this: &Mempool, request: &BriefRequest<'_>, reply: &mut BriefReply) -> Option<Result> {
-    let Ok(args) = DataArgs::read_from_bytes(request.body) else {
+    let Ok(args) = GetSetArgs::read_from_bytes(request.body) else {
         return Some(Err(EINVAL));
     };
     let len = args.len.get() as usize;
@@ -66,7 +66,7 @@ fn set(this: &Mempool, request: &BriefRequest<'_>, _reply: &mut BriefReply) -> O
 fn with(
     this: &Mempool,
     me: NodeId,
-    args: &DataArgs,
+    args: &GetSetArgs,
     see: impl FnOnce(&ObjectContent) -> Option<Result>,
 ) -> Option<Result> {
     let place = match this.pool.open(me, args.id.get()) {

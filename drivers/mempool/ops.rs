@@ -11,8 +11,8 @@ use core::mem::size_of;
 use kernel::prelude::*;
 use virgo_proto::{
     fence::{
-        FenceArgs, //
         FenceClaim,
+        FenceToken, //
     },
     mempool::{
         many,
@@ -22,8 +22,8 @@ use virgo_proto::{
         AllocManyArgs,
         AllocManyReply,
         AllocReply,
-        DataArgs,
-        FreeArgs,
+        FreeObjectArgs,
+        GetSetArgs,
         ListArgs,
         ListReply,
         LookupArgs,
@@ -184,14 +184,14 @@ fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(ObjectOwner, Option<Pe
 
 /// The lock that a client has, and the rest of the request.
 fn fenced(request: &[u8]) -> Result<(Option<FenceClaim>, &[u8])> {
-    let (args, rest) = FenceArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+    let (args, rest) = FenceToken::read_from_prefix(request).map_err(|_| EINVAL)?;
     let claim = FenceClaim::from_wire(&args).ok_or(EINVAL)?;
     Ok((Some(claim), rest))
 }
 
 /// What a Set says: where, the bytes, and whether a zero follows them.
-pub(crate) fn parse_set(request: &[u8]) -> Result<(DataArgs, &[u8], bool)> {
-    let (args, data) = DataArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
+pub(crate) fn parse_set(request: &[u8]) -> Result<(GetSetArgs, &[u8], bool)> {
+    let (args, data) = GetSetArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let terminate = match (args.len.get() as usize).checked_sub(data.len()) {
         Some(0) => false,
         Some(1) => true,
@@ -229,7 +229,7 @@ fn set_with(this: &Mempool, claim: Option<FenceClaim>, request: &[u8]) -> Result
 }
 
 fn get(this: &Mempool, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let args = DataArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
+    let args = GetSetArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let len = args.len.get() as usize;
     if len > MAX_DATA {
         return Err(EMSGSIZE);
@@ -252,7 +252,7 @@ fn fenced_free(this: &Mempool, _peer: Peer, request: &[u8], _reply: &mut Body<'_
 }
 
 fn free_with(this: &Mempool, claim: Option<FenceClaim>, request: &[u8]) -> Result {
-    let args = FreeArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
+    let args = FreeObjectArgs::read_from_bytes(request).map_err(|_| EINVAL)?;
     let place = own(this, args.id.get())?;
     let object = this.pool.get(place)?;
     object.free(args.uid.get(), claim, || {

@@ -14,15 +14,15 @@ use core::{
 use kernel::prelude::*;
 use linux::bytes::Fill;
 use virgo_proto::{
-    fence::FenceArgs,
+    fence::FenceToken,
     mempool::{
         op,
         AllocArgs,
         AllocManyArgs,
         AllocManyReply,
         AllocReply,
-        DataArgs,
-        FreeArgs,
+        FreeObjectArgs,
+        GetSetArgs,
         ListArgs,
         ListReply,
         Listed,
@@ -111,10 +111,10 @@ fn change(
         return ask(client, user, node, (plain, args, data), &mut []).map(drop);
     };
     let fence = claim.to_wire();
-    let mut both = [0; size_of::<FenceArgs>() + size_of::<DataArgs>()];
-    let both = both.get_mut(..size_of::<FenceArgs>() + args.len());
+    let mut both = [0; size_of::<FenceToken>() + size_of::<GetSetArgs>()];
+    let both = both.get_mut(..size_of::<FenceToken>() + args.len());
     let both = both.ok_or(EINVAL)?;
-    let (first, second) = both.split_at_mut(size_of::<FenceArgs>());
+    let (first, second) = both.split_at_mut(size_of::<FenceToken>());
     first.copy_from_slice(fence.as_bytes());
     second.copy_from_slice(args);
     ask(client, user, node, (fenced, both, data), &mut []).map(drop)
@@ -191,9 +191,9 @@ pub(crate) fn alloc_many(
     Ok((answer, count))
 }
 
-/// Asks node `node` to free its object `id`. `flags` are those of [`FreeArgs`].
+/// Asks node `node` to free its object `id`. `flags` are those of [`FreeObjectArgs`].
 pub(crate) fn free(client: &Client, user: &User<'_>, node: NodeId, id: u64, flags: u32) -> Result {
-    let args = FreeArgs {
+    let args = FreeObjectArgs {
         id: id.into(),
         uid: user.uid.into(),
         flags: flags.into(),
@@ -244,7 +244,7 @@ pub(crate) fn read(
 ) -> Result<usize> {
     let mut done = 0;
     for part in to.chunks_mut(MAX_DATA) {
-        let args = DataArgs {
+        let args = GetSetArgs {
             id: id.into(),
             offset: offset.checked_add(done as u64).ok_or(EINVAL)?.into(),
             len: (part.len() as u32).into(),
@@ -279,7 +279,7 @@ pub(crate) fn write(
     if from.len() > MAX_DATA {
         return Err(EMSGSIZE);
     }
-    let args = DataArgs {
+    let args = GetSetArgs {
         id: id.into(),
         offset: offset.into(),
         len: (from.len() as u32 + u32::from(terminate)).into(),

@@ -3,14 +3,14 @@
 //! What the processor pools of two nodes say to each other, and what the program that runs
 //! programs tells the kernel.
 //!
-//! | op     | request body                             | reply body                  | repeated |
-//! |--------|------------------------------------------|-----------------------------|----------|
-//! | Run    | [`RunArgs`], then calls: [`CallHeader`], argv  | [`Load`], then [`OutcomeHeader`]s and output | stored reply |
-//! | Done   | results: [`OutcomeHeader`], output             | empty                       | done again |
-//! | Cancel | keys, 64 bits each                       | empty                       | done again |
-//! | Tell   | [`Load`]                                 | empty                       | done again |
-//! | Pick   | [`PickArgs`]                             | node numbers, a byte each   | done again |
-//! | Probe  | keys, 64 bits each                       | a byte each: 1 if known     | done again |
+//! | op     | request body                                  | reply body                                   | repeated |
+//! |--------|-----------------------------------------------|----------------------------------------------|----------|
+//! | Run    | [`RunArgs`], then calls: [`CallHeader`], argv | [`Load`], then [`OutcomeHeader`]s and output | stored reply |
+//! | Done   | results: [`OutcomeHeader`], output            | empty                                        | done again |
+//! | Cancel | keys, 64 bits each                            | empty                                        | done again |
+//! | Tell   | [`Load`]                                      | empty                                        | done again |
+//! | Pick   | [`PickArgs`]                                  | node numbers, a byte each                    | done again |
+//! | Probe  | keys, 64 bits each                            | a byte each: 1 if known                      | done again |
 //!
 //! The client names each call by a key of its own. Run answers for each call, in order: with its
 //! result, if it was short, or [`state::RUNNING`]; the result then comes by Done, a request in the

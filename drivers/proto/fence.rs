@@ -28,7 +28,7 @@ use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// What somebody says who has a lock, in a request to another node.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct FenceArgs {
+pub struct FenceToken {
     /// The hash of the lock's name.
     pub lock: U64,
     /// The token of the grant, not 0.
@@ -50,14 +50,14 @@ impl FenceClaim {
     }
 
     /// As another node has said it.
-    pub fn from_wire(args: &FenceArgs) -> Option<Self> {
+    pub fn from_wire(args: &FenceToken) -> Option<Self> {
         let (lock, token) = (args.lock.get(), NonZeroU64::new(args.token.get())?);
         Some(FenceClaim { lock, token })
     }
 
     /// For another node.
-    pub fn to_wire(self) -> FenceArgs {
-        FenceArgs {
+    pub fn to_wire(self) -> FenceToken {
+        FenceToken {
             lock: self.lock.into(),
             token: self.token.get().into(),
         }

@@ -2,19 +2,19 @@
 
 //! What memory pools of two nodes say to each other.
 //!
-//! | op        | request body              | reply body                  | repeated |
-//! |-----------|---------------------------|-----------------------------|----------|
-//! | Alloc     | [`AllocArgs`]             | [`AllocReply`]              | stored reply |
-//! | Set       | [`DataArgs`], the bytes   | empty                       | stored reply |
-//! | Get       | [`DataArgs`]              | the bytes, shorter at the end | done again |
-//! | Free      | [`FreeArgs`]              | empty                       | stored reply |
-//! | Lookup    | [`LookupArgs`]            | [`LookupReply`], chunk ids  | done again |
-//! | AllocMany | [`AllocManyArgs`]         | [`AllocManyReply`], ids     | stored reply |
-//! | FreeMany  | [`ManyArgs`], ids         | empty                       | stored reply |
-//! | GetMany   | [`ManyArgs`], [`Part`]s   | the bytes of all parts      | done again |
-//! | List      | [`ListArgs`]              | [`ListReply`], [`Listed`]s  | done again |
-//! | SetMany   | [`SetManyArgs`], [`Part`]s, the bytes | empty           | stored reply |
-//! | FencedSet, FencedSetMany, FencedFree | [`FenceArgs`], the body of the other | empty | stored reply |
+//! | op                                   | request body                          | reply body                    | repeated |
+//! |--------------------------------------|---------------------------------------|-------------------------------|----------|
+//! | Alloc                                | [`AllocArgs`]                         | [`AllocReply`]                | stored reply |
+//! | Set                                  | [`GetSetArgs`], the bytes             | empty                         | stored reply |
+//! | Get                                  | [`GetSetArgs`]                        | the bytes, shorter at the end | done again |
+//! | Free                                 | [`FreeObjectArgs`]                    | empty                         | stored reply |
+//! | Lookup                               | [`LookupArgs`]                        | [`LookupReply`], chunk ids    | done again |
+//! | AllocMany                            | [`AllocManyArgs`]                     | [`AllocManyReply`], ids       | stored reply |
+//! | FreeMany                             | [`ManyArgs`], ids                     | empty                         | stored reply |
+//! | GetMany                              | [`ManyArgs`], [`Part`]s               | the bytes of all parts        | done again |
+//! | List                                 | [`ListArgs`]                          | [`ListReply`], [`Listed`]s    | done again |
+//! | SetMany                              | [`SetManyArgs`], [`Part`]s, the bytes | empty                         | stored reply |
+//! | FencedSet, FencedSetMany, FencedFree | [`FenceArgs`], the body of the other  | empty                         | stored reply |
 //!
 //! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
 //! up and goes to them.
@@ -73,7 +73,7 @@ pub const PIECE: u32 = 1 << 1;
 /// Flag of [`Listed`]: the object is the map of a split allocation.
 pub const SPLIT: u32 = 1 << 2;
 
-/// Flag of [`FreeArgs`]: free the map of a split allocation, whose chunks are gone.
+/// Flag of [`FreeObjectArgs`]: free the map of a split allocation, whose chunks are gone.
 pub const MAP: u32 = 1 << 0;
 
 /// Most bytes of data in one Set or Get.
@@ -116,7 +116,7 @@ pub struct AllocReply {
 /// Arguments of Set and Get.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct DataArgs {
+pub struct GetSetArgs {
     /// Sealed id of the object.
     pub id: U64,
     /// First byte.
@@ -241,7 +241,7 @@ pub fn many<T: FromBytes + Immutable + KnownLayout + Unaligned>(
 /// Arguments of Free.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct FreeArgs {
+pub struct FreeObjectArgs {
     /// Sealed id of the object.
     pub id: U64,
     /// Who asks.

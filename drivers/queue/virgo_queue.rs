@@ -108,10 +108,10 @@ use linux::{
         WorkQueue,
     }, //
 };
-use virgo_abi::calls::QueueRegistration as CallsRegistration;
+use virgo_abi::calls::QueueRegistration;
 use virgo_utils::{
     functions,
-    requests::QueueRegistration,
+    requests::RequestQueueRegistration,
     Caller,
     Client,
     Command,
@@ -257,10 +257,10 @@ impl Drop for OpenLog {
 #[pin_data]
 struct Module {
     #[pin]
-    _calls: CallsRegistration<QueueSyscalls>,
+    _calls: QueueRegistration<QueueSyscalls>,
     _server: Option<Pin<KBox<Server<QueueService>>>>,
     _functions: functions::Registration,
-    _registration: QueueRegistration,
+    _registration: RequestQueueRegistration,
     _work: Option<Arc<WorkQueue>>,
     _drain: Arc<Task<Drain>>,
     _dead_letters: Arc<Task<DeadLetterWork>>,
@@ -335,10 +335,10 @@ impl kernel::InPlaceModule for Module {
                 _dead_letters: dead_letters,
                 _drain: drain,
                 _work: work,
-                _registration: QueueRegistration::new(module, requests)?,
+                _registration: RequestQueueRegistration::new(module, requests)?,
                 _functions: functions::Registration::new(module, push::FUNCTIONS)?,
                 _server: server()?,
-                _calls <- CallsRegistration::new(module, calls),
+                _calls <- QueueRegistration::new(module, calls),
             }? Error))
         })
     }

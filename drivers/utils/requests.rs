@@ -19,7 +19,7 @@ use linux::{
     module::Pinned, //
 };
 use virgo_proto::{
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     vuid::NodeId, //
 };
 
@@ -128,7 +128,7 @@ fn queue() -> Result<Taken<dyn RequestQueue>> {
 /// [`ENODEV`] if virgo_queue is not loaded; [`ENOBUFS`] if there is no room; [`EDQUOT`] if the user has
 /// a user's share of the queue or of the memory for messages; [`EMSGSIZE`], [`ENOMEM`].
 pub fn push_request(request: &QueueRequest<'_>) -> Result {
-    eventnet::log_event(Kind::Request, b"request pushed");
+    eventnet::log_event(EventKind::Request, b"request pushed");
     queue()?.offered.push(request)
 }
 
@@ -149,7 +149,7 @@ pub fn publish(
     request: &QueueRequest<'_>,
     deadline: Deadline,
 ) -> Result {
-    eventnet::log_event(Kind::Request, b"request published");
+    eventnet::log_event(EventKind::Request, b"request published");
     queue()?.offered.publish(node, subject, request, deadline)
 }
 
@@ -168,7 +168,7 @@ pub fn ask(name: &[u8], request: &QueueRequest<'_>, deadline: Deadline) -> Resul
 ///
 /// [`ESRCH`] if nobody waits any more; [`ENODEV`], [`EMSGSIZE`], [`ENOMEM`].
 pub fn answer(to: ReplyTo, data: &[u8]) -> Result {
-    eventnet::log_event(Kind::Request, b"request answered");
+    eventnet::log_event(EventKind::Request, b"request answered");
     queue()?.offered.answer(to, data)
 }
 
@@ -179,7 +179,7 @@ pub fn handle(request: &QueueRequest<'_>) -> Option<Result> {
     let handler = offers.handler.as_ref().and_then(Offer::take);
     drop(offers);
     let handler = handler?;
-    let called = hooks::call(Kind::Request, 0, "request handled");
+    let called = hooks::call(EventKind::Request, 0, "request handled");
     let result = handler.offered.handle(request);
     if let Some(called) = called {
         called.end(hooks::status(&result));
@@ -193,9 +193,9 @@ pub fn has_handler() -> bool {
 }
 
 /// Offers a queue; dropping it withdraws the offer.
-pub struct QueueRegistration(());
+pub struct RequestQueueRegistration(());
 
-impl QueueRegistration {
+impl RequestQueueRegistration {
     /// Offers `queue` of `module`, which must hold this in its state. May sleep.
     ///
     /// # Errors
@@ -210,11 +210,11 @@ impl QueueRegistration {
             offered: queue,
             module,
         });
-        Ok(QueueRegistration(()))
+        Ok(RequestQueueRegistration(()))
     }
 }
 
-impl Drop for QueueRegistration {
+impl Drop for RequestQueueRegistration {
     fn drop(&mut self) {
         let old = OFFERS.lock().queue.take();
         // Not under the lock: what it holds may be dropped in process context only.

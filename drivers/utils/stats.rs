@@ -22,7 +22,7 @@ use kernel::{
     }, //
 };
 use virgo_proto::{
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     histogram::{
         self,
         BUCKETS, //
@@ -142,7 +142,7 @@ impl Stats {
         call: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         let name = S::CALLS.get(index).copied().unwrap_or_default();
-        let called = hooks::call(Kind::of_port(S::PORT), index, name);
+        let called = hooks::call(EventKind::of_port(S::PORT), index, name);
         let result = self.count(S::COMMANDS.len() + S::OPERATIONS.len() + index, call);
         if let Some(called) = called {
             called.end(hooks::status(&result));

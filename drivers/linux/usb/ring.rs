@@ -32,8 +32,9 @@ use virgo_proto::usb::{
 /// # Invariants
 ///
 /// `bytes` never changes its length, the size of `span`. What `span` calls free is touched by nobody
-/// but [`CaptureRing::reserve`], which holds the lock. A reserved record belongs to its [`ReservedRecord`], except for its
-/// first word, which is atomic and 0; a committed one belongs to who reads.
+/// but [`CaptureRing::reserve`], which holds the lock. The bytes of a reserved record belong to its
+/// [`ReservedRecord`], except for their first word, which is atomic and 0; those of a committed one belong
+/// to who reads.
 #[pin_data]
 pub struct CaptureRing {
     #[pin]

@@ -2,7 +2,7 @@
 
 //! Entries of directories.
 
-use super::wire::Stat;
+use super::wire::StatReply;
 use zerocopy::little_endian::U64;
 use zerocopy::FromBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -13,7 +13,7 @@ pub const MIN_ENTRIES: usize = 512;
 /// An entry of a directory; the name follows.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct DirEntry {
+pub struct NameEntry {
     /// Number of the inode.
     pub ino: U64,
     /// DT_* of readdir(3).
@@ -27,20 +27,20 @@ pub struct DirEntry {
 #[repr(C)]
 pub struct StatEntry {
     /// Of a symbolic link itself. The mode is 0 if nothing is known.
-    pub stat: Stat,
+    pub stat: StatReply,
     /// DT_* of readdir(3).
     pub kind: u8,
     /// Bytes of the name.
     pub len: u8,
 }
 
-/// Whether all of `bytes` are [`DirEntry`]s, or [`StatEntry`]s if they are to be `with_stat`, with names of
+/// Whether all of `bytes` are [`NameEntry`]s, or [`StatEntry`]s if they are to be `with_stat`, with names of
 /// files of one directory. Users put such a name behind that of the directory: one with a slash, or
 /// `..`, would lead them elsewhere.
 pub fn are_entries(mut bytes: &[u8], with_stat: bool) -> bool {
     while !bytes.is_empty() {
         let whole = match with_stat {
-            false => DirEntry::read_from_prefix(bytes)
+            false => NameEntry::read_from_prefix(bytes)
                 .ok()
                 .and_then(|(entry, rest)| rest.split_at_checked(entry.len.into())),
             true => StatEntry::read_from_prefix(bytes)
@@ -75,7 +75,7 @@ mod tests {
         let mut bytes = vec::Vec::new();
         match with_stat {
             false => bytes.extend_from_slice(
-                DirEntry {
+                NameEntry {
                     ino: 7.into(),
                     kind,
                     len,
@@ -83,7 +83,7 @@ mod tests {
                 .as_bytes(),
             ),
             true => {
-                let stat = Stat::default();
+                let stat = StatReply::default();
                 bytes.extend_from_slice(StatEntry { stat, kind, len }.as_bytes());
             }
         }

@@ -31,7 +31,7 @@ pub mod op {
     pub const READ_DIR: u16 = 11;
 }
 
-/// Flags of [`OpenArgs`]. Those of open(2) differ between architectures.
+/// Flags of [`OpenFileArgs`]. Those of open(2) differ between architectures.
 pub mod open {
     /// For reading.
     pub const READ: u32 = 1 << 0;
@@ -88,7 +88,7 @@ pub const MAX_CLOSE: usize = 64;
 /// Arguments of Open.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct OpenArgs {
+pub struct OpenFileArgs {
     /// [`open`].
     pub flags: U32,
     /// Permissions of a new file; 0 if none is created.
@@ -152,7 +152,7 @@ pub struct WriteReply {
 /// Arguments of Truncate.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
-pub struct TruncateArgs {
+pub struct TruncateFileArgs {
     /// From Open.
     pub handle: FileHandle,
     /// Bytes that the file has afterwards.
@@ -190,7 +190,7 @@ pub struct PathArgs {
     Eq,
 )]
 #[repr(C)]
-pub struct Stat {
+pub struct StatReply {
     /// Number of the inode.
     pub ino: U64,
     /// Bytes.

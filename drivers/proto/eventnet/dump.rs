@@ -33,7 +33,7 @@ pub struct Dump<'a> {
     pub lost: u64,
     /// Rings of the node.
     pub rings: u32,
-    /// Records, see [`Event`](super::event::EventRecord); none if there are no more now.
+    /// Records, see [`EventRecord`](super::event::EventRecord); none if there are no more now.
     pub records: &'a [u8],
 }
 

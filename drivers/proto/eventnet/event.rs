@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0–1 | bytes of the whole record, a multiple of 8 | |
 //! | 2 | version of the layout, 1 | |
-//! | 3 | [`Kind`] | |
+//! | 3 | [`EventKind`] | |
 //! | 4 | [`Point`] | |
 //! | 5 | node on which it happened | |
 //! | 6–7 | operation of the service | |
@@ -82,7 +82,7 @@ macro_rules! numbered {
 
 numbered! {
     /// What kind of thing an event belongs to. Each can be recorded by itself.
-    Kind:
+    EventKind:
     /// The memory pool.
     Memory = 0, "memory";
     /// Calls of functions and programs.
@@ -97,15 +97,15 @@ numbered! {
     Log = 6, "log";
 }
 
-impl Kind {
+impl EventKind {
     /// What the requests and calls of the service on this TCP port are.
     pub const fn of_port(port: u16) -> Self {
         match port {
-            10_000 => Kind::Clone,
-            30_000 => Kind::Memory,
-            50_000 => Kind::File,
-            60_000 => Kind::Queue,
-            _ => Kind::Log,
+            10_000 => EventKind::Clone,
+            30_000 => EventKind::Memory,
+            50_000 => EventKind::File,
+            60_000 => EventKind::Queue,
+            _ => EventKind::Log,
         }
     }
 }
@@ -146,7 +146,7 @@ pub struct EventRecord<'a> {
     /// The event that caused it, if that is known.
     pub cause: Option<EventId>,
     /// What it belongs to.
-    pub kind: Kind,
+    pub kind: EventKind,
     /// Where in the life of a message it lies.
     pub point: Point,
     /// Operation of the service.
@@ -273,8 +273,10 @@ impl<'a> EventRecord<'a> {
         if head.version != VERSION {
             return Some((size, None));
         }
-        let (Some(kind), Some(point)) = (Kind::from_wire(head.kind), Point::from_wire(head.point))
-        else {
+        let (Some(kind), Some(point)) = (
+            EventKind::from_wire(head.kind),
+            Point::from_wire(head.point),
+        ) else {
             return Some((size, None));
         };
         let rest = record.get(HEAD..)?;
@@ -324,7 +326,7 @@ mod tests {
                 seq: number,
             },
             cause: (number % 2 == 0).then_some(EventId { node: 2, seq: 9 }),
-            kind: Kind::Queue,
+            kind: EventKind::Queue,
             point: Point::Reply,
             op: number as u16,
             status: 110,
@@ -392,12 +394,12 @@ mod tests {
 
     #[test]
     fn words_are_read_back() {
-        for &kind in Kind::ALL {
-            assert_eq!(Kind::parse(kind.name().as_bytes()), Some(kind));
+        for &kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.name().as_bytes()), Some(kind));
         }
         for &point in Point::ALL {
             assert_eq!(Point::parse(point.name().as_bytes()), Some(point));
         }
-        assert_eq!(Kind::parse(b"nothing"), None);
+        assert_eq!(EventKind::parse(b"nothing"), None);
     }
 }

@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Hybrid,
-        eventnet::event::{EventId, Kind, Point},
+        eventnet::event::{EventId, EventKind, Point},
     };
     use proptest::prelude::*;
     use std::{boxed::Box, vec, vec::Vec};
@@ -199,7 +199,7 @@ mod tests {
         EventRecord {
             id: EventId { node: 1, seq },
             cause: None,
-            kind: Kind::Log,
+            kind: EventKind::Log,
             point: Point::Local,
             op: 0,
             status: 0,

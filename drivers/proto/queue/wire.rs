@@ -2,16 +2,16 @@
 
 //! What queues of two nodes say to each other.
 //!
-//! | op      | request body                    | reply body              | repeated |
-//! |---------|---------------------------------|-------------------------|----------|
-//! | Create  | [`NameHeader`], name, options as text | empty                  | stored reply |
-//! | Delete  | [`NameHeader`], name                 | empty                   | stored reply |
-//! | Publish | [`NameHeader`], name, ([`PublishedMessage`], data)… | [`PublishReply`]      | stored reply |
-//! | Pull    | [`PullArgs`], name              | ([`PulledMessage`], name, data)… | stored reply |
-//! | Ack     | [`AckArgs`], name               | empty                   | stored reply |
-//! | Ask     | [`AskArgs`], name, data         | data                    | stored reply |
-//! | Forget  | [`ForgetArgs`], name            | empty                   | stored reply |
-//! | Purge   | [`NameHeader`], name                 | [`PurgeReply`]          | stored reply |
+//! | op      | request body                                        | reply body                       | repeated |
+//! |---------|-----------------------------------------------------|----------------------------------|----------|
+//! | Create  | [`NameHeader`], name, options as text               | empty                            | stored reply |
+//! | Delete  | [`NameHeader`], name                                | empty                            | stored reply |
+//! | Publish | [`NameHeader`], name, ([`PublishedMessage`], data)… | [`PublishReply`]                 | stored reply |
+//! | Pull    | [`PullArgs`], name                                  | ([`PulledMessage`], name, data)… | stored reply |
+//! | Ack     | [`AckArgs`], name                                   | empty                            | stored reply |
+//! | Ask     | [`AskArgs`], name, data                             | data                             | stored reply |
+//! | Forget  | [`ForgetArgs`], name                                | empty                            | stored reply |
+//! | Purge   | [`NameHeader`], name                                | [`PurgeReply`]                   | stored reply |
 //!
 //! Each says for which uid of the asking node it is. What is pulled is that uid's until it is
 //! acknowledged, or until its time is over. The reply of a Pull is deferred while there is no

@@ -17,7 +17,7 @@ use kernel::{
 };
 use linux::bytes::Fill;
 use virgo_proto::{
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     queue::MAX_MESSAGE, //
 };
 pub(crate) use virgo_utils::requests::ReplyTo;
@@ -233,7 +233,9 @@ impl Message {
     /// The current task has taken it. Any context.
     pub(crate) fn was_taken(&self) {
         let position = self.position.load(Relaxed);
-        let taken = self.cause.arrived(Kind::Queue, position, b"message taken");
+        let taken = self
+            .cause
+            .arrived(EventKind::Queue, position, b"message taken");
         self.taken.set(taken);
     }
 
@@ -241,7 +243,7 @@ impl Message {
     pub(crate) fn is_answered(&self) {
         let position = self.position.load(Relaxed);
         let taken = self.taken.get();
-        taken.answered(Kind::Queue, position, b"message answered");
+        taken.answered(EventKind::Queue, position, b"message answered");
     }
 
     /// What led to it, or to its being taken, for EventNet.

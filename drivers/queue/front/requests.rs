@@ -47,7 +47,7 @@ use linux::{
     }, //
 };
 use virgo_proto::{
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     queue::{
         access::AccessMode,
         options::Options, //
@@ -213,7 +213,7 @@ fn handle(message: &Message) -> Option<Result> {
     let about = message.position.load(Relaxed);
     let work = message
         .origin()
-        .work(Kind::Request, about, b"request handled");
+        .work(EventKind::Request, about, b"request handled");
     let result = requests::handle(&QueueRequest {
         data: message.data(),
         from: message.from,

@@ -45,7 +45,7 @@ use virgo_abi::{
     args::{
         self,
         queue_op,
-        Message,
+        MessageArgs,
         QueueArgs,
         MAX_MESSAGES,
         MESSAGE_REQUEST, //
@@ -138,7 +138,7 @@ fn append(at: u64, len: usize, most: usize, bytes: &mut KVVec<u8>) -> Result {
         .read_all(bytes, GFP_KERNEL_ACCOUNT)
 }
 
-fn check(message: &Message) -> Result<&Message> {
+fn check(message: &MessageArgs) -> Result<&MessageArgs> {
     match message.flags {
         0 => Ok(message),
         _ => Err(EINVAL),
@@ -147,7 +147,7 @@ fn check(message: &Message) -> Result<&Message> {
 
 /// Does something with each of these messages. Returns with how many it went well before the first
 /// with which it did not; the error if that was the first of all.
-fn each(messages: &[Message], mut act: impl FnMut(&Message) -> Result) -> Result<usize> {
+fn each(messages: &[MessageArgs], mut act: impl FnMut(&MessageArgs) -> Result) -> Result<usize> {
     let mut done = 0;
     for message in messages {
         match (check(message).and_then(&mut act), done) {
@@ -159,7 +159,7 @@ fn each(messages: &[Message], mut act: impl FnMut(&Message) -> Result) -> Result
     Ok(done)
 }
 
-fn how(message: &Message) -> Result<PublishOptions> {
+fn how(message: &MessageArgs) -> Result<PublishOptions> {
     match message.priority {
         0..=9 => Ok(PublishOptions {
             priority: message.priority as u8,
@@ -170,7 +170,7 @@ fn how(message: &Message) -> Result<PublishOptions> {
 }
 
 /// Appends what a message says.
-fn append_data(message: &Message, data: &mut KVVec<u8>) -> Result {
+fn append_data(message: &MessageArgs, data: &mut KVVec<u8>) -> Result {
     append(message.data, message.len as usize, MAX_MESSAGE, data)
 }
 
@@ -245,12 +245,14 @@ impl Call<'_> {
 
     fn message_at(&self, index: usize) -> UserPtr {
         let at = UserPtr::from_addr(self.args.messages as usize);
-        at.wrapping_byte_add(index * size_of::<Message>())
+        at.wrapping_byte_add(index * size_of::<MessageArgs>())
     }
 
-    fn message(&self, index: usize) -> Result<Message> {
+    fn message(&self, index: usize) -> Result<MessageArgs> {
         let at = self.message_at(index);
-        let message = UserSlice::new(at, size_of::<Message>()).reader().read()?;
+        let message = UserSlice::new(at, size_of::<MessageArgs>())
+            .reader()
+            .read()?;
         check(&message)?;
         Ok(message)
     }
@@ -262,7 +264,7 @@ impl Call<'_> {
         }
     }
 
-    fn messages(&self) -> Result<KVVec<Message>> {
+    fn messages(&self) -> Result<KVVec<MessageArgs>> {
         user::read_array(self.message_at(0), self.count()?)
     }
 
@@ -327,7 +329,7 @@ impl Call<'_> {
     }
 
     /// As many of these messages as go in one request, one at least.
-    fn batch(&self, messages: &[Message]) -> Result<PublishBatch> {
+    fn batch(&self, messages: &[MessageArgs]) -> Result<PublishBatch> {
         let lengths = messages.iter().map(|message| message.len as usize);
         let mut batch = PublishBatch::new(self.uid, &self.name, lengths)?;
         each(messages, |message| {
@@ -390,7 +392,7 @@ impl Call<'_> {
             true => MESSAGE_REQUEST,
             false => 0,
         };
-        UserSlice::new(self.message_at(index), size_of::<Message>())
+        UserSlice::new(self.message_at(index), size_of::<MessageArgs>())
             .writer()
             .write(&message)
     }

@@ -74,7 +74,7 @@ use virgo_config::{
 };
 use virgo_proto::{
     datagram::Carrier,
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     slots::{
         ClientSlot,
         SlotTable,
@@ -104,7 +104,7 @@ pub(crate) struct Link {
     pub(crate) peer: NodeId,
     pub(crate) port: u16,
     /// What the requests are to EventNet.
-    pub(crate) kind: Kind,
+    pub(crate) kind: EventKind,
     #[pin]
     pub(crate) state: SpinLock<LinkState>,
     /// Where the task of each slot sleeps until it has its reply, or is to receive.
@@ -209,7 +209,7 @@ impl Link {
                 connector,
                 peer,
                 port,
-                kind: Kind::of_port(*port),
+                kind: EventKind::of_port(*port),
                 state <- linux::new_spinlock!(state, "virgo_link"),
                 sleepers: waiters()?,
                 mailboxes: KBox::pin_init(

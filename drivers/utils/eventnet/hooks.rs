@@ -24,7 +24,7 @@ use virgo_proto::{
     eventnet::{
         event::{
             EventId,
-            Kind,
+            EventKind,
             Point, //
         },
         TraceContext, //
@@ -56,7 +56,7 @@ fn last_or(begin: EventId) -> Option<EventId> {
 /// A call that a program or a person has made.
 pub(crate) struct Called {
     id: Option<EventId>,
-    kind: Kind,
+    kind: EventKind,
     op: u16,
     /// Its end is that of the call.
     _scope: Option<Scope>,
@@ -64,7 +64,7 @@ pub(crate) struct Called {
 
 /// Something is called: operation `op` of a service, which has this name. Task context.
 #[inline]
-pub(crate) fn call(kind: Kind, op: usize, name: &str) -> Option<Called> {
+pub(crate) fn call(kind: EventKind, op: usize, name: &str) -> Option<Called> {
     match switch::is_on(kind) {
         true => Some(begin_call(kind, op, name)),
         false => None,
@@ -72,7 +72,7 @@ pub(crate) fn call(kind: Kind, op: usize, name: &str) -> Option<Called> {
 }
 
 #[cold]
-fn begin_call(kind: Kind, op: usize, name: &str) -> Called {
+fn begin_call(kind: EventKind, op: usize, name: &str) -> Called {
     let op = op as u16;
     let draft = |cause| EventDraft {
         op,
@@ -120,7 +120,7 @@ pub(crate) struct SentRequest(KBox<Sending>);
 
 struct Sending {
     id: EventId,
-    kind: Kind,
+    kind: EventKind,
     op: u16,
     peer: NodeId,
     request: RequestId,
@@ -132,7 +132,7 @@ struct Sending {
 /// A request is sent. May sleep.
 #[inline]
 pub(crate) fn send(
-    kind: Kind,
+    kind: EventKind,
     op: u16,
     peer: NodeId,
     request: RequestId,
@@ -146,7 +146,7 @@ pub(crate) fn send(
 
 #[cold]
 fn begin_send(
-    kind: Kind,
+    kind: EventKind,
     op: u16,
     peer: NodeId,
     request: RequestId,
@@ -229,7 +229,7 @@ pub(crate) struct Received(KBox<Receiving>);
 
 struct Receiving {
     id: EventId,
-    kind: Kind,
+    kind: EventKind,
     op: u16,
     peer: NodeId,
     request: RequestId,
@@ -240,7 +240,7 @@ struct Receiving {
 /// A request has arrived. It is recorded if its sender has recorded it. Task context.
 #[inline]
 pub(crate) fn receive(
-    kind: Kind,
+    kind: EventKind,
     header: &FrameHeader,
     context: Option<TraceContext<'_>>,
     peer: NodeId,
@@ -254,7 +254,7 @@ pub(crate) fn receive(
 
 #[cold]
 fn begin_receive(
-    kind: Kind,
+    kind: EventKind,
     header: &FrameHeader,
     context: &TraceContext<'_>,
     peer: NodeId,

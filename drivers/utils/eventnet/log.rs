@@ -18,7 +18,7 @@ use super::{
 };
 use virgo_proto::eventnet::{
     event::{
-        Kind,
+        EventKind,
         Point,
         MAX_TEXT, //
     },
@@ -39,12 +39,12 @@ pub fn log(text: &[u8]) {
             return;
         }
     }
-    log_event(Kind::Log, text);
+    log_event(EventKind::Log, text);
 }
 
 /// Logs an event of this kind, while those are recorded. Its cause is what the current task has recorded
 /// last. Of a longer text the first [`MAX_TEXT`] bytes are kept.
-pub fn log_event(kind: Kind, text: &[u8]) {
+pub fn log_event(kind: EventKind, text: &[u8]) {
     if !switch::is_on(kind) {
         return;
     }

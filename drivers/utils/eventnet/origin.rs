@@ -27,7 +27,7 @@ use kernel::{
 };
 use virgo_proto::eventnet::event::{
     EventId,
-    Kind,
+    EventKind,
     Point, //
 };
 
@@ -79,7 +79,7 @@ impl Origin {
     /// the task has recorded last if that was later: then it has not waited for the message. Returns the
     /// event. Any context.
     #[inline]
-    pub fn arrived(self, kind: Kind, about: u64, text: &[u8]) -> Origin {
+    pub fn arrived(self, kind: EventKind, about: u64, text: &[u8]) -> Origin {
         match self.is_recorded(kind) {
             true => self.then(kind, about, text, |last| self.later(last)),
             false => Self::NONE,
@@ -89,7 +89,7 @@ impl Origin {
     /// The current task has done what this has led to: an event, whose cause this is. Returns the event.
     /// Any context.
     #[inline]
-    pub fn answered(self, kind: Kind, about: u64, text: &[u8]) -> Origin {
+    pub fn answered(self, kind: EventKind, about: u64, text: &[u8]) -> Origin {
         match self.is_recorded(kind) {
             true => self.then(kind, about, text, |_| self),
             false => Self::NONE,
@@ -97,14 +97,14 @@ impl Origin {
     }
 
     #[inline]
-    fn is_recorded(self, kind: Kind) -> bool {
+    fn is_recorded(self, kind: EventKind) -> bool {
         self.0 != 0 && switch::is_on(kind)
     }
 
     #[cold]
     fn then(
         self,
-        kind: Kind,
+        kind: EventKind,
         about: u64,
         text: &[u8],
         cause: impl FnOnce(Origin) -> Origin,
@@ -148,7 +148,7 @@ impl Origin {
     /// Begins a piece of work that was queued because of this: an event, whose end
     /// [`Work::has_ended`] is. Task context.
     #[inline]
-    pub fn work(self, kind: Kind, about: u64, text: &[u8]) -> Option<Work> {
+    pub fn work(self, kind: EventKind, about: u64, text: &[u8]) -> Option<Work> {
         match self.is_recorded(kind) {
             true => self.begin_work(kind, about, text),
             false => None,
@@ -156,7 +156,7 @@ impl Origin {
     }
 
     #[cold]
-    fn begin_work(self, kind: Kind, about: u64, text: &[u8]) -> Option<Work> {
+    fn begin_work(self, kind: EventKind, about: u64, text: &[u8]) -> Option<Work> {
         let draft = EventDraft {
             about,
             text,
@@ -180,7 +180,7 @@ pub struct Entered(Option<Scope>);
 /// A piece of work; while it exists, what the current task does belongs to it.
 pub struct Work {
     begin: EventId,
-    kind: Kind,
+    kind: EventKind,
     about: u64,
     _scope: Option<Scope>,
 }

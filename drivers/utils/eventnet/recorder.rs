@@ -31,8 +31,8 @@ use virgo_proto::{
     eventnet::{
         event::{
             EventId,
+            EventKind,
             EventRecord,
-            Kind,
             Point,
             MAX_TEXT, //
         },
@@ -52,7 +52,7 @@ const FEW: usize = 8;
 /// What is known of an event before it is recorded.
 #[derive(Clone, Copy)]
 pub(super) struct EventDraft<'a> {
-    pub(super) kind: Kind,
+    pub(super) kind: EventKind,
     pub(super) point: Point,
     pub(super) op: u16,
     pub(super) status: u32,
@@ -66,7 +66,7 @@ pub(super) struct EventDraft<'a> {
 }
 
 impl EventDraft<'_> {
-    pub(super) const fn new(kind: Kind, point: Point) -> Self {
+    pub(super) const fn new(kind: EventKind, point: Point) -> Self {
         EventDraft {
             kind,
             point,
@@ -121,7 +121,7 @@ pub(super) fn exit() {
 /// # Errors
 ///
 /// [`ENOMEM`] if there is no memory for the rings, [`ENODEV`].
-pub fn record_kinds(kinds: impl Iterator<Item = Kind>, one_in: u32) -> Result {
+pub fn record_kinds(kinds: impl Iterator<Item = EventKind>, one_in: u32) -> Result {
     let config = virgo_config::node()?.config();
     let nodes = u8::try_from(config.nodes.len().min(MAX_NODES))?;
     if STATE.lock().rings.is_none() {

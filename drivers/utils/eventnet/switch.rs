@@ -8,7 +8,7 @@ use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
 };
-use virgo_proto::eventnet::event::Kind;
+use virgo_proto::eventnet::event::EventKind;
 
 /// A bit for each kind that is recorded.
 static KINDS: Atomic<u32> = Atomic::new(0);
@@ -19,14 +19,14 @@ static ONE_IN: Atomic<u32> = Atomic::new(1);
 /// Calls since the start.
 static CALLS: Atomic<u32> = Atomic::new(0);
 
-fn bit(kind: Kind) -> u32 {
+fn bit(kind: EventKind) -> u32 {
     1 << (kind as u32)
 }
 
 /// Whether events of this kind are recorded. This is all that VIRGO does for EventNet while it is
 /// switched off.
 #[inline]
-pub fn is_on(kind: Kind) -> bool {
+pub fn is_on(kind: EventKind) -> bool {
     KINDS.load(Relaxed) & bit(kind) != 0
 }
 
@@ -43,7 +43,7 @@ pub(super) fn is_sampled() -> bool {
 }
 
 /// Records these kinds and no others from now on, and one call of `one_in`.
-pub(super) fn set(kinds: impl Iterator<Item = Kind>, one_in: u32) {
+pub(super) fn set(kinds: impl Iterator<Item = EventKind>, one_in: u32) {
     ONE_IN.store(one_in.max(1), Relaxed);
     KINDS.store(kinds.fold(0, |bits, kind| bits | bit(kind)), Relaxed);
 }

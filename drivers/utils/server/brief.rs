@@ -132,7 +132,7 @@ impl<S: Service> DatagramReceiver<S> {
         body: &[u8],
     ) -> Option<(u32, OutgoingDatagram)> {
         // What is recorded is recorded by tasks.
-        if hooks::is_on(event::Kind::of_port(S::PORT)) {
+        if hooks::is_on(event::EventKind::of_port(S::PORT)) {
             return None;
         }
         let mut operations = S::OPERATIONS.iter().enumerate();

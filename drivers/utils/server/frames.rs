@@ -437,7 +437,7 @@ impl Frames {
             finish(header, None, output, start, Err(Errno::EOPNOTSUPP))?;
             return Ok(None);
         };
-        let kind = event::Kind::of_port(S::PORT);
+        let kind = event::EventKind::of_port(S::PORT);
         let mut received = hooks::receive(kind, header, context, self.incarnation.peer.node);
         let serving = received.as_ref().map(Received::serve);
         let head = head_size(received.as_ref());

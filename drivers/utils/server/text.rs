@@ -51,7 +51,7 @@ use virgo_proto::{
         CommandLine, //
     },
     errno::Errno,
-    eventnet::event::Kind,
+    eventnet::event::EventKind,
     json::ByteSink as _,
     line::Splitter, //
 };
@@ -226,7 +226,7 @@ impl Text {
                 Some((index, known)) => {
                     let service = &*session.hub.service;
                     let label = known.names.first().copied().unwrap_or_default();
-                    let called = hooks::call(Kind::of_port(S::PORT), index, label);
+                    let called = hooks::call(EventKind::of_port(S::PORT), index, label);
                     let began = trace::serve_is_on().then(Instant::<Monotonic>::now);
                     let result = session.hub.stats.count(index, || {
                         (known.run)(service, &caller, &command, &mut reply)

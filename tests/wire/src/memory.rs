@@ -11,7 +11,7 @@ use std::io;
 use virgo_proto::{
     errno::Errno,
     mempool::{
-        AllocArgs, AllocManyArgs, AllocManyReply, AllocReply, DataArgs, FreeArgs, ListArgs,
+        AllocArgs, AllocManyArgs, AllocManyReply, AllocReply, FreeObjectArgs, GetSetArgs, ListArgs,
         LookupArgs, ManyArgs, Part, SetManyArgs, op,
     },
 };
@@ -48,7 +48,7 @@ impl User {
 
     /// Body of a request to copy bytes out of object `id`.
     pub(crate) fn get(self, id: u64, offset: u64, len: u32) -> Vec<u8> {
-        let args = DataArgs {
+        let args = GetSetArgs {
             id: id.into(),
             offset: offset.into(),
             len: len.into(),
@@ -59,7 +59,7 @@ impl User {
 
     /// Body of a request to free object `id`.
     pub(crate) fn free(self, id: u64, flags: u32) -> Vec<u8> {
-        let args = FreeArgs {
+        let args = FreeObjectArgs {
             id: id.into(),
             uid: self.0.into(),
             flags: flags.into(),

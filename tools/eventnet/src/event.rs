@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, io, str::FromStr};
 use virgo_proto::{
     config::MAX_NODES,
-    eventnet::event::{self as wire, Kind, Point},
+    eventnet::event::{self as wire, EventKind, Point},
 };
 
 /// Which event: `NODE:NUMBER`.
@@ -31,7 +31,7 @@ pub struct Event {
     /// The event whose end this is, on the same node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begin: Option<EventId>,
-    /// A word of [`Kind`].
+    /// A word of [`EventKind`].
     pub kind: String,
     /// A word of [`Point`].
     pub point: String,
@@ -204,7 +204,7 @@ pub fn read_json(input: impl io::BufRead) -> io::Result<Vec<Event>> {
             io::Error::new(io::ErrorKind::InvalidData, format!("line {number}: {what}"))
         };
         let event: Event = serde_json::from_str(&line).map_err(|e| bad(e.to_string()))?;
-        if Kind::parse(event.kind.as_bytes()).is_none() {
+        if EventKind::parse(event.kind.as_bytes()).is_none() {
             return Err(bad(format!("no kind of event is called '{}'", event.kind)));
         }
         if Point::parse(event.point.as_bytes()).is_none() {

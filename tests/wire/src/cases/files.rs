@@ -10,8 +10,8 @@ use crate::{
 use std::{io, process::Command, thread, time::Duration};
 use virgo_proto::{
     cloudfs::{
-        HandleArgs, MAX_CLOSE, MIN_ENTRIES, OpenArgs, OpenReply, PathArgs, ReadDirArgs, SyncReply,
-        TruncateArgs, flag, op, open,
+        HandleArgs, MAX_CLOSE, MIN_ENTRIES, OpenFileArgs, OpenReply, PathArgs, ReadDirArgs,
+        SyncReply, TruncateFileArgs, flag, op, open,
     },
     errno::Errno,
     slots::SLOTS,
@@ -59,7 +59,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
         (open::READ | open::CREATE, 0o10_000),
     ];
     for (flags, mode) in opens {
-        let args = OpenArgs {
+        let args = OpenFileArgs {
             flags: flags.into(),
             mode: mode.into(),
             uid: 0.into(),
@@ -94,7 +94,7 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
         uid: 0.into(),
     };
     refused(op::READ_DIR, list.as_bytes(), b"/srv/ro")?;
-    let args = OpenArgs {
+    let args = OpenFileArgs {
         flags: open::READ.into(),
         mode: 0.into(),
         uid: 0.into(),
@@ -155,7 +155,7 @@ impl Drop for Frozen {
 fn what_was_given_up_at_a_disk_that_hangs_makes_room(node: &Node) -> io::Result<()> {
     const PATIENCE_MS: u32 = 2000;
     let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
-    let args = OpenArgs {
+    let args = OpenFileArgs {
         flags: (open::WRITE | open::CREATE).into(),
         mode: 0o600.into(),
         uid: 0.into(),
@@ -163,7 +163,7 @@ fn what_was_given_up_at_a_disk_that_hangs_makes_room(node: &Node) -> io::Result<
     let path = b"/var/log/virgo_fs/given-up";
     let opened = peer.ask(op::OPEN, &[args.as_bytes(), path].concat())?;
     let opened = opened.map_err(|errno| io::Error::other(format!("open: {errno:?}")))?;
-    let truncate = TruncateArgs {
+    let truncate = TruncateFileArgs {
         handle: OpenReply::read_from_bytes(&opened)
             .expect("a handle")
             .handle,
