@@ -14,7 +14,7 @@
 //! | GetMany                              | [`ManyArgs`], [`Part`]s               | the bytes of all parts        | done again |
 //! | List                                 | [`ListArgs`]                          | [`ListReply`], [`Listed`]s    | done again |
 //! | SetMany                              | [`SetManyArgs`], [`Part`]s, the bytes | empty                         | stored reply |
-//! | FencedSet, FencedSetMany, FencedFree | [`FenceArgs`], the body of the other  | empty                         | stored reply |
+//! | FencedSet, FencedSetMany, FencedFree | a [`FenceToken`](crate::fence::FenceToken), the body of the other | empty                         | stored reply |
 //!
 //! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
 //! up and goes to them.
