@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What happens in another task has its cause, too: a job of the processor pool, a message.
 
-use super::{PATIENCE, last_call_on, recorded, set_clocks, switch};
+use super::{
+    PATIENCE,
+    recording::{last_call_on, recorded, set_clocks, switch},
+};
 use crate::support::{sh, within};
 use anyhow::{Context, Result, ensure};
 use virgo_cluster::{Cluster, Node};
