@@ -21,8 +21,8 @@ use virgo_proto::{
         MAX_DATA, //
     },
     command::{
-        parse_u64, //
-        CommandLine,
+        parse_u64,
+        CommandLine, //
     },
     errno::Errno, //
 };

@@ -28,8 +28,8 @@ use virgo_config::{
 use virgo_proto::cloudfs::{
     open,
     NameEntry,
-    StatEntry, //
-    StatReply,
+    StatEntry,
+    StatReply, //
 };
 
 /// The export that `path` is in, and its name there.

@@ -27,8 +27,8 @@ use virgo_proto::{
         Token, //
     },
     command::{
-        parse_u64, //
-        CommandLine,
+        parse_u64,
+        CommandLine, //
     },
     config::MAX_DEADLINE_MS,
     errno::Errno, //

@@ -70,8 +70,8 @@ use linux::{
     crypto::random_u64,
     descriptor::FdType,
     work::{
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_abi::calls::CloudsyncRegistration;

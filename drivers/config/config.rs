@@ -25,9 +25,9 @@ use virgo_proto::config::{
     self,
     ConfigFile,
     Fault,
-    Settings, //
+    Settings,
     SettingsDraft,
-    Statement,
+    Statement, //
 };
 
 /// A configuration: [`Settings`] and secrets. Never changes; a reload makes another one.

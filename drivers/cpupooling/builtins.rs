@@ -21,9 +21,9 @@ use virgo_proto::clone::MAX_OUTPUT;
 use virgo_utils::functions::{
     self,
     Arg,
-    ArgumentKind, //
+    ArgumentKind,
     Call,
-    Function,
+    Function, //
 };
 
 pub(crate) const FUNCTIONS: &[Function] = &[

@@ -24,8 +24,8 @@ use virgo_proto::{
         MAX_ARGV, //
     },
     command::{
-        parse_u64, //
-        CommandLine,
+        parse_u64,
+        CommandLine, //
     },
     config::MAX_DEADLINE_MS,
     errno::Errno,

@@ -7,10 +7,10 @@ use crate::{
     budgets::RunAccounts,
     function,
     invocation::{
-        CallOrigin, //
+        CallOrigin,
         Invocation,
         InvocationKey,
-        NewInvocation,
+        NewInvocation, //
     },
     job::Job,
     jobs::Jobs,
@@ -40,8 +40,8 @@ use kernel::{
 use linux::{
     trace,
     work::{
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_config::{

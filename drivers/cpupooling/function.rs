@@ -8,8 +8,8 @@ use linux::deadline::Deadline;
 use virgo_proto::clone::state;
 use virgo_utils::functions::{
     Call,
-    Output, //
-    PinnedFunction,
+    Output,
+    PinnedFunction, //
 };
 
 /// How a function is called.

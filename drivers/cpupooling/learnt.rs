@@ -26,8 +26,8 @@ use virgo_proto::analytics::{
 };
 use virgo_utils::variables::{
     Changed,
-    Variable, //
-    VariableValue,
+    Variable,
+    VariableValue, //
 };
 
 const WEIGHT: Declaration = Declaration {

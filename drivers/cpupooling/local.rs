@@ -6,8 +6,8 @@ use crate::{
     args::Args,
     function,
     invocation::{
-        CallOrigin, //
-        NewInvocation,
+        CallOrigin,
+        NewInvocation, //
     },
     outcome::Outcome,
     pool::PoolContext,

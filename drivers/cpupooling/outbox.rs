@@ -36,8 +36,8 @@ use linux::{
     bytes::Fill,
     deadline::Deadline,
     work::{
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::{

@@ -26,8 +26,8 @@ use kernel::{
     sync::Arc, //
 };
 use linux::work::{
-    Task, //
-    WorkQueue,
+    Task,
+    WorkQueue, //
 };
 use virgo_config::{
     Config,

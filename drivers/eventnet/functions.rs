@@ -21,9 +21,9 @@ use virgo_proto::{
 };
 use virgo_utils::functions::{
     Arg,
-    ArgumentKind, //
+    ArgumentKind,
     Call,
-    Function,
+    Function, //
 };
 
 const fn text(name: &'static str) -> Arg {

@@ -25,8 +25,8 @@ use virgo_proto::{
 };
 use virgo_utils::{
     variables::{
-        Refused, //
-        ValueOrigin,
+        Refused,
+        ValueOrigin, //
     },
     Caller,
     Command,

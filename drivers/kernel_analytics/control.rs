@@ -18,8 +18,8 @@ use virgo_proto::analytics::source::ValueSource;
 use virgo_utils::{
     from_wire,
     variables::{
-        Refused, //
-        ValueOrigin,
+        Refused,
+        ValueOrigin, //
     }, //
 };
 

@@ -16,8 +16,8 @@ use virgo_proto::{
 };
 use virgo_utils::variables::{
     Refused,
-    Setter, //
-    ValueOrigin,
+    Setter,
+    ValueOrigin, //
 };
 
 /// Reads the file, which may have `max` bytes, and sets what it says. May sleep.

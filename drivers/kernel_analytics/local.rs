@@ -19,8 +19,8 @@ use kernel::{
 use virgo_proto::analytics::pairs;
 use virgo_utils::variables::{
     Refused,
-    Setter, //
-    ValueOrigin,
+    Setter,
+    ValueOrigin, //
 };
 
 /// All that the module has.

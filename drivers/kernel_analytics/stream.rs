@@ -29,8 +29,8 @@ use linux::{
     },
     work::{
         Run,
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::analytics::{
@@ -47,8 +47,8 @@ use virgo_proto::analytics::{
 use virgo_utils::variables::{
     Changed,
     Setter,
-    Variable, //
-    VariableValue,
+    Variable,
+    VariableValue, //
 };
 
 /// How long a connection may take to come about. Unloading the module waits as long, at most.

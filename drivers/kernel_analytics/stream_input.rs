@@ -41,8 +41,8 @@ use virgo_proto::{
 };
 use virgo_utils::variables::{
     Refused,
-    Setter, //
-    ValueOrigin,
+    Setter,
+    ValueOrigin, //
 };
 
 /// Lines that are taken in a row before other work gets its turn.

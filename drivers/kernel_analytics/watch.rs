@@ -4,8 +4,8 @@
 
 use crate::history::{
     ChangeHistory,
-    ChangeRecord, //
-    WatchEvent,
+    ChangeRecord,
+    WatchEvent, //
 };
 use kernel::{
     prelude::*,

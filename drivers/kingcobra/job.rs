@@ -38,8 +38,8 @@ use virgo_utils::{
     },
     requests::{
         self,
-        QueueRequest, //
-        ReplyTo,
+        QueueRequest,
+        ReplyTo, //
     }, //
 };
 

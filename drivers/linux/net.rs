@@ -16,8 +16,8 @@ use crate::{
     pages::Pages,
     work::{
         Run,
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use core::{

@@ -6,8 +6,8 @@
 use crate::{
     cluster::Mempool,
     object::{
-        Object, //
-        ObjectContent,
+        Object,
+        ObjectContent, //
     },
     ops::parse_set, //
 };

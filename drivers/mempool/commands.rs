@@ -14,8 +14,8 @@ use kernel::{
 use linux::bytes::Fill;
 use virgo_proto::{
     command::{
-        parse_u64, //
-        CommandLine,
+        parse_u64,
+        CommandLine, //
     },
     errno::Errno,
     fence::FenceClaim,

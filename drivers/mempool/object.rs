@@ -13,8 +13,8 @@ use linux::{
 };
 use virgo_proto::{
     fence::{
-        Fence, //
-        FenceClaim,
+        Fence,
+        FenceClaim, //
     },
     mempool::{
         Listed,

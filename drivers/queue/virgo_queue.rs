@@ -104,8 +104,8 @@ use kernel::{
 use linux::{
     descriptor::FdType,
     work::{
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_abi::calls::QueueRegistration;

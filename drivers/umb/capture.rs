@@ -31,8 +31,8 @@ use linux_usb::{
     misc::MiscState,
     monitor::{
         Tap,
-        UrbEvent, //
-        UrbObserver,
+        UrbEvent,
+        UrbObserver, //
     },
     mutex::InterruptibleMutex,
     new_interruptible_mutex,

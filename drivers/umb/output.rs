@@ -16,8 +16,8 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 use linux_usb::device::{
-    BufferStage, //
-    Endpoint,
+    BufferStage,
+    Endpoint, //
 };
 
 impl Device {

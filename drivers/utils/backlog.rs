@@ -22,8 +22,8 @@ use kernel::{
 };
 use linux::work::{
     Run,
-    Task, //
-    WorkQueue,
+    Task,
+    WorkQueue, //
 };
 use virgo_proto::{
     config::MAX_NODES,

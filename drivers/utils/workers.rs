@@ -27,8 +27,8 @@ use linux::{
     work::{
         Run,
         Task,
-        WorkHandle, //
-        WorkQueue,
+        WorkHandle,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::worker_shares::{

@@ -9,8 +9,8 @@
 use crate::{
     channel::{
         Channel,
-        ChannelRef, //
-        PublishOptions,
+        ChannelRef,
+        PublishOptions, //
     },
     message::Message,
     queues::Queues, //

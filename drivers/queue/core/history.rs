@@ -8,8 +8,8 @@
 use crate::{
     channel::{
         Channel,
-        ChannelRef, //
-        PublishOptions,
+        ChannelRef,
+        PublishOptions, //
     },
     table::ChannelTable, //
 };

@@ -6,9 +6,9 @@
 use crate::{
     channel::{
         Channel,
-        ChannelRef, //
+        ChannelRef,
         Publication,
-        PublishOptions,
+        PublishOptions, //
     },
     message::{
         Message,

@@ -6,8 +6,8 @@ use crate::{
     channel::{
         Channel,
         ChannelLog,
-        ChannelRef, //
-        Charged,
+        ChannelRef,
+        Charged, //
     },
     consumer::SESSION,
     history::{
@@ -33,8 +33,8 @@ use linux::{
     deadline::Deadline,
     rwlock::RwLock,
     work::{
-        WorkHandle, //
-        WorkQueue,
+        WorkHandle,
+        WorkQueue, //
     }, //
 };
 use virgo_config::Node;

@@ -9,8 +9,8 @@ use crate::{
     },
     log::{
         Log,
-        LogState, //
-        Numbers,
+        LogState,
+        Numbers, //
     }, //
 };
 use kernel::{

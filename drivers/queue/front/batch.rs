@@ -9,8 +9,8 @@ use linux::bytes::Fill;
 use virgo_proto::queue::{
     wire::{
         next_item,
-        NameHeader, //
-        PublishedMessage,
+        NameHeader,
+        PublishedMessage, //
     },
     MAX_MESSAGE,
     MAX_NAME, //

@@ -6,9 +6,9 @@ use crate::{
     admin::explain,
     channel::{
         Channel,
-        ChannelRef, //
+        ChannelRef,
         ChannelStats,
-        PublishOptions,
+        PublishOptions, //
     },
     log_status,
     message::{
@@ -24,8 +24,8 @@ use kernel::prelude::*;
 use linux::deadline::Deadline;
 use virgo_proto::{
     command::{
-        parse_u64, //
-        CommandLine,
+        parse_u64,
+        CommandLine, //
     },
     errno::Errno,
     queue::{

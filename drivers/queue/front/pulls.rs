@@ -26,8 +26,8 @@ use linux::{
     work::WorkHandle,
     work::{
         Run,
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::queue::wire::{

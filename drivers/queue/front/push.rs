@@ -6,9 +6,9 @@ use kernel::prelude::*;
 use virgo_utils::{
     functions::{
         Arg,
-        ArgumentKind, //
+        ArgumentKind,
         Call,
-        Function,
+        Function, //
     },
     requests::{
         push_request,

@@ -11,8 +11,8 @@
 use crate::{
     channel::{
         Channel,
-        ChannelRef, //
-        PublishOptions,
+        ChannelRef,
+        PublishOptions, //
     },
     consumer::HANDLER,
     message::{
@@ -42,8 +42,8 @@ use linux::{
     work::{
         Run,
         Task,
-        WorkHandle, //
-        WorkQueue,
+        WorkHandle,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::{

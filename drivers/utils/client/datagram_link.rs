@@ -21,8 +21,8 @@ use kernel::{
 use linux::{
     datagram::{
         Datagram,
-        DatagramSource, //
-        Route,
+        DatagramSource,
+        Route, //
     },
     deadline::{
         now_ns,

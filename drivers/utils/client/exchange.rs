@@ -26,10 +26,10 @@ use crate::{
         },
         link_state::{
             Connection,
-            LinkState, //
+            LinkState,
             ReceivedReply,
             Receiver,
-            Sender,
+            Sender, //
         },
         receive::pause,
         request::{

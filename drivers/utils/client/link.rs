@@ -63,8 +63,8 @@ use linux::{
     },
     waiters::Waiters,
     work::{
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use pin_init::pin_init_array_from_fn;

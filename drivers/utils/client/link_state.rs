@@ -25,8 +25,8 @@ use linux::{
         Deadline, //
     },
     net::{
-        Stream, //
-        StreamPosition,
+        Stream,
+        StreamPosition, //
     }, //
 };
 use virgo_proto::{

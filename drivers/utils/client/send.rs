@@ -19,12 +19,12 @@ use crate::client::{
     },
     link_state::{
         Connection,
-        LinkState, //
-        Sender,
+        LinkState,
+        Sender, //
     },
     outbound::{
-        Outbound, //
-        SendBuffer,
+        Outbound,
+        SendBuffer, //
     },
     request::{
         Data,

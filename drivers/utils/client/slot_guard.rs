@@ -8,10 +8,10 @@ use crate::{
         link::Link,
         link_state::{
             Connection,
-            LinkState, //
+            LinkState,
             ReceivedReply,
             Receiver,
-            Sender,
+            Sender, //
         },
         request::Request, //
     },

@@ -13,8 +13,8 @@ use virgo_proto::eventnet::{
     event::EventRecord,
     ring::{
         Cursor,
-        EventRing, //
-        Read,
+        EventRing,
+        Read, //
     }, //
 };
 
