@@ -5,7 +5,12 @@
 //! The kernel and `virgo config check` read the files, each in its own way, and come here for the
 //! rest, so that they cannot have different opinions.
 
-use super::{parse, Fault, Nodes, Statement, KEY_LIMIT, MAX_TEXT_KEYS};
+use super::{
+    grammar::{parse, Fault},
+    limits::{KEY_LIMIT, MAX_TEXT_KEYS},
+    nodes::Nodes,
+    statement::Statement,
+};
 use crate::{balance::Policy, vuid::NodeId};
 use core::net::Ipv4Addr;
 
