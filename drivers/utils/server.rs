@@ -6,7 +6,9 @@ pub(crate) mod brief;
 pub(crate) mod datagrams;
 pub(crate) mod debug_files;
 pub(crate) mod deferred;
+pub(crate) mod frame;
 pub(crate) mod frames;
+pub(crate) mod handshake;
 pub(crate) mod next;
 pub(crate) mod outbox;
 pub(crate) mod output;
@@ -49,8 +51,8 @@ use kernel::{
 use linux::{
     datagram::Port,
     debugfs::{
-        DebugFile, //
-        Dir,
+        DebugFile,
+        Dir, //
     },
     net::{
         Listener,
@@ -60,8 +62,8 @@ use linux::{
     },
     work::{
         Run,
-        Task, //
-        WorkQueue,
+        Task,
+        WorkQueue, //
     }, //
 };
 use virgo_config::{

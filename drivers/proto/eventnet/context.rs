@@ -16,8 +16,7 @@
 use super::event::EventId;
 use crate::{
     clock::Vector,
-    config::MAX_NODES,
-    frame::FrameHeader, //
+    config::MAX_NODES, //
 };
 use zerocopy::{
     little_endian::U64,
@@ -72,10 +71,10 @@ impl<'a> TraceContext<'a> {
         Some((TraceContext { event, clock }, rest))
     }
 
-    /// Splits the body of a frame with this header into its context, if it is to have one, and what
+    /// Splits the body of a frame into its context, if it is to have one since it `is_traced`, and what
     /// the frame says. `None` if that cannot be done.
-    pub fn of_frame(header: &FrameHeader, body: &'a [u8]) -> Option<(Option<Self>, &'a [u8])> {
-        if !header.traced {
+    pub fn of_frame(is_traced: bool, body: &'a [u8]) -> Option<(Option<Self>, &'a [u8])> {
+        if !is_traced {
             return Some((None, body));
         }
         let (context, rest) = Self::split(body)?;

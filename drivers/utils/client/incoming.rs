@@ -37,7 +37,7 @@ pub(crate) fn find(bytes: &[u8]) -> Result<Incoming<'_>> {
     let Some(body) = bytes.get(HEADER_LEN..whole(&header)) else {
         return Ok(Incoming::Begun(header));
     };
-    let (context, body) = TraceContext::of_frame(&header, body).ok_or(EPROTO)?;
+    let (context, body) = TraceContext::of_frame(header.traced, body).ok_or(EPROTO)?;
     Ok(Incoming::Whole(header, context, body))
 }
 

@@ -10,10 +10,8 @@ use crate::{
     input::Input,
     params,
     server::{
-        frames::{
-            Frames,
-            Handshake, //
-        },
+        frames::Frames,
+        handshake::Handshake,
         next::Next,
         output::SessionOutput,
         standing::Standing,
