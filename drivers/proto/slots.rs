@@ -29,11 +29,7 @@ mod users;
 pub use class::Class;
 pub use client::{
     AcquireOutcome, ClientSlot, ReplyDisposition, Restarted, SlotQueue, SlotTable, GIVEN_UP_MAX,
-    LINES,
+    LINES, SLOTS,
 };
 pub use round_robin::{RoundRobin, QUEUES};
 pub use server::{Arrival, Replies, ServerSlot};
-
-/// Requests that one client may have under way at one service: as many slots as a request's id can
-/// name.
-pub const SLOTS: usize = 256;

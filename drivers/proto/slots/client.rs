@@ -29,6 +29,10 @@ use super::{
 use crate::frame::RequestId;
 use core::ops::DerefMut;
 
+/// Requests that one client may have under way at one service: as many slots as a request's id can
+/// name.
+pub const SLOTS: usize = 256;
+
 /// Requests of a user that were given up and may lie unanswered on a connection.
 pub const GIVEN_UP_MAX: u16 = 4;
 
@@ -176,7 +180,7 @@ impl<R, S> SlotTable<S>
 where
     S: DerefMut<Target = [ClientSlot<R>]>,
 {
-    /// With new `slots`, at most [`super::SLOTS`]. A user other than root may have `user_share`
+    /// With new `slots`, at most [`SLOTS`]. A user other than root may have `user_share`
     /// percent of those of a class.
     pub fn new(slots: S, user_share: u32) -> Self {
         let mut table = SlotTable {
@@ -194,7 +198,7 @@ where
             last_line: 0,
             user_share: usize::try_from(user_share).unwrap_or(usize::MAX),
         };
-        let count = table.slots.len().min(super::SLOTS);
+        let count = table.slots.len().min(SLOTS);
         table.free_count = count;
         // The first slot is used first.
         for at in (0..count).rev() {
@@ -205,10 +209,7 @@ where
 
     /// Slots that are busy.
     pub fn busy(&self) -> usize {
-        self.slots
-            .len()
-            .min(super::SLOTS)
-            .saturating_sub(self.free_count)
+        self.slots.len().min(SLOTS).saturating_sub(self.free_count)
     }
 
     /// Occupies a slot for a request of user `uid`, or gives a place in a line.

@@ -8,6 +8,8 @@
 //! is done in steps, with the lock let go between them. Its task is its clock: it runs when a message
 //! is due.
 
+#[path = "channel/channel_log.rs"]
+mod channel_log;
 #[path = "channel/keeping.rs"]
 mod keeping;
 #[path = "channel/logged.rs"]
@@ -17,7 +19,7 @@ mod putting;
 #[path = "channel/taking.rs"]
 mod taking;
 
-pub(crate) use logged::ChannelLog;
+pub(crate) use channel_log::ChannelLog;
 
 use crate::{
     chunks::Chunks,
@@ -44,8 +46,8 @@ use linux::{
     work::{
         Run,
         Task,
-        WorkHandle, //
-        WorkQueue,
+        WorkHandle,
+        WorkQueue, //
     }, //
 };
 use virgo_proto::queue::{

@@ -2,7 +2,7 @@
 
 //! Reading a file of the log: its records, and what is damaged between them.
 
-use super::{
+use super::layout::{
     body_sum, padding, Cookie, Crc, Fields, NewHead, OldHead, Record, RecordKind, ALIGN, HEAD,
     MAGIC, MAX_RECORD, NOBODY, OLD_HEAD, OLD_MAGIC, OLD_SUMMED, SUMMED,
 };

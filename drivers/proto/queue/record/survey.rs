@@ -2,7 +2,10 @@
 
 //! Which of the two files of a log counts, and what is kept of the other.
 
-use super::{RecordKind, Scanned, FORMAT};
+use super::{
+    layout::{RecordKind, FORMAT},
+    scan::Scanned,
+};
 
 /// What a file has, as far as it can be said without its records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,7 +73,7 @@ impl Survey {
     }
 }
 
-/// What is done with the two files of a log; see [`super::rewrite`].
+/// What is done with the two files of a log; see [`crate::queue::rewrite`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     /// The file that counts.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::*;
+use super::{layout::*, *};
+use crate::queue::MAX_MESSAGE;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 

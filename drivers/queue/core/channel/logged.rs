@@ -11,7 +11,6 @@ use super::{
 use crate::{
     log::{
         self,
-        Log,
         LogWriter, //
     },
     message::Message, //
@@ -24,41 +23,19 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::copy,
     deadline::now_ms,
     work::Task, //
 };
 use virgo_proto::queue::{
     record::{
-        Record, //
-        RecordKind,
+        Record,
+        RecordKind, //
     },
     state::{
         Push,
         STEP, //
     }, //
 };
-
-/// What makes a channel durable.
-pub(crate) struct ChannelLog {
-    pub(crate) log: Arc<Log>,
-    /// As they were given.
-    pub(crate) options: KVec<u8>,
-}
-
-impl ChannelLog {
-    /// Keeps `options` as they were given. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn new(log: Arc<Log>, options: &[u8]) -> Result<Self> {
-        Ok(ChannelLog {
-            log,
-            options: copy(options, GFP_KERNEL_ACCOUNT)?,
-        })
-    }
-}
 
 impl Channel {
     /// Whether its messages are on disk.
