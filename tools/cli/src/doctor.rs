@@ -2,67 +2,16 @@
 //! What may be wrong with this machine as a node of a cluster, and what to do about it.
 
 mod checks;
+mod finding;
 mod machine;
 mod reach;
 
 use crate::{config, output::Printer};
 use anyhow::Result;
+use finding::{Finding, Level};
 use machine::Machine;
-use serde::Serialize;
 use std::{path::Path, process::ExitCode};
 use virgo::status::Status;
-
-/// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    /// As it should be.
-    Ok,
-    /// It works, but not as well or as safely as it could; or it could not be looked at.
-    Warning,
-    /// Something does not work.
-    Problem,
-}
-
-/// What was found out about one thing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    /// What was looked at, in one word.
-    check: &'static str,
-    level: Level,
-    /// What was seen.
-    seen: String,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<String>,
-}
-
-impl Finding {
-    fn ok(check: &'static str, seen: impl Into<String>) -> Self {
-        Self {
-            check,
-            level: Level::Ok,
-            seen: seen.into(),
-            advice: None,
-        }
-    }
-
-    fn warning(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            check,
-            level: Level::Warning,
-            seen: seen.into(),
-            advice: Some(advice.into()),
-        }
-    }
-
-    fn problem(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self {
-            level: Level::Problem,
-            ..Self::warning(check, seen, advice)
-        }
-    }
-}
 
 /// Looks at everything. Fails if there is a problem; warnings are none.
 pub(crate) fn run(output: Printer) -> Result<ExitCode> {

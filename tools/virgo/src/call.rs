@@ -7,7 +7,7 @@ use crate::abi::{
     MessageArgs, MkdirArgs, OpenArgs, QueueArgs, ReaddirArgs, RenameArgs, Stat, StatArgs,
     TruncateArgs, UnlinkArgs, nr,
 };
-use crate::{door, lock};
+use crate::{door, fence::Fence};
 use libc::{c_int, c_long};
 use std::{
     ffi::CStr,
@@ -31,7 +31,7 @@ pub(crate) fn set(id: u64, text: &CStr) -> Outcome {
 }
 
 /// What a call is told of the lock that guards an object.
-fn fence(of: &lock::Fence) -> abi::FenceArgs {
+fn fence(of: &Fence) -> abi::FenceArgs {
     abi::FenceArgs {
         name: of.name().as_ptr().expose_provenance() as u64,
         token: of.token(),
@@ -51,7 +51,7 @@ pub(crate) fn set2(
     offset: u64,
     data: &[u8],
     timeout_ms: u32,
-    lock: Option<&lock::Fence>,
+    lock: Option<&Fence>,
 ) -> Outcome {
     let fence = lock.map(fence);
     let args = DataArgs {
@@ -85,7 +85,7 @@ pub(crate) fn get2(id: u64, offset: u64, data: &mut [u8], timeout_ms: u32) -> Ou
 }
 
 /// `virgo_free2`.
-pub(crate) fn free2(id: u64, timeout_ms: u32, lock: Option<&lock::Fence>) -> Outcome {
+pub(crate) fn free2(id: u64, timeout_ms: u32, lock: Option<&Fence>) -> Outcome {
     let fence = lock.map(fence);
     let args = FreeArgs {
         id,

@@ -67,6 +67,7 @@ mod call;
 mod clone;
 pub mod door;
 mod error;
+mod fence;
 mod files;
 mod id;
 pub mod kingcobra;

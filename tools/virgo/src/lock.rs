@@ -11,6 +11,7 @@
 //! # Ok(()) }
 //! ```
 
+pub use crate::fence::Fence;
 use crate::{
     Error, Result,
     abi::{LOCK_ASYNC, LOCK_FOREVER, LOCK_TRY, LOCK_VALID, LockArgs, LockEvent, lock_op as op},
@@ -49,32 +50,6 @@ pub struct Held {
     pub value: [u8; VALUE],
     /// Whether it is what was written last; not if who may have written it is gone.
     pub is_valid: bool,
-}
-
-/// A lock that guards objects, and the token with which it was granted. An object that was told a later
-/// token refuses this one: see [`crate::fenced`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
-    name: Vec<u8>,
-    token: u64,
-}
-
-impl Fence {
-    /// The lock `name`, granted with `token`: [`Held::token`].
-    pub fn new(name: impl Into<Vec<u8>>, token: u64) -> Self {
-        let name = name.into();
-        Self { name, token }
-    }
-
-    /// The lock's name.
-    pub fn name(&self) -> &[u8] {
-        &self.name
-    }
-
-    /// Its token.
-    pub fn token(&self) -> u64 {
-        self.token
-    }
 }
 
 /// What has happened to a lock of a session.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Using and freeing allocations.
 
-use crate::{Error, Id, Result, call, error::Tried, lock::Fence};
+use crate::{Error, Id, Result, call, error::Tried, fence::Fence};
 use libc::EIO;
 use std::{
     ffi::{CStr, CString},

@@ -18,6 +18,8 @@
 mod analytics;
 mod config;
 mod cpupool;
+mod error;
+mod format;
 mod memory;
 mod peers;
 mod queues;
@@ -27,17 +29,19 @@ mod stats;
 pub use analytics::{Analytics, Change, Declared, Variable};
 pub use config::{Config, NodeAddress};
 pub use cpupool::{Cpupool, Load, Made, Running, Seen};
+pub use error::StatusError;
+pub use format::FormatError;
 pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
 pub use queues::{Log, QueueStatus, Queues};
 pub use sessions::{SessionStatus, Sessions};
 pub use stats::{Operation, Stats};
 
+use format::read;
 use std::{
     fs,
     io::{self, Write as _},
-    path::{Path, PathBuf},
-    str::FromStr,
+    path::PathBuf,
 };
 
 /// Where the modules show themselves.
@@ -182,79 +186,65 @@ impl Status {
         read(&self.root.join("queue").join("state"))
     }
 
+    /// The variables of this node.
+    ///
+    /// # Errors
+    ///
+    /// See [`StatusError`].
+    pub fn analytics(&self) -> Result<Analytics, StatusError> {
+        read(&self.analytics_file())
+    }
+
+    /// Sets all variables of `pairs`, `key=value,key=value`, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] if a value is refused.
+    pub fn set_analytics(&self, pairs: &str) -> Result<(), StatusError> {
+        self.tell_analytics(&format!("set {pairs}"))
+    }
+
+    /// Gives a variable its default back; one that no module has declared is gone then.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] if nobody has set it.
+    pub fn reset_analytics(&self, key: &str) -> Result<(), StatusError> {
+        self.tell_analytics(&format!("reset {key}"))
+    }
+
+    /// Has `/etc/virgo_kernel_analytics.conf` read again.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] if it is bad: nothing has changed.
+    pub fn reload_analytics(&self) -> Result<(), StatusError> {
+        self.tell_analytics("reload")
+    }
+
+    fn tell_analytics(&self, text: &str) -> Result<(), StatusError> {
+        let path = self.analytics_file();
+        // Not created if it is missing.
+        let told = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        told.map_err(|error| {
+            let rejected = self.analytics().ok().and_then(|all| all.rejected);
+            match rejected {
+                Some(why) => StatusError::Rejected(why),
+                None => StatusError::io(&path, error),
+            }
+        })
+    }
+
+    fn analytics_file(&self) -> PathBuf {
+        self.root.join("analytics")
+    }
+
     fn config_file(&self) -> PathBuf {
         self.root.join("config")
     }
-}
-
-/// Why the state of the modules is not known, or was not changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StatusError {
-    /// A file of the modules cannot be read or written. If it is not there, either the module is
-    /// not loaded or debugfs is not mounted.
-    #[error("{}: {error}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: io::Error,
-    },
-    /// A file does not say what this version understands.
-    #[error("{}:{line}: {reason}", path.display())]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Line, from 1; 0 for the file as a whole.
-        line: usize,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// The configuration files were not taken: file, line and reason.
-    #[error("{0}")]
-    Rejected(String),
-}
-
-impl StatusError {
-    fn io(path: &Path, error: io::Error) -> Self {
-        let path = path.to_owned();
-        Self::Io { path, error }
-    }
-}
-
-/// What is wrong with a text, and in which line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct FormatError {
-    line: usize,
-    reason: &'static str,
-}
-
-fn read<T: FromStr<Err = FormatError>>(path: &Path) -> Result<T, StatusError> {
-    let text = fs::read_to_string(path).map_err(|error| StatusError::io(path, error))?;
-    text.parse().map_err(|FormatError { line, reason }| {
-        let path = path.to_owned();
-        StatusError::Format { path, line, reason }
-    })
-}
-
-/// Calls `each` with the words of every line that is neither empty nor a comment.
-fn lines<'a>(
-    text: &'a str,
-    mut each: impl FnMut(&[&'a str]) -> Result<(), &'static str>,
-) -> Result<(), FormatError> {
-    for (line, text) in (1..).zip(text.lines()) {
-        let words: Vec<_> = text.split_whitespace().collect();
-        if words.first().is_some_and(|word| *word != "#") {
-            each(&words).map_err(|reason| FormatError { line, reason })?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads a number.
-fn number<T: FromStr>(word: &str) -> Result<T, &'static str> {
-    word.parse().map_err(|_| "expected a number")
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! What is to be thought of what a machine shows of itself.
 
 use super::{
-    Finding,
+    finding::Finding,
     machine::{Device, Machine},
 };
 
@@ -219,7 +219,7 @@ fn debugging(machine: &Machine) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
+    use super::super::finding::Level;
     use super::*;
 
     /// One where nothing is wrong.

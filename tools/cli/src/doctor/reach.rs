@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whether this machine and the other nodes reach each other, port by port.
 
-use super::{Finding, checks::PORTS, machine::Machine};
+use super::{checks::PORTS, finding::Finding, machine::Machine};
 use std::{
     io::ErrorKind,
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -140,7 +140,7 @@ fn way_back(node: NodeAddress, ended: virgo::Result<Ended>) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Level;
+    use super::super::finding::Level;
     use super::*;
 
     const NODE: NodeAddress = NodeAddress {

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Answering requests.
 
-use super::{MAX_MESSAGE, Message, Queue, Subscription};
+use super::{
+    message::{MAX_MESSAGE, Message},
+    named::Queue,
+    subscription::Subscription,
+};
 use crate::Result;
 use libc::{EBADF, EEXIST, ENOENT, ENOSYS, ESHUTDOWN, ETIMEDOUT, c_int};
 use virgo_proto::errno::Errno;

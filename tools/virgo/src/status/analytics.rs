@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The variables that steer this node's modules.
 
-use super::{FormatError, Status, StatusError, number, read};
-use std::{fs, io::Write as _, str::FromStr};
+use super::format::{FormatError, number};
+use std::str::FromStr;
 
 /// All variables of this node, and the last changes of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -144,64 +144,6 @@ impl Analytics {
     #[must_use]
     pub fn variable(&self, key: &str) -> Option<&Variable> {
         self.variables.iter().find(|variable| variable.key == key)
-    }
-}
-
-impl Status {
-    /// The variables of this node.
-    ///
-    /// # Errors
-    ///
-    /// See [`StatusError`].
-    pub fn analytics(&self) -> Result<Analytics, StatusError> {
-        read(&self.analytics_file())
-    }
-
-    /// Sets all variables of `pairs`, `key=value,key=value`, or none.
-    ///
-    /// # Errors
-    ///
-    /// [`StatusError::Rejected`] if a value is refused.
-    pub fn set_analytics(&self, pairs: &str) -> Result<(), StatusError> {
-        self.tell_analytics(&format!("set {pairs}"))
-    }
-
-    /// Gives a variable its default back; one that no module has declared is gone then.
-    ///
-    /// # Errors
-    ///
-    /// [`StatusError::Rejected`] if nobody has set it.
-    pub fn reset_analytics(&self, key: &str) -> Result<(), StatusError> {
-        self.tell_analytics(&format!("reset {key}"))
-    }
-
-    /// Has `/etc/virgo_kernel_analytics.conf` read again.
-    ///
-    /// # Errors
-    ///
-    /// [`StatusError::Rejected`] if it is bad: nothing has changed.
-    pub fn reload_analytics(&self) -> Result<(), StatusError> {
-        self.tell_analytics("reload")
-    }
-
-    fn tell_analytics(&self, text: &str) -> Result<(), StatusError> {
-        let path = self.analytics_file();
-        // Not created if it is missing.
-        let told = fs::OpenOptions::new()
-            .write(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(text.as_bytes()));
-        told.map_err(|error| {
-            let rejected = self.analytics().ok().and_then(|all| all.rejected);
-            match rejected {
-                Some(why) => StatusError::Rejected(why),
-                None => StatusError::io(&path, error),
-            }
-        })
-    }
-
-    fn analytics_file(&self) -> std::path::PathBuf {
-        self.root.join("analytics")
     }
 }
 

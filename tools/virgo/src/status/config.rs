@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The configuration in force.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use std::{net::Ipv4Addr, str::FromStr};
 
 /// The configuration in force, from the files `/etc/virgo_cloud.conf` and

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the memory pools of all nodes hold.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use crate::Id;
 use std::str::FromStr;
 

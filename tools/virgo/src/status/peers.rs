@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How a service reaches itself on other nodes.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use std::str::FromStr;
 
 /// The nodes that a service of this node has used.

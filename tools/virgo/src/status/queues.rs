@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The queues and topics of this node.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use std::str::FromStr;
 
 /// The queues, topics and subscriptions of this node.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who is connected to a service.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use std::{net::SocketAddrV4, str::FromStr};
 
 /// The sessions of a service of this node, the oldest first.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Counters of a service.
 
-use super::{FormatError, lines, number};
+use super::format::{FormatError, lines, number};
 use std::str::FromStr;
 
 /// The counters of a service, since its module was loaded.
