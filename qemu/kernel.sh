@@ -18,7 +18,7 @@ check_prepared() {
 		grep -qFx "$line" "$tree/.config" 2>/dev/null || missing+=("  .config does not say $line")
 	done
 	[ ${#missing[@]} = 0 ] || virgo_die "KDIR=$tree is not ready for VIRGO's modules:" "${missing[@]}" \
-		"Copy the files and apply the patch as qemu/kernel/build.sh does, configure with at least" \
+		"Copy the files and apply the patch as qemu/kernel/source.sh does, configure with at least" \
 		"qemu/kernel/slim.config, and build with the compilers of the build root:" \
 		"  KDIR=$tree qemu/in-root make -C $tree LLVM=1 bzImage modules"
 }

@@ -48,7 +48,7 @@ virgo_kdir() {
 		return
 	fi
 	printf '%s/kernel-%s-%s\n' "$VIRGO_CACHE" "$lane" "$(
-		cat "$VIRGO_ROOT/etc/virgo-toolchain" "$VIRGO_TOP/qemu/kernel/build.sh" \
+		cat "$VIRGO_ROOT/etc/virgo-toolchain" "$VIRGO_TOP"/qemu/kernel/{source,build}.sh \
 			"$VIRGO_TOP/syscalls/virgo-syscalls.patch" \
 			"$VIRGO_TOP/syscalls/kernel/virgo_calls.c" \
 			"$VIRGO_TOP/include/linux/virgo_calls.h" \

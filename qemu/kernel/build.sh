@@ -8,11 +8,8 @@ set -eu
 top=$1 work=$2 out=$3
 shift 3
 
-mkdir -p "$work" "$out"
-tar -C "$work" -xf /usr/src/linux-source-*.tar.xz --strip-components=1
-cp "$top/syscalls/kernel/virgo_calls.c" "$work/kernel/"
-cp "$top/include/linux/virgo_calls.h" "$work/include/linux/"
-patch -d "$work" -p1 --no-backup-if-mismatch <"$top/syscalls/virgo-syscalls.patch"
+mkdir -p "$out"
+"$top/qemu/kernel/source.sh" "$top" "$work"
 
 cd "$work"
 cat "$@" >virgo.config

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Tests that need a cluster: boots three nodes once, runs the tests one after the other, and
 //! takes the nodes down again. `VIRGO_LANE=debug` runs them on the debug kernel,
-//! `VIRGO_LANE=stock` those of [`stock`] on Debian's own.
+//! `VIRGO_LANE=stock` those of [`stock`] on Debian's own, and those of [`lockdown`].
 //!
 //! Each test leaves the cluster as it found it: all nodes up, all links whole; after one that fails
 //! that is put right. The last one looks at what the kernels have said meanwhile. How much they do depends on the lane, and on
@@ -25,6 +25,7 @@ mod functions;
 mod guest;
 mod kingcobra;
 mod links;
+mod lockdown;
 mod locks;
 mod modules;
 mod pool;
@@ -84,6 +85,8 @@ fn main() -> Result<ExitCode> {
     .concat();
     if lane == Lane::Stock {
         tests.retain(|(name, _)| stock::CHOSEN.contains(name));
+        // The kernels of the other lanes know no signatures.
+        tests.extend(lockdown::TESTS);
     }
     if arguments.list {
         libtest_mimic::run(&arguments, trials(&tests, None)).exit();

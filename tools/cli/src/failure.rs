@@ -67,6 +67,10 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
                 "is its module loaded (lsmod), and debugfs mounted \
                  (mount -t debugfs debugfs /sys/kernel/debug)?",
             ),
+            ErrorKind::PermissionDenied if error.raw_os_error() == Some(libc::EPERM) => Some(
+                "a kernel under lockdown (Secure Boot) shows debugfs to nobody; \
+                 'virgo doctor' says more",
+            ),
             ErrorKind::PermissionDenied => Some("only root may use this file"),
             _ => None,
         },
