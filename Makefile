@@ -39,6 +39,10 @@ tools: root ## library, command line and cluster tool: build/target
 deb: tools ## Debian packages: build/deb
 	$(STEP) deb 'Debian packages' qemu/in-root packaging/deb
 
+deb-linux: root ## Debian package of a kernel with the system calls: build/deb-linux; see docs/operations.md
+	. qemu/paths.sh && $(STEP) deb-linux 'kernel with the system calls, Debian configuration (an hour or more)' \
+		qemu/in-root env VIRGO_LSMOD=$(LSMOD) packaging/deb-linux $$(virgo_stock_release) $$VIRGO_CACHE/deb-linux.work
+
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
 	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
 		CLIPPY=1 CLIPPY_DRIVER=$(CURDIR)/qemu/rustdoc

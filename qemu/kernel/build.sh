@@ -25,7 +25,8 @@ fi
 make LLVM=1 -j"$(nproc)" bzImage modules
 
 make LLVM=1 run-command KBUILD_RUN_COMMAND="scripts/package/install-extmod-build $out"
-find rust -name '*.o' -prune -o -type f -print >keep
+# Sources that are preprocessed are left out: make would do it anew for each build of modules, and build all after it.
+find rust -type f ! -name '*.o' ! -name '*.rs.S' >keep
 find . -name '*.ko' >>keep
 printf '%s\n' .config .clippy.toml .rustfmt.toml arch/x86/boot/bzImage >>keep
 tar -cf - -T keep | tar -C "$out" -xf -
