@@ -40,8 +40,10 @@ deb: tools ## Debian packages: build/deb
 	$(STEP) deb 'Debian packages' qemu/in-root packaging/deb
 
 deb-linux: root ## Debian package of a kernel with the system calls: build/deb-linux; see docs/operations.md
-	. qemu/paths.sh && $(STEP) deb-linux 'kernel with the system calls, Debian configuration (an hour or more)' \
-		qemu/in-root env VIRGO_LSMOD=$(LSMOD) packaging/deb-linux $$(virgo_stock_release) $$VIRGO_CACHE/deb-linux.work
+	mkdir -p build && rm -f build/lsmod
+	$(if $(LSMOD),cp $(LSMOD) build/lsmod)
+	. qemu/paths.sh && $(STEP) deb-linux "kernel with the system calls, Debian's configuration (an hour or more)" \
+		qemu/in-root packaging/deb-linux $$(virgo_stock_release) $$VIRGO_CACHE/deb-linux.work
 
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)
 	$(STEP) doc-modules 'rustdoc of the modules' qemu/modules.sh slim $(CURDIR)/build/doc \
