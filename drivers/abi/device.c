@@ -133,8 +133,8 @@ static long virgo_device_ioctl(struct file *file, unsigned int cmd, unsigned lon
 	if ((file->f_mode & mode) != mode)
 		return -EBADF;
 	/*
-	 * ioctl(2) returns an int. Of more bytes than that only so many are told:
-	 * to do those behind once more changes nothing.
+	 * ioctl(2) returns an int: if more than INT_MAX bytes were copied, INT_MAX is returned.
+	 * A caller that repeats the rest copies the same bytes again.
 	 */
 	result = virgo_device_call(__NR_virgo_clone + _IOC_NR(cmd), (void __user *)arg,
 				   _IOC_SIZE(cmd));

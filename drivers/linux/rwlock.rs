@@ -57,7 +57,7 @@ impl<T> RwLock<T> {
         ReadGuard(self, NotThreadSafe)
     }
 
-    /// As [`Self::read`], if nobody has or wants it for oneself. Any context but hard interrupts.
+    /// As [`Self::read`], if no writer holds it or waits for it. Any context but hard interrupts.
     pub fn try_read(&self) -> Option<ReadGuard<'_, T>> {
         // SAFETY: `sem` is initialised.
         let is_ours = unsafe { bindings::down_read_trylock(self.sem.get()) } != 0;

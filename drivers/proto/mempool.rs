@@ -16,7 +16,7 @@
 //! | SetMany                              | [`SetManyArgs`], [`Part`]s, the bytes | empty                         | stored reply |
 //! | FencedSet, FencedSetMany, FencedFree | a [`FenceToken`](crate::fence::FenceToken), the body of the other | empty                         | stored reply |
 //!
-//! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its chunks
+//! Set, Get and Free of an allocation that is split answer `EXDEV`: the client looks its pieces
 //! up and goes to them.
 //!
 //! AllocMany makes as many objects as there is room for, and fails only if not even one fits.
@@ -45,7 +45,7 @@ pub mod op {
     pub const FREE: u16 = 4;
     /// Ask how an allocation is split.
     pub const LOOKUP: u16 = 5;
-    /// Allocate several chunks of one size.
+    /// Allocate several pieces of one size.
     pub const ALLOC_MANY: u16 = 6;
     /// Free several objects.
     pub const FREE_MANY: u16 = 7;
@@ -73,7 +73,7 @@ pub const PIECE: u32 = 1 << 1;
 /// Flag of [`Listed`]: the object is the map of a split allocation.
 pub const SPLIT: u32 = 1 << 2;
 
-/// Flag of [`FreeObjectArgs`]: free the map of a split allocation, whose chunks are gone.
+/// Flag of [`FreeObjectArgs`]: free the map of a split allocation, whose pieces are gone.
 pub const MAP: u32 = 1 << 0;
 
 /// Most bytes of data in one Set or Get.
@@ -262,7 +262,7 @@ pub struct LookupArgs {
     pub uid: U32,
 }
 
-/// Reply of Lookup; the ids of up to [`MAX_LOOKUP`] chunks follow, none beyond the last.
+/// Reply of Lookup; the ids of up to [`MAX_LOOKUP`] pieces follow, none beyond the last.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
 #[repr(C)]
 pub struct LookupReply {

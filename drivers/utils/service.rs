@@ -186,8 +186,7 @@ pub struct BriefOperation<S> {
     /// Does what that does, without waiting for anything, in a time that is bounded by the size of request and
     /// reply. `None` if it cannot: then nothing has happened, and the request comes by the connection.
     ///
-    /// It must not make anything that is to go with the peer's incarnation, nor drop what only a task may
-    /// drop.
+    /// It must not make anything that `peer_gone` would free, nor drop objects whose destructor may sleep.
     pub run: fn(&S, &BriefRequest<'_>, &mut BriefReply) -> Option<Result>,
 }
 

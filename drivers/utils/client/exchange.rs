@@ -13,8 +13,8 @@
 //! concerned connect again and repeat their requests under the same numbers; the server knows
 //! what it has done already.
 //!
-//! A task may have several requests under way. While it sends the next it need not fear for the
-//! others: who finds no room to send takes the replies that are in the way.
+//! A task may have several requests under way. Sending the next one cannot deadlock with them: a task
+//! that finds the socket full receives the replies for which the other node waits.
 
 use crate::{
     client::{

@@ -185,7 +185,7 @@ impl Link {
         )?;
         connector.set_stopped(stopped);
         let state = LinkState {
-            line: ConnectionState::Down,
+            connection: ConnectionState::Down,
             stopped,
             connections: 0,
             send_lock: SendLock::new(),
@@ -273,7 +273,7 @@ impl Link {
         state.datagrams = shared.as_ref().and(reached.datagrams);
         let unused = room.and_then(|room| state.outbound.set_room(room));
         self.datagrams.replace(shared);
-        state.line = ConnectionState::Up {
+        state.connection = ConnectionState::Up {
             stream: reached.stream.clone(),
             boot: reached.boot,
             origin: reached.origin,
@@ -296,7 +296,7 @@ impl Link {
     pub(crate) fn revoke(&self, config: &Config) {
         let state = self.state.lock();
         let serial = state.connections;
-        let is_admitted = match &state.line {
+        let is_admitted = match &state.connection {
             ConnectionState::Up { origin, .. } => origin.is_admitted_by(config),
             ConnectionState::Down => true,
         };
@@ -320,7 +320,7 @@ impl Link {
         }
         let input = state.input.take();
         state.receiver = None;
-        let line = core::mem::replace(&mut state.line, ConnectionState::Down);
+        let connection = core::mem::replace(&mut state.connection, ConnectionState::Down);
         let lost = state.outbound.clear(serial);
         self.datagrams.replace(None);
         let datagrams = state.datagrams.take();
@@ -335,7 +335,7 @@ impl Link {
             self.give(&mut state, Some(line));
         }
         drop(state);
-        if let ConnectionState::Up { stream, .. } = line {
+        if let ConnectionState::Up { stream, .. } = connection {
             stream.shutdown();
         }
         if let Some(datagrams) = datagrams {
@@ -355,7 +355,7 @@ impl Link {
     /// Whether a task that waits is to receive instead of the one that is to: there is something to do,
     /// and that one is asleep or was woken, and does not do it.
     pub(crate) fn may_receive_for_others(&self, state: &LinkState) -> bool {
-        let (ConnectionState::Up { stream, .. }, Some(input)) = (&state.line, &state.input) else {
+        let (ConnectionState::Up { stream, .. }, Some(input)) = (&state.connection, &state.input) else {
             return false;
         };
         stream.is_readable()
@@ -373,7 +373,7 @@ impl Link {
     /// Whether a task that is sending, receiving or connecting could go on, but has made no progress for
     /// [`STALL_MS`].
     pub(crate) fn is_stalled(&self, state: &LinkState, watch: &mut StallWatch) -> bool {
-        let (could_receive, could_send) = match &state.line {
+        let (could_receive, could_send) = match &state.connection {
             ConnectionState::Up { stream, .. } => (
                 state.input.is_none() && stream.is_readable(),
                 state.send_lock.is_held() && stream.is_writable(),
@@ -444,7 +444,7 @@ impl Link {
     /// knowing.
     pub(crate) fn is_stale(&self) -> bool {
         let state = self.state.lock();
-        matches!(state.line, ConnectionState::Up { .. }) && state.fresh.passed()
+        matches!(state.connection, ConnectionState::Up { .. }) && state.fresh.passed()
     }
 
     /// Whether something was heard of the other node within the last `ms` milliseconds, of [`IDLE_MS`] at
@@ -452,7 +452,7 @@ impl Link {
     pub(crate) fn was_heard_within(&self, ms: u32) -> bool {
         let state = self.state.lock();
         let left_ms = state.fresh.left_ms();
-        matches!(state.line, ConnectionState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
+        matches!(state.connection, ConnectionState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
     }
 
     /// Ends all calls and refuses new ones, or allows them again.
@@ -497,7 +497,7 @@ impl Link {
     pub(crate) fn state(&self) -> LinkStatus {
         let state = self.state.lock();
         LinkStatus {
-            up: matches!(state.line, ConnectionState::Up { .. }),
+            up: matches!(state.connection, ConnectionState::Up { .. }),
             connections: state.connections,
             calls: state.slots.busy(),
             by_datagram: state.by_datagram,

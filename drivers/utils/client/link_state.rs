@@ -52,7 +52,7 @@ pub(crate) const SILENCE_MS: u32 = 500;
 pub(crate) const IDLE_MS: u32 = 1000;
 
 pub(crate) struct LinkState {
-    pub(crate) line: ConnectionState,
+    pub(crate) connection: ConnectionState,
     pub(crate) stopped: bool,
     /// Connections made; also names the present one.
     pub(crate) connections: u64,
@@ -160,7 +160,7 @@ pub(crate) struct Sender {
 
 impl LinkState {
     pub(crate) fn is_up(&self, serial: u64) -> bool {
-        self.connections == serial && matches!(self.line, ConnectionState::Up { .. })
+        self.connections == serial && matches!(self.connection, ConnectionState::Up { .. })
     }
 
     /// The present connection, if there is one.
@@ -169,7 +169,7 @@ impl LinkState {
     ///
     /// [`ESHUTDOWN`] if none may be used.
     pub(crate) fn connection(&self) -> Result<Option<Connection>> {
-        match &self.line {
+        match &self.connection {
             _ if self.stopped => Err(ESHUTDOWN),
             ConnectionState::Up { stream, boot, .. } => Ok(Some(Connection {
                 stream: stream.clone(),
@@ -182,7 +182,7 @@ impl LinkState {
 
     /// The incarnation of the server, if there is a connection.
     pub(crate) fn boot(&self) -> Option<u64> {
-        match &self.line {
+        match &self.connection {
             ConnectionState::Up { boot, .. } => Some(*boot),
             ConnectionState::Down => None,
         }
@@ -257,7 +257,7 @@ impl LinkState {
     /// come that is due, or no acknowledgement, nor has the network layer of the other node taken
     /// anything.
     pub(crate) fn is_silent(&mut self, serial: u64) -> bool {
-        let stream = match &self.line {
+        let stream = match &self.connection {
             ConnectionState::Up { stream, .. } if self.connections == serial => stream,
             _ => return false,
         };
