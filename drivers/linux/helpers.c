@@ -20,6 +20,7 @@
 #include <linux/sched/loadavg.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
+#include <linux/signal.h>
 #include <linux/tcp.h>
 #include <linux/tick.h>
 #include <linux/uaccess.h>
@@ -79,6 +80,30 @@ long virgo_sleep(long timeout)
 {
 	timeout = schedule_timeout_killable(timeout);
 	return fatal_signal_pending(current) ? -ERESTARTSYS : timeout;
+}
+
+/*
+ * Lets the current task have SIGKILL, which ends killable waits and nothing
+ * else of a kernel thread. Returns it; NULL if it is none.
+ */
+struct task_struct *virgo_killable_begin(void)
+{
+	if (!(current->flags & PF_KTHREAD))
+		return NULL;
+	allow_kernel_signal(SIGKILL);
+	return current;
+}
+
+/* What has come and what may come is as if it never had. */
+void virgo_killable_end(void)
+{
+	disallow_signal(SIGKILL);
+	flush_signals(current);
+}
+
+void virgo_kill(struct task_struct *task)
+{
+	send_sig(SIGKILL, task, 1);
 }
 
 int virgo_sock_create(struct socket **sock)
