@@ -56,6 +56,7 @@ enum virgo_sock_event {
 
 void virgo_wake_all(struct wait_queue_head *queue);
 void virgo_wake_one(struct wait_queue_head *queue);
+void virgo_wake_in_steps(struct wait_queue_head *queue);
 bool virgo_wake_few(struct wait_queue_head *queue, int most);
 long virgo_sleep(long timeout);
 struct task_struct *virgo_killable_begin(void);

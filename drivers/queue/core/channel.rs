@@ -14,10 +14,13 @@ mod keeping;
 mod logged;
 #[path = "channel/putting.rs"]
 mod putting;
+#[path = "channel/room.rs"]
+mod room;
 #[path = "channel/taking.rs"]
 mod taking;
 
 pub(crate) use logged::Durable;
+pub(crate) use room::Turn;
 
 use crate::{
     chunks::Chunks,
@@ -41,6 +44,7 @@ use linux::{
     crypto,
     deadline::now_ms,
     wait::WaitQueue,
+    waiters::Waiters,
     work::{
         Queue as WorkQueue,
         Run,
@@ -48,6 +52,7 @@ use linux::{
         WorkHandle, //
     }, //
 };
+use room::Offering;
 use virgo_proto::queue::{
     access::{
         Access,
@@ -57,6 +62,7 @@ use virgo_proto::queue::{
         Kind,
         Options, //
     },
+    room::Offers,
     shares::Sharing,
     slab::Slab,
     state::{
@@ -88,6 +94,8 @@ pub(crate) type TakenMessage = Taken<Arc<Message>>;
 
 struct State {
     queue: Queue<Slab<Chunks>>,
+    /// How far those have been asked who wait for room.
+    offers: Offers,
     /// Who wants to know that there is a message; each is told once.
     waiters: KVec<WorkHandle>,
     /// The channel is deleted.
@@ -138,7 +146,7 @@ pub(crate) struct Channel {
     pub(crate) polled: WaitQueue,
     /// Who waits for room.
     #[pin]
-    room: WaitQueue,
+    room: Waiters,
 }
 
 /// A channel, shared.
@@ -236,6 +244,7 @@ impl Channel {
         let delivery = crypto::random_u32();
         let state = State {
             queue: Queue::new(places, options.limits, delivery, sharing),
+            offers: Offers::new(),
             waiters: KVec::new(),
             over: false,
             clock: u64::MAX,
@@ -259,7 +268,7 @@ impl Channel {
             walking <- linux::new_mutex!((), "virgo_channel_walk"),
             ready <- linux::new_wait_queue!("virgo_channel_ready"),
             polled <- linux::new_wait_queue!("virgo_channel_polled"),
-            room <- linux::new_wait_queue!("virgo_channel_room"),
+            room <- Waiters::new(),
         });
         Arc::pin_init(
             linux::new_task!(work, channel, "virgo_channel"),
@@ -325,19 +334,6 @@ impl Channel {
         drop(state);
         few.iter().flatten().for_each(WorkHandle::wake);
     }
-
-    /// A message has left: others may have room, and too many may be kept.
-    fn left(&self) {
-        if self.policy == Policy::Block {
-            self.room.wake_all();
-        }
-        while let Some(message) = {
-            let mut state = self.state.lock();
-            state.queue.forget()
-        } {
-            drop(message);
-        }
-    }
 }
 
 /// What a channel's task is needed for.
@@ -347,6 +343,7 @@ trait Clock {
     fn came_back(&self, state: Guard<'_>, now: u64);
     fn settle(&self, state: Guard<'_>, now: u64);
     fn wake_takers(&self);
+    fn left(&self);
 }
 
 impl Clock for Task<Channel> {
@@ -384,6 +381,17 @@ impl Clock for Task<Channel> {
         self.ready.wake_one();
         if !self.polled.wake_few(POLLERS_AT_ONCE) {
             self.schedule_now();
+        }
+    }
+
+    /// A message has left: others may have room, and too many may be kept.
+    fn left(&self) {
+        self.offer_room();
+        while let Some(message) = {
+            let mut state = self.state.lock();
+            state.queue.forget()
+        } {
+            drop(message);
         }
     }
 
@@ -478,12 +486,13 @@ impl State {
 }
 
 impl Run for Channel {
-    /// Something is due, or there are many who poll.
+    /// Something is due, or there are many who poll, or who wait for room.
     fn run(task: &Task<Self>) {
         let mut state = task.state.lock();
         state.clock = u64::MAX;
         task.settle(state, now_ms());
         task.ready.wake_one();
-        task.polled.wake_all();
+        task.polled.wake_in_steps();
+        task.go_on_offering();
     }
 }
