@@ -74,8 +74,8 @@ lint: kernel ## formatting, Clippy, checkpatch, shellcheck, house rules
 bench: modules tools image-bench ## instructions an operation, beside others
 	tests/bench.sh $(T)
 
-soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel
-	tests/soak.sh
+soak: modules-debug tools image-debug ## load and faults for long, on the debug kernel; with T=part: that part
+	tests/soak.sh $(T)
 
 package-test: deb ## packages in fresh Debian systems: install, cluster of three, upgrade, purge (as root)
 	$(STEP) deb-next 'the same of a later version' qemu/in-root packaging/deb 0.1.1

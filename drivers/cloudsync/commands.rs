@@ -7,7 +7,6 @@ use crate::{
     locks::{
         Granted,
         Locks,
-        Sleep,
         Wanted, //
     },
     service::Cloudsync,
@@ -93,18 +92,16 @@ fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// What the words behind the name say.
-fn wanted<'a, 'b>(
+fn wanted<'a>(
     caller: &Caller<'_>,
     words: impl Iterator<Item = &'a [u8]>,
-    sleep: Sleep<'b>,
-) -> Result<(Option<Mode>, Wanted<'b>), Failure> {
+) -> Result<(Option<Mode>, Wanted), Failure> {
     let mut mode = None;
     let mut wanted = Wanted {
         mode: Mode::Ex,
         tries: false,
         by_event: false,
         deadline: Deadline::after_ms(caller.config.deadline_ms),
-        sleep,
     };
     for word in words {
         if word == b"try" {
@@ -159,11 +156,7 @@ fn lock(
 ) -> Reported {
     let mut words = words(command.body);
     let name = name(&mut words)?;
-    // Not beyond the end of the session.
-    let sleep = |session: &Session, changes, deadline| {
-        caller.wait(deadline, |until| session.wait(changes, until))
-    };
-    let (_, wanted) = wanted(caller, words, &sleep)?;
+    let (_, wanted) = wanted(caller, words)?;
     let session = session(this, caller)?;
     tell(this.locks.lock(session, name, wanted)?, reply)
 }
@@ -176,10 +169,7 @@ fn convert(
 ) -> Reported {
     let mut words = words(command.body);
     let name = name(&mut words)?;
-    let sleep = |session: &Session, changes, deadline| {
-        caller.wait(deadline, |until| session.wait(changes, until))
-    };
-    let (mode, wanted) = wanted(caller, words, &sleep)?;
+    let (mode, wanted) = wanted(caller, words)?;
     mode.ok_or(expected("expected a mode: NL, CR, CW, PR, PW or EX"))?;
     let session = session(this, caller)?;
     tell(this.locks.convert(session, name, wanted, None)?, reply)

@@ -45,9 +45,6 @@ use virgo_proto::cloudsync::{
 };
 use virgo_utils::budget::Budget;
 
-/// Sleeps until a session has changed since, or the deadline. An error ends the wait for the lock.
-pub(crate) type Sleep<'a> = &'a dyn Fn(&Session, u64, Deadline) -> Result<bool>;
-
 /// How often a lock is tried again for which there is no room, and after how many milliseconds.
 const ROOM_TRIES: u32 = 10;
 const ROOM_MS: u32 = 20;
@@ -57,14 +54,13 @@ const BATCH: usize = 64;
 
 /// What a program asks for.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Wanted {
     pub(crate) mode: Mode,
     /// Now or not at all.
     pub(crate) tries: bool,
     /// It is told by an event, and does not wait.
     pub(crate) by_event: bool,
     pub(crate) deadline: Deadline,
-    pub(crate) sleep: Sleep<'a>,
 }
 
 /// A lock that a program has.
@@ -133,7 +129,7 @@ impl Locks {
         &self,
         session: &Arc<Session>,
         name: &[u8],
-        wanted: Wanted<'_>,
+        wanted: Wanted,
     ) -> Result<Option<Granted>> {
         check(name)?;
         let mut left = if wanted.tries || wanted.by_event {
@@ -150,7 +146,7 @@ impl Locks {
                 locked => return locked,
             }
             // Names that nobody uses are being given back.
-            (wanted.sleep)(session, session.changes(), Deadline::after_ms(ROOM_MS))?;
+            session.wait(session.changes(), Deadline::after_ms(ROOM_MS))?;
         }
     }
 
@@ -158,7 +154,7 @@ impl Locks {
         &self,
         session: &Arc<Session>,
         name: &[u8],
-        wanted: Wanted<'_>,
+        wanted: Wanted,
     ) -> Result<Option<Granted>> {
         let charge = self.budget.charge(session.uid, 1)?;
         let mut names = self.cluster.names.lock();
@@ -204,7 +200,7 @@ impl Locks {
         &self,
         session: &Arc<Session>,
         name: &[u8],
-        wanted: Wanted<'_>,
+        wanted: Wanted,
         value: Option<&[u8; VALUE]>,
     ) -> Result<Option<Granted>> {
         check(name)?;
@@ -225,12 +221,7 @@ impl Locks {
     }
 
     /// Waits for what the session has asked for.
-    fn finish(
-        &self,
-        session: &Session,
-        name: &[u8],
-        wanted: Wanted<'_>,
-    ) -> Result<Option<Granted>> {
+    fn finish(&self, session: &Session, name: &[u8], wanted: Wanted) -> Result<Option<Granted>> {
         self.cluster.be_active();
         let mut names = self.cluster.names.lock();
         // What has failed once the teller does, which waits in between.
@@ -274,7 +265,7 @@ impl Locks {
                 _ => {
                     let changes = session.changes();
                     drop(names);
-                    let waited = (wanted.sleep)(session, changes, wanted.deadline);
+                    let waited = session.wait(changes, wanted.deadline);
                     names = self.cluster.names.lock();
                     match waited {
                         Ok(_) => continue,

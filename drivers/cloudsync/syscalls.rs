@@ -103,7 +103,7 @@ impl Calls {
         Ok(self.handles.install(handle, true)? as usize)
     }
 
-    fn wanted(&self, args: &LockArgs) -> Result<Wanted<'static>> {
+    fn wanted(&self, args: &LockArgs) -> Result<Wanted> {
         if args.flags & !(lock::TRY | lock::ASYNC) != 0 {
             return Err(EINVAL);
         }
@@ -117,7 +117,6 @@ impl Calls {
             tries: args.flags & lock::TRY != 0,
             by_event: args.flags & lock::ASYNC != 0,
             deadline,
-            sleep: &|session, changes, deadline| session.wait(changes, deadline),
         })
     }
 

@@ -187,7 +187,7 @@ fn make(
         reply.field("job", job.id)?;
         return reply.field("node", job.node().into());
     }
-    started.wait_for_text(caller, user.deadline)?;
+    started.wait(user.deadline)?;
     let outcome = job.outcome().ok_or(Errno::EIO)?;
     show(job.node(), outcome, reply)
 }
@@ -231,7 +231,7 @@ fn wait(
     let job = this.jobs.find(job_id(command)?, caller.uid)?;
     let deadline = Deadline::after_ms(caller.config.deadline_ms);
     let jobs = [Some(job.clone())];
-    if !caller.wait(deadline, |until| this.jobs.wait_any(&jobs, until))? {
+    if !this.jobs.wait_any(&jobs, deadline)? {
         return Err(Failure::new(Errno::ETIMEDOUT, "it still runs"));
     }
     let outcome = job.outcome().ok_or(Errno::ESRCH)?;

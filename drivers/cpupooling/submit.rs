@@ -16,10 +16,7 @@ use kernel::{
     sync::Arc, //
 };
 use linux::deadline::Deadline;
-use virgo_utils::{
-    Caller,
-    User, //
-};
+use virgo_utils::User;
 
 /// Calls that were made together. When dropped, those that have not ended are ended and all are
 /// forgotten, unless they are kept.
@@ -38,23 +35,7 @@ impl Started<'_> {
     ///
     /// [`EINTR`].
     pub(crate) fn wait(&self, deadline: Deadline) -> Result {
-        self.waited(self.batch.wait(deadline.later(GRACE_MS))?);
-        Ok(())
-    }
-
-    /// As [`Self::wait`], for a text session, and not beyond its end.
-    ///
-    /// # Errors
-    ///
-    /// [`ECANCELED`] when the session is over.
-    pub(crate) fn wait_for_text(&self, caller: &Caller<'_>, deadline: Deadline) -> Result {
-        let until = deadline.later(GRACE_MS);
-        self.waited(caller.wait(until, |until| self.batch.wait(until))?);
-        Ok(())
-    }
-
-    fn waited(&self, all_have_ended: bool) {
-        if !all_have_ended {
+        if !self.batch.wait(deadline.later(GRACE_MS))? {
             for job in &self.jobs {
                 self.pool.executor.give_up(job, ETIMEDOUT);
             }
@@ -62,6 +43,7 @@ impl Started<'_> {
         for outcome in self.jobs.iter().filter_map(|job| job.outcome()) {
             outcome.cause.waited_for();
         }
+        Ok(())
     }
 
     /// Keeps them for who asks for the results later.

@@ -20,6 +20,7 @@
 #include <linux/sched/loadavg.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
+#include <linux/signal.h>
 #include <linux/tcp.h>
 #include <linux/tick.h>
 #include <linux/uaccess.h>
@@ -40,6 +41,9 @@
 #define VIRGO_KEEPCNT		3
 #define VIRGO_USER_TIMEOUT_MS	30000
 
+/* Tasks that are woken with interrupts off at a time. */
+#define VIRGO_WAKE_AT_ONCE	32
+
 /* Mostly nobody waits. The barrier of wq_has_sleeper() comes after what the caller has changed. */
 void virgo_wake_all(struct wait_queue_head *queue)
 {
@@ -52,6 +56,40 @@ void virgo_wake_one(struct wait_queue_head *queue)
 {
 	if (wq_has_sleeper(queue))
 		wake_up(queue);
+}
+
+static int virgo_no_wake(struct wait_queue_entry *entry, unsigned int mode, int flags, void *key)
+{
+	return 0;
+}
+
+/*
+ * All, some at a time with interrupts off. A mark of its own goes along the
+ * queue. Who begins to wait meanwhile has looked after the caller's change.
+ */
+void virgo_wake_in_steps(struct wait_queue_head *queue)
+{
+	struct wait_queue_entry mark = { .func = virgo_no_wake };
+	int count = 0;
+
+	if (!wq_has_sleeper(queue))
+		return;
+	spin_lock_irq(&queue->lock);
+	list_add(&mark.entry, &queue->head);
+	while (!list_is_last(&mark.entry, &queue->head)) {
+		struct wait_queue_entry *entry = list_next_entry(&mark, entry);
+
+		/* Before it may leave the queue. */
+		list_move(&mark.entry, &entry->entry);
+		entry->func(entry, TASK_NORMAL, 0, NULL);
+		if (++count % VIRGO_WAKE_AT_ONCE)
+			continue;
+		spin_unlock_irq(&queue->lock);
+		cond_resched();
+		spin_lock_irq(&queue->lock);
+	}
+	list_del(&mark.entry);
+	spin_unlock_irq(&queue->lock);
 }
 
 /* Wakes all, unless they are more than most; returns whether it has. Time is bounded by most. */
@@ -79,6 +117,30 @@ long virgo_sleep(long timeout)
 {
 	timeout = schedule_timeout_killable(timeout);
 	return fatal_signal_pending(current) ? -ERESTARTSYS : timeout;
+}
+
+/*
+ * Lets the current task have SIGKILL, which ends killable waits and nothing
+ * else of a kernel thread. Returns it; NULL if it is none.
+ */
+struct task_struct *virgo_killable_begin(void)
+{
+	if (!(current->flags & PF_KTHREAD))
+		return NULL;
+	allow_kernel_signal(SIGKILL);
+	return current;
+}
+
+/* What has come and what may come is as if it never had. */
+void virgo_killable_end(void)
+{
+	disallow_signal(SIGKILL);
+	flush_signals(current);
+}
+
+void virgo_kill(struct task_struct *task)
+{
+	send_sig(SIGKILL, task, 1);
 }
 
 int virgo_sock_create(struct socket **sock)

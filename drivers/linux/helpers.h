@@ -56,8 +56,12 @@ enum virgo_sock_event {
 
 void virgo_wake_all(struct wait_queue_head *queue);
 void virgo_wake_one(struct wait_queue_head *queue);
+void virgo_wake_in_steps(struct wait_queue_head *queue);
 bool virgo_wake_few(struct wait_queue_head *queue, int most);
 long virgo_sleep(long timeout);
+struct task_struct *virgo_killable_begin(void);
+void virgo_killable_end(void);
+void virgo_kill(struct task_struct *task);
 
 int virgo_sock_create(struct socket **sock);
 int virgo_sock_bind(struct socket *sock, __be32 addr, u16 port);

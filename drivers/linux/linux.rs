@@ -36,6 +36,7 @@ pub mod debugfs;
 pub mod descriptor;
 pub mod file;
 pub mod gfp;
+pub mod killable;
 pub mod load;
 pub mod module;
 pub mod net;

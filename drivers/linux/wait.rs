@@ -164,6 +164,12 @@ impl WaitQueue {
         unsafe { helpers::virgo_wake_one(self.head.get()) };
     }
 
+    /// As [`Self::wake_all`], with interrupts off for a bounded time at once, however many wait. May sleep.
+    pub fn wake_in_steps(&self) {
+        // SAFETY: `head` is initialised.
+        unsafe { helpers::virgo_wake_in_steps(self.head.get()) };
+    }
+
     /// As [`Self::wake_all`], unless more than `most` wait; returns whether it was done. The time with
     /// interrupts off is bounded so. Any context.
     pub fn wake_few(&self, most: u16) -> bool {

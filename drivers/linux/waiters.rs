@@ -15,7 +15,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::lock::{
-        spinlock::SpinLockBackend,
+        Backend,
         Guard, //
     },
     types::Opaque, //
@@ -68,16 +68,37 @@ impl Waiters {
     /// # Errors
     ///
     /// [`EINTR`] when the task is being killed and was not woken.
-    pub fn wait<T>(
+    pub fn wait<T, B>(
         &self,
-        guard: Guard<'_, T, SpinLockBackend>,
+        guard: Guard<'_, T, B>,
         deadline: Deadline,
         leave: impl FnOnce(&mut T),
     ) -> Result<Woken>
     where
         T: Unpin,
+        B: Backend,
     {
         self.wait_looking(guard, deadline, u32::MAX, leave, |_| false)
+    }
+
+    /// As [`Self::wait`], for what is meant by `wants`, by which who walks along the list decides
+    /// ([`Self::next`]). Waits before all others if `first`, as one does that was selected in vain.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn wait_for<T, B>(
+        &self,
+        guard: Guard<'_, T, B>,
+        deadline: Deadline,
+        wants: u64,
+        first: bool,
+    ) -> Result<Woken>
+    where
+        T: Unpin,
+        B: Backend,
+    {
+        self.wait_in(guard, deadline, (wants, first), u32::MAX, |_| (), |_| false)
     }
 
     /// As [`Self::wait`], but has `look` say under the lock whether to wait on: after `look_ms`
@@ -87,22 +108,40 @@ impl Waiters {
     /// # Errors
     ///
     /// As there.
-    pub fn wait_looking<T>(
+    pub fn wait_looking<T, B>(
         &self,
-        guard: Guard<'_, T, SpinLockBackend>,
+        guard: Guard<'_, T, B>,
         deadline: Deadline,
+        look_ms: u32,
+        leave: impl FnOnce(&mut T),
+        look: impl FnMut(&mut T) -> bool,
+    ) -> Result<Woken>
+    where
+        T: Unpin,
+        B: Backend,
+    {
+        self.wait_in(guard, deadline, (0, false), look_ms, leave, look)
+    }
+
+    /// Waits in a place of the list: for what, and whether before all others.
+    fn wait_in<T, B>(
+        &self,
+        guard: Guard<'_, T, B>,
+        deadline: Deadline,
+        (wants, first): (u64, bool),
         mut look_ms: u32,
         leave: impl FnOnce(&mut T),
         mut look: impl FnMut(&mut T) -> bool,
     ) -> Result<Woken>
     where
         T: Unpin,
+        B: Backend,
     {
         let lock = guard.lock_ref();
         let waiter = Opaque::<helpers::virgo_waiter>::uninit();
         // SAFETY: The list is initialised and `waiter` valid for writes; it stays in place until
         // `virgo_waiter_leave` below.
-        unsafe { helpers::virgo_waiter_join(self.inner.get(), waiter.get()) };
+        unsafe { helpers::virgo_waiter_join(self.inner.get(), waiter.get(), wants, first) };
         drop(guard);
         let (slept, has_looked, mut guard) = loop {
             let until = Deadline::after_ms(look_ms).min(deadline);
@@ -133,13 +172,13 @@ impl Waiters {
         }
     }
 
-    /// Selects the task that has waited for longest. False if none waits. Any context but interrupts.
+    /// Selects the task that has waited for longest. False if none waits. Any context.
     pub fn select(&self) -> bool {
         self.wake(helpers::virgo_woken_VIRGO_SELECTED)
     }
 
     /// Tells the task that has waited for longest that there is nothing to wait for any more. False if
-    /// none waits. Any context but interrupts.
+    /// none waits. Any context.
     pub fn expel(&self) -> bool {
         self.wake(helpers::virgo_woken_VIRGO_EXPELLED)
     }
@@ -147,5 +186,31 @@ impl Waiters {
     fn wake(&self, how: helpers::virgo_woken) -> bool {
         // SAFETY: The list is initialised.
         unsafe { helpers::virgo_waiters_wake(self.inner.get(), how) }
+    }
+
+    /// Begins a walk along the list with the task that has waited for longest. There is one walk at a
+    /// time. Any context.
+    pub fn begin(&self) {
+        // SAFETY: The list is initialised.
+        unsafe { helpers::virgo_waiters_begin(self.inner.get()) };
+    }
+
+    /// What the task [wants](Self::wait_for) that the walk has come to; `None` at the end. Any context.
+    pub fn next(&self) -> Option<u64> {
+        let mut wants = 0;
+        // SAFETY: The list is initialised, and `wants` valid for writes.
+        unsafe { helpers::virgo_waiters_next(self.inner.get(), &raw mut wants) }.then_some(wants)
+    }
+
+    /// The walk goes on behind that task. Any context.
+    pub fn pass(&self) {
+        // SAFETY: The list is initialised.
+        unsafe { helpers::virgo_waiters_pass(self.inner.get()) };
+    }
+
+    /// Selects that task, and the walk goes on behind it. Any context.
+    pub fn select_next(&self) {
+        // SAFETY: The list is initialised.
+        unsafe { helpers::virgo_waiters_select_next(self.inner.get()) };
     }
 }

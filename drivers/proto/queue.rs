@@ -3,6 +3,7 @@
 //! Queues and topics: what is delivered when, without I/O.
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
+//! - [`room`]: who gets what becomes free in it, if several wait;
 //! - [`shares`]: how much of it each of its publishers uses;
 //! - [`limits`]: its bounds;
 //! - [`slab`]: places for messages, in memory that goes back;
@@ -23,6 +24,7 @@ pub mod options;
 pub mod reasons;
 pub mod record;
 pub mod rewrite;
+pub mod room;
 pub mod shares;
 pub mod slab;
 pub mod state;

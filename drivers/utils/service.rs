@@ -25,18 +25,11 @@ use core::net::Ipv4Addr;
 use kernel::{
     fmt,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
-    }, //
+    sync::Arc, //
 };
 use linux::{
     bytes::Fill,
     datagram::OutgoingDatagram,
-    deadline::Deadline,
     pages::Pages,
     work::WorkHandle, //
 };
@@ -118,7 +111,7 @@ pub struct Command<S> {
     pub names: &'static [&'static str],
     /// Arguments, for `help`: `(id,data)`.
     pub usage: &'static str,
-    /// Does it. Runs in process context, may sleep.
+    /// Does it. Runs in process context, may sleep; killable waits end with the session.
     pub run: fn(&S, &Caller<'_>, &CommandLine<'_>, &mut Reply<'_>) -> Result<(), Failure>,
 }
 
@@ -132,37 +125,6 @@ pub struct Caller<'a> {
     pub from: Ipv4Addr,
     /// What the session has of its own.
     pub attached: &'a Attached,
-    /// The session is over.
-    pub(crate) over: &'a Atomic<bool>,
-}
-
-/// How often a command that waits looks whether its session is over, in milliseconds.
-const LOOK_MS: u32 = 250;
-
-impl Caller<'_> {
-    /// Waits until `deadline`, but not beyond the end of the session: `wait` is called again and again
-    /// with a deadline, and returns whether there is something. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// Those of `wait`; [`ECANCELED`] when the session is over.
-    pub fn wait(
-        &self,
-        deadline: Deadline,
-        mut wait: impl FnMut(Deadline) -> Result<bool>,
-    ) -> Result<bool> {
-        loop {
-            if wait(Deadline::after_ms(LOOK_MS).min(deadline))? {
-                return Ok(true);
-            }
-            if deadline.passed() {
-                return Ok(false);
-            }
-            if self.over.load(Relaxed) {
-                return Err(ECANCELED);
-            }
-        }
-    }
 }
 
 /// An operation that other nodes may request.

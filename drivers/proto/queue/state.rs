@@ -29,16 +29,19 @@
 //! Each delivery has an identifier of its own, so that who has had a message before cannot
 //! acknowledge it when it has come back. It says in which place the message is.
 
+mod promises;
 mod removal;
 mod stages;
 mod steps;
 
 pub use super::limits::{MessageCounts, OverflowPolicy, QueueLimits};
+pub use promises::{Promise, Wanted};
 
 use super::{
     shares::{Shares, Sharing},
     slab::{MessageStage, PlaceList, Places, Slot, NONE, PLACE_BITS},
 };
+use promises::Promised;
 
 /// Priorities: from 0 to one less. Larger is sooner.
 pub const PRIORITIES: usize = 10;
@@ -167,8 +170,9 @@ pub struct Queue<P: Places> {
     next_seq: u64,
     counts: MessageCounts,
     shares: Shares,
-    /// There is room that is promised to a message: see [`Self::reserve`].
+    /// There is room that is kept for a message: see [`Self::reserve`].
     reserved: bool,
+    promised: Promised,
 }
 
 impl<P: Places> Queue<P> {
@@ -194,6 +198,7 @@ impl<P: Places> Queue<P> {
             counts: MessageCounts::default(),
             shares: Shares::new(sharing),
             reserved: false,
+            promised: Promised::default(),
         }
     }
 
@@ -280,9 +285,8 @@ impl<P: Places> Queue<P> {
         let has_share = policy == OverflowPolicy::DropOldest
             || self.shares.has_room(uid, bytes, messages, max_bytes);
         let bytes = u64::from(bytes);
-        // Without those that are kept, which go for others.
-        let rest = self.bytes.saturating_sub(self.kept_bytes);
-        let is_full = rest.saturating_add(bytes) > max_bytes || self.taken_places() >= messages;
+        let is_full =
+            self.taken_bytes().saturating_add(bytes) > max_bytes || self.taken_places() >= messages;
         match policy {
             _ if bytes > max_bytes => return self.refuse(Room::No),
             OverflowPolicy::Block if !has_share || is_full => return Room::Later,
@@ -313,9 +317,16 @@ impl<P: Places> Queue<P> {
         why
     }
 
-    /// Messages that count as those that wait: one for which room is reserved is as good as there.
+    /// Messages that count as those that wait: one for which room is kept is as good as there.
     fn taken_places(&self) -> u32 {
-        self.len().saturating_add(self.reserved.into())
+        let kept = self.promised.messages.saturating_add(self.reserved.into());
+        self.len().saturating_add(kept)
+    }
+
+    /// Their bytes, without those of acknowledged ones, which go for others.
+    fn taken_bytes(&self) -> u64 {
+        let rest = self.bytes.saturating_sub(self.kept_bytes);
+        rest.saturating_add(self.promised.bytes)
     }
 
     /// Counts a message that was refused.

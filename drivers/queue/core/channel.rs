@@ -16,10 +16,13 @@ mod keeping;
 mod logged;
 #[path = "channel/putting.rs"]
 mod putting;
+#[path = "channel/room.rs"]
+mod room;
 #[path = "channel/taking.rs"]
 mod taking;
 
 pub(crate) use channel_log::ChannelLog;
+pub(crate) use room::Turn;
 
 use crate::{
     chunks::Chunks,
@@ -43,6 +46,7 @@ use linux::{
     crypto,
     deadline::now_ms,
     wait::WaitQueue,
+    waiters::Waiters,
     work::{
         Run,
         Task,
@@ -50,6 +54,7 @@ use linux::{
         WorkQueue, //
     }, //
 };
+use room::Offering;
 use virgo_proto::queue::{
     access::{
         Access,
@@ -59,6 +64,7 @@ use virgo_proto::queue::{
         ChannelKind,
         Options, //
     },
+    room::Offers,
     shares::Sharing,
     slab::Slab,
     state::{
@@ -90,6 +96,8 @@ pub(crate) type TakenMessage = Taken<Arc<Message>>;
 
 struct State {
     queue: Queue<Slab<Chunks>>,
+    /// How far those have been asked who wait for room.
+    offers: Offers,
     /// Who wants to know that there is a message; each is told once.
     waiters: KVec<WorkHandle>,
     /// The channel is deleted.
@@ -140,7 +148,7 @@ pub(crate) struct Channel {
     pub(crate) polled: WaitQueue,
     /// Who waits for room.
     #[pin]
-    room: WaitQueue,
+    room: Waiters,
 }
 
 /// A channel, shared.
@@ -238,6 +246,7 @@ impl Channel {
         let delivery = crypto::random_u32();
         let state = State {
             queue: Queue::new(places, options.limits, delivery, sharing),
+            offers: Offers::new(),
             waiters: KVec::new(),
             over: false,
             clock: u64::MAX,
@@ -261,7 +270,7 @@ impl Channel {
             walking <- linux::new_mutex!((), "virgo_channel_walk"),
             ready <- linux::new_wait_queue!("virgo_channel_ready"),
             polled <- linux::new_wait_queue!("virgo_channel_polled"),
-            room <- linux::new_wait_queue!("virgo_channel_room"),
+            room <- Waiters::new(),
         });
         Arc::pin_init(
             linux::new_task!(work, channel, "virgo_channel"),
@@ -327,19 +336,6 @@ impl Channel {
         drop(state);
         few.iter().flatten().for_each(WorkHandle::wake);
     }
-
-    /// A message has left: others may have room, and too many may be kept.
-    fn left(&self) {
-        if self.policy == OverflowPolicy::Block {
-            self.room.wake_all();
-        }
-        while let Some(message) = {
-            let mut state = self.state.lock();
-            state.queue.forget()
-        } {
-            drop(message);
-        }
-    }
 }
 
 /// What a channel's task is needed for.
@@ -349,6 +345,7 @@ trait Clock {
     fn came_back(&self, state: Guard<'_>, now: u64);
     fn settle(&self, state: Guard<'_>, now: u64);
     fn wake_takers(&self);
+    fn left(&self);
 }
 
 impl Clock for Task<Channel> {
@@ -386,6 +383,17 @@ impl Clock for Task<Channel> {
         self.ready.wake_one();
         if !self.polled.wake_few(POLLERS_AT_ONCE) {
             self.schedule_now();
+        }
+    }
+
+    /// A message has left: others may have room, and too many may be kept.
+    fn left(&self) {
+        self.offer_room();
+        while let Some(message) = {
+            let mut state = self.state.lock();
+            state.queue.forget()
+        } {
+            drop(message);
         }
     }
 
@@ -480,12 +488,13 @@ impl State {
 }
 
 impl Run for Channel {
-    /// Something is due, or there are many who poll.
+    /// Something is due, or there are many who poll, or who wait for room.
     fn run(task: &Task<Self>) {
         let mut state = task.state.lock();
         state.clock = u64::MAX;
         task.settle(state, now_ms());
         task.ready.wake_one();
-        task.polled.wake_all();
+        task.polled.wake_in_steps();
+        task.go_on_offering();
     }
 }

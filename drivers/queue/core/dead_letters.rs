@@ -83,7 +83,7 @@ impl DeadLetterWork {
     /// Brings some of one channel, up to the first that cannot be brought. Durable letters are on
     /// disk there, with one wait for all of them, before they are gone here. If the disk fails all
     /// are brought again.
-    fn bring_some(&self, channel: &Channel) -> Left {
+    fn bring_some(&self, channel: &ChannelRef) -> Left {
         let Ok(mut brought) = KVec::with_capacity(AT_ONCE, GFP_KERNEL) else {
             return Left::Later;
         };
@@ -111,7 +111,7 @@ impl DeadLetterWork {
             return Left::Later;
         }
         for letter in &brought {
-            channel.drop_dead(letter);
+            Channel::drop_dead(channel, letter);
         }
         left
     }

@@ -8,7 +8,8 @@ use crate::{
         Channel,
         ChannelRef,
         Publication,
-        PublishOptions, //
+        PublishOptions,
+        Turn, //
     },
     message::{
         Message,
@@ -206,21 +207,25 @@ impl Queues {
             return Ok(Some(table));
         };
         let mut count = group.len();
+        // Until the message is in the queue that was waited for.
+        let mut turn = None;
         let (mut table, mut held) = match count {
-            1 => self.wait_for_bound(table, to, &first.0, deadline)?,
+            1 => self.wait_for_bound(table, to, &first.0, deadline, &mut turn)?,
             _ => (table, true),
         };
         if let Some(named) = to.named {
             let put;
             (count, put) = match named.is_durable() {
                 true => (0, Err(EAGAIN)),
-                false => put_named(named, group),
+                false => put_named(named, group, &mut None),
             };
             match put {
                 Ok(()) => (),
                 Err(EAGAIN) if count > 0 => held = false,
                 Err(EAGAIN) if named.is_durable() || deadline.is_some() => {
                     drop(table);
+                    // It is not kept while another queue is waited for.
+                    drop(turn.take());
                     let lsn = self.push_slowly(named, first, deadline)?;
                     published.lsn = published.lsn.max(lsn);
                     (table, held, count) = (self.table.read(), false, 1);
@@ -248,7 +253,7 @@ impl Queues {
     /// to publish it: they drop nothing unseen. One that blocks is waited for. Only those have a say
     /// that belong to root, to the publisher, or to who owns the name: another user's queue keeps nobody
     /// from publishing. What finds no room all the same is counted as lost. Returns the lock, and
-    /// whether it was held all the time.
+    /// whether it was held all the time; `turn` is that at the one that was waited for last.
     ///
     /// # Errors
     ///
@@ -261,6 +266,7 @@ impl Queues {
         to: To<'_>,
         message: &Arc<Message>,
         deadline: Option<Deadline>,
+        turn: &mut Option<Turn>,
     ) -> Result<(ReadGuard<'a, ChannelTable>, bool)> {
         if !table.bound.may_refuse() {
             return Ok((table, true));
@@ -302,9 +308,14 @@ impl Queues {
             // Nothing may be locked while one waits.
             drop(table);
             held = false;
-            if !full.wait_for_room(bytes, publisher, deadline)? {
+            // It is not kept while another one is waited for.
+            drop(turn.take());
+            *turn = Channel::wait_for_room(&full, bytes, publisher, deadline, None)?;
+            if turn.is_none() {
                 return Err(ETIMEDOUT);
             }
+            // All of them are looked at once more, this one, too.
+            Turn::forgo(turn);
             table = self.table.read();
         }
     }
@@ -364,7 +375,7 @@ impl Queues {
             let has_say = to.has_say(&bound);
             // Room in the queue is not waited for twice.
             let log_deadline = deadline.filter(|_| has_say);
-            match self.push_logged(&bound, &message, *how, log_deadline) {
+            match self.push_logged(&bound, &message, *how, log_deadline, &mut None) {
                 Ok(lsn) => {
                     if has_say {
                         published.lsn = published.lsn.max(lsn);
@@ -398,14 +409,13 @@ impl Queues {
         let Some(deadline) = deadline.filter(|_| !named.is_durable()) else {
             return self.push_durable(named, message, *how, deadline);
         };
+        let mut turn = None;
         loop {
-            match put_named(named, slice::from_ref(outgoing)).1 {
+            match put_named(named, slice::from_ref(outgoing), &mut turn).1 {
                 Err(EAGAIN) => (),
                 put => return put.map(|()| 0),
             }
-            if !named.wait_for_room(message.bytes(), message.publisher, deadline)? {
-                return Err(ETIMEDOUT);
-            }
+            turn = wait_for_room(named, message, deadline, turn)?;
         }
     }
 
@@ -423,13 +433,12 @@ impl Queues {
         how: PublishOptions,
         deadline: Option<Deadline>,
     ) -> Result<u64> {
+        let mut turn = None;
         loop {
-            match (self.push_logged(channel, message, how, deadline), deadline) {
+            let pushed = self.push_logged(channel, message, how, deadline, &mut turn);
+            match (pushed, deadline) {
                 (Err(EAGAIN), Some(deadline)) => {
-                    let (bytes, publisher) = (message.bytes(), message.publisher);
-                    if !channel.wait_for_room(bytes, publisher, deadline)? {
-                        return Err(ETIMEDOUT);
-                    }
+                    turn = wait_for_room(channel, message, deadline, turn)?;
                 }
                 (pushed, _) => return pushed,
             }
@@ -443,6 +452,7 @@ impl Queues {
         message: &Arc<Message>,
         how: PublishOptions,
         deadline: Option<Deadline>,
+        turn: &mut Option<Turn>,
     ) -> Result<u64> {
         let log = self.log()?;
         let bytes = log_bytes(message);
@@ -452,7 +462,7 @@ impl Queues {
         };
         // Not while one waits: its owner pays for it.
         let kept = channel.own_if_kept(message)?;
-        let lsn = Channel::push_logged(channel, &mut writer, &kept, how)?;
+        let lsn = Channel::push_logged(channel, &mut writer, &kept, how, turn)?;
         told_position(message, &kept);
         Ok(lsn)
     }
@@ -479,8 +489,8 @@ impl Queues {
             // A log that does not work is a reason to try again later, too.
             drop(self.log()?.try_lock_for(log_bytes(&letter.0), logged)?);
         }
-        let (table, _) = self.wait_for_bound(self.table.read(), to, &letter.0, None)?;
-        Channel::record(topic, slice::from_ref(&letter)).1?;
+        let (table, _) = self.wait_for_bound(self.table.read(), to, &letter.0, None, &mut None)?;
+        Channel::record(topic, slice::from_ref(&letter), &mut None).1?;
         let mut published = Published {
             channels: 1,
             ..Published::default()
@@ -527,16 +537,36 @@ fn told_position(message: &Arc<Message>, kept: &Arc<Message>) {
     }
 }
 
-/// Puts messages into the channel of their name, which is not durable, as it keeps them. Returns how
-/// many. Copies that it does not keep are gone then: they are its owner's.
+/// Waits for room for a message, also if it was its turn `before`.
+///
+/// # Errors
+///
+/// [`ETIMEDOUT`], [`EINTR`].
+fn wait_for_room(
+    channel: &ChannelRef,
+    message: &Message,
+    deadline: Deadline,
+    before: Option<Turn>,
+) -> Result<Option<Turn>> {
+    let (bytes, publisher) = (message.bytes(), message.publisher);
+    let turn = Channel::wait_for_room(channel, bytes, publisher, deadline, before)?;
+    Ok(Some(turn.ok_or(ETIMEDOUT)?))
+}
+
+/// Puts messages into the channel of their name, which is not durable, as it keeps them; the first has the
+/// room of `turn`. Returns how many. Copies that it does not keep are gone then: they are its owner's.
 ///
 /// # Errors
 ///
 /// Those of [`Channel::push`]; [`ENOBUFS`] if its owner has no room for them.
-fn put_named(named: &ChannelRef, group: &[Publication]) -> (usize, Result) {
-    let put = |group: &[Publication]| match named.kind {
-        ChannelKind::Topic => Channel::record(named, group),
-        _ => Channel::push_all(named, group),
+fn put_named(
+    named: &ChannelRef,
+    group: &[Publication],
+    turn: &mut Option<Turn>,
+) -> (usize, Result) {
+    let mut put = |group: &[Publication]| match named.kind {
+        ChannelKind::Topic => Channel::record(named, group, turn),
+        _ => Channel::push_all(named, group, turn),
     };
     let is_owned = |(message, _): &Publication| message.payer() == named.access.owner;
     if !named.keeps || group.iter().all(is_owned) {

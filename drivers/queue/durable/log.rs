@@ -425,7 +425,7 @@ impl Log {
     /// All up to `lsn` is on disk.
     pub(crate) fn set_synced(&self, lsn: u64) {
         self.synced.store(lsn, Release);
-        self.progress.wake_all();
+        self.progress.wake_in_steps();
         self.settle_commits();
     }
 
@@ -437,7 +437,7 @@ impl Log {
     /// The disk has failed, and what was appended up to `lsn` may not be there.
     pub(crate) fn set_lost(&self, lsn: u64) {
         self.lost.store(lsn, Release);
-        self.progress.wake_all();
+        self.progress.wake_in_steps();
     }
 
     /// Tells peers so, without the writer's lock. May sleep.
@@ -448,7 +448,7 @@ impl Log {
     /// The worker has done a round: who waits looks again.
     pub(crate) fn end_round(&self) {
         self.rounds.fetch_add(1, Release);
-        self.progress.wake_all();
+        self.progress.wake_in_steps();
     }
 
     pub(crate) fn numbers(&self) -> MutexGuard<'_, Numbers> {

@@ -137,7 +137,7 @@ impl<S: Service> ServerSession<S> {
         let stream = &watch.socket;
         for _ in 0..BUDGET {
             if !state.output.is_empty() {
-                if !state.send(stream)? {
+                if !state.send(self, stream)? {
                     state.stalled = true;
                     self.set_stalled(stream, true);
                     return Ok(Progress::Waiting);
@@ -197,7 +197,9 @@ impl<S: Service> ServerSession<S> {
                     }
                     Some(_) => *mode = SessionPhase::Text(Text::new(watch.handle()?)),
                 },
-                SessionPhase::Text(text) => return text.work(self, input, &mut output.bytes),
+                SessionPhase::Text(text) => {
+                    return self.while_it_lasts(|| text.work(self, input, &mut output.bytes))?
+                }
                 SessionPhase::Handshake(handshake) => {
                     match handshake.work(self, input, &mut output.bytes)? {
                         Ok(incarnation) => {
@@ -242,9 +244,9 @@ impl State {
     }
 
     /// Sends what waits. False if the network takes no more now.
-    fn send(&mut self, stream: &Stream) -> Result<bool> {
+    fn send<S: Service>(&mut self, session: &Standing<S>, stream: &Stream) -> Result<bool> {
         if let (SessionPhase::Text(text), true) = (&self.mode, self.output.is_untouched()) {
-            text.settle()?;
+            session.while_it_lasts(|| text.settle())??;
         }
         self.output.send(stream)
     }

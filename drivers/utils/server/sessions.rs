@@ -181,7 +181,7 @@ impl<S: Service> Sessions<S> {
     /// Ends all and waits for them. May sleep.
     pub(crate) fn clear(&self) {
         let all = core::mem::take(&mut *self.table.lock());
-        // All before the first is waited for: those that wait in a command look whether they are over.
+        // All before the first is waited for: what they wait for ends.
         for session in &all {
             session.end(&session.socket);
         }

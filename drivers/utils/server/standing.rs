@@ -30,6 +30,7 @@ use linux::{
         now_ms,
         Deadline, //
     },
+    killable::Killable,
     net::Stream,
     trace::{
         self,
@@ -107,6 +108,9 @@ pub(crate) struct Standing<S: Service> {
 struct Locked {
     #[pin]
     lock: SpinLock<Admission>,
+    /// What its work waits for.
+    #[pin]
+    waits: Killable,
 }
 
 impl Locked {
@@ -120,6 +124,7 @@ impl Locked {
         };
         pin_init!(Self {
             lock <- linux::new_spinlock!(admission, "virgo_session_standing"),
+            waits <- Killable::new(),
         })
     }
 }
@@ -290,6 +295,7 @@ impl<S: Service> Standing<S> {
         admission.limit = Limit::Ended;
         drop(admission);
         self.over.store(true, Relaxed);
+        self.admission.waits.kill();
         if let Some(Identity::Node(node)) = self.identity() {
             self.hub.datagrams.end(node, self.number);
         }
@@ -298,9 +304,13 @@ impl<S: Service> Standing<S> {
         self.hub.schedule_now();
     }
 
-    /// Says whether it is ended, also to those who cannot name the service.
-    pub(crate) fn over(&self) -> &Atomic<bool> {
-        &self.over
+    /// Does what may wait, for as long as it is not ended: killable waits end then. In the session's work.
+    ///
+    /// # Errors
+    ///
+    /// [`ECANCELED`] if it is ended.
+    pub(crate) fn while_it_lasts<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
+        self.admission.waits.run(f).ok_or(ECANCELED)
     }
 
     /// Whether it is ended. Any context.

@@ -208,7 +208,6 @@ impl Text {
             uid,
             from: session.from,
             attached: &self.attached,
-            over: session.over(),
         };
         let mut reply = Reply::new(output, self.json);
         let result = match command.name {

@@ -19,6 +19,10 @@ const NATS_PUBLISH: &str = "NATS, nobody takes";
 const NATS_DELIVER: &str = "NATS, one who takes";
 const XADD: &str = "Redis XADD";
 
+/// Messages of the rows of holds, and those of the figures beside them.
+const MANY: &str = "100000";
+const FEW: &str = "100";
+
 /// Messages in flight when publishing.
 const BATCH: f64 = 64.0;
 
@@ -40,7 +44,19 @@ fn instructions(node: &Node) -> Result<Vec<Row>> {
     let remote_publish = measure(node, "publish 1")?["publish64"] / BATCH;
     let deliver = measure(node, "publish_deliver 1")?["deliver64"] / BATCH;
     reload(node, "queue", "")?;
+    let longest = |count| -> Result<f64> {
+        let holds = measure(node, &format!("holds {count}"))?;
+        eprintln!("longest holds, {count} messages: {holds:?}");
+        Ok(holds.into_values().fold(0.0, f64::max))
+    };
     Ok(vec![
+        Row::new(
+            "longest hold, 100000 messages in a queue",
+            unit,
+            longest(MANY)?,
+            ("100 messages", longest(FEW)?),
+        )
+        .value_goal(100_000.0),
         Row::new(
             "request and reply, 64 bytes, by network",
             unit,

@@ -9,7 +9,8 @@ use super::{
     },
     Channel,
     Clock,
-    Publication, //
+    Publication,
+    Turn, //
 };
 use crate::message::Message;
 use kernel::{
@@ -36,10 +37,15 @@ impl Channel {
     ///
     /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
     /// [`ENOMEM`].
-    pub(crate) fn record(task: &Task<Self>, messages: &[Publication]) -> (usize, Result) {
+    pub(crate) fn record(
+        task: &Task<Self>,
+        messages: &[Publication],
+        turn: &mut Option<Turn>,
+    ) -> (usize, Result) {
         let recorded = put_all(messages, |messages| {
             let now = now_ms();
             let mut state = task.state.lock();
+            Turn::redeem(turn, &mut state);
             put_each(messages, |message, _| state.record(now, message))
         });
         task.left();
@@ -103,8 +109,8 @@ impl Channel {
     }
 
     /// The next dead letter, if it is `letter`, is where it belongs, or nowhere. May sleep.
-    pub(crate) fn drop_dead(&self, letter: &Arc<Message>) {
-        let mut state = self.state.lock();
+    pub(crate) fn drop_dead(task: &Task<Self>, letter: &Arc<Message>) {
+        let mut state = task.state.lock();
         // The queue may have been emptied meanwhile.
         let first = state.queue.dead_behind(0);
         let dead = match first.is_some_and(|first| Arc::ptr_eq(first, letter)) {
@@ -114,19 +120,19 @@ impl Channel {
         drop(state);
         if let Some((seq, dead)) = dead {
             drop(dead);
-            self.done(seq);
-            self.left();
+            task.done(seq);
+            task.left();
         }
     }
 
-    /// Nobody can use it any more; who waits is told.
+    /// Nobody can use it any more; who waits is told. May sleep.
     pub(crate) fn end(&self) {
         let mut state = self.state.lock();
         state.over = true;
         self.tell_waiters(state);
-        self.ready.wake_all();
-        self.polled.wake_all();
-        self.room.wake_all();
+        self.ready.wake_in_steps();
+        self.polled.wake_in_steps();
+        self.dismiss_publishers();
     }
 
     /// Drops the messages of a channel that has [ended](Self::end). May sleep.
@@ -147,20 +153,20 @@ impl Channel {
     /// # Errors
     ///
     /// [`EINTR`] if the task is being killed: some are left then.
-    pub(crate) fn purge(&self) -> Result<u64> {
-        let state = self.state.lock();
+    pub(crate) fn purge(task: &Task<Self>) -> Result<u64> {
+        let state = task.state.lock();
         let left = state.queue.len().saturating_add(state.queue.kept());
         drop(state);
         let mut purged = 0;
         let mut killed = false;
         for _ in 0..left {
-            let removed = self.state.lock().queue.remove_any();
+            let removed = task.state.lock().queue.remove_any();
             let Some(removed) = removed else {
                 break;
             };
             // Of one that is kept the log knows.
             if !removed.was_kept {
-                self.done(removed.seq);
+                task.done(removed.seq);
             }
             drop(removed);
             purged += 1;
@@ -170,7 +176,7 @@ impl Channel {
                 break;
             }
         }
-        self.left();
+        task.left();
         match killed {
             true => Err(EINTR),
             false => Ok(purged),

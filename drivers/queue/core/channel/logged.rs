@@ -6,7 +6,9 @@ use super::{
     due,
     Channel,
     Clock,
-    PublishOptions, //
+    Offering,
+    PublishOptions,
+    Turn, //
 };
 use crate::{
     log::{
@@ -54,7 +56,7 @@ impl Channel {
         }
     }
 
-    /// Puts a message in and writes it to the log. Returns the LSN that has to be
+    /// Puts a message in, with the room of `turn`, and writes it to the log. Returns the LSN that has to be
     /// committed before anybody is told. May sleep.
     ///
     /// # Errors
@@ -65,10 +67,11 @@ impl Channel {
         writer: &mut LogWriter,
         message: &Arc<Message>,
         how: PublishOptions,
+        turn: &mut Option<Turn>,
     ) -> Result<u64> {
         let durable = task.log.as_ref().ok_or(EINVAL)?;
         // Nobody else puts anything in while we may write, so the room and the number stay.
-        let seq = task.reserve(message)?;
+        let seq = task.reserve(message, turn)?;
         let record = Record {
             priority: how.priority,
             seq,
@@ -82,7 +85,10 @@ impl Channel {
             ..Record::new(RecordKind::Publish)
         };
         let appended = durable.log.append(writer, &record);
-        let lsn = appended.inspect_err(|_| task.state.lock().queue.give_up_reserved(false))?;
+        let lsn = appended.inspect_err(|_| {
+            task.state.lock().queue.give_up_reserved(false);
+            task.offer_room();
+        })?;
         // A dead letter has been published already.
         if message.position.load(Relaxed) == 0 && message.subject() == task.name.as_slice() {
             message.position.store(seq, Relaxed);
@@ -112,9 +118,10 @@ impl Channel {
 
     /// Makes sure that there is room for a message, and keeps it. Returns the number that the next one
     /// gets.
-    fn reserve(&self, message: &Message) -> Result<u64> {
+    fn reserve(&self, message: &Message, turn: &mut Option<Turn>) -> Result<u64> {
         loop {
             let mut state = self.state.lock();
+            Turn::redeem(turn, &mut state);
             if state.make_room(message.bytes(), message.publisher)? {
                 return match state.queue.reserve() {
                     true => Ok(state.queue.next_seq()),

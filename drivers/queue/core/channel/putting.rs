@@ -7,7 +7,8 @@ use super::{
     Channel,
     Clock,
     Publication,
-    PublishOptions, //
+    PublishOptions,
+    Turn, //
 };
 use crate::message::Message;
 use kernel::{
@@ -18,10 +19,7 @@ use kernel::{
     }, //
 };
 use linux::{
-    deadline::{
-        now_ms,
-        Deadline, //
-    },
+    deadline::now_ms,
     work::Task, //
 };
 use virgo_proto::queue::{
@@ -143,12 +141,18 @@ impl Channel {
     }
 
     /// Puts messages in that were published to this channel's name, in order, up to the first for
-    /// which that fails, as [`Self::push`] does. Returns how many went in. Any context.
-    pub(crate) fn push_all(task: &Task<Self>, messages: &[Publication]) -> (usize, Result) {
+    /// which that fails, as [`Self::push`] does. The first has the room of `turn`. Returns how many went
+    /// in. Any context.
+    pub(crate) fn push_all(
+        task: &Task<Self>,
+        messages: &[Publication],
+        turn: &mut Option<Turn>,
+    ) -> (usize, Result) {
         put_all(messages, |messages| {
             let now = now_ms();
             let mut first = None;
             let mut state = task.state.lock();
+            Turn::redeem(turn, &mut state);
             let pushed = put_each(messages, |message, how| {
                 let seq = state.push(now, message, how)?;
                 first = [first, due(now, how)].into_iter().flatten().min();
@@ -176,20 +180,5 @@ impl Channel {
     pub(crate) fn has_room(&self, bytes: u32, uid: u32) -> Result {
         while !self.state.lock().make_room(bytes, uid)? {}
         Ok(())
-    }
-
-    /// Waits until there may be room. False at the deadline. Sleeps, killably.
-    ///
-    /// # Errors
-    ///
-    /// [`EINTR`].
-    pub(crate) fn wait_for_room(&self, bytes: u32, uid: u32, deadline: Deadline) -> Result<bool> {
-        // A queue that blocks drops nothing but what it has kept.
-        let room = || (self.has_room(bytes, uid) != Err(EAGAIN)).then_some(());
-        let found = self.room.wait(deadline, room)?.is_some();
-        if !found {
-            self.count_lost();
-        }
-        Ok(found)
     }
 }

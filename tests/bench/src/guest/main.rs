@@ -9,6 +9,7 @@
 mod cpupooling;
 mod eventnet;
 mod files;
+mod holds;
 mod mempool;
 mod queue;
 mod session;
@@ -25,6 +26,7 @@ const MEASUREMENTS: &[&[(&str, Measurement)]] = &[
     cpupooling::MEASUREMENTS,
     files::MEASUREMENTS,
     queue::MEASUREMENTS,
+    holds::MEASUREMENTS,
     eventnet::MEASUREMENTS,
 ];
 

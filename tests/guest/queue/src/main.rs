@@ -9,7 +9,9 @@ mod memory;
 mod owners;
 mod publishing;
 mod queue;
+mod room;
 mod shares;
+mod sleepers;
 mod waiting;
 
 use std::process::ExitCode;
@@ -27,6 +29,7 @@ const TESTS: &[&[Test]] = &[
     shares::TESTS,
     memory::TESTS,
     waiting::TESTS,
+    room::TESTS,
 ];
 
 fn main() -> ExitCode {

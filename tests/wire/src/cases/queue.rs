@@ -28,6 +28,8 @@ pub(super) const SUITE: Suite = suite![
     queues_are_replayed,
     any_bytes_in_json,
     a_queue_in_use_is_deleted,
+    an_ended_session_publishes_nothing_later,
+    an_ended_session_waits_for_no_reply,
     help_and_stats,
 ];
 
@@ -409,4 +411,41 @@ fn help_and_stats(node: &Node) -> io::Result<()> {
     assert!(text.ask("queues")?.contains("t.help:queue:0:0:0"));
     assert!(text.stats()?["limit"] > 0);
     text.ask("delete t.help").map(drop)
+}
+
+/// Ends the session that was begun last, while it waits in a command.
+fn end_last(text: &mut Text, mut waits: Text) -> io::Result<()> {
+    thread::sleep(Duration::from_millis(500));
+    let sessions = text.ask("sessions")?;
+    let numbers = sessions
+        .split(' ')
+        .filter_map(|session| session.split(':').next()?.parse::<u64>().ok());
+    let last = numbers.max().expect("sessions");
+    assert_eq!(text.ask(format!("end_session({last})"))?, "ended");
+    waits.wire.end_within(Duration::from_secs(3))?;
+    // Its command ends soon.
+    thread::sleep(Duration::from_millis(500));
+    Ok(())
+}
+
+fn an_ended_session_publishes_nothing_later(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.full", "messages=1 policy=block")?;
+    text.ask("pub t.full one")?;
+    let mut waits = Text::open(node, QUEUE)?;
+    waits.wire.send(b"pub t.full late\n")?;
+    end_last(&mut text, waits)?;
+    assert_eq!(text.ask("purge t.full")?, "purged=1");
+    thread::sleep(Duration::from_millis(500));
+    assert_eq!(figure(&mut text, "t.full", "pushed")?, 1);
+    Ok(())
+}
+
+fn an_ended_session_waits_for_no_reply(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, "t.asked", "")?;
+    let mut service = subscriber(node, "t.asked")?;
+    let mut waits = Text::open(node, QUEUE)?;
+    waits.wire.send(b"req t.asked question\n")?;
+    let request = number(&pushed(&mut service)?, "request");
+    end_last(&mut text, waits)?;
+    service.ask_in_vain(format!("reply {request} late"), "ESRCH")
 }
