@@ -68,8 +68,8 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
                  (mount -t debugfs debugfs /sys/kernel/debug)?",
             ),
             ErrorKind::PermissionDenied if error.raw_os_error() == Some(libc::EPERM) => Some(
-                "a kernel under lockdown (Secure Boot) shows debugfs to nobody; \
-                 'virgo doctor' says more",
+                "a kernel under lockdown (Secure Boot) opens no file of debugfs that can be \
+                 written; 'virgo doctor' says more",
             ),
             ErrorKind::PermissionDenied => Some("only root may use this file"),
             _ => None,

@@ -138,8 +138,8 @@ fn signatures(machine: &Machine) -> Finding {
         ),
         (true, true) => Finding::warning(
             "lockdown",
-            format!("{why}: what the modules show in debugfs cannot be read"),
-            "virgo nodes, stats, sessions and config reload do not work; text sessions do",
+            format!("{why}: files of debugfs that can be written are closed"),
+            "virgo nodes, sessions, analytics and config reload do not work; stats and text sessions do",
         ),
         (true, false) => Finding::ok("lockdown", "signed modules only, and they are loaded"),
     }
