@@ -255,12 +255,15 @@ impl Cluster {
     /// What a node has answered to what was sent at `sent`.
     #[inline(never)]
     pub(crate) fn told(&self, node: NodeId, ask: &Ask, sent: u64, told: Result<&Told>) {
-        let done = self.with(|membership, now| match told {
-            Ok(told) => membership.told(node, ask, sent, told, now),
-            Err(_) => membership.failed(node, ask, now),
+        let waits = self.with(|membership, now| {
+            match told {
+                Ok(told) => membership.told(node, ask, sent, told, now),
+                Err(_) => membership.failed(node, ask, now),
+            }
+            // A promise or a failure may be what a proposal waits for, and who hears whom what a view does.
+            !membership.is_member() || !matches!(ask, Ask::Beat { .. })
         });
-        // A promise or a failure may be what a proposal waits for.
-        if done.is_ok() && !matches!(ask, Ask::Beat { .. }) {
+        if waits.is_ok_and(|waits| waits) {
             self.wake_clock();
         }
     }
