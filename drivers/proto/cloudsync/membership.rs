@@ -97,6 +97,8 @@ pub struct Membership<const N: usize> {
     propose_at: Option<u64>,
     /// The largest number that anybody has promised.
     seen: u64,
+    /// The latest view has not been taken yet by who works with it: no other is installed meanwhile.
+    is_busy: bool,
     /// How often this node has given way to others since the last view.
     gave_way: u32,
 }
@@ -121,6 +123,7 @@ impl<const N: usize> Membership<N> {
         is_active: false,
         propose_at: None,
         seen: 0,
+        is_busy: false,
         gave_way: 0,
     };
 
@@ -272,6 +275,11 @@ impl<const N: usize> Membership<N> {
         self.is_active
     }
 
+    /// Whether the latest view has to be taken before another one is installed.
+    pub fn set_busy(&mut self, is_busy: bool) {
+        self.is_busy = is_busy;
+    }
+
     /// Answers another node.
     pub fn handle(&mut self, from: NodeId, ask: &Ask<N>, now: u64) -> Told<N> {
         if let Some(peer) = self.peer_mut(from) {
@@ -327,7 +335,8 @@ impl<const N: usize> Membership<N> {
         if view.number > MAX_VIEW {
             return false;
         }
-        if view.number < self.promised || view.number <= self.view.number {
+        let is_late = view.number < self.promised || view.number <= self.view.number;
+        if is_late || self.is_busy {
             // Of a view that it has it is the latest as long as no larger number is promised.
             return view.number == self.view.number && self.promised <= view.number;
         }

@@ -104,6 +104,9 @@ pub enum Event {
         /// Its name.
         name: Vec<u8>,
     },
+    /// There was no room for events that came here: any lock of the session may have been granted, refused or
+    /// lost.
+    Missed,
 }
 
 /// Who has locks. They end with it, however the program ends. Its descriptor is readable when there is an
@@ -314,6 +317,7 @@ impl Session {
                 name,
                 errno: number(16) as c_int,
             },
+            5 => Event::Missed,
             _ => Event::Lost { name },
         })
     }

@@ -140,7 +140,7 @@ impl<const N: usize> Membership<N> {
             return;
         };
         let all = self.configured & !proposal.asked == 0;
-        if !all && now < proposal.until {
+        if self.is_busy || !all && now < proposal.until {
             return;
         }
         if proposal.promised_by().count_ones() < self.quorum {

@@ -416,3 +416,22 @@ fn who_is_at_odds_with_a_member_stays_out_until_its_links_work() {
     assert_eq!(c.members(1), [1, 2, 3]);
     assert!(c.nodes.iter().all(|node| node.has_lease(c.now)));
 }
+
+#[test]
+fn a_view_is_taken_before_the_next_is_installed() {
+    let mut node = M::new(3, 30, TIMING, Durable::default());
+    node.configure(0b111, 0);
+    let view = |number| {
+        Ask::Commit(View {
+            number,
+            ..View::NONE
+        })
+    };
+    assert!(node.handle(1, &view(1), 0).yes);
+    node.set_busy(true);
+    // It acknowledges what it has, and promises what follows.
+    assert!(node.handle(1, &Ask::Beat { view: 1 }, 0).yes);
+    assert!(!node.handle(1, &view(2), 0).yes && node.view().number == 1);
+    node.set_busy(false);
+    assert!(node.handle(1, &view(2), 0).yes && node.view().number == 2);
+}
