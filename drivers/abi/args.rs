@@ -276,4 +276,6 @@ pub mod lock {
     pub const REFUSED: u32 = generated::VIRGO_LOCK_EVENT_REFUSED;
     /// It was lost.
     pub const LOST: u32 = generated::VIRGO_LOCK_EVENT_LOST;
+    /// There was no room for events.
+    pub const MISSED: u32 = generated::VIRGO_LOCK_EVENT_MISSED;
 }

@@ -5,7 +5,8 @@
 //! # Locking
 //!
 //! The membership has a mutex of its own, held while what it has promised is written to disk, so that
-//! locks go on meanwhile. The mutex of the names is taken after it.
+//! locks go on meanwhile. Nobody who holds it waits for the mutex of the names, so that other nodes' heartbeats do
+//! not wait for users: [`Installer`] and [`Lapse`] carry over what changes.
 //!
 //! # Stack
 //!
@@ -13,6 +14,7 @@
 //! and the functions that make them are not part of their callers' frames.
 
 use crate::{
+    inbox::Inbox,
     lease::Lease,
     names::Names,
     storage, //
@@ -46,6 +48,8 @@ use virgo_proto::{
             Durable,
             Timing, //
         },
+        view::View,
+        wire::op,
         MAX_NODES, //
     },
     vuid::{
@@ -66,7 +70,7 @@ struct State {
     stored: Option<Durable>,
     /// The log says that nothing can be written.
     has_warned: bool,
-    /// Of the view that the names have.
+    /// The number of the view that the names have.
     view: u64,
     /// Nobody has used locks since then.
     idle_since: Option<u64>,
@@ -82,8 +86,14 @@ pub(crate) struct Cluster {
     is_active: Atomic<bool>,
     clock: SetOnce<WorkHandle>,
     lapse: SetOnce<WorkHandle>,
+    installer: SetOnce<WorkHandle>,
     beaters: SetOnce<KVec<WorkHandle>>,
+    readers: SetOnce<KVec<WorkHandle>>,
+    /// What each node has said of locks, by number from 1.
+    inboxes: KVec<Arc<Inbox>>,
     lease: Arc<Lease>,
+    /// There is a lease again, and the names do not know it.
+    has_resumed: Atomic<bool>,
     #[pin]
     state: Mutex<State>,
     #[pin]
@@ -119,6 +129,10 @@ impl Cluster {
         names: KBox<Names>,
     ) -> Result<Arc<Self>> {
         let me = node.config().me;
+        let mut inboxes = KVec::new();
+        for _ in 0..MAX_NODES {
+            inboxes.push(Inbox::new()?, GFP_KERNEL)?;
+        }
         let state = State {
             membership: new_membership(me, boot, timing)?,
             stored: None,
@@ -134,7 +148,11 @@ impl Cluster {
                 is_active: Atomic::new(false),
                 clock: SetOnce::new(),
                 lapse: SetOnce::new(),
+                installer: SetOnce::new(),
+                has_resumed: Atomic::new(false),
                 beaters: SetOnce::new(),
+                readers: SetOnce::new(),
+                inboxes,
                 lease: names.lease.clone(),
                 state <- kernel::new_mutex!(state, "virgo_membership"),
                 names <- kernel::new_mutex!(names, "virgo_lock_names"),
@@ -143,16 +161,44 @@ impl Cluster {
         )
     }
 
-    /// Who runs when the time has come, who ends leases, and who speaks to each node, by number from 1.
+    /// Who runs when the time has come, who ends leases, who installs views, and who speaks to each node and reads what it says, by
+    /// number from 1.
     pub(crate) fn set_workers(
         &self,
         clock: WorkHandle,
         lapse: WorkHandle,
+        installer: WorkHandle,
         beaters: KVec<WorkHandle>,
+        readers: KVec<WorkHandle>,
     ) {
         self.clock.populate(clock);
         self.lapse.populate(lapse);
+        self.installer.populate(installer);
         self.beaters.populate(beaters);
+        self.readers.populate(readers);
+    }
+
+    /// What a node has said of locks.
+    pub(crate) fn inbox(&self, node: NodeId) -> Option<&Inbox> {
+        let index = usize::from(node).checked_sub(1)?;
+        self.inboxes.get(index).map(|inbox| &**inbox)
+    }
+
+    /// Has read what a node has said.
+    pub(crate) fn wake_reader(&self, node: NodeId) {
+        let index = usize::from(node).wrapping_sub(1);
+        let readers = self.readers.as_ref();
+        if let Some(reader) = readers.and_then(|readers| readers.get(index)) {
+            reader.wake_now();
+        }
+    }
+
+    /// Another node has said something.
+    pub(crate) fn heard(&self, op: u16) {
+        if op == op::REPORTS {
+            // Perhaps it is only to be waited for now.
+            self.wake_clock();
+        }
     }
 
     /// Has the clock looked at.
@@ -196,6 +242,7 @@ impl Cluster {
             .fold(0, |bits, (node, _)| bits | bit(node));
         state.membership.configure(nodes, config.quorum);
         let now = now_ms();
+        let before = state.membership.view().number;
         let result = f(&mut state.membership, now);
         let durable = state.membership.durable();
         if state.stored != Some(durable) {
@@ -203,28 +250,49 @@ impl Cluster {
             state.has_warned = false;
             state.stored = Some(durable);
         }
-        let State {
-            membership,
-            view: known,
-            ..
-        } = &mut *state;
+        let has_names = state.membership.view().number == state.view;
+        // The names get each view, one after the other.
+        state.membership.set_busy(!has_names);
+        let membership = &state.membership;
         let (lease, hold) = match membership.quorum() {
             0 | 1 if membership.is_member() => (u64::MAX, u64::MAX),
             _ => (membership.lease_until(now), membership.holds_until(now)),
         };
         let view = membership.view();
-        if view.number != *known {
-            self.names.lock().install(view, membership.opens_at());
-            *known = view.number;
-            self.wake_clock();
-            self.watch_lease();
+        if view.number != before {
+            self.wake_beaters();
         }
-        // Else beats do without the mutex of the names.
-        if self.lease.set(lease, hold, view.lease_ms) {
-            self.names.lock().resume();
+        if !has_names {
+            if let Some(installer) = self.installer.as_ref() {
+                installer.wake_now();
+            }
+        } else if self.lease.set(lease, hold, view.lease_ms) {
+            self.has_resumed.store(true, Relaxed);
             self.watch_lease();
         }
         Ok(result)
+    }
+
+    /// Tells the names of a view that they have not got. Until then they go on as before: this is as if the view
+    /// had come later.
+    fn install(&self) -> Result {
+        let mut view = KBox::new(View::NONE, GFP_KERNEL)?;
+        let state = self.state.lock();
+        *view = *state.membership.view();
+        let is_stored = state.stored == Some(state.membership.durable());
+        if view.number == state.view || !is_stored {
+            return Ok(());
+        }
+        let opens_at = state.membership.opens_at();
+        drop(state);
+        self.names.lock().install(&view, opens_at);
+        let mut state = self.state.lock();
+        state.view = view.number;
+        state.membership.set_busy(false);
+        drop(state);
+        self.wake_clock();
+        self.watch_lease();
+        Ok(())
     }
 
     /// Answers another node. May sleep. Kernel threads only.
@@ -254,19 +322,16 @@ impl Cluster {
 
     /// What a node has answered to what was sent at `sent`.
     #[inline(never)]
-    pub(crate) fn told(
-        &self,
-        node: NodeId,
-        ask: &ClusterAsk,
-        sent: u64,
-        told: Result<&ClusterTold>,
-    ) {
-        let done = self.with(|membership, now| match told {
-            Ok(told) => membership.told(node, ask, sent, told, now),
-            Err(_) => membership.failed(node, ask, now),
+    pub(crate) fn told(&self, node: NodeId, ask: &ClusterAsk, sent: u64, told: Result<&ClusterTold>) {
+        let waits = self.with(|membership, now| {
+            match told {
+                Ok(told) => membership.told(node, ask, sent, told, now),
+                Err(_) => membership.failed(node, ask, now),
+            }
+            // A promise or a failure may be what a proposal waits for, and who hears whom what a view does.
+            !membership.is_member() || !matches!(ask, ClusterAsk::Beat { .. })
         });
-        // A promise or a failure may be what a proposal waits for.
-        if done.is_ok() && !matches!(ask, ClusterAsk::Beat { .. }) {
+        if waits.is_ok_and(|waits| waits) {
             self.wake_clock();
         }
     }
@@ -290,13 +355,12 @@ impl Cluster {
         let began = is_active && !self.is_active.xchg(is_active, Relaxed);
         self.is_active.store(is_active, Relaxed);
         drop(state);
-        let before = self.view();
         let next = self.with(|membership, now| {
             membership.set_active(is_active, now);
             membership.tick(now)
         });
         let proposes = matches!(next, Ok(Some(_)));
-        if began || self.view() != before || proposes {
+        if began || proposes {
             self.wake_beaters();
         }
         let mut names = self.names.lock();
@@ -311,10 +375,6 @@ impl Cluster {
         let look = is_active.then(|| now.saturating_add(self.timing.lease_ms.into()));
         let times = [next, opens, look].into_iter().flatten();
         times.min().map(|at| wait_ms(at, now_ms()))
-    }
-
-    fn view(&self) -> u64 {
-        self.names.lock().view().number
     }
 
     fn wake_beaters(&self) {
@@ -372,13 +432,30 @@ impl Run for Clock {
     }
 }
 
+/// The work that tells the names of views.
+pub(crate) struct Installer(pub(crate) Arc<Cluster>);
+
+impl Run for Installer {
+    fn run(task: &Task<Self>) {
+        if task.0.install().is_err() {
+            // There was no memory.
+            task.reschedule_after_ms(task.0.timing.beat_ms);
+        }
+    }
+}
+
 /// The work that takes the locks from all programs when this node's lease ends. It waits for no disk and no
 /// node, as the clock does: others count on it.
 pub(crate) struct Lapse(pub(crate) Arc<Cluster>);
 
 impl Run for Lapse {
     fn run(task: &Task<Self>) {
-        let next = task.0.names.lock().lapse_if_due();
+        let mut names = task.0.names.lock();
+        if task.0.has_resumed.xchg(false, Relaxed) {
+            names.resume();
+        }
+        let next = names.lapse_if_due();
+        drop(names);
         if let Some(at) = next {
             let ms = wait_ms(at, now_ms()).max(1);
             // The kernel's timers are the less exact the longer they are: the last part is waited for anew.

@@ -3,12 +3,13 @@
 //! A program's session: what stands behind its descriptor.
 
 use crate::{
-    locks::Locks,
-    session::{
+    events::{
         Event,
         Kind,
-        Session, //
-    }, //
+        Name, //
+    },
+    locks::Locks,
+    session::Session, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -27,6 +28,7 @@ use virgo_abi::args::{
     lock,
     LockEvent, //
 };
+use virgo_proto::cloudsync::MAX_NAME;
 
 /// See the module. When the last descriptor of it is closed, the session's locks are given back.
 pub(crate) struct Handle {
@@ -34,22 +36,23 @@ pub(crate) struct Handle {
     pub(crate) session: Arc<Session>,
 }
 
-fn event(event: &Event) -> LockEvent {
+fn event(event: &Event, name: &Name) -> LockEvent {
     let (kind, error) = match event.kind {
         Kind::Granted => (lock::GRANTED, 0),
         Kind::Blocks => (lock::BLOCKS, 0),
         Kind::Refused(errno) => (lock::REFUSED, errno.unsigned_abs()),
         Kind::Lost => (lock::LOST, 0),
+        Kind::Missed => (lock::MISSED, 0),
     };
     let mut out = LockEvent {
         token: event.token.0,
         kind,
         mode: event.mode.map_or(0, |mode| mode.to_wire().into()),
         error,
-        name_len: event.name.len() as u32,
+        name_len: event.name_len as u32,
         name: [0; 256],
     };
-    for (to, from) in out.name.iter_mut().zip(event.name.iter()) {
+    for (to, from) in out.name.iter_mut().zip(name.iter().take(event.name_len)) {
         *to = *from;
     }
     out
@@ -73,14 +76,16 @@ impl Readable for Handle {
         }
         let mut done = 0;
         while len - done >= SIZE {
-            let next = match self.session.take_event() {
-                None if done == 0 && waits => Some(self.session.wait_event()?),
-                next => next,
+            let mut name = [0; MAX_NAME];
+            let Some(next) = self.session.take_event(&mut name) else {
+                if done > 0 || !waits {
+                    break;
+                }
+                // Another thread may be faster.
+                self.session.wait_event()?;
+                continue;
             };
-            let Some(next) = next else {
-                break;
-            };
-            to.write(&event(&next))?;
+            to.write(&event(&next, &name))?;
             done += SIZE;
         }
         match done {

@@ -157,6 +157,9 @@ impl Locks {
         wanted: Wanted,
     ) -> Result<Option<Granted>> {
         let charge = self.budget.charge(session.uid, 1)?;
+        let owner = Owner::new(session.clone(), charge, wanted.by_event, now_ms());
+        // What is charged to the program's memory cgroup may wait for memory to be found there: not under the mutex.
+        let owner = KBox::new(owner, GFP_KERNEL_ACCOUNT)?;
         let mut names = self.cluster.names.lock();
         if names.is_stopped {
             return Err(ESHUTDOWN);
@@ -166,9 +169,8 @@ impl Locks {
             names.settle(at, false);
             return Err(e);
         }
-        let owner = Owner::new(session.clone(), charge, wanted.by_event, now_ms());
         let result = names.get_mut(at).ok_or(EINVAL).and_then(|known| {
-            known.owners.reserve(1, GFP_KERNEL_ACCOUNT)?;
+            known.owners.reserve(1, GFP_KERNEL)?;
             let requested = known.holder.request(session.id, wanted.mode, wanted.tries);
             requested.map_err(refused)?;
             let _ = known.owners.push_within_capacity(owner);
@@ -224,8 +226,8 @@ impl Locks {
     fn finish(&self, session: &Session, name: &[u8], wanted: Wanted) -> Result<Option<Granted>> {
         self.cluster.be_active();
         let mut names = self.cluster.names.lock();
-        // What has failed once the teller does, which waits in between.
-        let mut direct = true;
+        // What has failed once the teller does, which waits in between; and what nobody waits for.
+        let mut direct = !wanted.by_event;
         loop {
             // Another thread of the session may have ended the wait. That is looked at first: a claim that is
             // taken out has to be sent.
@@ -388,11 +390,11 @@ impl Locks {
                 is_new && known.is_some_and(|known| known.holder.local(session.id).is_some())
             });
             let more = places.len().max(4);
-            places.reserve(more, GFP_KERNEL_ACCOUNT)?;
+            places.reserve(more, GFP_KERNEL)?;
         }
         match places.last() {
             Some(last) if *last as usize == at => Ok(()),
-            _ => Ok(places.push(at as u32, GFP_KERNEL_ACCOUNT)?),
+            _ => Ok(places.push(at as u32, GFP_KERNEL)?),
         }
     }
 

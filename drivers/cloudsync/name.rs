@@ -3,12 +3,9 @@
 //! What this node knows of one name: as one that uses it, and as its master.
 
 use crate::{
+    events::Kind,
     items::Items,
-    session::{
-        Event,
-        Kind,
-        Session, //
-    }, //
+    session::Session, //
 };
 use kernel::{
     prelude::*,
@@ -78,7 +75,7 @@ pub(crate) struct Name {
     pub(crate) master: NodeId,
     pub(crate) holder: Holder<Items<Local>>,
     pub(crate) resource: Option<Resource<Items<Entry>>>,
-    pub(crate) owners: KVec<Owner>,
+    pub(crate) owners: KVec<KBox<Owner>>,
     /// Nodes in whose outboxes it is, as bits.
     pub(crate) queued: u64,
     /// Those in whose outboxes it goes before others, as bits.
@@ -133,7 +130,10 @@ impl Name {
     }
 
     pub(crate) fn owner_mut(&mut self, id: u64) -> Option<&mut Owner> {
-        self.owners.iter_mut().find(|owner| owner.session.id == id)
+        let owners = self.owners.iter_mut();
+        owners
+            .map(|owner| &mut **owner)
+            .find(|owner| owner.session.id == id)
     }
 
     /// The user for whom the node claims it: of those who wait the first; root for nobody.
@@ -145,7 +145,7 @@ impl Name {
     }
 
     /// Takes the part of session `id` out.
-    pub(crate) fn remove_owner(&mut self, id: u64) -> Option<Owner> {
+    pub(crate) fn remove_owner(&mut self, id: u64) -> Option<KBox<Owner>> {
         let at = self
             .owners
             .iter()
@@ -158,14 +158,9 @@ impl Name {
         let next = self.holder.next();
         // Both lists grow at their ends and lose the same sessions.
         for (owner, local) in self.owners.iter_mut().zip(self.holder.locals()) {
-            let bytes = &self.bytes;
+            let (owner, bytes) = (&mut **owner, &self.bytes);
             let tell = |kind, mode| {
-                owner.session.tell(Event {
-                    kind,
-                    mode,
-                    token: local.token,
-                    name: bytes.clone(),
-                });
+                owner.session.tell(kind, mode, local.token, bytes);
             };
             if local.fate == Fate::Lost {
                 if !owner.knows {

@@ -11,7 +11,8 @@ use crate::{
     lease::Lease,
     name::Name,
     outbox::Outbox,
-    recovery::Recovery, //
+    recovery::Recovery,
+    sweep::Sweep, //
 };
 use kernel::{
     prelude::*,
@@ -72,8 +73,8 @@ pub(crate) struct Names {
     budget: Pin<KBox<Budget>>,
     pub(crate) slots: KVVec<Option<KBox<Name>>>,
     free: KVVec<u32>,
-    /// Which name is given back next if room is short.
-    pub(crate) hand: usize,
+    pub(crate) sweep: Sweep,
+    sweeper: Option<WorkHandle>,
     count: usize,
     /// Slots by a hash of the name that others cannot foresee.
     index: RBTree<(u64, u32), ()>,
@@ -114,7 +115,8 @@ impl Names {
             budget,
             slots: KVVec::new(),
             free: KVVec::new(),
-            hand: 0,
+            sweep: Sweep::new(),
+            sweeper: None,
             count: 0,
             index: RBTree::new(),
             basis: crypto::random_u64(),
@@ -135,9 +137,16 @@ impl Names {
         KBox::init(names, GFP_KERNEL)
     }
 
-    /// Who tells the other nodes, by number from 1.
-    pub(crate) fn set_tellers(&mut self, tellers: KVec<WorkHandle>) {
+    /// Who tells the other nodes, by number from 1, and who does what need not be done at once.
+    pub(crate) fn set_workers(&mut self, tellers: KVec<WorkHandle>, sweeper: WorkHandle) {
         self.tellers = tellers;
+        self.sweeper = Some(sweeper);
+    }
+
+    pub(crate) fn wake_sweeper(&self) {
+        if let Some(sweeper) = &self.sweeper {
+            sweeper.wake_now();
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -271,6 +280,10 @@ impl Names {
             return;
         };
         let token = name.resource.as_ref().map_or(Token(0), Resource::token);
+        if token.is_late() && token.view() == self.view.number {
+            // Other names would begin where this one has ended.
+            return;
+        }
         let key = (placement::hash_from(self.basis, &name.bytes), at as u32);
         self.floor = self.floor.max(token);
         self.index.remove(&key);
@@ -298,7 +311,8 @@ impl Names {
         let (me, view, floor) = (self.me, self.view.number, self.floor);
         let is_recovering = self.recovery.is_some();
         let former = self.former.as_ref();
-        let has_lost = self.view.has_lost;
+        let recovery = self.recovery.as_ref();
+        let has_lost = self.view.has_lost || recovery.is_some_and(|recovery| recovery.has_lost);
         let name = self.slots.get_mut(at)?.as_deref_mut()?;
         if name.master != me {
             return None;
@@ -466,7 +480,7 @@ impl Names {
     pub(crate) fn resume(&mut self) {
         self.has_lapsed = false;
         if self.users > 0 {
-            self.settle_all();
+            self.settle_soon();
         }
     }
 
@@ -481,7 +495,7 @@ impl Names {
             return Some(until);
         }
         self.has_lapsed = true;
-        self.settle_all();
+        self.settle_soon();
         None
     }
 

@@ -4,6 +4,7 @@
 
 use crate::{
     cluster::ClusterAsk,
+    inbox,
     service::Cloudsync, //
 };
 use kernel::prelude::*;
@@ -12,8 +13,7 @@ use virgo_proto::cloudsync::{
         max_member,
         op,
         In,
-        Out,
-        MAX_ANSWER, //
+        Out, //
     },
     MAX_NODES, //
 };
@@ -73,51 +73,19 @@ fn read_ask(request: &[u8]) -> Result<KBox<ClusterAsk>> {
 
 fn claim(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let mut bytes = In(request);
-    let view = bytes.u64().ok_or(EINVAL)?;
+    let _view = bytes.u64().ok_or(EINVAL)?;
     let uid = bytes.u32().ok_or(EINVAL)?;
-    let name = bytes.name().ok_or(EINVAL)?;
-    let claim = bytes.claim().ok_or(EINVAL)?;
-    bytes.end().ok_or(EINVAL)?;
-    let mut names = this.locks.cluster.names.lock();
-    let answer = names.claimed(peer.node, view, uid, name, &claim)?;
-    drop(names);
-    reply.fill(MAX_ANSWER, |to| {
-        let mut out = Out::new(to);
-        out.answer(&answer);
-        out.finish().ok_or(EMSGSIZE)
-    })?;
-    Ok(())
+    receive(this, peer, (op::CLAIM, uid, request), reply)
 }
 
-fn notices(this: &Cloudsync, _peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let mut bytes = In(request);
-    let view = bytes.u64().ok_or(EINVAL)?;
-    let mut names = this.locks.cluster.names.lock();
-    names.check_view(view)?;
-    while !bytes.is_empty() {
-        let name = bytes.name().ok_or(EINVAL)?;
-        let notice = bytes.notice().ok_or(EINVAL)?;
-        names.noticed(name, &notice)?;
-    }
-    Ok(())
+fn notices(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    receive(this, peer, (op::NOTICES, 0, request), reply)
 }
 
-fn reports(this: &Cloudsync, peer: Peer, request: &[u8], _reply: &mut Body<'_>) -> Result {
-    let mut bytes = In(request);
-    let view = bytes.u64().ok_or(EINVAL)?;
-    let is_last = bytes.flag().ok_or(EINVAL)?;
-    let mut names = this.locks.cluster.names.lock();
-    names.check_view(view)?;
-    while !bytes.is_empty() {
-        let name = bytes.name().ok_or(EINVAL)?;
-        let report = bytes.report().ok_or(EINVAL)?;
-        names.reported(peer.node, name, &report)?;
-    }
-    if is_last {
-        names.reported_all(peer.node);
-        drop(names);
-        // Perhaps it is only to be waited for now.
-        this.locks.cluster.wake_clock();
-    }
-    Ok(())
+fn reports(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    receive(this, peer, (op::REPORTS, 0, request), reply)
+}
+
+fn receive(this: &Cloudsync, peer: Peer, what: (u16, u32, &[u8]), reply: &mut Body<'_>) -> Result {
+    inbox::receive(&this.locks.cluster, peer.node, what, reply)
 }

@@ -10,4 +10,6 @@ pub(crate) struct Recovery {
     pub(crate) opens_at: u64,
     /// Who they are, as bits.
     pub(crate) gone: u64,
+    /// Somebody may have written values that nobody knows.
+    pub(crate) has_lost: bool,
 }

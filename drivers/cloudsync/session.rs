@@ -2,6 +2,12 @@
 
 //! Who has locks: a descriptor of a program, or a text session. They end with it.
 
+use crate::events::{
+    Event,
+    Events,
+    Kind,
+    Name, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -23,31 +29,6 @@ use virgo_proto::cloudsync::{
     Token, //
 };
 
-/// Events that wait to be read; of further ones a program learns by asking.
-const MAX_EVENTS: usize = 64;
-
-/// What has happened to a lock.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// It was granted.
-    Granted,
-    /// Somebody waits whom it keeps out.
-    Blocks,
-    /// It could not be granted, for this errno.
-    Refused(c_int),
-    /// It was lost.
-    Lost,
-}
-
-/// An event of a session.
-pub(crate) struct Event {
-    pub(crate) kind: Kind,
-    /// What was granted, or is waited for.
-    pub(crate) mode: Option<Mode>,
-    pub(crate) token: Token,
-    pub(crate) name: Arc<KVec<u8>>,
-}
-
 /// See the module.
 #[pin_data]
 pub(crate) struct Session {
@@ -57,7 +38,7 @@ pub(crate) struct Session {
     /// Changes with each event, and when a wait of this session may be over.
     changes: Atomic<u64>,
     #[pin]
-    events: SpinLock<KVec<Event>>,
+    events: SpinLock<Events>,
     #[pin]
     waiters: WaitQueue,
     /// Places of names of which it has something, or had. Locked after the names.
@@ -68,7 +49,7 @@ pub(crate) struct Session {
 impl Session {
     /// May sleep.
     pub(crate) fn new(id: u64, uid: u32) -> Result<Arc<Self>> {
-        let events = KVec::with_capacity(MAX_EVENTS, GFP_KERNEL_ACCOUNT)?;
+        let events = Events::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 id,
@@ -102,12 +83,14 @@ impl Session {
     /// # Errors
     ///
     /// [`ERESTARTSYS`] when a signal comes.
-    pub(crate) fn wait_event(&self) -> Result<Event> {
-        self.waiters.wait_interruptible(|| self.take_event())
+    pub(crate) fn wait_event(&self) -> Result {
+        self.waiters
+            .wait_interruptible(|| self.has_event().then_some(()))
     }
 
-    pub(crate) fn take_event(&self) -> Option<Event> {
-        self.events.lock().remove(0).ok()
+    /// The next event. Writes the name of its lock to `name`.
+    pub(crate) fn take_event(&self, name: &mut Name) -> Option<Event> {
+        self.events.lock().pop(name)
     }
 
     pub(crate) fn has_event(&self) -> bool {
@@ -124,11 +107,9 @@ impl Session {
         self.waiters.wake_all();
     }
 
-    /// Tells the session of an event, if it has room for one more.
-    pub(crate) fn tell(&self, event: Event) {
-        let full = self.events.lock().push_within_capacity(event);
-        // Not under the lock: it frees memory.
-        drop(full);
+    /// Tells the session of an event of the lock `name`.
+    pub(crate) fn tell(&self, kind: Kind, mode: Option<Mode>, token: Token, name: &[u8]) {
+        self.events.lock().push(kind, mode, token, name);
         self.wake();
     }
 }

@@ -100,12 +100,14 @@ impl Names {
         // all that there was.
         let earlier = self.recovery.take();
         self.former = (continues && earlier.is_none()).then_some(before);
-        let (was_gone, was_until) =
-            earlier.map_or((0, 0), |earlier| (earlier.gone, earlier.opens_at));
+        let (was_gone, was_until, had_lost) = earlier.map_or((0, 0, false), |earlier| {
+            (earlier.gone, earlier.opens_at, earlier.has_lost)
+        });
         self.recovery = is_member.then_some(Recovery {
             awaited: members & !bit(me),
             opens_at: opens_at.max(was_until),
             gone: gone | was_gone,
+            has_lost: view.has_lost || had_lost,
         });
         let others = view.nodes().filter(|node| *node != me);
         self.unreported = match continues {
@@ -123,7 +125,7 @@ impl Names {
     }
 
     fn install_at(&mut self, at: usize, continues: bool, gone: u64) {
-        let (me, view) = (self.me, self.view.number);
+        let (me, view, has_lost) = (self.me, self.view.number, self.view.has_lost);
         let Some(hash) = self.get(at).map(|name| name.hash) else {
             return;
         };
@@ -144,6 +146,9 @@ impl Names {
         if let Some(resource) = &mut name.resource {
             for node in NodeSetIter(gone) {
                 resource.bury(node, view);
+            }
+            if has_lost {
+                resource.doubt_value();
             }
         }
         if stays {

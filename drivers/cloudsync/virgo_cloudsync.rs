@@ -3,18 +3,18 @@
 //! virgo_cloudsync: locks that all nodes share.
 //!
 //! ```text
-//! syscalls   what programs of this node call        handle, session: who has locks
+//! syscalls   what programs of this node call        handle, session, events: who has locks
 //! commands   what people and programs say by text   list: who has which
 //! functions  what other nodes call to list locks
 //! locks      locks of this node's programs
-//! ops        what other nodes ask
+//! ops        what other nodes ask                   inbox: while the names are in use
 //! beater     speaks to another node about the view; teller: about locks
 //! cluster    this node's membership, and the clock
 //! remote     requests to other nodes
 //! views      what a change of view does to names    recovery: what is waited for then
 //! names      all names that this node knows         name, items; messages: what is said of them
 //! lease      until when they may be used            outbox: what nodes are to be told
-//! reclaim    names that nobody uses are given back
+//! sweep      what is done to many names, a few at a time: those that nobody uses are given back
 //! storage    what this node has promised, on disk
 //! ```
 //!
@@ -23,8 +23,10 @@
 mod beater;
 mod cluster;
 mod commands;
+mod events;
 mod functions;
 mod handle;
+mod inbox;
 mod items;
 mod lease;
 mod list;
@@ -34,12 +36,12 @@ mod name;
 mod names;
 mod ops;
 mod outbox;
-mod reclaim;
 mod recovery;
 mod remote;
 mod service;
 mod session;
 mod storage;
+mod sweep;
 mod syscalls;
 mod teller;
 mod views;
@@ -49,12 +51,15 @@ use crate::{
     cluster::{
         Clock,
         Cluster,
+        Installer,
         Lapse, //
     },
+    inbox::Reader,
     lease::Lease,
     locks::Locks,
     names::Names,
     service::Cloudsync,
+    sweep::Sweeper,
     syscalls::Calls,
     teller::Teller, //
 };
@@ -177,30 +182,40 @@ impl Drop for Stop {
 struct Workers {
     clock: Arc<Task<Clock>>,
     lapse: Arc<Task<Lapse>>,
+    installer: Arc<Task<Installer>>,
     beaters: KVec<Arc<Task<Beater>>>,
     tellers: KVec<Arc<Task<Teller>>>,
+    readers: KVec<Arc<Task<Reader>>>,
+    sweeper: Arc<Task<Sweeper>>,
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.clock.stop();
         self.lapse.stop();
+        self.installer.stop();
         for beater in &self.beaters {
             beater.stop();
         }
         for teller in &self.tellers {
             teller.stop();
         }
+        for reader in &self.readers {
+            reader.stop();
+        }
+        self.sweeper.stop();
     }
 }
 
 impl Workers {
-    /// Work for `cluster`: one that looks at the clock, one at the lease, and two for each node that there
-    /// may be.
+    /// Work for `cluster`: one that looks at the clock, one at the lease, one at views, one at many names,
+    /// and three for each node that there may be.
     fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let queue = WorkQueue::unbound(c"virgo_cloudsync", 2 * cloudsync::MAX_NODES as c_int + 2)?;
+        let queue = WorkQueue::unbound(c"virgo_cloudsync", 3 * cloudsync::MAX_NODES as c_int + 4)?;
         let clock = Clock(cluster.clone());
         let lapse = Lapse(cluster.clone());
+        let installer = Installer(cluster.clone());
+        let sweeper = Sweeper(cluster.clone());
         let mut workers = Workers {
             clock: Arc::pin_init(
                 linux::new_task!(queue.clone(), clock, "virgo_lock_clock"),
@@ -210,11 +225,21 @@ impl Workers {
                 linux::new_task!(queue.clone(), lapse, "virgo_lock_lapse"),
                 GFP_KERNEL,
             )?,
+            installer: Arc::pin_init(
+                linux::new_task!(queue.clone(), installer, "virgo_lock_installer"),
+                GFP_KERNEL,
+            )?,
             beaters: KVec::new(),
             tellers: KVec::new(),
+            readers: KVec::new(),
+            sweeper: Arc::pin_init(
+                linux::new_task!(queue.clone(), sweeper, "virgo_lock_sweeper"),
+                GFP_KERNEL,
+            )?,
         };
         let mut beating = KVec::new();
         let mut telling = KVec::new();
+        let mut reading = KVec::new();
         for node in 1..=cloudsync::MAX_NODES as u8 {
             let cluster = cluster.clone();
             let beater = Beater {
@@ -223,6 +248,14 @@ impl Workers {
             };
             let beater = Arc::pin_init(
                 linux::new_task!(queue.clone(), beater, "virgo_lock_beater"),
+                GFP_KERNEL,
+            )?;
+            let reader = Reader {
+                cluster: cluster.clone(),
+                node,
+            };
+            let reader = Arc::pin_init(
+                linux::new_task!(queue.clone(), reader, "virgo_lock_reader"),
                 GFP_KERNEL,
             )?;
             let teller = Teller {
@@ -236,11 +269,20 @@ impl Workers {
             )?;
             beating.push(beater.handle()?, GFP_KERNEL)?;
             telling.push(teller.handle()?, GFP_KERNEL)?;
+            reading.push(reader.handle()?, GFP_KERNEL)?;
+            workers.readers.push(reader, GFP_KERNEL)?;
             workers.beaters.push(beater, GFP_KERNEL)?;
             workers.tellers.push(teller, GFP_KERNEL)?;
         }
-        cluster.set_workers(workers.clock.handle()?, workers.lapse.handle()?, beating);
-        cluster.names.lock().set_tellers(telling);
+        cluster.set_workers(
+            workers.clock.handle()?,
+            workers.lapse.handle()?,
+            workers.installer.handle()?,
+            beating,
+            reading,
+        );
+        let sweeper = workers.sweeper.handle()?;
+        cluster.names.lock().set_workers(telling, sweeper);
         Ok(workers)
     }
 }

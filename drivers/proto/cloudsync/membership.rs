@@ -36,6 +36,7 @@
 //! on (a virtual machine that is paused) keeps its lease for too long; what it does then with a
 //! resource is refused by the fencing token.
 
+mod links;
 mod message;
 mod peer;
 mod proposal;
@@ -44,7 +45,7 @@ mod propose;
 mod tests;
 mod timing;
 
-pub use message::{Ask, Told};
+pub use message::{Ask, Links, Told};
 pub use timing::Timing;
 
 use super::token::MAX_VIEW;
@@ -56,6 +57,9 @@ use proposal::Proposal;
 /// Numbers that are larger by more than this come from nowhere: of a view that is in use a node hears by a
 /// commit before anybody asks it to promise the next.
 const MAX_STEP: u64 = 1 << 16;
+
+/// So often one after the other a proposal gives way to another node's of a number that is as large or larger.
+const MAX_GIVE_WAY: u32 = 3;
 
 /// What of the state outlives the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -93,6 +97,10 @@ pub struct Membership<const N: usize> {
     propose_at: Option<u64>,
     /// The largest number that anybody has promised.
     seen: u64,
+    /// The latest view has not been taken yet by who works with it: no other is installed meanwhile.
+    is_busy: bool,
+    /// How often this node has given way to others since the last view.
+    gave_way: u32,
 }
 
 impl<const N: usize> Membership<N> {
@@ -115,6 +123,8 @@ impl<const N: usize> Membership<N> {
         is_active: false,
         propose_at: None,
         seen: 0,
+        is_busy: false,
+        gave_way: 0,
     };
 
     /// Makes this one of node `me` in its incarnation `boot`, which is not 0. To be called before anything
@@ -251,6 +261,9 @@ impl<const N: usize> Membership<N> {
                 peer.next = now;
             }
         }
+        if !is_active && self.is_active {
+            self.note_misses(now);
+        }
         self.is_active = is_active;
         if !is_active {
             self.propose_at = None;
@@ -262,8 +275,17 @@ impl<const N: usize> Membership<N> {
         self.is_active
     }
 
+    /// Whether the latest view has to be taken before another one is installed.
+    pub fn set_busy(&mut self, is_busy: bool) {
+        self.is_busy = is_busy;
+    }
+
     /// Answers another node.
     pub fn handle(&mut self, from: NodeId, ask: &Ask<N>, now: u64) -> Told<N> {
+        if let Some(peer) = self.peer_mut(from) {
+            peer.asked = now.saturating_add(1);
+            peer.is_deaf = false;
+        }
         let mut yes = true;
         let mut latest = None;
         match ask {
@@ -286,6 +308,7 @@ impl<const N: usize> Membership<N> {
             view: self.view.number,
             yes,
             is_settled: now >= self.opens_at,
+            links: self.links(now),
             latest,
         }
     }
@@ -312,7 +335,8 @@ impl<const N: usize> Membership<N> {
         if view.number > MAX_VIEW {
             return false;
         }
-        if view.number < self.promised || view.number <= self.view.number {
+        let is_late = view.number < self.promised || view.number <= self.view.number;
+        if is_late || self.is_busy {
             // Of a view that it has it is the latest as long as no larger number is promised.
             return view.number == self.view.number && self.promised <= view.number;
         }
@@ -327,6 +351,7 @@ impl<const N: usize> Membership<N> {
         self.view = *view;
         self.promised = view.number;
         self.promised_to = (0, 0);
+        self.gave_way = 0;
         self.proposal = None;
         self.propose_at = None;
         let lease = u64::from(view.wait_ms.max(view.lease_ms));
@@ -405,6 +430,8 @@ impl<const N: usize> Membership<N> {
         if let Some(peer) = self.peer_mut(node) {
             peer.heard = now;
             peer.is_alive = true;
+            peer.is_deaf = false;
+            peer.links = told.links;
             peer.boot = told.boot;
             if told.view != peer.view {
                 // There is something to be sent at once.
@@ -447,17 +474,22 @@ impl<const N: usize> Membership<N> {
         let Some(proposal) = self.proposal.as_mut().filter(|p| p.number == number) else {
             return;
         };
-        if !told.yes {
+        if told.yes {
+            proposal.promised(node, told);
+        } else if (number..=self.seen).contains(&told.promised) && self.gave_way < MAX_GIVE_WAY {
             // Somebody else proposes: it gets some time for that. Who has refused the number once does so
             // again.
+            self.gave_way = self.gave_way.saturating_add(1);
             self.proposal = None;
             self.promised_to = (0, 0);
             let rank = u64::from(self.me).saturating_add(1);
             let wait = rank.saturating_mul(self.timing.beat_ms.into());
             self.propose_at = Some(now.saturating_add(wait));
             return;
+        } else {
+            // A majority does without it.
+            proposal.asked |= bit(node);
         }
-        proposal.promised(node, told);
         self.finish(now);
     }
 }

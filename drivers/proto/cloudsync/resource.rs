@@ -388,6 +388,13 @@ impl<L: List<Entry>> Resource<L> {
         Ok(())
     }
 
+    /// Somebody is gone who has not reported, and may have written a value that nobody knows.
+    pub fn doubt_value(&mut self) {
+        if !self.is_open {
+            self.value.is_valid = false;
+        }
+    }
+
     /// All have reported, and who is gone cannot use anything any more: grants begin.
     pub fn open(&mut self, view: u64) {
         self.is_open = true;

@@ -38,6 +38,11 @@ impl Token {
         self.0.wrapping_shr(COUNTER_BITS)
     }
 
+    /// Whether most of the view's tokens of its name are used up.
+    pub const fn is_late(self) -> bool {
+        self.0.wrapping_shr(COUNTER_BITS - 1) & 1 != 0
+    }
+
     /// The next one of the same view.
     fn next(self) -> Option<Token> {
         let next = Token(self.0.checked_add(1)?);
@@ -104,6 +109,7 @@ mod tests {
         assert_eq!(last.view(), 7);
         assert!(Era::new(8).grant(Mode::Ex, Token(0)).unwrap() > last);
         assert_eq!(Token::of_view(MAX_VIEW).view(), MAX_VIEW);
+        assert!(last.is_late() && !Token::of_view(8).is_late());
     }
 
     #[test]

@@ -59,5 +59,5 @@ pub const MAX_RECORD: usize = 1 + MAX_NAME + 1 + MAX_GRANT;
 /// Bytes of the longest request or reply about views of `nodes` nodes.
 pub const fn max_member(nodes: usize) -> usize {
     let view = 8 + 8 + 4 + 4 + 2;
-    nodes.saturating_mul(17).saturating_add(view + 32)
+    nodes.saturating_mul(17).saturating_add(view + 48)
 }

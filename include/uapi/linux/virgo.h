@@ -662,6 +662,7 @@ struct virgo_lock_args {
 #define VIRGO_LOCK_EVENT_BLOCKS		2 /* somebody waits for @mode, whom the lock keeps out */
 #define VIRGO_LOCK_EVENT_REFUSED	3 /* an ASYNC one was refused: @error */
 #define VIRGO_LOCK_EVENT_LOST		4 /* the cluster went on without this node */
+#define VIRGO_LOCK_EVENT_MISSED		5 /* events came for which there was no room */
 
 /**
  * struct virgo_lock_event - what has happened to a lock of a session
@@ -671,6 +672,10 @@ struct virgo_lock_args {
  * @error:    errno
  * @name_len: bytes at @name
  * @name:     the lock, with zeros behind it
+ *
+ * There is room for 64 events with 4096 bytes of names. VIRGO_LOCK_EVENT_MISSED,
+ * which names no lock, stands where further ones came until it is read: any
+ * lock of the session may have been granted, refused, wanted or lost.
  */
 struct virgo_lock_event {
 	__aligned_u64 token;

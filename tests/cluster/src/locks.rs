@@ -2,6 +2,7 @@
 //! Cluster locks.
 
 mod fencing;
+mod links;
 mod room;
 
 use crate::{
@@ -23,6 +24,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("lock_of_a_killed_process_is_free", killed_owner),
     ("lock_of_a_killed_node_moves", killed_node),
     ("locks_of_a_minority", minority),
+    ("locks_and_a_broken_link", links::broken),
     ("lock_of_a_paused_node_has_an_old_token", paused),
     ("late_writers_to_memory_are_refused", fencing::memory),
     ("locks_and_a_clock_that_is_set_back", clock_set_back),

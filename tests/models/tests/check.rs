@@ -3,8 +3,8 @@
 //! Checks the models. Each says how many states it has seen.
 
 use stateright::{Checker, Model};
-use std::time::Duration;
-use virgo_models::{locks::Locks, views::Views};
+use std::{collections::BTreeSet, time::Duration};
+use virgo_models::{links::Links, locks::Locks, views::Views};
 use virgo_proto::cloudsync::Mode;
 
 /// Checks breadth first up to so many states, and then random long runs for a while.
@@ -171,4 +171,33 @@ fn locks_whose_holder_comes_back() {
         modes,
     };
     check("locks, a holder restarts", model, 150_000, true);
+}
+
+#[test]
+fn views_end_whichever_links_of_three_nodes_are_broken() {
+    for any_order in [false, true] {
+        let model = Links::<3>::all(60, any_order, |_| true);
+        check("links of three nodes", model, 150_000, true);
+    }
+}
+
+#[test]
+fn views_end_whichever_link_of_five_nodes_is_broken() {
+    let is_one = |broken: &BTreeSet<(u8, u8)>| {
+        broken.len() == 2 && broken.iter().all(|link| broken.contains(&(link.1, link.0)))
+    };
+    for any_order in [false, true] {
+        let model = Links::<5>::all(60, any_order, is_one);
+        check("a link of five nodes", model, 100_000, true);
+    }
+}
+
+#[test]
+fn views_end_whichever_two_links_of_five_nodes_are_broken() {
+    let are_two = |broken: &BTreeSet<(u8, u8)>| {
+        broken.len() == 4 && broken.iter().all(|link| broken.contains(&(link.1, link.0)))
+    };
+    let mut model = Links::<5>::all(60, false, are_two);
+    model.active.retain(|active| active.len() >= 4);
+    check("two links of five nodes", model, 100_000, true);
 }

@@ -79,6 +79,9 @@ pub enum SessionEvent {
         /// Its name.
         name: Vec<u8>,
     },
+    /// There was no room for events that came here: any lock of the session may have been granted, refused or
+    /// lost.
+    Missed,
 }
 
 /// Who has locks. They end with it, however the program ends. Its descriptor is readable when there is an
@@ -289,6 +292,7 @@ impl Session {
                 name,
                 errno: number(16) as c_int,
             },
+            5 => SessionEvent::Missed,
             _ => SessionEvent::Lost { name },
         })
     }

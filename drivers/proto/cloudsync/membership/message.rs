@@ -25,6 +25,22 @@ pub enum Ask<const N: usize> {
     Commit(View<N>),
 }
 
+/// Whom a node hears of all nodes, as bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Links {
+    /// These have answered it or asked something not long ago.
+    pub hears: u64,
+    /// These did not answer when it asked last.
+    pub misses: u64,
+}
+
+impl Links {
+    pub(super) const NONE: Self = Links {
+        hears: 0,
+        misses: 0,
+    };
+}
+
 /// What is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Told<const N: usize> {
@@ -38,6 +54,8 @@ pub struct Told<const N: usize> {
     pub yes: bool,
     /// Who was left out by its latest view, or by one before, cannot use anything any more.
     pub is_settled: bool,
+    /// Whom it hears.
+    pub links: Links,
     /// The latest view, with a promise or when it was asked for.
     pub latest: Option<View<N>>,
 }

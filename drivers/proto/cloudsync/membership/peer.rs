@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Whether another node answers.
+//! Whether another node answers, and whom it hears.
+
+use super::Links;
 
 /// What is known of another node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,6 +19,16 @@ pub(super) struct PeerState {
     pub(super) view: u64,
     /// When the next beat is due.
     pub(super) next: u64,
+    /// When it asked something last, plus one; 0 for never.
+    pub(super) asked: u64,
+    /// It did not answer when this node last listened, and has asked nothing since.
+    pub(super) is_deaf: bool,
+    /// What it said last of those whom it hears, and those whom it does not, as bits.
+    pub(super) links: Links,
+    /// How often it has answered, and not promised what this node proposed, since it was a member.
+    pub(super) refusals: u32,
+    /// As long it is not asked for that any more.
+    pub(super) left_until: u64,
 }
 
 impl PeerState {
@@ -27,5 +39,10 @@ impl PeerState {
         acked: 0,
         view: 0,
         next: 0,
+        asked: 0,
+        is_deaf: false,
+        links: Links::NONE,
+        refusals: 0,
+        left_until: 0,
     };
 }

@@ -69,15 +69,27 @@ impl<const N: usize> Proposal<N> {
         &self.base
     }
 
-    /// How many have promised.
-    pub(super) fn count(&self) -> usize {
-        let promised = |promise: &&(u64, u64)| promise.0 != 0;
-        self.promises.iter().filter(promised).count()
+    /// Who has promised, as bits.
+    pub(super) fn promised_by(&self) -> u64 {
+        let promises = (1..).zip(&self.promises);
+        let promised = promises.filter(|(_, promise)| promise.0 != 0);
+        promised.fold(0, |all, (node, _)| all | bit(node))
     }
 
-    /// The view: those who have promised. Members of the base continue if they have installed it and not
-    /// restarted since; others are known to be lost.
-    pub(super) fn view(&self, lease_ms: u32) -> View<N> {
+    /// Who of them is a member of the base, has installed it and has not restarted since, as bits.
+    pub(super) fn continuing(&self) -> u64 {
+        let base = &self.base;
+        let each = (1..).zip(base.members.iter().zip(&self.promises));
+        let goes_on = |(before, (boot, latest)): (&Member, &(u64, u64))| {
+            *boot != 0 && *boot == before.boot && *latest == base.number && base.number != 0
+        };
+        let continuing = each.filter(|(_, each)| goes_on(*each));
+        continuing.fold(0, |all, (node, _)| all | bit(node))
+    }
+
+    /// The view: those of `chosen` who have promised. Members of the base continue if they have installed it
+    /// and not restarted since; others are known to be lost.
+    pub(super) fn view(&self, chosen: u64, lease_ms: u32) -> View<N> {
         let base = &self.base;
         let mut view = View {
             number: self.number,
@@ -88,16 +100,17 @@ impl<const N: usize> Proposal<N> {
         let known = base.number != 0;
         // Without its members nobody knows whom the base had.
         let mut has_lost = known && base.nodes().next().is_none();
+        let continuing = self.continuing() & chosen;
         let each = view
             .members
             .iter_mut()
             .zip(&base.members)
             .zip(&self.promises);
-        for (node, ((member, before), (boot, latest))) in (1..).zip(each) {
-            let continues = *boot != 0 && *boot == before.boot && *latest == base.number && known;
+        for (node, ((member, before), (boot, _))) in (1..).zip(each) {
+            let continues = continuing & bit(node) != 0;
             let is_unsettled = self.unsettled & bit(node) != 0;
             has_lost |= before.boot != 0 && (!continues || is_unsettled);
-            if *boot != 0 {
+            if *boot != 0 && chosen & bit(node) != 0 {
                 *member = Member {
                     boot: *boot,
                     joined: match continues {

@@ -22,10 +22,16 @@ impl<const N: usize> Membership<N> {
         if let Some(proposal) = &self.proposal {
             return Some(proposal.until);
         }
-        let wants = self.wants_view(now);
+        let chosen = self.chosen(now);
+        let wants = self.wants_view(chosen);
         if !wants && !self.has_removed() {
             self.propose_at = None;
             return Some(self.next_look(now));
+        }
+        let enough = chosen.count_ones() >= self.quorum;
+        if chosen & bit(self.me) == 0 || !enough || !self.knows_links(now) {
+            // What others say of their links may change that.
+            return Some(now.saturating_add(self.timing.beat_ms.into()));
         }
         // Those of lower number go first.
         let before = self
@@ -62,7 +68,7 @@ impl<const N: usize> Membership<N> {
         next.unwrap_or(now.saturating_add(self.timing.dead_ms.into()))
     }
 
-    fn is_dead(&self, node: NodeId, now: u64) -> bool {
+    pub(super) fn is_dead(&self, node: NodeId, now: u64) -> bool {
         let silent = now.saturating_sub(self.peer(node).heard);
         silent > u64::from(self.timing.dead_ms)
     }
@@ -72,19 +78,19 @@ impl<const N: usize> Membership<N> {
         self.others().filter(alive)
     }
 
-    /// Whether the view is not what it should be.
-    fn wants_view(&self, now: u64) -> bool {
-        let differs = |node: NodeId| {
+    /// Whether the view is not what it should be, if it should have the nodes `chosen`.
+    fn wants_view(&self, chosen: u64) -> bool {
+        let members = self.view.nodes().fold(0, |all, node| all | bit(node));
+        let is_other = |node: NodeId| {
             let (peer, member) = (self.peer(node), self.view.member(node));
-            let dead = self.is_dead(node, now);
-            match member.boot {
-                0 => peer.is_alive && !dead,
-                boot => dead || (peer.is_alive && peer.boot != boot),
-            }
+            peer.is_alive && peer.boot != member.boot
         };
         !self.is_member()
             || self.promised.max(self.seen) > self.view.number
-            || self.others().any(differs)
+            || chosen != members & self.configured
+            || self
+                .others()
+                .any(|node| chosen & bit(node) != 0 && is_other(node))
     }
 
     /// Whether a node is a member that was taken out of the configuration.
@@ -134,17 +140,24 @@ impl<const N: usize> Membership<N> {
             return;
         };
         let all = self.configured & !proposal.asked == 0;
-        if !all && now < proposal.until {
+        if self.is_busy || !all && now < proposal.until {
             return;
         }
-        if proposal.count() < self.quorum as usize {
+        if proposal.promised_by().count_ones() < self.quorum {
             self.proposal = None;
             let wait = u64::from(self.timing.beat_ms).saturating_mul(2);
             self.propose_at = Some(now.saturating_add(wait));
             return;
         }
+        let (promised, members) = (proposal.promised_by(), proposal.continuing());
+        let chosen = self.chosen_of(promised, members, now);
+        if chosen & bit(self.me) == 0 || chosen.count_ones() < self.quorum {
+            self.proposal = None;
+            self.propose_at = Some(now.saturating_add(self.timing.dead_ms.into()));
+            return;
+        }
         let lease_ms = self.timing.lease_ms;
-        let mut view = proposal.view(lease_ms);
+        let mut view = proposal.view(chosen, lease_ms);
         // Leases of the base may be as long as it says. Those given before it are over if that is known
         // here, by who has had the base for that long.
         let base = proposal.base();
@@ -152,5 +165,6 @@ impl<const N: usize> Membership<N> {
         let earlier = if is_old { 0 } else { base.wait_ms };
         view.wait_ms = lease_ms.max(base.lease_ms).max(earlier);
         self.install(&view, now);
+        self.leave_alone(now);
     }
 }

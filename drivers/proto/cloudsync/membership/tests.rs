@@ -17,6 +17,8 @@ const TIMING: Timing = Timing {
 struct Cluster {
     nodes: Vec<M>,
     up: [bool; 3],
+    /// Two nodes whose link does not work.
+    broken: Option<(usize, usize)>,
     now: u64,
 }
 
@@ -30,6 +32,7 @@ impl Cluster {
         Cluster {
             nodes: nodes.collect(),
             up: [true; 3],
+            broken: None,
             now: 1000,
         }
     }
@@ -46,7 +49,8 @@ impl Cluster {
                     let Some(ask) = self.nodes[from].poll(to as u8 + 1, self.now) else {
                         continue;
                     };
-                    if !self.up[to] {
+                    let is_broken = [Some((from, to)), Some((to, from))].contains(&self.broken);
+                    if !self.up[to] || is_broken {
                         self.nodes[from].failed(to as u8 + 1, &ask, self.now);
                         continue;
                     }
@@ -200,12 +204,17 @@ fn a_node_alone_needs_nobody() {
     let mut node = M::new(1, 10, TIMING, Durable::default());
     node.configure(0b111, 1);
     node.set_active(true, 0);
+    // Others have the time to answer.
     node.tick(0);
+    assert_eq!(node.view().number, 0);
+    let now = u64::from(TIMING.dead_ms) + 1;
+    node.tick(now);
+    node.tick(now);
     for peer in [2, 3] {
-        let ask = node.poll(peer, 1).unwrap();
-        node.failed(peer, &ask, 1);
+        let ask = node.poll(peer, now).unwrap();
+        node.failed(peer, &ask, now);
     }
-    assert!(node.has_lease(1) && node.view().nodes().eq([1]));
+    assert!(node.has_lease(now) && node.view().nodes().eq([1]));
 }
 
 #[test]
@@ -279,8 +288,7 @@ fn a_node_has_nothing_to_say_to_itself_or_to_who_is_no_node() {
     let mut node = M::new(1, 10, TIMING, Durable::default());
     node.configure(0b011, 0);
     node.set_active(true, 1000);
-    node.tick(1000);
-    assert_eq!(node.next_poll(2), Some(0));
+    assert_eq!(node.next_poll(2), Some(1000));
     for other in [1, 3] {
         assert!(node.poll(other, 1000).is_none() && node.next_poll(other).is_none());
     }
@@ -292,7 +300,7 @@ fn numbers_are_not_used_up_by_who_is_alone() {
     c.up = [true, false, false];
     c.nodes[0].set_active(true, c.now);
     c.run(5000);
-    assert_eq!(c.nodes[0].durable().promised, 1);
+    assert_eq!(c.nodes[0].durable().promised, 0);
     c.up[1] = true;
     c.run(1000);
     assert!(c.nodes[0].has_lease(c.now));
@@ -344,4 +352,86 @@ fn who_is_not_configured_any_more_is_left_out() {
     let view = c.nodes[0].view().number;
     c.run(10_000);
     assert_eq!(c.nodes[0].view().number, view);
+}
+
+/// A cluster whose numbers have grown, with a node that has lost what it promised.
+fn forgetful() -> Cluster {
+    let mut c = Cluster::new();
+    let number = 10 * MAX_STEP;
+    for (me, node) in (1..).zip(&mut c.nodes).take(2) {
+        let durable = Durable {
+            promised: number,
+            view: number,
+            wait_ms: TIMING.lease_ms,
+        };
+        *node = M::new(me, u64::from(me) * 10, TIMING, durable);
+        node.configure(0b111, 0);
+    }
+    c
+}
+
+#[test]
+fn who_refuses_a_number_ends_no_proposal_that_a_majority_has_promised() {
+    let mut c = forgetful();
+    let now = c.now;
+    let ask = Ask::Prepare {
+        number: c.nodes[0].view().number + 1,
+        boot: 10,
+    };
+    assert!(!c.nodes[2].handle(1, &ask, now).yes);
+    c.nodes[0].set_active(true, now);
+    c.run(3000);
+    assert!(c.nodes[0].has_lease(c.now));
+    // It has heard of the view, and is a member of the next one.
+    assert_eq!(c.members(0), [1, 2, 3]);
+}
+
+#[test]
+fn who_is_at_odds_with_a_member_stays_out_until_its_links_work() {
+    let mut c = Cluster::new();
+    let now = c.now;
+    for node in &mut c.nodes {
+        node.set_active(true, now);
+    }
+    c.run(1000);
+    c.broken = Some((0, 1));
+    c.run(1000);
+    assert_eq!((c.members(0), c.members(2)), (vec![1, 3], vec![1, 3]));
+    let number = c.nodes[2].view().number;
+    c.run(20_000);
+    assert_eq!(c.nodes[2].view().number, number);
+    assert!(c.nodes[0].has_lease(c.now) && c.nodes[2].has_lease(c.now));
+    // Also when the other end uses no locks for a while.
+    for _ in 0..5 {
+        let now = c.now;
+        c.nodes[1].set_active(false, now);
+        c.run(2000);
+        let now = c.now;
+        c.nodes[1].set_active(true, now);
+        c.run(2000);
+    }
+    assert_eq!(c.nodes[2].view().number, number);
+    c.broken = None;
+    c.run(1000);
+    assert_eq!(c.members(1), [1, 2, 3]);
+    assert!(c.nodes.iter().all(|node| node.has_lease(c.now)));
+}
+
+#[test]
+fn a_view_is_taken_before_the_next_is_installed() {
+    let mut node = M::new(3, 30, TIMING, Durable::default());
+    node.configure(0b111, 0);
+    let view = |number| {
+        Ask::Commit(View {
+            number,
+            ..View::NONE
+        })
+    };
+    assert!(node.handle(1, &view(1), 0).yes);
+    node.set_busy(true);
+    // It acknowledges what it has, and promises what follows.
+    assert!(node.handle(1, &Ask::Beat { view: 1 }, 0).yes);
+    assert!(!node.handle(1, &view(2), 0).yes && node.view().number == 1);
+    node.set_busy(false);
+    assert!(node.handle(1, &view(2), 0).yes && node.view().number == 2);
 }

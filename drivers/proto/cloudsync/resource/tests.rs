@@ -193,3 +193,33 @@ fn who_comes_back_twice_leaves_nothing_behind() {
     r.remove(buried(3), 2);
     assert_eq!(granted(&r, 1), Some(Mode::Ex));
 }
+
+#[test]
+fn a_value_is_in_doubt_if_who_may_have_written_it_goes_before_it_has_reported() {
+    let mut old = new();
+    let Answer::Granted(grant) = ask(&mut old, 1, 1, Mode::Cr) else {
+        panic!()
+    };
+    let report = Report {
+        seq: 1,
+        held: Some(Mode::Cr),
+        era: grant.era,
+        value: grant.value,
+        is_newest: false,
+    };
+    for goes in [false, true] {
+        let mut r: R = Resource::recovering(Vec::new(), 2, true);
+        if goes {
+            r.doubt_value();
+        }
+        r.recover(1, &report).unwrap();
+        r.open(3);
+        let Answer::Granted(grant) = ask(&mut r, 2, 1, Mode::Pr) else {
+            panic!()
+        };
+        assert_eq!(grant.value.is_valid, !goes);
+        // Afterwards only who had it matters.
+        r.doubt_value();
+        assert_eq!(r.report().value.is_valid, !goes);
+    }
+}

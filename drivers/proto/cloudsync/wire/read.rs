@@ -4,7 +4,7 @@
 
 use crate::cloudsync::{
     is_name,
-    membership::{Ask, Told},
+    membership::{Ask, Links, Told},
     resource::{Answer, Claim, Grant, Notice, Report},
     view::{Member, View},
     Era, Mode, Modes, Token, Value,
@@ -200,6 +200,10 @@ impl<'a> In<'a> {
         let (boot, promised, view) = (self.u64()?, self.u64()?, self.u64()?);
         let (yes, has_latest) = self.flags()?;
         let is_settled = self.flag()?;
+        let links = Links {
+            hears: self.u64()?,
+            misses: self.u64()?,
+        };
         let latest = match has_latest {
             true => Some(self.view()?),
             false => None,
@@ -210,6 +214,7 @@ impl<'a> In<'a> {
             view,
             yes,
             is_settled,
+            links,
             latest,
         })
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cloudsync::{
-    membership::{Ask, Told},
+    membership::{Ask, Links, Told},
     resource::{Answer, Claim, Grant, Notice, Report},
     view::{Member, View},
     Era, Mode, Modes, Token, Value,
@@ -72,13 +72,14 @@ proptest! {
             _ => Member { boot: boot.max(1), joined },
         });
         let [number, base, promised] = numbers;
+        let links = Links { hears: promised, misses: base };
         let view = View::<5> { number, base, lease_ms: 7, wait_ms: 9, has_lost, members };
         for ask in [Ask::Commit(view), Ask::Fetch, Ask::Beat { view: base }, Ask::Prepare { number, boot: 3 }] {
             let bytes = written(|out| out.ask(&ask));
             prop_assert!(bytes.len() <= max_member(5));
             prop_assert_eq!(In(&bytes).ask(), Some(ask));
         }
-        let told = Told { boot: 9, promised, view: number, yes: has_lost, is_settled: !has_lost, latest: Some(view) };
+        let told = Told { boot: 9, promised, view: number, yes: has_lost, is_settled: !has_lost, links, latest: Some(view) };
         let bytes = written(|out| out.told(&told));
         prop_assert!(bytes.len() <= max_member(5));
         prop_assert_eq!(In(&bytes).told(), Some(told));

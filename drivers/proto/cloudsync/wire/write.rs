@@ -194,6 +194,8 @@ impl<'a> Out<'a> {
         self.u64(told.view);
         self.u8(u8::from(told.yes) | (u8::from(told.latest.is_some()) << 1));
         self.flag(told.is_settled);
+        self.u64(told.links.hears);
+        self.u64(told.links.misses);
         if let Some(view) = &told.latest {
             self.view(view);
         }

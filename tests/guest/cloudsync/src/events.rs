@@ -3,7 +3,7 @@
 
 use crate::sessions::{lock, refused, session};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{poll, PollFd, PollFlags, Timespec},
     io::Errno,
 };
 use std::os::fd::AsFd;
@@ -14,6 +14,7 @@ crate::tests! {
     who_keeps_somebody_out_is_told,
     a_wait_that_is_given_up_is_not_granted,
     a_read_takes_whole_events,
+    who_reads_nothing_is_told_that_events_were_missed,
 }
 
 /// Whether there is an event within so many seconds.
@@ -89,4 +90,35 @@ fn a_read_takes_whole_events() {
     assert_eq!(rustix::io::read(&first, &mut two), Ok(2 * 280));
     assert_eq!(rustix::io::read(&first, &mut two), Ok(280));
     assert_eq!(rustix::io::read(&first, &mut two), Err(Errno::AGAIN));
+}
+
+fn who_reads_nothing_is_told_that_events_were_missed() {
+    // There is room for 64 events, or 4096 bytes of names.
+    for (length, kept) in [(10, 64), (255, 16)] {
+        let [first, second] = [session(), session()];
+        let names = (0..kept + 10).map(|i| format!("{i:m>length$}"));
+        let names: Vec<String> = names.collect();
+        for name in &names {
+            lock(&first, name, Mode::Ex);
+            assert_eq!(second.begin(name, Mode::Ex).expect("begin"), None);
+        }
+        for name in &names[..kept] {
+            assert!(is_readable(&first, 60));
+            let blocks = Event::Blocks {
+                name: name.clone().into_bytes(),
+            };
+            assert_eq!(first.next_event().expect("event"), blocks);
+        }
+        assert!(is_readable(&first, 60));
+        assert_eq!(first.next_event().expect("event"), Event::Missed);
+        assert!(!is_readable(&first, 0), "once");
+        // Now there is room again.
+        lock(&first, "c.after", Mode::Ex);
+        assert_eq!(second.begin("c.after", Mode::Ex).expect("begin"), None);
+        assert!(is_readable(&first, 60));
+        let blocks = Event::Blocks {
+            name: b"c.after".to_vec(),
+        };
+        assert_eq!(first.next_event().expect("event"), blocks);
+    }
 }

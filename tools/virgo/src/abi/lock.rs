@@ -52,7 +52,7 @@ pub struct LockArgs {
 pub struct LockEvent {
     /// Its token, if it was granted.
     pub token: u64,
-    /// 1 granted, 2 keeps somebody out, 3 refused, 4 lost.
+    /// 1 granted, 2 keeps somebody out, 3 refused, 4 lost, 5 events were missed.
     pub kind: u32,
     /// What was granted or is waited for.
     pub mode: u32,
