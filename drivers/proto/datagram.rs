@@ -8,13 +8,14 @@
 //! good for as long as the connection is.
 //!
 //! Nothing here is I/O: the layout ([`DatagramHeader`]), keys, the window of a receiver that refuses repetitions
-//! ([`Window`]), the time after which a sender repeats ([`RoundTrip`]), and whether datagrams get through
-//! at all ([`Carrier`]).
+//! ([`Window`]), the time after which a sender repeats ([`RoundTrip`]), whether datagrams get through
+//! at all ([`Carrier`]), and whether they may overtake the connection ([`StreamOrder`]).
 
 mod carrier;
 mod header;
 mod keys;
 mod round_trip;
+mod stream_order;
 mod window;
 
 pub use carrier::{Carrier, Way};
@@ -23,4 +24,5 @@ pub use header::{
 };
 pub use keys::{Keys, KEY_LEN};
 pub use round_trip::RoundTrip;
+pub use stream_order::StreamOrder;
 pub use window::Window;

@@ -312,6 +312,24 @@ where
         }
     }
 
+    /// Whether the server will get request `id` by the present connection, or has got it.
+    pub fn is_under_way(&self, id: RequestId) -> bool {
+        let slot = self.slots.get(usize::from(id.slot));
+        slot.is_some_and(|slot| slot.under_way && slot.seq == id.seq)
+    }
+
+    /// Gives the slot of request `id` the next number, for a request that does nothing: once the server has
+    /// got that, it refuses the one before, which may come later by another way. Returns the number.
+    pub fn supersede(&mut self, id: RequestId) -> Option<RequestId> {
+        let slot = self.busy_slot(id)?;
+        slot.seq = slot.seq.saturating_add(1);
+        slot.under_way = false;
+        Some(RequestId {
+            seq: slot.seq,
+            ..id
+        })
+    }
+
     /// Whether the server will get request `id` by the present connection, and no reply has come.
     pub fn is_owed(&self, id: RequestId) -> bool {
         let slot = self.slots.get(usize::from(id.slot));

@@ -30,6 +30,32 @@ fn line(entry: AcquireOutcome) -> SlotQueue {
 }
 
 #[test]
+fn what_is_superseded_is_refused_when_it_comes_late() {
+    let mut table = table(2);
+    let mut server =
+        Replies::<Vec<ServerSlot<Key>>>::new((0..2).map(|_| ServerSlot::new()).collect());
+    for arrives_first in [false, true] {
+        let late = slot(table.enter(0, Class::Any));
+        let taken = table.taken(late);
+        if arrives_first {
+            assert_eq!(server.arrive(late, taken), Arrival::New { abandoned: None });
+        }
+        let next = table.supersede(late).unwrap();
+        assert_eq!((next.slot, next.seq), (late.slot, late.seq + 1));
+        assert_eq!(table.supersede(late), None);
+        table.under_way(next);
+        // The slot stays busy until the server has it.
+        assert!(table.is_owed(next));
+        assert_eq!(table.release(next), (None, None));
+        assert_eq!(table.busy(), 1);
+        assert_eq!(server.arrive(next, taken), Arrival::New { abandoned: None });
+        assert_eq!(server.arrive(late, taken), Arrival::Stale);
+        assert_eq!(table.deliver(next, 1), ReplyDisposition::Unwanted(1, None));
+        assert_eq!(table.busy(), 0);
+    }
+}
+
+#[test]
 fn numbers_grow_and_a_reply_given_up_is_told_with_the_next_request() {
     let mut table = table(2);
     let first = slot(table.enter(0, Class::Any));

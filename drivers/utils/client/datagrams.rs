@@ -17,8 +17,9 @@
 //! A datagram may come before what was sent on the connection earlier, or long after it was sent. No task
 //! sees that: it has one request at a time, and what is waited for is not overtaken. But a request that was
 //! given up may be carried out later than one that its task makes afterwards. So one that goes by the
-//! connection lets no datagrams pass until it is answered, and one that was sent as a datagram is sent
-//! by the connection, too, when its task gives up: after that the datagram is a repetition of it.
+//! connection lets no datagrams pass until it has arrived. And when one was sent as a datagram and its task
+//! gives up, a request that does nothing goes by the connection, under the next number of the slot: after
+//! that the node refuses the datagram.
 
 use crate::{
     client::{
@@ -89,10 +90,7 @@ impl Link {
                 self.state.lock().carrier.lost(now_ms());
                 return Ok(None);
             }
-            Err(e) => {
-                self.give_up(guard, request, deadline);
-                return Err(e);
-            }
+            Err(e) => return Err(e),
         };
         let signed = signed_part(datagram.bytes()).map(|(signed, _)| signed);
         let (header, body) = signed.and_then(DatagramHeader::parse).ok_or(EPROTO)?;
@@ -111,7 +109,7 @@ impl Link {
     fn exchange(
         &self,
         datagrams: &DatagramLink,
-        guard: &SlotGuard<'_>,
+        guard: &mut SlotGuard<'_>,
         request: &Request<'_>,
         deadline: Deadline,
     ) -> Result<Outcome> {
@@ -126,6 +124,7 @@ impl Link {
         }
         let until = Deadline::after_ms(half_ms);
         let mailbox = mailbox.open(guard.id.to_wire());
+        guard.is_datagram = true;
         for repeats in 0..ATTEMPTS {
             let began = now_ns();
             let Ok(counter) = datagrams.send((guard.id, guard.taken), request, deadline) else {
@@ -154,24 +153,29 @@ impl Link {
         Ok(Outcome::Lost)
     }
 
-    /// The task of `guard` gives up waiting for the reply to a datagram: sends the request by the
-    /// connection, too, so that it is not carried out later than what this task asks for next. If that
-    /// cannot be done now, the connection is given up, and with it what was signed for it.
-    fn give_up(&self, guard: &mut SlotGuard<'_>, request: &Request<'_>, deadline: Deadline) {
+    /// The task of `guard` wants nothing more: frees the slot. A datagram of it that may come later than
+    /// what this task asks for next is superseded. If that cannot be done now, the connection is given up,
+    /// and with it what was signed for it.
+    pub(crate) fn give_up(&self, guard: &mut SlotGuard<'_>) {
         let mut state = self.state.lock();
-        let serial = state.connections;
-        let left = self.leave_with_others(&mut state, guard, request, deadline);
-        let Some(connection) = left else {
-            drop(state);
-            // Without a connection there is nothing to give up, and the datagram is void.
-            self.broken(serial);
-            return;
+        // By the connection it comes once more, and before what follows it; beside another one it is void.
+        let may_be_late =
+            guard.is_datagram && state.is_up(guard.serial) && !state.slots.is_under_way(guard.id);
+        let connection = match may_be_late {
+            true => state.supersede(guard),
+            false => None,
         };
+        let is_void = may_be_late && connection.is_none();
+        let late = self.free(&mut state, guard);
         // Otherwise whoever has the lock sends it.
-        let turn = state.send_lock.take();
+        let turn = connection.as_ref().and_then(|_| state.send_lock.take());
         drop(state);
-        if let Some(turn) = turn {
+        // Memory is not given back under the lock.
+        drop(late);
+        if let Some((connection, turn)) = connection.zip(turn) {
             self.flush_last(&Sender { connection, turn });
+        } else if is_void {
+            self.broken(guard.serial);
         }
     }
 

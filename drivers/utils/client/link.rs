@@ -73,7 +73,10 @@ use virgo_config::{
     Node, //
 };
 use virgo_proto::{
-    datagram::Carrier,
+    datagram::{
+        Carrier,
+        StreamOrder, //
+    },
     eventnet::event::EventKind,
     slots::{
         ClientSlot,
@@ -195,9 +198,7 @@ impl Link {
             fresh: Deadline::after_ms(0),
             input: None,
             receiver: None,
-            requests: 0,
-            replies: 0,
-            is_given_up: false,
+            order: StreamOrder::new(),
             datagrams: None,
             carrier: Carrier::new(),
             by_datagram: 0,
@@ -266,9 +267,7 @@ impl Link {
         state.fresh = Deadline::after_ms(IDLE_MS);
         state.input = Some(Input::new());
         state.receiver = None;
-        state.requests = 0;
-        state.replies = 0;
-        state.is_given_up = false;
+        state.order = StreamOrder::new();
         state.carrier = Carrier::new();
         state.datagrams = shared.as_ref().and(reached.datagrams);
         let unused = room.and_then(|room| state.outbound.set_room(room));
@@ -355,7 +354,8 @@ impl Link {
     /// Whether a task that waits is to receive instead of the one that is to: there is something to do,
     /// and that one is asleep or was woken, and does not do it.
     pub(crate) fn may_receive_for_others(&self, state: &LinkState) -> bool {
-        let (ConnectionState::Up { stream, .. }, Some(input)) = (&state.connection, &state.input) else {
+        let (ConnectionState::Up { stream, .. }, Some(input)) = (&state.connection, &state.input)
+        else {
             return false;
         };
         stream.is_readable()
@@ -452,7 +452,8 @@ impl Link {
     pub(crate) fn was_heard_within(&self, ms: u32) -> bool {
         let state = self.state.lock();
         let left_ms = state.fresh.left_ms();
-        matches!(state.connection, ConnectionState::Up { .. }) && left_ms > IDLE_MS.saturating_sub(ms)
+        matches!(state.connection, ConnectionState::Up { .. })
+            && left_ms > IDLE_MS.saturating_sub(ms)
     }
 
     /// Ends all calls and refuses new ones, or allows them again.

@@ -32,6 +32,7 @@ use linux::{
 use virgo_proto::{
     datagram::{
         Carrier,
+        StreamOrder,
         Way, //
     },
     eventnet::event::EventId,
@@ -73,13 +74,9 @@ pub(crate) struct LinkState {
     /// The slot whose task receives: it works with the input, sleeps on the socket, or was woken to
     /// receive.
     pub(crate) receiver: Option<u8>,
-    /// Requests sent on the present connection.
-    pub(crate) requests: u64,
-    /// Replies received on it.
-    pub(crate) replies: u64,
-    /// A request that was sent on it was given up: until all are answered that were sent there, nothing goes
-    /// as a datagram, since that might come before it.
-    pub(crate) is_given_up: bool,
+    /// Requests sent and replies received on the present connection: nothing goes as a datagram that might
+    /// come before a request that was given up there.
+    pub(crate) order: StreamOrder,
     /// How datagrams are signed, if the other node takes some: of the present connection.
     pub(crate) datagrams: Option<Arc<DatagramLink>>,
     /// Whether they get there.
@@ -229,8 +226,8 @@ impl LinkState {
     }
 
     /// There will be a reply to request `id` on this connection.
-    fn count_request(&mut self, id: RequestId) {
-        self.requests += 1;
+    pub(crate) fn count_request(&mut self, id: RequestId) {
+        self.order.sent();
         self.slots.under_way(id);
     }
 
@@ -338,7 +335,7 @@ impl LinkState {
     /// [`EPROTO`] if the other node has sent far more replies than it got requests. Some more there
     /// may be: requests that are just being sent are not counted yet.
     pub(crate) fn check_replies(&self) -> Result {
-        match self.replies > self.requests + 2 * SLOTS as u64 {
+        match self.order.replies_too_many() > 2 * SLOTS as u64 {
             true => Err(EPROTO),
             false => Ok(()),
         }
@@ -349,7 +346,7 @@ impl LinkState {
     pub(crate) fn choose(&mut self, id: RequestId, taken: u64) -> Option<(Arc<DatagramLink>, Way)> {
         let datagrams = self.datagrams.as_ref()?;
         // A request that tells the server of one that was given up is none that can be answered at once.
-        if self.is_given_up || taken + 1 != id.seq || datagrams.is_used_up() {
+        if !self.order.may_be_overtaken() || taken + 1 != id.seq || datagrams.is_used_up() {
             return None;
         }
         if !self.carrier.works() && datagrams.take_answered() {
@@ -380,10 +377,7 @@ impl LinkState {
 
     /// A reply has come.
     pub(crate) fn heard(&mut self) {
-        self.replies += 1;
-        if self.replies >= self.requests {
-            self.is_given_up = false;
-        }
+        self.order.answered();
         self.reply_due = None;
         self.ack_due = None;
         self.fresh = Deadline::after_ms(IDLE_MS);

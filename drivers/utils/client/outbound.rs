@@ -9,9 +9,16 @@
 use crate::client::request::Data;
 use kernel::prelude::*;
 use linux::bytes::Fill;
+use virgo_proto::{
+    frame::HEADER_LEN,
+    slots::SLOTS, //
+};
 
-/// Bytes that can wait.
+/// Bytes of requests that can wait.
 const CAPACITY: usize = 16 * 1024;
+
+/// Bytes beyond these for headers of requests that do nothing: see [`Outbound::push_header`].
+const RESERVE: usize = SLOTS * HEADER_LEN;
 
 /// The longest request that waits here.
 const LONGEST: usize = 512;
@@ -57,7 +64,7 @@ impl Outbound {
 
     /// Memory for requests that wait. May sleep.
     pub(crate) fn room() -> Result<[KVVec<u8>; 2]> {
-        let one = || KVVec::with_capacity(CAPACITY, GFP_KERNEL);
+        let one = || KVVec::with_capacity(CAPACITY + RESERVE, GFP_KERNEL);
         Ok([one()?, one()?])
     }
 
@@ -91,8 +98,8 @@ impl Outbound {
         let Data::Bytes(data) = data else {
             return None;
         };
-        let free = self.waiting.capacity() - self.waiting.len();
-        if free < head.len() + data.len() || !self.has_room() {
+        let size = head.len() + data.len();
+        if self.waiting.len() + size > CAPACITY || !self.has_room() {
             return None;
         }
         let position = self.queued;
@@ -100,8 +107,21 @@ impl Outbound {
         let put = |bytes: &mut KVVec<u8>, part| bytes.put_bytes(part, GFP_NOWAIT);
         put(&mut self.waiting, head).ok()?;
         put(&mut self.waiting, data).ok()?;
-        self.queued += (head.len() + data.len()) as u64;
+        self.queued += size as u64;
         Some(position)
+    }
+
+    /// Has a request wait that is a header only, of a task that gives up what it has sent as a datagram. False
+    /// if there is no room; there is for one of each slot, and it has no other until that one is answered:
+    /// until then what uses the slot goes behind it.
+    pub(crate) fn push_header(&mut self, header: &[u8; HEADER_LEN]) -> bool {
+        let free = self.waiting.capacity() - self.waiting.len();
+        // There is room, so no memory is taken.
+        let has_put = free >= HEADER_LEN && self.waiting.put_bytes(header, GFP_NOWAIT).is_ok();
+        if has_put {
+            self.queued += HEADER_LEN as u64;
+        }
+        has_put
     }
 
     /// Has the rest of a request be sent before anything else.

@@ -50,7 +50,8 @@ use linux::{
 use virgo_proto::frame::{
     FrameHeader,
     FrameKind,
-    HEADER_LEN, //
+    HEADER_LEN,
+    NO_OPERATION, //
 };
 
 /// Bytes of arguments that a request can have.
@@ -174,19 +175,6 @@ impl Link {
 
     fn was_sent(&self, guard: &SlotGuard<'_>) -> bool {
         self.state.lock().slots.sent_to(guard.id).is_some()
-    }
-
-    /// Leaves a request that nobody waits for with others, if there is a connection and room. Such a request
-    /// is no longer than a datagram, which [`Outbound`] has room for. Under the lock of the state.
-    pub(crate) fn leave_with_others(
-        &self,
-        state: &mut LinkState,
-        guard: &mut SlotGuard<'_>,
-        request: &Request<'_>,
-        deadline: Deadline,
-    ) -> Option<Connection> {
-        let head = Head::new(guard, request, deadline);
-        state.leave(guard, &head, request).ok().flatten()
     }
 
     /// Waits for the send lock, and makes a connection if there is none; or leaves the request with
@@ -514,6 +502,29 @@ impl LinkState {
         guard.left_with = Some((connection.clone(), position));
         guard.receiver = self.sent(&connection, request.reply_deadline.within_ms(), guard.id);
         Ok(Some(connection))
+    }
+
+    /// Leaves a request that does nothing with others, under the next number of the slot of `guard`: behind
+    /// it the node refuses the request of `guard`. `None` if there is no connection, or no room.
+    pub(crate) fn supersede(&mut self, guard: &mut SlotGuard<'_>) -> Option<Connection> {
+        let connection = self.connection().ok()??;
+        guard.id = self.slots.supersede(guard.id)?;
+        let header = FrameHeader {
+            kind: FrameKind::Request,
+            op: NO_OPERATION,
+            len: 0,
+            word: 0,
+            id: guard.id,
+            taken: guard.taken,
+            stamp: crate::clock::now(),
+            traced: false,
+        };
+        if !self.outbound.push_header(&header.to_bytes()) {
+            return None;
+        }
+        self.count_request(guard.id);
+        self.expect_reply(&connection, 0);
+        Some(connection)
     }
 
     /// What waits to be sent on connection `serial`.

@@ -62,6 +62,10 @@ pub(crate) struct SlotGuard<'a> {
     pub(crate) sent: Option<SentRequest>,
     /// Nothing may be sent before an answer has come to something that this user has given up.
     pub(crate) must_wait: bool,
+    /// The connection that there was when the slot was taken.
+    pub(crate) serial: u64,
+    /// The request may have gone as a datagram beside that connection.
+    pub(crate) is_datagram: bool,
     /// The slot is free already.
     is_free: bool,
 }
@@ -133,7 +137,8 @@ impl Link {
     ) -> Option<ReceivedReply> {
         guard.is_free = true;
         if state.slots.is_owed(guard.id) {
-            state.is_given_up = true;
+            let is_sending = state.send_lock.is_held();
+            state.order.given_up(is_sending);
         }
         let (late, given) = state.slots.release(guard.id);
         self.give(state, given);
@@ -168,6 +173,8 @@ impl<'a> SlotGuard<'a> {
             receiver: None,
             sent: None,
             must_wait: state.slots.must_wait(id),
+            serial: state.connections,
+            is_datagram: false,
             is_free: false,
         }
     }
@@ -184,14 +191,8 @@ impl SlotGuard<'_> {
 
 impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
-        if self.is_free {
-            return;
+        if !self.is_free {
+            self.link.give_up(self);
         }
-        let link = self.link;
-        let mut state = link.state.lock();
-        let late = link.free(&mut state, self);
-        drop(state);
-        // Memory is not given back under the lock.
-        drop(late);
     }
 }

@@ -25,6 +25,18 @@ pub const TESTS: &[(&str, Test)] = &[
         "a_datagram_that_is_given_up_leaves_the_connection",
         given_up,
     ),
+    (
+        "datagrams_that_are_given_up_find_room_on_a_full_connection",
+        given_up_when_full,
+    ),
+    (
+        "a_datagram_whose_request_never_went_otherwise_is_refused",
+        given_up_unsent,
+    ),
+    (
+        "a_request_given_up_by_one_user_keeps_no_other_from_datagrams",
+        given_up_by_another,
+    ),
     ("a_link_that_becomes_slower_is_not_flooded", slower),
     ("keys_change_while_datagrams_go", key_change),
     ("modules_go_while_datagrams_arrive", unload),
@@ -280,6 +292,123 @@ fn given_up(cluster: &Cluster) -> Result<()> {
     let made = connections(&node1)? - before;
     ensure!(made == 0, "{made} connections were made anew");
     warm_up(&node1)
+}
+
+/// Has programs on node 1 set 64 KiB of node 2 again and again, one after the other each, until
+/// `/tmp/enough` is there.
+const LONG_SETS: &str = "head -c 65536 /dev/zero >/tmp/long
+     long=$(virgo malloc 64K --place 2) || exit
+     for i in 1 2 3 4; do
+         while [ ! -e /tmp/enough ]; do virgo set $long </tmp/long 2>/dev/null; done &
+     done";
+
+/// Many programs are killed at once while they wait for answers to long datagrams, and the connection
+/// has no room for more.
+fn given_up_when_full(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let netem = "root netem delay 150ms";
+    sh(
+        &node1,
+        &format!("/usr/sbin/tc qdisc add dev node2 {netem} rate 4mbit"),
+    )?;
+    sh(&node2, &format!("/usr/sbin/tc qdisc add dev node1 {netem}"))?;
+    let killed = warm_up(&node1).and_then(|()| {
+        let before = connections(&node1)?;
+        sh(
+            &node1,
+            &format!(
+                "rm -f /tmp/enough /tmp/start && mkfifo /tmp/start
+                 id=$(virgo malloc 2000 --place 2) && text=$(head -c 1100 /dev/zero | tr '\\0' x)
+                 for i in $(seq 30); do
+                     (read line </tmp/start; exec virgo set $id $text) 2>/dev/null & pids=\"$pids $!\"
+                 done
+                 {LONG_SETS}
+                 sleep 1; : >/tmp/start; sleep 0.7
+                 kill -9 $pids; touch /tmp/enough; wait; rm /tmp/enough /tmp/start /tmp/long"
+            ),
+        )?;
+        Ok(connections(&node1)? - before)
+    });
+    sh(&node1, "/usr/sbin/tc qdisc del dev node2 root")?;
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    let made = killed?;
+    ensure!(made == 0, "{made} connections were made anew");
+    warm_up(&node1)
+}
+
+/// A set goes as a datagram, which is held up, and then finds no way to the connection before its time is
+/// over. What is set later by the connection stays when the datagram comes at last.
+fn given_up_unsent(cluster: &Cluster) -> Result<()> {
+    let node1 = cluster.node(1);
+    warm_up(&node1)?;
+    let before = connections(&node1)?;
+    // What is sent is held up for long, and then what is sent later is not: as if by another way. The third
+    // set is in the slot of the first one, so that the second is not.
+    let script = format!(
+        "netem() {{ /usr/sbin/tc qdisc $1 dev node2 root netem delay $2; }}
+         conf=/etc/virgo_cloud.conf; cp $conf /tmp/good
+         deadline() {{ cp /tmp/good $conf && echo \"deadline_ms = $1\" >>$conf && virgo config reload; }}
+         text() {{ head -c $1 /dev/zero | tr '\\0' $2; }}
+         rm -f /tmp/enough; id=$(virgo malloc 1000 --place 2) || exit
+         a=$(text 600 a); b=$(text 100 b); c=$(text 600 c)
+         deadline 60000; netem add 20s
+         {LONG_SETS}
+         sleep 1; touch /tmp/enough
+         deadline 1500; virgo set $id $a 2>/dev/null && echo 'set in time'
+         virgo set $id $c 2>/dev/null & sleep 0.5
+         deadline 60000; virgo set $id $b & b=$!
+         sleep 2; netem change 0ms
+         wait $b || echo 'not set'
+         sleep 20
+         virgo get $id --length 100
+         mv /tmp/good $conf; virgo config reload; /usr/sbin/tc qdisc del dev node2 root
+         wait; rm /tmp/enough /tmp/long"
+    );
+    let got = sh(&node1, &script)?;
+    let made = connections(&node1)? - before;
+    ensure!(made == 0, "{made} connections were made anew");
+    ensure!(got == "b".repeat(100), "{got} instead of what was set last");
+    warm_up(&node1)
+}
+
+/// A user has given up a request, and always has others under way after that.
+fn given_up_by_another(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    sh(
+        &node2,
+        "/usr/sbin/tc qdisc add dev node1 root netem delay 200ms",
+    )?;
+    let result = warm_up(&node1).and_then(|()| {
+        sh(
+            &node1,
+            "rm -f /tmp/enough
+             cat >/tmp/others <<'EOF'
+             id=$(virgo malloc 64K --place 2) || exit
+             for i in 1 2 3 4 5 6 7 8; do
+                 while [ ! -e /tmp/enough ]; do virgo get $id >/dev/null; done &
+             done
+             sleep 1
+             virgo get $id >/dev/null & sleep 0.2; kill -9 $!
+             wait
+             virgo free $id
+EOF
+             chmod 755 /tmp/others",
+        )?;
+        let others = node1.spawn(["su", "user", "-c", "sh /tmp/others"])?;
+        sleep(Duration::from_secs(4));
+        let used = used_in(&node1, 10);
+        sh(&node1, "touch /tmp/enough")?;
+        others.wait()?;
+        sh(&node1, "rm /tmp/enough /tmp/others")?;
+        used
+    });
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    let used = result?;
+    println!("{used} of 20 gets and sets went as datagrams");
+    ensure!(used >= 10, "{used} of 20 gets and sets");
+    Ok(())
 }
 
 /// When the round trip becomes longer than is waited for, that is found out: otherwise all requests would
