@@ -192,6 +192,11 @@ impl Route {
         }
     }
 
+    /// The address of the other machine.
+    pub fn to(&self) -> Ipv4Addr {
+        self.to
+    }
+
     /// Whether a datagram has come the other way.
     pub fn is_way_of(&self, source: &DatagramSource) -> bool {
         *source.from.ip() == self.to && source.to == self.from

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! A lock that nobody waits for: who does not get it does something else. Tasks may hold it for as long
-//! as they like, softirqs for a moment.
+//! as they like, softirqs for a moment. A task that finds a softirq have it spins for that moment, and so does
+//! another softirq, but not for longer: others may come before it again and again. On a kernel with
+//! `PREEMPT_RT`, where tasks preempt softirqs, that moment lasts until the scheduler runs the softirq again.
 
 use crate::datagram::Softirq;
 use core::{
@@ -30,6 +32,10 @@ const TASK: u32 = 1;
 /// A softirq has it, on another processor than whoever sees this: it is about to release it.
 const SOFTIRQ: u32 = 2;
 
+/// How often a softirq looks whether another one has released it: for longer than a datagram takes to be
+/// answered, some 10 µs.
+const SPINS: u32 = 1000;
+
 /// Data of which one at a time has the lock.
 ///
 /// # Invariants
@@ -56,24 +62,30 @@ impl<T> TryLock<T> {
 
     /// Takes the lock, if no other task has it.
     pub fn try_lock(&self) -> Option<TryGuard<'_, T>> {
-        self.try_lock_as(TASK)
-    }
-
-    /// Takes the lock for a moment, if no task has it.
-    pub fn try_lock_briefly(&self, _context: &Softirq) -> Option<TryGuard<'_, T>> {
-        self.try_lock_as(SOFTIRQ)
-    }
-
-    fn try_lock_as(&self, state: u32) -> Option<TryGuard<'_, T>> {
         loop {
-            match self.state.cmpxchg(FREE, state, Acquire) {
-                // INVARIANT: It was changed from `FREE`; the guard changes it back.
-                Ok(_) => return Some(TryGuard(self, NotThreadSafe)),
-                // A softirq is not interrupted by another one, nor by a task.
+            match self.try_lock_as(TASK) {
                 Err(SOFTIRQ) => hint::spin_loop(),
-                Err(_) => return None,
+                other => return other.ok(),
             }
         }
+    }
+
+    /// Takes the lock for a moment, if no task has it, nor softirqs for too long.
+    pub fn try_lock_briefly(&self, _context: &Softirq) -> Option<TryGuard<'_, T>> {
+        for _ in 0..SPINS {
+            match self.try_lock_as(SOFTIRQ) {
+                Err(SOFTIRQ) => hint::spin_loop(),
+                other => return other.ok(),
+            }
+        }
+        None
+    }
+
+    /// Takes the lock; otherwise says who has it.
+    fn try_lock_as(&self, state: u32) -> Result<TryGuard<'_, T>, u32> {
+        // INVARIANT: It is changed from `FREE`; the guard changes it back.
+        let taken = self.state.cmpxchg(FREE, state, Acquire);
+        taken.map(|_| TryGuard(self, NotThreadSafe))
     }
 }
 

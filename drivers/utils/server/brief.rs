@@ -91,7 +91,7 @@ impl<S: Service> DatagramReceiver<S> {
         signed: (&[u8], u64),
         source: &DatagramSource,
     ) {
-        let Some(mut place) = self.0.datagrams.lock(header.node, context) else {
+        let Some(mut place) = self.0.datagrams.lock(header, source, context) else {
             return;
         };
         let mut session = place.as_mut();

@@ -7,6 +7,9 @@
 //! Each node's place has a lock that softirqs hold while they answer a datagram of that node, and a task
 //! for a moment when it changes the place: a datagram that comes just then is lost. Tasks do that one at
 //! a time, under a mutex; no other lock is taken under it.
+//!
+//! Whoever can send packets can name a node. So that nobody has processors wait for that lock who does not know
+//! the node's session and can send from its address, both are compared before it is taken.
 
 use crate::{
     datagram,
@@ -17,6 +20,7 @@ use crate::{
         }, //
     }, //
 };
+use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
     sync::{
@@ -99,6 +103,10 @@ impl DatagramSession {
             && self.is_served()
     }
 
+    fn mark(&self) -> u64 {
+        mark(self.keys.session, self.route.to())
+    }
+
     /// Whether this belongs to the session of the node that is served.
     pub(crate) fn is_served(&self) -> bool {
         self.incarnation.serves(self.challenge)
@@ -142,7 +150,27 @@ impl Drop for DatagramSession {
     }
 }
 
-type Place = TryLock<Option<KBox<DatagramSession>>>;
+/// What is known of a node.
+struct Place {
+    /// The [`mark`] of the session, 0 if there is none; is only looked at to drop what is not of it.
+    mark: Atomic<u64>,
+    session: TryLock<Option<KBox<DatagramSession>>>,
+}
+
+impl Place {
+    const fn new() -> Self {
+        Place {
+            mark: Atomic::new(0),
+            session: TryLock::new(None),
+        }
+    }
+}
+
+/// What each datagram of a session has in common: the session, and the node's address. Not 0, which is no
+/// node's address.
+fn mark(session: u32, address: Ipv4Addr) -> u64 {
+    u64::from(session) << 32 | u64::from(address.to_bits())
+}
 
 /// The datagram sessions of a server: one of each node at most.
 #[pin_data]
@@ -159,7 +187,7 @@ pub(crate) struct Datagrams {
 impl Datagrams {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            places: [const { TryLock::new(None) }; MAX_NODES],
+            places: [const { Place::new() }; MAX_NODES],
             changing <- linux::new_mutex!((), "virgo_datagrams"),
             is_open: Atomic::new(false),
             refused: Atomic::new(0),
@@ -179,14 +207,22 @@ impl Datagrams {
         }
     }
 
-    /// Locks what is known of a node, for a moment; `None` also if that is just being changed.
+    /// Locks the session that a datagram says to be of, for a moment, if it is from the address of that. Its
+    /// place may be empty all the same. `None` also if it is being used or changed for long.
     pub(crate) fn lock(
         &self,
-        node: NodeId,
+        header: &DatagramHeader,
+        source: &DatagramSource,
         context: &Softirq,
     ) -> Option<TryGuard<'_, Option<KBox<DatagramSession>>>> {
-        let index = usize::from(node).checked_sub(1)?;
-        self.places.get(index)?.try_lock_briefly(context)
+        let index = usize::from(header.node).checked_sub(1);
+        let place = index.and_then(|index| self.places.get(index));
+        let mark = mark(header.session, *source.from.ip());
+        let Some(place) = place.filter(|place| place.mark.load(Relaxed) == mark) else {
+            self.refused.fetch_add(1, Relaxed);
+            return None;
+        };
+        place.session.try_lock_briefly(context)
     }
 
     /// From now on the node of `session` may send datagrams; that is session `number` among all. May sleep.
@@ -229,10 +265,15 @@ impl Datagrams {
     ) -> Option<T> {
         let changing = self.changing.lock();
         let index = usize::from(node).checked_sub(1)?;
+        let place = self.places.get(index)?;
+        // What comes now does not go for the lock before this task.
+        place.mark.store(0, Relaxed);
         // No other task has it: this one has the mutex.
-        let mut place = self.places.get(index)?.try_lock()?;
-        let old = change(&mut place);
-        drop(place);
+        let mut session = place.session.try_lock()?;
+        let old = change(&mut session);
+        let mark = session.as_ref().map_or(0, |session| session.mark());
+        drop(session);
+        place.mark.store(mark, Relaxed);
         drop(changing);
         old
     }
