@@ -29,6 +29,10 @@ impl Window {
     /// Whether a datagram with this counter is the first, and not too old: then another with the same
     /// counter is not. To be asked once its tag was found good.
     pub fn accept(&mut self, counter: u64) -> bool {
+        // The highest counter of all is not used, so that there is always a next one.
+        let Some(next) = counter.checked_add(1) else {
+            return false;
+        };
         let word = counter / 64;
         if counter >= self.next {
             // Words that come into the window have what was there before it.
@@ -39,10 +43,6 @@ impl Window {
                     *bits = 0;
                 }
             }
-            // The highest counter of all is not used, so that there is always a next one.
-            let Some(next) = counter.checked_add(1) else {
-                return false;
-            };
             self.next = next;
         } else if self.next.saturating_sub(counter) > SIZE {
             return false;
@@ -87,6 +87,14 @@ mod tests {
         assert!(window.accept(u64::MAX - 1));
         assert!(!window.accept(u64::MAX - 1));
         assert!(!window.accept(5001));
+    }
+
+    #[test]
+    fn one_that_is_refused_changes_nothing() {
+        let mut window = Window::new();
+        assert!(window.accept(5));
+        assert!(!window.accept(u64::MAX));
+        assert!(!window.accept(5));
     }
 
     #[test]
