@@ -345,6 +345,11 @@ impl LinkState {
     /// in its slot whose reply was taken.
     pub(crate) fn choose(&mut self, id: RequestId, taken: u64) -> Option<(Arc<DatagramLink>, Way)> {
         let datagrams = self.datagrams.as_ref()?;
+        match &self.connection {
+            // Nobody would notice that the node has closed it, as long as all goes beside it.
+            ConnectionState::Up { stream, .. } if !stream.is_over() => (),
+            _ => return None,
+        }
         // A request that tells the server of one that was given up is none that can be answered at once.
         if !self.order.may_be_overtaken() || taken + 1 != id.seq || datagrams.is_used_up() {
             return None;

@@ -38,6 +38,10 @@ pub const TESTS: &[(&str, Test)] = &[
         given_up_by_another,
     ),
     ("a_link_that_becomes_slower_is_not_flooded", slower),
+    (
+        "a_closed_connection_is_noticed_before_a_datagram_goes",
+        closed,
+    ),
     ("keys_change_while_datagrams_go", key_change),
     ("modules_go_while_datagrams_arrive", unload),
 ];
@@ -444,6 +448,24 @@ fn slower(cluster: &Cluster) -> Result<()> {
     ensure!(used >= 80, "{used} of 100 gets");
     ensure!(sent <= 160, "{sent} packets for 100 gets");
     Ok(())
+}
+
+/// All goes by datagrams, and node 2 ends the connection: the next request finds that out.
+fn closed(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    warm_up(&node1)?;
+    let id = sh(&node1, "virgo malloc 10 --place 2")?;
+    used_in(&node1, 2)?;
+    sh(
+        &node2,
+        "rmmod virgo_mempool && insmod /lib/virgo/virgo_mempool.ko",
+    )?;
+    // What was allocated is gone with the module.
+    sh(&node1, &format!("! virgo get {id} --length 1"))?;
+    let lost = refused(&node2)?;
+    ensure!(lost == 0, "{lost} datagrams of an ended session");
+    wait_until_whole(cluster)?;
+    warm_up(&node1)
 }
 
 fn key_change(cluster: &Cluster) -> Result<()> {
