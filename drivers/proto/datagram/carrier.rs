@@ -11,6 +11,9 @@
 const PROBE_MS: u64 = 500;
 const MAX_PROBE_MS: u64 = 60_000;
 
+/// Datagrams without an answer in a row after which none are used.
+const LOSSES: u32 = 4;
+
 /// How a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -30,6 +33,8 @@ pub struct Carrier {
     next_probe: u64,
     /// Time to the one after that.
     pause: u64,
+    /// Datagrams that were not answered since one was.
+    losses: u32,
 }
 
 impl Carrier {
@@ -39,6 +44,7 @@ impl Carrier {
             works: false,
             next_probe: 0,
             pause: PROBE_MS,
+            losses: 0,
         }
     }
 
@@ -63,20 +69,35 @@ impl Carrier {
     /// A probe was answered.
     pub fn answered(&mut self) {
         self.works = true;
+        self.losses = 0;
     }
 
     /// A request has got its reply as a datagram: if datagrams are lost later, that is news.
     pub fn delivered(&mut self) {
         self.pause = PROBE_MS;
+        self.losses = 0;
     }
 
-    /// A request was repeated so often that datagrams do not seem to get through. It is soon tried again for
-    /// the first time, later and later if that happens again before a request has got through.
-    pub fn lost(&mut self, now_ms: u64) {
-        if core::mem::take(&mut self.works) {
+    /// A request was sent as so many datagrams, and not answered in the time that it had for that, which may
+    /// have been too short. With [`LOSSES`] in a row datagrams do not seem to get through. It is soon tried
+    /// again for the first time, later and later if that happens again before a request has got through.
+    pub fn lost(&mut self, datagrams: u32, now_ms: u64) {
+        self.losses = self.losses.saturating_add(datagrams);
+        if self.losses >= LOSSES && core::mem::take(&mut self.works) {
+            self.losses = 0;
             self.next_probe = now_ms.saturating_add(self.pause);
             self.pause = self.pause.saturating_mul(2).min(MAX_PROBE_MS);
         }
+    }
+
+    /// A request goes by the connection since a datagram may take longer than it has time. Returns whether a
+    /// probe goes, too: its answer says how long they take now, which no request would find out.
+    pub fn too_slow(&mut self, now_ms: u64) -> bool {
+        let is_due = now_ms >= self.next_probe;
+        if is_due {
+            self.next_probe = now_ms.saturating_add(PROBE_MS);
+        }
+        is_due
     }
 }
 
@@ -98,7 +119,7 @@ mod tests {
         assert_eq!(carrier.choose(1001), Way::Connection);
         carrier.answered();
         assert_eq!(carrier.choose(1002), Way::Datagram);
-        carrier.lost(2000);
+        carrier.lost(LOSSES, 2000);
         assert_eq!(carrier.choose(2001), Way::Connection);
         assert_eq!(carrier.choose(1_000_000), Way::Probe);
     }
@@ -119,7 +140,7 @@ mod tests {
             match carrier.choose(now) {
                 Way::Probe => carrier.answered(),
                 Way::Datagram => {
-                    carrier.lost(now);
+                    carrier.lost(LOSSES, now);
                     losses += 1;
                 }
                 Way::Connection => (),
@@ -128,8 +149,33 @@ mod tests {
         assert!(losses < 80, "{losses}");
         carrier.answered();
         carrier.delivered();
-        carrier.lost(3_600_000);
+        carrier.lost(LOSSES, 3_600_000);
         assert_eq!(carrier.choose(3_600_000 + PROBE_MS), Way::Probe);
+    }
+
+    #[test]
+    fn requests_with_little_time_do_not_end_datagrams_that_get_through() {
+        let mut carrier = Carrier::new();
+        carrier.answered();
+        for now in 0..1000 {
+            carrier.lost(1, now);
+            if now % 3 == 0 {
+                carrier.delivered();
+            }
+            assert_eq!(carrier.choose(now), Way::Datagram);
+        }
+        for now in 1000..1004 {
+            carrier.lost(1, now);
+        }
+        assert_eq!(carrier.choose(1004), Way::Connection);
+    }
+
+    #[test]
+    fn datagrams_that_are_too_slow_are_measured_now_and_then() {
+        let mut carrier = Carrier::new();
+        carrier.answered();
+        let probes = (0..60_000).filter(|&now| carrier.too_slow(now)).count();
+        assert_eq!(probes, 120);
     }
 
     #[derive(Clone, Debug)]
@@ -137,7 +183,8 @@ mod tests {
         Choose(u64),
         Answered,
         Delivered,
-        Lost,
+        Lost(u32),
+        TooSlow,
     }
 
     proptest! {
@@ -148,9 +195,11 @@ mod tests {
             (0..100_000u64).prop_map(Step::Choose),
             Just(Step::Answered),
             Just(Step::Delivered),
-            Just(Step::Lost),
+            (1..5u32).prop_map(Step::Lost),
+            Just(Step::TooSlow),
         ], 1..300)) {
             let (mut carrier, mut now, mut works) = (Carrier::new(), 0, false);
+            let mut losses = 0;
             for step in steps {
                 match step {
                     Step::Choose(later) => {
@@ -160,13 +209,20 @@ mod tests {
                     }
                     Step::Answered => {
                         carrier.answered();
-                        works = true;
+                        (works, losses) = (true, 0);
                     }
-                    Step::Delivered => carrier.delivered(),
-                    Step::Lost => {
-                        carrier.lost(now);
-                        works = false;
+                    Step::Delivered => {
+                        carrier.delivered();
+                        losses = 0;
                     }
+                    Step::Lost(datagrams) => {
+                        carrier.lost(datagrams, now);
+                        losses += datagrams;
+                        if losses >= LOSSES {
+                            works = false;
+                        }
+                    }
+                    Step::TooSlow => drop(carrier.too_slow(now)),
                 }
             }
             if !works {

@@ -8,9 +8,10 @@
 //! taking and giving back their slots.
 //!
 //! A datagram that is lost is sent again by the same task when it has waited for long enough; after
-//! [`ATTEMPTS`] of them or half of its time the request goes by the connection, under the same number, and
-//! datagrams are not used until a probe is answered. It goes there also when the node says so, and at once
-//! if half of its time is too short to find out that a datagram is lost.
+//! [`ATTEMPTS`] of them or half of its time the request goes by the connection, under the same number. When as
+//! many in a row, of whichever requests, were not answered, datagrams are not used until a probe is. It goes
+//! there also when the node says so, and at once if half of its time is too short to find out that a datagram
+//! is lost; then a probe goes, too, now and then, to measure the round trip.
 //!
 //! # Order
 //!
@@ -53,7 +54,8 @@ use virgo_proto::datagram::{
     DatagramKind, //
 };
 
-/// How often a request is sent before it goes by the connection.
+/// How often a request is sent before it goes by the connection. If none is answered datagrams are not used
+/// any more: see [`Carrier::lost`](virgo_proto::datagram::Carrier::lost).
 const ATTEMPTS: u32 = 4;
 
 /// What came of a request that was sent as a datagram.
@@ -61,8 +63,10 @@ enum Outcome {
     Answered(Datagram),
     /// The node wants it by the connection.
     Declined,
-    /// Nothing has come, however often it was sent.
-    Lost,
+    /// Nothing has come, though it was sent so often.
+    Lost(u32),
+    /// Half of its time is too short to find out that a datagram is lost.
+    TooSlow,
     /// It could not be sent, or the connection that it belongs to is lost.
     Elsewhere,
 }
@@ -86,8 +90,18 @@ impl Link {
         let datagram = match outcome {
             Ok(Outcome::Answered(datagram)) => datagram,
             Ok(Outcome::Declined | Outcome::Elsewhere) => return Ok(None),
-            Ok(Outcome::Lost) => {
-                self.state.lock().carrier.lost(now_ms());
+            Ok(Outcome::Lost(sent)) => {
+                let mut state = self.state.lock();
+                if state.is_up(guard.serial) {
+                    state.lost_datagrams(datagrams, sent);
+                }
+                return Ok(None);
+            }
+            Ok(Outcome::TooSlow) => {
+                let is_probed = self.state.lock().carrier.too_slow(now_ms());
+                if is_probed {
+                    datagrams.probe();
+                }
                 return Ok(None);
             }
             Err(e) => return Err(e),
@@ -120,16 +134,18 @@ impl Link {
         // is answered all the same.
         let half_ms = deadline.left_ms() / 2;
         if half_ms.saturating_mul(1000) < datagrams.timeout_us(0) {
-            return Ok(Outcome::Elsewhere);
+            return Ok(Outcome::TooSlow);
         }
         let until = Deadline::after_ms(half_ms);
         let mailbox = mailbox.open(guard.id.to_wire());
         guard.is_datagram = true;
-        for repeats in 0..ATTEMPTS {
-            let began = now_ns();
+        let mut sent = 0;
+        while sent < ATTEMPTS {
+            let (repeats, began) = (sent, now_ns());
             let Ok(counter) = datagrams.send((guard.id, guard.taken), request, deadline) else {
                 return Ok(Outcome::Elsewhere);
             };
+            sent += 1;
             let timeout = datagrams.timeout_us(repeats);
             if mailbox.wait(datagrams.over(), timeout, until)? {
                 let Some(datagram) = mailbox.close() else {
@@ -150,7 +166,7 @@ impl Link {
                 break;
             }
         }
-        Ok(Outcome::Lost)
+        Ok(Outcome::Lost(sent))
     }
 
     /// The task of `guard` wants nothing more: frees the slot. A datagram of it that may come later than

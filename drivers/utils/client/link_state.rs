@@ -373,6 +373,16 @@ impl LinkState {
         Some((datagrams, way))
     }
 
+    /// So many datagrams of a request were not answered.
+    pub(crate) fn lost_datagrams(&mut self, datagrams: &DatagramLink, count: u32) {
+        let has_worked = self.carrier.works();
+        self.carrier.lost(count, now_ms());
+        if has_worked && !self.carrier.works() {
+            // That a probe was answered before is no news.
+            datagrams.take_answered();
+        }
+    }
+
     /// A reply has come as a datagram.
     pub(crate) fn heard_datagram(&mut self) {
         self.by_datagram += 1;

@@ -38,10 +38,12 @@ pub const TESTS: &[(&str, Test)] = &[
         given_up_by_another,
     ),
     ("a_link_that_becomes_slower_is_not_flooded", slower),
+    ("a_link_that_was_slow_is_measured_again", slow_for_a_while),
     (
         "a_closed_connection_is_noticed_before_a_datagram_goes",
         closed,
     ),
+    ("udp_that_is_blocked_is_used_again_later", blocked),
     ("keys_change_while_datagrams_go", key_change),
     ("modules_go_while_datagrams_arrive", unload),
 ];
@@ -450,6 +452,30 @@ fn slower(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// The round trip was so long that requests with little time go by the connection. When it is short again
+/// that is found out, though all requests have little time.
+fn slow_for_a_while(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let netem = "/usr/sbin/tc qdisc add dev node1 root netem delay 250ms";
+    sh(&node2, netem)?;
+    let slow = warm_up(&node1);
+    sh(&node2, "/usr/sbin/tc qdisc del dev node1 root")?;
+    slow?;
+    let id = sh(&node1, "virgo malloc 10 --place 2")?;
+    let before = by_datagram(&node1)?;
+    with_config(&node1, "deadline_ms = 390", || {
+        for _ in 0..40 {
+            // On a slow machine some may be out of time.
+            sh(&node1, &format!("virgo get {id} --length 1 || true"))?;
+            if by_datagram(&node1)? > before {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(500));
+        }
+        anyhow::bail!("no datagrams are used")
+    })
+}
+
 /// All goes by datagrams, and node 2 ends the connection: the next request finds that out.
 fn closed(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
@@ -466,6 +492,39 @@ fn closed(cluster: &Cluster) -> Result<()> {
     ensure!(lost == 0, "{lost} datagrams of an ended session");
     wait_until_whole(cluster)?;
     warm_up(&node1)
+}
+
+/// The network lets no UDP through, in one direction or both, and later does again. The connection stays.
+fn blocked(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let tc = "/usr/sbin/tc";
+    let drop_udp = "protocol ip u32 match ip protocol 17 0xff action drop";
+    let block = |(node, device): (&Node, &str)| {
+        let script = format!(
+            "{tc} qdisc add dev {device} clsact && {tc} filter add dev {device} egress {drop_udp}"
+        );
+        sh(node, &script)
+    };
+    let unblock =
+        |(node, device): (&Node, &str)| sh(node, &format!("{tc} qdisc del dev {device} clsact"));
+    let ways = [(&node1, "node2"), (&node2, "node1")];
+    for blocked in [&ways[..1], &ways[1..], &ways[..]] {
+        warm_up(&node1)?;
+        let before = connections(&node1)?;
+        for way in blocked {
+            block(*way)?;
+        }
+        let used = used_in(&node1, 10);
+        for way in blocked {
+            unblock(*way)?;
+        }
+        let used = used?;
+        ensure!(used == 0, "{used} calls went as datagrams");
+        warm_up(&node1)?;
+        let made = connections(&node1)? - before;
+        ensure!(made == 0, "{made} connections were made anew");
+    }
+    Ok(())
 }
 
 fn key_change(cluster: &Cluster) -> Result<()> {
