@@ -15,8 +15,8 @@ const LABEL: &[u8] = b"virgo datagram 1";
 
 const INFO_LEN: usize = LABEL.len() + 2 * HELLO_LEN;
 
-/// What both ends of a connection derive from its handshake.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What both ends of a connection derive from its handshake. Not copied: who has them wipes them.
+#[derive(PartialEq, Eq)]
 #[cfg_attr(test, derive(Debug))]
 pub struct Keys {
     /// Of what the client sends.
@@ -28,19 +28,30 @@ pub struct Keys {
 }
 
 impl Keys {
-    /// The keys of the connection that began with `hello` and `challenge`, between nodes that know
-    /// `key`. `hmac` is HMAC-SHA256 of data under a key.
+    /// A place for keys, all 0.
+    pub const fn none() -> Self {
+        Keys {
+            to_server: [0; KEY_LEN],
+            to_client: [0; KEY_LEN],
+            session: 0,
+        }
+    }
+
+    /// Puts the keys of the connection here that began with `hello` and `challenge`, between nodes that know
+    /// `key`. `hmac` is HMAC-SHA256 of data under a key; `wipe` overwrites what others may not find.
     pub fn derive(
+        &mut self,
         hmac: impl Fn(&[u8], &[u8]) -> [u8; MAC_LEN],
+        wipe: impl Fn(&mut [u8]),
         key: &[u8],
         hello: &Hello,
         challenge: &Hello,
-    ) -> Self {
+    ) {
         let mut salt = [0; 32];
         let (client, server) = salt.split_at_mut(16);
         client.copy_from_slice(&hello.nonce);
         server.copy_from_slice(&challenge.nonce);
-        let secret = hmac(&salt, key);
+        let mut secret = hmac(&salt, key);
 
         // The first block is of the information and its number, the second also of the first block.
         let mut input = [0; MAC_LEN + INFO_LEN + 1];
@@ -50,24 +61,22 @@ impl Keys {
             *to = *from;
         }
         let (before, rest) = input.split_at_mut(MAC_LEN);
-        let block = hmac(&secret, rest);
+        let mut block = hmac(&secret, rest);
         before.copy_from_slice(&block);
         if let Some(number) = rest.last_mut() {
             *number = 2;
         }
-        let more = hmac(&secret, &input);
+        let mut more = hmac(&secret, &input);
 
-        let mut keys = Keys {
-            to_server: [0; KEY_LEN],
-            to_client: [0; KEY_LEN],
-            session: 0,
-        };
         let (to_server, to_client) = block.split_at(KEY_LEN);
-        keys.to_server.copy_from_slice(to_server);
-        keys.to_client.copy_from_slice(to_client);
+        self.to_server.copy_from_slice(to_server);
+        self.to_client.copy_from_slice(to_client);
         let [a, b, c, d, ..] = more;
-        keys.session = u32::from_le_bytes([a, b, c, d]);
-        keys
+        self.session = u32::from_le_bytes([a, b, c, d]);
+        wipe(&mut secret);
+        wipe(&mut block);
+        wipe(&mut input);
+        wipe(&mut more);
     }
 }
 
@@ -93,10 +102,16 @@ mod tests {
         }
     }
 
+    fn derive(key: &[u8], hello: &Hello, challenge: &Hello) -> Keys {
+        let mut keys = Keys::none();
+        keys.derive(hmac, |bytes| bytes.fill(0), key, hello, challenge);
+        keys
+    }
+
     #[test]
     fn keys_are_those_of_hkdf() {
         let (a, b) = (hello(1, 1), hello(2, 2));
-        let keys = Keys::derive(hmac, b"secret", &a, &b);
+        let keys = derive(b"secret", &a, &b);
         let mut salt = [1; 32];
         salt[16..].fill(2);
         let mut info = LABEL.to_vec();
@@ -113,14 +128,14 @@ mod tests {
     #[test]
     fn keys_differ_in_direction_node_nonce_and_secret() {
         let (a, b) = (hello(1, 1), hello(2, 2));
-        let keys = Keys::derive(hmac, b"secret", &a, &b);
+        let keys = derive(b"secret", &a, &b);
         assert_ne!(keys.to_server, keys.to_client);
         for other in [
-            Keys::derive(hmac, b"Secret", &a, &b),
-            Keys::derive(hmac, b"secret", &b, &a),
-            Keys::derive(hmac, b"secret", &hello(1, 7), &b),
-            Keys::derive(hmac, b"secret", &a, &hello(2, 7)),
-            Keys::derive(hmac, b"secret", &hello(3, 1), &b),
+            derive(b"Secret", &a, &b),
+            derive(b"secret", &b, &a),
+            derive(b"secret", &hello(1, 7), &b),
+            derive(b"secret", &a, &hello(2, 7)),
+            derive(b"secret", &hello(3, 1), &b),
         ] {
             assert_ne!(other.to_server, keys.to_server);
             assert_ne!(other.to_client, keys.to_client);

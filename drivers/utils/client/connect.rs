@@ -9,13 +9,17 @@ use core::net::{
 use kernel::{
     alloc::AllocError,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        UniqueArc, //
+    }, //
 };
 use linux::{
     crypto,
     datagram::Route,
     deadline::Deadline,
-    net::Stream, //
+    net::Stream,
+    secret::wipe, //
 };
 use virgo_config::{
     Config,
@@ -23,7 +27,6 @@ use virgo_config::{
     Party, //
 };
 use virgo_proto::{
-    datagram::Keys,
     frame::{
         FrameHeader,
         FrameKind,
@@ -197,10 +200,15 @@ fn shake_hands(
             let own = config.nodes.address(config.me).ok_or(EINVAL)?;
             let route = Route::new(own, port, address);
             let key = config.key.as_deref().unwrap_or_default();
-            let keys = Keys::derive(crypto::hmac_sha256, key, &hello, &challenge);
-            let datagrams = DatagramLink::new(keys, config.me, route, port);
+            let datagrams = DatagramLink::new(config.me, route, port);
             // Without memory there are none.
-            Arc::new(datagrams, GFP_KERNEL).ok()
+            UniqueArc::new(datagrams, GFP_KERNEL)
+                .ok()
+                .map(|mut datagrams| {
+                    let keys = datagrams.keys();
+                    keys.derive(crypto::hmac_sha256, wipe, key, &hello, &challenge);
+                    Arc::from(datagrams)
+                })
         }
         false => None,
     };

@@ -86,9 +86,10 @@ impl Drop for DatagramLink {
 }
 
 impl DatagramLink {
-    pub(crate) fn new(keys: Keys, me: NodeId, route: Route, port: u16) -> Self {
+    /// Without keys: see [`Self::keys`].
+    pub(crate) fn new(me: NodeId, route: Route, port: u16) -> Self {
         DatagramLink {
-            keys,
+            keys: Keys::none(),
             me,
             route,
             port,
@@ -99,6 +100,11 @@ impl DatagramLink {
             is_answered: Atomic::new(false),
             over: Atomic::new(false),
         }
+    }
+
+    /// Where the keys are to be derived, once this is where it stays: what is moved leaves a copy.
+    pub(crate) fn keys(&mut self) -> &mut Keys {
+        &mut self.keys
     }
 
     /// Whether no more may be sent.

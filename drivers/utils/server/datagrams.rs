@@ -76,17 +76,33 @@ pub(crate) struct DatagramSession {
 }
 
 impl DatagramSession {
-    pub(crate) fn new(keys: Keys, me: NodeId, served: &Served, route: Route) -> Self {
-        DatagramSession {
-            keys,
+    /// Session `number` among all. Without keys: see [`Self::keys`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(
+        me: NodeId,
+        served: &Served,
+        route: Route,
+        number: u64,
+    ) -> Result<KBox<Self>> {
+        let session = DatagramSession {
+            keys: Keys::none(),
             me,
             challenge: served.session,
             incarnation: served.incarnation.clone(),
             route,
             counter: 0,
             window: Window::new(),
-            number: 0,
-        }
+            number,
+        };
+        Ok(KBox::new(session, GFP_KERNEL)?)
+    }
+
+    /// Where the keys are to be derived: in memory that this stays in, since what is moved leaves a copy.
+    pub(crate) fn keys(&mut self) -> &mut Keys {
+        &mut self.keys
     }
 
     /// Whether the node itself has sent this, and now for the first time.
@@ -225,22 +241,15 @@ impl Datagrams {
         place.session.try_lock_briefly(context)
     }
 
-    /// From now on the node of `session` may send datagrams; that is session `number` among all. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`].
-    pub(crate) fn begin(&self, mut session: DatagramSession, number: u64) -> Result {
+    /// From now on the node of `session` may send datagrams. May sleep.
+    pub(crate) fn begin(&self, session: KBox<DatagramSession>) {
         let node = session.incarnation.peer.node;
-        session.number = number;
-        let session = KBox::new(session, GFP_KERNEL)?;
         let old = self.change(node, |place| match place {
             Some(present) if present.challenge > session.challenge => Some(session),
             _ => place.replace(session),
         });
         // What it refers to is dropped by a task, not under the lock.
         drop(old);
-        Ok(())
     }
 
     /// Session `number` of a node is over. May sleep.

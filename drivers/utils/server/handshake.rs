@@ -25,10 +25,10 @@ use kernel::{
 };
 use linux::{
     crypto,
-    datagram::Route, //
+    datagram::Route,
+    secret::wipe, //
 };
 use virgo_proto::{
-    datagram::Keys,
     errno::Errno,
     frame::{
         FrameKind,
@@ -166,11 +166,13 @@ fn proof<S: Service>(
         let address = config.nodes.address(config.me).ok_or(EINVAL)?;
         let route = Route::new(address, S::PORT, session.from);
         let key = config.key.as_deref().unwrap_or_default();
-        let keys = Keys::derive(crypto::hmac_sha256, key, hello, challenge);
         let datagrams = &session.hub.datagrams;
-        let known = DatagramSession::new(keys, config.me, &served, route);
         // Without memory there are none: nobody answers the probe.
-        let _ = datagrams.begin(known, session.number);
+        if let Ok(mut known) = DatagramSession::new(config.me, &served, route, session.number) {
+            let keys = known.keys();
+            keys.derive(crypto::hmac_sha256, wipe, key, hello, challenge);
+            datagrams.begin(known);
+        }
         if session.is_over() || !session.hub.node.config().datagrams {
             // Whoever has ended the session, or all datagrams, may have come too early to end this.
             datagrams.end(node, session.number);

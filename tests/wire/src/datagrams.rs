@@ -65,9 +65,11 @@ impl Peer {
         let socket = UdpSocket::bind((from, 0))?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
+        let mut keys = Keys::none();
+        keys.derive(hmac, |_| (), &node.key, &hello, &challenge);
         let datagrams = Datagrams {
             socket,
-            keys: Keys::derive(hmac, &node.key, &hello, &challenge),
+            keys,
             own: u8::try_from(node.own).expect("a node's number"),
             counter: Cell::new(0),
         };
