@@ -91,15 +91,18 @@ void virgo_route_put(struct virgo_route *route)
 	route->dst = NULL;
 }
 
-/* The route, with a reference; looked up if there is none or it is not good any more. */
-static struct dst_entry *virgo_route_get(struct virgo_route *route)
+/*
+ * The route to @port, with a reference; looked up if there is none or it is not good any more. Rules and policies
+ * may depend on ports, so only the route to the port that is the same at both ends, as nodes use it, is kept.
+ */
+static struct dst_entry *virgo_route_get(struct virgo_route *route, u16 port)
 {
 	struct dst_entry *dst;
 	struct flowi4 flow = {};
 	struct rtable *rt;
 
 	rcu_read_lock();
-	dst = READ_ONCE(route->dst);
+	dst = port == route->port ? READ_ONCE(route->dst) : NULL;
 	if (dst && dst_check(dst, 0) && dst_hold_safe(dst)) {
 		rcu_read_unlock();
 		return dst;
@@ -108,9 +111,13 @@ static struct dst_entry *virgo_route_get(struct virgo_route *route)
 	flow.saddr = route->from;
 	flow.daddr = route->to;
 	flow.flowi4_proto = IPPROTO_UDP;
+	flow.fl4_sport = htons(route->port);
+	flow.fl4_dport = htons(port);
 	rt = ip_route_output_key(&init_net, &flow);
 	if (IS_ERR(rt))
 		return ERR_CAST(rt);
+	if (port != route->port)
+		return &rt->dst;
 	dst_hold(&rt->dst);
 	/* Several may do this at once: each releases what it has taken out. */
 	dst_release(xchg(&route->dst, &rt->dst));
@@ -158,7 +165,7 @@ void *virgo_skb_bytes(struct sk_buff *skb, size_t *len)
 /* Sends a datagram made here to @port, and it is gone then. Any context but hard interrupts. */
 int virgo_skb_send(struct virgo_route *route, u16 port, struct sk_buff *skb)
 {
-	struct dst_entry *dst = virgo_route_get(route);
+	struct dst_entry *dst = virgo_route_get(route, port);
 	struct udphdr *udp;
 	struct iphdr *ip;
 	int err;

@@ -45,7 +45,7 @@ void virgo_udp_close(struct socket *sock);
  * @from: the address here
  * @to:   the address there
  * @port: the port here
- * @dst:  the route that was found last, or NULL; read under RCU
+ * @dst:  the route to the same port there that was found last, or NULL; read under RCU
  */
 struct virgo_route {
 	__be32 from;
