@@ -104,19 +104,19 @@ fn who_reads_nothing_is_told_that_events_were_missed() {
         }
         for name in &names[..kept] {
             assert!(is_readable(&first, 60));
-            let blocks = Event::Blocks {
+            let blocks = SessionEvent::Blocks {
                 name: name.clone().into_bytes(),
             };
             assert_eq!(first.next_event().expect("event"), blocks);
         }
         assert!(is_readable(&first, 60));
-        assert_eq!(first.next_event().expect("event"), Event::Missed);
+        assert_eq!(first.next_event().expect("event"), SessionEvent::Missed);
         assert!(!is_readable(&first, 0), "once");
         // Now there is room again.
         lock(&first, "c.after", Mode::Ex);
         assert_eq!(second.begin("c.after", Mode::Ex).expect("begin"), None);
         assert!(is_readable(&first, 60));
-        let blocks = Event::Blocks {
+        let blocks = SessionEvent::Blocks {
             name: b"c.after".to_vec(),
         };
         assert_eq!(first.next_event().expect("event"), blocks);
