@@ -25,9 +25,10 @@ crate::tests! {
     who_waits_for_room_is_told_that_the_queue_is_gone,
 }
 
+/// A round takes a second or two.
 const ROUNDS: Rounds = Rounds {
-    debug: 10,
-    slim: 40,
+    debug: 3,
+    slim: 5,
     soak: 400,
 };
 
