@@ -185,7 +185,7 @@ impl Place {
 /// What each datagram of a session has in common: the session, and the node's address. Not 0, which is no
 /// node's address.
 fn mark(session: u32, address: Ipv4Addr) -> u64 {
-    u64::from(session) << 32 | u64::from(address.to_bits())
+    (u64::from(session) << 32) | u64::from(address.to_bits())
 }
 
 /// The datagram sessions of a server: one of each node at most.
