@@ -322,7 +322,13 @@ impl Cluster {
 
     /// What a node has answered to what was sent at `sent`.
     #[inline(never)]
-    pub(crate) fn told(&self, node: NodeId, ask: &ClusterAsk, sent: u64, told: Result<&ClusterTold>) {
+    pub(crate) fn told(
+        &self,
+        node: NodeId,
+        ask: &ClusterAsk,
+        sent: u64,
+        told: Result<&ClusterTold>,
+    ) {
         let waits = self.with(|membership, now| {
             match told {
                 Ok(told) => membership.told(node, ask, sent, told, now),

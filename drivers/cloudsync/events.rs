@@ -40,7 +40,7 @@ pub(crate) struct Event {
 }
 
 /// Of an event that is read.
-pub(crate) type Name = [u8; MAX_NAME];
+pub(crate) type EventName = [u8; MAX_NAME];
 
 /// See the module.
 pub(crate) struct Events {
@@ -84,7 +84,7 @@ impl Events {
     }
 
     /// The next event. Writes the name to `name`.
-    pub(crate) fn pop(&mut self, name: &mut Name) -> Option<Event> {
+    pub(crate) fn pop(&mut self, name: &mut EventName) -> Option<Event> {
         let Ok(event) = self.waiting.remove(0) else {
             return core::mem::take(&mut self.has_missed).then_some(Event {
                 kind: Kind::Missed,

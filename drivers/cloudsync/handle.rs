@@ -5,8 +5,8 @@
 use crate::{
     events::{
         Event,
-        Kind,
-        Name, //
+        EventName,
+        Kind, //
     },
     locks::Locks,
     session::Session, //
@@ -36,7 +36,7 @@ pub(crate) struct Handle {
     pub(crate) session: Arc<Session>,
 }
 
-fn event(event: &Event, name: &Name) -> LockEvent {
+fn event(event: &Event, name: &EventName) -> LockEvent {
     let (kind, error) = match event.kind {
         Kind::Granted => (lock::GRANTED, 0),
         Kind::Blocks => (lock::BLOCKS, 0),

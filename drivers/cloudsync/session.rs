@@ -4,9 +4,9 @@
 
 use crate::events::{
     Event,
+    EventName,
     Events,
-    Kind,
-    Name, //
+    Kind, //
 };
 use kernel::{
     prelude::*,
@@ -89,7 +89,7 @@ impl Session {
     }
 
     /// The next event. Writes the name of its lock to `name`.
-    pub(crate) fn take_event(&self, name: &mut Name) -> Option<Event> {
+    pub(crate) fn take_event(&self, name: &mut EventName) -> Option<Event> {
         self.events.lock().pop(name)
     }
 

@@ -92,8 +92,9 @@ void virgo_route_put(struct virgo_route *route)
 }
 
 /*
- * The route to @port, with a reference; looked up if there is none or it is not good any more. Rules and policies
- * may depend on ports, so only the route to the port that is the same at both ends, as nodes use it, is kept.
+ * The route to @port, with a reference; looked up if there is none or it is not
+ * good any more. Rules and policies may depend on ports, so only the route to
+ * the port that is the same at both ends, as nodes use it, is kept.
  */
 static struct dst_entry *virgo_route_get(struct virgo_route *route, u16 port)
 {

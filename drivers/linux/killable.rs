@@ -34,7 +34,7 @@ impl Killable {
     /// Nothing is done yet.
     pub fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            state <- kernel::new_spinlock!(State::Idle, "virgo_killable"),
+            state <- crate::new_spinlock!(State::Idle, "virgo_killable"),
         })
     }
 

@@ -13,16 +13,16 @@
 
 use super::{
     slab::Places,
-    state::{Promise, Queue, Wanted, STEP},
+    state::{Promise, Queue, WantedRoom, STEP},
 };
 
 /// Publishers that wait, in order, and the one that is asked next.
-pub trait Line {
+pub trait WaitingPublishers {
     /// The first one is asked next.
     fn begin(&mut self);
 
     /// What the one that is asked next wants; `None` at the end.
-    fn next(&self) -> Option<Wanted>;
+    fn next(&self) -> Option<WantedRoom>;
 
     /// The one behind it is asked next.
     fn pass(&mut self);
@@ -55,14 +55,18 @@ impl Offers {
     }
 
     /// One more waits, on the line from now on.
-    pub fn joined(&mut self, wanted: Wanted) {
+    pub fn joined(&mut self, wanted: WantedRoom) {
         self.smallest = self.smallest.min(wanted.bytes);
         self.passed = self.passed.min(wanted.bytes);
     }
 
     /// Room may have become free: asks some of those who wait. Returns whether others are to be asked,
     /// by [`Self::step`].
-    pub fn freed<P: Places>(&mut self, queue: &mut Queue<P>, line: &mut impl Line) -> bool {
+    pub fn freed<P: Places>(
+        &mut self,
+        queue: &mut Queue<P>,
+        line: &mut impl WaitingPublishers,
+    ) -> bool {
         match self.is_under_way {
             true => self.again = true,
             false => self.begin(line),
@@ -70,13 +74,17 @@ impl Offers {
         self.step(queue, line)
     }
 
-    fn begin(&mut self, line: &mut impl Line) {
+    fn begin(&mut self, line: &mut impl WaitingPublishers) {
         (self.is_under_way, self.again, self.passed) = (true, false, u32::MAX);
         line.begin();
     }
 
     /// Asks the next ones. Returns whether others are to be asked after them.
-    pub fn step<P: Places>(&mut self, queue: &mut Queue<P>, line: &mut impl Line) -> bool {
+    pub fn step<P: Places>(
+        &mut self,
+        queue: &mut Queue<P>,
+        line: &mut impl WaitingPublishers,
+    ) -> bool {
         if !self.is_under_way {
             return false;
         }

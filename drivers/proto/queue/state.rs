@@ -35,7 +35,7 @@ mod stages;
 mod steps;
 
 pub use super::limits::{MessageCounts, OverflowPolicy, QueueLimits};
-pub use promises::{Promise, Wanted};
+pub use promises::{Promise, WantedRoom};
 
 use super::{
     shares::{Shares, Sharing},

@@ -23,7 +23,7 @@
 
 use super::{
     class::Class,
-    list::{Linked, Links, SlotList},
+    list::{Linked, ListLinks, SlotList},
     users::{Users, USERS},
 };
 use crate::frame::RequestId;
@@ -95,7 +95,7 @@ pub enum ReplyDisposition<R> {
 /// A place for one request at a time.
 pub struct ClientSlot<R> {
     /// On the free slots' list, or among those whose task sleeps.
-    links: Links,
+    links: ListLinks,
     busy: bool,
     /// The request was sent, or waits to be, on the present connection, and no reply has come.
     under_way: bool,
@@ -119,7 +119,7 @@ impl<R> ClientSlot<R> {
     /// One that had no request yet.
     pub const fn new() -> Self {
         ClientSlot {
-            links: Links::new(),
+            links: ListLinks::new(),
             busy: false,
             under_way: false,
             is_given_up: false,
@@ -141,7 +141,7 @@ impl<R> Default for ClientSlot<R> {
 }
 
 impl<R> Linked for ClientSlot<R> {
-    fn links(&mut self) -> &mut Links {
+    fn links(&mut self) -> &mut ListLinks {
         &mut self.links
     }
 }

@@ -7,14 +7,14 @@ const END: u16 = u16::MAX;
 
 /// The neighbours of a slot on its list.
 #[derive(Clone, Copy)]
-pub(super) struct Links {
+pub(super) struct ListLinks {
     next: u16,
     previous: u16,
 }
 
-impl Links {
+impl ListLinks {
     pub(super) const fn new() -> Self {
-        Links {
+        ListLinks {
             next: END,
             previous: END,
         }
@@ -23,7 +23,7 @@ impl Links {
 
 /// What has links: an element of the slice that a list runs through.
 pub(super) trait Linked {
-    fn links(&mut self) -> &mut Links;
+    fn links(&mut self) -> &mut ListLinks;
 }
 
 /// The start of a list through a slice.
@@ -48,7 +48,7 @@ impl SlotList {
     /// Puts element `at`, which is on no list, on this one.
     pub(super) fn push(&mut self, elements: &mut [impl Linked], at: u16) {
         if let Some(element) = elements.get_mut(usize::from(at)) {
-            *element.links() = Links {
+            *element.links() = ListLinks {
                 next: self.first,
                 previous: END,
             };
@@ -64,7 +64,7 @@ impl SlotList {
         let Some(element) = elements.get_mut(usize::from(at)) else {
             return;
         };
-        let Links { next, previous } = core::mem::replace(element.links(), Links::new());
+        let ListLinks { next, previous } = core::mem::replace(element.links(), ListLinks::new());
         match elements.get_mut(usize::from(previous)) {
             Some(element) => element.links().next = next,
             None => self.first = next,

@@ -341,6 +341,7 @@ impl Channel {
 /// What a channel's task is needed for.
 trait Clock {
     fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
+    fn run_now(&self, state: &mut Guard<'_>);
     fn pushed(&self, state: Guard<'_>, due: Option<u64>);
     fn came_back(&self, state: Guard<'_>, now: u64);
     fn settle(&self, state: Guard<'_>, now: u64);
@@ -358,6 +359,12 @@ impl Clock for Task<Channel> {
         let wait = due.saturating_sub(now_ms());
         // Under the lock, so that the last one to set it is the one that is earliest.
         self.reschedule_after_ms(u32::try_from(wait).unwrap_or(u32::MAX / 2));
+    }
+
+    /// Has the task run as soon as may be; a later due time does not put that off.
+    fn run_now(&self, state: &mut Guard<'_>) {
+        state.clock = 0;
+        self.schedule_now();
     }
 
     /// Messages have come, the first of those that are delayed for `due`.
@@ -382,7 +389,7 @@ impl Clock for Task<Channel> {
     fn wake_takers(&self) {
         self.ready.wake_one();
         if !self.polled.wake_few(POLLERS_AT_ONCE) {
-            self.schedule_now();
+            self.run_now(&mut self.state.lock());
         }
     }
 

@@ -46,7 +46,10 @@ fn loaded(cluster: &Cluster) -> Result<()> {
 }
 
 fn refused(cluster: &Cluster) -> Result<()> {
-    for (lock, reason) in [(LOCK, "lockdown=integrity"), (ENFORCE, "module.sig_enforce")] {
+    for (lock, reason) in [
+        (LOCK, "lockdown=integrity"),
+        (ENFORCE, "module.sig_enforce"),
+    ] {
         with(cluster, |node| {
             sh(
                 node,

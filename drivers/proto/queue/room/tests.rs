@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::queue::{
-    limits::{QueueLimits, OverflowPolicy},
+    limits::{OverflowPolicy, QueueLimits},
     shares::Sharing,
     slab::{Plain, Slab, SlabItem},
     state::{Push, Room},
@@ -27,17 +27,17 @@ const OTHER: u32 = 1001;
 /// Those who wait, by a number that says when they have come.
 #[derive(Default)]
 struct Waiting {
-    all: Vec<(u32, Wanted)>,
+    all: Vec<(u32, WantedRoom)>,
     at: usize,
-    selected: Vec<(u32, Wanted)>,
+    selected: Vec<(u32, WantedRoom)>,
 }
 
-impl Line for Waiting {
+impl WaitingPublishers for Waiting {
     fn begin(&mut self) {
         self.at = 0;
     }
 
-    fn next(&self) -> Option<Wanted> {
+    fn next(&self) -> Option<WantedRoom> {
         self.all.get(self.at).map(|(_, wanted)| *wanted)
     }
 
@@ -86,7 +86,7 @@ impl Test {
         }
     }
 
-    fn push(&mut self, Wanted { bytes, uid }: Wanted) -> Room {
+    fn push(&mut self, WantedRoom { bytes, uid }: WantedRoom) -> Room {
         let room = self.queue.make_room(bytes, uid, drop);
         if room == Room::Yes {
             let push = Push {
@@ -101,7 +101,7 @@ impl Test {
     }
 
     /// Publishes, or waits for room.
-    fn publish(&mut self, wanted: Wanted) {
+    fn publish(&mut self, wanted: WantedRoom) {
         if self.push(wanted) == Room::Later {
             self.come += 1;
             self.waiting.all.push((self.come, wanted));
@@ -133,7 +133,7 @@ impl Test {
         self.freed();
     }
 
-    fn fits(&mut self, wanted: Wanted) -> bool {
+    fn fits(&mut self, wanted: WantedRoom) -> bool {
         let is_given = self.queue.promise(wanted, wanted.bytes) == Promise::Given;
         if is_given {
             self.queue.withdraw(wanted);
@@ -149,8 +149,8 @@ impl Test {
     }
 }
 
-fn of(uid: u32, bytes: u32) -> Wanted {
-    Wanted { bytes, uid }
+fn of(uid: u32, bytes: u32) -> WantedRoom {
+    WantedRoom { bytes, uid }
 }
 
 #[test]

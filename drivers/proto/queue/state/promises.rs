@@ -3,7 +3,7 @@
 //! Room of a queue that blocks, promised to publishers that have waited for it: see
 //! [`crate::queue::room`].
 
-use super::{QueueLimits, Queue};
+use super::{Queue, QueueLimits};
 use crate::queue::slab::Places;
 
 /// What is promised.
@@ -15,7 +15,7 @@ pub(super) struct Promised {
 
 /// The message of a publisher that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedRoom {
     /// Bytes that it counts for.
     pub bytes: u32,
     /// Who publishes it.
@@ -36,8 +36,8 @@ pub enum Promise {
 impl<P: Places> Queue<P> {
     /// Promises room to a message, if there is some; no message for which room may be asked is smaller
     /// than `smallest`.
-    pub fn promise(&mut self, wanted: Wanted, smallest: u32) -> Promise {
-        let Wanted { bytes, uid } = wanted;
+    pub fn promise(&mut self, wanted: WantedRoom, smallest: u32) -> Promise {
+        let WantedRoom { bytes, uid } = wanted;
         let QueueLimits {
             messages,
             bytes: max_bytes,
@@ -57,8 +57,8 @@ impl<P: Places> Queue<P> {
     }
 
     /// Takes a promise back: its message comes now, or not at all.
-    pub fn withdraw(&mut self, wanted: Wanted) {
-        let Wanted { bytes, uid } = wanted;
+    pub fn withdraw(&mut self, wanted: WantedRoom) {
+        let WantedRoom { bytes, uid } = wanted;
         self.promised.messages = self.promised.messages.saturating_sub(1);
         self.promised.bytes = self.promised.bytes.saturating_sub(bytes.into());
         self.shares.remove(uid, bytes);

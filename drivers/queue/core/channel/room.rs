@@ -8,6 +8,7 @@
 use super::{
     Channel,
     ChannelRef,
+    Clock,
     State, //
 };
 use kernel::prelude::*;
@@ -20,21 +21,21 @@ use linux::{
     work::Task, //
 };
 use virgo_proto::queue::{
-    room::Line,
+    room::WaitingPublishers,
     state::{
         OverflowPolicy,
         Promise,
-        Wanted, //
+        WantedRoom, //
     }, //
 };
 
 /// A message as those are told who wait.
-fn packed(Wanted { bytes, uid }: Wanted) -> u64 {
+fn packed(WantedRoom { bytes, uid }: WantedRoom) -> u64 {
     (u64::from(bytes) << u32::BITS) | u64::from(uid)
 }
 
-fn unpacked(wants: u64) -> Wanted {
-    Wanted {
+fn unpacked(wants: u64) -> WantedRoom {
+    WantedRoom {
         bytes: (wants >> u32::BITS) as u32,
         uid: wants as u32,
     }
@@ -43,12 +44,12 @@ fn unpacked(wants: u64) -> Wanted {
 /// Publishers that wait, under the lock of the channel's state.
 struct Publishers<'a>(&'a Waiters);
 
-impl Line for Publishers<'_> {
+impl WaitingPublishers for Publishers<'_> {
     fn begin(&mut self) {
         self.0.begin();
     }
 
-    fn next(&self) -> Option<Wanted> {
+    fn next(&self) -> Option<WantedRoom> {
         self.0.next().map(unpacked)
     }
 
@@ -66,7 +67,7 @@ impl Line for Publishers<'_> {
 pub(crate) struct Turn {
     channel: ChannelRef,
     /// What is promised.
-    wanted: Option<Wanted>,
+    wanted: Option<WantedRoom>,
 }
 
 impl Turn {
@@ -118,14 +119,22 @@ pub(super) trait Offering {
 
 impl Offering for Task<Channel> {
     fn offer_room(&self) {
-        if self.policy == OverflowPolicy::Block && self.state.lock().offer_room(&self.room) {
-            self.schedule_now();
+        if self.policy != OverflowPolicy::Block {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.offer_room(&self.room) {
+            self.run_now(&mut state);
         }
     }
 
     fn go_on_offering(&self) {
-        if self.policy == OverflowPolicy::Block && self.state.lock().ask_more(&self.room) {
-            self.schedule_now();
+        if self.policy != OverflowPolicy::Block {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.ask_more(&self.room) {
+            self.run_now(&mut state);
         }
     }
 }
@@ -144,7 +153,7 @@ impl Channel {
         deadline: Deadline,
         before: Option<Turn>,
     ) -> Result<Option<Turn>> {
-        let wanted = Wanted { bytes, uid };
+        let wanted = WantedRoom { bytes, uid };
         let is_first = before.is_some();
         // Those whose messages are smaller may have room.
         drop(before);

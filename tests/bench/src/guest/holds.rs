@@ -114,7 +114,10 @@ fn holds(count: &str) -> Result<()> {
         taken += subscription.take(BATCH, None)?.len();
     }
     let mut subscription = Some(subscription);
-    measure("left", &mut || Ok(drop(subscription.take())))?;
+    measure("left", &mut || {
+        drop(subscription.take());
+        Ok(())
+    })?;
     measure("deleted", &mut || Ok(queue.delete()?))?;
 
     let topic = made("topic keep=200000")?;

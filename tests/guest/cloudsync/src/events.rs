@@ -3,7 +3,7 @@
 
 use crate::sessions::{lock, refused, session};
 use rustix::{
-    event::{poll, PollFd, PollFlags, Timespec},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use std::os::fd::AsFd;
