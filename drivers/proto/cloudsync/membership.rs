@@ -284,7 +284,7 @@ impl<const N: usize> Membership<N> {
     pub fn handle(&mut self, from: NodeId, ask: &Ask<N>, now: u64) -> Told<N> {
         if let Some(peer) = self.peer_mut(from) {
             peer.asked = now.saturating_add(1);
-            peer.is_deaf = false;
+            peer.deaf_until = 0;
         }
         let mut yes = true;
         let mut latest = None;
@@ -430,7 +430,7 @@ impl<const N: usize> Membership<N> {
         if let Some(peer) = self.peer_mut(node) {
             peer.heard = now;
             peer.is_alive = true;
-            peer.is_deaf = false;
+            peer.deaf_until = 0;
             peer.links = told.links;
             peer.boot = told.boot;
             if told.view != peer.view {

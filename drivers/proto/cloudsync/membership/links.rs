@@ -23,6 +23,10 @@ use crate::vuid::{bit, NodeId, NodeSetIter};
 /// So often it becomes twice as long: half a minute with the defaults.
 const MAX_DOUBLED: u32 = 5;
 
+/// So many times [`Timing::dead_ms`](super::Timing::dead_ms) a node that asks nobody any more says whom it did
+/// not hear. Two such nodes ask each other nothing, so neither would learn that the other is there again.
+const DEAF_FOR: u64 = 10;
+
 /// Who is at odds with whom: for each node, by number from 1, the others as bits.
 struct Odds<const N: usize>([u64; N]);
 
@@ -69,9 +73,9 @@ impl<const N: usize> Odds<N> {
 }
 
 impl<const N: usize> Membership<N> {
-    /// Whether a node did not answer when this one asked last.
+    /// Whether a node did not answer when this one asked last, not long ago.
     fn misses(&self, node: NodeId, now: u64) -> bool {
-        self.peer(node).is_deaf || self.is_active && self.is_dead(node, now)
+        now < self.peer(node).deaf_until || self.is_active && self.is_dead(node, now)
     }
 
     /// Whether a node has answered not long ago.
@@ -106,10 +110,11 @@ impl<const N: usize> Membership<N> {
 
     /// Notes before this node stops listening who does not answer.
     pub(super) fn note_misses(&mut self, now: u64) {
+        let wait = u64::from(self.timing.dead_ms).saturating_mul(DEAF_FOR);
         for node in self.others() {
-            let misses = self.misses(node, now);
-            if let Some(peer) = self.peer_mut(node) {
-                peer.is_deaf = misses;
+            let is_dead = self.is_dead(node, now);
+            if let Some(peer) = self.peer_mut(node).filter(|_| is_dead) {
+                peer.deaf_until = now.saturating_add(wait);
             }
         }
     }

@@ -21,8 +21,8 @@ pub(super) struct PeerState {
     pub(super) next: u64,
     /// When it asked something last, plus one; 0 for never.
     pub(super) asked: u64,
-    /// It did not answer when this node last listened, and has asked nothing since.
-    pub(super) is_deaf: bool,
+    /// It did not answer when this node last listened, and has asked nothing since. As long that counts.
+    pub(super) deaf_until: u64,
     /// What it said last of those whom it hears, and those whom it does not, as bits.
     pub(super) links: Links,
     /// How often it has answered, and not promised what this node proposed, since it was a member.
@@ -40,7 +40,7 @@ impl PeerState {
         view: 0,
         next: 0,
         asked: 0,
-        is_deaf: false,
+        deaf_until: 0,
         links: Links::NONE,
         refusals: 0,
         left_until: 0,

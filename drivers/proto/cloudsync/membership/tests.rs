@@ -13,26 +13,35 @@ const TIMING: Timing = Timing {
     margin_ms: 50,
 };
 
-/// Three nodes whose messages take 1 ms each way; `up` are those that work.
-struct Cluster {
-    nodes: Vec<M>,
-    up: [bool; 3],
+/// Nodes whose messages take 1 ms each way; `up` are those that work.
+struct Cluster<const N: usize = 3> {
+    nodes: Vec<Membership<N>>,
+    up: [bool; N],
     /// Two nodes whose link does not work.
     broken: Option<(usize, usize)>,
+    /// One that does not answer in time when it is to promise.
+    slow: Option<usize>,
     now: u64,
 }
 
 impl Cluster {
     fn new() -> Self {
-        let nodes = (1..=3).map(|me| {
-            let mut node = M::new(me, u64::from(me) * 10, TIMING, Durable::default());
-            node.configure(0b111, 0);
+        Self::of()
+    }
+}
+
+impl<const N: usize> Cluster<N> {
+    fn of() -> Self {
+        let nodes = (1..=N as u8).map(|me| {
+            let mut node = Membership::new(me, u64::from(me) * 10, TIMING, Durable::default());
+            node.configure((1 << N) - 1, 0);
             node
         });
         Cluster {
             nodes: nodes.collect(),
-            up: [true; 3],
+            up: [true; N],
             broken: None,
+            slow: None,
             now: 1000,
         }
     }
@@ -40,17 +49,18 @@ impl Cluster {
     fn run(&mut self, ms: u64) {
         for _ in 0..ms {
             self.now += 1;
-            for from in 0..3 {
+            for from in 0..N {
                 if !self.up[from] {
                     continue;
                 }
                 self.nodes[from].tick(self.now);
-                for to in 0..3 {
+                for to in 0..N {
                     let Some(ask) = self.nodes[from].poll(to as u8 + 1, self.now) else {
                         continue;
                     };
                     let is_broken = [Some((from, to)), Some((to, from))].contains(&self.broken);
-                    if !self.up[to] || is_broken {
+                    let is_slow = self.slow == Some(to) && matches!(ask, Ask::Prepare { .. });
+                    if !self.up[to] || is_broken || is_slow {
                         self.nodes[from].failed(to as u8 + 1, &ask, self.now);
                         continue;
                     }
@@ -434,4 +444,23 @@ fn a_view_is_taken_before_the_next_is_installed() {
     assert!(!node.handle(1, &view(2), 0).yes && node.view().number == 1);
     node.set_busy(false);
     assert!(node.handle(1, &view(2), 0).yes && node.view().number == 2);
+}
+
+#[test]
+fn what_an_idle_node_missed_long_ago_keeps_no_majority_apart() {
+    let mut c = Cluster::<4>::of();
+    c.up[1] = false;
+    c.nodes[2].set_active(true, c.now);
+    c.run(2000);
+    assert_eq!(c.members(2), [1, 3, 4]);
+    // Node 2 comes back, and no program uses locks: nodes 2 and 3 say nothing to each other.
+    c.nodes[2].set_active(false, c.now);
+    c.nodes[1] = Membership::new(2, 21, TIMING, c.nodes[1].durable());
+    c.nodes[1].configure(0b1111, 0);
+    c.up[1] = true;
+    c.up[3] = false;
+    c.nodes[0].set_active(true, c.now);
+    c.run(8000);
+    assert_eq!(c.members(0), [1, 2, 3]);
+    assert!(c.nodes[0].has_lease(c.now));
 }
