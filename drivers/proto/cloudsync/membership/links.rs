@@ -12,7 +12,8 @@
 //!    larger number.
 //! 3. If those do not suffice for a view, all nodes are looked at as in 2, members or not.
 //!
-//! 4. Who answers and promises nothing is left alone for a while, each time for longer, unless it proposes itself.
+//! 4. Who answers and promises nothing is left alone for a while, each time for longer, unless it proposes itself
+//!    or there is no view without it.
 //!
 //! While the links stay as they are views come to an end. The members of a view are not at odds, so
 //! that they stay by 1, and each further view has more of them.
@@ -121,11 +122,22 @@ impl<const N: usize> Membership<N> {
 
     /// The nodes that the next view should have, as far as this node knows.
     pub(super) fn chosen(&self, now: u64) -> u64 {
+        let is_left =
+            |node: NodeId| self.view.member(node).boot == 0 && now < self.peer(node).left_until;
+        let left = self.others().filter(|node| is_left(*node));
+        let left = left.fold(0, |left, node| left | bit(node));
+        let chosen = self.chosen_without(left, now);
+        match left != 0 && chosen.count_ones() < self.quorum {
+            true => self.chosen_without(0, now),
+            false => chosen,
+        }
+    }
+
+    /// The same if those in `left` are left alone.
+    fn chosen_without(&self, left: u64, now: u64) -> u64 {
         let own = self.links(now);
         let answered = self.others().filter(|node| self.is_answered_by(*node, now));
-        let is_left =
-            |node: &NodeId| self.view.member(*node).boot == 0 && now < self.peer(*node).left_until;
-        let answered = answered.filter(|node| !is_left(node));
+        let answered = answered.filter(|node| left & bit(*node) == 0);
         let heard = answered.fold(bit(self.me), |heard, node| heard | bit(node));
         let links = |node| match node == self.me {
             true => own,

@@ -464,3 +464,22 @@ fn what_an_idle_node_missed_long_ago_keeps_no_majority_apart() {
     assert_eq!(c.members(0), [1, 2, 3]);
     assert!(c.nodes[0].has_lease(c.now));
 }
+
+#[test]
+fn who_is_left_alone_is_asked_if_the_quorum_needs_it() {
+    let mut c = Cluster::new();
+    c.slow = Some(2);
+    c.nodes[0].set_active(true, c.now);
+    c.run(20_000);
+    assert_eq!(c.members(0), [1, 2]);
+    // Just now it was found to be slow again.
+    let number = c.nodes[0].view().number;
+    while c.nodes[0].view().number == number {
+        c.run(1);
+    }
+    c.slow = None;
+    c.up[1] = false;
+    c.run(2000);
+    assert_eq!(c.members(0), [1, 3]);
+    assert!(c.nodes[0].has_lease(c.now));
+}
