@@ -10,8 +10,8 @@
 //!    its links to all members work, and takes nobody's locks.
 //! 2. Of members that are at odds the one goes that is at odds with most of them; of equals that of the
 //!    larger number.
-//! 3. If those do not suffice for a view, all nodes are looked at as in 2, members or not.
-//!
+//! 3. If those do not suffice for a view, all nodes are looked at, members or not: the one stays that is at
+//!    odds with fewest, of equals that of the smaller number, and those that it is at odds with go; and so on.
 //! 4. Who answers and promises nothing is left alone for a while, each time for longer, unless it proposes itself
 //!    or there is no view without it.
 //!
@@ -20,6 +20,9 @@
 
 use super::{Links, Membership};
 use crate::vuid::{bit, NodeId, NodeSetIter};
+
+#[cfg(test)]
+mod tests;
 
 /// So often it becomes twice as long: half a minute with the defaults.
 const MAX_DOUBLED: u32 = 5;
@@ -58,6 +61,21 @@ impl<const N: usize> Odds<N> {
         left
     }
 
+    /// Those of `nodes` that are left when who is at odds with fewest of them stays, without those, one after
+    /// the other. These may be more than [`Self::settle`] leaves.
+    fn gather(&self, nodes: u64) -> u64 {
+        let (mut stay, mut left) = (0, nodes);
+        for _ in 0..N {
+            let counts = NodeSetIter(left).map(|node| ((self.of(node) & left).count_ones(), node));
+            let Some((_, best)) = counts.min() else {
+                break;
+            };
+            stay |= bit(best);
+            left &= !(self.of(best) | bit(best));
+        }
+        stay
+    }
+
     /// Those of `nodes` that a view should have, if it needs `quorum` and `members` are in one now.
     fn choose(&self, nodes: u64, members: u64, quorum: u32) -> u64 {
         let stay = self.settle(nodes & members);
@@ -68,7 +86,7 @@ impl<const N: usize> Odds<N> {
         let chosen = stay | self.settle(join);
         match chosen.count_ones() >= quorum {
             true => chosen,
-            false => self.settle(nodes),
+            false => self.gather(nodes),
         }
     }
 }
