@@ -482,9 +482,7 @@ impl<const N: usize> Membership<N> {
             self.gave_way = self.gave_way.saturating_add(1);
             self.proposal = None;
             self.promised_to = (0, 0);
-            let rank = u64::from(self.me).saturating_add(1);
-            let wait = rank.saturating_mul(self.timing.beat_ms.into());
-            self.propose_at = Some(now.saturating_add(wait));
+            self.propose_at = Some(self.next_turn(now));
             return;
         } else {
             // A majority does without it.

@@ -78,6 +78,13 @@ impl<const N: usize> Membership<N> {
         self.others().filter(alive)
     }
 
+    /// When to propose again what came to nothing: each node at another time, so that they do not hinder each
+    /// other once more.
+    pub(super) fn next_turn(&self, now: u64) -> u64 {
+        let rank = u64::from(self.me).saturating_add(1);
+        now.saturating_add(rank.saturating_mul(self.timing.beat_ms.into()))
+    }
+
     /// Whether the view is not what it should be, if it should have the nodes `chosen`.
     fn wants_view(&self, chosen: u64) -> bool {
         let members = self.view.nodes().fold(0, |all, node| all | bit(node));
@@ -145,8 +152,7 @@ impl<const N: usize> Membership<N> {
         }
         if proposal.promised_by().count_ones() < self.quorum {
             self.proposal = None;
-            let wait = u64::from(self.timing.beat_ms).saturating_mul(2);
-            self.propose_at = Some(now.saturating_add(wait));
+            self.propose_at = Some(self.next_turn(now));
             return;
         }
         let (promised, members) = (proposal.promised_by(), proposal.continuing());

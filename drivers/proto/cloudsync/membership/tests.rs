@@ -483,3 +483,16 @@ fn who_is_left_alone_is_asked_if_the_quorum_needs_it() {
     assert_eq!(c.members(0), [1, 3]);
     assert!(c.nodes[0].has_lease(c.now));
 }
+
+#[test]
+fn proposers_that_hinder_each_other_come_back_one_after_the_other() {
+    let again = |me| {
+        let mut node = M::new(me, 10, TIMING, Durable::default());
+        node.configure(0b111, 0);
+        node.proposal = Some(Proposal::new(1, View::NONE, 0));
+        node.finish(1000);
+        assert!(node.proposal.is_none());
+        node.propose_at
+    };
+    assert!(again(1) < again(2) && again(2) < again(3));
+}
