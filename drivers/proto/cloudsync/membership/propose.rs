@@ -12,15 +12,22 @@ use crate::{
 const REMOVE_AFTER: u64 = 10;
 
 impl<const N: usize> Membership<N> {
-    /// Does what the time demands. Returns when it is to be called again, if something is going on.
+    /// Does what the time demands. Returns when it is to be called again, if something is going on;
+    /// it is also to be called when a view has been taken.
     pub fn tick(&mut self, now: u64) -> Option<u64> {
+        let before = self.view.number;
         self.finish(now);
         if !self.is_active {
             self.proposal = None;
             return None;
         }
+        if self.view.number != before {
+            // Another one follows, if at all, when this one has been taken.
+            return Some(now);
+        }
         if let Some(proposal) = &self.proposal {
-            return Some(proposal.until);
+            let is_held_up = self.is_busy && proposal.until <= now;
+            return (!is_held_up).then_some(proposal.until);
         }
         let chosen = self.chosen(now);
         let wants = self.wants_view(chosen);

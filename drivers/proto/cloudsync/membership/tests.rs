@@ -496,3 +496,26 @@ fn proposers_that_hinder_each_other_come_back_one_after_the_other() {
     };
     assert!(again(1) < again(2) && again(2) < again(3));
 }
+
+#[test]
+fn the_clock_brings_one_view_at_a_time() {
+    let mut node = M::new(1, 10, TIMING, Durable::default());
+    node.configure(0b111, 1);
+    node.set_active(true, 0);
+    for peer in &mut node.peers {
+        peer.is_alive = true;
+    }
+    // Somebody has promised more than what is proposed here, so another view is wanted at once.
+    node.seen = 5;
+    let mut proposal = Proposal::new(1, View::NONE, 0);
+    proposal.note(1, (10, 0), true);
+    node.proposal = Some(proposal);
+    node.tick(1000);
+    assert_eq!(node.view().number, 1);
+    node.tick(1000);
+    assert_eq!(node.view().number, 6);
+    // Nothing is to be done until the view has been taken.
+    node.set_busy(true);
+    node.proposal = Some(proposal);
+    assert_eq!(node.tick(1000), None);
+}
