@@ -58,12 +58,20 @@ impl Names {
         self.wake_sweeper();
     }
 
-    /// Has names given back that are charged to user `uid`, or to anybody, unless that is being done for
-    /// somebody. Of other nodes it is only asked: there is room when they have answered.
+    /// Has names given back that are charged to user `uid`, or to anybody, unless that is being done. While it
+    /// is for another user it is done for anybody, so that nobody keeps others from it. Of other nodes it is only asked: there is room when they have answered.
     pub(crate) fn reclaim(&mut self, uid: Option<u32>) {
         let names = self.excess().clamp(LEAST, MOST);
         let look = LOOK.min(self.slots.len());
-        self.sweep.wanted.get_or_insert(Wanted { uid, names, look });
+        let wanted = Wanted { uid, names, look };
+        let pending = self.sweep.wanted.get_or_insert(wanted);
+        if pending.uid.is_some() && pending.uid != uid {
+            *pending = Wanted {
+                uid: None,
+                names,
+                look,
+            };
+        }
         self.wake_sweeper();
     }
 
