@@ -266,9 +266,15 @@ impl Cluster {
             if let Some(installer) = self.installer.as_ref() {
                 installer.wake_now();
             }
-        } else if self.lease.set(lease, hold, view.lease_ms) {
-            self.has_resumed.store(true, Relaxed);
-            self.watch_lease();
+        } else {
+            let had_no_end = self.lease.hold_until() == u64::MAX;
+            let has_resumed = self.lease.set(lease, hold, view.lease_ms);
+            if has_resumed {
+                self.has_resumed.store(true, Relaxed);
+            }
+            if has_resumed || had_no_end && hold != u64::MAX {
+                self.watch_lease();
+            }
         }
         Ok(result)
     }
