@@ -32,7 +32,8 @@ impl Run for Beater {
                     let told = told.as_deref().map_err(|e| *e);
                     task.cluster.told(task.node, &ask, sent, told);
                 }
-                Err(Some(ms @ 1..)) => return task.reschedule_after_ms(ms),
+                // Unless it was woken meanwhile.
+                Err(Some(ms @ 1..)) => return task.schedule_after_ms(ms),
                 // At once, but others get their turn.
                 Err(Some(0)) => return task.schedule(),
                 Err(None) => return,

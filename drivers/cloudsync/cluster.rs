@@ -439,7 +439,8 @@ pub(crate) struct Clock(pub(crate) Arc<Cluster>);
 impl Run for Clock {
     fn run(task: &Task<Self>) {
         if let Some(ms) = task.0.tick() {
-            task.reschedule_after_ms(ms.max(1));
+            // Unless it was woken meanwhile: then it looks at once.
+            task.schedule_after_ms(ms.max(1));
         }
     }
 }
@@ -451,7 +452,7 @@ impl Run for Installer {
     fn run(task: &Task<Self>) {
         if task.0.install().is_err() {
             // There was no memory.
-            task.reschedule_after_ms(task.0.timing.beat_ms);
+            task.schedule_after_ms(task.0.timing.beat_ms);
         }
     }
 }
@@ -471,7 +472,8 @@ impl Run for Lapse {
         if let Some(at) = next {
             let ms = wait_ms(at, now_ms()).max(1);
             // The kernel's timers are the less exact the longer they are: the last part is waited for anew.
-            task.reschedule_after_ms(ms - ms / 8);
+            // Who was woken meanwhile looks at once.
+            task.schedule_after_ms(ms - ms / 8);
         }
     }
 }

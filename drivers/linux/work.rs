@@ -228,7 +228,8 @@ impl<T: Run> Task<T> {
         };
     }
 
-    /// Runs the work in `ms` milliseconds. Does nothing if it is queued already.
+    /// Runs the work in `ms` milliseconds. Does nothing if it is queued already: work that runs and calls this
+    /// does not undo what has woken it since it began.
     pub fn schedule_after_ms(&self, ms: u32) {
         // SAFETY: As in `schedule`.
         unsafe {
