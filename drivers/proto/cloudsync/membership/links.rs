@@ -10,9 +10,10 @@
 //!    its links to all members work, and takes nobody's locks.
 //! 2. Of members that are at odds the one goes that is at odds with most of them; of equals that of the
 //!    larger number.
-//! 3. If those do not suffice for a view, all nodes are looked at, members or not: the one stays that is at
-//!    odds with fewest, of equals that of the smaller number, and those that it is at odds with go; and so on.
-//! 4. Who answers and promises nothing is left alone for a while, each time for longer, unless it proposes itself
+//! 3. If those do not suffice for a view, all nodes are looked at as in 2, members or not.
+//! 4. If those do not suffice either, of all nodes the one stays that is at odds with fewest, of equals that of
+//!    the smaller number, and those that it is at odds with go; and so on.
+//! 5. Who answers and promises nothing is left alone for a while, each time for longer, unless it proposes itself
 //!    or there is no view without it.
 //!
 //! While the links stay as they are views come to an end. The members of a view are not at odds, so
@@ -62,7 +63,7 @@ impl<const N: usize> Odds<N> {
     }
 
     /// Those of `nodes` that are left when who is at odds with fewest of them stays, without those, one after
-    /// the other. These may be more than [`Self::settle`] leaves.
+    /// the other. These may be more than [`Self::settle`] leaves, or fewer.
     fn gather(&self, nodes: u64) -> u64 {
         let (mut stay, mut left) = (0, nodes);
         for _ in 0..N {
@@ -84,10 +85,9 @@ impl<const N: usize> Odds<N> {
             .filter(joins)
             .fold(0, |join, node| join | bit(node));
         let chosen = stay | self.settle(join);
-        match chosen.count_ones() >= quorum {
-            true => chosen,
-            false => self.gather(nodes),
-        }
+        let suffices = |nodes: &u64| nodes.count_ones() >= quorum;
+        let either = [chosen, self.settle(nodes)].into_iter().find(suffices);
+        either.unwrap_or_else(|| self.gather(nodes))
     }
 }
 
