@@ -39,8 +39,17 @@ struct Letter {
     reply: Deferred,
 }
 
+/// The place of a letter in the order. The letter follows when its request has been taken out of what was
+/// received; meanwhile another session of the node may bring the next.
+struct Place {
+    number: u64,
+    letter: Option<Letter>,
+}
+
 struct Letters {
-    waiting: KVec<Letter>,
+    waiting: KVec<Place>,
+    /// Places that there were until now.
+    places: u64,
     /// One that was the first is being answered.
     is_read: bool,
 }
@@ -57,6 +66,7 @@ impl Inbox {
     pub(crate) fn new() -> Result<Arc<Self>> {
         let letters = Letters {
             waiting: KVec::new(),
+            places: 0,
             is_read: false,
         };
         Arc::pin_init(
@@ -72,15 +82,69 @@ impl Inbox {
         letters.waiting.is_empty() && !letters.is_read
     }
 
-    fn put(&self, letter: Letter) -> Result {
-        Ok(self.letters.lock().waiting.push(letter, GFP_KERNEL)?)
+    /// A place behind all others. Returns its number.
+    fn reserve(&self) -> Result<u64> {
+        let mut letters = self.letters.lock();
+        let number = letters.places;
+        let place = Place {
+            number,
+            letter: None,
+        };
+        letters.waiting.push(place, GFP_KERNEL)?;
+        letters.places = number.wrapping_add(1);
+        Ok(number)
     }
 
+    fn put(&self, number: u64, letter: Letter) {
+        let mut letters = self.letters.lock();
+        let mut places = letters.waiting.iter_mut();
+        if let Some(place) = places.find(|place| place.number == number) {
+            place.letter = Some(letter);
+        }
+    }
+
+    /// Gives a place up that has no letter.
+    fn give_up(&self, number: u64) {
+        let is_kept = |place: &mut Place| place.number != number || place.letter.is_some();
+        self.letters.lock().waiting.retain(is_kept);
+    }
+
+    /// The first letter, if it is there.
     fn take(&self) -> Option<Letter> {
         let mut letters = self.letters.lock();
-        let next = letters.waiting.remove(0).ok();
+        let next = letters
+            .waiting
+            .first_mut()
+            .and_then(|place| place.letter.take());
+        if next.is_some() {
+            let _ = letters.waiting.remove(0);
+        }
         letters.is_read = next.is_some();
         next
+    }
+}
+
+/// A place in an inbox for a letter that comes, or does not. When this goes away the inbox is read.
+struct Coming {
+    cluster: Arc<Cluster>,
+    from: NodeId,
+    number: u64,
+}
+
+impl Coming {
+    fn put(&self, letter: Letter) {
+        if let Some(inbox) = self.cluster.inbox(self.from) {
+            inbox.put(self.number, letter);
+        }
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        if let Some(inbox) = self.cluster.inbox(self.from) {
+            inbox.give_up(self.number);
+        }
+        self.cluster.wake_reader(self.from);
     }
 }
 
@@ -105,18 +169,16 @@ pub(crate) fn receive(
             return reply.put(bytes.get(..len).unwrap_or_default());
         }
     }
-    let cluster = cluster.clone();
+    let coming = Coming {
+        cluster: cluster.clone(),
+        from,
+        number: inbox.reserve()?,
+    };
     reply.defer_with_request(uid, move |mut reply, request| {
         // So that it does not fail for want of memory when it is done.
-        let request = reply.prepare(MAX_ANSWER).and(request);
-        match (request, cluster.inbox(from)) {
-            (Ok(request), Some(inbox)) => {
-                // Dropped, it is asked again.
-                let _ = inbox.put(Letter { op, request, reply });
-                cluster.wake_reader(from);
-            }
-            (Err(e), _) => reply.fail(e),
-            (_, None) => reply.fail(EINVAL),
+        match reply.prepare(MAX_ANSWER).and(request) {
+            Ok(request) => coming.put(Letter { op, request, reply }),
+            Err(e) => reply.fail(e),
         }
     })
 }
