@@ -8,6 +8,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
 use virgo_cluster::{Cluster, Node};
+use virgo_proto::frame::VERSION;
 
 pub const TESTS: &[(&str, Test)] = &[
     ("connections_belong_to_the_node_not_to_a_user", owner),
@@ -98,9 +99,11 @@ fn forged(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
     sh(
         &node2,
-        "rmmod virgo_mempool
-         (printf '\\366VGO\\004\\004\\0\\0\\0\\0\\0\\0\\026\\0\\0\\0'; head -c 24 /dev/zero) >/tmp/refuse
-         rm -f /tmp/enough",
+        &format!(
+            "rmmod virgo_mempool
+             (printf '\\366VGO\\{VERSION:03o}\\004\\0\\0\\0\\0\\0\\0\\026\\0\\0\\0'; head -c 24 /dev/zero) >/tmp/refuse
+             rm -f /tmp/enough"
+        ),
     )?;
     let forger = node2.spawn([
         "su",
