@@ -9,7 +9,7 @@ use rustix::{process::Uid, thread::set_thread_res_uid};
 use std::{
     process::Command,
     sync::mpsc,
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 use virgo::queue::{Message, Queue};
@@ -110,7 +110,7 @@ fn all_come_in() {
 
 /// A queue without room, for which one waits that is begun by `wait`, and another behind it. The first gives
 /// up when what that has returned is called.
-fn assert_next_has_room<G: FnOnce()>(wait: impl Fn(&Queue, u64) -> G) {
+fn assert_next_has_room<G: FnOnce() -> JoinHandle<()>>(wait: impl Fn(&Queue, u64) -> G) {
     let queue = made(Queue::new("c.next"), "messages=1 policy=block").within(PATIENCE);
     for round in 0..ROUNDS.count() as u64 {
         queue.publish(b"full").expect("publish");
@@ -118,7 +118,7 @@ fn assert_next_has_room<G: FnOnce()>(wait: impl Fn(&Queue, u64) -> G) {
         let (done, published) = mpsc::channel();
         publish_late(&queue, 0, b"patient", &done);
         all_sleep(1);
-        give_up();
+        let first = give_up();
         let start = Instant::now();
         assert_eq!(take(&queue).data, b"full");
         // The first one may have come in before.
@@ -128,6 +128,9 @@ fn assert_next_has_room<G: FnOnce()>(wait: impl Fn(&Queue, u64) -> G) {
         let took = start.elapsed();
         assert!(took < PATIENCE / 2, "{took:?} in round {round}");
         all_sleep(0);
+        // It may have begun so late that it came in behind the other one.
+        first.join().expect("the first one");
+        queue.purge().expect("purge");
     }
     queue.delete().expect("delete");
 }
@@ -137,12 +140,13 @@ fn room_of_who_gives_up_is_for_the_next() {
         let patience = Duration::from_millis(1200);
         let impatient = queue.clone().within(patience);
         let until = Instant::now() + patience;
-        thread::spawn(move || drop(impatient.publish(b"impatient")));
+        let first = thread::spawn(move || drop(impatient.publish(b"impatient")));
         thread::sleep(Duration::from_millis(20));
         // About when its time is over.
         move || {
             let left = until.saturating_duration_since(Instant::now());
             thread::sleep(left + Duration::from_millis(round % 10));
+            first
         }
     });
 }
@@ -158,9 +162,8 @@ fn room_of_who_is_killed_is_for_the_next() {
             child.kill().expect("kill");
             if round % 2 == 0 {
                 child.wait().expect("wait");
-            } else {
-                thread::spawn(move || child.wait());
             }
+            thread::spawn(move || drop(child.wait()))
         }
     });
 }
