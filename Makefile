@@ -42,7 +42,7 @@ deb: tools ## Debian packages: build/deb
 deb-linux: root ## Debian package of a kernel with the system calls: build/deb-linux; see docs/operations.md
 	mkdir -p build && rm -f build/lsmod
 	$(if $(LSMOD),cp $(LSMOD) build/lsmod)
-	. qemu/paths.sh && $(STEP) deb-linux "kernel with the system calls, Debian's configuration (an hour or more)" \
+	. qemu/paths.sh && $(STEP) deb-linux "kernel with the system calls, Debian's configuration" \
 		qemu/in-root packaging/deb-linux $$(virgo_stock_release) $$VIRGO_CACHE/deb-linux.work
 
 doc: kernel ## rustdoc: build/doc/doc (modules), build/target/x86_64-unknown-linux-gnu/doc (crates)

@@ -161,8 +161,8 @@ impl Cluster {
         )
     }
 
-    /// Who runs when the time has come, who ends leases, who installs views, and who speaks to each node and reads what it says, by
-    /// number from 1.
+    /// Who runs when the time has come, who ends leases, who installs views, and who speaks to each node and
+    /// reads what it says, by number from 1.
     pub(crate) fn set_workers(
         &self,
         clock: WorkHandle,
@@ -474,6 +474,18 @@ impl Run for Lapse {
             // The kernel's timers are the less exact the longer they are: the last part is waited for anew.
             // Who was woken meanwhile looks at once.
             task.schedule_after_ms(ms - ms / 8);
+        }
+    }
+}
+
+/// The work that does to many names what need not be done at once.
+pub(crate) struct Sweeper(pub(crate) Arc<Cluster>);
+
+impl Run for Sweeper {
+    fn run(task: &Task<Self>) {
+        let more = task.0.names.lock().sweep();
+        if more {
+            task.schedule();
         }
     }
 }

@@ -12,7 +12,11 @@ use crate::{
     name::Name,
     outbox::Outbox,
     recovery::Recovery,
-    sweep::Sweep, //
+    sweep::{
+        Sweep,
+        SweepStep,
+        STEP, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -143,7 +147,7 @@ impl Names {
         self.sweeper = Some(sweeper);
     }
 
-    pub(crate) fn wake_sweeper(&self) {
+    fn wake_sweeper(&self) {
         if let Some(sweeper) = &self.sweeper {
             sweeper.wake_now();
         }
@@ -212,7 +216,7 @@ impl Names {
     }
 
     /// How many names there are beyond the limit, learned from others.
-    pub(crate) fn excess(&self) -> u64 {
+    fn excess(&self) -> u64 {
         self.budget.used().saturating_sub(self.budget.limit())
     }
 
@@ -221,6 +225,38 @@ impl Names {
         if self.budget.free() < self.budget.limit() / 4 {
             self.reclaim(None);
         }
+    }
+
+    /// Has names given back that are charged to user `uid`, or to anybody. Of other nodes it is only asked:
+    /// there is room when they have answered.
+    fn reclaim(&mut self, uid: Option<u32>) {
+        self.sweep.reclaim(uid, self.excess(), self.slots.len());
+        self.wake_sweeper();
+    }
+
+    /// Lets all names come to rest.
+    fn settle_soon(&mut self) {
+        self.sweep.settle(self.slots.len());
+        self.wake_sweeper();
+    }
+
+    /// Does some of what need not be done at once. Returns whether there is more.
+    pub(crate) fn sweep(&mut self) -> bool {
+        for _ in 0..STEP {
+            match self.sweep.next(self.slots.len()) {
+                None => return false,
+                Some(SweepStep::Settle(at)) => drop(self.settle(at, false)),
+                Some(SweepStep::GiveBack(at, uid)) => {
+                    let known = self.get_mut(at);
+                    let known = known.filter(|name| uid.is_none_or(|uid| name.uid() == uid));
+                    if known.is_some_and(|name| name.owners.is_empty() && name.give_back()) {
+                        self.settle(at, false);
+                        self.sweep.given_back();
+                    }
+                }
+            }
+        }
+        true
     }
 
     /// The place of a name that somebody else knows; it is made if it is not there, however many there are.

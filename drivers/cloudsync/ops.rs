@@ -4,7 +4,7 @@
 
 use crate::{
     cluster::ClusterAsk,
-    inbox,
+    reader,
     service::Cloudsync, //
 };
 use kernel::prelude::*;
@@ -87,5 +87,5 @@ fn reports(this: &Cloudsync, peer: Peer, request: &[u8], reply: &mut Body<'_>) -
 }
 
 fn receive(this: &Cloudsync, peer: Peer, what: (u16, u32, &[u8]), reply: &mut Body<'_>) -> Result {
-    inbox::receive(&this.locks.cluster, peer.node, what, reply)
+    reader::receive(&this.locks.cluster, peer.node, what, reply)
 }

@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done to many names at once, and need not be done at once: a few at a time, and in between
-//! others get the mutex.
+//! What is done to many names at once, and need not be done at once: [`STEP`] names at a time, and in between
+//! others get the mutex of the names.
 
-use crate::{
-    cluster::Cluster,
-    names::Names, //
-};
-use kernel::sync::Arc;
-use linux::work::{
-    Run,
-    Task, //
-};
+use core::ops::Range;
 
 /// Names that are looked at while the mutex is held.
-const STEP: usize = 64;
+pub(crate) const STEP: usize = 64;
 
 /// Names that are looked at for one who needs room.
 const LOOK: usize = 4096;
@@ -25,7 +17,7 @@ const MOST: u64 = 1024;
 
 /// Names that are to be given back. Nodes keep what they were granted for the next program, and who has locked
 /// many names, one after the other, holds none of them.
-struct Wanted {
+struct Reclaim {
     /// Charged to this user, or to anybody.
     uid: Option<u32>,
     names: u64,
@@ -35,95 +27,74 @@ struct Wanted {
 /// What is to be done.
 pub(crate) struct Sweep {
     /// Names that are to come to rest from this place on.
-    unsettled: core::ops::Range<usize>,
-    wanted: Option<Wanted>,
+    unsettled: Range<usize>,
+    reclaim: Option<Reclaim>,
     /// Which name is given back next: those that were made first before others.
     hand: usize,
+}
+
+/// What is done next.
+pub(crate) enum SweepStep {
+    /// The name at this place comes to rest.
+    Settle(usize),
+    /// The name at this place is given back, if it is charged to this user, or whomever; then
+    /// [`Sweep::given_back`].
+    GiveBack(usize, Option<u32>),
 }
 
 impl Sweep {
     pub(crate) const fn new() -> Self {
         Sweep {
             unsettled: 0..0,
-            wanted: None,
+            reclaim: None,
             hand: 0,
         }
     }
-}
 
-impl Names {
-    /// Lets all names come to rest.
-    pub(crate) fn settle_soon(&mut self) {
-        self.sweep.unsettled = 0..self.slots.len();
-        self.wake_sweeper();
+    /// All names, of which there are places for `len`, are to come to rest.
+    pub(crate) fn settle(&mut self, len: usize) {
+        self.unsettled = 0..len;
     }
 
-    /// Has names given back that are charged to user `uid`, or to anybody, unless that is being done. While it
-    /// is for another user it is done for anybody, so that nobody keeps others from it. Of other nodes it is only asked: there is room when they have answered.
-    pub(crate) fn reclaim(&mut self, uid: Option<u32>) {
-        let names = self.excess().clamp(LEAST, MOST);
-        let look = LOOK.min(self.slots.len());
-        let wanted = Wanted { uid, names, look };
-        let pending = self.sweep.wanted.get_or_insert(wanted);
-        if pending.uid.is_some() && pending.uid != uid {
-            *pending = Wanted {
-                uid: None,
-                names,
-                look,
-            };
-        }
-        self.wake_sweeper();
-    }
-
-    /// Does some of it. Returns whether there is more.
-    fn sweep(&mut self) -> bool {
-        for _ in 0..STEP {
-            if let Some(at) = self.sweep.unsettled.next() {
-                self.settle(at, false);
-            } else if !self.give_next_back() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Looks at one name. Returns whether there may be more.
-    fn give_next_back(&mut self) -> bool {
-        let Some(wanted) = &mut self.sweep.wanted else {
-            return false;
+    /// So many names, within bounds, are to be given back that are charged to user `uid`, or to anybody, unless
+    /// that is being done. While it is done for another user it is done for anybody from now on, so that nobody
+    /// keeps others from it.
+    pub(crate) fn reclaim(&mut self, uid: Option<u32>, names: u64, len: usize) {
+        let all = |uid| Reclaim {
+            uid,
+            names: names.clamp(LEAST, MOST),
+            look: LOOK.min(len),
         };
-        let Some(look) = wanted.look.checked_sub(1).filter(|_| wanted.names > 0) else {
-            self.sweep.wanted = None;
-            return false;
+        match &mut self.reclaim {
+            None => self.reclaim = Some(all(uid)),
+            Some(pending) if pending.uid.is_some() && pending.uid != uid => *pending = all(None),
+            Some(_) => (),
+        }
+    }
+
+    /// What is next, if anything is; there are places for `len` names.
+    pub(crate) fn next(&mut self, len: usize) -> Option<SweepStep> {
+        if let Some(at) = self.unsettled.next() {
+            return Some(SweepStep::Settle(at));
+        }
+        let reclaim = self.reclaim.as_mut()?;
+        let Some(look) = reclaim.look.checked_sub(1).filter(|_| reclaim.names > 0) else {
+            self.reclaim = None;
+            return None;
         };
-        wanted.look = look;
-        let uid = wanted.uid;
-        let at = self.sweep.hand;
-        self.sweep.hand = match at + 1 < self.slots.len() {
+        reclaim.look = look;
+        let at = self.hand;
+        self.hand = match at + 1 < len {
             true => at + 1,
             false => 0,
         };
-        let known = self.get_mut(at);
-        let known = known.filter(|name| uid.is_none_or(|uid| name.uid() == uid));
-        let gives = known.is_some_and(|name| name.owners.is_empty() && name.give_back());
-        if gives {
-            self.settle(at, false);
-            if let Some(wanted) = &mut self.sweep.wanted {
-                wanted.names = wanted.names.saturating_sub(1);
-            }
-        }
-        true
+        Some(SweepStep::GiveBack(at, reclaim.uid))
     }
-}
 
-/// The work that does it.
-pub(crate) struct Sweeper(pub(crate) Arc<Cluster>);
-
-impl Run for Sweeper {
-    fn run(task: &Task<Self>) {
-        let more = task.0.names.lock().sweep();
-        if more {
-            task.schedule();
+    /// A name was given back.
+    pub(crate) fn given_back(&mut self) {
+        if let Some(reclaim) = &mut self.reclaim {
+            reclaim.names = reclaim.names.saturating_sub(1);
         }
     }
 }

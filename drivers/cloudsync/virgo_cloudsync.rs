@@ -7,14 +7,14 @@
 //! commands   what people and programs say by text   list: who has which
 //! functions  what other nodes call to list locks
 //! locks      locks of this node's programs
-//! ops        what other nodes ask                   inbox: while the names are in use
+//! ops        what other nodes ask                   reader: answers, at once or from the inbox
 //! beater     speaks to another node about the view; teller: about locks
 //! cluster    this node's membership, and the clock
 //! remote     requests to other nodes
 //! views      what a change of view does to names    recovery: what is waited for then
 //! names      all names that this node knows         name, items; messages: what is said of them
 //! lease      until when they may be used            outbox: what nodes are to be told
-//! sweep      what is done to many names, a few at a time: those that nobody uses are given back
+//! sweep      what names do to many of them a few at a time: those that nobody uses are given back
 //! storage    what this node has promised, on disk
 //! ```
 //!
@@ -36,6 +36,7 @@ mod name;
 mod names;
 mod ops;
 mod outbox;
+mod reader;
 mod recovery;
 mod remote;
 mod service;
@@ -52,14 +53,14 @@ use crate::{
         Clock,
         Cluster,
         Installer,
-        Lapse, //
+        Lapse,
+        Sweeper, //
     },
-    inbox::Reader,
     lease::Lease,
     locks::Locks,
     names::Names,
+    reader::Reader,
     service::Cloudsync,
-    sweep::Sweeper,
     syscalls::Calls,
     teller::Teller, //
 };

@@ -71,8 +71,9 @@ impl Program {
         }
         argv.push(core::ptr::null_mut(), GFP_KERNEL)?;
         // SAFETY: The strings end with NUL and the array with a null pointer; all live until the
-        // call returns, which it does when the program has ended: a work queue's worker cannot
-        // be killed. `started` says that this is the only call.
+        // call returns, which it does when the program has ended: the wait for it ends by a fatal signal only,
+        // and a work queue's worker has none outside of `Killable::run`, where programs are not run.
+        // `started` says that this is the only call.
         let status = unsafe {
             helpers::virgo_program_run(path.as_char_ptr(), argv.as_mut_ptr(), self.inner.get())
         };

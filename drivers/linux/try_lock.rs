@@ -32,8 +32,8 @@ const TASK: u32 = 1;
 /// A softirq has it, on another processor than whoever sees this: it is about to release it.
 const SOFTIRQ: u32 = 2;
 
-/// How often a softirq looks whether another one has released it: for longer than a datagram takes to be
-/// answered, some 10 µs.
+/// How often a softirq looks whether another one has released it: meant to last for longer than a datagram takes to
+/// be answered.
 const SPINS: u32 = 1000;
 
 /// Data of which one at a time has the lock.

@@ -22,6 +22,8 @@ mod message;
 mod pending;
 #[path = "core/publish.rs"]
 mod publish;
+#[path = "core/publish_target.rs"]
+mod publish_target;
 #[path = "core/queues.rs"]
 mod queues;
 #[path = "core/subscribe.rs"]

@@ -15,6 +15,7 @@ use crate::{
         Message,
         Parts, //
     },
+    publish_target::To,
     queues::Queues,
     table::{
         ChannelTable,
@@ -509,25 +510,6 @@ fn logged(table: &ChannelTable, to: To<'_>, uid: u32) -> usize {
     bound
         .filter(|bound| bound.is_durable() && to.has_say(bound))
         .count()
-}
-
-/// Where messages go.
-#[derive(Clone, Copy)]
-struct To<'a> {
-    /// Who publishes.
-    uid: u32,
-    name: &'a [u8],
-    /// The channel of that name.
-    named: Option<&'a ChannelRef>,
-}
-
-impl To<'_> {
-    /// Whether a bound queue may keep the publisher waiting, or from publishing.
-    fn has_say(&self, bound: &Channel) -> bool {
-        let owner = bound.access.owner;
-        let owns_name = |named: &ChannelRef| named.access.owner == owner;
-        owner == 0 || owner == self.uid || self.named.is_some_and(owns_name)
-    }
 }
 
 /// A message has the number that the copy of it has which the channel of its name keeps.

@@ -36,8 +36,11 @@ fn loaded(cluster: &Cluster) -> Result<()> {
         sh(node, "id=$(virgo malloc 10) && virgo free $id")?;
         sh(&cluster.node(1), "virgo clone --on 3 node")?;
         sh(node, "virgo stats")?;
-        let (said, _) = fails(node, "virgo config reload")?;
-        ensure!(said.contains("lockdown"), "{said}");
+        sh(node, "virgo queue list")?;
+        for command in ["config reload", "nodes", "sessions", "analytics list"] {
+            let (said, _) = fails(node, &format!("virgo {command}"))?;
+            ensure!(said.contains("lockdown"), "{command}: {said}");
+        }
         // A warning alone is no problem.
         let said = sh(node, "virgo doctor")?;
         ensure!(said.contains("lockdown=integrity"), "{said}");
