@@ -63,6 +63,16 @@ pub(crate) struct Wanted {
     pub(crate) deadline: Deadline,
 }
 
+impl Wanted {
+    /// When its wait ends, if ever, in milliseconds of this node's clock.
+    fn until(&self) -> Option<u64> {
+        match self.deadline.left_ms() {
+            u32::MAX => None,
+            left => Some(now_ms().saturating_add(left.into())),
+        }
+    }
+}
+
 /// A lock that a program has.
 pub(crate) struct Granted {
     pub(crate) mode: Mode,
@@ -218,6 +228,8 @@ impl Locks {
         if let Some(owner) = known.owner_mut(session.id) {
             owner.wait(wanted.by_event, now_ms());
         }
+        // That of a conversion before.
+        names.set_until(at, session.id, None)?;
         drop(names);
         self.finish(session, name, wanted)
     }
@@ -261,7 +273,10 @@ impl Locks {
                 Fate::Refused(answer) if is_over => errno(&answer),
                 Fate::Lost => ESTALE,
                 _ if names.is_stopped => ESHUTDOWN,
-                _ if wanted.by_event => return Ok(None),
+                _ if wanted.by_event => match names.set_until(at, session.id, wanted.until()) {
+                    Ok(()) => return Ok(None),
+                    Err(e) => e,
+                },
                 _ if wanted.deadline.passed() && names.has_lease() => ETIMEDOUT,
                 _ if wanted.deadline.passed() => EHOSTDOWN,
                 _ => {
@@ -300,18 +315,8 @@ impl Locks {
         let Some(known) = names.get_mut(at) else {
             return;
         };
-        let lost = known
-            .holder
-            .local(session.id)
-            .is_some_and(|local| local.fate == Fate::Lost);
-        if !lost {
-            known.holder.cancel(session.id);
-        }
-        let gone = match known.holder.local(session.id) {
-            None => known.remove_owner(session.id),
-            Some(_) => None,
-        };
-        names.users -= usize::from(gone.is_some());
+        let gone = known.end_wait(session.id);
+        names.forget(at, gone);
         names.settle(at, false);
     }
 
@@ -341,8 +346,8 @@ impl Locks {
             known.holder.write(session.id, value);
         }
         known.holder.unlock(session.id);
-        let owner = known.remove_owner(session.id);
-        names.users -= usize::from(owner.is_some());
+        let gone = known.remove_owner(session.id);
+        names.forget(at, gone);
         names.settle(at, false);
         drop(names);
         // Another thread may wait for it.
@@ -369,8 +374,8 @@ impl Locks {
                 continue;
             };
             if known.holder.unlock(session.id).is_some() {
-                let owner = known.remove_owner(session.id);
-                names.users -= usize::from(owner.is_some());
+                let gone = known.remove_owner(session.id);
+                names.forget(at, gone);
                 names.settle(at, false);
             }
         }

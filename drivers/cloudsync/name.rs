@@ -43,6 +43,8 @@ pub(crate) struct Owner {
     told: Option<Mode>,
     /// It was told that the lock is lost.
     knows: bool,
+    /// When the wait of one that is told by an event ends: it is among [`crate::expiry::Expiries`] by that.
+    pub(crate) until: Option<u64>,
     _charge: Charge,
 }
 
@@ -55,6 +57,7 @@ impl Owner {
             waits: true,
             told: None,
             knows: false,
+            until: None,
             _charge: charge,
         }
     }
@@ -142,6 +145,34 @@ impl Name {
         owners
             .find(|owner| owner.waits)
             .map_or(0, |owner| owner.session.uid)
+    }
+
+    /// Session `id` does not wait any more; what it holds it keeps. Returns its part if it has none then.
+    pub(crate) fn end_wait(&mut self, id: u64) -> Option<KBox<Owner>> {
+        let local = self.holder.local(id);
+        if local.is_some_and(|local| local.fate != Fate::Lost) {
+            self.holder.cancel(id);
+        }
+        match self.holder.local(id) {
+            None => self.remove_owner(id),
+            Some(_) => None,
+        }
+    }
+
+    /// The wait of session `id`, which is told by an event, is over without a grant, for this errno. As
+    /// [`Self::end_wait`].
+    pub(crate) fn refuse_wait(&mut self, id: u64, error: Error) -> Option<KBox<Owner>> {
+        let bytes = self.bytes.clone();
+        let local = self.holder.local(id)?;
+        let owner = self.owner_mut(id)?;
+        owner.until = None;
+        if local.fate == Fate::Lost || !owner.waits || !owner.by_event {
+            return None;
+        }
+        owner.waits = false;
+        let kind = Kind::Refused(error.to_errno());
+        owner.session.tell(kind, None, local.token, &bytes);
+        self.end_wait(id)
     }
 
     /// Takes the part of session `id` out.

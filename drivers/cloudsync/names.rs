@@ -7,9 +7,13 @@
 //! empties.
 
 use crate::{
+    expiry::Expiries,
     items::Items,
     lease::Lease,
-    name::Name,
+    name::{
+        Name,
+        Owner, //
+    },
     outbox::Outbox,
     recovery::Recovery,
     sweep::{
@@ -96,6 +100,7 @@ pub(crate) struct Names {
     floor: Token,
     /// Local locks held and waited for.
     pub(crate) users: usize,
+    pub(crate) expiries: Expiries,
     outboxes: KVec<Outbox>,
     /// Nodes that are to be told everything that they have not been told, as bits.
     overflown: u64,
@@ -132,6 +137,7 @@ impl Names {
             seq: 0,
             floor: Token(0),
             users: 0,
+            expiries: Expiries::new(),
             outboxes,
             overflown: 0,
             unreported: 0,
@@ -141,10 +147,17 @@ impl Names {
         KBox::init(names, GFP_KERNEL)
     }
 
-    /// Who tells the other nodes, by number from 1, and who does what need not be done at once.
-    pub(crate) fn set_workers(&mut self, tellers: KVec<WorkHandle>, sweeper: WorkHandle) {
+    /// Who tells the other nodes, by number from 1, who does what need not be done at once, and who looks at
+    /// deadlines.
+    pub(crate) fn set_workers(
+        &mut self,
+        tellers: KVec<WorkHandle>,
+        sweeper: WorkHandle,
+        expirer: WorkHandle,
+    ) {
         self.tellers = tellers;
         self.sweeper = Some(sweeper);
+        self.expiries.set_worker(expirer);
     }
 
     fn wake_sweeper(&self) {
@@ -308,6 +321,17 @@ impl Names {
         match self.view.has(self.me, self.boot) {
             true => self.view.master(hash).unwrap_or(0),
             false => 0,
+        }
+    }
+
+    /// Forgets what was the part of a session of the name at `at`.
+    pub(crate) fn forget(&mut self, at: usize, owner: Option<KBox<Owner>>) {
+        let Some(owner) = owner else {
+            return;
+        };
+        self.users -= 1;
+        if let Some(until) = owner.until {
+            self.expiries.remove(until, at, owner.session.id);
         }
     }
 

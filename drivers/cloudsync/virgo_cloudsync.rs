@@ -15,6 +15,7 @@
 //! names      all names that this node knows         name, items; messages: what is said of them
 //! lease      until when they may be used            outbox: what nodes are to be told
 //! sweep      what names do to many of them a few at a time: those that nobody uses are given back
+//! waits      ends waits at their deadlines          expiry: the deadlines, in their order
 //! storage    what this node has promised, on disk
 //! ```
 //!
@@ -24,6 +25,7 @@ mod beater;
 mod cluster;
 mod commands;
 mod events;
+mod expiry;
 mod functions;
 mod handle;
 mod inbox;
@@ -46,6 +48,7 @@ mod sweep;
 mod syscalls;
 mod teller;
 mod views;
+mod waits;
 
 use crate::{
     beater::Beater,
@@ -62,7 +65,8 @@ use crate::{
     reader::Reader,
     service::Cloudsync,
     syscalls::Calls,
-    teller::Teller, //
+    teller::Teller,
+    waits::Expirer, //
 };
 use kernel::{
     fmt,
@@ -188,6 +192,7 @@ struct Workers {
     tellers: KVec<Arc<Task<Teller>>>,
     readers: KVec<Arc<Task<Reader>>>,
     sweeper: Arc<Task<Sweeper>>,
+    expirer: Arc<Task<Expirer>>,
 }
 
 impl Drop for Workers {
@@ -205,18 +210,20 @@ impl Drop for Workers {
             reader.stop();
         }
         self.sweeper.stop();
+        self.expirer.stop();
     }
 }
 
 impl Workers {
-    /// Work for `cluster`: one that looks at the clock, one at the lease, one at views, one at many names,
-    /// and three for each node that there may be.
+    /// Work for `cluster`: one that looks at the clock, one at the lease, one at views, one at many names, one at
+    /// deadlines, and three for each node that there may be.
     fn new(cluster: &Arc<Cluster>) -> Result<Self> {
-        let queue = WorkQueue::unbound(c"virgo_cloudsync", 3 * cloudsync::MAX_NODES as c_int + 4)?;
+        let queue = WorkQueue::unbound(c"virgo_cloudsync", 3 * cloudsync::MAX_NODES as c_int + 5)?;
         let clock = Clock(cluster.clone());
         let lapse = Lapse(cluster.clone());
         let installer = Installer(cluster.clone());
         let sweeper = Sweeper(cluster.clone());
+        let expirer = Expirer(cluster.clone());
         let mut workers = Workers {
             clock: Arc::pin_init(
                 linux::new_task!(queue.clone(), clock, "virgo_lock_clock"),
@@ -235,6 +242,10 @@ impl Workers {
             readers: KVec::new(),
             sweeper: Arc::pin_init(
                 linux::new_task!(queue.clone(), sweeper, "virgo_lock_sweeper"),
+                GFP_KERNEL,
+            )?,
+            expirer: Arc::pin_init(
+                linux::new_task!(queue.clone(), expirer, "virgo_lock_expirer"),
                 GFP_KERNEL,
             )?,
         };
@@ -283,7 +294,10 @@ impl Workers {
             reading,
         );
         let sweeper = workers.sweeper.handle()?;
-        cluster.names.lock().set_workers(telling, sweeper);
+        let expirer = workers.expirer.handle()?;
+        let mut names = cluster.names.lock();
+        names.set_workers(telling, sweeper, expirer);
+        drop(names);
         Ok(workers)
     }
 }

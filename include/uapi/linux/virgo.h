@@ -631,7 +631,8 @@ struct virgo_queue_args {
  * @flags:      VIRGO_LOCK_TRY, VIRGO_LOCK_ASYNC; VIRGO_LOCK_VALID is set
  * @fd:         from OPEN; -1 for OPEN
  * @mode:       VIRGO_LOCK_NL to VIRGO_LOCK_EX, for LOCK and CONVERT
- * @timeout_ms: longest wait; 0 means the configured deadline
+ * @timeout_ms: longest wait, also with VIRGO_LOCK_ASYNC: then the event of its
+ *              end has ETIMEDOUT; 0 means the configured deadline
  * @name_len:   bytes at @name
  * @name:       user address of the name
  * @token:      set by LOCK and CONVERT: the fencing token; for UNLOCK: ESTALE

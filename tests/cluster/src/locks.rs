@@ -44,6 +44,17 @@ const MOVED: Duration = Duration::from_secs(6);
 /// Whatever happens to nodes is over then.
 const SETTLED: Duration = Duration::from_secs(30);
 
+/// Loads the module of these nodes anew.
+fn load(cluster: &Cluster, nodes: &[u8], options: &str) -> Result<()> {
+    for node in nodes {
+        let node = cluster.node(*node);
+        within(SETTLED, || sh(&node, "rmmod virgo_cloudsync"))?;
+        let insmod = format!("insmod /lib/virgo/virgo_cloudsync.ko {options}");
+        sh(&node, &insmod)?;
+    }
+    settled(cluster)
+}
+
 /// A process of `node` that holds `name` until its standard input ends, and says its token first.
 fn hold(node: &Node, name: &str, options: &str) -> Result<RunningCommand> {
     let file = format!("/tmp/held.{name}");

@@ -196,15 +196,31 @@ impl Session {
         })
     }
 
-    /// Asks for a lock and does not wait: it is granted if this returns it, or an event follows.
+    /// Asks for a lock and does not wait: it is granted if this returns it, or an event follows, within the
+    /// configured time.
     ///
     /// # Errors
     ///
     /// As for [`Self::lock_with`].
     pub fn begin(&self, name: impl AsRef<[u8]>, mode: Mode) -> Result<Option<Held>> {
+        self.begin_with(name, mode, Wait::Configured)
+    }
+
+    /// Asks for a lock and does not wait: it is granted if this returns it, or an event follows: the grant, or
+    /// after the time of `wait` a refusal for `ETIMEDOUT`, or `EHOSTDOWN` if there is no majority of the cluster.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::lock_with`].
+    pub fn begin_with(
+        &self,
+        name: impl AsRef<[u8]>,
+        mode: Mode,
+        wait: Wait,
+    ) -> Result<Option<Held>> {
         let name = name.as_ref();
-        let mut args = self.args(op::LOCK, Some(mode), Wait::Configured);
-        args.flags = LOCK_ASYNC;
+        let mut args = self.args(op::LOCK, Some(mode), wait);
+        args.flags |= LOCK_ASYNC;
         let mut value = [0; VALUE];
         match call::lock(&mut args, name, Some(&mut value)) {
             Ok(_) => Ok(Some(Held {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Many names: for how many there is room, and whose.
 
-use super::{PORT, SETTLED, once, settled};
+use super::{PORT, load, once};
 use crate::{
     rounds::Rounds,
-    support::{sh, text, within},
+    support::{sh, text},
 };
 use anyhow::{Result, ensure};
 use virgo_cluster::Cluster;
@@ -33,7 +33,7 @@ pub(super) fn many(cluster: &Cluster) -> Result<()> {
 /// A master with room for few names gives a user of another node no more than a share of it.
 pub(super) fn charged(cluster: &Cluster) -> Result<()> {
     let node1 = cluster.node(1);
-    load(cluster, "max_names=16")?;
+    load(cluster, &[3], "max_names=16")?;
     let result = (|| {
         let lines: Vec<String> = (1..=60).map(|i| format!("lock charged{i}")).collect();
         let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
@@ -45,14 +45,14 @@ pub(super) fn charged(cluster: &Cluster) -> Result<()> {
         ensure!(granted > 8, "{said:?}");
         Ok(())
     })();
-    load(cluster, "")?;
+    load(cluster, &[3], "")?;
     result
 }
 
 /// A user of another node who holds one lock after the other uses up no room at a master.
 pub(super) fn given_back(cluster: &Cluster) -> Result<()> {
     let node1 = cluster.node(1);
-    load(cluster, "max_names=16")?;
+    load(cluster, &[3], "max_names=16")?;
     let result = (|| {
         let lines = (1..=90).flat_map(|i| [format!("lock given{i}"), format!("unlock given{i}")]);
         let lines: Vec<String> = lines.collect();
@@ -62,17 +62,6 @@ pub(super) fn given_back(cluster: &Cluster) -> Result<()> {
         ensure!(granted == 90, "{said:?}");
         Ok(())
     })();
-    load(cluster, "")?;
+    load(cluster, &[3], "")?;
     result
-}
-
-/// Loads the module of node 3 anew.
-fn load(cluster: &Cluster, options: &str) -> Result<()> {
-    let node3 = cluster.node(3);
-    within(SETTLED, || sh(&node3, "rmmod virgo_cloudsync"))?;
-    sh(
-        &node3,
-        &format!("insmod /lib/virgo/virgo_cloudsync.ko {options}"),
-    )?;
-    settled(cluster)
 }

@@ -6,13 +6,14 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
-use std::os::fd::AsFd;
+use std::{os::fd::AsFd, thread::sleep, time::Duration};
 use virgo::lock::{Mode, Session, SessionEvent, Wait};
 
 crate::tests! {
     who_does_not_wait_is_told_of_the_grant,
     who_keeps_somebody_out_is_told,
     a_wait_that_is_given_up_is_not_granted,
+    a_wait_ends_at_its_deadline,
     a_read_takes_whole_events,
     who_reads_nothing_is_told_that_events_were_missed,
 }
@@ -69,6 +70,43 @@ fn a_wait_that_is_given_up_is_not_granted() {
     assert!(!is_readable(&second, 0));
     let tried = second.lock_with("c.given.up", Mode::Ex, Wait::Try);
     assert_eq!(refused(tried), libc::EAGAIN);
+}
+
+fn a_wait_ends_at_its_deadline() {
+    let [first, second, third] = [session(), session(), session()];
+    lock(&first, "c.late", Mode::Ex);
+    let soon = Wait::For(Duration::from_millis(300));
+    let begun = second.begin_with("c.late", Mode::Ex, soon);
+    assert_eq!(begun.expect("begin"), None);
+    // Others have other deadlines, or none.
+    let begun = third.begin_with("c.late", Mode::Ex, Wait::Forever);
+    assert_eq!(begun.expect("begin"), None);
+    let late = SessionEvent::Refused {
+        name: b"c.late".to_vec(),
+        errno: libc::ETIMEDOUT,
+    };
+    assert!(is_readable(&second, 60), "the end of the wait is told");
+    assert_eq!(second.next_event().expect("event"), late);
+    assert!(!is_readable(&second, 0), "once");
+    assert_eq!(refused(second.unlock("c.late")), libc::ENOENT);
+    // A conversion that comes to nothing leaves what was held.
+    lock(&second, "c.converted", Mode::Pr);
+    lock(&third, "c.converted", Mode::Pr);
+    first.unlock("c.late").expect("unlock");
+    assert!(is_readable(&third, 60), "who has no deadline is granted it");
+    // It can be asked for again, and is not ended by a deadline that was its own before.
+    let begun = second.begin_with("c.late", Mode::Ex, soon);
+    assert_eq!(begun.expect("begin"), None);
+    third.unlock("c.late").expect("unlock");
+    assert!(is_readable(&second, 60), "it is granted");
+    let granted = second.next_event().expect("event");
+    assert!(
+        matches!(granted, SessionEvent::Granted { .. }),
+        "{granted:?}"
+    );
+    sleep(Duration::from_millis(600));
+    assert!(!is_readable(&second, 0));
+    second.unlock("c.late").expect("it still has it");
 }
 
 fn a_read_takes_whole_events() {
