@@ -8,7 +8,7 @@ use crate::{
         record,
         Status, //
     },
-    EventNet, //
+    service::EventNet, //
 };
 use kernel::{
     prelude::*,

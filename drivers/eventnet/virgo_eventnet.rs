@@ -3,6 +3,7 @@
 //! virgo_eventnet: what happened before what.
 //!
 //! ```text
+//! service    the state of the service
 //! commands   what people and programs say by text
 //! functions  what other nodes call: to read this node's events, to switch recording on and off
 //! events     reading this node's events, switching
@@ -17,6 +18,7 @@ mod commands;
 mod events;
 mod functions;
 mod pending;
+mod service;
 mod vertices;
 mod writer;
 
@@ -27,6 +29,7 @@ use kernel::{
 };
 use linux::work::WorkQueue;
 use pending::PendingLines;
+use service::EventNet;
 use virgo_proto::eventnet;
 use virgo_utils::{
     eventnet::SinkRegistration,
@@ -61,11 +64,6 @@ module! {
             description: "The file of vertices, in MiB (1 to 1024); the file of edges may have 64 times that",
         },
     },
-}
-
-/// EventNet of this node.
-pub(crate) struct EventNet {
-    pub(crate) pending: Arc<PendingLines>,
 }
 
 impl Service for EventNet {

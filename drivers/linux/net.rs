@@ -476,6 +476,13 @@ impl Sealed for Listener {
     }
 }
 
+/// A socket that others use, too: it is closed with the last reference.
+impl<S: Sealed> Sealed for Arc<S> {
+    fn socket(&self) -> &Socket {
+        (**self).socket()
+    }
+}
+
 /// Who is told of a watched socket's news.
 pub trait SocketHandler: Send + Sync + Sized + 'static {
     /// What kind of socket.
@@ -511,11 +518,13 @@ impl<W: SocketHandler> Deref for WatchedSocket<W> {
 /// A socket whose news run its [`SocketHandler`].
 ///
 /// Dropping it takes the hook off the socket, cancels the handler's work and waits for it, then
-/// closes the socket and drops the handler, in this order.
+/// drops the socket, which closes it unless others have it, and the handler, in this order.
+///
+/// A socket that is shared is put into one of these only: a second one would take its news.
 ///
 /// # Invariants
 ///
-/// The socket's hook is `hook`, which points at the task's work and queue.
+/// `hook` points at the task's work and queue. The socket has it until this is dropped, or another hook, or none.
 #[pin_data(PinnedDrop)]
 pub struct SocketWork<W: SocketHandler> {
     #[pin]
@@ -552,7 +561,7 @@ impl<W: SocketHandler> SocketWork<W> {
                 (*hook).work = this.task.work_ptr();
             }
             // SAFETY: Hook, work and queue are pinned in `this` or held by it; `drop` unhooks.
-            // INVARIANT: The hook is the socket's from here on.
+            // INVARIANT: The socket has the hook from here on.
             unsafe { this.task.socket.socket().hook(hook) };
             this.task.schedule();
             Ok(())

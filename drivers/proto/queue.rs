@@ -4,6 +4,7 @@
 //!
 //! - [`state`]: one queue: order, limits, leases, redelivery, dead letters, replay;
 //! - [`room`]: who gets what becomes free in it, if several wait;
+//! - [`promised_room`]: what one of them wants, and what is promised;
 //! - [`shares`]: how much of it each of its publishers uses;
 //! - [`limits`]: its bounds;
 //! - [`slab`]: places for messages, in memory that goes back;
@@ -21,6 +22,7 @@ pub mod access;
 pub mod heap;
 pub mod limits;
 pub mod options;
+pub mod promised_room;
 pub mod reasons;
 pub mod record;
 pub mod rewrite;

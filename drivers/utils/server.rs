@@ -6,34 +6,37 @@ pub(crate) mod brief;
 pub(crate) mod datagrams;
 pub(crate) mod debug_files;
 pub(crate) mod deferred;
+pub(crate) mod enrolled;
 pub(crate) mod frame;
 pub(crate) mod frames;
 pub(crate) mod handshake;
+pub(crate) mod hub;
 pub(crate) mod next;
 pub(crate) mod outbox;
 pub(crate) mod output;
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod roster;
 pub(crate) mod session;
 pub(crate) mod sessions;
 pub(crate) mod standing;
 pub(crate) mod text;
 
 use crate::{
-    budget::Budget,
     params,
-    ratelimit::LogLimit,
     server::{
         brief::DatagramReceiver,
-        datagrams::Datagrams,
         debug_files::{
             PeersFile,
             SessionsFile,
             StateFile,
             StatsFile, //
         },
-        peers::Peers,
-        sessions::Sessions, //
+        hub::Hub,
+        sessions::{
+            Reaper,
+            Sessions, //
+        }, //
     },
     service::Service,
     stats::Stats, //
@@ -41,10 +44,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Relaxed,
         Arc, //
     }, //
 };
@@ -61,14 +61,12 @@ use linux::{
         WatchedSocket, //
     },
     work::{
-        Run,
         Task,
         WorkQueue, //
     }, //
 };
 use virgo_config::{
     Config,
-    Node,
     Reloaded,
     Subscription, //
 };
@@ -87,7 +85,7 @@ const OTHERS: c_int = 32;
 /// Serves a [`Service`] for as long as it lives.
 ///
 /// Fields are dropped in order: first no new connections, then no sessions, then what the
-/// sessions used.
+/// sessions used. The listener has the other reference on the sessions: that of this server is the last one.
 #[pin_data]
 pub struct Server<S: Service> {
     #[pin]
@@ -102,34 +100,9 @@ pub struct Server<S: Service> {
     #[pin]
     _listener: SocketWork<Acceptor<S>>,
     _revocation: Subscription,
-    _sessions: Ending<S>,
+    /// Ends all and waits for them: see [`Sessions`].
+    _sessions: Arc<Reaper<S>>,
     _dir: Dir,
-}
-
-/// What the sessions of a server share; its work is the reaper's.
-pub(crate) type Hub<S> = Task<ServerState<S>>;
-
-#[pin_data]
-pub(crate) struct ServerState<S: Service> {
-    pub(crate) service: Arc<S>,
-    pub(crate) node: Arc<Node>,
-    /// Random number of this server's incarnation: with another one it has forgotten all requests.
-    pub(crate) boot: u64,
-    /// Challenges made: numbers the sessions of nodes in the order in which they were begun.
-    pub(crate) challenges: Atomic<u64>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) peers: Pin<KBox<Peers>>,
-    pub(crate) datagrams: Pin<KBox<Datagrams>>,
-    pub(crate) queue: Arc<WorkQueue>,
-    pub(crate) log: Pin<KBox<LogLimit>>,
-    /// How often work of this server has run: nothing may make an idle node do anything.
-    pub(crate) runs: Atomic<u64>,
-    #[pin]
-    pub(crate) sessions: Sessions<S>,
-    /// Sessions begun: their numbers.
-    pub(crate) begun: Atomic<u64>,
-    /// Of those who type, by uid.
-    pub(crate) text_sessions: Pin<KBox<Budget>>,
 }
 
 impl<S: Service> Server<S> {
@@ -148,74 +121,31 @@ impl<S: Service> Server<S> {
             let node = virgo_config::node()?;
             // Text sessions may wait, all at once; nodes and unauthenticated peers must not wait for them.
             let queue = WorkQueue::new(S::NAME, params::max_sessions() as c_int + OTHERS)?;
-            let shared = ServerState::new(service.clone(), node.clone(), stats, queue.clone())?;
-            let hub = Arc::pin_init(
-                linux::new_task!(queue.clone(), shared, "virgo_reaper"),
-                GFP_KERNEL,
-            )?;
+            let hub = Hub::new(service.clone(), node.clone(), stats)?;
+            let sessions = Sessions::new(hub.clone(), queue.clone())?;
             let listener = Listener::bind(S::PORT, BACKLOG)
                 .inspect_err(|e| pr_err!("port {} is not free: {e:?}\n", S::PORT))?;
             let revocation = Arc::new(Revocation(hub.clone()), GFP_KERNEL)?;
             let datagrams = DatagramPort::open(&hub)?;
             let dir = node.debugfs().subdir(S::NAME)?;
             Ok(try_pin_init!(Self {
-                // First, so that it ends what the others begin if one of them fails.
-                _sessions: Ending(hub.clone()),
+                _sessions: sessions.clone(),
                 _revocation: node.subscribe(revocation)?,
                 _stats <- DebugFile::new(module, &dir, c"stats", StatsFile(hub.clone())),
                 _state <- DebugFile::new(module, &dir, c"state", StateFile(service.clone())),
                 _peers <- DebugFile::new(module, &dir, c"peers", PeersFile(service)),
-                _session_list <- DebugFile::new(module, &dir, c"sessions", SessionsFile(hub.clone())),
+                _session_list <- DebugFile::new(module, &dir, c"sessions", SessionsFile(hub)),
                 _datagrams: datagrams,
+                // Last of what can fail: no session has begun when something does.
                 _listener <- linux::new_socket_work!(
                     queue,
                     listener,
-                    Acceptor(hub),
+                    Acceptor(sessions),
                     "virgo_listener"
                 ),
                 _dir: dir,
             }? Error))
         })
-    }
-}
-
-impl<S: Service> ServerState<S> {
-    fn new(
-        service: Arc<S>,
-        node: Arc<Node>,
-        stats: Arc<Stats>,
-        queue: Arc<WorkQueue>,
-    ) -> Result<impl PinInit<Self, Error>> {
-        let peers = KBox::pin_init(Peers::new(), GFP_KERNEL)?;
-        let datagrams = KBox::pin_init(Datagrams::new(), GFP_KERNEL)?;
-        let log = LogLimit::new()?;
-        Ok(try_pin_init!(Self {
-            service,
-            node,
-            boot: linux::crypto::random_u64(),
-            challenges: Atomic::new(0),
-            stats,
-            peers,
-            datagrams,
-            queue,
-            log,
-            runs: Atomic::new(0),
-            sessions <- Sessions::new(),
-            begun: Atomic::new(0),
-            text_sessions: Budget::new(params::max_sessions() as u64)?,
-        }? Error))
-    }
-}
-
-impl<S: Service> Run for ServerState<S> {
-    /// The reaper: ends sessions whose time is over and frees those that have ended and are idle.
-    fn run(hub: &Hub<S>) {
-        hub.runs.fetch_add(1, Relaxed);
-        let (ended, limited) = hub.sessions.ended();
-        drop(ended);
-        if limited {
-            hub.schedule_after_ms(params::SWEEP_MS);
-        }
     }
 }
 
@@ -259,24 +189,12 @@ impl<S: Service> Drop for DatagramPort<S> {
     }
 }
 
-/// Ends all sessions when dropped. No session can begin any more then: the listener is gone.
-struct Ending<S: Service>(Arc<Hub<S>>);
-
-impl<S: Service> Drop for Ending<S> {
-    fn drop(&mut self) {
-        // The sessions that it is about to free refer to the hub: the last of them would have the
-        // reaper wait for its own end.
-        self.0.stop();
-        self.0.sessions.clear();
-    }
-}
-
 /// Ends the sessions that another configuration does not let in.
 struct Revocation<S: Service>(Arc<Hub<S>>);
 
 impl<S: Service> Reloaded for Revocation<S> {
     fn reloaded(&self, config: &Config) {
-        self.0.sessions.revoke(config);
+        self.0.roster.revoke(config);
         if !config.datagrams {
             self.0.datagrams.end_all();
         }
@@ -284,26 +202,28 @@ impl<S: Service> Reloaded for Revocation<S> {
 }
 
 /// Takes connections.
-pub(crate) struct Acceptor<S: Service>(Arc<Hub<S>>);
+pub(crate) struct Acceptor<S: Service>(Arc<Reaper<S>>);
 
 impl<S: Service> SocketHandler for Acceptor<S> {
     type Socket = Listener;
 
     fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
-        watch.0.runs.fetch_add(1, Relaxed);
+        let reaper = &watch.0;
+        let hub = &reaper.hub;
+        hub.runs.fetch_add(1, Relaxed);
         for _ in 0..ACCEPT_BUDGET {
             match watch.socket.accept() {
                 Ok(Some(stream)) => {
-                    if let Err(e) = watch.0.sessions.admit(&watch.0, stream) {
-                        if watch.0.log.pass() {
+                    if let Err(e) = Sessions::admit(reaper, stream) {
+                        if hub.log.pass() {
                             pr_warn!("connection to port {} refused: {e:?}\n", S::PORT);
                         }
                     }
-                    watch.0.schedule_after_ms(params::SWEEP_MS);
+                    reaper.schedule_after_ms(params::SWEEP_MS);
                 }
                 Ok(None) => return,
                 Err(e) => {
-                    if watch.0.log.pass() {
+                    if hub.log.pass() {
                         pr_warn!("accept on port {}: {e:?}\n", S::PORT);
                     }
                     watch.schedule_after_ms(params::SWEEP_MS);

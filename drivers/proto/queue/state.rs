@@ -34,14 +34,16 @@ mod removal;
 mod stages;
 mod steps;
 
-pub use super::limits::{MessageCounts, OverflowPolicy, QueueLimits};
-pub use promises::{Promise, WantedRoom};
+pub use super::{
+    limits::{MessageCounts, OverflowPolicy, QueueLimits},
+    promised_room::{Promise, WantedRoom},
+};
 
 use super::{
+    promised_room::Promised,
     shares::{Shares, Sharing},
     slab::{MessageStage, PlaceList, Places, Slot, NONE, PLACE_BITS},
 };
-use promises::Promised;
 
 /// Priorities: from 0 to one less. Larger is sooner.
 pub const PRIORITIES: usize = 10;

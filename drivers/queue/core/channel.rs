@@ -14,15 +14,16 @@ mod channel_log;
 mod keeping;
 #[path = "channel/logged.rs"]
 mod logged;
+#[path = "channel/news.rs"]
+mod news;
 #[path = "channel/putting.rs"]
 mod putting;
 #[path = "channel/room.rs"]
-mod room;
+pub(crate) mod room;
 #[path = "channel/taking.rs"]
 mod taking;
 
 pub(crate) use channel_log::ChannelLog;
-pub(crate) use room::Turn;
 
 use crate::{
     chunks::Chunks,
@@ -48,13 +49,11 @@ use linux::{
     wait::WaitQueue,
     waiters::Waiters,
     work::{
-        Run,
         Task,
         WorkHandle,
         WorkQueue, //
     }, //
 };
-use room::Offering;
 use virgo_proto::queue::{
     access::{
         Access,
@@ -87,9 +86,6 @@ type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
 
 /// So many who wait are told without giving the memory back that they are noted in.
 const WAKE_AT_ONCE: usize = 4;
-
-/// Who publishes wakes so many who poll; if there are more the channel's task does it.
-const POLLERS_AT_ONCE: u16 = 64;
 
 /// What is handed out.
 pub(crate) type TakenMessage = Taken<Arc<Message>>;
@@ -338,15 +334,10 @@ impl Channel {
     }
 }
 
-/// What a channel's task is needed for.
+/// When a channel's task runs.
 trait Clock {
     fn keep_time(&self, state: &mut Guard<'_>, due: Option<u64>);
     fn run_now(&self, state: &mut Guard<'_>);
-    fn pushed(&self, state: Guard<'_>, due: Option<u64>);
-    fn came_back(&self, state: Guard<'_>, now: u64);
-    fn settle(&self, state: Guard<'_>, now: u64);
-    fn wake_takers(&self);
-    fn left(&self);
 }
 
 impl Clock for Task<Channel> {
@@ -365,59 +356,6 @@ impl Clock for Task<Channel> {
     fn run_now(&self, state: &mut Guard<'_>) {
         state.clock = 0;
         self.schedule_now();
-    }
-
-    /// Messages have come, the first of those that are delayed for `due`.
-    fn pushed(&self, mut state: Guard<'_>, due: Option<u64>) {
-        // Who takes for good may also if too many are out.
-        let is_ready = state.queue.ready() > 0;
-        self.keep_time(&mut state, due);
-        match is_ready {
-            true => self.tell_waiters(state),
-            false => drop(state),
-        }
-        self.wake_takers();
-    }
-
-    /// Messages may have come back.
-    fn came_back(&self, state: Guard<'_>, now: u64) {
-        self.settle(state, now);
-        self.wake_takers();
-    }
-
-    /// Wakes a program that waits for a message, and all that poll.
-    fn wake_takers(&self) {
-        self.ready.wake_one();
-        if !self.polled.wake_few(POLLERS_AT_ONCE) {
-            self.run_now(&mut self.state.lock());
-        }
-    }
-
-    /// A message has left: others may have room, and too many may be kept.
-    fn left(&self) {
-        self.offer_room();
-        while let Some(message) = {
-            let mut state = self.state.lock();
-            state.queue.forget()
-        } {
-            drop(message);
-        }
-    }
-
-    /// What is due happens; those who are not programs are told of what is ready then.
-    fn settle(&self, mut state: Guard<'_>, now: u64) {
-        // What is left is due at once, and then the task runs.
-        let due = state.queue.tick(now);
-        let has_died = state.has_died();
-        let is_ready = state.queue.ready() > 0;
-        self.keep_time(&mut state, due);
-        match is_ready {
-            true => self.tell_waiters(state),
-            false => drop(state),
-        }
-        if has_died {
-            self.dead_letters.wake();
-        }
     }
 }
 
@@ -491,17 +429,5 @@ impl State {
             self.waiters.push(waker.clone(), GFP_ATOMIC)?;
         }
         Ok(())
-    }
-}
-
-impl Run for Channel {
-    /// Something is due, or there are many who poll, or who wait for room.
-    fn run(task: &Task<Self>) {
-        let mut state = task.state.lock();
-        state.clock = u64::MAX;
-        task.settle(state, now_ms());
-        task.ready.wake_one();
-        task.polled.wake_in_steps();
-        task.go_on_offering();
     }
 }

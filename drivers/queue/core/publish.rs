@@ -5,11 +5,11 @@
 
 use crate::{
     channel::{
+        room::Turn,
         Channel,
         ChannelRef,
         Publication,
-        PublishOptions,
-        Turn, //
+        PublishOptions, //
     },
     message::{
         Message,

@@ -13,8 +13,8 @@ use crate::{
     reply::to_wire,
     server::{
         datagrams::DatagramSession,
-        peers::StoredReplies,
-        Hub, //
+        hub::Hub,
+        peers::StoredReplies, //
     },
     service::{
         BriefReply,

@@ -3,7 +3,7 @@
 //! The files of a service in debugfs, `/sys/kernel/debug/virgo/SERVICE`.
 
 use crate::{
-    server::Hub,
+    server::hub::Hub,
     service::Service, //
 };
 use kernel::{
@@ -24,7 +24,7 @@ pub(crate) struct StatsFile<S: Service>(pub(crate) Arc<Hub<S>>);
 impl<S: Service> Content for StatsFile<S> {
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hub = &self.0;
-        let sessions = hub.sessions.len();
+        let sessions = hub.roster.len();
         let runs = hub.runs.load(Relaxed);
         let refused = hub.datagrams.refused.load(Relaxed);
         writeln!(
@@ -79,7 +79,7 @@ impl<S: Service> Content for SessionsFile<S> {
     const WRITABLE: bool = true;
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.sessions.show(f)
+        self.0.roster.show(f)
     }
 
     fn write(&self, text: &mut UserSliceReader) -> Result {
@@ -88,7 +88,7 @@ impl<S: Service> Content for SessionsFile<S> {
         text.read_slice(line)?;
         let number = line.trim_ascii().strip_prefix(b"end ");
         let number = number.and_then(parse_u64).ok_or(EINVAL)?;
-        match self.0.sessions.end(number, |_| true) {
+        match self.0.roster.end(number, |_| true) {
             true => Ok(()),
             false => Err(ENOENT),
         }

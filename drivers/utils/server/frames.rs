@@ -12,6 +12,7 @@ use crate::{
     reply::to_wire,
     request_body::TakeRequest,
     server::{
+        enrolled::Enrolled,
         frame::{
             frame,
             put,
@@ -24,8 +25,7 @@ use crate::{
             Incarnation,
             Served,
             StoredReplies, //
-        },
-        standing::Standing, //
+        }, //
     },
     service::{
         Body,
@@ -129,7 +129,7 @@ impl Frames {
     /// Carries out the requests at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         input: &mut Input,
         output: &mut SessionOutput,
     ) -> Result<Next> {
@@ -164,7 +164,7 @@ impl Frames {
 
     fn refuse<S: Service>(
         &self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         errno: Errno,
         output: &mut SessionOutput,
     ) -> Result<Next> {
@@ -180,7 +180,7 @@ impl Frames {
     /// request that has come by an earlier session is still being carried out.
     fn request<S: Service>(
         &self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],
@@ -212,7 +212,7 @@ impl Frames {
 
     fn carry_out<S: Service>(
         &self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         header: &FrameHeader,
         context: Option<TraceContext<'_>>,
         body: &[u8],

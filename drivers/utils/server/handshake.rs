@@ -7,6 +7,7 @@ use crate::{
     params,
     server::{
         datagrams::DatagramSession,
+        enrolled::Enrolled,
         frame::{
             frame,
             put,
@@ -14,8 +15,7 @@ use crate::{
         },
         next::Next,
         peer::Peer,
-        peers::Served,
-        standing::Standing, //
+        peers::Served, //
     },
     service::Service, //
 };
@@ -59,7 +59,7 @@ impl Handshake {
     /// next otherwise.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -86,7 +86,7 @@ impl Handshake {
 
     fn refuse<S: Service>(
         &self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         errno: Errno,
         output: &mut KVVec<u8>,
     ) -> Result<Result<Served, Next>> {
@@ -100,7 +100,7 @@ impl Handshake {
 
     fn hello<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         body: &[u8],
         output: &mut KVVec<u8>,
     ) -> Result<Result<Option<Served>, Errno>> {
@@ -131,7 +131,7 @@ impl Handshake {
 }
 
 fn proof<S: Service>(
-    session: &Standing<S>,
+    session: &Enrolled<S>,
     hello: &Hello,
     challenge: &Hello,
     number: u64,

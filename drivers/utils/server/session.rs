@@ -3,20 +3,20 @@
 //! A session: one connection to a service, from its first byte to its end.
 //!
 //! The session's work is the only one to touch its state, and the only one to read and write the
-//! socket. What others know of it, and how they end it, is its [`Standing`]. Dropping a session waits for its
-//! work, which may wait for a disk or a call.
+//! socket. What others know of it, and how they end it, is its [`Standing`](super::standing::Standing). Dropping a
+//! session waits for its work, which may wait for a disk or a call; [`Sessions`](super::sessions::Sessions) do that.
 
 use crate::{
     input::Input,
     params,
     server::{
+        enrolled::Enrolled,
         frames::Frames,
         handshake::Handshake,
+        hub::Hub,
         next::Next,
         output::SessionOutput,
-        standing::Standing,
-        text::Text,
-        Hub, //
+        text::Text, //
     },
     service::Service, //
 };
@@ -35,7 +35,10 @@ use linux::{
         Stream,
         WatchedSocket, //
     },
-    work::Task, //
+    work::{
+        Task,
+        WorkHandle, //
+    }, //
 };
 use virgo_proto::frame;
 
@@ -73,7 +76,7 @@ struct State {
 
 /// One session. See [`SocketHandler`] for how it runs.
 pub(crate) struct ServerSession<S: Service> {
-    standing: Standing<S>,
+    enrolled: Enrolled<S>,
     state: Pin<KBox<Locked>>,
 }
 
@@ -101,23 +104,23 @@ impl Locked {
 }
 
 impl<S: Service> Deref for ServerSession<S> {
-    type Target = Standing<S>;
+    type Target = Enrolled<S>;
 
-    fn deref(&self) -> &Standing<S> {
-        &self.standing
+    fn deref(&self) -> &Enrolled<S> {
+        &self.enrolled
     }
 }
 
 impl<S: Service> ServerSession<S> {
-    /// A session that begins on `stream`. May sleep.
+    /// A session that begins on `stream`, and that the work of `reaper` drops. May sleep.
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone.
-    pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
+    /// [`ENOMEM`], and those of [`Enrolled::new`].
+    pub(crate) fn new(hub: Arc<Hub<S>>, stream: Arc<Stream>, reaper: WorkHandle) -> Result<Self> {
         let state = KBox::pin_init(Locked::new(), GFP_KERNEL)?;
         Ok(ServerSession {
-            standing: Standing::new(hub, stream)?,
+            enrolled: Enrolled::new(hub, stream, reaper)?,
             state,
         })
     }
@@ -139,11 +142,11 @@ impl<S: Service> ServerSession<S> {
             if !state.output.is_empty() {
                 if !state.send(self, stream)? {
                     state.stalled = true;
-                    self.set_stalled(stream, true);
+                    self.set_stalled(true);
                     return Ok(Progress::Waiting);
                 }
                 if core::mem::take(&mut state.stalled) {
-                    self.set_stalled(stream, false);
+                    self.set_stalled(false);
                 }
             }
             state.feed(&*self.hub.service)?;
@@ -244,7 +247,7 @@ impl State {
     }
 
     /// Sends what waits. False if the network takes no more now.
-    fn send<S: Service>(&mut self, session: &Standing<S>, stream: &Stream) -> Result<bool> {
+    fn send<S: Service>(&mut self, session: &Enrolled<S>, stream: &Stream) -> Result<bool> {
         if let (SessionPhase::Text(text), true) = (&self.mode, self.output.is_untouched()) {
             session.while_it_lasts(|| text.settle())??;
         }
@@ -253,7 +256,7 @@ impl State {
 }
 
 impl<S: Service> SocketHandler for ServerSession<S> {
-    type Socket = Stream;
+    type Socket = Arc<Stream>;
 
     fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
         watch.hub.runs.fetch_add(1, Relaxed);
@@ -271,11 +274,11 @@ impl<S: Service> SocketHandler for ServerSession<S> {
             Ok(Progress::Waiting) => (),
             Ok(Progress::More) => watch.schedule(),
             // An error is the connection's end; both are logged by who cares for them.
-            Ok(Progress::Over) | Err(_) => watch.end(&watch.socket),
+            Ok(Progress::Over) | Err(_) => watch.end(),
         }
         if watch.is_over() {
             // It may have been ended meanwhile, and the reaper have found it busy.
-            watch.hub.schedule_now();
+            watch.wake_reaper();
         }
     }
 }

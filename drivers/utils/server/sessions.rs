@@ -1,169 +1,115 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The sessions of a server: how many there may be, and who ends whom.
+//! The sessions of a server, and the reaper: the only ones who own sessions.
 //!
-//! | sessions                    | how many                                                   |
-//! |-----------------------------|------------------------------------------------------------|
-//! | of those who type, proven   | `max_sessions`, of which one user may have `user_share`    |
-//! | of a node, proven           | [`NODE_SESSIONS`]; the oldest gives way                    |
-//! | unproven                    | see [`virgo_proto::admission`]: `max_unauthenticated` from unknown addresses |
+//! # Lifetime
+//!
+//! [`Sessions`] are the data of a task, whose work is the reaper's. The server has that task, and the listener, which
+//! the server drops first. Sessions wake the reaper by a handle and use the hub; neither has a session, and no
+//! session has the reaper. So the server's reference is the last one, and is never dropped by a work that it would
+//! wait for. When it is dropped, the reaper is stopped first; then all sessions are ended; then each is
+//! dropped, which waits for its work; then the hub is, unless others use it.
 //!
 //! # Locking
 //!
-//! The table has a mutex. It is taken by the work of sessions, which hold their own state's then;
-//! sessions are dropped, which waits for that work, without it. While a session's work is busy it stays
-//! in the table, and its user is charged for it: nobody gets rid of the work by ending the session.
+//! The table has a mutex, for the listener and the reaper. The work of sessions does not take it. Sessions that have
+//! ended are dropped without it all the same, so that the listener does not wait for that.
 
 use crate::{
     params,
     server::{
-        session::ServerSession,
-        standing::{
-            Ident,
-            Standing, //
-        },
-        Hub, //
+        hub::Hub,
+        session::ServerSession, //
     },
     service::Service, //
 };
-use core::net::Ipv4Addr;
 use kernel::{
-    fmt,
     prelude::*,
     sync::{
+        atomic::Relaxed,
         Arc,
         Mutex, //
     }, //
 };
-use linux::net::{
-    SocketWork,
-    Stream, //
-};
-use virgo_config::{
-    Config,
-    Identity, //
-};
-use virgo_proto::{
-    admission::{
-        gives_way,
-        AdmissionLimits,
-        Unproven, //
+use linux::{
+    net::{
+        SocketWork,
+        Stream, //
     },
-    vuid::NodeId, //
+    work::{
+        Run,
+        Task,
+        WorkQueue, //
+    }, //
 };
-
-/// Proven sessions of one node: more than one only while connections break.
-const NODE_SESSIONS: usize = 8;
 
 /// A session and its connection.
-pub(crate) type Connected<S> = SocketWork<ServerSession<S>>;
+type Connected<S> = SocketWork<ServerSession<S>>;
 
 /// Sessions, the oldest first.
 type Table<S> = KVVec<Pin<KBox<Connected<S>>>>;
 
-/// The sessions of a server.
-#[pin_data]
+/// The sessions of a server, and what drops them.
+pub(crate) type Reaper<S> = Task<Sessions<S>>;
+
+/// The sessions of a server. Fields are dropped in order: what sessions use goes after them.
+#[pin_data(PinnedDrop)]
 pub(crate) struct Sessions<S: Service> {
     #[pin]
     table: Mutex<Table<S>>,
-    /// Memory to look at the unproven sessions in. Locked after the table.
-    #[pin]
-    unproven: Mutex<KVVec<(Unproven, usize)>>,
+    pub(crate) hub: Arc<Hub<S>>,
+    /// Runs the work of the sessions.
+    queue: Arc<WorkQueue>,
 }
 
 impl<S: Service> Sessions<S> {
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
+    /// None yet; their work and the reaper's run on `queue`. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new(hub: Arc<Hub<S>>, queue: Arc<WorkQueue>) -> Result<Arc<Reaper<S>>> {
+        let of_reaper = queue.clone();
+        let sessions = pin_init!(Self {
             table <- linux::new_mutex!(KVVec::new(), "virgo_sessions"),
-            unproven <- linux::new_mutex!(KVVec::new(), "virgo_unproven"),
-        })
+            hub,
+            queue,
+        });
+        Arc::pin_init(
+            linux::new_task!(of_reaper, sessions, "virgo_reaper"),
+            GFP_KERNEL,
+        )
     }
 
-    /// How many there are. May sleep.
-    pub(crate) fn len(&self) -> usize {
-        self.table.lock().len()
-    }
-
-    /// Begins a session. One that is not proven may have to make room for it. Only one task does at a
-    /// time. May sleep.
+    /// Begins a session, for which another may have to make room. Only one task does at a time. May sleep.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone; [`EUSERS`] if too many sessions have ended whose
     /// work is still busy.
-    pub(crate) fn admit(&self, hub: &Arc<Hub<S>>, stream: Stream) -> Result {
-        let session = ServerSession::new(hub.clone(), &stream)?;
-        self.make_room(session.from, &hub.node.config())?;
+    pub(crate) fn admit(reaper: &Reaper<S>, stream: Stream) -> Result {
+        reaper.table.lock().reserve(1, GFP_KERNEL)?;
+        let stream = Arc::new(stream, GFP_KERNEL)?;
+        let session = ServerSession::new(reaper.hub.clone(), stream.clone(), reaper.handle()?)?;
         let session = KBox::pin_init(
-            linux::new_socket_work!(hub.queue.clone(), stream, session, "virgo_session"),
+            linux::new_socket_work!(reaper.queue.clone(), stream, session, "virgo_session"),
             GFP_KERNEL,
         )?;
-        // It runs already, so it is not dropped here: that would wait for what it does.
-        let mut table = self.table.lock();
-        // There is room.
-        let _ = table.push_within_capacity(session);
-        // A reload since has not seen it here, unless it begins after this.
-        if let Some(session) = table.last() {
-            if !session.is_admitted_by(&hub.node.config()) {
-                session.end(&session.socket);
-            }
-        }
+        // There is room. If the session is over already, it has woken the reaper too early: the caller does
+        // it again.
+        let _ = reaper.table.lock().push_within_capacity(session);
         Ok(())
-    }
-
-    /// Makes room for one more session, from `from`.
-    fn make_room(&self, from: Ipv4Addr, config: &Config) -> Result {
-        let mut table = self.table.lock();
-        if table.iter().filter(|session| session.is_over()).count() >= params::max_sessions() {
-            return Err(EUSERS);
-        }
-        table.reserve(1, GFP_KERNEL)?;
-        if let Some(session) = self.gives_way(&table, from, config)? {
-            session.give_way(&session.socket);
-        }
-        Ok(())
-    }
-
-    /// Which of `table` makes room for a session from `from`, if there is too little.
-    fn gives_way<'a>(
-        &self,
-        table: &'a Table<S>,
-        from: Ipv4Addr,
-        config: &Config,
-    ) -> Result<Option<&'a Connected<S>>> {
-        let unauthenticated = params::max_unauthenticated();
-        let limits = AdmissionLimits {
-            unknown: unauthenticated,
-            per_unknown: (unauthenticated / 4).max(1),
-            per_known: (unauthenticated / 2).max(1),
-        };
-        let is_known = |from: Ipv4Addr| from.is_loopback() || config.nodes.number(from).is_some();
-        // What they are at one moment: they come further meanwhile.
-        let mut unproven = self.unproven.lock();
-        unproven.clear();
-        for (at, session) in table.iter().enumerate() {
-            if let Some(stage) = session.unproven_stage() {
-                let session = Unproven {
-                    from: session.from,
-                    known: is_known(session.from),
-                    stage,
-                };
-                unproven.push((session, at), GFP_KERNEL)?;
-            }
-        }
-        let at = gives_way(from, is_known(from), &mut unproven, &limits);
-        Ok(at.and_then(|at| table.get(at)).map(|session| &**session))
     }
 
     /// Ends the sessions whose time is over, and takes those that have ended and are idle out of the
     /// table, so that they can be dropped without its lock. The second value says whether one of the
-    /// others is to be looked at again. May sleep.
-    pub(crate) fn ended(&self) -> (Table<S>, bool) {
+    /// others is to be looked at again.
+    fn ended(&self) -> (Table<S>, bool) {
         let (mut ended, mut limited) = (KVVec::new(), false);
         let mut table = self.table.lock();
         let mut at = 0;
         while let Some(session) = table.get(at) {
-            session.end_if_due(&session.socket);
+            session.end_if_due();
             let is_limited = session.limited();
             // Without memory it stays until the next sweep.
             if session.is_idle() && ended.reserve(1, GFP_KERNEL).is_ok() {
@@ -177,72 +123,30 @@ impl<S: Service> Sessions<S> {
         }
         (ended, limited)
     }
+}
 
-    /// Ends all and waits for them. May sleep.
-    pub(crate) fn clear(&self) {
-        let all = core::mem::take(&mut *self.table.lock());
+impl<S: Service> Run for Sessions<S> {
+    /// The reaper: ends sessions whose time is over and drops those that have ended and are idle.
+    fn run(reaper: &Reaper<S>) {
+        reaper.hub.runs.fetch_add(1, Relaxed);
+        let (ended, limited) = reaper.ended();
+        // All make room before the first is waited for.
+        for session in &ended {
+            session.leave();
+        }
+        drop(ended);
+        if limited {
+            reaper.schedule_after_ms(params::SWEEP_MS);
+        }
+    }
+}
+
+#[pinned_drop]
+impl<S: Service> PinnedDrop for Sessions<S> {
+    fn drop(self: Pin<&mut Self>) {
         // All before the first is waited for: what they wait for ends.
-        for session in &all {
-            session.end(&session.socket);
-        }
-        drop(all);
-    }
-
-    /// Ends the oldest sessions of `node` if it has too many. May sleep.
-    pub(crate) fn limit_node(&self, node: NodeId) {
-        let table = self.table.lock();
-        let own = table.iter().filter(|s| s.is(Identity::Node(node)));
-        let too_many = own.clone().count().saturating_sub(NODE_SESSIONS);
-        for session in own.take(too_many) {
-            session.end(&session.socket);
-        }
-    }
-
-    /// Ends the sessions that `config` would not let in. May sleep.
-    pub(crate) fn revoke(&self, config: &Config) {
         for session in &*self.table.lock() {
-            if !session.is_admitted_by(config) {
-                session.end(&session.socket);
-            }
+            session.end();
         }
-    }
-
-    /// Ends session `number`, if it is one of those that are `wanted`; false if it is none. May sleep.
-    pub(crate) fn end(&self, number: u64, wanted: impl Fn(&Standing<S>) -> bool) -> bool {
-        let table = self.table.lock();
-        let session = table.iter().find(|s| s.number == number && wanted(s));
-        if let Some(session) = session {
-            session.end(&session.socket);
-        }
-        session.is_some()
-    }
-
-    /// Shows each to `see`, until that fails. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// Those of `see`.
-    pub(crate) fn try_for_each<E>(
-        &self,
-        mut see: impl FnMut(&Standing<S>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let table = self.table.lock();
-        let mut present = table.iter().filter(|session| !session.is_over());
-        present.try_for_each(|session| see(session))
-    }
-
-    /// A line each: number, kind, address and port, who it is, age in seconds. May sleep.
-    pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "# session kind from who age_s")?;
-        self.try_for_each(|session| {
-            let Ident { kind, who } = Ident::of(session);
-            let (number, from, port) = (session.number, session.from, session.port);
-            write!(f, "{number} {kind} {from}:{port} ")?;
-            match who {
-                Some(who) => write!(f, "{who}")?,
-                None => write!(f, "-")?,
-            }
-            writeln!(f, " {}", session.age_s())
-        })
     }
 }

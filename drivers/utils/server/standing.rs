@@ -3,15 +3,24 @@
 //! What is known of a session: where its peer is, how far it has come in proving who it is, and by when it
 //! has to do what. The session's own work changes it, and whoever may end the session.
 //!
-//! Whoever wants to end a session marks it here and shuts its socket down; the reaper drops it as soon as
-//! its work is idle.
+//! Whoever wants to end a session marks it here, which shuts its socket down and wakes the reaper; that drops
+//! the session as soon as its work is idle.
+//!
+//! # Lifetime
+//!
+//! The session has it, and the roster for as long as the session exists. It refers to the reaper by a handle
+//! only, which does nothing once the reaper is stopped: no session keeps those who are to drop it.
+//!
+//! # Locking
+//!
+//! A spinlock for what changes, under which nothing else is locked. [`Standing::end`] may sleep; it is called with
+//! the roster locked or not, and locks the node's datagrams and the socket.
 
 use crate::{
     budget::Charge,
     params,
     reply::Failure,
-    server::Hub,
-    service::Service, //
+    server::datagrams::Datagrams, //
 };
 use core::net::Ipv4Addr;
 use kernel::{
@@ -35,11 +44,13 @@ use linux::{
     trace::{
         self,
         TraceEvent, //
-    }, //
+    },
+    work::WorkHandle, //
 };
 use virgo_config::{
     Config,
     Identity,
+    Node,
     Party, //
 };
 use virgo_proto::{
@@ -88,65 +99,70 @@ struct Admission {
 }
 
 /// What is known of one session.
-pub(crate) struct Standing<S: Service> {
-    pub(crate) hub: Arc<Hub<S>>,
+#[pin_data]
+pub(crate) struct Standing {
     /// Its number.
     pub(crate) number: u64,
     /// Where the peer is.
     pub(crate) from: Ipv4Addr,
     /// And its port.
     pub(crate) port: u16,
+    /// Port of the service.
+    service_port: u16,
     /// When it began.
     began_ms: u64,
+    stream: Arc<Stream>,
+    /// A node's end with its session.
+    datagrams: Arc<Datagrams>,
+    /// Runs the reaper.
+    reaper: WorkHandle,
     /// It is ended: nothing that has arrived is carried out any more. Follows [`Limit::Ended`], for
     /// those who look often.
     over: Atomic<bool>,
-    admission: Pin<KBox<Locked>>,
-}
-
-#[pin_data]
-struct Locked {
     #[pin]
-    lock: SpinLock<Admission>,
+    admission: SpinLock<Admission>,
     /// What its work waits for.
     #[pin]
     waits: Killable,
 }
 
-impl Locked {
-    /// Not in the generic code round it, so that all services share the lock's class.
-    fn new() -> impl PinInit<Self> {
+impl Standing {
+    /// That of session `number`, which begins on `stream` at the service of port `service_port`. `reaper` runs
+    /// the work that drops it. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone.
+    pub(crate) fn new(
+        service_port: u16,
+        number: u64,
+        stream: Arc<Stream>,
+        datagrams: Arc<Datagrams>,
+        reaper: WorkHandle,
+    ) -> Result<Arc<Self>> {
+        let peer = stream.peer()?;
         let admission = Admission {
             party: None,
             stage: AdmissionStage::New,
             limit: Limit::Until(Deadline::after_ms(AUTHENTICATION_MS)),
             charge: None,
         };
-        pin_init!(Self {
-            lock <- linux::new_spinlock!(admission, "virgo_session_standing"),
-            waits <- Killable::new(),
-        })
-    }
-}
-
-impl<S: Service> Standing<S> {
-    /// That of a session which begins on `stream`. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// [`ENOMEM`]; [`ENOTCONN`] if the peer is gone.
-    pub(crate) fn new(hub: Arc<Hub<S>>, stream: &Stream) -> Result<Self> {
-        let peer = stream.peer()?;
-        let admission = KBox::pin_init(Locked::new(), GFP_KERNEL)?;
-        let standing = Standing {
-            number: hub.begun.fetch_add(1, Relaxed) + 1,
-            hub,
-            from: *peer.ip(),
-            port: peer.port(),
-            began_ms: now_ms(),
-            over: Atomic::new(false),
-            admission,
-        };
+        let standing = Arc::pin_init(
+            pin_init!(Self {
+                number,
+                from: *peer.ip(),
+                port: peer.port(),
+                service_port,
+                began_ms: now_ms(),
+                stream,
+                datagrams,
+                reaper,
+                over: Atomic::new(false),
+                admission <- linux::new_spinlock!(admission, "virgo_session_standing"),
+                waits <- Killable::new(),
+            }),
+            GFP_KERNEL,
+        )?;
         trace::session(|| standing.event(BEGUN));
         Ok(standing)
     }
@@ -159,7 +175,7 @@ impl<S: Service> Standing<S> {
         };
         TraceEvent {
             node,
-            port: S::PORT.into(),
+            port: self.service_port.into(),
             op,
             id: self.number,
             ..TraceEvent::default()
@@ -172,13 +188,13 @@ impl<S: Service> Standing<S> {
     }
 
     /// Ends it if its time is over. A peer that has read something gets time for more.
-    pub(crate) fn end_if_due(&self, stream: &Stream) {
-        let mut admission = self.admission.lock.lock();
+    pub(crate) fn end_if_due(&self) {
+        let mut admission = self.admission.lock();
         let is_due = match &mut admission.limit {
             Limit::None | Limit::Ended => false,
             Limit::Until(deadline) => deadline.passed(),
             Limit::Stalled { until, acked } => {
-                let now = stream.acked();
+                let now = self.stream.acked();
                 if core::mem::replace(acked, now) != now {
                     *until = Deadline::after_ms(STALL_MS);
                 }
@@ -187,25 +203,25 @@ impl<S: Service> Standing<S> {
         };
         drop(admission);
         if is_due {
-            self.end(stream);
+            self.end();
         }
     }
 
     /// Whether time matters to it.
     pub(crate) fn limited(&self) -> bool {
-        !matches!(self.admission.lock.lock().limit, Limit::None)
+        !matches!(self.admission.lock().limit, Limit::None)
     }
 
     /// How far it has come, if it has not proven who it is and is not over.
     pub(crate) fn unproven_stage(&self) -> Option<AdmissionStage> {
-        let admission = self.admission.lock.lock();
+        let admission = self.admission.lock();
         let unproven = admission.party.is_none() && !matches!(admission.limit, Limit::Ended);
         unproven.then_some(admission.stage)
     }
 
     /// Who it is, once that is proven.
     pub(crate) fn identity(&self) -> Option<Identity> {
-        let admission = self.admission.lock.lock();
+        let admission = self.admission.lock();
         admission.party.as_ref().map(|party| party.identity)
     }
 
@@ -217,26 +233,27 @@ impl<S: Service> Standing<S> {
     /// Whether `config` would let it in. One that has not proven who it is has been let in by none, and
     /// will be judged by the configuration in force then.
     pub(crate) fn is_admitted_by(&self, config: &Config) -> bool {
-        let party = self.admission.lock.lock().party;
+        let party = self.admission.lock().party;
         party.is_none_or(|party| config.admits(self.from, &party))
     }
 
     /// The peer is a node, and has been told how to prove it.
     pub(crate) fn challenged(&self) {
-        self.admission.lock.lock().stage = AdmissionStage::Challenged;
+        self.admission.lock().stage = AdmissionStage::Challenged;
     }
 
-    /// The peer has proven that it is `party`. May sleep.
+    /// The peer has proven that it is `party`, whose place among the sessions of its user is `charge`.
     ///
     /// # Errors
     ///
-    /// Why that is not enough: there are too many sessions, or another configuration has come.
-    pub(crate) fn welcome(&self, party: Party) -> Result<(), Failure> {
-        let charge = match party.identity {
-            Identity::Node(_) => None,
-            Identity::Text(uid) => Some(self.charge(uid)?),
-        };
-        let mut admission = self.admission.lock.lock();
+    /// Why that is not enough: it is over, or another configuration has come to `node`.
+    pub(crate) fn prove(
+        &self,
+        party: Party,
+        charge: Option<Charge>,
+        node: &Node,
+    ) -> Result<(), Failure> {
+        let mut admission = self.admission.lock();
         if matches!(admission.limit, Limit::Ended) {
             return Err(Errno::ECANCELED.into());
         }
@@ -244,10 +261,10 @@ impl<S: Service> Standing<S> {
         admission.charge = charge;
         admission.limit = Limit::None;
         drop(admission);
-        // A reload ends the sessions that it does not let in. Either it has seen this one, or this one
-        // sees what it has brought.
-        if !self.is_admitted_by(&self.hub.node.config()) {
-            let mut admission = self.admission.lock.lock();
+        // A reload ends the sessions of the roster that it does not let in. Either it has seen this one, which
+        // is there, with its party, or this one sees what it has brought.
+        if !self.is_admitted_by(&node.config()) {
+            let mut admission = self.admission.lock();
             admission.party = None;
             let charge = admission.charge.take();
             drop(admission);
@@ -255,39 +272,21 @@ impl<S: Service> Standing<S> {
             return Err(Errno::EKEYREJECTED.into());
         }
         trace::session(|| self.event(PROVEN));
-        if let Identity::Node(node) = party.identity {
-            self.hub.sessions.limit_node(node);
-        }
         Ok(())
     }
 
-    /// A place among the sessions of this user.
-    fn charge(&self, uid: u32) -> Result<Charge, Failure> {
-        self.hub.text_sessions.charge(uid, 1).map_err(|e| match e {
-            EDQUOT => Failure::new(
-                Errno::EDQUOT,
-                "too many sessions of this user; one has user_share percent of max_sessions \
-                 (parameters of virgo_utils)",
-            ),
-            _ => Failure::new(
-                Errno::EUSERS,
-                "too many sessions; max_sessions is a parameter of virgo_utils",
-            ),
-        })
+    /// Ends it, whatever it is doing. May sleep.
+    pub(crate) fn end(&self) {
+        self.end_if(|_| true);
     }
 
-    /// Ends it, whatever it is doing.
-    pub(crate) fn end(&self, stream: &Stream) {
-        self.end_if(stream, |_| true);
+    /// Ends it, unless it has proven who it is meanwhile. May sleep.
+    pub(crate) fn give_way(&self) {
+        self.end_if(|admission| admission.party.is_none());
     }
 
-    /// Ends it, unless it has proven who it is meanwhile.
-    pub(crate) fn give_way(&self, stream: &Stream) {
-        self.end_if(stream, |admission| admission.party.is_none());
-    }
-
-    fn end_if(&self, stream: &Stream, condition: impl FnOnce(&Admission) -> bool) {
-        let mut admission = self.admission.lock.lock();
+    fn end_if(&self, condition: impl FnOnce(&Admission) -> bool) {
+        let mut admission = self.admission.lock();
         // Once only: shutting down is news, too.
         if matches!(admission.limit, Limit::Ended) || !condition(&admission) {
             return;
@@ -295,13 +294,18 @@ impl<S: Service> Standing<S> {
         admission.limit = Limit::Ended;
         drop(admission);
         self.over.store(true, Relaxed);
-        self.admission.waits.kill();
+        self.waits.kill();
         if let Some(Identity::Node(node)) = self.identity() {
-            self.hub.datagrams.end(node, self.number);
+            self.datagrams.end(node, self.number);
         }
         trace::session(|| self.event(ENDED));
-        stream.shutdown();
-        self.hub.schedule_now();
+        self.stream.shutdown();
+        self.wake_reaper();
+    }
+
+    /// Has the reaper look: the session is over, and its work may be idle now. Any context.
+    pub(crate) fn wake_reaper(&self) {
+        self.reaper.wake_now();
     }
 
     /// Does what may wait, for as long as it is not ended: killable waits end then. In the session's work.
@@ -310,7 +314,7 @@ impl<S: Service> Standing<S> {
     ///
     /// [`ECANCELED`] if it is ended.
     pub(crate) fn while_it_lasts<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
-        self.admission.waits.run(f).ok_or(ECANCELED)
+        self.waits.run(f).ok_or(ECANCELED)
     }
 
     /// Whether it is ended. Any context.
@@ -319,16 +323,16 @@ impl<S: Service> Standing<S> {
     }
 
     /// The peer does not read its replies, or does so again.
-    pub(super) fn set_stalled(&self, stream: &Stream, stalled: bool) {
-        let mut admission = self.admission.lock.lock();
+    pub(super) fn set_stalled(&self, stalled: bool) {
+        let mut admission = self.admission.lock();
         match (&admission.limit, stalled) {
             (Limit::None, true) => {
                 admission.limit = Limit::Stalled {
                     until: Deadline::after_ms(STALL_MS),
-                    acked: stream.acked(),
+                    acked: self.stream.acked(),
                 };
                 drop(admission);
-                self.hub.schedule_after_ms(params::SWEEP_MS);
+                self.reaper.wake_after_ms(params::SWEEP_MS);
             }
             (Limit::Stalled { .. }, false) => admission.limit = Limit::None,
             _ => (),
@@ -338,7 +342,7 @@ impl<S: Service> Standing<S> {
     /// Nothing more is served. One that has not proven who it is stays what it is, and is the first to
     /// make room.
     pub(super) fn drain(&self) {
-        let mut admission = self.admission.lock.lock();
+        let mut admission = self.admission.lock();
         let soon = Deadline::after_ms(DRAIN_MS);
         admission.stage = AdmissionStage::Refused;
         admission.limit = match admission.limit {
@@ -347,7 +351,7 @@ impl<S: Service> Standing<S> {
             Limit::None | Limit::Stalled { .. } => Limit::Until(soon),
         };
         drop(admission);
-        self.hub.schedule_after_ms(params::SWEEP_MS);
+        self.reaper.wake_after_ms(params::SWEEP_MS);
     }
 }
 
@@ -360,7 +364,7 @@ pub(crate) struct Ident {
 }
 
 impl Ident {
-    pub(crate) fn of<S: Service>(session: &Standing<S>) -> Self {
+    pub(crate) fn of(session: &Standing) -> Self {
         let (kind, who) = match session.identity() {
             Some(Identity::Text(uid)) => ("text", Some(uid)),
             Some(Identity::Node(node)) => ("node", Some(node.into())),

@@ -14,6 +14,7 @@ use crate::{
         Reply, //
     },
     server::{
+        enrolled::Enrolled,
         next::Next,
         standing::{
             Ident,
@@ -114,7 +115,7 @@ impl Text {
     /// Carries out the lines at hand.
     pub(crate) fn work<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         input: &mut Input,
         output: &mut KVVec<u8>,
     ) -> Result<Next> {
@@ -188,7 +189,7 @@ impl Text {
 
     fn line<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         config: &Config,
         line: &[u8],
         output: &mut KVVec<u8>,
@@ -254,7 +255,7 @@ impl Text {
 
     fn authenticate<S: Service>(
         &mut self,
-        session: &Standing<S>,
+        session: &Enrolled<S>,
         config: &Config,
         command: &CommandLine<'_>,
         output: &mut KVVec<u8>,
@@ -282,7 +283,7 @@ impl Text {
     }
 
     /// From now on the session is that of `party`.
-    fn open<S: Service>(&mut self, session: &Standing<S>, party: Party) -> Result<(), Failure> {
+    fn open<S: Service>(&mut self, session: &Enrolled<S>, party: Party) -> Result<(), Failure> {
         session.welcome(party)?;
         if let Identity::Text(uid) = party.identity {
             self.uid = Some(uid);
@@ -318,7 +319,7 @@ fn help<S: Service>(reply: &mut Reply<'_>) -> Result<(), Failure> {
     reply.text(&text)
 }
 
-fn stats<S: Service>(session: &Standing<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn stats<S: Service>(session: &Enrolled<S>, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let (calls, errors) = session.hub.stats.totals();
     reply.field("calls", calls)?;
     reply.field("errors", errors)?;
@@ -326,14 +327,14 @@ fn stats<S: Service>(session: &Standing<S>, reply: &mut Reply<'_>) -> Result<(),
 }
 
 /// Whether user `uid` may see and end a session: root all, others their own.
-fn is_visible<S: Service>(uid: u32, session: &Standing<S>) -> bool {
+fn is_visible(uid: u32, session: &Standing) -> bool {
     uid == 0 || session.is(Identity::Text(uid))
 }
 
-fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
+fn list<S: Service>(session: &Enrolled<S>, uid: u32, reply: &mut Reply<'_>) -> Result<(), Failure> {
     let mut text = KVVec::new();
     let mut out = OutgoingBytes(&mut text);
-    session.hub.sessions.try_for_each(|other| {
+    session.hub.roster.try_for_each(|other| {
         if !is_visible(uid, other) {
             return Ok(());
         }
@@ -352,7 +353,7 @@ fn list<S: Service>(session: &Standing<S>, uid: u32, reply: &mut Reply<'_>) -> R
 }
 
 fn end<S: Service>(
-    session: &Standing<S>,
+    session: &Enrolled<S>,
     uid: u32,
     command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
@@ -361,8 +362,8 @@ fn end<S: Service>(
         Errno::EINVAL,
         "say end_session(NUMBER); sessions shows the numbers",
     ))?;
-    let sessions = &session.hub.sessions;
-    match sessions.end(number, |other| is_visible(uid, other)) {
+    let roster = &session.hub.roster;
+    match roster.end(number, |other| is_visible(uid, other)) {
         true => reply.text(b"ended"),
         false => Err(Failure::new(Errno::ENOENT, "no such session of yours")),
     }

@@ -30,6 +30,9 @@ pub struct Error {
     reason: Option<&'static str>,
 }
 
+/// What a call returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// What was to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Tried {

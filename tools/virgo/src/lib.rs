@@ -80,13 +80,10 @@ pub use allocation::{Allocation, ParsePlaceError, Place};
 pub use clone::{
     Call, Ended, Job, On, Outcome, ParseOnError, cancel, run, run_all, start, start_all, wait_any,
 };
-pub use error::{Error, Reason};
+pub use error::{Error, Reason, Result};
 pub use files::{
     DirEntry, File, Metadata, Open, create_dir, create_dir_with_mode, metadata, read_dir,
     read_dir_metadata, remove_dir, remove_file, rename, rename_new, shown, symlink_metadata,
 };
 pub use id::{Id, ParseIdError};
 pub use memory::{Within, fenced, free, get, get_string, set, set_string, within};
-
-/// What a call returns.
-pub type Result<T, E = Error> = std::result::Result<T, E>;

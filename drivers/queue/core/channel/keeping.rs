@@ -3,14 +3,14 @@
 //! Messages that are done with: kept for replay, dead, or to be dropped.
 
 use super::{
+    news::News,
     putting::{
         put_all,
         put_each, //
     },
+    room::Turn,
     Channel,
-    Clock,
-    Publication,
-    Turn, //
+    Publication, //
 };
 use crate::message::Message;
 use kernel::{

@@ -4,11 +4,14 @@
 
 use super::{
     due,
+    news::News,
+    room::{
+        Offering,
+        Turn, //
+    },
     Channel,
     Clock,
-    Offering,
-    PublishOptions,
-    Turn, //
+    PublishOptions, //
 };
 use crate::{
     log::{

@@ -4,11 +4,11 @@
 
 use super::{
     due,
+    news::News,
+    room::Turn,
     Channel,
-    Clock,
     Publication,
-    PublishOptions,
-    Turn, //
+    PublishOptions, //
 };
 use crate::message::Message;
 use kernel::{

@@ -3,6 +3,7 @@
 //! Taking messages from a channel, and what becomes of them.
 
 use super::{
+    news::News,
     Channel,
     Clock,
     State,
