@@ -5,7 +5,7 @@
 //! A program opens `/dev/umbmon`, writes a [`CaptureFilter`] as text, and reads records. A record is a word of 8 bytes
 //! in the byte order of the machine (its low half the size of the whole record, its high half how many
 //! records were lost before it), then a packet of `LINKTYPE_USB_LINUX_MMAPPED`, then zeros up to a
-//! multiple of 8.
+//! multiple of 8. A word alone, of size 8, tells of records that were lost behind the last one.
 
 /// Bytes of the word that a record begins with.
 pub const RECORD_WORD: usize = 8;

@@ -95,7 +95,7 @@ impl BoundInterface for Bound {
         self.device.suspend();
     }
 
-    fn resume(&self) {
-        self.device.resume();
+    fn resume(&self, was_reset: bool) {
+        self.device.resume(was_reset);
     }
 }

@@ -8,7 +8,8 @@
 
 use crate::{
     module_parameters,
-    settings::mebibytes, //
+    settings::mebibytes,
+    waiting::WaitingPrograms, //
 };
 use kernel::{
     fmt,
@@ -23,16 +24,17 @@ use kernel::{
     }, //
 };
 use linux::{
-    new_wait_queue,
     user::current_uid,
-    wait::WaitQueue, //
+    wait::WaitQueue,
+    work::WorkQueue, //
 };
 use linux_usb::{
     misc::MiscState,
     monitor::{
         Tap,
         UrbEvent,
-        UrbObserver, //
+        UrbObserver,
+        TAPS, //
     },
     mutex::InterruptibleMutex,
     new_interruptible_mutex,
@@ -60,13 +62,25 @@ const MAX_FILTER: usize = 256;
 pub(crate) struct Captures {
     /// Bytes of rings.
     budget: Pin<KBox<Budget>>,
+    /// Captures that may run at once.
+    taps: Pin<KBox<Budget>>,
+    /// Wakes those who wait, where they are many.
+    work: Arc<WorkQueue>,
 }
 
 impl Captures {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(work: &Arc<WorkQueue>) -> Result<Self> {
         Ok(Captures {
             budget: Budget::new(mebibytes(module_parameters::capture_memory.value()))?,
+            taps: Budget::new(TAPS)?,
+            work: work.clone(),
         })
+    }
+
+    /// A capture of the current user.
+    fn charge_tap(&self) -> Result<Charge> {
+        let charge = self.taps.charge(current_uid(), 1);
+        charge.map_err(|e| if e == ENOMEM { EUSERS } else { e })
     }
 
     pub(crate) fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,10 +92,7 @@ impl MiscState for Captures {
     type File = CaptureFile;
 
     fn open(state: &Arc<Self>) -> Result<CaptureFile> {
-        let waiters = Arc::pin_init(
-            pin_init!(Waiters { queue <- new_wait_queue!("umb_capture") }),
-            GFP_KERNEL_ACCOUNT,
-        )?;
+        let waiters = Arc::new(WaitingPrograms::new(&state.work)?, GFP_KERNEL_ACCOUNT)?;
         let starting = KBox::pin_init(
             new_interruptible_mutex!((), "umb_capture_starting"),
             GFP_KERNEL_ACCOUNT,
@@ -95,20 +106,14 @@ impl MiscState for Captures {
     }
 }
 
-/// Who waits for records.
-#[pin_data]
-struct Waiters {
-    #[pin]
-    queue: WaitQueue,
-}
-
 /// An open `/dev/umbmon`.
 pub(crate) struct CaptureFile {
     /// The capture, once it has begun.
     running: SetOnce<Pin<KBox<Tap<Recorder>>>>,
     /// Held while it is being started.
     starting: Pin<KBox<InterruptibleMutex<()>>>,
-    waiters: Arc<Waiters>,
+    /// Who waits for records.
+    waiters: Arc<WaitingPrograms>,
     captures: Arc<Captures>,
 }
 
@@ -116,8 +121,8 @@ pub(crate) struct CaptureFile {
 struct Recorder {
     filter: CaptureFilter,
     ring: Pin<KBox<CaptureRing>>,
-    waiters: Arc<Waiters>,
-    _charge: Charge,
+    waiters: Arc<WaitingPrograms>,
+    _charges: [Charge; 2],
 }
 
 impl CaptureFile {
@@ -128,13 +133,14 @@ impl CaptureFile {
         }
         // The size that the ring has in the end.
         let size = filter.ring.next_power_of_two();
-        let charge = self.captures.budget.charge(current_uid(), size as u64)?;
+        let tap = self.captures.charge_tap()?;
+        let memory = self.captures.budget.charge(current_uid(), size as u64)?;
         let ring = KBox::pin_init(CaptureRing::new(size)?, GFP_KERNEL_ACCOUNT)?;
         let recorder = Recorder {
             filter,
             ring,
             waiters: self.waiters.clone(),
-            _charge: charge,
+            _charges: [tap, memory],
         };
         let tap = KBox::try_pin_init(Tap::new(recorder), GFP_KERNEL_ACCOUNT)?;
         self.running.populate(tap);
@@ -169,7 +175,7 @@ impl OpenFile for CaptureFile {
                 return Err(EAGAIN);
             }
             let ready = || ring.is_readable().then_some(());
-            self.waiters.queue.wait_interruptible(ready)?;
+            self.waiters.queue().wait_interruptible(ready)?;
         }
     }
 
@@ -195,7 +201,7 @@ impl OpenFile for CaptureFile {
     }
 
     fn waiters(&self) -> &WaitQueue {
-        &self.waiters.queue
+        self.waiters.queue()
     }
 }
 
@@ -214,19 +220,23 @@ impl UrbObserver for Recorder {
         }
         let descriptors = header.ndesc.saturating_mul(ISO_DESCRIPTOR);
         let len = self.filter.snapped(header.data_len, descriptors);
-        if let Some(mut slot) = self.ring.reserve(PACKET_HEADER + len as usize) {
-            let bytes = event.header_bytes(len);
-            slot.fill(0, PACKET_HEADER, |from, piece| {
-                if let Some(part) = bytes.get(from..from.saturating_add(piece.len())) {
-                    piece.copy_from_slice(part);
-                }
-            });
-            slot.fill(PACKET_HEADER, len as usize, |from, piece| {
-                let copied = event.copy(from as u32, piece) as usize;
-                // Memory that cannot be reached reads as zeros.
-                piece.iter_mut().skip(copied).for_each(|byte| *byte = 0);
-            });
-        }
-        self.waiters.queue.wake_all();
+        // Losses wake nobody: there are records to be read, as long as there is no room.
+        let Some(mut slot) = self.ring.reserve(PACKET_HEADER + len as usize) else {
+            return;
+        };
+        let bytes = event.header_bytes(len);
+        slot.fill(0, PACKET_HEADER, |from, piece| {
+            if let Some(part) = bytes.get(from..from.saturating_add(piece.len())) {
+                piece.copy_from_slice(part);
+            }
+        });
+        slot.fill(PACKET_HEADER, len as usize, |from, piece| {
+            let copied = event.copy(from as u32, piece) as usize;
+            // Memory that cannot be reached reads as zeros.
+            piece.iter_mut().skip(copied).for_each(|byte| *byte = 0);
+        });
+        // It is there for readers from here on.
+        drop(slot);
+        self.waiters.wake();
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! `reading` and `writing` are held by tasks that read and write, while they wait for the device and for
 //! their programs; others wait for them interruptibly, and what the USB core calls never takes them.
-//! `control` is held during control transfers, for as long as a device may take, not longer.
+//! `control` is held during control transfers, for as long as a device may take, not longer; who suspends,
+//! resets or unbinds the device waits for that.
 
 use crate::{
     settings::UmbSettings,
@@ -47,6 +48,10 @@ use virgo_utils::budget::Charge;
 /// Bytes of the buffer of an URB for output, if the endpoint's packets allow that.
 const BUFFER: usize = 16 << 10;
 
+/// What an interface is charged at least: there are 256 device files for USB, and all of them are not to go to
+/// devices that want little.
+const LEAST_CHARGE: u64 = 128 << 10;
+
 /// How long output may take that is under way when the device is suspended or reset.
 const DRAIN_MS: u32 = 1000;
 
@@ -67,11 +72,9 @@ pub(crate) struct Device {
     pub(crate) reading: InterruptibleMutex<Reading>,
     #[pin]
     pub(crate) writing: InterruptibleMutex<Writing>,
-    /// Whether control transfers may be made.
+    /// Whether control transfers may be made: not while it is suspended or reset, nor once it is gone.
     #[pin]
     control: Mutex<bool>,
-    /// Open files.
-    pub(crate) openers: Atomic<usize>,
     pub(crate) bytes_read: Atomic<u64>,
     pub(crate) bytes_written: Atomic<u64>,
     pub(crate) settings: Arc<UmbSettings>,
@@ -107,14 +110,13 @@ impl Device {
             return Err(ENODEV);
         }
         let usb = interface.device()?;
-        let transfers = Transfers::new()?;
+        let transfers = Transfers::new(&settings.work)?;
         let memory = |endpoint: &Option<Endpoint>| {
             let size = endpoint.as_ref().map_or((0, 0), buffers);
             (size.0 * size.1) as u64
         };
-        let charge = settings
-            .budget
-            .charge(0, memory(&input) + memory(&output))?;
+        let charge = (memory(&input) + memory(&output)).max(LEAST_CHARGE);
+        let charge = settings.budget.charge(0, charge)?;
         let mut cancellers = KVec::with_capacity(INPUTS + OUTPUTS, GFP_KERNEL)?;
         let mut urbs = |endpoint: &Option<Endpoint>, first: usize| -> Result<_> {
             let mut urbs = KVec::new();
@@ -147,7 +149,6 @@ impl Device {
                 reading <- new_interruptible_mutex!(reading, "umb_reading"),
                 writing <- new_interruptible_mutex!(writing, "umb_writing"),
                 control <- linux::new_mutex!(true, "umb_control"),
-                openers: Atomic::new(0),
                 bytes_read: Atomic::new(0),
                 bytes_written: Atomic::new(0),
                 settings: settings.clone(),
@@ -159,16 +160,17 @@ impl Device {
     }
 
     /// Ends the stall of an endpoint, whose URBs nobody else submits meanwhile: those that are queued behind the
-    /// one that has stalled are cancelled, which the core wants. May sleep, for as long as a control transfer
-    /// takes.
-    pub(crate) fn clear_halt(&self, endpoint: &Endpoint) -> Result {
+    /// one that has stalled are cancelled, which the core wants. False while the device is suspended: then it is
+    /// not asked. May sleep, for as long as a control transfer takes.
+    pub(crate) fn clear_halt(&self, endpoint: &Endpoint) -> Result<bool> {
         for urb in self.cancellers_of(endpoint.is_input()) {
             urb.cancel();
         }
         let allowed = self.control.lock();
         match *allowed {
-            true => self.usb.clear_halt(endpoint),
-            false => Err(ENODEV),
+            true => self.usb.clear_halt(endpoint).map(|()| true),
+            false if self.transfers.is_gone() => Err(ENODEV),
+            false => Ok(false),
         }
     }
 
@@ -186,22 +188,32 @@ impl Device {
         if self.input.is_none() {
             return;
         }
-        // Who holds it has opened the device meanwhile.
-        let Some(mut reading) = self.reading.try_lock() else {
-            return;
-        };
-        // Who opens it from here on waits for `reading` before it has the device asked for data.
-        if self.openers.load(Relaxed) != 0 {
-            return;
+        loop {
+            // Who holds it has opened the device meanwhile, and comes here, too, or is here.
+            let Some(mut reading) = self.reading.try_lock() else {
+                return;
+            };
+            // Who opens it from here on waits for `reading` before it has the device asked for data.
+            let is_last = self.transfers.openers() == 0;
+            if is_last {
+                for urb in self.cancellers_of(true) {
+                    urb.cancel();
+                }
+                reading.offset = 0;
+                self.transfers.drop_input();
+            }
+            drop(reading);
+            if is_last {
+                // A poll does not wait for `reading`, so it has not started input and has to look again.
+                return self.transfers.waiters.wake();
+            }
+            // Who has been the last to close it since then may have found `reading` held, and left it to this
+            // task. Either that task sees it free, or this one sees that nobody has the device open: the lock
+            // under which openers are counted is taken after this one was released.
+            if self.transfers.openers() != 0 {
+                return;
+            }
         }
-        for urb in self.cancellers_of(true) {
-            urb.cancel();
-        }
-        reading.offset = 0;
-        self.transfers.drop_input();
-        drop(reading);
-        // A poll does not wait for `reading`, so it has not started input and has to look again.
-        self.transfers.waiters.wake_all();
     }
 
     /// It has the device `/dev/umb<minor>`.
@@ -223,7 +235,7 @@ impl Device {
         *self.control.lock() = false;
     }
 
-    /// On return there are no transfers until [`Self::resume`]. May sleep.
+    /// On return there are no transfers, nor control transfers, until [`Self::resume`]. May sleep.
     pub(crate) fn suspend(&self) {
         self.transfers.set_suspended(true);
         let drained = || self.transfers.output_is_drained().then_some(());
@@ -231,17 +243,26 @@ impl Device {
         let _ = self
             .transfers
             .waiters
+            .queue()
             .wait(Deadline::after_ms(DRAIN_MS), drained);
         for urb in &self.cancellers {
             urb.close();
         }
+        *self.control.lock() = false;
     }
 
-    /// Transfers may go on.
-    pub(crate) fn resume(&self) {
+    /// Transfers may go on. `was_reset`: no endpoint is stalled any more.
+    pub(crate) fn resume(&self, was_reset: bool) {
+        if was_reset {
+            self.transfers.forget_stalls();
+        }
         for urb in &self.cancellers {
             urb.reopen();
         }
+        let mut allowed = self.control.lock();
+        *allowed = !self.transfers.is_gone();
+        drop(allowed);
+        // Last: who finds control transfers not allowed waits until the device is not suspended any more.
         self.transfers.set_suspended(false);
     }
 }

@@ -5,10 +5,7 @@
 use crate::device::Device;
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    },
+    sync::Arc,
     uaccess::{
         UserSliceReader,
         UserSliceWriter, //
@@ -25,14 +22,14 @@ pub(crate) struct DeviceFile(Arc<Device>);
 
 impl DeviceFile {
     pub(crate) fn new(device: Arc<Device>) -> Self {
-        device.openers.add(1, Relaxed);
+        device.transfers.opened();
         DeviceFile(device)
     }
 }
 
 impl Drop for DeviceFile {
     fn drop(&mut self) {
-        if self.0.openers.fetch_sub(1, Relaxed) == 1 {
+        if self.0.transfers.closed() {
             self.0.stop_input();
         }
     }
@@ -62,6 +59,6 @@ impl OpenFile for DeviceFile {
     }
 
     fn waiters(&self) -> &WaitQueue {
-        &self.0.transfers.waiters
+        self.0.transfers.waiters.queue()
     }
 }

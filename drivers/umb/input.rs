@@ -18,7 +18,10 @@ use kernel::{
     sync::atomic::Relaxed,
     uaccess::UserSliceWriter, //
 };
-use linux_usb::device::BufferStage;
+use linux_usb::{
+    device::BufferStage,
+    open_file::is_interrupted, //
+};
 
 impl Device {
     /// As `OpenFile::read`.
@@ -44,6 +47,10 @@ impl Device {
                     if to.is_empty() {
                         break Ok(());
                     }
+                    // A device may send as fast as this copies.
+                    if is_interrupted() {
+                        break Err(ERESTARTSYS);
+                    }
                     continue;
                 }
                 // Behind data it is put back below: an error is told by itself.
@@ -55,6 +62,10 @@ impl Device {
                 break Err(e);
             }
             self.submit_input(&mut reading);
+            // Or empty packets, as fast as URBs are given to it.
+            if is_interrupted() {
+                break Err(ERESTARTSYS);
+            }
             if nonblocking {
                 match self.transfers.is_readable() {
                     true => continue,
@@ -62,7 +73,7 @@ impl Device {
                 }
             }
             let due = || self.transfers.input_is_due().then_some(());
-            if let Err(e) = self.transfers.waiters.wait_interruptible(due) {
+            if let Err(e) = self.transfers.waiters.queue().wait_interruptible(due) {
                 break Err(e);
             }
         };
@@ -107,13 +118,15 @@ impl Device {
         Ok(copied)
     }
 
-    /// Ends a stall, if there is one. Only for who reads, holding `reading`: waits for the device.
+    /// Ends a stall, if there is one and the device is not suspended. Only for who reads, holding `reading`: waits
+    /// for the device.
     fn end_input_stall(&self) -> Result {
         if let (true, Some(endpoint)) = (self.transfers.take_input_stall(), &self.input) {
-            if let Err(e) = self.clear_halt(endpoint) {
+            let ended = self.clear_halt(endpoint);
+            if !matches!(ended, Ok(true)) {
                 self.transfers.put_back_input_stall();
-                return Err(e);
             }
+            ended?;
         }
         Ok(())
     }
@@ -137,11 +150,15 @@ impl Device {
 
     /// Has the device send, if nobody reads who sees to that. Does not wait for the device.
     pub(crate) fn start_input(&self) {
-        if self.input.is_none() {
+        // Not more often than there is need: who reads without waiting finds `reading` held.
+        if self.input.is_none() || !self.transfers.has_idle_input() {
             return;
         }
         if let Some(mut reading) = self.reading.try_lock() {
             self.submit_input(&mut reading);
+            drop(reading);
+            // And may have been told to try again, though there is something.
+            self.transfers.waiters.wake();
         }
     }
 }

@@ -30,10 +30,11 @@ impl Device {
         };
         let mut written = 0;
         while !from.is_empty() {
-            match self.write_some(&mut writing, endpoint, from, nonblocking) {
+            // What has become of earlier transfers is told by a call of its own: this one, or else the next.
+            let tell = written == 0;
+            match self.write_some(&mut writing, endpoint, from, nonblocking, tell) {
                 Ok(n) => written += n,
-                Err(e) if written == 0 => return Err(e),
-                // Told by the next write, or by fsync, if it is the device's.
+                Err(e) if tell => return Err(e),
                 Err(_) => break,
             }
         }
@@ -47,10 +48,15 @@ impl Device {
         endpoint: &Endpoint,
         from: &mut UserSliceReader,
         nonblocking: bool,
+        tell: bool,
     ) -> Result<usize> {
-        // Before an URB is taken: what was queued behind the stall is cancelled, and told of.
-        self.end_output_stall(endpoint)?;
-        let token = self.wait_for_output(nonblocking)?;
+        let token = loop {
+            // Before an URB is taken: what was queued behind the stall is cancelled, and told of.
+            self.end_output_stall(endpoint)?;
+            if let Some(token) = self.wait_for_output(nonblocking, tell)? {
+                break token;
+            }
+        };
         let urb = writing.urbs.get_mut(token).ok_or(EIO)?;
         let mut copy = || {
             let buffer = urb.buffer()?;
@@ -68,7 +74,7 @@ impl Device {
                 return Err(e);
             }
         };
-        self.transfers.output_begins();
+        self.transfers.output_begins(token);
         if let Err(e) = urb.submit(len) {
             self.transfers.output_refused(token);
             return Err(match e {
@@ -81,35 +87,39 @@ impl Device {
         Ok(len)
     }
 
-    /// Ends a stall, if there is one. For who writes, holding `writing`: waits for the device.
+    /// Ends a stall, if there is one and the device is not suspended. For who writes, holding `writing`: waits
+    /// for the device.
     fn end_output_stall(&self, endpoint: &Endpoint) -> Result {
         if self.transfers.take_output_stall() {
-            if let Err(e) = self.clear_halt(endpoint) {
+            let ended = self.clear_halt(endpoint);
+            if !matches!(ended, Ok(true)) {
                 self.transfers.put_back_output_stall();
-                return Err(e);
             }
+            ended?;
         }
         Ok(())
     }
 
-    /// The token of an URB, which is the caller's then.
-    fn wait_for_output(&self, nonblocking: bool) -> Result<usize> {
-        let take = || match self.transfers.take_output() {
-            WriteReady::Urb(token) => Some(Ok(token)),
+    /// The token of an URB, which is the caller's then; none if a stall is to be ended before.
+    fn wait_for_output(&self, nonblocking: bool, tell: bool) -> Result<Option<usize>> {
+        let take = || match self.transfers.take_output(tell) {
+            WriteReady::Urb(token) => Some(Ok(Some(token))),
             WriteReady::Failed(e) => Some(Err(e)),
+            WriteReady::Stalled => Some(Ok(None)),
             WriteReady::Nothing => None,
         };
         match nonblocking {
             true => take().ok_or(EAGAIN)?,
-            false => self.transfers.waiters.wait_interruptible(take)?,
+            false => self.transfers.waiters.queue().wait_interruptible(take)?,
         }
     }
 
-    /// As `OpenFile::sync`.
+    /// As `OpenFile::sync`: waits for what the device has now, whatever is written meanwhile.
     pub(crate) fn sync(&self) -> Result {
-        let submitted = self.transfers.output_submitted();
+        let urbs = self.transfers.output_in_flight();
         self.transfers
             .waiters
-            .wait_interruptible(|| self.transfers.output_completed(submitted))?
+            .queue()
+            .wait_interruptible(|| self.transfers.output_completed(&urbs))?
     }
 }

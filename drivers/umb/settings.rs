@@ -13,6 +13,7 @@ use kernel::{
         Arc, //
     }, //
 };
+use linux::work::WorkQueue;
 use virgo_utils::budget::Budget;
 
 /// Bytes of a parameter in MiB.
@@ -26,6 +27,8 @@ pub(crate) struct UmbSettings {
     pub(crate) print: Atomic<u32>,
     /// Bytes of buffers. Devices are bound by root, or by themselves: hostile ones could be many.
     pub(crate) budget: Pin<KBox<Budget>>,
+    /// Wakes those who wait, where they are many.
+    pub(crate) work: Arc<WorkQueue>,
 }
 
 impl UmbSettings {
@@ -34,6 +37,7 @@ impl UmbSettings {
         let settings = UmbSettings {
             print: Atomic::new(module_parameters::print_buffer.value()),
             budget,
+            work: WorkQueue::new(c"umb", 0)?,
         };
         Ok(Arc::new(settings, GFP_KERNEL)?)
     }

@@ -48,7 +48,7 @@ fn show_device(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         device.number,
         address(&device.input),
         address(&device.output),
-        device.openers.load(Relaxed),
+        device.transfers.openers(),
         device.bytes_read.load(Relaxed),
         device.bytes_written.load(Relaxed),
     )

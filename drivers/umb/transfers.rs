@@ -5,6 +5,7 @@
 //! URBs to and from the device are told apart by their tokens: those below [`INPUTS`] are for input. The
 //! lock is taken in any context, for a few instructions.
 
+use crate::waiting::WaitingPrograms;
 use kernel::{
     new_spinlock_irq,
     prelude::*,
@@ -13,10 +14,7 @@ use kernel::{
         SpinLockIrq, //
     }, //
 };
-use linux::{
-    new_wait_queue,
-    wait::WaitQueue, //
-};
+use linux::work::WorkQueue;
 use linux_usb::urb::Complete;
 
 /// URBs for input. Each takes one packet: a larger one would keep what has come until a short packet
@@ -38,14 +36,15 @@ pub(crate) struct Transfers {
     #[pin]
     state: SpinLockIrq<State>,
     /// Who waits for any change of it.
-    #[pin]
-    pub(crate) waiters: WaitQueue,
+    pub(crate) waiters: WaitingPrograms,
 }
 
 struct State {
     /// The interface is not bound any more.
     gone: bool,
     suspended: bool,
+    /// Open files.
+    openers: usize,
     input: Input,
     output: Output,
 }
@@ -65,10 +64,38 @@ struct Input {
 
 struct Output {
     idle: u32,
-    submitted: u64,
-    completed: u64,
+    in_flight: InFlight,
     failed: Option<Error>,
     stalled: bool,
+}
+
+/// The URBs for output that the device has at some time.
+#[derive(Clone, Copy)]
+pub(crate) struct InFlight {
+    /// As bits.
+    urbs: u32,
+    /// How often each has come back so far.
+    returned: [u64; OUTPUTS],
+}
+
+impl InFlight {
+    fn begin(&mut self, token: usize) {
+        self.urbs |= 1 << token;
+    }
+
+    fn end(&mut self, token: usize) {
+        self.urbs &= !(1 << token);
+        if let Some(returned) = self.returned.get_mut(token) {
+            *returned += 1;
+        }
+    }
+
+    /// Whether all of these have come back, given those of now.
+    fn have_ended(&self, now: &InFlight) -> bool {
+        let counts = self.returned.iter().zip(&now.returned);
+        let mut urbs = counts.enumerate();
+        urbs.all(|(token, (before, now))| self.urbs & 1 << token == 0 || before != now)
+    }
 }
 
 /// What there is to be read.
@@ -87,6 +114,8 @@ pub(crate) enum WriteReady {
     Urb(usize),
     /// This has happened, which is told once.
     Failed(Error),
+    /// The endpoint is stalled; the caller is to end that.
+    Stalled,
     /// Nothing yet.
     Nothing,
 }
@@ -97,10 +126,11 @@ fn is_cancelled(error: Error) -> bool {
 }
 
 impl Transfers {
-    pub(crate) fn new() -> Result<Arc<Self>> {
+    pub(crate) fn new(work: &Arc<WorkQueue>) -> Result<Arc<Self>> {
         let state = State {
             gone: false,
             suspended: false,
+            openers: 0,
             input: Input {
                 filled: [(0, 0); INPUTS],
                 first: 0,
@@ -111,19 +141,43 @@ impl Transfers {
             },
             output: Output {
                 idle: ALL_OUTPUTS,
-                submitted: 0,
-                completed: 0,
+                in_flight: InFlight {
+                    urbs: 0,
+                    returned: [0; OUTPUTS],
+                },
                 failed: None,
                 stalled: false,
             },
         };
+        let waiters = WaitingPrograms::new(work)?;
         Arc::pin_init(
             pin_init!(Self {
                 state <- new_spinlock_irq!(state, "umb_transfers"),
-                waiters <- new_wait_queue!("umb_transfers"),
+                waiters,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// A program has opened the device.
+    pub(crate) fn opened(&self) {
+        self.state.lock().openers += 1;
+    }
+
+    /// A program has closed it; returns whether it was the last one. What nobody was told of is not for the next.
+    pub(crate) fn closed(&self) -> bool {
+        let mut state = self.state.lock();
+        state.openers -= 1;
+        let is_last = state.openers == 0;
+        if is_last {
+            state.output.failed = None;
+        }
+        is_last
+    }
+
+    /// Open files.
+    pub(crate) fn openers(&self) -> usize {
+        self.state.lock().openers
     }
 
     /// What a reader would get now.
@@ -155,11 +209,14 @@ impl Transfers {
     /// The input URBs that the device can have, as bits; they are the caller's to submit.
     pub(crate) fn take_idle_input(&self) -> u32 {
         let mut state = self.state.lock();
-        let input = &state.input;
-        match state.gone || state.suspended || input.failed.is_some() || input.stalled {
-            true => 0,
-            false => core::mem::take(&mut state.input.idle),
-        }
+        let idle = state.idle_input();
+        state.input.idle &= !idle;
+        idle
+    }
+
+    /// Whether there are such.
+    pub(crate) fn has_idle_input(&self) -> bool {
+        self.state.lock().idle_input() != 0
     }
 
     /// Input URBs could not be submitted.
@@ -185,7 +242,7 @@ impl Transfers {
     pub(crate) fn is_readable(&self) -> bool {
         let state = self.state.lock();
         let input = &state.input;
-        input.count > 0 || state.gone || input.failed.is_some() || input.stalled
+        input.count > 0 || state.gone || input.failed.is_some() || input.stalled && !state.suspended
     }
 
     /// Nobody reads any more: what has come is dropped. All input URBs have been cancelled.
@@ -196,14 +253,16 @@ impl Transfers {
         state.input.failed = None;
     }
 
-    /// Whether input is stalled; the caller is to end that.
+    /// Whether input is stalled; the caller is to end that. While the device is suspended nobody can.
     pub(crate) fn take_input_stall(&self) -> bool {
-        core::mem::take(&mut self.state.lock().input.stalled)
+        let mut state = self.state.lock();
+        !state.suspended && core::mem::take(&mut state.input.stalled)
     }
 
     /// As [`Self::take_input_stall`].
     pub(crate) fn take_output_stall(&self) -> bool {
-        core::mem::take(&mut self.state.lock().output.stalled)
+        let mut state = self.state.lock();
+        !state.suspended && core::mem::take(&mut state.output.stalled)
     }
 
     /// A stall could not be ended.
@@ -216,17 +275,26 @@ impl Transfers {
         self.state.lock().output.stalled = true;
     }
 
-    /// An URB to write with.
-    pub(crate) fn take_output(&self) -> WriteReady {
+    /// An URB to write with. What has happened stays to be told by the next call if this one does not `tell` it.
+    pub(crate) fn take_output(&self, tell: bool) -> WriteReady {
         let mut state = self.state.lock();
         if state.gone {
             return WriteReady::Failed(ENODEV);
         }
-        if let Some(why) = state.output.failed.take() {
+        if let Some(why) = state.output.failed {
+            if tell {
+                state.output.failed = None;
+            }
             return WriteReady::Failed(why);
         }
+        if state.suspended {
+            return WriteReady::Nothing;
+        }
+        if state.output.stalled {
+            return WriteReady::Stalled;
+        }
         let token = state.output.idle.trailing_zeros();
-        if state.suspended || token >= OUTPUTS as u32 {
+        if token >= OUTPUTS as u32 {
             return WriteReady::Nothing;
         }
         state.output.idle &= !(1 << token);
@@ -234,23 +302,23 @@ impl Transfers {
     }
 
     /// The URB is about to be submitted.
-    pub(crate) fn output_begins(&self) {
-        self.state.lock().output.submitted += 1;
+    pub(crate) fn output_begins(&self, token: usize) {
+        self.state.lock().output.in_flight.begin(token);
     }
 
     /// It was not used.
     pub(crate) fn put_back_output(&self, token: usize) {
         self.state.lock().output.idle |= 1 << token;
-        self.waiters.wake_all();
+        self.waiters.wake();
     }
 
     /// It could not be submitted.
     pub(crate) fn output_refused(&self, token: usize) {
         let mut state = self.state.lock();
         state.output.idle |= 1 << token;
-        state.output.completed += 1;
+        state.output.in_flight.end(token);
         drop(state);
-        self.waiters.wake_all();
+        self.waiters.wake();
     }
 
     /// Whether a write would not block.
@@ -260,33 +328,32 @@ impl Transfers {
         state.gone || output.failed.is_some() || output.idle != 0 && !state.suspended
     }
 
-    /// How many URBs were submitted for output so far.
-    pub(crate) fn output_submitted(&self) -> u64 {
-        self.state.lock().output.submitted
+    /// The URBs for output that the device has now.
+    pub(crate) fn output_in_flight(&self) -> InFlight {
+        self.state.lock().output.in_flight
     }
 
-    /// Once so many are complete: how that went, which is told once.
-    pub(crate) fn output_completed(&self, submitted: u64) -> Option<Result> {
+    /// Once these have come back: how that went, which is told once.
+    pub(crate) fn output_completed(&self, urbs: &InFlight) -> Option<Result> {
         let mut state = self.state.lock();
         let gone = state.gone;
         let output = &mut state.output;
         match output.failed.take() {
             _ if gone => Some(Err(ENODEV)),
             Some(why) => Some(Err(why)),
-            None => (output.completed >= submitted).then_some(Ok(())),
+            None => urbs.have_ended(&output.in_flight).then_some(Ok(())),
         }
     }
 
     /// Whether all that was submitted for output is complete.
     pub(crate) fn output_is_drained(&self) -> bool {
-        let state = self.state.lock();
-        state.output.completed >= state.output.submitted
+        self.state.lock().output.in_flight.urbs == 0
     }
 
     /// The interface is not bound any more.
     pub(crate) fn set_gone(&self) {
         self.state.lock().gone = true;
-        self.waiters.wake_all();
+        self.waiters.wake();
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -296,7 +363,25 @@ impl Transfers {
     /// URBs cannot be submitted for a while, or can be again.
     pub(crate) fn set_suspended(&self, suspended: bool) {
         self.state.lock().suspended = suspended;
-        self.waiters.wake_all();
+        self.waiters.wake();
+    }
+
+    /// The device was reset: no endpoint is stalled any more. It is still suspended.
+    pub(crate) fn forget_stalls(&self) {
+        let mut state = self.state.lock();
+        state.input.stalled = false;
+        state.output.stalled = false;
+    }
+}
+
+impl State {
+    /// The input URBs that the device can have, as bits.
+    fn idle_input(&self) -> u32 {
+        let input = &self.input;
+        match self.gone || self.suspended || input.failed.is_some() || input.stalled {
+            true => 0,
+            false => input.idle,
+        }
     }
 }
 
@@ -309,7 +394,7 @@ impl Complete for Transfers {
             Some(token) => state.output.complete(token, status, ended),
         }
         drop(state);
-        self.waiters.wake_all();
+        self.waiters.wake();
     }
 }
 
@@ -336,7 +421,7 @@ impl Output {
     /// `ended`: transfers are being cancelled here.
     fn complete(&mut self, token: usize, status: Result, ended: bool) {
         self.idle |= 1 << token;
-        self.completed += 1;
+        self.in_flight.end(token);
         if let Err(why) = status {
             self.stalled |= why == EPIPE;
             // A writer must be told of what has not arrived, also if it was cancelled here.

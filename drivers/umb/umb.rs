@@ -16,6 +16,7 @@ mod print;
 mod settings;
 mod show;
 mod transfers;
+mod waiting;
 
 use crate::{
     bound::{
@@ -52,7 +53,7 @@ module! {
         },
         device_memory: u32 {
             default: 16,
-            description: "MiB of buffers for all devices that are bound (1 to 1024)",
+            description: "MiB of buffers for all devices that are bound, 128 KiB or more each (1 to 1024)",
         },
         capture_memory: u32 {
             default: 64,
@@ -83,7 +84,7 @@ impl kernel::InPlaceModule for Umb {
             let settings = UmbSettings::new()?;
             let interfaces = Interfaces::new(settings.clone())?;
             let dir = virgo_config::node()?.debugfs().subdir(c"umb")?;
-            let captures = Arc::new(Captures::new()?, GFP_KERNEL)?;
+            let captures = Arc::new(Captures::new(&settings.work)?, GFP_KERNEL)?;
             Ok(try_pin_init!(Self {
                 _driver <- UsbDriver::register(module, c"umb", c"umb%d", DEFAULT_ID, interfaces.clone()),
                 _captures <- Misc::register(module, c"umbmon", captures.clone()),

@@ -68,11 +68,13 @@ pub trait BoundInterface: Send + Sync + Sized + 'static {
     /// sleep, but not for programs.
     fn unbind(&self);
 
-    /// On return there are no transfers until [`Self::resume`]. May sleep, but not for programs.
+    /// On return there are no transfers, nor control transfers, until [`Self::resume`]. May sleep, but not
+    /// for programs.
     fn suspend(&self);
 
-    /// Transfers may go on.
-    fn resume(&self);
+    /// Transfers may go on. `was_reset`: the device has forgotten what it was told, and its endpoints are not
+    /// stalled any more.
+    fn resume(&self, was_reset: bool);
 }
 
 /// A device id: vendor and product.
@@ -126,9 +128,9 @@ impl<B: BoundInterface> UsbDriver<B> {
             disconnect: Some(disconnect::<B>),
             suspend: Some(suspend::<B>),
             resume: Some(resume::<B>),
-            reset_resume: Some(resume::<B>),
+            reset_resume: Some(after_reset::<B>),
             pre_reset: Some(before_reset::<B>),
-            post_reset: Some(resume::<B>),
+            post_reset: Some(after_reset::<B>),
             ..Default::default()
         };
         let class = bindings::usb_class_driver {
@@ -296,7 +298,20 @@ unsafe extern "C" fn before_reset<B: BoundInterface>(
 unsafe extern "C" fn resume<B: BoundInterface>(interface: *mut bindings::usb_interface) -> c_int {
     // SAFETY: As in `before_reset`.
     if let Some(state) = unsafe { state::<B>(interface) } {
-        state.resume();
+        state.resume(false);
+    }
+    0
+}
+
+/// # Safety
+///
+/// As for [`disconnect`].
+unsafe extern "C" fn after_reset<B: BoundInterface>(
+    interface: *mut bindings::usb_interface,
+) -> c_int {
+    // SAFETY: As in `before_reset`.
+    if let Some(state) = unsafe { state::<B>(interface) } {
+        state.resume(true);
     }
     0
 }

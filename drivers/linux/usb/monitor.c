@@ -197,8 +197,11 @@ static int on_bus_change(struct notifier_block *block, unsigned long action, voi
 {
 	struct usb_bus *bus = data;
 
+	/* A bus that is removed may be added again, when nobody listens and the slot is empty. */
 	if (action == USB_BUS_ADD)
 		bus->monitored = 1;
+	else if (action == USB_BUS_REMOVE)
+		bus->monitored = 0;
 	return NOTIFY_OK;
 }
 
@@ -217,15 +220,40 @@ static void monitor_all(bool monitored)
 	mutex_unlock(&usb_bus_idr_lock);
 }
 
+/*
+ * Whether usbmon has any bus. When it is unloaded it gives the slot back first, then its
+ * buses, and ends what is monitored of them, whoever monitors it.
+ */
+static bool usbmon_has_buses(void)
+{
+	struct usb_bus *bus;
+	bool found = false;
+	int id;
+
+	mutex_lock(&usb_bus_idr_lock);
+	idr_for_each_entry(&usb_bus_idr, bus, id)
+		found |= READ_ONCE(bus->mon_bus) != NULL;
+	mutex_unlock(&usb_bus_idr_lock);
+	return found;
+}
+
 static int start(void)
 {
 	int error;
 
 	get_random_once(&id_key, sizeof(id_key));
-	/* Does not lock: two modules could both see an empty slot, but they load one by one. */
+	/*
+	 * Does not lock. What remains: a module that registers between the look at the slot and the
+	 * write to it, a few instructions, has the slot, too. Nobody outside the core can tell.
+	 */
 	error = usb_mon_register(&monitor_ops);
 	if (error)
 		return error;
+	/* usbmon is being unloaded. */
+	if (usbmon_has_buses()) {
+		usb_mon_deregister();
+		return -EBUSY;
+	}
 	usb_register_notify(&bus_changes);
 	monitor_all(true);
 	return 0;
@@ -233,7 +261,11 @@ static int start(void)
 
 static void stop(void)
 {
-	/* Waits for calls of on_bus_change(). */
+	/*
+	 * Waits for calls of on_bus_change(). What remains: a bus that has left the core's list before the
+	 * next line, and that the core tells of after this one, stays monitored; it matters if its driver
+	 * adds it again.
+	 */
 	usb_unregister_notify(&bus_changes);
 	monitor_all(false);
 	synchronize_rcu();

@@ -23,6 +23,9 @@ use virgo_proto::usb::{
 
 const _: () = assert!(helpers::VIRGO_USB_ISO_MAX * ISO_DESCRIPTOR == MAX_DESCRIPTORS);
 
+/// Taps that there may be at once.
+pub const TAPS: u64 = helpers::VIRGO_USB_TAPS as u64;
+
 /// An event: an URB was submitted, is complete, or was refused.
 pub struct UrbEvent<'a> {
     header: &'a PacketHeader,
@@ -92,7 +95,7 @@ impl<O: UrbObserver> Tap<O> {
     ///
     /// # Errors
     ///
-    /// [`EBUSY`] if another module, such as usbmon, has the kernel's monitor slot; `EUSERS` if there
+    /// [`EBUSY`] if another module, such as usbmon, has the kernel's monitor slot; [`EUSERS`] if there
     /// are too many; [`EOPNOTSUPP`] if the kernel cannot; [`EINTR`] when the task is killed.
     pub fn new(observer: O) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {

@@ -15,6 +15,11 @@ use kernel::{
 };
 use linux::wait::WaitQueue;
 
+/// Whether a signal has come for the current task: who is busy for a program for long looks at times.
+pub fn is_interrupted() -> bool {
+    kernel::current!().signal_pending()
+}
+
 /// What poll says of an open file.
 #[derive(Clone, Copy, Default)]
 pub struct Readiness {

@@ -125,14 +125,19 @@ impl CaptureRing {
         }
     }
 
-    /// Whether there is a record to be read. Any context.
+    /// Whether there is a record to be read, or losses are to be told. Any context.
     pub fn is_readable(&self) -> bool {
-        let next = self.state.lock().span.next();
-        next.is_some_and(|at| word_size(self.word(at).load(Acquire)) != 0)
+        let state = self.state.lock();
+        let (next, lost) = (state.span.next(), state.lost);
+        drop(state);
+        match next {
+            Some(at) => word_size(self.word(at).load(Acquire)) != 0,
+            None => lost > 0,
+        }
     }
 
-    /// Copies whole records to a program, as many as there are and fit; 0 if there are none. May sleep,
-    /// for the program.
+    /// Copies whole records to a program, as many as there are and fit; 0 if there are none. Losses behind the
+    /// last one are a word without a record. May sleep, for the program.
     ///
     /// # Errors
     ///
@@ -142,7 +147,7 @@ impl CaptureRing {
         let _reading = self.reading.lock()?;
         let mut copied = 0;
         loop {
-            let Some(at) = self.state.lock().span.next() else {
+            let Some(at) = self.next(&mut copied, to)? else {
                 return Ok(copied);
             };
             let word = self.word(at).load(Acquire);
@@ -164,6 +169,36 @@ impl CaptureRing {
             copied += size;
             self.state.lock().span.release(size);
         }
+    }
+
+    /// Position of the oldest record. If there is none, losses are told, as far as there is room for that.
+    fn next(&self, copied: &mut usize, to: &mut UserSliceWriter) -> Result<Option<u64>> {
+        let mut state = self.state.lock();
+        if let Some(at) = state.span.next() {
+            return Ok(Some(at));
+        }
+        if state.lost == 0 {
+            return Ok(None);
+        }
+        if to.len() < RECORD_WORD {
+            return match *copied {
+                0 => Err(EMSGSIZE),
+                _ => Ok(None),
+            };
+        }
+        let lost = core::mem::take(&mut state.lost);
+        drop(state);
+        match to.write_slice(&record_word(0, lost).to_ne_bytes()) {
+            Ok(()) => *copied += RECORD_WORD,
+            Err(e) => {
+                let mut state = self.state.lock();
+                state.lost = state.lost.saturating_add(lost);
+                if *copied == 0 {
+                    return Err(e);
+                }
+            }
+        }
+        Ok(None)
     }
 
     fn copy_record(&self, at: u64, size: usize, word: u64, to: &mut UserSliceWriter) -> Result {

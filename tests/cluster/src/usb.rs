@@ -13,6 +13,7 @@ use virgo_cluster::{Cluster, Node};
 pub const TESTS: &[(&str, Test)] = &[
     ("usb_written_bytes_arrive_at_qemu", serial),
     ("usb_capture_is_read_by_tshark", tshark),
+    ("usb_capture_ends_with_all_that_came", ends),
     ("usb_report_is_a_page", report),
     ("usb_policy_denies_and_allows", policy),
 ];
@@ -177,6 +178,28 @@ fn tshark(cluster: &Cluster) -> Result<()> {
     let about = in_root(&["capinfos", "-T", "-r", "-E", "-c", &file])?;
     ensure!(about.contains("usb-linux-mmap"), "{about}");
     fs::remove_file(&file)?;
+    Ok(())
+}
+
+/// What the kernel has kept is read when the capture is ended.
+fn ends(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    let script = CAPTURE
+        .replace("head -c", "kill -STOP $capture; head -c")
+        .replace(
+            "sleep 0.5; kill -INT $capture",
+            "kill -INT $capture; kill -CONT $capture",
+        );
+    let said = with_zero(&node, &format!("{script}; echo $size sent"))?;
+    let number = |before: &str| -> Result<u64> {
+        let words: Vec<_> = said.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == before);
+        let word = at.and_then(|at| words.get(at.checked_sub(1)?));
+        Ok(word.context(said.clone())?.parse()?)
+    };
+    let (seen, sent) = (number("bytes")?, number("sent")?);
+    ensure!(seen >= 2 * sent, "{said}");
+    ensure!(said.contains(" 0 lost"), "{said}");
     Ok(())
 }
 

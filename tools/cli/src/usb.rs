@@ -41,7 +41,7 @@ pub(crate) fn run(output: Printer, command: &UsbCommand) -> Result<ExitCode> {
         UsbCommand::Watch(options) => {
             let mut capture = Capturing::start(options)?;
             while capture.step(|record| line(output, record))? {}
-            tell_lost(capture.lost);
+            tell_lost(capture.all_lost());
         }
         UsbCommand::Capture {
             output: file,
@@ -126,15 +126,16 @@ impl Capturing {
         })
     }
 
-    /// Shows `see` what has come since the last step, or comes within a tick. Returns whether the capture goes on.
+    /// Shows `see` what has come since the last step, or comes within a tick; at the end, all that has come by then.
+    /// Returns whether the capture goes on.
     fn step(&mut self, mut see: impl FnMut(&CaptureRecord<'_>) -> Result<()>) -> Result<bool> {
         let left = self
             .end
             .map_or(TICK, |end| end.saturating_duration_since(Instant::now()));
-        if self.wanted == 0 || left.is_zero() || self.ended.load(Ordering::Relaxed) {
+        if self.wanted == 0 {
             return Ok(false);
         }
-        self.live.read(left.min(TICK), |record| {
+        let take = |record: &CaptureRecord<'_>| {
             self.lost += u64::from(record.lost);
             match self.wanted.checked_sub(1) {
                 Some(left) => {
@@ -143,8 +144,18 @@ impl Capturing {
                 }
                 None => Ok(()),
             }
-        })?;
+        };
+        if left.is_zero() || self.ended.load(Ordering::Relaxed) {
+            self.live.drain(take)?;
+            return Ok(false);
+        }
+        self.live.read(left.min(TICK), take)?;
         Ok(true)
+    }
+
+    /// Events that were lost, also behind the last one that was seen.
+    fn all_lost(&self) -> u64 {
+        self.lost + u64::from(self.live.lost_behind())
     }
 }
 
@@ -175,9 +186,9 @@ fn write(options: &Capture, path: &Path) -> Result<()> {
     })? {
         file.flush()?;
     }
-    file.finish()
+    file.finish(capture.live.lost_behind())
         .with_context(|| format!("cannot write {}", path.display()))?;
-    let lost = capture.lost;
+    let lost = capture.all_lost();
     output::note(format_args!(
         "{events} events, {bytes} bytes of data, {lost} lost"
     ));
@@ -248,7 +259,7 @@ fn stats(output: Printer, options: &Capture) -> Result<()> {
         endpoints.count(&record.packet);
         Ok(())
     })? {}
-    let lost = capture.lost;
+    let lost = capture.all_lost();
     let seconds = start.elapsed().as_secs_f64();
     let rows: Vec<_> = endpoints
         .iter()
@@ -289,8 +300,15 @@ fn stats(output: Printer, options: &Capture) -> Result<()> {
 fn read(path: &Path) -> Result<CaptureSummary> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut traffic = CaptureSummary::default();
-    pcapng::read(BufReader::new(file), |record| traffic.add(&record))
+    let unreadable = pcapng::read(BufReader::new(file), |record| traffic.add(&record))
         .with_context(|| format!("cannot read {}", path.display()))?;
+    if unreadable > 0 {
+        output::note(format_args!(
+            "{unreadable} packets of {} could not be read",
+            path.display()
+        ));
+    }
+    traffic.unreadable = unreadable;
     Ok(traffic)
 }
 
@@ -302,16 +320,18 @@ fn policy(output: Printer, path: &Path, apply: bool, capture: Option<&Path>) -> 
         Some(capture) => read(capture)?.findings(),
         None => Vec::new(),
     };
-    let root = Path::new(sysfs::DEVICES);
-    let devices = sysfs::devices(root).context("cannot list USB devices")?;
-    let decisions = policy.decide(&devices, &findings);
+    let held = sysfs::held_devices(Path::new(sysfs::DEVICES)).context("cannot list USB devices")?;
+    let (devices, directories): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+    let keyboards = sysfs::other_keyboards(Path::new(sysfs::INPUTS));
+    let decisions = policy.decide(&devices, &findings, keyboards);
+    let unmatched = Policy::unmatched(&devices, &findings);
     let mut status = ExitCode::SUCCESS;
     if apply {
-        for decision in &decisions {
+        for (decision, directory) in decisions.iter().zip(&directories) {
             let Some(authorized) = decision.switch else {
                 continue;
             };
-            if let Err(error) = sysfs::authorize(root, &decision.port, authorized) {
+            if let Err(error) = directory.authorize(authorized) {
                 let error = anyhow::Error::from(error).context(format!("{} stays", decision.port));
                 failure::report(output, &error);
                 status = ExitCode::FAILURE;
@@ -319,13 +339,22 @@ fn policy(output: Printer, path: &Path, apply: bool, capture: Option<&Path>) -> 
         }
     }
     let hits: Vec<_> = policy.hits(&decisions);
-    let value = json!({ "decisions": &decisions, "hits": &hits, "applied": apply });
+    let unmatched: Vec<_> = unmatched.iter().map(ToString::to_string).collect();
+    let value = json!({
+        "decisions": &decisions,
+        "hits": &hits,
+        "unmatched": &unmatched,
+        "applied": apply,
+    });
     output.print(&value, || {
         let header = ["PORT", "ID", "ACTION", "LINE", "NOTE"];
         let rows = decisions.iter().map(decision_row).collect();
         let mut text = output::table(header.map(str::to_owned).to_vec(), 5, rows);
         for (line, count) in &hits {
             text.push_str(&format!("\nline {line}: {count} devices"));
+        }
+        for finding in &unmatched {
+            text.push_str(&format!("\nof no device that is here: {finding}"));
         }
         text
     })?;

@@ -33,9 +33,19 @@ pub struct InterfaceDescriptor {
 }
 
 impl InterfaceDescriptor {
-    /// Whether it is a keyboard.
+    /// Whether it says that it is a keyboard.
     pub fn is_keyboard(&self) -> bool {
         self.class.0 == HUMAN && self.class.2 == KEYBOARD
+    }
+
+    /// Whether it is for people.
+    pub fn is_human(&self) -> bool {
+        self.class.0 == HUMAN
+    }
+
+    /// Whether it sends reports on this endpoint.
+    pub fn reports_on(&self, endpoint: u8) -> bool {
+        self.endpoints.contains(&(endpoint, 3))
     }
 }
 
@@ -73,7 +83,8 @@ pub fn interfaces(bytes: &[u8]) -> Vec<InterfaceDescriptor> {
             }
             (5, [_, _, address, attributes, ..]) => {
                 if let Some(interface) = found.last_mut() {
-                    interface.endpoints.push((*address, attributes & 3));
+                    // The kernel does not look at the other bits, and captures do not have them.
+                    interface.endpoints.push((address & 0x8f, attributes & 3));
                 }
             }
             _ => (),
@@ -99,6 +110,13 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].is_keyboard());
         assert_eq!(found[0].endpoints, [(0x81, 3)]);
+    }
+
+    #[test]
+    fn bits_of_an_address_that_mean_nothing_are_left_out() {
+        let found = interfaces(&[9, 4, 0, 0, 1, 3, 1, 1, 0, 7, 5, 0xf1, 3, 8, 0, 10]);
+        assert_eq!(found[0].endpoints, [(0x81, 3)]);
+        assert!(found[0].reports_on(0x81));
     }
 
     #[test]

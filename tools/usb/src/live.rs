@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A capture of this machine, while it goes on.
 
-use crate::record::{self, CaptureRecord};
+use crate::record::{self, CaptureRecord, StreamItem};
 use anyhow::{Context, Result, bail};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -11,9 +11,10 @@ use std::{
     fs::{File, OpenOptions},
     io::{ErrorKind, Read, Write},
     os::unix::fs::OpenOptionsExt,
+    path::Path,
     time::Duration,
 };
-use virgo_proto::usb::MAX_RECORD;
+use virgo_proto::usb::{CaptureFilter, MAX_RECORD};
 
 /// The device.
 pub const DEVICE: &str = "/dev/umbmon";
@@ -25,6 +26,26 @@ const BUFFER: usize = 4 * MAX_RECORD;
 pub struct Live {
     file: File,
     buffer: Vec<u8>,
+    /// Bytes that the kernel keeps until they are read.
+    ring: usize,
+    /// Packets that were lost behind the last record.
+    lost_behind: u32,
+}
+
+/// What to do about the monitor that another module has, given where sysfs is.
+fn whose_monitor(sys: &Path) -> &'static str {
+    let module = sys.join("module/usbmon");
+    let state = module.join("initstate").exists();
+    let devices = std::fs::read_dir(sys.join("class/usbmon"));
+    let has_devices = devices.is_ok_and(|mut devices| devices.next().is_some());
+    // The kernel lists what is built in as a module without a state, or not at all.
+    if !state && (module.exists() || has_devices) {
+        "usbmon is built into this kernel, and has its only monitor for USB for good: use usbmon, or a kernel \
+         with CONFIG_USB_MON=m"
+    } else {
+        "another module has the kernel's only monitor for USB: it is usbmon, mostly; \
+         end its captures and unload it (rmmod usbmon), or use it instead of this"
+    }
 }
 
 impl Live {
@@ -48,29 +69,56 @@ impl Live {
         // At most one filter: an empty one is a filter, too, but needs a byte to be written.
         match file.write_all(format!("{filter}\n").as_bytes()) {
             Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
-                Some(Errno::BUSY) => bail!(
-                    "another module has the kernel's only monitor for USB: it is usbmon, mostly; \
-                     end its captures and unload it (rmmod usbmon), or use it instead of this"
-                ),
+                Some(Errno::BUSY) => bail!("{}", whose_monitor(Path::new("/sys"))),
                 Some(Errno::OPNOTSUPP) => bail!(
                     "this kernel cannot capture USB traffic: it needs CONFIG_USB_MON, and if it is \
                      preemptible CONFIG_TASKS_RCU"
                 ),
                 Some(Errno::INVAL) => bail!("the kernel does not understand the filter '{filter}'"),
                 Some(Errno::USERS) => bail!("there are 8 captures already"),
-                Some(Errno::NOMEM | Errno::DQUOT) => {
+                Some(Errno::NOMEM) => {
                     bail!("the captures of this machine have all memory that they may have")
+                }
+                Some(Errno::DQUOT) => {
+                    bail!("the captures of this user are as many, or as large, as a user's may be")
                 }
                 _ => Err(error).context("cannot begin the capture"),
             },
             Ok(()) => Ok(Live {
                 file,
                 buffer: Vec::new(),
+                ring: CaptureFilter::parse(filter.as_bytes())
+                    .unwrap_or_default()
+                    .ring
+                    .next_power_of_two(),
+                lost_behind: 0,
             }),
         }
     }
 
-    /// Waits for at most `patience`, and shows `see` what has come.
+    /// Packets that were lost behind the last record that was seen. They are told with the next one, if there is any.
+    pub fn lost_behind(&self) -> u32 {
+        self.lost_behind
+    }
+
+    /// Shows `see` what has come by now, for who ends the capture: it goes on meanwhile, so not more than the kernel
+    /// can have kept.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::read`].
+    pub fn drain(&mut self, mut see: impl FnMut(&CaptureRecord<'_>) -> Result<()>) -> Result<()> {
+        let mut seen = 0;
+        while seen < self.ring {
+            match self.read(Duration::ZERO, &mut see)? {
+                0 => break,
+                len => seen += len,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for at most `patience`, and shows `see` what has come. Returns how many bytes that was.
     ///
     /// # Errors
     ///
@@ -79,11 +127,11 @@ impl Live {
         &mut self,
         patience: Duration,
         mut see: impl FnMut(&CaptureRecord<'_>) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let timeout = Timespec::try_from(patience)?;
         let mut wanted = [PollFd::new(&self.file, PollFlags::IN)];
         match poll(&mut wanted, Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(()),
+            Ok(0) | Err(Errno::INTR) => return Ok(0),
             result => result.context("cannot wait for the capture")?,
         };
         self.buffer.resize(BUFFER, 0);
@@ -97,13 +145,44 @@ impl Live {
             Err(error) => return Err(error).context("cannot read the capture"),
         };
         let mut rest = self.buffer.get(..len).unwrap_or_default();
-        while let Some(record) = record::take(&mut rest)? {
-            see(&record)?;
+        while let Some(item) = record::take(&mut rest)? {
+            match item {
+                StreamItem::Record(mut record) => {
+                    record.lost = record.lost.saturating_add(self.lost_behind);
+                    self.lost_behind = 0;
+                    see(&record)?;
+                }
+                StreamItem::Lost(lost) => self.lost_behind = self.lost_behind.saturating_add(lost),
+            }
         }
         if rest.is_empty() {
-            Ok(())
+            Ok(len)
         } else {
             bail!("the kernel has given half a record")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, write};
+
+    #[test]
+    fn it_is_told_who_has_the_monitor() {
+        let sys = tempfile::tempdir().unwrap();
+        let built_in = || whose_monitor(sys.path()).contains("built into");
+        assert!(!built_in());
+        // Unloaded: it leaves its class behind.
+        create_dir_all(sys.path().join("class/usbmon")).unwrap();
+        assert!(!built_in());
+        // Built in: it has devices, and no state.
+        write(sys.path().join("class/usbmon/usbmon0"), "").unwrap();
+        assert!(built_in());
+        create_dir_all(sys.path().join("module/usbmon")).unwrap();
+        assert!(built_in());
+        // A module.
+        write(sys.path().join("module/usbmon/initstate"), "live").unwrap();
+        assert!(!built_in());
     }
 }

@@ -132,13 +132,29 @@ impl<'a> Packet<'a> {
             .unwrap_or(&[])
     }
 
+    /// Bytes up to the end of the last isochronous packet that has brought something: there are gaps between them.
+    fn isochronous_end(&self) -> usize {
+        let descriptors = self.bytes.get(PACKET_HEADER..).unwrap_or(&[]);
+        let descriptors = descriptors.chunks_exact(16).take(self.descriptors() / 16);
+        let word = |descriptor: &[u8], at: usize| {
+            let word = descriptor.get(at..at + 4).and_then(|b| b.try_into().ok());
+            u32::from_ne_bytes(word.unwrap_or([0; 4]))
+        };
+        let ends = descriptors.filter_map(|d| {
+            let (offset, len) = (word(d, 4), word(d, 8));
+            (len > 0).then_some(offset.saturating_add(len) as usize)
+        });
+        ends.max().unwrap_or(0)
+    }
+
     /// Bytes that the packet would have had uncut.
     pub fn original_len(&self) -> u32 {
         let captured = self.bytes.len();
         let data = self.data().len();
         // Packets without data say with `flag_data` why.
-        let whole = match self.field(15) {
-            [0] if self.transfer() != Transfer::Isochronous => self.urb_len() as usize,
+        let whole = match (self.field(15), self.transfer(), self.event()) {
+            ([0], Transfer::Isochronous, 'C') => self.isochronous_end(),
+            ([0], ..) => self.urb_len() as usize,
             _ => data,
         };
         u32::try_from(captured - data + whole.max(data)).unwrap_or(u32::MAX)
@@ -206,5 +222,27 @@ pub(crate) mod tests {
         assert_eq!(Packet::new(&bytes).unwrap().original_len(), 1064);
         assert!(Packet::new(&bytes[..66]).is_none());
         assert!(Packet::new(&bytes[..20]).is_none());
+    }
+
+    /// Of three packets, the second of which is empty, in a buffer of 600 bytes.
+    #[test]
+    fn a_cut_isochronous_packet_knows_its_length() {
+        let mut content = Vec::new();
+        for (offset, len) in [(0u32, 100u32), (200, 0), (400, 50)] {
+            for word in [0, offset, len, 0] {
+                content.extend(word.to_ne_bytes());
+            }
+        }
+        // What is behind is cut.
+        content.extend([1; 10]);
+        for (event, endpoint, whole) in [('C', 0x81, 450), ('S', 0x01, 600)] {
+            let packet = packet(event, Transfer::Isochronous, endpoint, 0, &content);
+            let mut bytes = packet.bytes().to_vec();
+            bytes[32..36].copy_from_slice(&600u32.to_ne_bytes());
+            bytes[60..64].copy_from_slice(&3u32.to_ne_bytes());
+            let packet = Packet::new(&bytes).unwrap();
+            assert_eq!(packet.data(), [1; 10]);
+            assert_eq!(packet.original_len(), 64 + 48 + whole, "{event}");
+        }
     }
 }

@@ -13,13 +13,18 @@
 //! | `port=1-1` | where it is plugged in, and behind a hub there |
 //! | `behaviour=injected` | what a capture has found: `storage-types`, `keyboard-has-bulk`, `changed`, `injected` |
 //!
-//! Hubs are never denied: what is behind them is looked at by itself. Nor is the last keyboard.
+//! Hubs are never denied: what is behind them is looked at by itself. Nor is the last keyboard of the machine, so
+//! that somebody can put it right: one that has no interface but for people, unless it is denied for its
+//! behaviour. A device that is nothing else but says that it is a keyboard gets in by that, if there is no other.
 //!
 //! A device that is denied has no interfaces, and does nothing that a capture would show: whether `class`
 //! and `behaviour` fit it is not known. If that matters it stays denied; only a line that fits without
 //! them lets it in again.
 
-use crate::{sysfs::UsbDevice, traffic::Anomaly};
+use crate::{
+    sysfs::UsbDevice,
+    traffic::{Anomaly, Finding},
+};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
@@ -124,12 +129,18 @@ impl Policy {
         Ok(Policy { rules })
     }
 
-    /// What it says of each of `devices`, given what a capture has found of them.
+    /// What it says of each of `devices`, given what a capture has found of them, and how many keyboards there are
+    /// that are no USB devices.
     pub fn decide(
         &self,
         devices: &[UsbDevice],
-        findings: &[((u16, u8), Anomaly)],
+        findings: &[Finding],
+        other_keyboards: usize,
     ) -> Vec<Decision> {
+        let for_behaviour = |line: Option<usize>| {
+            let rule = self.rules.iter().find(|rule| Some(rule.line) == line);
+            rule.is_some_and(Rule::is_for_behaviour)
+        };
         let mut decisions: Vec<Decision> = devices
             .iter()
             .map(|device| {
@@ -159,17 +170,15 @@ impl Policy {
             .collect();
         // Someone has to be able to put it right.
         let denied = |d: &Decision| d.action == Action::Deny && d.spared.is_none();
-        let keyboards = |decisions: &[Decision]| {
-            let pairs = devices.iter().zip(decisions).enumerate();
-            let usable = pairs.filter(|(_, (device, _))| device.is_keyboard() && device.authorized);
-            usable
-                .map(|(at, (_, d))| (at, denied(d)))
-                .collect::<Vec<_>>()
-        };
-        let keyboards = keyboards(&decisions);
-        if keyboards.iter().all(|&(_, denied)| denied) {
-            if let Some(spared) = keyboards.first().and_then(|&(at, _)| decisions.get_mut(at)) {
-                spared.spared = Some("last keyboard");
+        let usable = |device: &UsbDevice| device.is_keyboard() && device.authorized;
+        let mut pairs = devices.iter().zip(&decisions);
+        if other_keyboards == 0 && pairs.all(|(device, d)| !usable(device) || denied(d)) {
+            let mut pairs = devices.iter().zip(&mut decisions);
+            let spared = pairs.find(|(device, d)| {
+                usable(device) && device.is_only_human() && !for_behaviour(d.line)
+            });
+            if let Some((_, decision)) = spared {
+                decision.spared = Some("last keyboard");
             }
         }
         for (device, decision) in devices.iter().zip(&mut decisions) {
@@ -180,6 +189,12 @@ impl Policy {
         decisions
     }
 
+    /// The findings that are of none of `devices`: of what was unplugged, or is not known well enough.
+    pub fn unmatched<'a>(devices: &[UsbDevice], findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let is_of_none = |finding: &&Finding| !devices.iter().any(|d| is_of(finding, d));
+        findings.iter().filter(is_of_none).collect()
+    }
+
     /// How many decisions each rule has made, by its line.
     pub fn hits(&self, decisions: &[Decision]) -> Vec<(usize, usize)> {
         let count = |line| decisions.iter().filter(|d| d.line == Some(line)).count();
@@ -187,8 +202,19 @@ impl Policy {
     }
 }
 
+/// Whether a finding is of a device: addresses are used again, so the id has to be the same, too.
+fn is_of(finding: &Finding, device: &UsbDevice) -> bool {
+    finding.address == (device.bus, device.device)
+        && finding.id == Some((device.vendor, device.product))
+}
+
 impl Rule {
-    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Anomaly)]) -> Fit {
+    fn is_for_behaviour(&self) -> bool {
+        let mut words = self.words.iter();
+        words.any(|word| matches!(word, Word::Behaviour(_)))
+    }
+
+    fn fits(&self, device: &UsbDevice, findings: &[Finding]) -> Fit {
         let mut fit = Fit::Yes;
         for word in &self.words {
             let is_seen = matches!(word, Word::Class(..) | Word::Behaviour(_));
@@ -205,7 +231,7 @@ impl Rule {
 }
 
 impl Word {
-    fn fits(&self, device: &UsbDevice, findings: &[((u16, u8), Anomaly)]) -> bool {
+    fn fits(&self, device: &UsbDevice, findings: &[Finding]) -> bool {
         match self {
             Word::All => true,
             Word::Id(vendor, product) => {
@@ -221,9 +247,9 @@ impl Word {
                 let behind = device.port.strip_prefix(port.as_str());
                 behind.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }
-            Word::Behaviour(finding) => findings.iter().any(|(address, found)| {
-                *address == (device.bus, device.device) && found == finding
-            }),
+            Word::Behaviour(anomaly) => findings
+                .iter()
+                .any(|finding| is_of(finding, device) && finding.anomaly == *anomaly),
         }
     }
 }
@@ -276,7 +302,16 @@ mod tests {
     fn decide(policy: &str) -> Vec<Decision> {
         let tree = sysfs::tests::tree();
         let devices = sysfs::devices(tree.path()).unwrap();
-        Policy::parse(policy).unwrap().decide(&devices, &[])
+        Policy::parse(policy).unwrap().decide(&devices, &[], 0)
+    }
+
+    fn finding(id: Option<(u16, u16)>, anomaly: Anomaly) -> Finding {
+        let address = (1, 5);
+        Finding {
+            address,
+            id,
+            anomaly,
+        }
     }
 
     #[test]
@@ -297,6 +332,34 @@ mod tests {
             (Action::Deny, None)
         );
         assert_eq!(decisions[1].spared, Some("last keyboard"));
+        // Not if there is one that is no USB device.
+        let tree = sysfs::tests::tree();
+        let devices = sysfs::devices(tree.path()).unwrap();
+        let policy = Policy::parse("deny all").unwrap();
+        let decisions = policy.decide(&devices, &[], 1);
+        assert_eq!(decisions[1].switch, Some(false));
+    }
+
+    #[test]
+    fn what_only_looks_like_the_last_keyboard_is_not_spared() {
+        let tree = sysfs::tests::tree();
+        let mut devices = sysfs::devices(tree.path()).unwrap();
+        let keyboard = (devices[1].vendor, devices[1].product);
+        let findings = [finding(Some(keyboard), Anomaly::Injected)];
+        let policy = Policy::parse("deny behaviour=injected\ndeny all").unwrap();
+        let decisions = policy.decide(&devices, &findings, 0);
+        assert_eq!(
+            (decisions[1].line, decisions[1].switch),
+            (Some(1), Some(false))
+        );
+        // Storage, too.
+        let storage = devices[0].interfaces[0].clone();
+        devices[1].interfaces.push(storage);
+        let decisions = policy.decide(&devices, &[], 0);
+        assert_eq!(
+            (decisions[1].line, decisions[1].switch),
+            (Some(2), Some(false))
+        );
     }
 
     /// A denied device has no interfaces, so a line with its class does not fit it any more.
@@ -305,11 +368,11 @@ mod tests {
         let tree = sysfs::tests::tree();
         let mut devices = sysfs::devices(tree.path()).unwrap();
         let policy = Policy::parse("deny class=08\nlog all\n").unwrap();
-        let first = policy.decide(&devices, &[]);
+        let first = policy.decide(&devices, &[], 0);
         assert_eq!((first[0].switch, first[0].line), (Some(false), Some(1)));
         devices[0].authorized = false;
         devices[0].interfaces.clear();
-        let second = policy.decide(&devices, &[]);
+        let second = policy.decide(&devices, &[], 0);
         assert_eq!((second[0].switch, second[0].line), (None, Some(1)));
         assert_eq!(second[0].spared, Some("stays denied"));
         // Nor does a line that might allow it, or none at all.
@@ -318,13 +381,13 @@ mod tests {
             "deny behaviour=injected\nallow all",
             "",
         ] {
-            let decisions = Policy::parse(text).unwrap().decide(&devices, &[]);
+            let decisions = Policy::parse(text).unwrap().decide(&devices, &[], 0);
             assert_eq!(decisions[0].switch, None, "{text}");
         }
         // But one that fits whatever its class is does.
         let decisions = Policy::parse("deny class=08 serial=other\nallow id=0781:*")
             .unwrap()
-            .decide(&devices, &[]);
+            .decide(&devices, &[], 0);
         assert_eq!(
             (decisions[0].switch, decisions[0].line),
             (Some(true), Some(2))
@@ -342,10 +405,25 @@ mod tests {
         let tree = sysfs::tests::tree();
         let devices = sysfs::devices(tree.path()).unwrap();
         let policy = Policy::parse("deny behaviour=injected class=08").unwrap();
-        let found = [((1, 5), Anomaly::Injected)];
-        let decisions = policy.decide(&devices, &found);
+        let found = [finding(Some((0x0781, 0x5567)), Anomaly::Injected)];
+        let decisions = policy.decide(&devices, &found, 0);
         assert_eq!(decisions[0].action, Action::Deny);
         assert_eq!(policy.hits(&decisions), [(1, 1)]);
+        assert_eq!(Policy::unmatched(&devices, &found), [&found[0]; 0]);
+    }
+
+    /// Another device may have the address by now.
+    #[test]
+    fn findings_of_other_devices_do_not_decide() {
+        let tree = sysfs::tests::tree();
+        let devices = sysfs::devices(tree.path()).unwrap();
+        let policy = Policy::parse("deny behaviour=injected").unwrap();
+        for id in [None, Some((0x0781, 0x5568))] {
+            let found = [finding(id, Anomaly::Injected)];
+            let decisions = policy.decide(&devices, &found, 0);
+            assert!(decisions.iter().all(|d| d.action == Action::Allow));
+            assert_eq!(Policy::unmatched(&devices, &found), [&found[0]]);
+        }
     }
 
     #[test]

@@ -14,33 +14,46 @@ pub struct CaptureRecord<'a> {
     pub packet: Packet<'a>,
 }
 
-/// Takes the first record off `bytes`; `None` if there is no whole one.
+/// What the stream consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StreamItem<'a> {
+    /// A record.
+    Record(CaptureRecord<'a>),
+    /// So many packets were lost behind the last record.
+    Lost(u32),
+}
+
+/// Takes the first item off `bytes`; `None` if there is no whole one.
 ///
 /// # Errors
 ///
 /// If it is no record.
-pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<CaptureRecord<'a>>> {
+pub fn take<'a>(bytes: &mut &'a [u8]) -> Result<Option<StreamItem<'a>>> {
     let Some((word, _)) = bytes.split_first_chunk::<RECORD_WORD>() else {
         return Ok(None);
     };
     let word = u64::from_ne_bytes(*word);
     let size = word_size(word);
     ensure!(
-        size > RECORD_WORD && size % 8 == 0,
+        size >= RECORD_WORD && size % 8 == 0,
         "a record says that it has {size} bytes"
     );
     let Some((record, rest)) = bytes.split_at_checked(size) else {
         return Ok(None);
     };
+    if size == RECORD_WORD {
+        *bytes = rest;
+        return Ok(Some(StreamItem::Lost(word_lost(word))));
+    }
     let packet = record.get(RECORD_WORD..).and_then(Packet::new);
     let Some(packet) = packet else {
         anyhow::bail!("a record of {size} bytes has a packet that is longer");
     };
     *bytes = rest;
-    Ok(Some(CaptureRecord {
+    Ok(Some(StreamItem::Record(CaptureRecord {
         lost: word_lost(word),
         packet,
-    }))
+    })))
 }
 
 #[cfg(test)]
@@ -59,12 +72,23 @@ mod tests {
             stream.extend(packet.bytes());
             stream.resize(stream.len().next_multiple_of(8), 0);
         }
+        let record = |rest: &mut &[u8]| match take(rest).unwrap() {
+            Some(StreamItem::Record(record)) => (record.lost, record.packet.data().to_vec()),
+            other => panic!("{other:?}"),
+        };
         let mut rest = &stream[..];
-        assert_eq!(take(&mut rest).unwrap().unwrap().packet.data(), b"one");
+        assert_eq!(record(&mut rest), (0, b"one".to_vec()));
         let mut cut = &rest[..rest.len() - 1];
         assert_eq!(take(&mut cut).unwrap(), None);
-        let second = take(&mut rest).unwrap().unwrap();
-        assert_eq!((second.lost, second.packet.data()), (5, &b"three"[..]));
+        assert_eq!(record(&mut rest), (5, b"three".to_vec()));
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn losses_behind_the_last_record_are_told() {
+        let stream = record_word(0, 7).to_ne_bytes();
+        let mut rest = &stream[..];
+        assert_eq!(take(&mut rest).unwrap(), Some(StreamItem::Lost(7)));
         assert!(rest.is_empty());
     }
 

@@ -40,9 +40,13 @@ fn write_page(html: &mut String, traffic: &mut CaptureSummary, title: &str) -> s
     let seconds = (last - first).as_secs_f64();
     write!(
         html,
-        "<p>{} packets in {seconds:.1} s, {} lost.</p>",
+        "<p>{} packets in {seconds:.1} s, {} lost",
         traffic.packets, traffic.lost
     )?;
+    if traffic.unreadable > 0 {
+        write!(html, ", {} could not be read", traffic.unreadable)?;
+    }
+    write!(html, ".</p>")?;
     write_findings(html, traffic)?;
     write!(
         html,
@@ -55,7 +59,7 @@ fn write_page(html: &mut String, traffic: &mut CaptureSummary, title: &str) -> s
         let class = |i: &crate::descriptors::InterfaceDescriptor| {
             format!("{:02x}/{:02x}/{:02x}", i.class.0, i.class.1, i.class.2)
         };
-        let classes: Vec<_> = seen.interfaces.iter().map(class).collect();
+        let classes: Vec<_> = seen.interfaces().iter().map(class).collect();
         write!(
             html,
             "<tr><td>{bus}.{device}<td>{id}<td>{}<td>{}",
@@ -76,8 +80,8 @@ fn write_findings(html: &mut String, traffic: &CaptureSummary) -> std::fmt::Resu
         return write!(html, "<p id=\"findings\">Nothing unusual was found.</p>");
     }
     write!(html, "<ul id=\"findings\">")?;
-    for ((bus, device), finding) in findings {
-        write!(html, "<li class=\"bad\">Device {bus}.{device} {finding}.")?;
+    for finding in findings {
+        write!(html, "<li class=\"bad\">{finding}.")?;
     }
     write!(html, "</ul>")
 }

@@ -19,6 +19,17 @@ pub const LEAST: usize = 20;
 /// higher theirs is: see the test for how often that is wrong within how many keystrokes.
 pub const THRESHOLD: f64 = 0.36;
 
+/// Whether a report is one of the boot protocol: modifiers, nothing, and the keys that are held, each once.
+pub fn is_boot_report(report: &[u8]) -> bool {
+    let [_, 0, keys @ ..] = report else {
+        return false;
+    };
+    // The last usage that is a key. 1 says in all places that they are too many.
+    let is_key = |&key: &u8| matches!(key, 0 | 1 | 4..=0xdd);
+    let once = |(at, key): (usize, &u8)| *key < 4 || !keys.iter().take(at).any(|k| k == key);
+    keys.len() == 6 && keys.iter().all(is_key) && keys.iter().enumerate().all(once)
+}
+
 /// The keystrokes of a keyboard.
 #[derive(Clone, Debug, Default)]
 pub struct Typing {
@@ -184,6 +195,22 @@ mod tests {
             "{}",
             rate(&people, THRESHOLD)
         );
+    }
+
+    #[test]
+    fn reports_of_the_boot_protocol_are_told_from_others() {
+        for report in [[0; 8], [2, 0, 4, 5, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 1, 1]] {
+            assert!(is_boot_report(&report), "{report:?}");
+        }
+        for report in [
+            [0, 1, 4, 0, 0, 0, 0, 0],
+            [0, 0, 4, 4, 0, 0, 0, 0],
+            [0, 0, 2, 0, 0, 0, 0, 0],
+            [0, 0, 0xff, 0, 0, 0, 0, 0],
+        ] {
+            assert!(!is_boot_report(&report), "{report:?}");
+        }
+        assert!(!is_boot_report(&[0, 0, 4]));
     }
 
     #[test]

@@ -5,17 +5,23 @@ use crate::{
     Test,
     gadget::Zero,
     rounds::Rounds,
-    support::{errno, open, pattern, run},
+    support::{PATIENCE, errno, open, pattern, run},
 };
-use rustix::fs::OFlags;
+use rustix::{
+    buffer::spare_capacity,
+    event::{Timespec, epoll},
+    fs::OFlags,
+};
 use std::{
-    io::{Read, Write},
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use virgo_usb::{live::Live, packet::Packet, record};
 
@@ -30,7 +36,23 @@ pub(crate) const TESTS: &[Test] = &[
     ("usbmon_and_umb_exclude_each_other", usbmon),
     ("captures_come_and_go_under_traffic", captures_come_and_go),
     ("captures_are_bounded", captures_are_bounded),
+    (
+        "captures_are_shared_between_users",
+        captures_are_shared_between_users,
+    ),
+    ("many_who_poll_are_woken", many_who_poll_are_woken),
 ];
+
+/// The setup packets that a capture has seen by now.
+pub(crate) fn setups(live: &mut Live) -> Vec<[u8; 8]> {
+    let mut setups = Vec::new();
+    live.drain(|record| {
+        setups.extend(record.packet.setup());
+        Ok(())
+    })
+    .expect("capture");
+    setups
+}
 
 /// Captures while `traffic` goes on, and until there is nothing more.
 pub(crate) fn captured(filter: &str, traffic: impl FnOnce()) -> (Vec<Packet<'static>>, u64) {
@@ -128,12 +150,16 @@ fn losses_are_counted() {
         lost += u64::from(record.lost);
         Ok(())
     };
-    live.read(Duration::from_secs(1), &mut count).expect("read");
-    // The next packet tells what was lost before it.
+    live.drain(&mut count).expect("read");
+    // Nothing has come since: that is told by itself.
+    let behind = u64::from(live.lost_behind());
+    // And by the next packet.
     round_trip(&zero, b"one more");
     live.read(Duration::from_secs(1), &mut count).expect("read");
     // 128 pieces, each submitted and completed in both directions.
     assert!(lost > 0 && seen + lost >= 512, "{seen} seen, {lost} lost");
+    assert!(behind > 0 && behind <= lost, "{behind} of {lost}");
+    assert_eq!(live.lost_behind(), 0);
 }
 
 fn wrong_filters_are_refused() {
@@ -147,11 +173,28 @@ fn wrong_filters_are_refused() {
 
 /// Loaded once only: usbmon leaves its class behind, and says so when it is loaded again.
 fn usbmon() {
+    let zero = Zero::loopback();
     run(&["modprobe", "usbmon"]);
     let error = Live::start("").err().expect("usbmon has the slot");
     assert!(format!("{error:#}").contains("rmmod usbmon"), "{error:#}");
-    run(&["rmmod", "usbmon"]);
-    drop(Live::start("").expect("capture"));
+    // It gives the slot back before it ends what is monitored: who has the slot too early sees nothing.
+    let unloading = thread::spawn(|| run(&["rmmod", "usbmon"]));
+    let start = Instant::now();
+    let mut live = loop {
+        match Live::start("type=bulk ring=65536") {
+            Ok(live) => break live,
+            Err(error) => assert!(start.elapsed() < PATIENCE, "{error:#}"),
+        }
+    };
+    unloading.join().expect("rmmod");
+    round_trip(&zero, b"to be seen");
+    let mut seen = 0;
+    live.drain(|_| {
+        seen += 1;
+        Ok(())
+    })
+    .expect("capture");
+    assert!(seen > 0, "the capture is blind");
 }
 
 fn captures_come_and_go() {
@@ -203,4 +246,52 @@ fn captures_are_bounded() {
     let error = Live::start("ring=65536").err().expect("beyond the budget");
     assert!(format!("{error:#}").contains("memory"), "{error:#}");
     drop((large, more));
+}
+
+/// A user other than root may have half of them.
+#[expect(unsafe_code, reason = "a thread with a uid of its own")]
+fn captures_are_shared_between_users() {
+    let open = |_| open("/dev/umbmon", OFlags::NONBLOCK).expect("open");
+    let files: Vec<File> = (0..5).map(open).collect();
+    let user = thread::spawn(move || {
+        // SAFETY: For the kernel the uid is the thread's. Nobody else notices, and the thread ends.
+        let changed = unsafe { libc::syscall(libc::SYS_setresuid, 1000, 1000, 1000) };
+        assert_eq!(changed, 0, "{}", io::Error::last_os_error());
+        let start = |mut file: &File| file.write(b"ring=65536").map_err(|e| e.raw_os_error());
+        let started: Vec<_> = files.iter().map(start).collect();
+        (files, started)
+    });
+    let (files, started) = user.join().expect("user");
+    assert!(started[..4].iter().all(Result::is_ok), "{started:?}");
+    assert_eq!(started[4], Err(Some(libc::EDQUOT)));
+    // The others are left for others.
+    let others: Vec<_> = (0..4)
+        .map(|_| Live::start("ring=65536").expect("capture"))
+        .collect();
+    drop((files, others));
+}
+
+/// More than are woken where something happens.
+fn many_who_poll_are_woken() {
+    let zero = Zero::loopback();
+    let open = |path: &str| open(path, OFlags::NONBLOCK).expect("open");
+    let (mut capture, device) = (open("/dev/umbmon"), open(&zero.path));
+    capture.write_all(b"type=bulk dir=out").expect("filter");
+    let waiting = |file: &File| -> Vec<OwnedFd> {
+        let one = |_| {
+            let waiting = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
+            let data = epoll::EventData::new_u64(0);
+            epoll::add(&waiting, file, data, epoll::EventFlags::IN).expect("epoll");
+            waiting
+        };
+        (0..300).map(one).collect()
+    };
+    let waiting: Vec<_> = [&device, &capture].into_iter().flat_map(waiting).collect();
+    open(&zero.path).write_all(b"wake up").expect("write");
+    let timeout = Timespec::try_from(PATIENCE).expect("a short time");
+    for one in &waiting {
+        let mut events = Vec::with_capacity(1);
+        epoll::wait(one, spare_capacity(&mut events), Some(&timeout)).expect("epoll");
+        assert_eq!(events.len(), 1, "somebody was not woken");
+    }
 }

@@ -11,6 +11,7 @@ use fastrand::Rng;
 use rustix::{event::PollFlags, fs::OFlags};
 use std::{
     io::{self, Read, Write},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -63,22 +64,54 @@ fn enumerate(
         let Event::Control(setup) = gadget.event()? else {
             continue;
         };
-        let len = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
-        let cut = |bytes: &[u8]| bytes[..bytes.len().min(len)].to_vec();
-        // The host may have gone on to something else meanwhile: then answers fail.
-        let _ = match (setup[0], setup[1], setup[3]) {
-            (0x80, 6, 1) => gadget.answer(&cut(device)),
-            (0x80, 6, 2) => gadget.answer(&cut(configuration)),
-            (0x80, 6, 3) => gadget.answer(&cut(&[4, 3, b'x', 0])),
-            (0, 9, _) => {
-                let enabled: io::Result<Vec<u16>> =
-                    endpoints.iter().map(|e| gadget.enable(*e)).collect();
-                gadget.configured()?;
-                gadget.acknowledge(0)?;
-                return enabled;
+        if let [0, 9, ..] = setup {
+            let enabled: io::Result<Vec<u16>> =
+                endpoints.iter().map(|e| gadget.enable(*e)).collect();
+            gadget.configured()?;
+            gadget.acknowledge(0)?;
+            return enabled;
+        }
+        describe(gadget, setup, device, configuration);
+    }
+}
+
+/// Answers a question for descriptors.
+fn describe(gadget: &RawGadget, setup: [u8; 8], device: &[u8], configuration: &[u8]) {
+    let len = usize::from(u16::from_le_bytes([setup[6], setup[7]]));
+    let cut = |bytes: &[u8]| bytes[..bytes.len().min(len)].to_vec();
+    // The host may have gone on to something else meanwhile: then answers fail.
+    let _ = match (setup[0], setup[1], setup[3]) {
+        (0x80, 6, 1) => gadget.answer(&cut(device)),
+        (0x80, 6, 2) => gadget.answer(&cut(configuration)),
+        (0x80, 6, 3) => gadget.answer(&cut(&[4, 3, b'x', 0])),
+        _ => gadget.stall(),
+    };
+}
+
+/// Answers the host when it resets the device, for ever, and tells `resets` once that is done: slowly, so that it can
+/// be seen what the host does meanwhile.
+fn answer_resets(
+    gadget: &RawGadget,
+    device: &[u8],
+    configuration: &[u8],
+    stalled: u16,
+    resets: &mpsc::Sender<()>,
+) {
+    while let Ok(event) = gadget.event() {
+        match event {
+            Event::Control([0, 9, ..]) => {
+                gadget.clear_halt(stalled).expect("clear");
+                gadget.acknowledge(0).expect("acknowledge");
+                resets.send(()).expect("the sender");
             }
-            _ => gadget.stall(),
-        };
+            Event::Control(setup) => {
+                if let [0x80, 6, _, 1, ..] = setup {
+                    thread::sleep(Duration::from_millis(500));
+                }
+                describe(gadget, setup, device, configuration);
+            }
+            Event::Other => (),
+        }
     }
 }
 
@@ -120,6 +153,28 @@ pub(crate) fn play(name: &str, seed: u64) {
                 }
             });
         }),
+        // Stalls until it is reset, whatever the host does.
+        "resettable" => {
+            let configuration = configuration(&BULK);
+            enumerate(&gadget, &device, &configuration, &BULK).map(|e| {
+                let (tell, resets) = mpsc::channel();
+                thread::scope(|scope| {
+                    let (gadget, device, stalled) = (&gadget, &device, e[0]);
+                    scope.spawn(move || {
+                        answer_resets(gadget, device, &configuration, stalled, &tell);
+                    });
+                    gadget.send(e[0], b"before").expect("send");
+                    while gadget.halt(e[0]).is_err() {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                    for () in resets {
+                        while gadget.send(e[0], b"after").is_err() {
+                            thread::sleep(Duration::from_millis(5));
+                        }
+                    }
+                });
+            })
+        }
         // Does not answer, also when it is asked to end the stall.
         "mute" => enumerate(&gadget, &device, &configuration(&BULK), &BULK).map(|e| {
             gadget.send(e[0], b"before").expect("send");
@@ -223,7 +278,8 @@ fn random(gadget: &RawGadget, random: &mut Rng) -> io::Result<()> {
     })
 }
 
-fn bound() -> gadget::Zero {
+/// Umb has the device that is played.
+pub(crate) fn bound() -> gadget::Zero {
     wait_for("umb to bind the device", || gadget::find(ID.0, ID.1))
 }
 
@@ -246,13 +302,16 @@ fn a_stall_is_told_and_ended() {
     let mut text = [0; 64];
     let n = file.read(&mut text).expect("read");
     assert_eq!(&text[..n], b"before");
-    // Once; the next read has cleared it. The device may be late with its stall.
+    // The next read clears it. Several URBs may have met it.
+    let mut told = 0;
     loop {
         match file.read(&mut text) {
             Ok(n) => break assert_eq!(&text[..n], b"after"),
             Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EPIPE)),
         }
+        told += 1;
     }
+    assert!(told > 0, "nobody was told of the stall");
 }
 
 /// A poll does not wait for the device to end a stall; it says that a read would do that.
@@ -334,6 +393,7 @@ fn random_devices_do_no_harm() {
         live.read(Duration::ZERO, |_| Ok(())).expect("capture");
     }
     println!("{used} times used");
+    assert!(used > 0, "no device could be used");
     wait_for("the last device to go", || {
         gadget::find(ID.0, ID.1).is_none().then_some(())
     });

@@ -109,4 +109,9 @@ fn descriptors() {
     assert_eq!((completed.event(), completed.id()), ('C', submitted.id()));
     assert!(completed.status() < 0);
     assert_eq!(completed.bytes().len(), 64 + 16 * PACKETS.len());
+    // What is cut is told.
+    let (packets, _) = captured(&format!("{filter} snap=10"), || send(&usbfs, &sent));
+    let cut = &packets[0];
+    assert_eq!(cut.data(), &sent[..10]);
+    assert_eq!(cut.original_len() as usize, submitted.bytes().len());
 }

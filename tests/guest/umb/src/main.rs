@@ -11,6 +11,7 @@ mod gadget;
 mod hostile;
 mod isochronous;
 mod raw_gadget;
+mod stalls;
 mod support;
 mod transfers;
 mod unplugging;
@@ -26,6 +27,7 @@ const TESTS: &[&[Test]] = &[
     unplugging::TESTS,
     captures::TESTS,
     hostile::TESTS,
+    stalls::TESTS,
     isochronous::TESTS,
 ];
 

@@ -36,6 +36,7 @@ const EP_READ: u64 = request(3, 8, 8);
 const CONFIGURE: u64 = request(0, 9, 0);
 const EP0_STALL: u64 = request(0, 12, 0);
 const EP_SET_HALT: u64 = request(1, 13, 4);
+const EP_CLEAR_HALT: u64 = request(1, 14, 4);
 
 /// An open `/dev/raw-gadget`.
 pub(crate) struct RawGadget(File);
@@ -139,6 +140,15 @@ impl RawGadget {
     pub(crate) fn halt(&self, endpoint: u16) -> io::Result<()> {
         self.ioctl(
             EP_SET_HALT,
+            std::ptr::without_provenance_mut(endpoint.into()),
+        )
+        .map(drop)
+    }
+
+    /// Ends that.
+    pub(crate) fn clear_halt(&self, endpoint: u16) -> io::Result<()> {
+        self.ioctl(
+            EP_CLEAR_HALT,
             std::ptr::without_provenance_mut(endpoint.into()),
         )
         .map(drop)

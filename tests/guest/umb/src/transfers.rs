@@ -4,12 +4,17 @@
 use crate::{
     Test,
     gadget::Zero,
+    rounds::Rounds,
     support::{errno, figure, open, pattern, polled},
 };
 use rustix::{event::PollFlags, fs::OFlags};
 use std::{
     fs::File,
     io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -24,7 +29,12 @@ pub(crate) const TESTS: &[Test] = &[
         "poll_tells_when_there_is_data",
         poll_tells_when_there_is_data,
     ),
+    (
+        "a_poll_does_not_hold_up_a_read",
+        a_poll_does_not_hold_up_a_read,
+    ),
     ("many_openers", many_openers),
+    ("an_interface_is_charged", an_interface_is_charged),
     (
         "unread_data_is_dropped_at_last_close",
         unread_data_is_dropped_at_last_close,
@@ -124,6 +134,49 @@ fn poll_tells_when_there_is_data() {
     let n = file.read(&mut text).expect("read");
     assert_eq!(&text[..n], b"wake up");
     writer.join().expect("writer");
+}
+
+/// Who reads without waiting what there is gets it, whoever else polls.
+fn a_poll_does_not_hold_up_a_read() {
+    let rounds = Rounds {
+        debug: 500,
+        slim: 5000,
+        soak: 50_000,
+    };
+    let zero = Zero::loopback();
+    let mut file = open(&zero.path, OFlags::NONBLOCK).expect("open");
+    let ended = Arc::new(AtomicBool::new(false));
+    let poller = {
+        let (ended, file) = (ended.clone(), file.try_clone().expect("dup"));
+        thread::spawn(move || {
+            while !ended.load(Ordering::Relaxed) {
+                polled(&file, PollFlags::IN, 0);
+            }
+        })
+    };
+    let mut refused = 0;
+    for _ in 0..rounds.count() {
+        // Less than a packet, which the gadget would keep until it has some more.
+        file.write_all(&[7; 100]).expect("write");
+        assert!(polled(&file, PollFlags::IN, 20_000).contains(PollFlags::IN));
+        let mut text = [0; 200];
+        while let Err(error) = file.read(&mut text) {
+            assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+            refused += 1;
+        }
+    }
+    ended.store(true, Ordering::Relaxed);
+    poller.join().expect("poller");
+    println!("{refused} reads refused");
+    // A poll may look for what is to be done just when there is something.
+    assert!(refused <= rounds.count() / 200, "{refused}");
+}
+
+/// Not less than what leaves device files for others.
+fn an_interface_is_charged() {
+    let before = figure("memory", "memory").expect("the charges");
+    let _zero = Zero::loopback();
+    assert_eq!(figure("memory", "memory"), Some(before + (128 << 10)));
 }
 
 fn many_openers() {

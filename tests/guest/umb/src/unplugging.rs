@@ -162,7 +162,7 @@ fn a_reset_cancels_what_is_under_way() {
 
 /// USBDEVFS_RESET.
 #[expect(unsafe_code, reason = "ioctl")]
-fn reset(zero: &Zero) {
+pub(crate) fn reset(zero: &Zero) {
     use std::os::fd::AsRawFd;
     let (bus, device) = zero.address;
     let path = format!("/dev/bus/usb/{bus:03}/{device:03}");

@@ -35,8 +35,8 @@ pub(crate) enum UsbCommand {
     /// Say what a policy decides of the devices of this machine, or do it
     ///
     /// A line of a policy is 'allow', 'deny' or 'log' and words: all, id=VENDOR:PRODUCT, serial=, class=,
-    /// port=, behaviour=. The first that fits a device decides; without one it is allowed. Hubs and the
-    /// last keyboard are never denied.
+    /// port=, behaviour=. The first that fits a device decides; without one it is allowed. Hubs are
+    /// never denied, nor is the machine's last keyboard, unless it is something else, too, or for its behaviour.
     Policy {
         /// The policy
         file: PathBuf,
