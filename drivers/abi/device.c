@@ -2,6 +2,8 @@
 /*
  * /dev/virgo: the calls by ioctl, and the right to some of them.
  *
+ * Beside the calls it has VIRGO_IOC_SKBUFF: see skbuff_ioctl.c.
+ *
  * On a kernel without VIRGO's system calls the device is the only door to them.
  * It has one ioctl for each, with the same structures, sizes and errors; a
  * number that is no call is -ENOTTY.
@@ -25,6 +27,7 @@
 #include <linux/module.h>
 #include <linux/uaccess.h>
 #include <uapi/linux/virgo.h>
+#include <uapi/linux/virgo_skbuff.h>
 
 #include "device.h"
 #include "served.h"
@@ -125,13 +128,18 @@ static long virgo_device_call(unsigned int number, void __user *args, size_t siz
 static long virgo_device_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	const fmode_t mode = FMODE_READ | FMODE_WRITE;
+	bool is_skbuff = _IOC_TYPE(cmd) == _IOC_TYPE(VIRGO_IOC_SKBUFF) &&
+			 _IOC_NR(cmd) == _IOC_NR(VIRGO_IOC_SKBUFF);
 	long result;
 
-	if (_IOC_TYPE(cmd) != VIRGO_IOC_TYPE || _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
+	if ((_IOC_TYPE(cmd) != VIRGO_IOC_TYPE && !is_skbuff) ||
+	    _IOC_DIR(cmd) != (_IOC_READ | _IOC_WRITE))
 		return -ENOTTY;
 	/* As for the check below: a descriptor to look at is no right. */
 	if ((file->f_mode & mode) != mode)
 		return -EBADF;
+	if (is_skbuff)
+		return virgo_skbuff_ioctl((void __user *)arg, _IOC_SIZE(cmd));
 	/*
 	 * ioctl(2) returns an int: if more than INT_MAX bytes were copied, INT_MAX is returned.
 	 * A caller that repeats the rest copies the same bytes again.

@@ -94,10 +94,11 @@ pub trait Receive: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `socket` is a UDP socket of this object's, whose hook is `hook`, and that calls [`receive`] with a
-/// pointer to `receiver`.
+/// `socket` is a UDP socket of this object's, listed by `number`, whose hook is `hook`, and that calls
+/// [`receive`] with a pointer to `receiver`.
 pub struct Port<R: Receive> {
     socket: NonNull<bindings::socket>,
+    number: u32,
     _hook: KBox<Opaque<helpers::virgo_udp_hook>>,
     _receiver: Arc<R>,
 }
@@ -124,9 +125,21 @@ impl<R: Receive> Port<R> {
         // SAFETY: `socket` is valid for writes; the hook and the receiver live for as long as this
         // object, and `drop` closes the socket before they go.
         to_result(unsafe { helpers::virgo_udp_open(port, hook.get(), &mut socket) })?;
+        let socket = NonNull::new(socket).ok_or(ENOMEM)?;
+        let mut number = 0;
+        // SAFETY: The socket is live, and `drop` unlists it before it closes it; `number` is valid for
+        // writes.
+        let listed =
+            to_result(unsafe { helpers::virgo_own_sock_add(socket.as_ptr(), &mut number) });
+        if let Err(e) = listed {
+            // SAFETY: It is ours; the hook and the receiver are dropped after this.
+            unsafe { helpers::virgo_udp_close(socket.as_ptr()) };
+            return Err(e);
+        }
         // INVARIANT: Just made so.
         Ok(Port {
-            socket: NonNull::new(socket).ok_or(ENOMEM)?,
+            socket,
+            number,
             _hook: hook,
             _receiver: receiver,
         })
@@ -135,8 +148,12 @@ impl<R: Receive> Port<R> {
 
 impl<R: Receive> Drop for Port<R> {
     fn drop(&mut self) {
-        // SAFETY: By the invariant the socket is ours. The other fields are dropped after this.
-        unsafe { helpers::virgo_udp_close(self.socket.as_ptr()) };
+        // SAFETY: By the invariant the number is this socket's, which is ours. The other fields are
+        // dropped after this.
+        unsafe {
+            helpers::virgo_own_sock_remove(self.number);
+            helpers::virgo_udp_close(self.socket.as_ptr());
+        }
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "datagram.h"
 #include "pages.h"
+#include "skbuff.h"
 #include "trace.h"
 #include "vfs.h"
 #include "waiters.h"

@@ -45,6 +45,8 @@ pub mod program;
 pub mod rcu;
 pub mod rwlock;
 pub mod secret;
+pub mod skbuff;
+pub mod socket;
 pub mod trace;
 pub mod try_lock;
 pub mod user;

@@ -8,12 +8,11 @@
 //! C header: [`include/linux/net.h`](srctree/include/linux/net.h)
 
 use crate::{
-    deadline::{
-        wait_result,
-        Deadline, //
-    },
+    deadline::Deadline,
     helpers,
     pages::Pages,
+    skbuff::SocketQueues,
+    socket::Socket,
     work::{
         Run,
         Task,
@@ -29,6 +28,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    alloc::Flags,
     bindings,
     error::to_result,
     prelude::*,
@@ -50,93 +50,6 @@ fn to_be(address: Ipv4Addr) -> u32 {
 pub fn is_local(address: Ipv4Addr) -> bool {
     // SAFETY: Plain look-up in the routing table.
     unsafe { helpers::virgo_addr_is_local(to_be(address)) }
-}
-
-/// A kernel socket.
-///
-/// # Invariants
-///
-/// The pointer is a TCP socket with a live `sk`, which only this object releases. `callbacks` are
-/// those that the kernel gave the socket, or the listener that it was accepted from.
-pub struct Socket {
-    ptr: NonNull<bindings::socket>,
-    callbacks: helpers::virgo_callbacks,
-}
-
-// SAFETY: Kernel sockets may be used from any thread.
-unsafe impl Send for Socket {}
-// SAFETY: Kernel sockets do their own locking.
-unsafe impl Sync for Socket {}
-
-impl Socket {
-    fn create() -> Result<Self> {
-        let mut socket = core::ptr::null_mut();
-        // SAFETY: `socket` is valid for writes.
-        to_result(unsafe { helpers::virgo_sock_create(&mut socket) })?;
-        let ptr = NonNull::new(socket).ok_or(ENOMEM)?;
-        let mut callbacks = helpers::virgo_callbacks::default();
-        // SAFETY: The socket is live; `callbacks` is valid for writes.
-        unsafe { helpers::virgo_sock_callbacks(socket, &mut callbacks) };
-        // INVARIANT: Just created, and nobody else knows it.
-        Ok(Socket { ptr, callbacks })
-    }
-
-    fn as_ptr(&self) -> *mut bindings::socket {
-        self.ptr.as_ptr()
-    }
-
-    /// # Safety
-    ///
-    /// `hook` and what it points at live until [`Self::unhook`].
-    unsafe fn hook(&self, hook: *mut helpers::virgo_hook) {
-        // SAFETY: The socket is live, the hook by the caller's promise.
-        unsafe { helpers::virgo_sock_hook(self.as_ptr(), hook) };
-    }
-
-    fn unhook(&self) {
-        // SAFETY: The socket is live; by the invariant the callbacks are the kernel's own.
-        unsafe { helpers::virgo_sock_unhook(self.as_ptr(), &self.callbacks) };
-    }
-
-    fn shutdown(&self, how: bindings::sock_shutdown_cmd) {
-        // SAFETY: The socket is live. An error means that it is not connected, which is as good.
-        unsafe { bindings::kernel_sock_shutdown(self.as_ptr(), how) };
-    }
-
-    fn happened(&self, event: helpers::virgo_sock_event) -> bool {
-        // SAFETY: The socket is live.
-        unsafe { helpers::virgo_sock_happened(self.as_ptr(), event) }
-    }
-
-    fn wait(&self, event: helpers::virgo_sock_event, deadline: Deadline) -> Result<bool> {
-        let left = deadline.left_jiffies();
-        // SAFETY: The socket is live.
-        wait_result(unsafe {
-            helpers::virgo_sock_wait(self.as_ptr(), event, core::ptr::null(), 0, left)
-        })
-    }
-
-    /// As [`Self::wait`], but also until `counter` is not `before`, if [`Stream::poke`] comes after that.
-    fn wait_or(
-        &self,
-        event: helpers::virgo_sock_event,
-        counter: &Atomic<u32>,
-        before: u32,
-        deadline: Deadline,
-    ) -> Result<bool> {
-        let (counter, left) = (counter.as_ptr(), deadline.left_jiffies());
-        // SAFETY: The socket is live; `counter` is valid for atomic reads.
-        wait_result(unsafe {
-            helpers::virgo_sock_wait(self.as_ptr(), event, counter, before, left)
-        })
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // SAFETY: By the invariant the socket is live and ours.
-        unsafe { bindings::sock_release(self.as_ptr()) };
-    }
 }
 
 /// A place in the bytes that were sent on a connection.
@@ -400,6 +313,27 @@ impl Stream {
         self.0.shutdown(bindings::sock_shutdown_cmd_SHUT_RDWR);
     }
 
+    /// What lies in its queues.
+    ///
+    /// Any context but hard interrupts; does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub fn queues(&self, flags: Flags) -> Result<SocketQueues> {
+        // SAFETY: The socket is live.
+        unsafe { SocketQueues::of(self.0.as_ptr(), flags) }
+    }
+
+    /// Writes what lies in its queues to the kernel's log, as often as `net_ratelimit()` of the kernel
+    /// lets it.
+    ///
+    /// Any context but hard interrupts; does not sleep.
+    pub fn log_queues(&self) {
+        // SAFETY: The socket is live.
+        unsafe { helpers::virgo_skbuff_log(self.0.as_ptr()) };
+    }
+
     /// Tells the peer that nothing more will be sent.
     pub fn finish(&self) {
         self.0.shutdown(bindings::sock_shutdown_cmd_SHUT_WR);
@@ -439,12 +373,9 @@ impl Listener {
         });
         match result {
             Ok(()) => {
-                // INVARIANT: Just accepted, and nobody else knows it.
-                let socket = Socket {
-                    ptr: NonNull::new(new).ok_or(ECONNABORTED)?,
-                    callbacks: self.0.callbacks,
-                };
-                socket.unhook();
+                let new = NonNull::new(new).ok_or(ECONNABORTED)?;
+                // SAFETY: Just accepted, and nobody else knows it.
+                let socket = unsafe { self.0.accepted(new) }?;
                 Ok(Some(Stream::tuned(socket)))
             }
             Err(EAGAIN) => Ok(None),

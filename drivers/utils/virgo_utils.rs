@@ -30,6 +30,7 @@ pub mod requests;
 pub mod retry;
 mod server;
 mod service;
+pub mod skbuff;
 mod stats;
 mod stop;
 pub mod table;

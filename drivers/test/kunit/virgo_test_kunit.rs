@@ -91,6 +91,7 @@ mod linux_tests {
             wipe,
             Secret, //
         },
+        skbuff::SocketQueue,
         wait::WaitQueue,
         work::{
             Task,
@@ -305,6 +306,36 @@ mod linux_tests {
             server.receive(&mut received, bytes.len())?;
         }
         assert!(client.has_acked(after) && client.sent() == after);
+        Ok(())
+    }
+
+    #[test]
+    fn queues_have_what_was_sent_and_not_read() -> Result {
+        let listener = Listener::bind(7995, 1)?;
+        let to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7995);
+        let client = Stream::connect(to, Deadline::after_ms(1000))?;
+        let server = listener.accept()?.ok_or(ENOTCONN)?;
+        assert_eq!(client.send(&[7; 300], b"", false)?, Some(300));
+        assert!(server.wait_readable(Deadline::after_ms(1000))?);
+        let queues = server.queues(GFP_KERNEL)?;
+        let receive = queues.get(SocketQueue::Receive).ok_or(EBUSY)?;
+        assert_eq!(
+            (receive.length, receive.bytes, queues.unread()),
+            (1, 300, 300)
+        );
+        assert!(!receive.has_more);
+        let head = receive.head.ok_or(ENOENT)?;
+        let (start, end) = head.sequence.ok_or(ENOENT)?;
+        assert_eq!((end.wrapping_sub(start), head.len), (300, 300));
+        let queues = client.queues(GFP_KERNEL)?;
+        // The other end may acknowledge a little later.
+        assert!(queues.unsent() == 0 && queues.unacknowledged() <= 300);
+        let send = queues.get(SocketQueue::Send).ok_or(EBUSY)?;
+        assert_eq!((send.length, send.head), (0, None));
+        let mut received = KVVec::new();
+        assert_eq!(server.receive(&mut received, 1000)?, Some(300));
+        assert_eq!(server.queues(GFP_KERNEL)?.unread(), 0);
+        virgo_utils::skbuff::virgo_skbuff_debug(&server);
         Ok(())
     }
 

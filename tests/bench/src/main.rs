@@ -11,6 +11,7 @@ mod eventnet;
 mod files;
 mod idle;
 mod mempool;
+mod net;
 mod queue;
 mod report;
 mod support;
@@ -37,6 +38,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("files", files::BENCH),
     ("queue", queue::BENCH),
     ("eventnet", eventnet::BENCH),
+    ("net", net::BENCH),
     ("usb", usb::BENCH),
 ];
 

@@ -17,6 +17,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cloudfs_suite", cloudfs),
     ("queue_suite", queue),
     ("cloudsync_suite", cloudsync),
+    ("sockets_suite", sockets),
     ("mempool_suite_by_device", mempool_by_device),
     ("cpupooling_suite_by_device", cpupooling_by_device),
     ("cloudfs_suite_by_device", cloudfs_by_device),
@@ -71,6 +72,10 @@ fn queue(cluster: &Cluster) -> Result<()> {
 
 fn cloudsync(cluster: &Cluster) -> Result<()> {
     suite(&cluster.node(1), &["virgo-cloudsync-tests"])
+}
+
+fn sockets(cluster: &Cluster) -> Result<()> {
+    suite(&cluster.node(1), &["virgo-sockets-tests"])
 }
 
 /// The same calls at the device, where they have the same errors.

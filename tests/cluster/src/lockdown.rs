@@ -37,6 +37,7 @@ fn loaded(cluster: &Cluster) -> Result<()> {
         sh(&cluster.node(1), "virgo clone --on 3 node")?;
         sh(node, "virgo stats")?;
         sh(node, "virgo queue list")?;
+        sh(node, "virgo net queues 0.0.0.0:30000")?;
         for command in ["config reload", "nodes", "sessions", "analytics list"] {
             let (said, _) = fails(node, &format!("virgo {command}"))?;
             ensure!(said.contains("lockdown"), "{command}: {said}");

@@ -28,6 +28,7 @@ mod links;
 mod lockdown;
 mod locks;
 mod modules;
+mod net;
 mod pool;
 mod programs;
 mod queue;
@@ -75,6 +76,7 @@ fn main() -> Result<ExitCode> {
         eventnet::TESTS,
         analytics::TESTS,
         modules::TESTS,
+        net::TESTS,
         admission::TESTS,
         links::TESTS,
         datagrams::TESTS,

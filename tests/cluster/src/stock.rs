@@ -8,6 +8,7 @@ pub const CHOSEN: &[&str] = &[
     "cpupooling_suite",
     "cloudfs_suite",
     "queue_suite",
+    "sockets_suite",
     "original_program_by_device",
     "wire_suite",
     "allocation_is_spread_and_read_elsewhere",
@@ -38,6 +39,9 @@ pub const CHOSEN: &[&str] = &[
     "cut_off_node_is_an_error_in_time",
     "text_sessions_act_as_the_uid_of_their_key",
     "reload_ends_sessions_of_removed_nodes",
+    "net_module_in_c_looks_in_all_contexts",
+    "net_own_sockets_are_listed",
+    "net_drops_have_the_names_of_the_kernel",
     "doctor_finds_no_problem_on_a_good_node",
     "doctor_finds_what_is_wrong",
 ];

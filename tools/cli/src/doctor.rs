@@ -6,6 +6,8 @@ mod finding;
 mod machine;
 mod reach;
 
+pub(crate) use checks::PORTS;
+
 use crate::{config, output::Printer};
 use anyhow::Result;
 use finding::{Finding, Level};

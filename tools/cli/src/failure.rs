@@ -3,6 +3,7 @@
 
 use crate::{
     call_error::CallError,
+    net::NetError,
     output::{Printer, StdoutError, note, printable},
 };
 use serde_json::json;
@@ -60,6 +61,9 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
                 None => memory_advice(error.errno(), error.id().is_some()),
             }
         };
+    }
+    if let Some(error) = error.downcast_ref::<NetError>() {
+        return error.advice();
     }
     match error.downcast_ref()? {
         status::StatusError::Io { error, .. } => match error.kind() {

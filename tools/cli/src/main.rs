@@ -23,6 +23,7 @@ mod known;
 mod lock;
 mod memory;
 mod memory_list;
+mod net;
 mod nodes;
 mod opened;
 mod options;
@@ -132,6 +133,7 @@ fn run(output: Printer, command: Command) -> anyhow::Result<ExitCode> {
         Command::Nodes { ping } => return nodes::show(output, ping),
         Command::Sessions(options) => sessions::run(output, &options)?,
         Command::Stats { service } => stats::show(output, service)?,
+        Command::Net(command) => return net::run(output, &command),
         Command::Usb(command) => return usb::run(output, &command),
         Command::Config(ConfigCommand::Check { files }) => return config::check(output, &files),
         Command::Config(ConfigCommand::Reload) => config::reload(output)?,

@@ -7,6 +7,7 @@ mod lock;
 mod memory;
 mod numbers;
 mod queue;
+mod skbuff;
 #[cfg(test)]
 mod tests;
 
@@ -16,3 +17,4 @@ pub use lock::*;
 pub use memory::*;
 pub use numbers::*;
 pub use queue::*;
+pub use skbuff::*;

@@ -74,6 +74,7 @@ pub mod kingcobra;
 pub mod lock;
 mod memory;
 pub mod queue;
+pub mod sockets;
 pub mod status;
 
 pub use allocation::{Allocation, ParsePlaceError, Place};

@@ -7,7 +7,7 @@ use super::{
 };
 
 /// The services, and the ports where they listen.
-pub(super) const PORTS: [(&str, u16); 7] = [
+pub(crate) const PORTS: [(&str, u16); 7] = [
     ("cpupooling", 10000),
     ("eventnet", 20000),
     ("mempool", 30000),

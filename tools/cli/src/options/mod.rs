@@ -9,8 +9,10 @@ mod files;
 mod kingcobra;
 mod lock;
 mod memory;
+mod net;
 mod node;
 mod queue;
+mod socket_name;
 mod usb;
 mod values;
 
@@ -21,8 +23,10 @@ pub(crate) use files::{Copy, List};
 pub(crate) use kingcobra::KingcobraCommand;
 pub(crate) use lock::Lock;
 pub(crate) use memory::{Free, Get, Malloc, MemoryCommand, MemoryList, Set};
+pub(crate) use net::{NetCommand, SocketNames, WatchOptions};
 pub(crate) use node::{ConfigCommand, SessionsOptions};
 pub(crate) use queue::{Named, QueueCommand};
+pub(crate) use socket_name::SocketName;
 pub(crate) use usb::{Capture, UsbCommand};
 
 use clap::{Parser, Subcommand};
@@ -183,6 +187,9 @@ pub(crate) enum Command {
         /// One service, such as mempool [default: all]
         service: Option<String>,
     },
+    /// See what lies in the queues of sockets, and which packets are dropped (as root)
+    #[command(subcommand)]
+    Net(NetCommand),
     /// See what the USB devices of this node say, and decide which may be used (as root)
     #[command(subcommand)]
     Usb(UsbCommand),
