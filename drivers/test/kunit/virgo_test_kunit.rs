@@ -554,6 +554,7 @@ mod variables_tests {
         Ok(())
     }
 
+        check: None,
     #[test]
     fn what_is_replaced_is_freed_when_its_readers_are_gone() -> Result {
         let value = Arc::new(1, GFP_KERNEL)?;
