@@ -20,6 +20,7 @@ pub(crate) const READ_WINDOW: Declaration = Declaration {
     min: 1,
     max: MAX_WINDOW as i64,
     default: WINDOW as i64,
+    check: None,
     reader: "cloudfs",
     about: "pieces of a read or write of another node's file that are under way at a time",
 };

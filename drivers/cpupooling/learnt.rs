@@ -14,6 +14,7 @@ use kernel::{
     }, //
 };
 use virgo_proto::analytics::{
+    check,
     list,
     number::{
         self,
@@ -37,6 +38,7 @@ const WEIGHT: Declaration = Declaration {
     min: SCALE / 100,
     max: 100 * SCALE,
     default: SCALE,
+    check: None,
     reader: "cpupooling",
     about: "what this node's load is multiplied by before nodes are compared",
 };
@@ -48,6 +50,7 @@ const LOCALHOST_LOAD: Declaration = Declaration {
     min: 0,
     max: 0,
     default: 0,
+    check: Some(check::load),
     reader: "cpupooling",
     about: "as /proc/loadavg has it: so many tasks count as runnable at least, by its first number",
 };

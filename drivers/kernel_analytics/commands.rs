@@ -4,6 +4,7 @@
 
 use crate::{
     local::Analytics,
+    stream_input,
     watch::Watching, //
 };
 use kernel::{
@@ -26,6 +27,7 @@ use virgo_proto::{
 use virgo_utils::{
     variables::{
         Refused,
+        SourceRules,
         ValueOrigin, //
     },
     Caller,
@@ -39,6 +41,9 @@ const RIGHT: &str = "kernel_analytics";
 
 /// Bytes of a reply that lists things.
 const MAX_REPLY: usize = 60 * 1024;
+
+/// Bytes of a change in a reply besides key and value, at most.
+const HISTORY_HEAD: usize = 96;
 
 pub(crate) const COMMANDS: &[Command<Analytics>] = &[
     Command {
@@ -82,6 +87,12 @@ pub(crate) const COMMANDS: &[Command<Analytics>] = &[
         run: reload,
     },
 ];
+
+/// What others than root may set.
+const OTHERS: SourceRules = SourceRules {
+    max_pairs: usize::MAX,
+    may_set: stream_input::may_set,
+};
 
 const UNKNOWN: Failure = Failure::new(Errno::ENOENT, "no such variable; list() shows them");
 
@@ -143,7 +154,13 @@ fn set(
         source: ValueSource::Text,
         uid: caller.uid,
     };
-    let count = analytics.setter.set(command.body, origin);
+    let count = match caller.uid {
+        0 => analytics.setter.set(command.body, origin),
+        _ => analytics
+            .setter
+            .set_by(&OTHERS, command.body, origin)
+            .map(|count| count.variables),
+    };
     reply.field("set", count.map_err(of_refused)? as u64)
 }
 
@@ -154,7 +171,14 @@ fn reset(
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     check_right(caller)?;
-    match analytics.setter.reset(key(command)?) {
+    let key = key(command)?;
+    if caller.uid != 0 && !(OTHERS.may_set)(key) {
+        return Err(Failure::new(
+            Errno::EPERM,
+            "not to be reset by others than root",
+        ));
+    }
+    match analytics.setter.reset(key) {
         true => reply.text(b"OK"),
         false => Err(Failure::new(Errno::ENOENT, "nobody has set it")),
     }
@@ -206,17 +230,23 @@ fn history(
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
     let prefix = prefix(command)?;
+    // Written without the history's lock, and the last ones if a line has no room for all.
+    let records = analytics.history.records(prefix)?;
+    let mut room = MAX_REPLY;
+    let fit = records.iter().rev().map_while(|record| {
+        let len = HISTORY_HEAD + record.key().len() + record.value().len();
+        room = room.checked_sub(len)?;
+        Some(())
+    });
+    let first = records.len() - fit.count();
     let mut out = List::default();
-    analytics.history.try_for_each(|record| {
-        if !record.key().starts_with(prefix) {
-            return Ok(());
-        }
+    for record in records.get(first..).unwrap_or_default() {
         let (source, uid, value) = (record.source(), record.uid(), record.value());
         let (number, ms) = (record.number, record.ms);
         let head = CString::try_from_fmt(fmt!("{number} {ms} {source} {uid} "))?;
         let key = record.key().as_bytes();
-        out.put(b"\t", &[head.to_bytes(), key, b"=", value.as_bytes()])
-    })?;
+        out.put(b"\t", &[head.to_bytes(), key, b"=", value.as_bytes()])?;
+    }
     reply.text(&out.0)
 }
 

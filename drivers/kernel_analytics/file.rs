@@ -32,13 +32,21 @@ pub(crate) fn load(setter: &Setter, max: usize) -> Result<usize, Refused> {
     };
     let bad = |reason: &str| refused(Errno::EINVAL, 0, reason);
     let path = CString::try_from_fmt(fmt!("{FILE}"))?;
-    let contents = match file::read(&path, max) {
+    let contents = match file::read_settled(&path, max) {
         Ok(contents) => contents,
         // Nothing is set by a file that is not there.
         Err(ENOENT) => return setter.set_whole(b"", origin),
         Err(ENOMEM) => return Err(ENOMEM.into()),
         Err(EFBIG) => return Err(bad("longer than max_file_bytes")),
         Err(EINVAL) => return Err(bad("not a regular file")),
+        Err(EAGAIN) => {
+            return Err(refused(
+                Errno::EAGAIN,
+                0,
+                "is being written; put it in place by renaming it",
+            ))
+        }
+        Err(EINTR) => return Err(EINTR.into()),
         Err(_) => return Err(bad("cannot be read")),
     };
     if contents.uid != 0 || contents.mode & 0o022 != 0 {

@@ -171,10 +171,36 @@ impl ChangeHistory {
             return Ok(WatchEvent::Change(record.clone()));
         }
         *from = inner.next;
-        if !inner.wakers.iter().any(|other| other.is(waker)) {
-            inner.wakers.push(waker.clone(), GFP_KERNEL)?;
-        }
+        inner
+            .wakers
+            .retain(|other| other.has_task() && !other.is(waker));
+        inner.wakers.push(waker.clone(), GFP_KERNEL)?;
         Ok(WatchEvent::Nothing)
+    }
+
+    /// `waker` is not woken any more. May sleep.
+    pub(crate) fn forget(&self, waker: &WorkHandle) {
+        let mut inner = self.inner.lock();
+        inner.wakers.retain(|other| !other.is(waker));
+        if inner.wakers.is_empty() {
+            inner.wakers = KVec::new();
+        }
+    }
+
+    /// The records whose key begins with `prefix`, the oldest first. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn records(&self, prefix: &str) -> Result<KVVec<Arc<ChangeRecord>>> {
+        let inner = self.inner.lock();
+        let mut records = KVVec::new();
+        for record in inner.from(inner.first) {
+            if record.key().starts_with(prefix) {
+                records.push(record.clone(), GFP_KERNEL)?;
+            }
+        }
+        Ok(records)
     }
 
     /// Shows `see` each record, the oldest first. May sleep.

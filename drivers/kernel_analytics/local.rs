@@ -16,7 +16,10 @@ use kernel::{
         Mutex, //
     }, //
 };
-use virgo_proto::analytics::pairs;
+use virgo_proto::{
+    analytics::pairs,
+    errno::Errno, //
+};
 use virgo_utils::variables::{
     Refused,
     Setter,
@@ -79,7 +82,10 @@ impl Analytics {
         let result = file::load(&self.setter, self.limits.max_file_bytes);
         drop(reloading);
         if let Err(Refused::Text { reason, .. }) = &result {
-            pr_err!("{}; nothing is changed\n", **reason);
+            // Others than root may ask for it, too.
+            if self.stream.log.pass() {
+                pr_err!("{}; nothing is changed\n", **reason);
+            }
         }
         self.note(&result);
         result
@@ -91,7 +97,16 @@ impl Analytics {
     ///
     /// What is wrong with it.
     pub(crate) fn set(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
-        let result = self.setter.set(text, origin);
+        let result = match self.setter.set(text, origin) {
+            Ok(0) => Err(Refused::Text {
+                line: 1,
+                errno: Errno::EINVAL,
+                reason: CString::try_from_fmt(fmt!(
+                    "no key=value; what begins with '#' is a comment"
+                ))?,
+            }),
+            result => result,
+        };
         self.note(&result);
         result
     }

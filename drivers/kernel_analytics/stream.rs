@@ -34,6 +34,7 @@ use linux::{
     }, //
 };
 use virgo_proto::analytics::{
+    check,
     list::unquoted,
     variable::{
         Declaration,
@@ -65,6 +66,7 @@ const SWITCH: Declaration = Declaration {
     min: 0,
     max: 1,
     default: 0,
+    check: None,
     reader: "kernel_analytics",
     about: "whether variables are taken from the stream of a host",
 };
@@ -76,6 +78,7 @@ const HOST: Declaration = Declaration {
     min: 0,
     max: 0,
     default: 0,
+    check: Some(check::address),
     reader: "kernel_analytics",
     about: "IPv4 address of the host of the stream; this machine if it is empty",
 };
@@ -84,7 +87,7 @@ const HOST: Declaration = Declaration {
 #[derive(Clone, Copy)]
 struct Wanted {
     on: bool,
-    /// `None` if it is no address.
+    /// `None` if it is no address, which no value is.
     host: Option<Ipv4Addr>,
     /// It is no use to connect any more.
     stopped: bool,
@@ -96,7 +99,7 @@ struct Wanted {
 #[pin_data]
 pub(crate) struct StreamConnector {
     setter: Arc<Setter>,
-    max_lines: u32,
+    rate: u32,
     queue: Arc<WorkQueue>,
     status: Arc<StreamStatus>,
     #[pin]
@@ -148,7 +151,7 @@ impl StreamConnector {
             self.setter.clone(),
             self.status.clone(),
             task.handle()?,
-            self.max_lines,
+            self.rate,
         )?;
         let watched = KBox::pin_init(
             linux::new_socket_work!(self.queue.clone(), stream, input, "virgo_analytics_stream"),
@@ -192,7 +195,7 @@ impl Run for StreamConnector {
             return;
         }
         if let Err(error) = task.connect(task, host, wanted.version) {
-            if task.status.failures.fetch_add(1, Relaxed) == 0 {
+            if task.status.failures.fetch_add(1, Relaxed) == 0 && task.status.log.pass() {
                 pr_info!("stream from {host:?}: {error:?}; tried again from time to time\n");
             }
             task.schedule_after_ms(task.pause_ms());
@@ -207,14 +210,14 @@ impl Run for StreamConnector {
 pub(crate) struct Streaming(Arc<Task<StreamConnector>>);
 
 impl Streaming {
-    /// A stream that is not wanted yet. Its lines set variables by `setter`, at most `max_lines` a second.
+    /// A stream that is not wanted yet. Its lines set variables by `setter`, at most `rate` values a second.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn new(setter: Arc<Setter>, max_lines: u32) -> Result<Self> {
+    pub(crate) fn new(setter: Arc<Setter>, rate: u32) -> Result<Self> {
         let queue = WorkQueue::unbound(c"virgo_analytics", 2)?;
-        let status = Arc::new(StreamStatus::new(), GFP_KERNEL)?;
+        let status = Arc::new(StreamStatus::new()?, GFP_KERNEL)?;
         let wanted = Wanted {
             on: false,
             host: Some(Ipv4Addr::LOCALHOST),
@@ -224,7 +227,7 @@ impl Streaming {
         let own = queue.clone();
         let connector = pin_init!(StreamConnector {
             setter,
-            max_lines,
+            rate,
             queue: own,
             status,
             wanted <- kernel::new_mutex!(wanted, "virgo_analytics_wanted"),
@@ -290,9 +293,6 @@ impl Changed for Host {
             "" => Some(Ipv4Addr::LOCALHOST),
             text => text.parse().ok(),
         };
-        if host.is_none() {
-            pr_warn!("{STREAM_HOST}: not an IPv4 address; there is no stream\n");
-        }
         change(&self.0, |wanted| wanted.host = host);
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! The host is trusted to set variables, not to behave: a line that is not understood, or has a value
 //! that is out of bounds, changes nothing and is counted; one that does not end, ends the connection. Only so
-//! many lines are taken in a second: the rest waits in the network, and with it the host.
+//! many values are taken in a second: the rest waits in the network, and with it the host.
 
 use crate::stream_status::StreamStatus;
 use kernel::{
@@ -19,7 +19,7 @@ use kernel::{
     }, //
 };
 use linux::{
-    deadline::Deadline,
+    deadline,
     net::{
         SocketHandler,
         Stream,
@@ -32,8 +32,10 @@ use linux::{
 };
 use virgo_proto::{
     analytics::{
+        allowance::Allowance,
         source::ValueSource,
         MAX_STREAM_LINE,
+        MAX_STREAM_PAIRS,
         STREAM_HOST,
         STREAM_SWITCH, //
     },
@@ -42,21 +44,33 @@ use virgo_proto::{
 use virgo_utils::variables::{
     Refused,
     Setter,
+    SourceRules,
     ValueOrigin, //
 };
 
 /// Lines that are taken in a row before other work gets its turn.
 const BUDGET: u32 = 64;
 
-/// Length of a period, in which so many lines are taken, in milliseconds.
-const PERIOD_MS: u32 = 100;
-
 /// Bytes asked for at a time.
 const PIECE: usize = 4096;
 
-/// Whether a line of the stream may set `key`: not where the stream comes from.
-fn may_set(key: &str) -> bool {
+/// Whether one may set `key` who is not root: not whether there is a stream and where it comes from, since
+/// the stream is root's.
+pub(crate) fn may_set(key: &str) -> bool {
     key != STREAM_SWITCH && key != STREAM_HOST
+}
+
+/// What a line of the stream may say.
+const RULES: SourceRules = SourceRules {
+    max_pairs: MAX_STREAM_PAIRS,
+    may_set,
+};
+
+/// How many values a line counts as: none is free, and of one that was refused all may have been looked at.
+fn cost(line: &[u8], taken: Option<usize>) -> u64 {
+    let most = || line.iter().filter(|byte| **byte == b',').count() + 1;
+    let values = taken.unwrap_or_else(|| most().min(MAX_STREAM_PAIRS));
+    values.max(1) as u64
 }
 
 /// The reader of a connection.
@@ -66,8 +80,6 @@ pub(crate) struct StreamInput {
     /// Of the connector, to be called when the connection has ended.
     ended: WorkHandle,
     is_over: Atomic<bool>,
-    /// Lines in a period.
-    max_lines: u32,
     /// Only the work uses it, once at a time: the lock proves that.
     state: Pin<KBox<Mutex<State>>>,
 }
@@ -75,11 +87,7 @@ pub(crate) struct StreamInput {
 struct State {
     bytes: KVVec<u8>,
     splitter: Splitter,
-    period: Deadline,
-    /// Lines taken in the period.
-    taken: u32,
-    /// A refused line has been said in the log.
-    complained: bool,
+    allowance: Allowance,
 }
 
 /// What the work does next.
@@ -96,7 +104,7 @@ enum Next {
 }
 
 impl StreamInput {
-    /// Takes at most `max_lines` a second. May sleep.
+    /// Takes at most `rate` values a second. May sleep.
     ///
     /// # Errors
     ///
@@ -105,21 +113,18 @@ impl StreamInput {
         setter: Arc<Setter>,
         status: Arc<StreamStatus>,
         ended: WorkHandle,
-        max_lines: u32,
+        rate: u32,
     ) -> Result<Self> {
         let state = State {
             bytes: KVVec::new(),
             splitter: Splitter::new(),
-            period: Deadline::after_ms(PERIOD_MS),
-            taken: 0,
-            complained: false,
+            allowance: Allowance::new(rate, deadline::now_ms()),
         };
         Ok(StreamInput {
             setter,
             status,
             ended,
             is_over: Atomic::new(false),
-            max_lines: (max_lines / (1000 / PERIOD_MS)).max(1),
             state: KBox::pin_init(
                 kernel::new_mutex!(state, "virgo_analytics_input"),
                 GFP_KERNEL,
@@ -139,24 +144,20 @@ impl StreamInput {
         loop {
             let mut used = 0;
             let next = loop {
-                if state.period.passed() {
-                    state.period = Deadline::after_ms(PERIOD_MS);
-                    state.taken = 0;
-                }
                 if budget == 0 {
                     break Some(Next::Again);
                 }
-                if state.taken >= self.max_lines {
-                    break Some(Next::Later(state.period.left_ms().max(1)));
+                let wait = state.allowance.wait_ms(deadline::now_ms());
+                if wait > 0 {
+                    break Some(Next::Later(wait));
                 }
                 let rest = state.bytes.get(used..).unwrap_or_default();
                 let Some(line) = state.splitter.next(rest) else {
                     break None;
                 };
                 let text = rest.get(..line.text).unwrap_or_default();
-                self.take(text, &mut state.complained);
+                state.allowance.take(cost(text, self.take(text)));
                 used = used.saturating_add(line.whole);
-                state.taken = state.taken.saturating_add(1);
                 budget -= 1;
             };
             let used = used.min(state.bytes.len());
@@ -180,24 +181,27 @@ impl StreamInput {
         }
     }
 
-    /// Does what a line says, all of it or nothing.
-    fn take(&self, line: &[u8], complained: &mut bool) {
+    /// Does what a line says, all of it or nothing. How many pairs it has, if it was not refused.
+    fn take(&self, line: &[u8]) -> Option<usize> {
         let origin = ValueOrigin {
             source: ValueSource::Stream,
             uid: 0,
         };
-        match self.setter.set_allowed(line, origin, may_set) {
+        match self.setter.set_by(&RULES, line, origin) {
             Ok(count) => {
                 self.status.lines.fetch_add(1, Relaxed);
-                self.status.values.fetch_add(count as u64, Relaxed);
-                self.status.failures.store(0, Relaxed);
+                self.status
+                    .values
+                    .fetch_add(count.variables as u64, Relaxed);
+                if count.variables > 0 {
+                    self.status.failures.store(0, Relaxed);
+                }
+                Some(count.pairs)
             }
             Err(refused) => {
                 self.status.refused.fetch_add(1, Relaxed);
-                if core::mem::replace(complained, true) {
-                    return;
-                }
                 match refused {
+                    _ if !self.status.log.pass() => (),
                     Refused::Text { reason, .. } => {
                         pr_warn!("a line of the stream is passed over: {}\n", *reason);
                     }
@@ -205,6 +209,7 @@ impl StreamInput {
                         pr_warn!("a line of the stream is passed over: {error:?}\n");
                     }
                 }
+                None
             }
         }
     }

@@ -12,6 +12,7 @@ use kernel::{
 };
 use virgo_utils::{
     Failure,
+    LogLimit,
     Reply, //
 };
 
@@ -23,20 +24,28 @@ pub(crate) struct StreamStatus {
     pub(crate) values: Atomic<u64>,
     /// Lines that were not taken.
     pub(crate) refused: Atomic<u64>,
-    /// Connections that have failed or ended since a line was taken.
+    /// Connections that have failed or ended since a value was taken.
     pub(crate) failures: Atomic<u32>,
+    /// Bounds log lines that the host, and those who may set variables, can cause.
+    pub(crate) log: Pin<KBox<LogLimit>>,
 }
 
 impl StreamStatus {
-    pub(crate) fn new() -> Self {
-        StreamStatus {
+    /// May sleep.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`].
+    pub(crate) fn new() -> Result<Self> {
+        Ok(StreamStatus {
             connected: Atomic::new(false),
             connections: Atomic::new(0),
             lines: Atomic::new(0),
             values: Atomic::new(0),
             refused: Atomic::new(0),
             failures: Atomic::new(0),
-        }
+            log: LogLimit::new()?,
+        })
     }
 
     /// Adds to the reply of the command `stats`.

@@ -65,7 +65,7 @@ module! {
         },
         stream_lines: u32 {
             default: 2000,
-            description: "Lines a second that are taken from the stream (1 to 100000)",
+            description: "Values a second that are taken from the stream; a line without counts as one (1 to 100000)",
         },
     },
 }

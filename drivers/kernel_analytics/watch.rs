@@ -21,8 +21,11 @@ use virgo_utils::{
     Reply, //
 };
 
+/// When it is tried again to watch for the next change, without memory for that, in milliseconds.
+const RETRY_MS: u32 = 1000;
+
 /// What a session has of its own: what it watches, once it does.
-#[pin_data]
+#[pin_data(PinnedDrop)]
 pub(crate) struct Watching {
     history: Arc<ChangeHistory>,
     waker: WorkHandle,
@@ -67,6 +70,14 @@ impl Watching {
     }
 }
 
+#[pinned_drop]
+impl PinnedDrop for Watching {
+    fn drop(self: Pin<&mut Self>) {
+        // The next change may be far away, and the history would keep the handle until then.
+        self.history.forget(&self.waker);
+    }
+}
+
 impl Attachment for Watching {
     fn next(&self, line: &mut Reply<'_>) -> Result<bool, Failure> {
         let mut wanted = self.wanted.lock();
@@ -76,7 +87,12 @@ impl Attachment for Watching {
         let prefix = core::str::from_utf8(&wanted.prefix).unwrap_or_default();
         let next = self
             .history
-            .next_or_wake(&mut wanted.next, prefix, &self.waker)?;
+            .next_or_wake(&mut wanted.next, prefix, &self.waker);
+        let Ok(next) = next else {
+            // No memory, and nothing was taken: not to be said in one line after the other.
+            self.waker.wake_after_ms(RETRY_MS);
+            return Ok(false);
+        };
         match next {
             WatchEvent::Change(record) => write_record(&record, line)?,
             // The session has not read for long.

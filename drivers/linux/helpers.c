@@ -543,6 +543,17 @@ int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size)
 	return 0;
 }
 
+/* When the contents and the inode of a file were changed last, since 1970. */
+void virgo_file_times(struct file *file, s64 *mtime_ns, s64 *ctime_ns)
+{
+	struct inode *inode = file_inode(file);
+	struct timespec64 mtime = inode_get_mtime(inode);
+	struct timespec64 ctime = inode_get_ctime(inode);
+
+	*mtime_ns = timespec64_to_ns(&mtime);
+	*ctime_ns = timespec64_to_ns(&ctime);
+}
+
 /* Takes room on the disk for bytes that will be written; the size of the file stays. */
 int virgo_file_reserve(struct file *file, loff_t at, loff_t len)
 {

@@ -133,6 +133,7 @@ bool virgo_bytes_equal(const void *a, const void *b, size_t len);
 struct file *virgo_file_open(const char *path, int flags, umode_t mode);
 u32 virgo_crc32c(u32 seed, const void *bytes, size_t len);
 int virgo_file_owner(struct file *file, uid_t *uid, umode_t *mode, loff_t *size);
+void virgo_file_times(struct file *file, s64 *mtime_ns, s64 *ctime_ns);
 int virgo_file_reserve(struct file *file, loff_t at, loff_t len);
 uid_t virgo_current_uid(void);
 unsigned long virgo_task_number(void);

@@ -49,6 +49,7 @@ const MAX_BYTES: Declaration = Declaration {
     min: 0,
     max: i64::MAX,
     default: 0,
+    check: None,
     reader: "mempool",
     about: "size of this node's pool, if it is less than pool_bytes; 0 for that. What is allocated stays",
 };

@@ -4,8 +4,10 @@
 //!
 //! [`pairs`] is the grammar of `/etc/virgo_kernel_analytics.conf` and of the lines of the stream;
 //! [`number`] and [`list`] read typed values; [`variable`] is what a module declares; [`source`]
-//! says where a value comes from.
+//! says where a value comes from, [`allowance`] how many values a second are taken from the stream.
 
+pub mod allowance;
+pub mod check;
 pub mod list;
 pub mod number;
 pub mod pairs;
@@ -30,3 +32,6 @@ pub const STREAM_HOST: &str = "streaming_kernel_analytics_host";
 
 /// Bytes of a line of the stream, without its end.
 pub const MAX_STREAM_LINE: usize = 16 * 1024;
+
+/// Pairs of a line of the stream.
+pub const MAX_STREAM_PAIRS: usize = 64;

@@ -51,6 +51,7 @@ pub mod pace;
 pub mod pieces;
 pub mod queue;
 pub mod scan;
+pub mod siphash;
 pub mod slots;
 pub mod sort;
 pub mod usb;

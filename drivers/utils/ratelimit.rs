@@ -35,6 +35,7 @@ pub(crate) const LOG_BURST: Declaration = Declaration {
     min: 0,
     max: 100_000,
     default: 0,
+    check: None,
     reader: "utils",
     about: "log lines that the peers of one service can cause; 0 for the parameter log_burst",
 };

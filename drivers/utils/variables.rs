@@ -32,7 +32,9 @@ pub use origin::ValueOrigin;
 pub use registry::Registry;
 pub use setter::{
     Refused,
-    Setter, //
+    SetCount,
+    Setter,
+    SourceRules, //
 };
 pub use table::{
     NamedVariable,

@@ -34,7 +34,7 @@ impl ValueType {
 }
 
 /// What a module declares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Declaration {
     /// The key.
     pub name: &'static str,
@@ -48,6 +48,8 @@ pub struct Declaration {
     pub max: i64,
     /// Value of a number that nobody has set. Texts and lists are empty then.
     pub default: i64,
+    /// Says what is wrong with a text or a list that is of its type: see [`super::check`].
+    pub check: Option<fn(&str) -> Result<(), &'static str>>,
     /// The module that reads it.
     pub reader: &'static str,
     /// What it changes, in a line.
@@ -99,7 +101,10 @@ impl Declaration {
             ValueType::Boolean => i64::from(
                 number::boolean(text).ok_or(InvalidValue::Type("expected 'true' or 'false'"))?,
             ),
-            ValueType::Text | ValueType::List => return Ok(0),
+            ValueType::Text | ValueType::List => {
+                let checked = self.check.map_or(Ok(()), |check| check(value));
+                return checked.map_or_else(|reason| Err(InvalidValue::Type(reason)), |()| Ok(0));
+            }
         };
         match (self.min..=self.max).contains(&number) {
             true => Ok(number),
@@ -147,6 +152,7 @@ mod tests {
         min: 0,
         max: 2_000_000,
         default: 1_000_000,
+        check: None,
         reader: "virgo_test",
         about: "",
     };
@@ -171,6 +177,12 @@ mod tests {
             ..LOAD
         };
         assert_eq!(text.read("anything"), Ok(0));
+        let host = Declaration {
+            check: Some(crate::analytics::check::address),
+            ..text
+        };
+        assert_eq!(host.read("10.0.0.7"), Ok(0));
+        assert!(matches!(host.read("nonsense"), Err(InvalidValue::Type(_))));
     }
 
     proptest! {

@@ -29,6 +29,7 @@ const MAX_NETWORK_BANDWIDTH: Declaration = Declaration {
     min: 0,
     max: 1_000_000,
     default: 0,
+    check: None,
     reader: "queue",
     about: "rate of messages that this node publishes on other nodes; 0 for no limit",
 };

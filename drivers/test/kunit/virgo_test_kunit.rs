@@ -559,6 +559,25 @@ mod variables_tests {
         Variable, //
     };
 
+    // `include/linux/virgo_analytics.h`.
+    extern "C" {
+        fn virgo_analytics_integer(key: *const c_char, value: *mut i64) -> c_int;
+        fn virgo_analytics_decimal(key: *const c_char, millionths: *mut i64) -> c_int;
+        fn virgo_analytics_text(key: *const c_char, text: *mut c_char, size: usize) -> isize;
+    }
+
+    const COUNT: Declaration = Declaration {
+        name: "virgo_test_count",
+        kind: ValueType::Integer,
+        unit: "",
+        min: 0,
+        max: 100_000,
+        default: 12_345,
+        check: None,
+        reader: "test_kunit",
+        about: "nothing",
+    };
+
     const RATE: Declaration = Declaration {
         name: "virgo_test_rate",
         kind: ValueType::Decimal,
@@ -566,6 +585,7 @@ mod variables_tests {
         min: 0,
         max: 10_000_000,
         default: 1_500_000,
+        check: None,
         reader: "test_kunit",
         about: "nothing",
     };
@@ -582,6 +602,63 @@ mod variables_tests {
         assert_eq!(decimal(RATE.name), Some(1_500_000));
         drop(rate);
         assert_eq!(decimal(RATE.name), None);
+        Ok(())
+    }
+
+    #[test]
+    fn modules_in_c_find_numbers() -> Result {
+        let declared = (Variable::declare(&COUNT)?, Variable::declare(&RATE)?);
+        let (mut number, mut millionths) = (7, 7);
+        // SAFETY: Strings that end with NUL, and places for the values.
+        let found = unsafe {
+            (
+                virgo_analytics_integer(c"virgo_test_count".as_char_ptr(), &mut number),
+                virgo_analytics_decimal(c"virgo_test_rate".as_char_ptr(), &mut millionths),
+            )
+        };
+        assert_eq!((found, number, millionths), ((0, 0), 12_345, 1_500_000));
+        let (mut number, mut millionths) = (7, 7);
+        // SAFETY: As above.
+        let missed = unsafe {
+            (
+                virgo_analytics_integer(c"virgo_test_rate".as_char_ptr(), &mut number),
+                virgo_analytics_integer(c"virgo_test_nothing".as_char_ptr(), &mut number),
+                virgo_analytics_decimal(c"virgo_test_nothing".as_char_ptr(), &mut millionths),
+            )
+        };
+        let (no_integer, no_variable) = (EINVAL.to_errno(), ENOENT.to_errno());
+        assert_eq!(missed, (no_integer, no_variable, no_variable));
+        // What may be a default of the caller's is as it was.
+        assert_eq!((number, millionths), (7, 7));
+        drop(declared);
+        Ok(())
+    }
+
+    #[test]
+    fn modules_in_c_get_texts_that_fit() -> Result {
+        let declared = Variable::declare(&COUNT)?;
+        let mut text = *b"........";
+        let mut find = |key: &CStr, size: usize| {
+            // SAFETY: The string ends with NUL; no more than the bytes of `text` are asked for.
+            unsafe {
+                virgo_analytics_text(key.as_char_ptr(), text.as_mut_ptr().cast(), size.min(8))
+            }
+        };
+        let (too_long, no_variable) = (E2BIG.to_errno() as isize, ENOENT.to_errno() as isize);
+        let key = c"virgo_test_count";
+        assert_eq!((find(key, 0), find(key, 5)), (too_long, too_long));
+        assert_eq!(find(c"virgo_test_nothing", 8), no_variable);
+        assert_eq!(find(c"virgo_test_nothing", 0), no_variable);
+        assert_eq!(text, *b"........");
+        let mut find = |size: usize| {
+            // SAFETY: As above.
+            unsafe {
+                virgo_analytics_text(key.as_char_ptr(), text.as_mut_ptr().cast(), size.min(8))
+            }
+        };
+        assert_eq!(find(6), 5);
+        assert_eq!(text, *b"12345\0..");
+        drop(declared);
         Ok(())
     }
 

@@ -14,6 +14,18 @@ pub struct ValueOrigin {
 }
 
 impl ValueOrigin {
+    /// The account of the stream: no user has this uid. What its host sends is root's, but does not take
+    /// root's room.
+    pub const STREAM_ACCOUNT: u32 = u32::MAX;
+
+    /// The uid that what it sets is charged to.
+    pub fn account(&self) -> u32 {
+        match self.source {
+            ValueSource::Stream => Self::STREAM_ACCOUNT,
+            _ => self.uid,
+        }
+    }
+
     /// Nobody.
     pub const DEFAULT: ValueOrigin = ValueOrigin {
         source: ValueSource::Default,

@@ -27,7 +27,10 @@ use kernel::{
         Arc, //
     }, //
 };
-use linux::rcu::RcuBox;
+use linux::{
+    deadline::Deadline,
+    rcu::RcuBox, //
+};
 use virgo_proto::analytics::{
     source::ValueSource,
     variable::Declaration, //
@@ -47,6 +50,10 @@ pub(super) struct RegistryState {
     pub(super) changes: u64,
     /// What [`table::replaced`] was before RCU callbacks were waited for last.
     pub(super) freed: u64,
+    /// Batches of changes that were tried.
+    pub(super) batches: u64,
+    /// Users for whom RCU callbacks were waited for of late, and until when they are not again.
+    pub(super) waited: KVec<(u32, Deadline)>,
 }
 
 /// A declared variable.
@@ -68,6 +75,8 @@ kernel::sync::global_lock! {
         undeclared: 0,
         changes: 0,
         freed: 0,
+        batches: 0,
+        waited: KVec::new(),
     };
 }
 
@@ -79,6 +88,7 @@ impl Registry {
     pub(crate) fn new() -> Self {
         // SAFETY: Called once in the life of the module.
         unsafe { STATE.init() };
+        table::seed();
         Registry(())
     }
 }
@@ -86,7 +96,10 @@ impl Registry {
 impl Drop for Registry {
     fn drop(&mut self) {
         table::clear();
-        STATE.lock().declared = KVec::new();
+        let mut state = STATE.lock();
+        state.declared = KVec::new();
+        state.waited = KVec::new();
+        drop(state);
         // What was replaced is freed by code of this module.
         rcu::rcu_barrier();
     }
@@ -149,13 +162,15 @@ pub(super) fn declare(
         None => NamedVariable::insert(declaration.name, None)?,
     };
     let read = value.map(|value| (declaration.read(value.text()), value));
+    let mut is_refused = false;
     let value = match read {
         Some((Ok(number), value)) => {
             cell.0.store(number, Relaxed);
             Some(value)
         }
         other => {
-            if other.is_some() {
+            is_refused = other.is_some();
+            if is_refused {
                 pr_warn!(
                     "{}: what was set is refused; it has its default\n",
                     declaration.name
@@ -170,6 +185,17 @@ pub(super) fn declare(
     }
     if let (Some(changed), Some(value)) = (&changed, &value) {
         changed.changed(value);
+    }
+    if is_refused {
+        // Those who watch have been told of what was set.
+        state.changes = state.changes.saturating_add(1);
+        if let Some(observer) = &state.observer {
+            observer.changed(&Change {
+                number: state.changes,
+                named: &named,
+                value: Some(&default),
+            });
+        }
     }
     let declared = Declared {
         declaration,

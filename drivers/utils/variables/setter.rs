@@ -11,21 +11,29 @@ use super::{
     },
     table::{
         self,
+        KeyCharge,
         NamedVariable,
         VariableValue, //
     }, //
 };
-use crate::budget::Budget;
+use crate::budget::{
+    Budget,
+    Charge, //
+};
 use core::mem::size_of;
 use kernel::{
     prelude::*,
     str::CString,
     sync::{
+        atomic::Relaxed,
         rcu,
         Arc, //
     }, //
 };
-use linux::rcu::RcuBox;
+use linux::{
+    deadline::Deadline,
+    rcu::RcuBox, //
+};
 use virgo_proto::{
     analytics::{
         pairs::{
@@ -74,10 +82,42 @@ const VALUE_BYTES: u64 = (size_of::<VariableValue>() + 32) as u64;
 /// Bytes that an undeclared variable costs besides its key.
 const NAMED_BYTES: u64 = (size_of::<NamedVariable>() + 32) as u64;
 
+/// Root's values of declared variables are not charged if they are no longer than this: whatever others
+/// have filled, root can steer. There are few of them, and root may have the memory.
+const FREE_BYTES: usize = 64;
+
+/// RCU callbacks are not waited for more often than this for a user other than root, in milliseconds.
+const WAIT_MS: u32 = 100;
+
+/// What a source may set.
+pub struct SourceRules {
+    /// Pairs at once.
+    pub max_pairs: usize,
+    /// Variables.
+    pub may_set: fn(&str) -> bool,
+}
+
+impl SourceRules {
+    const ALL: SourceRules = SourceRules {
+        max_pairs: usize::MAX,
+        may_set: |_| true,
+    };
+}
+
+/// What a text has set.
+pub struct SetCount {
+    /// Variables that have its values now.
+    pub variables: usize,
+    /// Pairs that it has: more, if a key comes more than once.
+    pub pairs: usize,
+}
+
 /// The right to set variables. There is one at a time; dropping it gives all variables their defaults,
 /// and those that nobody has declared are gone.
 pub struct Setter {
     budget: Pin<KBox<Budget>>,
+    /// Keys that are not declared, of others than root: each has a share.
+    keys: Pin<KBox<Budget>>,
     max_keys: usize,
 }
 
@@ -92,9 +132,15 @@ struct Pending {
 }
 
 /// Changes that are made together, or not at all.
-#[derive(Default)]
 struct Batch {
+    /// No other has this number.
+    number: u64,
+    origin: ValueOrigin,
     pending: KVVec<Pending>,
+    /// Pairs, those that change nothing and those that others have replaced included.
+    pairs: usize,
+    /// Variables that they name.
+    variables: usize,
     /// How many variables are new.
     new: usize,
 }
@@ -111,12 +157,17 @@ impl Setter {
         budget: Pin<KBox<Budget>>,
         max_keys: usize,
     ) -> Result<Self> {
+        let keys = Budget::new(max_keys as u64)?;
         let mut state = STATE.lock();
         if state.observer.is_some() {
             return Err(EBUSY);
         }
         state.observer = Some(observer);
-        Ok(Setter { budget, max_keys })
+        Ok(Setter {
+            budget,
+            keys,
+            max_keys,
+        })
     }
 
     /// Bytes that values take, and may take.
@@ -125,7 +176,8 @@ impl Setter {
     }
 
     /// Sets all variables of `text`, whose grammar is that of [`pairs`], or none. When this returns,
-    /// all who read them have been told. Returns how many values were set. May sleep.
+    /// all who read them have been told. Returns how many variables have the values of `text`; those
+    /// that had them before, from the same origin, have not changed. May sleep.
     ///
     /// There has to be room for the new values beside those that they replace, which may still be read.
     ///
@@ -133,21 +185,28 @@ impl Setter {
     ///
     /// Why none was set.
     pub fn set(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
-        self.change(|state| self.set_locked(state, text, origin, |_| true))
+        Ok(self.set_by(&SourceRules::ALL, text, origin)?.variables)
     }
 
-    /// As [`Self::set`], for pairs that are `allowed`.
+    /// As [`Self::set`], by rules.
     ///
     /// # Errors
     ///
-    /// As there; [`Errno::EPERM`] for another variable.
-    pub fn set_allowed(
+    /// As there; [`Errno::EPERM`] for a variable that is not to be set in this way,
+    /// [`Errno::EMSGSIZE`] for more pairs than are allowed.
+    pub fn set_by(
         &self,
+        rules: &SourceRules,
         text: &[u8],
         origin: ValueOrigin,
-        allowed: impl Fn(&str) -> bool,
-    ) -> Result<usize, Refused> {
-        self.change(|state| self.set_locked(state, text, origin, &allowed))
+    ) -> Result<SetCount, Refused> {
+        self.change(origin, |state| {
+            let batch = self.set_locked(state, text, origin, rules)?;
+            Ok(SetCount {
+                variables: batch.variables,
+                pairs: batch.pairs,
+            })
+        })
     }
 
     /// As [`Self::set`], for the whole of a source: what has a value of this source and is not in
@@ -157,20 +216,21 @@ impl Setter {
     ///
     /// As for [`Self::set`]; then nothing has changed.
     pub fn set_whole(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
-        self.change(|state| {
-            let before = state.changes;
-            let set = self.set_locked(state, text, origin, |_| true)?;
-            reset_if(state, |value| {
-                value.origin.source == origin.source && value.number <= before
+        self.change(origin, |state| {
+            let batch = self.set_locked(state, text, origin, &SourceRules::ALL)?;
+            reset_if(state, |named, value| {
+                value.origin.source == origin.source && named.batch.load(Relaxed) != batch.number
             });
-            Ok(set)
+            Ok(batch.variables)
         })
     }
 
     /// Makes a change under the mutex. If it is refused for want of room, and former values may still
-    /// be charged because their RCU callbacks have not run, it is tried once more after those.
+    /// be charged because their RCU callbacks have not run, it is tried once more after those; not if
+    /// they were waited for just now on behalf of the same user, unless it is root.
     fn change<T>(
         &self,
+        origin: ValueOrigin,
         mut make: impl FnMut(&mut RegistryState) -> Result<T, Refused>,
     ) -> Result<T, Refused> {
         let mut state = STATE.lock();
@@ -179,7 +239,7 @@ impl Setter {
         let has_room = !matches!(made, Err(Refused::Error(ENOMEM | EDQUOT)));
         // If nothing was replaced since they were waited for last, whoever has its share waits for
         // nothing.
-        if has_room || before == state.freed {
+        if has_room || before == state.freed || !may_wait(&mut state, origin.account()) {
             return made;
         }
         let replaced = table::replaced();
@@ -245,14 +305,15 @@ impl Setter {
         state: &mut RegistryState,
         text: &[u8],
         origin: ValueOrigin,
-        allowed: impl Fn(&str) -> bool,
-    ) -> Result<usize, Refused> {
-        let mut batch = Batch::default();
+        rules: &SourceRules,
+    ) -> Result<Batch, Refused> {
+        state.batches = state.batches.saturating_add(1);
+        let mut batch = Batch::new(state.batches, origin);
         let mut failure = None;
         let parsed = pairs::parse(text, |_, pair| {
-            let prepared = match allowed(pair.key) {
-                true => self.prepare(state, &mut batch, pair, origin),
-                false => Err(refused(Errno::EPERM, pair.key, "not to be set in this way")),
+            let prepared = match batch.admit(pair.key, rules) {
+                Ok(()) => self.prepare(state, &mut batch, pair),
+                refused => refused,
             };
             prepared.map_err(|refused| {
                 failure = Some(refused);
@@ -268,8 +329,7 @@ impl Setter {
                 Some(refused) => refused.at(fault.line),
             });
         }
-        let count = batch.pending.len();
-        for change in batch.pending {
+        for change in core::mem::take(&mut batch.pending) {
             let is_declared = state.declared(change.named.key()).is_some();
             if !is_declared && change.named.value().is_none() {
                 state.undeclared = state.undeclared.saturating_add(1);
@@ -278,7 +338,7 @@ impl Setter {
             change.named.set(change.shared);
             state.tell(&change.named, Some(&change.value), change.number);
         }
-        Ok(count)
+        Ok(batch)
     }
 
     /// Does all of a change that may fail.
@@ -287,7 +347,6 @@ impl Setter {
         state: &RegistryState,
         batch: &mut Batch,
         pair: Pair<'_>,
-        origin: ValueOrigin,
     ) -> Result<(), Refused> {
         let Pair { key, value: text } = pair;
         let bad = |errno, reason| Err(refused(errno, key, reason));
@@ -300,54 +359,161 @@ impl Setter {
             }
             Some(Err(refusal)) => return bad(Errno::EINVAL, refusal.reason()),
         };
+        let origin = batch.origin;
+        let account = origin.account();
+        let is_free = account == 0 && declared.is_some() && text.len() <= FREE_BYTES;
+        let charge = || match is_free {
+            true => Ok(None),
+            false => self.charge(account, VALUE_BYTES, text).map(Some),
+        };
+        let found = table::find(key);
+        let pending = match &found {
+            Some(named) => batch.find(named),
+            None => None,
+        };
+        if let Some((at, pending)) = pending {
+            let change = state.changes.saturating_add(at as u64).saturating_add(1);
+            let value = VariableValue::new(text, origin, change, charge()?)?;
+            // Nobody has seen the value that this one replaces.
+            pending.shared = RcuBox::new(value.clone())?;
+            pending.value = value;
+            pending.number = number;
+            return Ok(());
+        }
+        if let Some(named) = &found {
+            batch.note(named);
+            let same = |value: Arc<VariableValue>| value.origin == origin && value.text() == text;
+            if named.value().is_some_and(same) {
+                return Ok(());
+            }
+        }
         // So many values at once would only push each other out.
         if batch.pending.len() >= self.max_keys {
             return bad(Errno::ENOSPC, "more values at once than max_keys");
         }
-        let charge = |bytes: u64, len: usize| self.budget.charge(origin.uid, bytes + len as u64);
-        let (named, is_new, charge) = match table::find(key) {
-            Some(named) => (named, false, charge(VALUE_BYTES, text.len())?),
+        let (named, is_new, charge) = match found {
+            Some(named) => (named, false, charge()?),
             None if state.undeclared.saturating_add(batch.new) >= self.max_keys => {
                 return bad(Errno::ENOSPC, "more variables than max_keys");
             }
             None => {
-                // Both charges first: what is refused for want of room has put nothing into the table.
-                let of_key = charge(NAMED_BYTES, key.len())?;
-                let of_value = charge(VALUE_BYTES, text.len())?;
-                (NamedVariable::insert(key, Some(of_key))?, true, of_value)
+                // All charges first: what is refused for want of room has put nothing into the table.
+                let of_key = KeyCharge {
+                    _bytes: self.charge(account, NAMED_BYTES, key)?,
+                    _key: match account {
+                        0 => None,
+                        account => Some(self.keys.charge(account, 1)?),
+                    },
+                };
+                let of_value = charge()?;
+                let named = NamedVariable::insert(key, Some(of_key))?;
+                batch.note(&named);
+                (named, true, of_value)
             }
         };
-        let prepare = || {
-            let change = state
-                .changes
-                .saturating_add(batch.pending.len() as u64)
-                .saturating_add(1);
-            let value = VariableValue::new(text, origin, change, Some(charge))?;
-            let shared = RcuBox::new(value.clone())?;
-            batch.pending.push(
-                Pending {
-                    named: named.clone(),
-                    value,
-                    shared,
-                    number,
-                    is_new,
-                },
-                GFP_KERNEL,
-            )?;
-            batch.new = batch.new.saturating_add(is_new.into());
-            Ok::<_, Error>(())
-        };
-        prepare().map_err(|error| {
-            if is_new {
-                named.remove();
-            }
-            error.into()
-        })
+        batch
+            .add(state, &named, text, number, is_new, charge)
+            .map_err(|error| {
+                if is_new {
+                    named.remove();
+                }
+                error.into()
+            })
+    }
+
+    fn charge(&self, account: u32, bytes: u64, text: &str) -> Result<Charge> {
+        self.budget.charge(account, bytes + text.len() as u64)
     }
 }
 
+impl Batch {
+    fn new(number: u64, origin: ValueOrigin) -> Self {
+        Batch {
+            number,
+            origin,
+            pending: KVVec::new(),
+            pairs: 0,
+            variables: 0,
+            new: 0,
+        }
+    }
+
+    /// Whether one more pair is allowed.
+    fn admit(&mut self, key: &str, rules: &SourceRules) -> Result<(), Refused> {
+        self.pairs = self.pairs.saturating_add(1);
+        if self.pairs > rules.max_pairs {
+            return Err(refused(
+                Errno::EMSGSIZE,
+                key,
+                "more pairs than a line may have",
+            ));
+        }
+        match (rules.may_set)(key) {
+            true => Ok(()),
+            false => Err(refused(Errno::EPERM, key, "not to be set in this way")),
+        }
+    }
+
+    /// The change of this variable, and where it is, if there is one already.
+    fn find(&mut self, named: &Arc<NamedVariable>) -> Option<(usize, &mut Pending)> {
+        let at = named.place.load(Relaxed);
+        let pending = self.pending.get_mut(at)?;
+        // The place may be that of another batch.
+        Arc::ptr_eq(&pending.named, named).then_some((at, pending))
+    }
+
+    /// The variable is named by this batch.
+    fn note(&mut self, named: &NamedVariable) {
+        if named.batch.load(Relaxed) != self.number {
+            named.batch.store(self.number, Relaxed);
+            self.variables = self.variables.saturating_add(1);
+        }
+    }
+
+    fn add(
+        &mut self,
+        state: &RegistryState,
+        named: &Arc<NamedVariable>,
+        text: &str,
+        number: i64,
+        is_new: bool,
+        charge: Option<Charge>,
+    ) -> Result {
+        let at = self.pending.len();
+        let change = state.changes.saturating_add(at as u64).saturating_add(1);
+        let value = VariableValue::new(text, self.origin, change, charge)?;
+        let shared = RcuBox::new(value.clone())?;
+        self.pending.push(
+            Pending {
+                named: named.clone(),
+                value,
+                shared,
+                number,
+                is_new,
+            },
+            GFP_KERNEL,
+        )?;
+        named.place.store(at, Relaxed);
+        self.new = self.new.saturating_add(is_new.into());
+        Ok(())
+    }
+}
+
+/// Whether RCU callbacks may be waited for on behalf of a user.
+fn may_wait(state: &mut RegistryState, account: u32) -> bool {
+    if account == 0 {
+        return true;
+    }
+    state.waited.retain(|(_, until)| !until.passed());
+    if state.waited.iter().any(|(other, _)| *other == account) {
+        return false;
+    }
+    let until = Deadline::after_ms(WAIT_MS);
+    state.waited.push((account, until), GFP_KERNEL).is_ok()
+}
+
 /// Resets all variables whose value is `old`.
-fn reset_if(state: &mut RegistryState, old: impl Fn(&VariableValue) -> bool) {
+fn reset_if(state: &mut RegistryState, old: impl Fn(&NamedVariable, &VariableValue) -> bool) {
     let mut from = 0;
     while let Some((place, named)) = table::next(from, &old) {
         reset(state, &named);
@@ -382,7 +548,7 @@ impl Drop for Setter {
     fn drop(&mut self) {
         let mut state = STATE.lock();
         let observer = state.observer.take();
-        reset_if(&mut state, |value| {
+        reset_if(&mut state, |_, value| {
             value.origin.source != ValueSource::Default
         });
         drop(state);

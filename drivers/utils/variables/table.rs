@@ -16,15 +16,19 @@ use kernel::{
     }, //
 };
 use linux::{
+    crypto,
     deadline,
     rcu::{
         RcuBox,
         RcuCell, //
     }, //
 };
-use virgo_proto::analytics::{
-    list::unquoted,
-    number, //
+use virgo_proto::{
+    analytics::{
+        list::unquoted,
+        number, //
+    },
+    siphash::SipKey, //
 };
 
 /// Places of the table; with so many variables each has one of its own, on average.
@@ -33,7 +37,21 @@ const BUCKETS: usize = 1024;
 /// The table. It is a static so that a look-up needs no other pointer; [`super::Registry`] empties it.
 static TABLE: [RcuCell<Bucket>; BUCKETS] = [const { RcuCell::empty() }; BUCKETS];
 
-/// How often a value or a variable was replaced or taken away.
+/// Variables of a place. With a secret key so many never come together by chance; the copy that each new
+/// one makes, which nobody is charged for, is not to be larger.
+const MAX_BUCKET: usize = 256;
+
+/// The key of the hashes: whoever chooses keys of variables cannot choose their places.
+static SEED: [Atomic<u64>; 2] = [Atomic::new(0), Atomic::new(0)];
+
+/// Gives hashes a key of this boot's. Called once, before there are variables.
+pub(super) fn seed() {
+    for half in &SEED {
+        half.store(crypto::random_u64(), Relaxed);
+    }
+}
+
+/// How often a value was replaced or taken away.
 static REPLACED: Atomic<u64> = Atomic::new(0);
 
 /// How often a value or a variable was replaced or taken away. What it was charged is given back by
@@ -50,8 +68,20 @@ pub struct NamedVariable {
     hash: u64,
     key: KVec<u8>,
     value: RcuCell<Arc<VariableValue>>,
+    /// Where the change was that was prepared for it last, in its batch; good for finding it, if it is
+    /// still there. Used under the registry's mutex.
+    pub(super) place: Atomic<usize>,
+    /// Number of the batch that has named it last. Used under the registry's mutex.
+    pub(super) batch: Atomic<u64>,
     /// Of what is not declared.
-    _charge: Option<Charge>,
+    _charge: Option<KeyCharge>,
+}
+
+/// What an undeclared variable is charged besides its value: to who has set it first.
+pub(super) struct KeyCharge {
+    pub(super) _bytes: Charge,
+    /// A key of `max_keys`; root's are not counted.
+    pub(super) _key: Option<Charge>,
 }
 
 /// A value of a variable. Never changes.
@@ -119,19 +149,24 @@ impl NamedVariable {
     ///
     /// # Errors
     ///
-    /// [`ENOMEM`].
-    pub(super) fn insert(key: &str, charge: Option<Charge>) -> Result<Arc<Self>> {
+    /// [`ENOMEM`]; [`ENOSPC`] if its place is full.
+    pub(super) fn insert(key: &str, charge: Option<KeyCharge>) -> Result<Arc<Self>> {
         let mut copy = KVec::with_capacity(key.len(), GFP_KERNEL)?;
         copy.extend_from_slice(key.as_bytes(), GFP_KERNEL)?;
         let named = NamedVariable {
             hash: hash(key.as_bytes()),
             key: copy,
             value: RcuCell::empty(),
+            place: Atomic::new(0),
+            batch: Atomic::new(0),
             _charge: charge,
         };
         let named = Arc::new(named, GFP_KERNEL)?;
         let place = bucket(named.hash).ok_or(EINVAL)?;
         let mut all = copy_of(place, 1, |_| true)?;
+        if all.len() >= MAX_BUCKET {
+            return Err(ENOSPC);
+        }
         all.push(named.clone(), GFP_KERNEL)?;
         place.replace(Some(RcuBox::new(Bucket(all))?));
         Ok(named)
@@ -170,33 +205,28 @@ impl NamedVariable {
 
     /// Takes the value away.
     pub(super) fn clear(&self) {
-        self.value.replace(None);
-        REPLACED.fetch_add(1, Relaxed);
+        self.replace(None);
     }
 
     /// Gives it another value.
     pub(super) fn set(&self, value: RcuBox<Arc<VariableValue>>) {
-        self.value.replace(Some(value));
-        REPLACED.fetch_add(1, Relaxed);
+        self.replace(Some(value));
+    }
+
+    /// Nobody else changes it.
+    fn replace(&self, value: Option<RcuBox<Arc<VariableValue>>>) {
+        // Where nothing was, nothing is given back that somebody could wait for.
+        let had_one = self.value.get(&rcu::read_lock()).is_some();
+        self.value.replace(value);
+        if had_one {
+            REPLACED.fetch_add(1, Relaxed);
+        }
     }
 }
 
-/// Mixes the bytes of a key, eight at a time, as FxHash does.
 fn hash(key: &[u8]) -> u64 {
-    const MULTIPLIER: u64 = 0x517c_c1b7_2722_0a95;
-    let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(MULTIPLIER);
-    let mut words = key.chunks_exact(8);
-    let mut hash = key.len() as u64;
-    for word in &mut words {
-        hash = mix(
-            hash,
-            u64::from_le_bytes(word.try_into().unwrap_or_default()),
-        );
-    }
-    let rest = words.remainder().iter();
-    let last = rest.fold(0, |last, &byte| last << 8 | u64::from(byte));
-    // The upper bits are the well mixed ones.
-    mix(hash, last).rotate_left(20)
+    let [low, high] = &SEED;
+    SipKey([low.load(Relaxed), high.load(Relaxed)]).hash(key)
 }
 
 fn bucket(hash: u64) -> Option<&'static RcuCell<Bucket>> {
@@ -265,15 +295,18 @@ pub(super) fn try_for_each<E>(
     Ok(())
 }
 
-/// The next variable, at or after place `from`, whose value is `wanted`, and its place.
+/// The next variable, at or after place `from`, that is `wanted` with its value, and its place.
 pub(super) fn next(
     from: usize,
-    wanted: impl Fn(&VariableValue) -> bool,
+    wanted: impl Fn(&NamedVariable, &VariableValue) -> bool,
 ) -> Option<(usize, Arc<NamedVariable>)> {
     let guard = rcu::read_lock();
     TABLE.iter().enumerate().skip(from).find_map(|(at, place)| {
         let mut all = place.get(&guard)?.0.iter();
-        let named = all.find(|named| named.value.get(&guard).is_some_and(|value| wanted(value)))?;
+        let named = all.find(|named| {
+            let value = named.value.get(&guard);
+            value.is_some_and(|value| wanted(named, value))
+        })?;
         Some((at, named.clone()))
     })
 }

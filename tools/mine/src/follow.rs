@@ -2,7 +2,7 @@
 //! Reading a file that grows, is cut, or is put aside for another of its name.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::MetadataExt,
     path::PathBuf,
@@ -60,8 +60,15 @@ impl Follower {
             file.seek(SeekFrom::Start(0))?;
             return Ok(News::Restart);
         }
+        let is_another = |named: &Metadata| (named.dev(), named.ino()) != (now.dev(), now.ino());
         match self.path.metadata() {
-            Ok(named) if (named.dev(), named.ino()) != (now.dev(), now.ino()) => {
+            // Whoever writes may have the old one open for a while: it goes on with that until there is
+            // something in the new one.
+            Ok(named) if is_another(&named) && named.len() > 0 => {
+                let n = file.read(&mut self.buffer)?;
+                if n > 0 {
+                    return Ok(News::Bytes(&self.buffer[..n]));
+                }
                 self.file = None;
             }
             _ => (),

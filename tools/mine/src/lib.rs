@@ -12,6 +12,7 @@ pub mod miner;
 pub mod rate;
 pub mod runs;
 pub mod serve;
+pub mod told;
 pub mod traffic;
 
 pub use miner::Miner;

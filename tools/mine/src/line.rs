@@ -76,7 +76,10 @@ fn uptime(before: &[u8]) -> Option<u64> {
     let text = text[open + 1..].trim_ascii();
     let dot = memchr::memchr(b'.', text)?;
     let (seconds, micros) = (number(&text[..dot]), &text[dot + 1..]);
-    (micros.len() == 6).then(|| seconds * 1_000_000 + number(micros))
+    if micros.len() != 6 {
+        return None;
+    }
+    seconds.checked_mul(1_000_000)?.checked_add(number(micros))
 }
 
 fn address(text: &[u8]) -> Option<Ipv4Addr> {
@@ -142,6 +145,12 @@ mod tests {
         );
         let icmp = b"kernel: [UFW AUDIT] IN= SRC=1.2.3.4 DST=1.1.1.1 PROTO=ICMP TYPE=8";
         assert!(matches!(parse(icmp), Some(Line::Packet(p)) if p.port == 0 && p.at_us.is_none()));
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_is_none() {
+        let line = b"kernel: [999999999999999.000001] [UFW BLOCK] IN= SRC=1.2.3.4 DPT=22";
+        assert!(matches!(parse(line), Some(Line::Packet(p)) if p.at_us.is_none()));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use virgo_mine::{
     Miner,
     follow::{Follower, News},
     serve::Server,
+    told::Told,
 };
 use virgo_proto::analytics::STREAM_PORT;
 
@@ -21,7 +22,7 @@ use virgo_proto::analytics::STREAM_PORT;
 ///
 /// Reads kern.log with lines of UFW, and records 'exec US PID PROGRAM' and 'exit US PID'. Memory is
 /// bounded, however long the log is. What was learnt is printed as key=value lines, which
-/// /etc/virgo_kernel_analytics.conf takes, or sent to nodes that fetch it.
+/// /etc/virgo_kernel_analytics.conf takes, or sent to nodes that fetch it; after the first time what differs.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -64,26 +65,37 @@ fn main() -> Result<()> {
     let every = Duration::try_from_secs_f64(arguments.every).context("--every")?;
     let mut reported = Instant::now();
     if follower.is_none() && server.is_none() {
-        return print(&miner);
+        return print(&miner.pairs());
     }
+    let (mut printed, mut failed) = (Told::default(), false);
     loop {
-        let idle = match &mut follower {
-            Some(follower) => catch_up(&mut miner, follower)?,
-            None => true,
+        let caught_up = match &mut follower {
+            Some(follower) => catch_up(&mut miner, follower),
+            None => Ok(true),
+        };
+        let idle = match caught_up {
+            Ok(idle) => {
+                failed = false;
+                idle
+            }
+            // A log that is put aside may not be there, or not be ours, for a while.
+            Err(error) => {
+                if !std::mem::replace(&mut failed, true) {
+                    eprintln!("virgo-mine: {error:#}; it is tried again");
+                }
+                true
+            }
         };
         if reported.elapsed() >= every {
             reported = Instant::now();
             match &mut server {
                 Some(server) => {
-                    let pairs = miner.pairs();
-                    let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                    // Several lines: one may have 16 KiB.
-                    for some in pairs.chunks(64) {
-                        server.send(&some.join(","))?;
-                    }
+                    server.send(miner.pairs());
                 }
-                None => print(&miner)?,
+                None => print(&printed.differing(miner.pairs()))?,
             }
+        } else if let Some(server) = &mut server {
+            server.poll();
         }
         if idle {
             sleep(Duration::from_millis(50).min(every));
@@ -119,9 +131,9 @@ fn catch_up(miner: &mut Miner, follower: &mut Follower) -> Result<bool> {
     Ok(false)
 }
 
-fn print(miner: &Miner) -> Result<()> {
+fn print(pairs: &[(String, String)]) -> Result<()> {
     let mut text = String::new();
-    for (key, value) in miner.pairs() {
+    for (key, value) in pairs {
         text += &format!("{key}={value}\n");
     }
     let mut out = io::stdout().lock();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! How many events in a second, on average and at most.
 
+/// Lines of several processors may be out of order by so much.
+const TOLERANCE_US: u64 = 1_000_000;
+
 /// Counts events by the second of the log's own clock.
 #[derive(Clone, Debug, Default)]
 pub struct Rate {
@@ -13,13 +16,17 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// An event. Times that go back, as after a restart of the machine, begin another second.
+    /// An event. Times that go back a little count as the last; those that go back further are after a
+    /// restart of the machine, and the mean begins anew.
     pub fn add(&mut self, at_us: u64) {
-        self.first_us.get_or_insert(at_us);
-        if at_us < self.last_us {
-            self.first_us = Some(at_us);
+        let mut at_us = at_us;
+        if at_us.saturating_add(TOLERANCE_US) < self.last_us {
+            self.first_us = None;
             self.total = 0;
+        } else {
+            at_us = at_us.max(self.last_us);
         }
+        self.first_us.get_or_insert(at_us);
         self.last_us = at_us;
         self.total += 1;
         let second = at_us / 1_000_000;
@@ -59,5 +66,19 @@ mod tests {
         }
         assert_eq!(rate.burst(), 3);
         assert!((rate.mean() - 6.0 / 9.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn lines_out_of_order_are_no_restart() {
+        let mut rate = Rate::default();
+        for at in [10_000_000, 11_000_000, 10_900_000, 11_100_000, 14_000_000] {
+            rate.add(at);
+        }
+        assert!((rate.mean() - 5.0 / 4.0).abs() < 1e-9);
+        assert_eq!(rate.burst(), 3);
+        for at in [500_000, 1_500_000] {
+            rate.add(at);
+        }
+        assert!((rate.mean() - 2.0).abs() < 1e-9);
     }
 }

@@ -172,17 +172,23 @@ fn a_log_that_grows_and_is_rotated_is_followed() {
     append(&line[20..]);
     drain(&mut miner, &mut follower);
     assert_eq!(miner.traffic.packets(), 2);
-    // Put aside, with a last line that comes late.
+    // Put aside, with a last line that comes late, when the new one is there already.
+    let mut old = OpenOptions::new().append(true).open(&path).unwrap();
     fs::rename(&path, folder.path().join("kern.log.1")).unwrap();
-    append(line);
+    append("");
+    drain(&mut miner, &mut follower);
+    old.write_all(line.as_bytes()).unwrap();
     drain(&mut miner, &mut follower);
     assert_eq!(miner.traffic.packets(), 3);
+    append(line);
+    drain(&mut miner, &mut follower);
+    assert_eq!(miner.traffic.packets(), 4);
     // Cut.
     fs::write(&path, "").unwrap();
     drain(&mut miner, &mut follower);
     append(line);
     drain(&mut miner, &mut follower);
-    assert_eq!(miner.traffic.packets(), 4);
+    assert_eq!(miner.traffic.packets(), 5);
 }
 
 #[test]
@@ -193,10 +199,54 @@ fn nodes_get_the_stream_after_they_have_said_the_word() {
     node.write_all(STREAM_START).unwrap();
     let mut stranger = TcpStream::connect(address).unwrap();
     stranger.write_all(&[b'x'; STREAM_START.len()]).unwrap();
-    assert_eq!(server.send("a=1,b=2").unwrap(), 1);
+    assert_eq!(server.send(some("1", "2")), 1);
     let mut said = [0; 8];
     node.read_exact(&mut said).unwrap();
     assert_eq!(&said, b"a=1,b=2\n");
+    // What differs only; but all of it to one that comes later.
+    let mut late = TcpStream::connect(address).unwrap();
+    late.write_all(STREAM_START).unwrap();
+    assert_eq!(server.send(some("1", "3")), 2);
+    let mut said = [0; 4];
+    node.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"b=3\n");
+    let mut said = [0; 8];
+    late.read_exact(&mut said).unwrap();
+    assert_eq!(&said, b"a=1,b=3\n");
+}
+
+fn some(a: &str, b: &str) -> Vec<(String, String)> {
+    vec![("a".into(), a.into()), ("b".into(), b.into())]
+}
+
+#[test]
+fn who_is_silent_or_does_not_read_delays_nobody() {
+    let mut server = Server::new("127.0.0.1:0").unwrap();
+    let address = server.address().unwrap();
+    let start = Instant::now();
+    let silent: Vec<_> = (0..7)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let mut node = TcpStream::connect(address).unwrap();
+    node.write_all(STREAM_START).unwrap();
+    assert_eq!(server.send(some("1", "2")), 1);
+    // So many of one address are enough.
+    let mut further = TcpStream::connect(address).unwrap();
+    further.write_all(STREAM_START).unwrap();
+    assert_eq!(server.send(some("1", "3")), 1);
+    // It reads nothing, and values go on.
+    let long = "x".repeat(4000);
+    for i in 0..2500 {
+        server.send(some(&format!("{i}"), &format!("{i}{long}")));
+    }
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
+    std::thread::sleep(std::time::Duration::from_millis(2200));
+    // Nobody has a place any more.
+    assert_eq!(server.send(some("4", "5")), 0);
+    drop(silent);
+    let mut node = TcpStream::connect(address).unwrap();
+    node.write_all(STREAM_START).unwrap();
+    assert_eq!(server.send(some("4", "5")), 1);
 }
 
 /// Ten million lines take less than 10 s in a release build on a machine of their own. Run it by name,
