@@ -3,7 +3,7 @@
 
 use crate::{
     Test,
-    support::{fails, sh, text, with_config, within},
+    support::{fails, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
 use std::time::Duration;
@@ -25,6 +25,11 @@ pub const TESTS: &[(&str, Test)] = &[
     ("analytics_come_over_a_stream", stream),
     ("analytics_stream_survives_its_host", hostile_stream),
     ("analytics_of_a_user_have_a_quota", quota),
+    ("analytics_that_are_the_same_are_no_change", same),
+    (
+        "analytics_refused_by_their_module_are_a_change",
+        late_declaration,
+    ),
     ("analytics_unload_gives_defaults_back", unload),
     ("analytics_steer_pool_and_balancer", steering),
     ("analytics_limit_the_bandwidth_of_the_queue", bandwidth),
@@ -59,6 +64,8 @@ fn doors(cluster: &Cluster) -> Result<()> {
     ensure!(get(&node, "fds")? == "{'22', '20'}");
     ensure!(get(&node, "SRC")? == "111.123.180.44");
     // All of it or nothing.
+    let (said, _) = fails(&node, "virgo analytics set '#a=1' X=5")?;
+    ensure!(said.contains("comment"), "{said}");
     let (said, _) = fails(&node, "virgo analytics set SRC=1 nonsense")?;
     ensure!(said.contains("without '='"), "{said}");
     ensure!(get(&node, "SRC")? == "111.123.180.44");
@@ -159,8 +166,15 @@ fn rights(cluster: &Cluster) -> Result<()> {
                 "set(a={1,2})",
                 "get(a)",
                 "explain(a)",
+                "set(read_from_stream=1)",
+                "set(c=1,streaming_kernel_analytics_host=1.2.3.4)",
+                "reset(read_from_stream)",
             ],
         )?;
+        // The stream is root's, and so is where it comes from.
+        let denied = replies.iter().filter(|line| line.starts_with("ERR EPERM"));
+        ensure!(denied.count() == 3, "{replies:?}");
+        ensure!(get(&node, "read_from_stream")? == "false");
         ensure!(
             replies.iter().any(|line| line == "set=2")
                 && replies.iter().any(|line| line == "{1,2}")
@@ -181,13 +195,24 @@ fn bounds(cluster: &Cluster) -> Result<()> {
     let (said, _) = fails(&node, "virgo analytics set read_from_stream=2")?;
     ensure!(said.contains("read_from_stream: expected"), "{said}");
     with_config(&node, "callers = kernel_analytics 65534", || {
-        let replies = text(&node, &node, PORT, &["set(read_from_stream=maybe)"])?;
+        let replies = text(&node, &node, PORT, &["set(cloudfs_read_window=many)"])?;
         ensure!(
-            replies[0].starts_with("ERR EINVAL read_from_stream"),
+            replies[0].starts_with("ERR EINVAL cloudfs_read_window"),
             "{replies:?}"
         );
         Ok(())
     })?;
+    for (pair, expected) in [
+        ("localhost_load=hello", "a load"),
+        ("localhost_load=-1", "a load"),
+        (
+            "streaming_kernel_analytics_host=nonsense",
+            "an IPv4 address",
+        ),
+    ] {
+        let (said, _) = fails(&node, &format!("virgo analytics set {pair}"))?;
+        ensure!(said.contains(expected), "{pair}: {said}");
+    }
     sh(
         &node,
         &format!("printf 'a=1\\nread_from_stream=-1\\n' >{FILE}"),
@@ -429,6 +454,50 @@ fn quota(cluster: &Cluster) -> Result<()> {
     ensure!(get(&node, "root")? == "500");
     sh(&node, "virgo analytics set root=1")?;
     ensure!(get(&node, "root")? == "1");
+    fresh(&node, "")
+}
+
+fn same(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    sh(
+        &node,
+        "for i in 1 2 3; do virgo analytics set a=1 || exit; done",
+    )?;
+    let history = sh(&node, "virgo analytics history a")?;
+    ensure!(history.lines().count() == 1, "{history}");
+    // What the file says again stays, and what it does not say is gone.
+    load(&node, "echo b=1,c=1")?;
+    load(&node, "echo b=1,a=1")?;
+    ensure!(get(&node, "b")? == "1");
+    fails(&node, "virgo analytics get c")?;
+    let history = sh(&node, "virgo analytics history b")?;
+    ensure!(history.lines().count() == 1, "{history}");
+    // From elsewhere it is a change.
+    let history = sh(&node, "virgo analytics history a")?;
+    ensure!(history.lines().count() == 2, "{history}");
+    fresh(&node, "")
+}
+
+/// A value is set before the module is loaded that reads it, which does not take it.
+fn late_declaration(cluster: &Cluster) -> Result<()> {
+    let node = cluster.node(1);
+    fresh(&node, "")?;
+    let loaded = sh(
+        &node,
+        "rmmod virgo_cloudfs && virgo analytics set cloudfs_read_window=many
+         insmod /lib/virgo/virgo_cloudfs.ko",
+    );
+    wait_until_whole(cluster)?;
+    loaded?;
+    ensure!(get(&node, "cloudfs_read_window")? == "4");
+    let history = sh(&node, "virgo analytics history cloudfs_read_window")?;
+    let lines: Vec<_> = history.lines().collect();
+    ensure!(
+        matches!(lines[..], [set, refused] if set.ends_with("=many")
+            && refused.contains("default") && refused.ends_with("=4")),
+        "{history}"
+    );
     fresh(&node, "")
 }
 
