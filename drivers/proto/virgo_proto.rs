@@ -51,7 +51,6 @@ pub mod pace;
 pub mod pieces;
 pub mod queue;
 pub mod scan;
-pub mod siphash;
 pub mod slots;
 pub mod sort;
 pub mod usb;

@@ -232,7 +232,7 @@ static bool usbmon_has_buses(void)
 
 	mutex_lock(&usb_bus_idr_lock);
 	idr_for_each_entry(&usb_bus_idr, bus, id)
-		found |= READ_ONCE(bus->mon_bus) != NULL;
+		found |= !!READ_ONCE(bus->mon_bus);
 	mutex_unlock(&usb_bus_idr_lock);
 	return found;
 }
@@ -262,9 +262,9 @@ static int start(void)
 static void stop(void)
 {
 	/*
-	 * Waits for calls of on_bus_change(). What remains: a bus that has left the core's list before the
-	 * next line, and that the core tells of after this one, stays monitored; it matters if its driver
-	 * adds it again.
+	 * Waits for calls of on_bus_change(). What remains: a bus that has left the core's list
+	 * before the next line, and that the core tells of after this one, stays monitored; it
+	 * matters if its driver adds it again.
 	 */
 	usb_unregister_notify(&bus_changes);
 	monitor_all(false);

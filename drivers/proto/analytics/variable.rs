@@ -49,12 +49,15 @@ pub struct Declaration {
     /// Value of a number that nobody has set. Texts and lists are empty then.
     pub default: i64,
     /// Says what is wrong with a text or a list that is of its type: see [`super::check`].
-    pub check: Option<fn(&str) -> Result<(), &'static str>>,
+    pub check: Option<TextCheck>,
     /// The module that reads it.
     pub reader: &'static str,
     /// What it changes, in a line.
     pub about: &'static str,
 }
+
+/// Says what is wrong with a text.
+pub type TextCheck = fn(&str) -> Result<(), &'static str>;
 
 /// Why a value is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,12 +23,9 @@ use linux::{
         RcuCell, //
     }, //
 };
-use virgo_proto::{
-    analytics::{
-        list::unquoted,
-        number, //
-    },
-    siphash::SipKey, //
+use virgo_proto::analytics::{
+    list::unquoted,
+    number, //
 };
 
 /// Places of the table; with so many variables each has one of its own, on average.
@@ -225,8 +222,11 @@ impl NamedVariable {
 }
 
 fn hash(key: &[u8]) -> u64 {
-    let [low, high] = &SEED;
-    SipKey([low.load(Relaxed), high.load(Relaxed)]).hash(key)
+    let mut secret = [0; 16];
+    for (to, half) in secret.chunks_exact_mut(8).zip(&SEED) {
+        to.copy_from_slice(&half.load(Relaxed).to_ne_bytes());
+    }
+    crypto::siphash(&secret, key)
 }
 
 fn bucket(hash: u64) -> Option<&'static RcuCell<Bucket>> {

@@ -23,7 +23,7 @@
 
 use crate::{
     sysfs::UsbDevice,
-    traffic::{Anomaly, Finding},
+    traffic::{Anomaly, DeviceFinding},
 };
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
@@ -134,7 +134,7 @@ impl Policy {
     pub fn decide(
         &self,
         devices: &[UsbDevice],
-        findings: &[Finding],
+        findings: &[DeviceFinding],
         other_keyboards: usize,
     ) -> Vec<Decision> {
         let for_behaviour = |line: Option<usize>| {
@@ -190,8 +190,11 @@ impl Policy {
     }
 
     /// The findings that are of none of `devices`: of what was unplugged, or is not known well enough.
-    pub fn unmatched<'a>(devices: &[UsbDevice], findings: &'a [Finding]) -> Vec<&'a Finding> {
-        let is_of_none = |finding: &&Finding| !devices.iter().any(|d| is_of(finding, d));
+    pub fn unmatched<'a>(
+        devices: &[UsbDevice],
+        findings: &'a [DeviceFinding],
+    ) -> Vec<&'a DeviceFinding> {
+        let is_of_none = |finding: &&DeviceFinding| !devices.iter().any(|d| is_of(finding, d));
         findings.iter().filter(is_of_none).collect()
     }
 
@@ -203,7 +206,7 @@ impl Policy {
 }
 
 /// Whether a finding is of a device: addresses are used again, so the id has to be the same, too.
-fn is_of(finding: &Finding, device: &UsbDevice) -> bool {
+fn is_of(finding: &DeviceFinding, device: &UsbDevice) -> bool {
     finding.address == (device.bus, device.device)
         && finding.id == Some((device.vendor, device.product))
 }
@@ -214,7 +217,7 @@ impl Rule {
         words.any(|word| matches!(word, Word::Behaviour(_)))
     }
 
-    fn fits(&self, device: &UsbDevice, findings: &[Finding]) -> Fit {
+    fn fits(&self, device: &UsbDevice, findings: &[DeviceFinding]) -> Fit {
         let mut fit = Fit::Yes;
         for word in &self.words {
             let is_seen = matches!(word, Word::Class(..) | Word::Behaviour(_));
@@ -231,7 +234,7 @@ impl Rule {
 }
 
 impl Word {
-    fn fits(&self, device: &UsbDevice, findings: &[Finding]) -> bool {
+    fn fits(&self, device: &UsbDevice, findings: &[DeviceFinding]) -> bool {
         match self {
             Word::All => true,
             Word::Id(vendor, product) => {
@@ -305,9 +308,9 @@ mod tests {
         Policy::parse(policy).unwrap().decide(&devices, &[], 0)
     }
 
-    fn finding(id: Option<(u16, u16)>, anomaly: Anomaly) -> Finding {
+    fn finding(id: Option<(u16, u16)>, anomaly: Anomaly) -> DeviceFinding {
         let address = (1, 5);
-        Finding {
+        DeviceFinding {
             address,
             id,
             anomaly,

@@ -173,7 +173,7 @@ pub enum Anomaly {
 
 /// What a capture has found of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct DeviceFinding {
     /// Its bus, and its address there.
     pub address: (u16, u8),
     /// Vendor and product, if the capture has its descriptor.
@@ -182,7 +182,7 @@ pub struct Finding {
     pub anomaly: Anomaly,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DeviceFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (bus, device) = self.address;
         write!(f, "device {bus}.{device}")?;
@@ -338,13 +338,13 @@ impl CaptureSummary {
     }
 
     /// What devices should not do.
-    pub fn findings(&self) -> Vec<Finding> {
+    pub fn findings(&self) -> Vec<DeviceFinding> {
         let mut findings = Vec::new();
         for (&address, device) in &self.devices {
             let interfaces = device.interfaces();
             let keyboard = interfaces.iter().any(InterfaceDescriptor::is_keyboard);
             let mut add = |anomaly| {
-                findings.push(Finding {
+                findings.push(DeviceFinding {
                     address,
                     id: device.descriptor.map(|d| (d.vendor, d.product)),
                     anomaly,

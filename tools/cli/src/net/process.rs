@@ -13,7 +13,7 @@ use virgo::sockets::{SocketInfo, SocketReader};
 
 /// Where a process has a socket.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct DescriptorPlace {
     pid: u32,
     fd: i32,
 }
@@ -30,7 +30,7 @@ pub(super) struct ProcessSocket {
 
 /// Where processes have the sockets with these inodes, each at one place: of several, such as of a parent
 /// and its child, the first that is found.
-pub(super) fn places(inodes: &[u64]) -> BTreeMap<u64, Place> {
+pub(super) fn places(inodes: &[u64]) -> BTreeMap<u64, DescriptorPlace> {
     let mut found = BTreeMap::new();
     let entries = |path: &str| fs::read_dir(path).into_iter().flatten().flatten();
     for process in entries("/proc") {
@@ -53,7 +53,7 @@ pub(super) fn places(inodes: &[u64]) -> BTreeMap<u64, Place> {
                 continue;
             };
             if inodes.contains(&inode) {
-                found.entry(inode).or_insert(Place { pid, fd });
+                found.entry(inode).or_insert(DescriptorPlace { pid, fd });
             }
         }
     }
@@ -66,7 +66,7 @@ fn number<T: std::str::FromStr>(name: &std::ffi::OsStr) -> Option<T> {
 
 impl ProcessSocket {
     /// The socket with this inode, which was seen at `place`. `None` if the process is gone.
-    pub(super) fn open(inode: u64, place: &Place) -> Result<Option<Self>, NetError> {
+    pub(super) fn open(inode: u64, place: &DescriptorPlace) -> Result<Option<Self>, NetError> {
         let pid = i32::try_from(place.pid).ok().and_then(Pid::from_raw);
         let process = match pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) {
             None | Some(Err(Errno::SRCH)) => return Ok(None),
