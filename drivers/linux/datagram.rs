@@ -129,8 +129,8 @@ impl<R: Receive> Port<R> {
         let mut number = 0;
         // SAFETY: The socket is live, and `drop` unlists it before it closes it; `number` is valid for
         // writes.
-        let listed =
-            to_result(unsafe { helpers::virgo_own_sock_add(socket.as_ptr(), &mut number) });
+        let listed = unsafe { helpers::virgo_own_sock_add(socket.as_ptr(), &mut number) };
+        let listed = to_result(listed);
         if let Err(e) = listed {
             // SAFETY: It is ours; the hook and the receiver are dropped after this.
             unsafe { helpers::virgo_udp_close(socket.as_ptr()) };

@@ -124,9 +124,9 @@ fn load(cluster: &Cluster) -> Result<()> {
 fn foreign(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let script = format!(
-        "nc -l -p 7980 -e /bin/sleep 1000 &
+        "nc -l -p 7980 -e /bin/sleep 1000 >/dev/null 2>&1 &
          {listening}
-         (head -c 50000000 /dev/zero | nc 127.0.0.1 7980) & sender=$!
+         (head -c 50000000 /dev/zero | nc 127.0.0.1 7980) >/dev/null 2>&1 & sender=$!
          {full}
          virgo net queues 127.0.0.1:7980 >/tmp/text; status=$?
          virgo net queues --json 127.0.0.1:7980 >/tmp/json
@@ -146,13 +146,14 @@ fn foreign(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// The other end sees the end of a connection at once though it is watched; then the watch ends, too.
+/// The other end sees the end of a connection at once though it is watched; then the watch ends, too. Both ends have
+/// an input that stays open: nc gives a connection up when its input or the other's ends.
 fn closing(cluster: &Cluster) -> Result<()> {
     let node = cluster.node(2);
     let script = format!(
-        "nc -l -p 7981 >/dev/null & listener=$!
+        "(sleep 1000 | nc -l -p 7981) >/dev/null 2>&1 &
          {listening}
-         (sleep 1000 | nc 127.0.0.1 7981) & 
+         (sleep 1000 | nc 127.0.0.1 7981) >/dev/null 2>&1 &
          {connected}
          virgo net watch 127.0.0.1:7981 --interval 10ms --json >/tmp/looks 2>/tmp/said & watch=$!
          {looking}
