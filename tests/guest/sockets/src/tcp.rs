@@ -6,6 +6,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -187,7 +188,8 @@ fn a_listener_has_no_queues_but_connections() {
 fn sockets_come_and_go_while_others_look() {
     let end = Instant::now() + Duration::from_secs(2);
     thread::scope(|scope| {
-        let (to_look_at, taken) = std::sync::mpsc::channel::<TcpStream>();
+        // Whoever makes them waits for the other: each that waits is an open file.
+        let (to_look_at, taken) = mpsc::sync_channel::<TcpStream>(8);
         scope.spawn(move || {
             let reader = SocketReader::open().expect("/dev/virgo");
             for stream in taken {
