@@ -82,7 +82,8 @@ impl Close for ByWorker {
     fn close(&mut self, file: File) {
         let charge = self.charge.take();
         if self.program_waits && !in_kernel_thread() {
-            drop((file, charge));
+            file.close();
+            drop(charge);
             return;
         }
         // Without memory, and at the module's end, it is dropped, and the kernel closes it.

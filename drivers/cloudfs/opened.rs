@@ -34,6 +34,7 @@ use virgo_proto::{
     },
     vuid::{
         NodeId,
+        GENERATIONS,
         MAX_SLOTS, //
     },
     worker_shares::WorkOwner, //
@@ -89,6 +90,12 @@ pub(crate) fn uid_of(owner: &WorkOwner) -> u32 {
     owner.user as u32
 }
 
+/// Bits of a handle that are chosen when the module is loaded: handles of an earlier load have others, mostly.
+/// Generations of the table do not reach that far.
+const LOAD: u64 = 0xfff << 52;
+
+const _: () = assert!((GENERATIONS as u64) << 32 <= 1 << 52);
+
 /// All of them. A handle is a place in the table; it is good for its own node only, and for its
 /// present incarnation.
 #[pin_data]
@@ -99,6 +106,8 @@ pub(crate) struct OpenedFiles {
     /// How many each node may have, shared between its users, until they are closed.
     budgets: KVec<Pin<KBox<Budget>>>,
     limit: u32,
+    /// What handles have in [`LOAD`].
+    load: u64,
     /// The nodes that may have any.
     #[pin]
     nodes: Mutex<Nodes>,
@@ -124,6 +133,7 @@ impl OpenedFiles {
             lines,
             budgets,
             limit,
+            load: linux::crypto::random_u64() & LOAD,
             nodes <- kernel::new_mutex!(nodes, "virgo_opened_nodes"),
         }))
     }
@@ -160,7 +170,8 @@ impl OpenedFiles {
             GFP_KERNEL,
         )?;
         let place = self.table.insert(opened)?;
-        Ok(u64::from(place.generation) << 32 | u64::from(place.slot))
+        let generation = u64::from(place.generation) << 32;
+        Ok(self.load | generation | u64::from(place.slot))
     }
 
     /// The file of this handle.
@@ -169,7 +180,8 @@ impl OpenedFiles {
     ///
     /// [`ESTALE`] if it is closed, was opened before this node restarted, or is not `peer`'s.
     pub(crate) fn get(&self, peer: Peer, handle: u64) -> Result<Arc<Opened>> {
-        let opened = self.table.get(place(handle)).ok_or(ESTALE)?;
+        let place = self.place(handle).ok_or(ESTALE)?;
+        let opened = self.table.get(place).ok_or(ESTALE)?;
         match opened.peer == peer {
             true => Ok(opened),
             false => Err(ESTALE),
@@ -185,7 +197,18 @@ impl OpenedFiles {
 
     /// Closes the file of a handle that was given out a moment ago.
     pub(crate) fn remove(&self, handle: u64) {
-        drop(self.table.remove(place(handle)));
+        let removed = self
+            .place(handle)
+            .and_then(|place| self.table.remove(place));
+        drop(removed);
+    }
+
+    /// Where the file of this handle is or was; `None` if it is one of an earlier load of the module.
+    fn place(&self, handle: u64) -> Option<Place> {
+        (handle & LOAD == self.load).then_some(Place {
+            slot: handle as u32,
+            generation: ((handle & !LOAD) >> 32) as u32,
+        })
     }
 
     /// Closes what `gone`, an incarnation of a node that is over, had open. Returns how many files.
@@ -232,7 +255,7 @@ impl OpenedFiles {
 
 impl Reloaded for OpenedFiles {
     /// Closes what nodes have open that are not configured any more, or are other machines now: nobody
-    /// else does, unless they come back.
+    /// else does, unless they come back. Also what is in no export any more, or in one that became read-only.
     fn reloaded(&self, config: &Config) {
         let former = replace(&mut *self.nodes.lock(), config.nodes);
         for (node, address) in former.iter() {
@@ -244,12 +267,9 @@ impl Reloaded for OpenedFiles {
                 pr_info!("node {node} was removed: {closed} files closed\n");
             }
         }
-    }
-}
-
-fn place(handle: u64) -> Place {
-    Place {
-        slot: handle as u32,
-        generation: (handle >> 32) as u32,
+        let closed = self.close_all(|opened| !config.is_exported(&opened.file));
+        if closed > 0 {
+            pr_info!("{closed} files closed that are not exported any more, or not for writing\n");
+        }
     }
 }

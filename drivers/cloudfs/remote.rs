@@ -217,9 +217,9 @@ impl RemoteFiles<'_> {
 
     pub(crate) fn rename(&self, from: &[u8], to: &[u8], replace: bool) -> Result {
         let flags = if replace { 0 } else { flag::NO_REPLACE };
-        let mut both = KVec::with_capacity(from.len() + to.len(), GFP_KERNEL)?;
-        both.extend_from_slice(from, GFP_KERNEL)?;
-        both.extend_from_slice(to, GFP_KERNEL)?;
+        let mut both = KVec::with_capacity(from.len() + to.len(), GFP_KERNEL_ACCOUNT)?;
+        both.extend_from_slice(from, GFP_KERNEL_ACCOUNT)?;
+        both.extend_from_slice(to, GFP_KERNEL_ACCOUNT)?;
         self.change(op::RENAME, flags, 0, &both, from.len())
     }
 

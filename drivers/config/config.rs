@@ -19,7 +19,10 @@ use kernel::{
 };
 use linux::{
     net,
-    vfs::Directories, //
+    vfs::{
+        Directories,
+        File, //
+    }, //
 };
 use virgo_proto::config::{
     self,
@@ -164,6 +167,12 @@ impl Config {
             .iter()
             .filter_map(|export| Some((export, export.below(path)?)));
         found.min_by_key(|(_, rest)| rest.len())
+    }
+
+    /// Whether `file` is in an export: in one that may be changed, if it can be written to by this. May sleep.
+    pub fn is_exported(&self, file: &File) -> bool {
+        let mut exports = self.exports.iter();
+        exports.any(|export| (export.writable || !file.is_writable()) && export.has(file))
     }
 
     /// Shows `see` each statement of `/etc/virgo_cloud.conf`: what services share is there.

@@ -10,7 +10,8 @@ use kernel::{
 use linux::vfs::{
     Beneath,
     Credentials,
-    Directories, //
+    Directories,
+    File, //
 };
 use virgo_proto::{
     cloudfs::below,
@@ -51,6 +52,11 @@ impl Export {
     /// What is left of `path` in this directory, if it begins with it.
     pub fn below<'a>(&self, path: &'a [u8]) -> Option<&'a [u8]> {
         below(path, self.path.to_bytes())
+    }
+
+    /// Whether `file` is in it, and in no export inside it. May sleep.
+    pub(crate) fn has(&self, file: &File) -> bool {
+        self.dirs.has(self.index, file)
     }
 
     /// The directory, and who uses it.

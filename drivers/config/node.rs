@@ -125,7 +125,7 @@ impl Node {
         f(self.last.lock().as_deref())
     }
 
-    /// The configuration in force. Any context but hard interrupts.
+    /// The configuration in force. Task context.
     pub fn config(&self) -> Arc<Config> {
         self.config.lock().clone()
     }

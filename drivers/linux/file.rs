@@ -24,7 +24,7 @@ impl File {
     fn open(path: &CStr) -> Result<Self> {
         let flags = (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK) as c_int;
         // SAFETY: The path ends with NUL.
-        let file = from_err_ptr(unsafe { bindings::filp_open(path.as_char_ptr(), flags, 0) })?;
+        let file = from_err_ptr(unsafe { helpers::virgo_file_open(path.as_char_ptr(), flags, 0) })?;
         Ok(File(NonNull::new(file).ok_or(ENOENT)?))
     }
 }

@@ -72,6 +72,7 @@ void virgo_wake_in_steps(struct wait_queue_head *queue)
 	struct wait_queue_entry mark = { .func = virgo_no_wake };
 	int count = 0;
 
+	might_sleep();
 	if (!wq_has_sleeper(queue))
 		return;
 	spin_lock_irq(&queue->lock);
@@ -515,11 +516,12 @@ bool virgo_bytes_equal(const void *a, const void *b, size_t len)
 	return !crypto_memneq(a, b, len);
 }
 
-/* Opens a file of the first process's, also for kernel threads, whose own root is empty. */
+/*
+ * Opens a file as the first process sees it: kernel threads have an empty root, and a
+ * program may have one of its own.
+ */
 struct file *virgo_file_open(const char *path, int flags, umode_t mode)
 {
-	if (!(current->flags & PF_KTHREAD))
-		return filp_open(path, flags, mode);
 	scoped_with_init_fs()
 		return filp_open(path, flags, mode);
 	/* Not reached: the scope is entered once. */

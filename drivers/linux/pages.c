@@ -15,6 +15,7 @@
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
+#include <linux/string.h>
 #include <linux/uaccess.h>
 #include <linux/uio.h>
 
@@ -37,8 +38,15 @@ struct virgo_pages {
  */
 static bool virgo_caches(struct file *file)
 {
-	return (file->f_mode & FMODE_NOWAIT && file_inode(file)->i_sb->s_bdev) ||
-	       shmem_mapping(file->f_mapping);
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	/* Whoever watches reads is asked, and may be slow to answer. */
+	if (FMODE_FSNOTIFY_ACCESS_PERM(file->f_mode) || FMODE_FSNOTIFY_HSM(file->f_mode))
+		return false;
+	/* Knows the size of a file only while it has a lock of its cluster. */
+	if (!strcmp(sb->s_type->name, "ocfs2"))
+		return false;
+	return (file->f_mode & FMODE_NOWAIT && sb->s_bdev) || shmem_mapping(file->f_mapping);
 }
 
 /*
@@ -68,7 +76,8 @@ static void virgo_pages_put(struct virgo_pages *pages)
 /*
  * Takes up to @len bytes at @pos into @pages, which is empty, from where the page cache
  * has them: fewer at the end of the file, or if they lie on too many pages. As a read
- * does it, but -EAGAIN if that would wait for the disk, or if this is no regular file.
+ * does it, but -EAGAIN if that would wait for the disk, or if this is no regular file;
+ * and without noting the time of the access, which may wait for the file system's journal.
  */
 static int virgo_pages_gather(struct virgo_pages *pages, struct file *file, size_t len, loff_t pos)
 {
@@ -106,7 +115,6 @@ static int virgo_pages_gather(struct virgo_pages *pages, struct file *file, size
 		pages->len += part;
 		pos += part;
 	}
-	file_accessed(file);
 	return 0;
 }
 

@@ -130,6 +130,31 @@ void virgo_dirs_free(struct virgo_dirs *dirs)
 	kvfree(dirs);
 }
 
+/* Whether @file is in @dir, as a walk would find it: that does not cross mounts. */
+static bool virgo_dir_has(const struct path *dir, const struct file *file)
+{
+	return dir->dentry && dir->mnt == file->f_path.mnt &&
+	       is_subdir(file->f_path.dentry, dir->dentry);
+}
+
+/* Whether @file is in directory @index, and in none inside that. */
+bool virgo_dirs_has(const struct virgo_dirs *dirs, size_t index, const struct file *file)
+{
+	const struct path *dir = &dirs->paths[index];
+	size_t i;
+
+	if (!virgo_dir_has(dir, file))
+		return false;
+	for (i = 0; i < dirs->count; i++) {
+		const struct path *inner = &dirs->paths[i];
+
+		if (virgo_dir_has(inner, file) && inner->dentry != dir->dentry &&
+		    is_subdir(inner->dentry, dir->dentry))
+			return false;
+	}
+	return true;
+}
+
 /* The directory of @export; NULL if it was not there when the configuration was read. */
 static const struct path *virgo_root(const struct virgo_export *export)
 {
@@ -701,6 +726,11 @@ ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos)
 u32 virgo_file_device(struct file *file)
 {
 	return file_inode(file)->i_sb->s_dev;
+}
+
+bool virgo_file_is_writable(const struct file *file)
+{
+	return file->f_mode & FMODE_WRITE;
 }
 
 /* Whether each write is on the disk when it returns: opened, mounted or marked so. */

@@ -59,6 +59,7 @@ struct virgo_dirs;
 struct virgo_dirs *virgo_dirs_new(size_t count);
 int virgo_dirs_open(struct virgo_dirs *dirs, size_t index, const char *path);
 void virgo_dirs_free(struct virgo_dirs *dirs);
+bool virgo_dirs_has(const struct virgo_dirs *dirs, size_t index, const struct file *file);
 
 /**
  * struct virgo_export - an exported directory, and who uses it
@@ -88,6 +89,7 @@ int virgo_export_mkdir(const struct virgo_export *export, const char *name, umod
 
 ssize_t virgo_file_read(struct file *file, void *data, size_t len, loff_t pos);
 u32 virgo_file_device(struct file *file);
+bool virgo_file_is_writable(const struct file *file);
 bool virgo_file_is_sync(struct file *file);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
 ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos);

@@ -169,6 +169,14 @@ impl Directories {
         })
     }
 
+    /// Whether `file` is in the directory with this index, and in no other one inside that. May sleep.
+    pub fn has(&self, index: usize, file: &File) -> bool {
+        // SAFETY: By the invariant the pointer is valid, and the index is one of its directories; the file is
+        // open.
+        index < self.count
+            && unsafe { helpers::virgo_dirs_has(self.dirs.as_ptr(), index, file.as_ptr()) }
+    }
+
     /// The directory with this index, for whom `cred` stand.
     pub fn beneath<'a>(&'a self, index: usize, cred: &'a Credentials) -> Option<Beneath<'a>> {
         (index < self.count).then_some(Beneath {
@@ -345,6 +353,12 @@ impl File {
     pub fn device(&self) -> u32 {
         // SAFETY: The file is open.
         unsafe { helpers::virgo_file_device(self.as_ptr()) }
+    }
+
+    /// Whether it can be written to by this.
+    pub fn is_writable(&self) -> bool {
+        // SAFETY: The file is open.
+        unsafe { helpers::virgo_file_is_writable(self.as_ptr()) }
     }
 
     /// Whether each write is on the disk when it returns: the file was opened so, or is on a file system

@@ -20,6 +20,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("file_commands_by_text", text::by_text),
     ("bad_file_commands_lose_nothing", text::bad_text),
     ("files_go_with_their_session", text::sessions),
+    ("files_go_with_their_export", text::revoked),
     ("nothing_outside_an_export_is_reached", jail::jail),
     ("renames_during_a_walk_do_not_lead_out", jail::race),
     ("a_restarted_node_has_no_open_files", lost::restarted),
@@ -38,6 +39,10 @@ pub const TESTS: &[(&str, Test)] = &[
     (
         "a_file_system_that_hangs_holds_up_only_who_uses_it",
         waiting::hung,
+    ),
+    (
+        "what_a_removed_node_has_waiting_is_not_done",
+        waiting::removed,
     ),
     ("appends_are_done_once_on_a_bad_network", lost::bad_network),
 ];

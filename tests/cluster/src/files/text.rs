@@ -175,3 +175,69 @@ pub fn sessions(cluster: &Cluster) -> Result<()> {
     sh(&node1, &format!("kill {pid}"))?;
     wait_until_open(&node2, 0)
 }
+
+/// What is not exported any more is closed, and what is only for reading if it was open for writing.
+pub fn revoked(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    // A session that goes on from one command of the shell to the next.
+    sh(
+        &node1,
+        "rm -f /tmp/in; mkfifo /tmp/in
+         nc 127.0.0.1 50000 </tmp/in >/tmp/said 2>&1 &
+         sleep 600 >/tmp/in 2>&1 & echo $! >/tmp/pid
+         echo \"auth $(cat /etc/virgo.key)\" >/tmp/in",
+    )?;
+    let ask = |command: &str| -> Result<String> {
+        let ask = format!(
+            "n=$(wc -l </tmp/said); echo '{command}' >/tmp/in
+             i=0; until [ $(wc -l </tmp/said) -gt $n ]; do
+                 i=$((i + 1)); [ $i -lt 100 ] || exit 1; sleep 0.1
+             done; tail -n 1 /tmp/said"
+        );
+        sh(&node1, &ask)
+    };
+    sh(&node2, &format!("echo some >{EXPORT}/some"))?;
+    for (fd, file) in [
+        format!("2:{EXPORT}/some,O_RDWR"),
+        format!("2:{EXPORT}/some,O_RDONLY"),
+        "2:/srv/ro/readme,O_RDONLY".to_owned(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        ensure!(ask(&format!("virgo_cloud_open({file})"))? == fd.to_string());
+    }
+    wait_until_open(&node2, 3)?;
+    let change = format!("s#export = {EXPORT} rw#export = {EXPORT} ro#; /export = .srv.ro ro/d");
+    sh(
+        &node2,
+        &format!(
+            "cp /etc/virgo_cloud.conf /tmp/good
+             sed -i '{change}' /etc/virgo_cloud.conf && virgo config reload"
+        ),
+    )?;
+    let result = wait_until_open(&node2, 1).and_then(|()| {
+        let replies = [
+            ask("virgo_cloud_write(0,other,5,0)")?,
+            ask("virgo_cloud_read(1,x,4,0)")?,
+            ask("virgo_cloud_read(2,x,4,0)")?,
+        ];
+        ensure!(
+            replies[0].starts_with("ERR ESTALE")
+                && replies[1] == "some"
+                && replies[2].starts_with("ERR ESTALE"),
+            "{replies:?}"
+        );
+        Ok(())
+    });
+    sh(
+        &node2,
+        "mv /tmp/good /etc/virgo_cloud.conf && virgo config reload",
+    )?;
+    sh(
+        &node1,
+        "kill $(cat /tmp/pid); rm -f /tmp/in /tmp/said /tmp/pid",
+    )?;
+    result?;
+    wait_until_open(&node2, 0)
+}

@@ -199,3 +199,38 @@ pub fn hung(cluster: &Cluster) -> Result<()> {
     )?;
     result
 }
+
+/// Node 3 has more waiting for the disk of node 2 than there are workers for it, when it is taken out of the
+/// configuration. What had begun is done, the rest is not.
+pub fn removed(cluster: &Cluster) -> Result<()> {
+    const FILES: usize = 40;
+    let (node2, node3) = (cluster.node(2), cluster.node(3));
+    let files =
+        format!("rm -f {EXPORT}/mine*; cd {EXPORT} && touch $(seq {FILES} | sed 's,^,mine,')");
+    sh(&node2, &files)?;
+    sh(&node3, &format!("virgo ls 2:{EXPORT}"))?;
+    sh(&node2, "fsfreeze --freeze /run/disk")?;
+    let ask = format!(
+        "for n in $(seq {FILES}); do
+             (echo \"auth $(cat /etc/virgo_text.key)\"
+              echo \"virgo_cloud_unlink(2:{EXPORT}/mine$n)\"; sleep 8) | nc 127.0.0.1 50000 &
+         done >/dev/null 2>&1; sleep 2"
+    );
+    let asked = sh(&node3, &ask);
+    let change = "cp -p /etc/virgo_c*.conf /tmp/
+        sed -i 's/, 10.9.0.3//' /etc/virgo_cloud.conf /etc/virgo_client.conf
+        virgo config reload";
+    let changed = sh(&node2, change);
+    sh(&node2, "fsfreeze --unfreeze /run/disk")?;
+    std::thread::sleep(Duration::from_secs(2));
+    let left = sh(&node2, &format!("ls {EXPORT} | grep -c ^mine"));
+    sh(
+        &node2,
+        &format!("cp -p /tmp/virgo_c*.conf /etc/; virgo config reload; rm -f {EXPORT}/mine*"),
+    )?;
+    asked.and(changed)?;
+    let left: usize = left?.parse()?;
+    println!("{left} of {FILES} files were left");
+    ensure!((FILES / 4..FILES).contains(&left), "{left} files are left");
+    wait_until_whole(cluster)
+}
