@@ -195,24 +195,23 @@ impl Entry {
     /// Adds `amount` to both counters, unless a bound is exceeded and `bounded` is true.
     ///
     /// Additions beyond a bound are taken back at once, so that a charge of another task may be
-    /// refused meanwhile that would just have fitted.
+    /// refused meanwhile that would just have fitted; beyond a share only one of the same user.
     fn add(&self, amount: u64, bounded: bool) -> Result {
         let Totals { limit, share, used } = &*self.totals;
         if bounded && amount > *limit {
             return Err(ENOMEM);
         }
-        let all = used.fetch_add(amount, Relaxed).saturating_add(amount);
         let own = self.used.fetch_add(amount, Relaxed).saturating_add(amount);
-        let refused = match self.uid != 0 && own > *share {
-            true => EDQUOT,
-            false if all > *limit => ENOMEM,
-            false => return Ok(()),
-        };
-        if !bounded {
-            return Ok(());
+        if bounded && self.uid != 0 && own > *share {
+            self.used.fetch_sub(amount, Relaxed);
+            return Err(EDQUOT);
         }
-        self.remove(amount);
-        Err(refused)
+        let all = used.fetch_add(amount, Relaxed).saturating_add(amount);
+        if bounded && all > *limit {
+            self.remove(amount);
+            return Err(ENOMEM);
+        }
+        Ok(())
     }
 
     fn remove(&self, amount: u64) {

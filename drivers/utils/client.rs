@@ -277,7 +277,7 @@ impl Client {
     }
 
     /// Whether a reply of node `peer` has come within the last `ms` milliseconds, on the connection that there
-    /// is. Any context but hard interrupts.
+    /// is. Task context.
     pub(crate) fn was_heard_within(&self, peer: NodeId, ms: u32) -> bool {
         let link = self.links.existing(peer);
         link.is_some_and(|link| link.was_heard_within(ms))

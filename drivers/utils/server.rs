@@ -195,6 +195,7 @@ struct Revocation<S: Service>(Arc<Hub<S>>);
 impl<S: Service> Reloaded for Revocation<S> {
     fn reloaded(&self, config: &Config) {
         self.0.roster.revoke(config);
+        self.0.peers.revoke(config);
         if !config.datagrams {
             self.0.datagrams.end_all();
         }

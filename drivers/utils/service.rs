@@ -16,6 +16,7 @@ use crate::{
     },
     server::{
         deferred::Deferred,
+        outbox::SendingSession,
         output::SessionOutput,
         peer::Peer,
         peers::Incarnation, //
@@ -30,8 +31,7 @@ use kernel::{
 use linux::{
     bytes::Fill,
     datagram::OutgoingDatagram,
-    pages::Pages,
-    work::WorkHandle, //
+    pages::Pages, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -189,7 +189,7 @@ pub struct Body<'a> {
     pub(crate) out: &'a mut SessionOutput,
     pub(crate) start: usize,
     pub(crate) incarnation: &'a Arc<Incarnation>,
-    pub(crate) session: &'a WorkHandle,
+    pub(crate) session: &'a SendingSession,
     pub(crate) header: &'a FrameHeader,
     /// The event of the request's arrival, if that is recorded; a deferred reply takes it along.
     pub(crate) received: &'a mut Option<Received>,

@@ -121,7 +121,7 @@ impl Connector {
     }
 
     /// Has the work connect, unless it is at it or there is a connection; the caller has to
-    /// [`Self::wait`]. Any context but hard interrupts.
+    /// [`Self::wait`]. Task context.
     ///
     /// # Errors
     ///
@@ -153,15 +153,15 @@ impl Connector {
         outcome?.unwrap_or(Err(ETIMEDOUT))
     }
 
-    /// Whether the work is at it. Any context but hard interrupts.
+    /// Whether the work is at it. Task context.
     pub(crate) fn is_under_way(&self) -> bool {
         matches!(self.state.lock().attempt, Attempt::UnderWay)
     }
 
-    /// Ends the waits and refuses others, or allows them again. Any context but hard interrupts.
+    /// Ends the waits and refuses others, or allows them again. May sleep.
     pub(crate) fn set_stopped(&self, stopped: bool) {
         self.state.lock().stopped = stopped;
-        self.ended.wake_all();
+        self.ended.wake_in_steps();
     }
 
     /// Has the next task try again, whatever has come of former attempts.
@@ -254,6 +254,6 @@ impl Run for Connector {
         drop(state);
         // A socket is not closed under the lock.
         drop(unwanted);
-        task.ended.wake_all();
+        task.ended.wake_in_steps();
     }
 }

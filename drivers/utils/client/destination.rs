@@ -118,7 +118,9 @@ impl UserBuffer {
             return Ok(());
         }
         self.is_late = true;
-        Ok(self.late.put_bytes(bytes, GFP_KERNEL_ACCOUNT)?)
+        // Not for the program's memory cgroup, which might be waited for: this task receives for all. There are
+        // as many as slots.
+        Ok(self.late.put_bytes(bytes, GFP_KERNEL)?)
     }
 
     /// Takes a body of `len` bytes, of which `input` has those that have arrived and no others. If

@@ -7,6 +7,10 @@
 //! that gives up in the middle of a long request is here, too.
 
 use crate::client::request::Data;
+use core::mem::{
+    replace,
+    take, //
+};
 use kernel::prelude::*;
 use linux::bytes::Fill;
 use virgo_proto::{
@@ -79,9 +83,11 @@ impl Outbound {
             return Some(room);
         }
         let [one, two] = room;
-        self.waiting = one;
-        self.spare = two;
-        None
+        // There is a spare one if what was to be sent has come back.
+        Some([
+            replace(&mut self.waiting, one),
+            replace(&mut self.spare, two),
+        ])
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -139,9 +145,9 @@ impl Outbound {
             Some(rest) => rest,
             None if self.waiting.is_empty() => return None,
             None => {
-                let spare = core::mem::take(&mut self.spare);
+                let spare = take(&mut self.spare);
                 SendBuffer {
-                    bytes: core::mem::replace(&mut self.waiting, spare),
+                    bytes: replace(&mut self.waiting, spare),
                     done: 0,
                     is_counted: true,
                 }
@@ -175,8 +181,7 @@ impl Outbound {
             return Some(bytes);
         }
         bytes.clear();
-        self.spare = bytes;
-        None
+        Some(replace(&mut self.spare, bytes))
     }
 
     /// Connection `serial` is lost, and with it all that waits. Returns memory to be given back.

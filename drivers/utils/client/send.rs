@@ -228,13 +228,25 @@ impl Link {
             Ok(Some(connection)) => Ok(connection),
             Err(e) => Err(e),
         };
-        let checked = connection.and_then(|connection| {
-            state.check(guard, &connection, request)?;
-            Ok(connection)
-        });
+        // One that is useless is dropped without the lock: it may be the last to have the socket.
+        let checked = match connection {
+            Ok(connection) => match state.check(guard, &connection, request) {
+                Ok(()) => Ok(connection),
+                Err(e) => Err((e, Some(connection))),
+            },
+            Err(e) => Err((e, None)),
+        };
         let needs_room = had_to_wait && !state.outbound.has_room();
         let is_blocked = !state.outbound.is_empty();
-        let connection = checked.inspect_err(|_| self.end_turn(&mut state, turn))?;
+        let connection = match checked {
+            Ok(connection) => connection,
+            Err((e, useless)) => {
+                self.end_turn(&mut state, turn);
+                drop(state);
+                drop(useless);
+                return Err(e);
+            }
+        };
         drop(state);
         let sender = Sender { connection, turn };
         if needs_room {
@@ -301,7 +313,7 @@ impl Link {
         let wait = || {
             if rest.capacity() == 0 {
                 // Without memory now it is tried again then.
-                let _ = rest.reserve(head.len + request.data.size(), GFP_KERNEL);
+                let _ = rest.reserve(head.bytes().len() + request.data.size(), GFP_KERNEL);
             }
             self.wait_for_room(connection, guard.id.slot, deadline)
         };
@@ -316,7 +328,8 @@ impl Link {
             // Nothing else can be sent before the rest is.
             result = match put_rest(&mut rest, head.bytes(), request.data, sent) {
                 Ok(()) => {
-                    self.state.lock().push_rest(connection.serial, rest);
+                    let unused = self.state.lock().push_rest(connection.serial, rest);
+                    drop(unused);
                     result
                 }
                 Err(e) => Err(e),
@@ -535,11 +548,14 @@ impl LinkState {
         }
     }
 
-    /// Has the rest of a request be sent on connection `serial` before anything else.
-    fn push_rest(&mut self, serial: u64, rest: KVVec<u8>) {
-        if self.is_up(serial) {
-            self.outbound.push_rest(rest);
+    /// Has the rest of a request be sent on connection `serial` before anything else. Returns what is not
+    /// needed, to be given back without the lock.
+    fn push_rest(&mut self, serial: u64, rest: KVVec<u8>) -> Option<KVVec<u8>> {
+        if !self.is_up(serial) {
+            return Some(rest);
         }
+        self.outbound.push_rest(rest);
+        None
     }
 }
 

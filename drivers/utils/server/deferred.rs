@@ -13,21 +13,18 @@ use crate::{
     },
     reply::to_wire,
     server::{
-        outbox::Late,
+        outbox::{
+            Late,
+            SendingSession, //
+        },
         peers::Incarnation, //
     }, //
 };
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        Arc, //
-    }, //
+    sync::Arc, //
 };
-use linux::{
-    bytes::Fill,
-    work::WorkHandle, //
-};
+use linux::bytes::Fill;
 use virgo_proto::{
     errno::Errno,
     frame::{
@@ -45,7 +42,7 @@ pub struct ReplyWatch(Arc<Incarnation>);
 impl ReplyWatch {
     /// Whether the peer has not begun another incarnation. Any context.
     pub fn is_wanted(&self) -> bool {
-        !self.0.over.load(Relaxed)
+        !self.0.is_over()
     }
 }
 
@@ -72,7 +69,7 @@ impl Deferred {
     /// begun another incarnation; [`ENOMEM`].
     pub(crate) fn new(
         incarnation: &Arc<Incarnation>,
-        session: &WorkHandle,
+        session: &SendingSession,
         op: u16,
         id: RequestId,
         uid: u32,
@@ -138,7 +135,7 @@ impl Deferred {
 
     /// Whether the peer has not begun another incarnation. Any context.
     pub fn is_wanted(&self) -> bool {
-        !self.incarnation.over.load(Relaxed)
+        !self.incarnation.is_over()
     }
 
     /// Tells whether it is wanted.

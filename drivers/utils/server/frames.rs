@@ -19,7 +19,10 @@ use crate::{
             Frame, //
         },
         next::Next,
-        outbox::Late,
+        outbox::{
+            Late,
+            SendingSession, //
+        },
         output::SessionOutput,
         peers::{
             Incarnation,
@@ -78,10 +81,7 @@ const SPARE: usize = 64;
 /// A known node's requests.
 pub(crate) struct Frames {
     incarnation: Arc<Incarnation>,
-    /// This session's number.
-    number: u64,
-    /// Runs this session's work.
-    work: WorkHandle,
+    session: SendingSession,
 }
 
 impl Frames {
@@ -94,8 +94,10 @@ impl Frames {
     ) -> Self {
         Frames {
             incarnation,
-            number: session,
-            work,
+            session: SendingSession {
+                number: session,
+                work,
+            },
         }
     }
 
@@ -106,12 +108,12 @@ impl Frames {
         }
         // Held from taking a reply until it is stored: a repetition of its request by another
         // session comes before, and is not answered, or after.
-        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.session) else {
             return Ok(());
         };
         let replies = replies.get()?;
         while output.len() < PIECE {
-            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.work) else {
+            let Some(Late { id, frame, kept }) = self.incarnation.outbox.next(&self.session) else {
                 break;
             };
             if !replies.awaits(id) {
@@ -187,7 +189,7 @@ impl Frames {
         output: &mut SessionOutput,
     ) -> Result<Requested> {
         self.check()?;
-        let Some(mut replies) = self.incarnation.try_replies(&self.work) else {
+        let Some(mut replies) = self.incarnation.try_replies(&self.session) else {
             return Ok(Requested::Blocked);
         };
         // Another session may have been served since.
@@ -204,7 +206,7 @@ impl Frames {
 
     /// Whether this is the session that is served.
     fn check(&self) -> Result {
-        match self.incarnation.serves(self.number) {
+        match self.incarnation.serves(self.session.number) {
             true => Ok(()),
             false => Err(ESTALE),
         }
@@ -227,7 +229,7 @@ impl Frames {
                 return Ok(None);
             }
             Arrival::Deferred => {
-                self.incarnation.outbox.attach(&self.work);
+                self.incarnation.outbox.attach(&self.session);
                 return Ok(None);
             }
             Arrival::Stale => {
@@ -312,7 +314,7 @@ impl Frames {
             start: output.bytes.len(),
             out: output,
             incarnation: &self.incarnation,
-            session: &self.work,
+            session: &self.session,
             header,
             received,
             is_deferred: false,

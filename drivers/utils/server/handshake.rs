@@ -161,7 +161,7 @@ fn proof<S: Service>(
     let served = session
         .hub
         .peers
-        .incarnation(peer, number, |gone| service.peer_gone(gone))?;
+        .incarnation(peer, number, session.from, |gone| service.peer_gone(gone))?;
     if hello.takes_datagrams() && challenge.takes_datagrams() && config.datagrams {
         let address = config.nodes.address(config.me).ok_or(EINVAL)?;
         let route = Route::new(address, S::PORT, session.from);

@@ -46,6 +46,15 @@ pub(crate) struct Late {
     pub(crate) kept: bool,
 }
 
+/// A session of a peer, which sends replies.
+#[derive(Clone)]
+pub(crate) struct SendingSession {
+    /// Its number: later sessions have larger ones.
+    pub(crate) number: u64,
+    /// Runs its work.
+    pub(crate) work: WorkHandle,
+}
+
 /// Deferred replies that are there, for a peer's present session to send.
 #[pin_data]
 pub(crate) struct ReplyOutbox {
@@ -66,7 +75,7 @@ struct State {
     /// Nobody takes them any more.
     is_closed: bool,
     /// The session that has last received a request whose reply is owed.
-    session: Option<WorkHandle>,
+    session: Option<SendingSession>,
 }
 
 impl ReplyOutbox {
@@ -86,8 +95,8 @@ impl ReplyOutbox {
         })
     }
 
-    /// From now on this session sends the replies.
-    pub(crate) fn attach(&self, session: &WorkHandle) {
+    /// From now on this session sends the replies, unless a later one does.
+    pub(crate) fn attach(&self, session: &SendingSession) {
         self.state.lock().attach(session);
     }
 
@@ -102,7 +111,7 @@ impl ReplyOutbox {
     /// # Errors
     ///
     /// [`EUSERS`], [`EDQUOT`], [`ESTALE`], [`ENOMEM`].
-    pub(crate) fn owe(&self, session: &WorkHandle, uid: u32) -> Result<Charge> {
+    pub(crate) fn owe(&self, session: &SendingSession, uid: u32) -> Result<Charge> {
         let account = self.owed_to_node.account(uid)?;
         let charge = account.charge(1).map_err(|e| match e {
             ENOMEM => EUSERS,
@@ -146,7 +155,7 @@ impl ReplyOutbox {
         let full = state.frames.push_within_capacity(late);
         self.filled.store(true, Relaxed);
         if let Some(session) = &state.session {
-            session.wake();
+            session.work.wake();
         }
         drop(state);
         drop(full);
@@ -158,7 +167,7 @@ impl ReplyOutbox {
     }
 
     /// The next reply, if `session` is to send it.
-    pub(crate) fn next(&self, session: &WorkHandle) -> Option<Late> {
+    pub(crate) fn next(&self, session: &SendingSession) -> Option<Late> {
         let mut state = self.state.lock();
         if !state.is_sent_by(session) {
             return None;
@@ -173,7 +182,7 @@ impl ReplyOutbox {
     /// Runs the work of the present session.
     pub(crate) fn wake(&self) {
         if let Some(session) = &self.state.lock().session {
-            session.wake();
+            session.work.wake();
         }
     }
 }
@@ -201,13 +210,14 @@ impl State {
         }
     }
 
-    fn is_sent_by(&self, session: &WorkHandle) -> bool {
+    fn is_sent_by(&self, session: &SendingSession) -> bool {
         let present = self.session.as_ref();
-        present.is_some_and(|present| present.is(session))
+        present.is_some_and(|present| present.number == session.number)
     }
 
-    fn attach(&mut self, session: &WorkHandle) {
-        if !self.is_sent_by(session) {
+    fn attach(&mut self, session: &SendingSession) {
+        let present = self.session.as_ref();
+        if present.is_none_or(|present| present.number < session.number) {
             self.session = Some(session.clone());
         }
     }

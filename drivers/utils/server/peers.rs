@@ -5,10 +5,12 @@
 use crate::server::{
     outbox::{
         nothing_owed,
-        ReplyOutbox, //
+        ReplyOutbox,
+        SendingSession, //
     },
     peer::Peer, //
 };
+use core::net::Ipv4Addr;
 use kernel::{
     prelude::*,
     sync::{
@@ -28,8 +30,8 @@ use linux::{
         TryGuard,
         TryLock, //
     },
-    work::WorkHandle, //
 };
+use virgo_config::Config;
 use virgo_proto::{
     config::MAX_NODES,
     slots::{
@@ -51,6 +53,11 @@ pub(crate) struct Incarnation {
     pub(crate) peer: Peer,
     /// Another incarnation has begun: what this one still asks for is not done any more.
     pub(crate) over: Atomic<bool>,
+    /// The node is not configured any more, or is another machine: what it has asked for and was not begun is
+    /// not done. What it has made stays, for it may come back.
+    revoked: Atomic<bool>,
+    /// Where the node is.
+    from: Ipv4Addr,
     /// Number of the session that is served.
     pub(crate) session: Atomic<u64>,
     replies: TryLock<StoredReplies>,
@@ -74,7 +81,7 @@ pub(crate) struct RepliesGuard<'a> {
 impl Incarnation {
     /// Locks the replies, if nobody has. Otherwise the work of `session`, which is the one that is
     /// served, is run when that may succeed.
-    pub(crate) fn try_replies(&self, session: &WorkHandle) -> Option<RepliesGuard<'_>> {
+    pub(crate) fn try_replies(&self, session: &SendingSession) -> Option<RepliesGuard<'_>> {
         let lock = || {
             let replies = self.replies.try_lock()?;
             Some(RepliesGuard {
@@ -98,9 +105,20 @@ impl Incarnation {
         self.replies.try_lock_briefly(context)
     }
 
+    /// Whether nobody waits for its replies any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Relaxed) || self.revoked.load(Relaxed)
+    }
+
     /// Whether session number `session` is the one that is served.
     pub(crate) fn serves(&self, session: u64) -> bool {
-        !self.over.load(Relaxed) && self.session.load(Relaxed) == session
+        !self.is_over() && self.session.load(Relaxed) == session
+    }
+
+    /// Whether `config` has the node, where this one is.
+    fn is_admitted_by(&self, config: &Config) -> bool {
+        let address = config.nodes.address(self.peer.node);
+        address.is_some_and(|address| address == self.from || self.from.is_loopback())
     }
 
     /// Gives the memory of the replies back, which nobody asks for any more, unless a request is being
@@ -156,7 +174,8 @@ impl Peers {
     /// The memory of `peer`'s incarnation; new if it was not known, and then the former one is reported to
     /// `gone`. From now on its session number `session` is served. May sleep.
     ///
-    /// Sessions of a node have growing numbers in the order in which it has begun them.
+    /// Sessions of a node have growing numbers in the order in which it has begun them. This one comes from
+    /// `from`.
     ///
     /// # Errors
     ///
@@ -166,6 +185,7 @@ impl Peers {
         &self,
         peer: Peer,
         session: u64,
+        from: Ipv4Addr,
         gone: impl FnOnce(Peer),
     ) -> Result<Served> {
         let mut present = self.present.lock();
@@ -196,6 +216,8 @@ impl Peers {
             pin_init!(Incarnation {
                 peer,
                 over: Atomic::new(false),
+                revoked: Atomic::new(false),
+                from,
                 session: Atomic::new(session),
                 replies: TryLock::new(Replies::new(slots)),
                 is_awaited: Atomic::new(false),
@@ -217,5 +239,20 @@ impl Peers {
             incarnation: new,
             session,
         })
+    }
+
+    /// Forgets the incarnations of nodes that `config` does not have any more, or elsewhere. May sleep.
+    pub(crate) fn revoke(&self, config: &Config) {
+        for index in 0..MAX_NODES {
+            let mut present = self.present.lock();
+            let place = present.get_mut(index);
+            let revoked = place.and_then(|place| place.take_if(|old| !old.is_admitted_by(config)));
+            drop(present);
+            if let Some(revoked) = revoked {
+                revoked.revoked.store(true, Relaxed);
+                revoked.forget_replies();
+                revoked.outbox.close();
+            }
+        }
     }
 }

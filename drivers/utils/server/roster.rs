@@ -152,7 +152,12 @@ impl Roster {
 
     /// Makes room for one more session, from `from`.
     fn make_room(&self, list: &mut List, from: Ipv4Addr, config: &Config) -> Result {
-        if list.iter().filter(|session| session.is_over()).count() >= params::max_sessions() {
+        // Those of others, which may wait for a disk, do not keep a node out.
+        let is_node = config.nodes.number(from).is_some();
+        let counts = |session: &&Arc<Standing>| {
+            session.is_over() && (!is_node || session.from == from)
+        };
+        if list.iter().filter(counts).count() >= params::max_sessions() {
             return Err(EUSERS);
         }
         list.reserve(1, GFP_KERNEL)?;

@@ -61,6 +61,8 @@ pub(crate) enum SessionPhase {
     /// No more is served: what arrives is thrown away until the peer has read its replies, since
     /// closing with unread input would take them from it.
     Draining,
+    /// It is over, and has given back what it had of its user.
+    Over,
 }
 
 struct State {
@@ -125,10 +127,14 @@ impl<S: Service> ServerSession<S> {
         })
     }
 
-    /// Whether it can be dropped without waiting: it is ended, and its work is not at it and will not
-    /// be.
+    /// Whether it can be dropped without waiting: it is ended, its work is not at it, and what it had of its
+    /// user is given back.
     pub(crate) fn is_idle(&self) -> bool {
-        self.is_over() && self.state.lock.try_lock().is_some()
+        let has_nothing = |phase: &SessionPhase| {
+            !matches!(phase, SessionPhase::Text(_) | SessionPhase::Frames(_))
+        };
+        let state = self.state.lock.try_lock();
+        self.is_over() && state.is_some_and(|state| has_nothing(&state.mode))
     }
 
     /// Does what can be done now.
@@ -213,7 +219,7 @@ impl<S: Service> ServerSession<S> {
                     }
                 }
                 SessionPhase::Frames(frames) => return frames.work(self, input, output),
-                SessionPhase::Draining => {
+                SessionPhase::Draining | SessionPhase::Over => {
                     let n = input.bytes().len();
                     input.consume(n);
                     return Ok(Next::Receive(params::UNAUTHENTICATED_INPUT));
@@ -260,15 +266,11 @@ impl<S: Service> SocketHandler for ServerSession<S> {
 
     fn socket_ready(watch: &Task<WatchedSocket<Self>>) {
         watch.hub.runs.fetch_add(1, Relaxed);
-        if watch.is_over() {
-            return;
-        }
         let mut state = watch.state.lock.lock();
-        // Once more: the reaper takes a session whose state is not locked for idle.
-        if watch.is_over() {
-            return;
-        }
-        let progress = watch.advance(&mut state, watch);
+        let progress = match watch.is_over() {
+            true => Ok(Progress::Waiting),
+            false => watch.advance(&mut state, watch),
+        };
         drop(state);
         match progress {
             Ok(Progress::Waiting) => (),
@@ -277,7 +279,10 @@ impl<S: Service> SocketHandler for ServerSession<S> {
             Ok(Progress::Over) | Err(_) => watch.end(),
         }
         if watch.is_over() {
-            // It may have been ended meanwhile, and the reaper have found it busy.
+            // Here and not by the reaper: giving back may wait for tasks of the user, and other sessions do
+            // not wait for that.
+            watch.state.lock.lock().mode = SessionPhase::Over;
+            // It may have found the session busy.
             watch.wake_reaper();
         }
     }

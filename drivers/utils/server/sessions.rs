@@ -111,8 +111,13 @@ impl<S: Service> Sessions<S> {
         while let Some(session) = table.get(at) {
             session.end_if_due();
             let is_limited = session.limited();
+            let is_idle = session.is_idle();
+            if session.is_over() && !is_idle {
+                // It gives back what it has before it is dropped.
+                session.schedule();
+            }
             // Without memory it stays until the next sweep.
-            if session.is_idle() && ended.reserve(1, GFP_KERNEL).is_ok() {
+            if is_idle && ended.reserve(1, GFP_KERNEL).is_ok() {
                 if let Ok(session) = table.remove(at) {
                     let _ = ended.push_within_capacity(session);
                     continue;
