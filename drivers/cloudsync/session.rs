@@ -101,10 +101,10 @@ impl Session {
         &self.waiters
     }
 
-    /// Something has changed. Any context.
+    /// Something has changed. Any number of tasks may wait for that. May sleep.
     pub(crate) fn wake(&self) {
         self.changes.fetch_add(1, Relaxed);
-        self.waiters.wake_all();
+        self.waiters.wake_in_steps();
     }
 
     /// Tells the session of an event of the lock `name`.

@@ -16,6 +16,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::memory_of,
     deadline,
     work::WorkHandle, //
 };
@@ -78,7 +79,7 @@ impl ChangeRecord {
     }
 
     fn bytes(&self) -> usize {
-        size_of::<Self>() + self.text.len()
+        size_of::<Self>() + memory_of(self.text.len())
     }
 }
 

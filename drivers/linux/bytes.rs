@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Vectors of bytes, filled as a whole.
+//! Vectors of bytes, filled as a whole, and the memory that they take.
 //!
 //! The methods that vectors have of their own write one element after the other. With KASAN each of
 //! these is checked by itself, which costs 64 KiB some million instructions.
@@ -12,6 +12,7 @@ use kernel::{
         Flags,
         Vec, //
     },
+    bindings,
     prelude::*, //
 };
 
@@ -45,6 +46,14 @@ pub fn copy<A: Allocator>(bytes: &[u8], flags: Flags) -> Result<Vec<u8, A>, Allo
     let mut copy = Vec::new();
     copy.put_bytes(bytes, flags)?;
     Ok(copy)
+}
+
+/// Bytes of memory that the kernel takes for a vector of `len` bytes that was made in one go: the size of the
+/// smallest cache that has room for it, or the next power of two. This is what to charge to who makes the
+/// kernel keep it. A large `KVVec` may take less. Any context.
+pub fn memory_of(len: usize) -> usize {
+    // SAFETY: It only computes, from any number.
+    unsafe { bindings::kmalloc_size_roundup(len) }
 }
 
 /// Makes room for `n` more elements.

@@ -158,7 +158,7 @@ impl LocalPool {
         size: u64,
         piece_of: Option<Peer>,
     ) -> Result<u64> {
-        if size > self.room() {
+        if Object::cost(size)? > self.room() {
             return Err(ENOMEM);
         }
         let object = Object::bytes(account, owner.shared, size, self.least, piece_of)?;

@@ -134,6 +134,10 @@ impl Maps {
 
     /// Keeps a window, if its user has room for it, perhaps in the place of an older one. May sleep.
     pub(crate) fn put(&self, key: WindowKey, window: &Arc<MapWindow>) {
+        // Without the lock: in a memory cgroup that is full this waits, and others need not.
+        let Ok(account) = self.budget.account(key.uid) else {
+            return;
+        };
         let mut inner = self.inner.lock();
         if inner.prepare().is_err() {
             return;
@@ -153,7 +157,7 @@ impl Maps {
         // First what is there goes, then what the user has left unused for longest.
         self.remove(&mut inner, at);
         let charge = loop {
-            match self.budget.charge(key.uid, 1) {
+            match account.charge(1) {
                 Ok(charge) => break charge,
                 Err(EDQUOT) => match inner.oldest_of(key.uid) {
                     Some(oldest) => self.remove(&mut inner, oldest),

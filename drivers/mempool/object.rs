@@ -2,13 +2,19 @@
 
 //! What lies in a pool: bytes, or the map of an allocation that is spread over nodes.
 
-use core::mem::size_of;
+use core::mem::{
+    size_of,
+    size_of_val, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 use linux::{
-    bytes::Fill,
+    bytes::{
+        memory_of,
+        Fill, //
+    },
     rwlock::RwLock, //
 };
 use virgo_proto::{
@@ -139,10 +145,20 @@ impl Object {
         least: u64,
         piece_of: Option<Peer>,
     ) -> Result<Arc<Self>> {
-        let cost = size.checked_add(OVERHEAD).ok_or(ENOMEM)?;
-        let charge = owner.charge(cost.max(least))?;
+        let charge = owner.charge(Self::cost(size)?.max(least))?;
         let bytes = Bytes::new(usize::try_from(size).map_err(|_| ENOMEM)?)?;
         Self::new(charge, shared, piece_of, bytes, None)
+    }
+
+    /// What an object of `size` bytes is charged as.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOMEM`] if there cannot be one.
+    pub(crate) fn cost(size: u64) -> Result<u64> {
+        let len = usize::try_from(size).map_err(|_| ENOMEM)?;
+        let memory = memory_of(len) as u64;
+        memory.checked_add(OVERHEAD).ok_or(ENOMEM)
     }
 
     /// The map of a split allocation, which is charged as `least` bytes at least.
@@ -152,7 +168,7 @@ impl Object {
         least: u64,
         map: Map,
     ) -> Result<Arc<Self>> {
-        let cost = 8 * map.ids.len() as u64 + OVERHEAD;
+        let cost = memory_of(size_of_val(map.ids.as_slice())) as u64 + OVERHEAD;
         let charge = owner.charge(cost.max(least))?;
         let bytes = Bytes(KVVec::new());
         Self::new(charge, shared, None, bytes, Some(map))

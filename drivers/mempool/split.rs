@@ -12,7 +12,10 @@ use crate::{
 };
 use core::mem::take;
 use kernel::prelude::*;
-use linux::bytes::Fill;
+use linux::bytes::{
+    memory_of,
+    Fill, //
+};
 use virgo_proto::{
     config::MAX_NODES,
     mempool::{
@@ -130,7 +133,7 @@ impl Mempool {
         };
         let mut left = size;
         while left > 0 {
-            splitting.check(left)?;
+            splitting.check(left, self.chunk)?;
             if user.deadline.passed() {
                 return Err(ETIMEDOUT);
             }
@@ -144,25 +147,31 @@ impl Mempool {
     }
 }
 
+/// Bytes that the node of a piece of so many takes for it, but for a few.
+fn memory(bytes: u64) -> u64 {
+    usize::try_from(bytes).map_or(u64::MAX, |len| memory_of(len) as u64)
+}
+
 impl Splitting<'_> {
-    /// Whether `bytes` more can fit, as far as the nodes have said: so an allocation that is much too
+    /// Whether `bytes` more can fit in pieces of `chunk` bytes, as far as the nodes have said: so an allocation that is much too
     /// large fails before it has filled all pools.
     ///
     /// # Errors
     ///
     /// [`ENOMEM`] if the nodes do not have so much left, [`EDQUOT`] if they do not for this user.
-    fn check(&self, bytes: u64) -> Result {
+    fn check(&self, bytes: u64, chunk: u64) -> Result {
         let (mut free, mut own) = (0u64, 0u64);
         for &node in self.candidates.nodes() {
             let told = self.told.get(usize::from(node).wrapping_sub(1));
             free = free.saturating_add(told.map_or(0, |told| told.free));
             own = own.saturating_add(told.map_or(0, |told| told.own));
         }
-        match bytes {
+        let whole = (bytes / chunk.max(1)).saturating_mul(memory(chunk));
+        match whole.saturating_add(memory(bytes % chunk.max(1))) {
             // With nobody left the reason is known better.
             _ if self.candidates.count() == 0 => Ok(()),
-            _ if bytes > free => Err(ENOMEM),
-            _ if bytes > own => Err(EDQUOT),
+            wanted if wanted > free => Err(ENOMEM),
+            wanted if wanted > own => Err(EDQUOT),
             _ => Ok(()),
         }
     }
@@ -173,7 +182,7 @@ impl Splitting<'_> {
         self.batch.groups.fill(NO_GROUP);
         for planned in self.batch.plan.iter_mut().take(count) {
             let at = self.candidates.choose()?;
-            self.candidates.plan(at, size);
+            self.candidates.plan(at, memory(size));
             // Less than MAX_NODES.
             *planned = at as u8;
             if let Some(group) = self.batch.groups.get_mut(at) {

@@ -56,6 +56,8 @@ mod commands;
 mod forgets;
 #[path = "front/handle.rs"]
 mod handle;
+#[path = "front/open_messages.rs"]
+mod open_messages;
 #[path = "front/ops.rs"]
 mod ops;
 #[path = "front/peer_jobs.rs"]

@@ -20,8 +20,8 @@ use virgo_proto::vuid::{
 /// Slots added at a time.
 const PAGE: usize = 128;
 
-/// Bytes of a slot.
-pub const SLOT_BYTES: usize = size_of::<Slot<u8>>();
+/// Bytes that are taken for a slot: the allocator rounds up those of a page.
+pub const SLOT_BYTES: usize = (PAGE * size_of::<Slot<u8>>()).next_power_of_two() / PAGE;
 
 /// Where an object is, and which of the objects that were there.
 #[derive(Clone, Copy, PartialEq, Eq)]

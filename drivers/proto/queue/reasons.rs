@@ -17,7 +17,8 @@ pub const NAME: &str =
 pub const PATTERN: &str = "expected a name or a pattern such as orders.*.new or orders.>";
 
 const NAME_TOO_LONG: &str = "a name has at most 128 bytes";
-pub(super) const OPTIONS_TOO_LONG: &str = "options have at most 1024 bytes";
+/// Words of options beyond [`MAX_OPTIONS`].
+pub const OPTIONS_TOO_LONG: &str = "options have at most 1024 bytes";
 const MESSAGE_TOO_LONG: &str = "a message has at most 65536 bytes";
 
 // The texts name them.

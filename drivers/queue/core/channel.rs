@@ -43,7 +43,10 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::copy,
+    bytes::{
+        copy,
+        memory_of, //
+    },
     crypto,
     deadline::now_ms,
     wait::WaitQueue,
@@ -84,8 +87,8 @@ use virgo_utils::budget::{
 
 type Guard<'a> = kernel::sync::lock::spinlock::SpinLockIrqGuard<'a, State>;
 
-/// So many who wait are told without giving the memory back that they are noted in.
-const WAKE_AT_ONCE: usize = 4;
+/// So many who wait for a message are told by who publishes it; if there are more the channel's task does it.
+const WAKE_AT_ONCE: usize = 8;
 
 /// What is handed out.
 pub(crate) type TakenMessage = Taken<Arc<Message>>;
@@ -126,6 +129,8 @@ pub(crate) struct Channel {
     pub(crate) policy: OverflowPolicy,
     /// Messages are kept for replay.
     pub(crate) keeps: bool,
+    /// What is not acknowledged by then comes again, in milliseconds; 0: never.
+    pub(crate) ack_ms: u32,
     log: Option<ChannelLog>,
     /// Woken when there are dead letters.
     dead_letters: WorkHandle,
@@ -227,7 +232,8 @@ impl Channel {
         let copied = |bytes| copy(bytes, GFP_KERNEL_ACCOUNT);
         let (name, bound, dead) = (copied(name)?, copied(options.bind)?, copied(options.dead)?);
         let text = log.as_ref().map_or(0, |durable| durable.options.len());
-        let bytes = size_of::<Task<Self>>() + name.len() + bound.len() + dead.len() + text;
+        let texts = [name.len(), bound.len(), dead.len(), text];
+        let bytes = memory_of(size_of::<Task<Self>>()) + texts.map(memory_of).iter().sum::<usize>();
         let own = match is_restored {
             true => account.charge_unbounded(bytes as u64),
             false => account.charge(bytes as u64)?,
@@ -260,6 +266,7 @@ impl Channel {
             users: Atomic::new(0),
             policy: options.limits.policy,
             keeps: options.limits.keep > 0,
+            ack_ms: options.limits.ack_ms,
             log,
             dead_letters,
             state <- kernel::new_spinlock_irq!(state, "virgo_channel"),
@@ -313,15 +320,16 @@ impl Channel {
         self.state.lock().queue.count_refused();
     }
 
-    /// Wakes those who want to know that there may be a message, without the lock.
-    fn tell_waiters(&self, mut state: Guard<'_>) {
-        // Usually there are none, or few.
-        if state.waiters.len() > WAKE_AT_ONCE {
-            let waiters = take(&mut state.waiters);
-            drop(state);
-            waiters.iter().for_each(WorkHandle::wake);
-            return;
-        }
+    /// Wakes those who want to know that there may be a message, however many they are, without the lock.
+    /// May sleep.
+    fn wake_waiters(&self, mut state: Guard<'_>) {
+        let waiters = take(&mut state.waiters);
+        drop(state);
+        waiters.iter().for_each(WorkHandle::wake);
+    }
+
+    /// The same in any context, if there are not more than [`WAKE_AT_ONCE`].
+    fn wake_few_waiters(&self, mut state: Guard<'_>) {
         let mut few = [const { None }; WAKE_AT_ONCE];
         for place in &mut few {
             *place = state.waiters.pop();
@@ -385,7 +393,9 @@ impl State {
             delay_ms: how.delay_ms.into(),
         };
         // The caller has the message, so this is not its end.
-        self.queue.push(now, push).map_err(|_| ENOMEM)
+        self.queue
+            .push(now, push)
+            .map_err(|_| self.queue.places_mut().pieces_mut().refusal())
     }
 
     /// Makes room for so many bytes of user `uid`. False if the lock is to be let go, and this called

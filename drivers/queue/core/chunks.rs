@@ -56,6 +56,8 @@ pub(crate) struct Chunks {
     charge: Charge,
     /// What is charged is not bounded: it was there before.
     is_restoring: bool,
+    /// Why the last piece that was not made was not.
+    refusal: Error,
 }
 
 /// The group of a piece, and which one it is there; `None` for the first of all.
@@ -75,12 +77,18 @@ impl Chunks {
             charge: account.charge_unbounded(0),
             account,
             is_restoring: false,
+            refusal: ENOMEM,
         }
     }
 
     /// Whether what is taken from now on was there before, and is counted but not refused.
     pub(crate) fn set_restoring(&mut self, is_restoring: bool) {
         self.is_restoring = is_restoring;
+    }
+
+    /// Why there is no other piece: [`EDQUOT`] if the user has too much, [`ENOMEM`].
+    pub(crate) fn refusal(&self) -> Error {
+        self.refusal
     }
 
     fn take(&mut self, bytes: u64) -> Result {
@@ -92,7 +100,7 @@ impl Chunks {
             ));
             return Ok(());
         }
-        self.charge.resize(all)
+        self.charge.resize(all).inspect_err(|e| self.refusal = *e)
     }
 
     fn give(&mut self, bytes: u64) {
@@ -147,6 +155,7 @@ impl Chunks {
         });
         let piece = KBox::init(piece, atomic_account());
         if piece.is_err() {
+            self.refusal = ENOMEM;
             self.give(PIECE_BYTES);
         }
         piece.ok()

@@ -15,7 +15,10 @@ use kernel::{
         UniqueArc, //
     }, //
 };
-use linux::bytes::Fill;
+use linux::bytes::{
+    memory_of,
+    Fill, //
+};
 use virgo_proto::{
     eventnet::event::EventKind,
     queue::MAX_MESSAGE, //
@@ -33,7 +36,7 @@ use virgo_utils::{
     }, //
 };
 
-/// Bytes that a message takes beside its name and data, as far as it is counted.
+/// Bytes that a message takes beside its name and data, as far as they are counted.
 const OVERHEAD: usize = 256;
 
 /// Bytes of subject and data that lie in the message itself.
@@ -197,7 +200,7 @@ impl Message {
         }
         let len = parts.subject.len() + data_len;
         let place = UniqueArc::new_uninit(flags)?;
-        let charge = take(account, Self::counted(len))?;
+        let charge = take(account, Self::charged(len))?;
         let mut message = place.write(Message {
             text: Text::Short([0; SHORT]),
             // At most MAX_MESSAGE; a name that nobody has looked at yet is no longer than a line or
@@ -251,8 +254,12 @@ impl Message {
         self.cause.later(self.taken.get())
     }
 
-    fn counted(len: usize) -> u64 {
-        (OVERHEAD + len) as u64
+    /// What a message of so many bytes is charged: the memory that it takes.
+    fn charged(len: usize) -> u64 {
+        match len {
+            0..=SHORT => (OVERHEAD + len) as u64,
+            _ => (OVERHEAD + memory_of(len)) as u64,
+        }
     }
 
     fn len(&self) -> usize {
@@ -278,8 +285,8 @@ impl Message {
         self.text().1
     }
 
-    /// Bytes that it counts for in a queue.
+    /// Bytes that it counts for in a queue, whose limit is one of content, not of memory.
     pub(crate) fn bytes(&self) -> u32 {
-        Self::counted(self.len()) as u32
+        (OVERHEAD + self.len()) as u32
     }
 }

@@ -11,7 +11,10 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::Fill,
+    bytes::{
+        memory_of,
+        Fill, //
+    },
     deadline::Deadline,
     wait::WaitQueue, //
 };
@@ -188,7 +191,7 @@ impl PendingReplies {
         }
         let requester = self.take_here(to)?;
         let copy = || -> Reply {
-            let charge = requester.account.charge(data.len() as u64)?;
+            let charge = requester.account.charge(memory_of(data.len()) as u64)?;
             let mut copy = KVec::new();
             copy.put_bytes(data, GFP_KERNEL)?;
             Ok((copy, charge))

@@ -60,6 +60,9 @@ impl Queues {
         words: &[u8],
         deadline: Deadline,
     ) -> Result<(), Failure> {
+        if words.len() > reasons::MAX_OPTIONS {
+            return Err(Failure::new(Errno::EINVAL, reasons::OPTIONS_TOO_LONG));
+        }
         let parsed = Options::DEFAULT.parse(words);
         let mut options = parsed.map_err(|reason| Failure::new(Errno::EINVAL, reason))?;
         if uid != 0 && is_reserved(name) {

@@ -9,6 +9,10 @@ use crate::{
         TakenMessage, //
     },
     message::ReplyTo,
+    open_messages::{
+        OpenMessage,
+        OpenMessages, //
+    },
     queues::Queues, //
 };
 use core::mem::size_of;
@@ -24,10 +28,17 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::copy,
-    deadline::Deadline,
+    bytes::{
+        copy,
+        memory_of, //
+    },
+    deadline::{
+        now_ms,
+        Deadline, //
+    },
     work::WorkHandle, //
 };
+use virgo_proto::config::MAX_DEADLINE_MS;
 use virgo_utils::{
     budget::{
         Account,
@@ -42,40 +53,23 @@ use virgo_utils::{
 /// Subscriptions of a session.
 const MAX_SUBSCRIPTIONS: usize = 64;
 
-/// Messages that a session has got and has not acknowledged or answered.
-const MAX_OPEN: usize = 4096;
-
-/// So many are noted in memory that is not given back when none are left.
-const SMALL_LIST: usize = 16;
-
 struct Subscription {
     channel: ChannelRef,
     /// As it was asked for.
     pattern: KVec<u8>,
+    /// For that.
+    _charge: Charge,
     /// Messages are acknowledged by being sent.
     acked: bool,
     /// Messages that were lost before the session was told.
     lost: u64,
 }
 
-/// A message that the session has.
-struct Open {
-    id: u64,
-    channel: ChannelRef,
-    /// By what it is acknowledged.
-    delivery: u64,
-    acked: bool,
-    reply: Option<ReplyTo>,
-}
-
 struct Inner {
     subscriptions: KVec<Subscription>,
     /// Which one is asked next, so that none waits for another.
     turn: usize,
-    open: KVec<Open>,
-    /// Bytes of what is open.
-    charge: Charge,
-    last: u64,
+    open: OpenMessages,
 }
 
 /// See the module.
@@ -87,6 +81,9 @@ pub(crate) struct Subscriber {
     waker: WorkHandle,
     /// LSN up to which the log has to be on disk before answers are sent.
     lsn: Atomic<u64>,
+    account: Account,
+    /// What it takes itself.
+    _charge: Charge,
     #[pin]
     inner: Mutex<Inner>,
 }
@@ -105,16 +102,17 @@ impl Subscriber {
         let inner = Inner {
             subscriptions: KVec::new(),
             turn: 0,
-            open: KVec::new(),
-            charge: account.charge(size_of::<Self>() as u64)?,
-            last: 0,
+            open: OpenMessages::new(account)?,
         };
+        let charge = account.charge(memory_of(size_of::<Self>()) as u64)?;
         Arc::pin_init(
             pin_init!(Self {
                 consumer: queues.next_consumer(),
                 queues,
                 waker,
                 lsn: Atomic::new(0),
+                account: account.clone(),
+                _charge: charge,
                 inner <- kernel::new_mutex!(inner, "virgo_subscriber"),
             }),
             GFP_KERNEL,
@@ -130,9 +128,10 @@ impl Subscriber {
     ///
     /// # Errors
     ///
-    /// [`EUSERS`] for one too many, [`EALREADY`], [`ENOMEM`].
+    /// [`EUSERS`] for one too many, [`EALREADY`], [`ENOMEM`], [`EDQUOT`].
     pub(crate) fn add(&self, channel: ChannelRef, pattern: &[u8], acked: bool) -> Result {
-        let copied = copy(pattern, GFP_KERNEL)?;
+        let charge = self.account.charge(memory_of(pattern.len()) as u64)?;
+        let copied = copy(pattern, GFP_KERNEL_ACCOUNT)?;
         let mut inner = self.inner.lock();
         if inner.subscriptions.len() >= MAX_SUBSCRIPTIONS {
             return Err(EUSERS);
@@ -148,6 +147,7 @@ impl Subscriber {
             lost: channel.lost(),
             channel,
             pattern: copied,
+            _charge: charge,
             acked,
         };
         Ok(inner.subscriptions.push(subscription, GFP_KERNEL)?)
@@ -164,8 +164,12 @@ impl Subscriber {
         let at = subscriptions.position(|s| s.pattern.as_slice() == pattern);
         let at = at.ok_or(ENOENT)?;
         let channel = inner.subscriptions.get(at).map(|s| s.channel.clone());
+        let were_many = inner.open.are_many();
         let removed = inner.end(at, &channel.ok_or(ENOENT)?).ok_or(ENOENT)?;
         drop(inner);
+        if were_many {
+            self.waker.wake();
+        }
         self.leave(&removed);
         Ok(())
     }
@@ -180,19 +184,15 @@ impl Subscriber {
         self.queues.leave(channel);
     }
 
-    fn close(&self, id: u64) -> Result<Open> {
+    fn close(&self, id: u64) -> Result<OpenMessage> {
         let mut inner = self.inner.lock();
-        let at = inner
-            .open
-            .iter()
-            .position(|open| open.id == id)
-            .ok_or(ESTALE)?;
-        let open = inner.open.remove(at).map_err(|_| ESTALE)?;
-        if inner.open.is_empty() && inner.open.capacity() > SMALL_LIST {
-            inner.open = KVec::new();
-            let _ = inner.charge.resize(size_of::<Self>() as u64);
+        let were_many = inner.open.are_many();
+        let closed = inner.open.close(id);
+        drop(inner);
+        if were_many {
+            self.waker.wake();
         }
-        Ok(open)
+        closed
     }
 
     /// Message `id` is done.
@@ -239,41 +239,8 @@ impl Inner {
     /// Ends subscription number `at`, which is to `channel`.
     fn end(&mut self, at: usize, channel: &ChannelRef) -> Option<Subscription> {
         let ended = self.subscriptions.remove(at).ok()?;
-        self.open
-            .retain(|open| !Arc::ptr_eq(&open.channel, channel));
+        self.open.forget(channel);
         Some(ended)
-    }
-
-    /// Makes room for one more to be noted.
-    fn reserve(&mut self) -> Result {
-        if self.open.len() == self.open.capacity() {
-            let more = self.open.capacity().max(4);
-            let bytes = size_of::<Subscriber>() + (self.open.capacity() + more) * size_of::<Open>();
-            self.charge.resize(bytes as u64)?;
-            self.open.reserve(more, GFP_KERNEL_ACCOUNT)?;
-        }
-        Ok(())
-    }
-
-    /// Remembers what the session may speak of again, for which there is room. Returns its number.
-    fn note(&mut self, channel: &ChannelRef, delivery: &TakenMessage, acked: bool) -> u64 {
-        self.last += 1;
-        if !acked || delivery.item.reply.is_some() {
-            if self.open.len() >= MAX_OPEN {
-                // The oldest that needs nothing but a reply; the others are bounded by their queues.
-                let at = self.open.iter().position(|open| open.acked);
-                let _ = self.open.remove(at.unwrap_or(0));
-            }
-            let open = Open {
-                id: self.last,
-                channel: channel.clone(),
-                delivery: delivery.id,
-                acked,
-                reply: delivery.item.reply,
-            };
-            let _ = self.open.push_within_capacity(open);
-        }
-        self.last
     }
 }
 
@@ -296,6 +263,9 @@ fn write(id: u64, delivery: &TakenMessage, line: &mut Reply<'_>) -> Result<(), F
 impl Attachment for Subscriber {
     fn next(&self, line: &mut Reply<'_>) -> Result<bool, Failure> {
         let mut inner = self.inner.lock();
+        // Before anything is taken: it comes again no earlier than is noted.
+        let now = now_ms();
+        let are_too_many = inner.open.are_too_many(now);
         for _ in 0..inner.subscriptions.len() {
             let count = inner.subscriptions.len();
             let turn = inner.turn % count.max(1);
@@ -311,14 +281,18 @@ impl Attachment for Subscriber {
                 line.bytes("subject", &subscription.pattern)?;
                 return Ok(true);
             }
-            // Before one is taken, which would be lost without it.
-            let taken = inner
-                .reserve()
-                .and_then(|()| Channel::take_or_wake(&channel, self.consumer, acked, &self.waker));
+            let taken = match are_too_many {
+                // It is told when one comes again, too.
+                true => channel.watch(&self.waker).map(|()| None),
+                // Room first: what is taken without would be lost.
+                false => inner.open.reserve().and_then(|()| {
+                    Channel::take_or_wake(&channel, self.consumer, acked, &self.waker)
+                }),
+            };
             match taken {
                 Ok(None) => (),
                 Ok(Some(delivery)) => {
-                    let id = inner.note(&channel, &delivery, acked);
+                    let id = inner.open.note(&channel, &delivery, acked, now);
                     write(id, &delivery, line)?;
                     return Ok(true);
                 }
@@ -345,8 +319,9 @@ impl Attachment for Subscriber {
     }
 
     fn settle(&self) -> Result {
-        self.queues
-            .commit(self.lsn.load(Relaxed), Deadline::never())
+        // Who has waited for so long learns by the session's end that nobody knows.
+        let deadline = Deadline::after_ms(MAX_DEADLINE_MS);
+        self.queues.commit(self.lsn.load(Relaxed), deadline)
     }
 }
 

@@ -77,7 +77,10 @@ mod linux_tests {
         }, //
     };
     use linux::{
-        bytes::Fill,
+        bytes::{
+            memory_of,
+            Fill, //
+        },
         crypto,
         deadline::Deadline,
         file,
@@ -198,6 +201,14 @@ mod linux_tests {
         assert!(bytes.put_zeros(10, GFP_KERNEL).is_ok());
         assert!(bytes.put_zeros(usize::MAX, GFP_KERNEL).is_err());
         assert_eq!(bytes.len(), 10);
+    }
+
+    #[test]
+    fn memory_is_what_the_allocator_takes() {
+        let memory = [0, 1, 50, 129, 8192, 8193, 50_000, 4 << 20].map(memory_of);
+        assert_eq!(memory, [0, 8, 64, 192, 8192, 16_384, 65_536, 4 << 20]);
+        // Pages, by vmalloc().
+        assert_eq!(memory_of((4 << 20) + 1), (4 << 20) + 1);
     }
 
     #[test]

@@ -31,6 +31,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::memory_of,
     deadline::Deadline,
     rcu::RcuBox, //
 };
@@ -422,7 +423,8 @@ impl Setter {
     }
 
     fn charge(&self, account: u32, bytes: u64, text: &str) -> Result<Charge> {
-        self.budget.charge(account, bytes + text.len() as u64)
+        self.budget
+            .charge(account, bytes + memory_of(text.len()) as u64)
     }
 }
 

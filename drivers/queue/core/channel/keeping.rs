@@ -125,18 +125,18 @@ impl Channel {
         }
     }
 
-    /// Nobody can use it any more; who waits is told. May sleep.
+    /// Nobody can use it any more. Any context.
     pub(crate) fn end(&self) {
-        let mut state = self.state.lock();
-        state.over = true;
-        self.tell_waiters(state);
+        self.state.lock().over = true;
+    }
+
+    /// Tells who waits at a channel that has [ended](Self::end), and drops its messages. There may be any
+    /// number of them: no lock is to be held that others wait for. May sleep.
+    pub(crate) fn clear(&self) {
+        self.wake_waiters(self.state.lock());
         self.ready.wake_in_steps();
         self.polled.wake_in_steps();
         self.dismiss_publishers();
-    }
-
-    /// Drops the messages of a channel that has [ended](Self::end). May sleep.
-    pub(crate) fn clear(&self) {
         // Each is dropped without the lock.
         while let Some(removed) = {
             let mut state = self.state.lock();

@@ -7,7 +7,8 @@ use super::{
     room::Offering,
     Channel,
     Clock,
-    Guard, //
+    Guard,
+    WAKE_AT_ONCE, //
 };
 use linux::{
     deadline::now_ms,
@@ -20,7 +21,7 @@ use linux::{
 /// Who publishes wakes so many who poll; if there are more the channel's task does it.
 const POLLERS_AT_ONCE: u16 = 64;
 
-/// See the module. The lock of the state is let go before anybody is woken.
+/// See the module. The lock of the state is let go before who waits is woken.
 pub(super) trait News {
     /// Messages have come, the first of those that are delayed for `due`.
     fn pushed(&self, state: Guard<'_>, due: Option<u64>);
@@ -28,8 +29,11 @@ pub(super) trait News {
     fn came_back(&self, state: Guard<'_>, now: u64);
     /// A message has left: others may have room, and too many may be kept.
     fn left(&self);
-    /// What is due happens; those who are not programs are told of what is ready then.
-    fn settle(&self, state: Guard<'_>, now: u64);
+    /// What is due happens. Returns whether a message is ready then.
+    fn settle(&self, state: &mut Guard<'_>, now: u64) -> bool;
+    /// Tells those who are not programs that there may be a message. Any context: if they are many the
+    /// channel's task does it.
+    fn tell_waiters(&self, state: Guard<'_>);
     /// Wakes a program that waits for a message, and all that poll.
     fn wake_takers(&self);
 }
@@ -46,8 +50,11 @@ impl News for Task<Channel> {
         self.wake_takers();
     }
 
-    fn came_back(&self, state: Guard<'_>, now: u64) {
-        self.settle(state, now);
+    fn came_back(&self, mut state: Guard<'_>, now: u64) {
+        match self.settle(&mut state, now) {
+            true => self.tell_waiters(state),
+            false => drop(state),
+        }
         self.wake_takers();
     }
 
@@ -61,18 +68,20 @@ impl News for Task<Channel> {
         }
     }
 
-    fn settle(&self, mut state: Guard<'_>, now: u64) {
+    fn settle(&self, state: &mut Guard<'_>, now: u64) -> bool {
         // What is left is due at once, and then the task runs.
         let due = state.queue.tick(now);
-        let has_died = state.has_died();
-        let is_ready = state.queue.ready() > 0;
-        self.keep_time(&mut state, due);
-        match is_ready {
-            true => self.tell_waiters(state),
-            false => drop(state),
-        }
-        if has_died {
+        if state.has_died() {
             self.dead_letters.wake();
+        }
+        self.keep_time(state, due);
+        state.queue.ready() > 0
+    }
+
+    fn tell_waiters(&self, mut state: Guard<'_>) {
+        match state.waiters.len() > WAKE_AT_ONCE {
+            true => self.run_now(&mut state),
+            false => self.wake_few_waiters(state),
         }
     }
 
@@ -89,7 +98,10 @@ impl Run for Channel {
     fn run(task: &Task<Self>) {
         let mut state = task.state.lock();
         state.clock = u64::MAX;
-        task.settle(state, now_ms());
+        match task.settle(&mut state, now_ms()) {
+            true => task.wake_waiters(state),
+            false => drop(state),
+        }
         task.ready.wake_one();
         task.polled.wake_in_steps();
         task.go_on_offering();

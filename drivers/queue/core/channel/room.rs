@@ -18,7 +18,10 @@ use linux::{
         Waiters,
         Woken, //
     },
-    work::Task, //
+    work::{
+        yield_now,
+        Task, //
+    }, //
 };
 use virgo_proto::queue::{
     room::WaitingPublishers,
@@ -185,6 +188,8 @@ impl Channel {
 
     /// Nobody waits any more: the channel has ended, and no others will. May sleep.
     pub(super) fn dismiss_publishers(&self) {
-        while self.room.expel() {}
+        while self.room.expel() {
+            yield_now();
+        }
     }
 }

@@ -55,6 +55,19 @@ impl Channel {
         Self::take_or(task, consumer, false, fits, |_| Ok(()))
     }
 
+    /// Has `waker` woken once when something happens to the messages or the channel; not for what there is.
+    ///
+    /// # Errors
+    ///
+    /// [`ENOENT`] if the channel is deleted, [`ENOMEM`].
+    pub(crate) fn watch(&self, waker: &WorkHandle) -> Result {
+        let mut state = self.state.lock();
+        match state.over {
+            true => Err(ENOENT),
+            false => state.add_waiter(waker),
+        }
+    }
+
     /// Has `waker` woken once when there may be a message; at once if there is one.
     ///
     /// # Errors

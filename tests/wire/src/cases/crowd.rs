@@ -33,6 +33,14 @@ const CROWD: Rounds = Rounds {
     soak: 1000,
 };
 
+/// How long each of those pauses who flood a node with connections, in milliseconds. The debug kernel could do
+/// nothing else than refuse what comes without.
+const FLOOD_PAUSE_MS: Rounds = Rounds {
+    debug: 250,
+    slim: 0,
+    soak: 250,
+};
+
 /// How long a good client may wait for a whole session beside a crowd.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
@@ -191,6 +199,7 @@ fn many_who_are_refused_keep_nobody_waiting(node: &Node) -> io::Result<()> {
 /// Not a test: for 20 s makes connections that are refused, and keeps hundreds of them open.
 pub(super) fn flood_of_strangers(node: &Node) -> io::Result<()> {
     let start = Instant::now();
+    let pause = Duration::from_millis(FLOOD_PAUSE_MS.count() as u64);
     let flood = || {
         let mut crowd = VecDeque::new();
         let mut made = 0;
@@ -204,6 +213,7 @@ pub(super) fn flood_of_strangers(node: &Node) -> io::Result<()> {
             made += 1;
             let _ = wire.send(b"quit\n");
             crowd.push_back(wire);
+            thread::sleep(pause);
         }
         made
     };

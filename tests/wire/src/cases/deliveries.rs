@@ -4,7 +4,7 @@
 
 use super::{
     Suite,
-    queue::{fresh, number, pushed, subscriber},
+    queue::{figure, fresh, number, pushed, subscriber},
     suite,
 };
 use crate::{
@@ -32,6 +32,9 @@ pub(super) const SUITE: Suite = suite![
     a_pull_that_nobody_waits_for_takes_nothing,
     what_a_forgotten_pull_has_taken_goes_to_the_next,
     a_dead_letter_stays_until_there_is_room_for_it,
+    who_has_many_messages_open_gets_no_more,
+    who_has_lost_many_messages_gets_others,
+    many_who_wait_are_all_woken,
 ];
 
 const NAME: &str = "t.deliveries";
@@ -197,5 +200,97 @@ fn a_dead_letter_stays_until_there_is_room_for_it(node: &Node) -> io::Result<()>
     assert_eq!(number(&queue, "dead_waiting"), 0);
     text.ask(format!("delete {NAME}"))?;
     letters.ask("delete t.letters")?;
+    Ok(())
+}
+
+/// So many messages a session may have that it has not acknowledged.
+const OPEN: usize = 4096;
+
+/// Makes a queue with more messages than that, and a session that has as many of them. Returns their ids.
+fn with_all_open(node: &Node, more: usize, ack_ms: u32) -> io::Result<(Text, Text, Vec<u64>)> {
+    let options = format!("messages=10000 unacked=10000 ack={ack_ms}");
+    let mut text = fresh(node, NAME, &options)?;
+    let mut wire = text.wire.0.try_clone()?;
+    let lines = format!("pub {NAME} x\n").repeat(OPEN + more);
+    let writer = thread::spawn(move || io::Write::write_all(&mut wire, lines.as_bytes()));
+    for _ in 0..OPEN + more {
+        assert!(pushed(&mut text)?.starts_with("position="));
+    }
+    writer.join().expect("no panic")?;
+    let mut session = Text::open(node, QUEUE)?;
+    session.ask(format!("sub {NAME} ack"))?;
+    let ids = (0..OPEN).map(|_| Ok(number(&pushed(&mut session)?, "message")));
+    let ids = ids.collect::<io::Result<_>>()?;
+    Ok((text, session, ids))
+}
+
+/// The others stay where they are.
+fn who_has_many_messages_open_gets_no_more(node: &Node) -> io::Result<()> {
+    let (mut text, mut session, ids) = with_all_open(node, 3, 0)?;
+    session.wire.is_silent_for(Duration::from_millis(500))?;
+    assert_eq!(figure(&mut text, NAME, "ready")?, 3);
+    // All of them it can still speak of, and for each that it is done with it gets another.
+    for (at, id) in [ids[0], ids[OPEN / 2], ids[OPEN - 1]].iter().enumerate() {
+        assert_eq!(session.ask(format!("ack {id}"))?, "OK");
+        let next = number(&pushed(&mut session)?, "message");
+        assert_eq!(next, ids[OPEN - 1] + 1 + at as u64);
+    }
+    session.wire.is_silent_for(Duration::from_millis(100))?;
+    assert_eq!(session.ask(format!("ack {}", ids[1]))?, "OK");
+    session.wire.is_silent_for(Duration::from_millis(100))?;
+    text.ask(format!("delete {NAME}")).map(drop)
+}
+
+/// Those that have come again, or are no more, are not open.
+fn who_has_lost_many_messages_gets_others(node: &Node) -> io::Result<()> {
+    let (mut text, mut session, _) = with_all_open(node, 3, 10_000)?;
+    let timeout = Some(Duration::from_secs(30));
+    session.wire.0.set_read_timeout(timeout)?;
+    for _ in 0..OPEN {
+        assert!(pushed(&mut session)?.starts_with("message="));
+    }
+    drop(session);
+
+    let (mut other, mut session, _) = with_all_open(node, 1, 0)?;
+    other.ask("create t.other")?;
+    let reply = session.ask("sub t.other")?;
+    assert!(reply.starts_with("subscribed="), "{reply}");
+    text.ask("pub t.other first")?;
+    session.wire.is_silent_for(Duration::from_millis(100))?;
+    text.ask(format!("delete {NAME}"))?;
+    let mut lines = [pushed(&mut session)?, pushed(&mut session)?];
+    lines.sort();
+    assert!(lines[0].starts_with("deleted="), "{lines:?}");
+    assert!(lines[1].ends_with("data=\"first\""), "{lines:?}");
+    text.ask("delete t.other").map(drop)
+}
+
+/// More sessions than a publisher wakes itself wait for the messages of a queue.
+fn many_who_wait_are_all_woken(node: &Node) -> io::Result<()> {
+    let mut text = fresh(node, NAME, "")?;
+    let sessions = (0..20).map(|_| subscriber(node, NAME));
+    let mut sessions: Vec<_> = sessions.collect::<io::Result<_>>()?;
+    for n in 0..200 {
+        text.ask(format!("pub {NAME} {n}"))?;
+    }
+    let mut got = Vec::new();
+    for session in &mut sessions {
+        let timeout = Some(Duration::from_millis(200));
+        session.wire.0.set_read_timeout(timeout)?;
+        while let Ok(line) = pushed(session) {
+            got.push(number(&line, "data"));
+        }
+    }
+    got.sort_unstable();
+    assert_eq!(got, (0..200).collect::<Vec<_>>());
+    // Each hears that there is nothing to wait for any more.
+    text.ask(format!("delete {NAME}"))?;
+    for session in &mut sessions {
+        session
+            .wire
+            .0
+            .set_read_timeout(Some(Duration::from_secs(10)))?;
+        assert!(pushed(session)?.starts_with("deleted="));
+    }
     Ok(())
 }

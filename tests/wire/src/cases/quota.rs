@@ -16,14 +16,15 @@ use std::{io, thread, time::Duration};
 pub(super) const SUITE: Suite = suite![
     a_subscription_without_memory_ends_and_says_so,
     a_queue_is_purged,
+    messages_are_charged_with_their_memory,
 ];
 
-/// Publishes until the user's share is used up.
-fn fill(text: &mut Text, queue: &str, data: &str) -> io::Result<()> {
-    for _ in 0..2000 {
+/// Publishes until the user's share is used up. Returns how many were accepted.
+fn fill(text: &mut Text, queue: &str, data: &str) -> io::Result<usize> {
+    for count in 0..2000 {
         let reply = text.ask(format!("pub {queue} {data}"))?;
         if reply.starts_with("ERR EDQUOT") {
-            return Ok(());
+            return Ok(count);
         }
         assert!(reply.starts_with("position="), "{reply}");
     }
@@ -85,4 +86,18 @@ fn a_queue_is_purged(node: &Node) -> io::Result<()> {
         text.ask("delete t.purged")?;
     }
     Text::open(node, QUEUE)?.ask_in_vain("purge requests", "EACCES")
+}
+
+/// The kernel takes 64 KiB for a message of little more than half as many bytes.
+fn messages_are_charged_with_their_memory(node: &Node) -> io::Result<()> {
+    const MEMORY: usize = 64 << 10;
+    /// What one user may have of all messages.
+    const SHARE: usize = 32 << 20;
+    let mut text = fresh(node, "t.fill", "messages=100000 bytes=100000000")?;
+    let count = fill(&mut text, "t.fill", &"x".repeat(MEMORY / 2 + 1))?;
+    assert!(
+        (SHARE / MEMORY - 20..=SHARE / MEMORY).contains(&count),
+        "{count}"
+    );
+    text.ask("delete t.fill").map(drop)
 }
