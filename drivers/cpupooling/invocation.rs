@@ -23,6 +23,7 @@ use kernel::{
     }, //
 };
 use linux::{
+    bytes::memory_of,
     deadline::Deadline,
     program::Program,
     trace::TraceEvent, //
@@ -121,7 +122,7 @@ impl Invocation {
     ///
     /// [`EDQUOT`] if the user has too many calls here, [`EAGAIN`] if all together have; [`ENOMEM`].
     pub(crate) fn new(new: NewInvocation, accounts: RunAccounts, number: u64) -> Result<Arc<Self>> {
-        let bytes = (OVERHEAD + new.target.size()) as u64;
+        let bytes = (OVERHEAD + memory_of(new.target.size())) as u64;
         let result_charge = match new.origin {
             CallOrigin::Here => None,
             CallOrigin::Peer(_) => Some(accounts.bytes.charge(RESULT as u64).map_err(refusal)?),

@@ -20,7 +20,10 @@ use kernel::{
     }, //
 };
 use linux::{
-    bytes::Fill,
+    bytes::{
+        memory_of,
+        Fill, //
+    },
     deadline::Deadline,
     wait::WaitQueue, //
 };
@@ -276,7 +279,7 @@ impl Job {
     /// result is one that was truncated. May sleep.
     pub(crate) fn receive_errors(&self, errors: &[u8]) {
         let mut copy = KVVec::new();
-        let charge = self.bytes.charge(errors.len() as u64);
+        let charge = self.bytes.charge(memory_of(errors.len()) as u64);
         let copied = charge.and_then(|charge| {
             copy.put_bytes(errors, GFP_KERNEL)?;
             Ok(charge)

@@ -272,6 +272,15 @@ impl NodeOutbox {
             .end(key, self.node, Outcome::refused(ECONNRESET, reason));
     }
 
+    /// There was no memory to tell it: that is done later. Returns how long to wait before, in milliseconds.
+    fn put_back(&self, message: OutboxMessage) -> u32 {
+        if let OutboxMessage::Probe(_, keys) = message {
+            let unused = self.untold.lock().set_probes(keys);
+            drop(unused);
+        }
+        PAUSE_MS
+    }
+
     /// An attempt has failed. Returns how long to wait before the next, in milliseconds.
     fn failed(&self, message: OutboxMessage) -> u32 {
         let mut untold = self.untold.lock();
@@ -322,12 +331,18 @@ impl linux::work::Run for NodeOutbox {
             answer.clear();
             if answer.put_zeros(message.answer_len(), GFP_KERNEL).is_err() {
                 // Nobody is lost for want of memory here: they are asked for again.
-                continue;
+                let pause = task.put_back(message);
+                return task.schedule_after_ms(pause);
             }
             match task.send(&message, &mut answer) {
                 Ok(Ok(len)) => task.delivered(message, answer.get(..len).unwrap_or(&answer)),
                 // It does not want to know.
                 Ok(Err(EINVAL | EOPNOTSUPP)) => task.delivered(message, &[]),
+                // That tells nothing of the other node.
+                Ok(Err(ENOMEM)) | Err(ENOMEM) => {
+                    let pause = task.put_back(message);
+                    return task.schedule_after_ms(pause);
+                }
                 Ok(Err(_)) | Err(_) => {
                     let pause = task.failed(message);
                     task.stalled.store(true, Relaxed);

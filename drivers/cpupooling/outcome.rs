@@ -3,7 +3,10 @@
 //! What came of a call.
 
 use kernel::prelude::*;
-use linux::bytes::Fill;
+use linux::bytes::{
+    memory_of,
+    Fill, //
+};
 use virgo_proto::clone::{
     self,
     state,
@@ -75,10 +78,11 @@ impl Outcome {
         this
     }
 
-    /// As it came over the wire, with its output. Without memory the output is lost.
-    pub(crate) fn with_output(header: &clone::OutcomeHeader, output: &[u8]) -> Self {
+    /// As it came over the wire, with its output and room for `more` bytes. Without memory the output is lost.
+    pub(crate) fn with_output(header: &clone::OutcomeHeader, output: &[u8], more: usize) -> Self {
         let mut copy = KVVec::new();
-        let copied = copy.put_bytes(output, GFP_KERNEL).is_ok();
+        let room = copy.reserve(output.len().saturating_add(more), GFP_KERNEL);
+        let copied = room.is_ok() && copy.put_bytes(output, GFP_KERNEL).is_ok();
         Outcome {
             state: header.state.get(),
             value: header.value.get(),
@@ -98,7 +102,7 @@ impl Outcome {
         errors: &[u8],
         account: &Account,
     ) -> Self {
-        let mut this = Self::with_output(header, output);
+        let mut this = Self::with_output(header, output, errors.len());
         if !errors.is_empty() && this.output.put_bytes(errors, GFP_KERNEL).is_err() {
             this.truncated = true;
         }
@@ -108,7 +112,7 @@ impl Outcome {
     /// Charges the output to `account`. Output for which there is no room is lost. Any context.
     pub(crate) fn charged(mut self, account: &Account) -> Self {
         if self.output.len() > MAX_SHORT && self.charge.is_none() {
-            match account.charge(self.output.len() as u64) {
+            match account.charge(memory_of(self.output.capacity()) as u64) {
                 Ok(charge) => self.charge = Some(charge),
                 Err(_) => {
                     self.output = KVVec::new();

@@ -19,7 +19,10 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
-use linux::deadline::Deadline;
+use linux::{
+    bytes::memory_of,
+    deadline::Deadline, //
+};
 use virgo_proto::vuid::{
     bit,
     NodeSetIter, //
@@ -113,7 +116,9 @@ impl Cpupool {
                 all.filter(move |(_, job)| job.node() == node)
             };
             let size: usize = of_node().map(|(call, _)| call.argv.len()).sum();
+            let charge = accounts.bytes.charge(memory_of(size) as u64);
             let mut parcel = Parcel {
+                _charge: charge.map_err(refusal)?,
                 shared: self.shared.clone(),
                 uid: user.uid,
                 deadline: user.deadline,
@@ -121,10 +126,9 @@ impl Cpupool {
                 nodes: user.config.used,
                 jobs: KVVec::new(),
                 places: KVVec::new(),
-                argv: KVVec::new(),
+                argv: KVVec::with_capacity(size, GFP_KERNEL_ACCOUNT)?,
                 lens: KVVec::new(),
                 cause: Origin::here(),
-                _charge: accounts.bytes.charge(size as u64).map_err(refusal)?,
             };
             for (call, job) in of_node() {
                 parcel.add(call, job)?;

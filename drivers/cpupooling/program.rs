@@ -87,7 +87,7 @@ pub(crate) fn run(
     if header.state.get() == state::RUNNING {
         return Err(EPROTO);
     }
-    Ok(Outcome::with_output(&header, output))
+    Ok(Outcome::with_output(&header, output, 0))
 }
 
 /// The words of a command.

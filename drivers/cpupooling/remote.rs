@@ -56,6 +56,8 @@ impl PoolContext {
                 job.is_delivered();
                 match self.accept(user, CallOrigin::Here, job.id, call.argv) {
                     Some(outcome) => job.end(outcome),
+                    // Cancelled before it was there.
+                    None if job.has_ended() => self.executor.cancel(CallOrigin::Here, job.id),
                     None => self.watch(),
                 }
             }
@@ -105,7 +107,6 @@ impl PoolContext {
         if let Err(e @ (EHOSTDOWN | EKEYREJECTED | EPERM)) = answered {
             return Err(e);
         }
-        // Others of this node between them have ended, and do not mind.
         let sent = || {
             jobs.iter()
                 .filter(|job| job.node() == node && frame.has(job.id))
@@ -162,8 +163,8 @@ impl PoolContext {
 struct Frame {
     calls: KVVec<u8>,
     count: u32,
-    /// The first and last of their keys, which grow.
-    keys: (u64, u64),
+    /// Their keys, which grow. Others between them may have gone there before.
+    keys: KVVec<u64>,
 }
 
 impl Frame {
@@ -171,12 +172,12 @@ impl Frame {
         Frame {
             calls: KVVec::new(),
             count: 0,
-            keys: (u64::MAX, 0),
+            keys: KVVec::new(),
         }
     }
 
     fn has(&self, key: u64) -> bool {
-        (self.keys.0..=self.keys.1).contains(&key)
+        self.keys.binary_search(&key).is_ok()
     }
 
     fn has_room(&self, argv: &[u8]) -> bool {
@@ -193,11 +194,11 @@ impl Frame {
         // Once for the first one, which often is the only one.
         let size = size_of::<clone::CallHeader>() + argv.len();
         self.calls.reserve(size, GFP_KERNEL_ACCOUNT)?;
+        self.keys.push(key, GFP_KERNEL_ACCOUNT)?;
         self.calls
             .extend_from_slice(call.as_bytes(), GFP_KERNEL_ACCOUNT)?;
         self.calls.extend_from_slice(argv, GFP_KERNEL_ACCOUNT)?;
         self.count += 1;
-        self.keys = (self.keys.0.min(key), key);
         Ok(())
     }
 }

@@ -48,6 +48,8 @@ pub(crate) struct Untold {
     count: usize,
     /// Calls that are to end, and when they do by themselves.
     cancels: KVVec<(u64, Deadline)>,
+    /// Cancels were told last, so results come first.
+    results_first: bool,
     /// Calls to ask for.
     probes: KVVec<u64>,
     /// How loaded this node is, if the other is to know.
@@ -138,6 +140,7 @@ impl Untold {
             cancels: KVVec::new(),
             probes: KVVec::new(),
             load: None,
+            results_first: false,
             failures: 0,
         }
     }
@@ -235,21 +238,34 @@ impl Untold {
         if let Some(load) = self.load.take() {
             return Ok(Some(OutboxMessage::Load(load)));
         }
-        self.cancels.retain(|(_, until)| !until.passed());
-        if !self.cancels.is_empty() {
-            let mut data = KVVec::new();
-            let sent = self.cancels.iter().take(MAX_KEYS);
-            for (key, _) in sent.clone() {
-                data.put_bytes(&key.to_le_bytes(), GFP_KERNEL)?;
-            }
-            return Ok(Some(OutboxMessage::Cancel(data, sent.count())));
-        }
-        let message = self.next_results()?;
+        // In turns: who cancels without pause delays no results, and results no cancels.
+        let message = match core::mem::replace(&mut self.results_first, false) {
+            true => self
+                .next_results()?
+                .map_or_else(|| self.next_cancels(), |results| Ok(Some(results))),
+            false => self
+                .next_cancels()?
+                .map_or_else(|| self.next_results(), |cancels| Ok(Some(cancels))),
+        }?;
+        self.results_first = matches!(message, Some(OutboxMessage::Cancel(..)));
         if message.is_none() {
             // In the same hold of the lock: who adds something now schedules the work.
             self.failures = 0;
         }
         Ok(message)
+    }
+
+    fn next_cancels(&mut self) -> Result<Option<OutboxMessage>> {
+        self.cancels.retain(|(_, until)| !until.passed());
+        if self.cancels.is_empty() {
+            return Ok(None);
+        }
+        let mut data = KVVec::new();
+        let sent = self.cancels.iter().take(MAX_KEYS);
+        for (key, _) in sent.clone() {
+            data.put_bytes(&key.to_le_bytes(), GFP_KERNEL)?;
+        }
+        Ok(Some(OutboxMessage::Cancel(data, sent.count())))
     }
 
     fn next_probe(&mut self) -> Result<OutboxMessage> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Takes requests from the queue, and has them done in turns of their users.
+//! Takes requests from the queue, and has them done in turns of their users, of whom each but root has a share of
+//! those that are being done.
 
 use crate::{
     job::RequestJob,
@@ -21,9 +22,12 @@ use kernel::{
 };
 use linux::work::WorkQueue;
 use virgo_proto::kingcobra::next_turn;
-use virgo_utils::requests::{
-    Handler,
-    QueueRequest, //
+use virgo_utils::{
+    budget::user_share,
+    requests::{
+        Handler,
+        QueueRequest, //
+    }, //
 };
 
 /// Requests that wait to be done.
@@ -32,12 +36,16 @@ struct Waiting {
     jobs: KVec<KBox<RequestJob>>,
     /// Whose turn was last.
     last: u32,
+    /// Whose requests are being done. There is room for as many as may be at a time.
+    running: KVec<u32>,
 }
 
 /// Requests, and what it takes to do them.
 #[pin_data]
 struct Turns {
     service: Arc<KingcobraService>,
+    /// So many of one user other than root are done at a time.
+    share: usize,
     #[pin]
     waiting: Mutex<Waiting>,
 }
@@ -49,7 +57,7 @@ pub(crate) struct RequestHandler {
 }
 
 impl RequestHandler {
-    /// Does requests on `work`.
+    /// Does up to `most` requests at a time on `work`.
     ///
     /// # Errors
     ///
@@ -57,13 +65,16 @@ impl RequestHandler {
     pub(crate) fn make(
         service: Arc<KingcobraService>,
         work: Arc<WorkQueue>,
+        most: usize,
     ) -> Result<Arc<dyn Handler>> {
         let waiting = Waiting {
             jobs: KVec::new(),
             last: 0,
+            running: KVec::with_capacity(most, GFP_KERNEL)?,
         };
         let turns = pin_init!(Turns {
             service,
+            share: (most * user_share() as usize / 100).max(1),
             waiting <- kernel::new_mutex!(waiting, "virgo_kingcobra_turns"),
         });
         let turns = Arc::pin_init(turns, GFP_KERNEL)?;
@@ -84,7 +95,8 @@ impl Handler for RequestHandler {
     }
 }
 
-/// The right to do one request: there are as many as requests that wait.
+/// The right to do requests while there are some that may be done: there are as many as requests that wait.
+/// Who is kept waiting by the share of a user has others of that user under way, which go on with it.
 #[pin_data]
 struct Turn {
     turns: Arc<Turns>,
@@ -111,11 +123,28 @@ impl Turn {
 impl Turns {
     fn next(&self) -> Option<KBox<RequestJob>> {
         let mut waiting = self.waiting.lock();
-        let last = waiting.last;
-        let at = next_turn(waiting.jobs.iter().map(|job| job.uid()), last)?;
-        let job = waiting.jobs.remove(at).ok()?;
-        waiting.last = job.uid();
+        let Waiting {
+            jobs,
+            last,
+            running,
+        } = &mut *waiting;
+        let may_begin = |uid| {
+            let own = running.iter().filter(|&&other| other == uid);
+            uid == 0 || own.count() < self.share
+        };
+        let at = next_turn(jobs.iter().map(|job| job.uid()), *last, may_begin)?;
+        let job = jobs.remove(at).ok()?;
+        *last = job.uid();
+        // There is room: no more are done at a time.
+        let _ = running.push_within_capacity(job.uid());
         Some(job)
+    }
+
+    fn done(&self, uid: u32) {
+        let mut waiting = self.waiting.lock();
+        if let Some(at) = waiting.running.iter().position(|&other| other == uid) {
+            let _ = waiting.running.remove(at);
+        }
     }
 }
 
@@ -123,8 +152,11 @@ impl WorkItem for Turn {
     type Pointer = Pin<KBox<Self>>;
 
     fn run(this: Pin<KBox<Self>>) {
-        if let Some(job) = this.turns.next() {
+        while let Some(job) = this.turns.next() {
+            let uid = job.uid();
             job.run(&this.turns.service);
+            drop(job);
+            this.turns.done(uid);
         }
     }
 }

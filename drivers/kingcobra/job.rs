@@ -223,9 +223,10 @@ impl RequestJob {
             let text = CString::try_from_fmt(fmt!("ERR {name} it is not on record"));
             return self.give(text.as_ref().map_or(b"", |text| text.to_bytes()));
         }
-        let text = || -> Result<KVec<u8>> {
+        let text = || -> Result<KVVec<u8>> {
             let head = log::head(reply)?;
-            let mut text = KVec::with_capacity(head.to_bytes().len(), GFP_KERNEL)?;
+            let mut text = KVVec::new();
+            text.reserve(head.to_bytes().len() + reply.payload.len(), GFP_KERNEL)?;
             text.extend_from_slice(head.to_bytes(), GFP_KERNEL)?;
             text.extend_from_slice(reply.payload, GFP_KERNEL)?;
             Ok(text)
@@ -234,7 +235,7 @@ impl RequestJob {
             text(),
             CString::try_from_fmt(fmt!("kingcobra.replies.{:x}", reply.address)),
         ) else {
-            return;
+            return self.give(&error_text(ENOMEM));
         };
         self.give(&text);
         let request = self.request(&text, None);

@@ -13,6 +13,7 @@ use kernel::{
         Arc, //
     }, //
 };
+use linux::bytes::memory_of;
 use virgo_proto::kingcobra::RequestRecord;
 use virgo_utils::budget::{
     Budget,
@@ -88,7 +89,7 @@ impl KingcobraService {
     ///
     /// [`EDQUOT`] if this user has too many under way, [`ENOMEM`] if all users have.
     pub(crate) fn charge(&self, uid: u32, len: usize) -> Result<(Charge, Charge)> {
-        let bytes = (OVERHEAD + len) as u64;
+        let bytes = (OVERHEAD + memory_of(len)) as u64;
         Ok((self.jobs.charge(uid, 1)?, self.bytes.charge(uid, bytes)?))
     }
 }

@@ -61,7 +61,7 @@ impl kernel::Module for Module {
             _ => Some(module_parameters::max_log_bytes.value().max(4096)),
         };
         let service = KingcobraService::new(max_log_bytes)?;
-        let handler = RequestHandler::make(service.clone(), work.clone())?;
+        let handler = RequestHandler::make(service.clone(), work.clone(), running as usize)?;
         let stop = ServiceStop(service);
         // Last: whoever finds it may use it.
         let handler = HandlerRegistration::new(module, handler)?;

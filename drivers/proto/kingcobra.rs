@@ -213,10 +213,15 @@ impl Type {
 
 /// Which of the requests that wait is next, so that their users take turns: the first one of the user
 /// who comes after `last`, the one whose turn was last, in the order of uids and round about. Takes the
-/// uids of those that wait, in the order in which they came.
-pub fn next_turn(waiting: impl Iterator<Item = u32>, last: u32) -> Option<usize> {
+/// uids of those that wait, in the order in which they came, and whether a user may have another one done.
+pub fn next_turn(
+    waiting: impl Iterator<Item = u32>,
+    last: u32,
+    may_begin: impl Fn(u32) -> bool,
+) -> Option<usize> {
     let distance = |uid: u32| uid.wrapping_sub(last).wrapping_sub(1);
-    let next = waiting.enumerate().min_by_key(|&(_, uid)| distance(uid));
+    let waiting = waiting.enumerate().filter(|&(_, uid)| may_begin(uid));
+    let next = waiting.min_by_key(|&(_, uid)| distance(uid));
     next.map(|(at, _)| at)
 }
 
@@ -271,12 +276,15 @@ mod tests {
         let mut waiting = vec![1000, 1000, 1000, 0, 65534, 1000, 0];
         let mut order = vec![];
         let mut last = 0;
-        while let Some(at) = next_turn(waiting.iter().copied(), last) {
+        while let Some(at) = next_turn(waiting.iter().copied(), last, |_| true) {
             last = waiting.remove(at);
             order.push(last);
         }
         assert_eq!(order, [1000, 65534, 0, 1000, 0, 1000, 1000]);
-        assert_eq!(next_turn([5, 5].into_iter(), 5), Some(0), "in order");
+        let next = |waiting: &[u32], full| next_turn(waiting.iter().copied(), 5, |uid| uid != full);
+        assert_eq!(next(&[5, 5], 0), Some(0), "in order");
+        assert_eq!(next(&[6, 6, 5], 6), Some(2), "who may");
+        assert_eq!(next(&[6, 6], 6), None);
     }
 
     #[test]

@@ -85,6 +85,15 @@ static int print(FILE *file, char what, long mib)
 	return 0;
 }
 
+static int repeat(FILE *file, char what, long count)
+{
+	for (long i = 0; i < count; i++) {
+		if (putc(what, file) == EOF)
+			return 1;
+	}
+	return 0;
+}
+
 static int say_value(int64_t value)
 {
 	return write(VALUE_FD, &value, sizeof(value)) != sizeof(value);
@@ -136,6 +145,9 @@ int main(int argc, char **argv)
 	}
 	if (!strcmp(what, "print"))
 		return print(stdout, 'x', atol(value));
+	if (!strcmp(what, "say"))
+		return repeat(stdout, 'o', atol(value)) ||
+		       repeat(stderr, 'e', argc > 3 ? atol(argv[3]) : 0);
 	if (!strcmp(what, "flood"))
 		return print(stdout, 'o', 1) || print(stderr, 'e', 1);
 	if (!strcmp(what, "talk")) {

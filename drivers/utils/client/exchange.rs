@@ -81,7 +81,8 @@ pub struct PendingCall<'a> {
 }
 
 fn check(request: &Request<'_>) -> Result {
-    match request.args.len() <= MAX_ARGS && request.data.size() <= MAX_BODY - MAX_ARGS {
+    let size = request.args.len().saturating_add(request.data.size());
+    match request.args.len() <= MAX_ARGS && size <= MAX_BODY {
         true => Ok(()),
         false => Err(EMSGSIZE),
     }

@@ -28,6 +28,7 @@ pub const TESTS: &[(&str, Test)] = &[
     ("cancelled_programs_end", cancel),
     ("programs_of_a_killed_caller_end", killed_caller),
     ("nothing_is_left_behind", leave),
+    ("output_of_every_length_comes_back", lengths),
     ("a_gibibyte_of_output_is_cut", gibibyte),
 ];
 
@@ -392,6 +393,18 @@ fn leave(cluster: &Cluster) -> Result<()> {
 }
 
 /// A call keeps 64 KiB, and says that there was more; nobody keeps the rest.
+/// A result that just fits a frame, and one that does not.
+fn lengths(cluster: &Cluster) -> Result<()> {
+    const OUT: usize = 64 << 10;
+    for errors in [0, 184, 185, 200, 224, 225, 300] {
+        let words = format!("--timeout 20s {PROGRAM} say {OUT} {errors}");
+        let output = clone(cluster, &words)?;
+        let said = (output.status, output.stdout.len(), output.stderr.len());
+        ensure!(said == (0, OUT, errors), "{words}: {said:?}");
+    }
+    Ok(())
+}
+
 fn gibibyte(cluster: &Cluster) -> Result<()> {
     let node2 = cluster.node(2);
     let mebibytes = Rounds {
