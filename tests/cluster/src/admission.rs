@@ -3,6 +3,7 @@
 
 use crate::{
     Test,
+    guest::told_how_much,
     support::{self, fails, sh, text, wait_until_whole, with_config, within},
 };
 use anyhow::{Context, Result, ensure};
@@ -272,13 +273,12 @@ fn befriended(node1: &Node, node2: &Node, node3: &Node) -> Result<Duration> {
     for _ in 0..5 {
         usual = usual.max(time("frames")?).max(time("text")?);
     }
-    let flood = node3.spawn([
-        "env",
+    let flood = node3.spawn(told_how_much(&[
         "VIRGO_TARGET=10.9.0.1",
         "virgo-wire-tests",
         "--ignored",
         "crowd::flood_of_strangers",
-    ])?;
+    ]))?;
     let mut slowest = Duration::ZERO;
     let mut rounds = 0;
     let start = Instant::now();
