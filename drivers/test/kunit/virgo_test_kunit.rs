@@ -5,6 +5,7 @@
 //! `kunit/`.
 
 mod backlog;
+mod bakery;
 
 use kernel::prelude::*;
 
