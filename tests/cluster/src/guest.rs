@@ -45,7 +45,7 @@ fn kunit(cluster: &Cluster) -> Result<()> {
     let results = sh(&node, "cat /sys/kernel/debug/kunit/virgo_*/results")?;
     sh(&node, "rmmod virgo_test_kunit")?;
     ensure!(
-        ["linux", "table", "budget", "variables", "backlog"]
+        ["linux", "table", "budget", "variables", "backlog", "bakery"]
             .iter()
             .all(|suite| results.contains(&format!("ok 1 virgo_{suite}"))),
         "{results}"
