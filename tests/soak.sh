@@ -35,6 +35,7 @@ long=(
 	load_and_unload_under_traffic
 	locks_exclude_all_nodes
 	many_locks
+	bakery_lock_of_modules_in_c
 )
 
 die() {

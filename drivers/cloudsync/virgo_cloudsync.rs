@@ -17,10 +17,13 @@
 //! sweep      what names do to many of them a few at a time: those that nobody uses are given back
 //! waits      ends waits at their deadlines          expiry: the deadlines, in their order
 //! storage    what this node has promised, on disk
+//! bakery     locks for threads of this machine alone, which know each other by number; bakery_c_api: for modules in C
 //! ```
 //!
 //! What all this means is in [`virgo_proto::cloudsync`]: these files bring messages, time and memory.
 
+pub mod bakery;
+mod bakery_c_api;
 mod beater;
 mod cluster;
 mod commands;
@@ -51,6 +54,7 @@ mod views;
 mod waits;
 
 use crate::{
+    bakery_c_api::PublishedBakery,
     beater::Beater,
     cluster::{
         Clock,
@@ -85,9 +89,12 @@ use linux::{
     }, //
 };
 use virgo_abi::calls::CloudsyncRegistration;
-use virgo_proto::cloudsync::{
-    self,
-    membership::Timing, //
+use virgo_proto::{
+    bakery::MAX_PARTICIPANTS,
+    cloudsync::{
+        self,
+        membership::Timing, //
+    }, //
 };
 use virgo_utils::{
     functions::Registration,
@@ -131,6 +138,10 @@ module! {
         max_locks: u32 {
             default: 262144,
             description: "Locks that programs of this node have or wait for (16 to 4194304)",
+        },
+        bakery_participants: u16 {
+            default: 16,
+            description: "Participants of the bakery lock that modules in C share (1 to 64)",
         },
     },
 }
@@ -313,6 +324,7 @@ struct Module {
     #[pin]
     _server: Server<Cloudsync>,
     _workers: Workers,
+    _bakery: PublishedBakery,
 }
 
 fn timing() -> Timing {
@@ -354,6 +366,9 @@ impl kernel::InPlaceModule for Module {
             };
             // In the reverse order of the fields, so that they are dropped in theirs if one fails.
             Ok(try_pin_init!(Self {
+                _bakery: PublishedBakery::new(
+                    module_parameters::bakery_participants.value().clamp(1, MAX_PARTICIPANTS),
+                )?,
                 _workers: workers,
                 _server <- Server::new(module, service, stats),
                 _functions: Registration::with_state(module, functions::FUNCTIONS, locks)?,

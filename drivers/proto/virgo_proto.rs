@@ -27,6 +27,7 @@ extern crate std;
 
 pub mod admission;
 pub mod analytics;
+pub mod bakery;
 pub mod balance;
 pub mod clock;
 pub mod clone;

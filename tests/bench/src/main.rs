@@ -6,6 +6,7 @@
 //! A service is a file here, one in `guest/`, and an entry in each of the two lists. With an argument
 //! only the services whose names contain it are measured, and the table is only printed.
 
+mod bakery;
 mod cpupooling;
 mod eventnet;
 mod files;
@@ -39,6 +40,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("queue", queue::BENCH),
     ("eventnet", eventnet::BENCH),
     ("net", net::BENCH),
+    ("bakery", bakery::BENCH),
     ("usb", usb::BENCH),
 ];
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Cluster locks.
 
+mod bakery;
 mod fencing;
 mod links;
 mod room;
@@ -32,6 +33,8 @@ pub const TESTS: &[(&str, Test)] = &[
     ("names_at_a_master_are_charged_to_their_user", room::charged),
     ("names_that_nobody_uses_are_given_back", room::given_back),
     ("a_held_lock_costs_no_time", idle),
+    ("bakery_lock_of_modules_in_c", bakery::module_in_c),
+    ("bakery_lock_of_few_participants", bakery::few),
     ("module_with_a_lock_stays_until_stop", unload),
 ];
 

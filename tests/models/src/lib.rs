@@ -3,6 +3,7 @@
 //! Models of VIRGO's distributed state machines: the machines are those of `virgo-proto`, the network and
 //! the faults are the model's. `tests/` has them checked.
 
+pub mod bakery;
 pub mod links;
 pub mod locks;
 pub mod views;

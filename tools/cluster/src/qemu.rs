@@ -14,8 +14,8 @@ use std::path::Path;
 /// Kernel command line of every guest. The panic of a guest ends its QEMU process (with
 /// `-no-reboot`). The TSC is trusted, because emulated processors on a busy host look to the
 /// clock's watchdog as if they had a bad one.
-const COMMAND_LINE: &str = "console=ttyS0 ignore_loglevel panic=-1 kunit.enable=1 tsc=reliable no_timer_check \
-                            random.trust_cpu=on printk.devkmsg=on";
+const COMMAND_LINE: &str = "console=ttyS0 ignore_loglevel panic=-1 kunit.enable=1 kunit.autorun=1 \
+                            tsc=reliable no_timer_check random.trust_cpu=on printk.devkmsg=on";
 
 /// What the monitor calls a node's disk.
 pub(crate) const DISK: &str = "disk";
