@@ -25,7 +25,7 @@ pub(crate) use lock::Lock;
 pub(crate) use memory::{Free, Get, Malloc, MemoryCommand, MemoryList, Set};
 pub(crate) use net::{NetCommand, SocketNames, WatchOptions};
 pub(crate) use node::{ConfigCommand, SessionsOptions};
-pub(crate) use queue::{Named, QueueCommand};
+pub(crate) use queue::{Changed, QueueCommand};
 pub(crate) use socket_name::SocketName;
 pub(crate) use usb::{Capture, UsbCommand};
 
