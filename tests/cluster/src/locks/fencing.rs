@@ -33,15 +33,13 @@ fn late(node: &Node) -> Result<String> {
     sh(node, "cat /tmp/late")
 }
 
-/// What a holder has set in the memory pool.
-pub(super) fn memory(cluster: &Cluster) -> Result<()> {
+/// Has `node3` change something by `late`, while it holds the lock and its lease is over: `node1` has had the
+/// lock since, and changed it by `next`.
+fn overtaken(cluster: &Cluster, first: &str, late_one: &str, next: &str) -> Result<()> {
     settled(cluster)?;
-    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
-    let id = sh(&node1, "virgo malloc 100 --shared --place 2")?;
-    let set = |what: &str| format!("virgo set {id} {what} --fence \"$VIRGO_LOCK_FENCE\"");
-    let running = sleeper(&node3, "ledger", &set("first"), &set("late!"))?;
+    let (node1, node3) = (cluster.node(1), cluster.node(3));
+    let running = sleeper(&node3, "ledger", first, late_one)?;
     node3.pause()?;
-    let next = set("next!");
     let next = sh(
         &node1,
         &format!("virgo lock ledger --timeout 30s -- sh -c '{next}'"),
@@ -53,6 +51,100 @@ pub(super) fn memory(cluster: &Cluster) -> Result<()> {
         said.contains("ESTALE") && said.contains("has had the lock"),
         "{said}"
     );
+    running.wait_timeout(SETTLED)?;
+    wait_until_whole(cluster)?;
+    settled(cluster)
+}
+
+/// What a holder publishes to a queue, also if its node was killed meanwhile, and to a topic.
+pub(super) fn queue(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let publish = |what: &str| {
+        format!("virgo queue pub t.fenced --node 2 {what} --fence \"$VIRGO_LOCK_FENCE\"")
+    };
+    for options in ["", "durable"] {
+        sh(&node2, &format!("virgo queue create t.fenced {options}"))?;
+        overtaken(
+            cluster,
+            &publish("first"),
+            &publish("late"),
+            &publish("next"),
+        )?;
+        // Nor may anybody publish who forgets the lock.
+        for from in [&node1, &node2] {
+            let (said, _) = fails(from, "virgo queue pub t.fenced --node 2 x")?;
+            ensure!(said.contains("ENOLCK"), "{said}");
+        }
+        let other = "virgo queue pub t.fenced --node 2 x --fence other:9";
+        let (said, _) = fails(&node1, other)?;
+        ensure!(said.contains("another lock"), "{said}");
+        let there = sh(&node1, "virgo queue take t.fenced --node 2 --count 9")?;
+        ensure!(there == "first\nnext", "{there}");
+        sh(&node2, "virgo queue delete t.fenced")?;
+    }
+    Ok(())
+}
+
+/// A durable queue knows the token that it has seen when its node was killed, and when its log was written
+/// anew.
+pub(super) fn durable_queue(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    sh(&node2, "virgo queue create t.fenced durable messages=100000")?;
+    let publish = |token: u64| format!("virgo queue pub --node 2 t.fenced x --fence ledger:{token}");
+    sh(&node1, &publish(7))?;
+    sh(&node1, &publish(8))?;
+    let refused = || -> Result<()> {
+        let (said, _) = fails(&node1, &publish(7))?;
+        ensure!(said.contains("ESTALE"), "{said}");
+        let (said, _) = fails(&node1, "virgo queue pub --node 2 t.fenced x")?;
+        ensure!(said.contains("ENOLCK"), "{said}");
+        Ok(())
+    };
+    refused()?;
+    node2.kill()?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    refused()?;
+    // A purge raises it, too, though it leaves nothing that would say so.
+    sh(&node1, "virgo queue purge --node 2 t.fenced --fence ledger:9")?;
+    node2.kill()?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    let (said, _) = fails(&node1, &publish(8))?;
+    ensure!(said.contains("ESTALE"), "{said}");
+    // So many bytes that the log is begun anew.
+    let rewritten = || -> Result<u64> {
+        let said = sh(&node2, "virgo queue status | sed -n 's/^generation: //p'")?;
+        Ok(said.parse()?)
+    };
+    let before = rewritten()?;
+    let lines = "head -c 60000 /dev/zero | tr '\\0' x";
+    let fill = format!(
+        "for i in $(seq 120); do {lines} | virgo queue pub t.fenced --fence ledger:9 || exit; done"
+    );
+    sh(&node2, &fill)?;
+    sh(&node1, "virgo queue purge --node 2 t.fenced --fence ledger:9")?;
+    within(SETTLED, || {
+        sh(&node2, "virgo queue create t.other durable; virgo queue delete t.other")?;
+        ensure!(rewritten()? > before, "the log was not written anew");
+        Ok(())
+    })?;
+    node2.kill()?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    let (said, _) = fails(&node1, &publish(8))?;
+    ensure!(said.contains("ESTALE"), "{said}");
+    sh(&node1, &publish(9))?;
+    sh(&node2, "virgo queue delete t.fenced")?;
+    settled(cluster)
+}
+
+/// What a holder has set in the memory pool.
+pub(super) fn memory(cluster: &Cluster) -> Result<()> {
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    let id = sh(&node1, "virgo malloc 100 --shared --place 2")?;
+    let set = |what: &str| format!("virgo set {id} {what} --fence \"$VIRGO_LOCK_FENCE\"");
+    overtaken(cluster, &set("first"), &set("late!"), &set("next!"))?;
     for node in [&node1, &node2, &node3] {
         let content = sh(node, &format!("virgo get {id} --length 5"))?;
         ensure!(content == "next!", "{content}");
@@ -63,7 +155,5 @@ pub(super) fn memory(cluster: &Cluster) -> Result<()> {
     let (said, _) = fails(&node1, &format!("virgo set {id} x --fence other:9"))?;
     ensure!(said.contains("another lock"), "{said}");
     sh(&node1, &format!("virgo free {id}"))?;
-    running.wait_timeout(SETTLED)?;
-    wait_until_whole(cluster)?;
-    settled(cluster)
+    Ok(())
 }
