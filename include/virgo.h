@@ -517,7 +517,8 @@ VIRGO_FUNCTION int virgo_fsync(int fd)
 
 /**
  * virgo_queue - use a queue or topic
- * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1
+ * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1. What changes a
+ *        queue that a lock guards has the lock and its token as fence
  *
  * Return: 0, a count, a length or a descriptor, by the operation; or -1 and
  * errno.
