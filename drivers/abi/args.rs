@@ -76,7 +76,11 @@ extensible!(
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
-extensible!(OpenArgs, VIRGO_OPEN_ARGS_SIZE_VER0);
+extensible!(
+    OpenArgs,
+    VIRGO_OPEN_ARGS_SIZE_VER0,
+    VIRGO_OPEN_ARGS_SIZE_VER1
+);
 extensible!(FileArgs, VIRGO_FILE_ARGS_SIZE_VER0);
 extensible!(FsyncArgs, VIRGO_FSYNC_ARGS_SIZE_VER0);
 extensible!(StatArgs, VIRGO_STAT_ARGS_SIZE_VER0);

@@ -18,7 +18,8 @@
 //! nothing with a larger token comes in between.
 //!
 //! Objects of the memory pool have a fence each (`drivers/mempool/object.rs`), and so have queues and topics
-//! (`drivers/queue/core/channel/fencing.rs`); that of a durable queue is in its log.
+//! (`drivers/queue/core/channel/fencing.rs`); that of a durable queue is in its log. Files have theirs in an
+//! extended attribute (`drivers/cloudfs/fences.rs`).
 
 use crate::{
     cloudsync::{placement, MAX_NAME},
@@ -97,6 +98,15 @@ impl Fence {
         self.0
     }
 
+    /// The fence of an object that has kept [what it has seen](Self::seen) as a [`FenceToken`]; `None` if these
+    /// bytes are none.
+    pub fn stored(bytes: &[u8]) -> Option<Self> {
+        match FenceClaim::split(bytes)? {
+            (claim, []) => Some(Fence(Some(claim))),
+            _ => None,
+        }
+    }
+
     /// Whether what somebody wants to do may be done who claims this lock, or none; notes the token.
     ///
     /// # Errors
@@ -165,6 +175,22 @@ mod tests {
         assert_eq!(FenceClaim::split(&bytes[..16]), Some((claim, &b""[..])));
         assert_eq!(FenceClaim::split(&bytes[..15]), None);
         assert_eq!(FenceClaim::split(&[0; 20]), None, "0 is no token");
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_seen() {
+        let claim = FenceClaim::new(b"a", 8);
+        let token = claim.unwrap().to_wire();
+        let bytes = token.as_bytes();
+        assert_eq!(Fence::stored(bytes).map(Fence::seen), Some(claim));
+        assert_eq!(Fence::stored(&bytes[..15]), None);
+        assert_eq!(
+            Fence::stored(&[bytes, b"x"].concat()),
+            None,
+            "a later version's"
+        );
+        assert_eq!(Fence::stored(&[0; 16]), None);
+        assert_eq!(Fence::stored(b""), None);
     }
 
     proptest! {

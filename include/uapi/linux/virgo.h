@@ -293,8 +293,11 @@ struct virgo_cancel_args {
  * @timeout_ms: deadline of this call, and of virgo_read and virgo_write with
  *              this descriptor; 0 means the configured one
  * @reserved:   must be 0
+ * @fence:      for writing: user address of a struct virgo_fence, or 0
  *
- * Returns a file descriptor for the calls below and for close(2).
+ * Returns a file descriptor for the calls below and for close(2). What is written or
+ * cut with it is done by who has the lock of @fence; opening raises the fence of the
+ * file. EOPNOTSUPP if its file system has no extended attributes for that.
  */
 struct virgo_open_args {
 	__aligned_u64 path;
@@ -302,8 +305,10 @@ struct virgo_open_args {
 	__u32 mode;
 	__u32 timeout_ms;
 	__u32 reserved;
+	__aligned_u64 fence;
 };
-#define VIRGO_OPEN_ARGS_SIZE_VER0	24
+#define VIRGO_OPEN_ARGS_SIZE_VER0	24 /* without @fence */
+#define VIRGO_OPEN_ARGS_SIZE_VER1	32
 
 /**
  * struct virgo_file_args - copy bytes out of (virgo_read2) or into (virgo_write2) a file
