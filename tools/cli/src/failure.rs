@@ -164,6 +164,10 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
         libc::ESTALE => "its node has restarted; open it again",
         libc::ENFILE => "close files, or load virgo_cloudfs here with a larger max_files",
+        libc::EOPNOTSUPP => {
+            "its file system has no extended attributes, where the token is kept, or its node an \
+             earlier version"
+        }
         libc::EDQUOT => {
             "one user has a share only of the files that may be open, here and there: close some, or \
              have virgo_utils loaded with a larger user_share; or it is a disk quota"

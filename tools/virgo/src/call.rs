@@ -181,15 +181,18 @@ pub(crate) fn open2(
     flags: c_int,
     mode: u32,
     timeout_ms: u32,
+    lock: Option<&Fence>,
 ) -> Result<OwnedFd, c_int> {
+    let fence = lock.map(fence);
     let args = OpenArgs {
         path: path(name),
         flags: flags as u32,
         mode,
         timeout_ms,
         reserved: 0,
+        fence: address(fence.as_ref()),
     };
-    // SAFETY: The call reads `args`, and the path up to its NUL.
+    // SAFETY: The call reads `args`, the path up to its NUL, and the fence with the name, if there is one.
     let fd = unsafe { sized(nr::OPEN2, &raw const args) }?;
     let fd = c_int::try_from(fd).map_err(|_| libc::EBADF)?;
     // SAFETY: The call has just made this descriptor, for its caller.
