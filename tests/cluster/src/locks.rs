@@ -28,6 +28,15 @@ pub const TESTS: &[(&str, Test)] = &[
     ("lock_of_a_paused_node_has_an_old_token", paused),
     ("late_writers_to_memory_are_refused", fencing::memory),
     ("late_publishers_are_refused", fencing::queue),
+    ("late_writers_to_files_are_refused", fencing::file),
+    (
+        "late_writers_by_an_open_file_are_refused",
+        fencing::open_file,
+    ),
+    (
+        "file_systems_without_attributes_have_no_fences",
+        fencing::no_attributes,
+    ),
     (
         "fence_of_a_durable_queue_survives_kills",
         fencing::durable_queue,

@@ -2,7 +2,7 @@
 //! What was told a token refuses who had the lock before: a node that slept past its lease writes late.
 
 use super::{SETTLED, settled};
-use crate::support::{fails, sh, wait_until_whole, within};
+use crate::support::{fails, sh, wait_until_whole, with_config, within};
 use anyhow::{Result, ensure};
 use virgo_cluster::{Cluster, Node};
 
@@ -85,12 +85,131 @@ pub(super) fn queue(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What a holder writes to a file; also when its node was killed, and what was there before stays guarded.
+pub(super) fn file(cluster: &Cluster) -> Result<()> {
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    let name = "/var/log/virgo_fs/fenced";
+    let write =
+        |what: &str| format!("virgo write 2:{name} {what} --create --fence \"$VIRGO_LOCK_FENCE\"");
+    overtaken(cluster, &write("first"), &write("late!"), &write("next!"))?;
+    let read = |from: &Node| sh(from, &format!("virgo cat 2:{name}"));
+    for node in [&node1, &node2, &node3] {
+        let content = read(node)?;
+        ensure!(content == "next!", "{content}");
+        let (said, _) = fails(node, &format!("virgo write 2:{name} x"))?;
+        ensure!(said.contains("ENOLCK"), "{said}");
+    }
+    let token = |token: u64| format!("virgo write 2:{name} x{token} --fence other:{token}");
+    let (said, _) = fails(&node1, &token(u64::MAX))?;
+    ensure!(said.contains("another lock"), "{said}");
+    // It is on the disk with what was written.
+    node2.kill()?;
+    node2.restart()?;
+    wait_until_whole(cluster)?;
+    let content = read(&node1)?;
+    ensure!(content == "next!", "{content}");
+    let (said, _) = fails(
+        &node1,
+        &format!("virgo write 2:{name} late! --fence ledger:1"),
+    )?;
+    ensure!(
+        said.contains("ESTALE") && said.contains("has had the lock"),
+        "{said}"
+    );
+    let (said, _) = fails(&node3, &format!("virgo write 2:{name} x"))?;
+    ensure!(said.contains("ENOLCK"), "{said}");
+    settled(cluster)?;
+    sh(
+        &node3,
+        &format!(
+            "virgo lock ledger --timeout 30s -- sh -c '{}'",
+            write("again")
+        ),
+    )?;
+    ensure!(read(&node2)? == "again");
+    sh(&node2, &format!("rm {name}"))?;
+    Ok(())
+}
+
+/// A file that was opened while its opener had the lock, and is written to when another node has had it since.
+pub(super) fn open_file(cluster: &Cluster) -> Result<()> {
+    settled(cluster)?;
+    let (node1, node2, node3) = (cluster.node(1), cluster.node(2), cluster.node(3));
+    let name = "/var/log/virgo_fs/fenced-open";
+    sh(
+        &node3,
+        "rm -f /tmp/go /tmp/late /tmp/ended; mkfifo /tmp/late.in",
+    )?;
+    // What it reads from the pipe it writes to the file, which is open by then.
+    let held = format!(
+        "virgo write 2:{name} --create --append --fence \"$VIRGO_LOCK_FENCE\" </tmp/late.in >/tmp/late 2>&1
+         echo $? >/tmp/ended"
+    );
+    let running = node3.spawn(["virgo", "lock", "ledger", "--", "sh", "-c", &held])?;
+    let feeder = node3.spawn([
+        "sh",
+        "-c",
+        "exec >/tmp/late.in; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo late",
+    ])?;
+    within(SETTLED, || sh(&node2, &format!("[ -e {name} ]")))?;
+    node3.pause()?;
+    let next = format!("virgo write 2:{name} next --append --fence \"$VIRGO_LOCK_FENCE\"");
+    let next = sh(
+        &node1,
+        &format!("virgo lock ledger --timeout 30s -- sh -c '{next}'"),
+    );
+    node3.resume()?;
+    next?;
+    let said = late(&node3)?;
+    ensure!(
+        said.contains("ESTALE") && said.contains("has had the lock"),
+        "{said}"
+    );
+    let content = sh(&node3, &format!("virgo cat 2:{name}"))?;
+    ensure!(content == "next", "{content}");
+    feeder.wait_timeout(SETTLED)?;
+    running.wait_timeout(SETTLED)?;
+    sh(&node2, &format!("rm {name}"))?;
+    sh(&node3, "rm /tmp/late.in")?;
+    wait_until_whole(cluster)?;
+    settled(cluster)
+}
+
+/// A file system without extended attributes keeps no fences: who has a lock is told so.
+pub(super) fn no_attributes(cluster: &Cluster) -> Result<()> {
+    let (node1, node2) = (cluster.node(1), cluster.node(2));
+    let dir = "/run/plain";
+    sh(
+        &node2,
+        &format!("mkdir -p {dir} && mount -t ramfs none {dir} && chmod 777 {dir}"),
+    )?;
+    let result = with_config(&node2, &format!("export = {dir} rw"), || {
+        for node in [&node1, &node2] {
+            sh(node, &format!("virgo write 2:{dir}/a x --create"))?;
+            let fenced = format!("virgo write 2:{dir}/a y --fence ledger:7");
+            let (said, _) = fails(node, &fenced)?;
+            ensure!(said.contains("EOPNOTSUPP"), "{said}");
+            sh(node, &format!("virgo write 2:{dir}/a z"))?;
+            ensure!(sh(node, &format!("virgo cat 2:{dir}/a"))? == "z");
+        }
+        Ok(())
+    });
+    let unmounted = within(SETTLED, || sh(&node2, &format!("umount {dir}")));
+    result?;
+    unmounted?;
+    Ok(())
+}
+
 /// A durable queue knows the token that it has seen when its node was killed, and when its log was written
 /// anew.
 pub(super) fn durable_queue(cluster: &Cluster) -> Result<()> {
     let (node1, node2) = (cluster.node(1), cluster.node(2));
-    sh(&node2, "virgo queue create t.fenced durable messages=100000")?;
-    let publish = |token: u64| format!("virgo queue pub --node 2 t.fenced x --fence ledger:{token}");
+    sh(
+        &node2,
+        "virgo queue create t.fenced durable messages=100000",
+    )?;
+    let publish =
+        |token: u64| format!("virgo queue pub --node 2 t.fenced x --fence ledger:{token}");
     sh(&node1, &publish(7))?;
     sh(&node1, &publish(8))?;
     let refused = || -> Result<()> {
@@ -106,7 +225,10 @@ pub(super) fn durable_queue(cluster: &Cluster) -> Result<()> {
     wait_until_whole(cluster)?;
     refused()?;
     // A purge raises it, too, though it leaves nothing that would say so.
-    sh(&node1, "virgo queue purge --node 2 t.fenced --fence ledger:9")?;
+    sh(
+        &node1,
+        "virgo queue purge --node 2 t.fenced --fence ledger:9",
+    )?;
     node2.kill()?;
     node2.restart()?;
     wait_until_whole(cluster)?;
@@ -123,9 +245,15 @@ pub(super) fn durable_queue(cluster: &Cluster) -> Result<()> {
         "for i in $(seq 120); do {lines} | virgo queue pub t.fenced --fence ledger:9 || exit; done"
     );
     sh(&node2, &fill)?;
-    sh(&node1, "virgo queue purge --node 2 t.fenced --fence ledger:9")?;
+    sh(
+        &node1,
+        "virgo queue purge --node 2 t.fenced --fence ledger:9",
+    )?;
     within(SETTLED, || {
-        sh(&node2, "virgo queue create t.other durable; virgo queue delete t.other")?;
+        sh(
+            &node2,
+            "virgo queue create t.other durable; virgo queue delete t.other",
+        )?;
         ensure!(rewritten()? > before, "the log was not written anew");
         Ok(())
     })?;
