@@ -456,7 +456,29 @@ VIRGO_FUNCTION int virgo_open2(const char *path, int flags, unsigned int mode,
 			      unsigned int timeout_ms)
 {
 	struct virgo_open_args args = {
-		(unsigned long)path, (unsigned int)flags, mode, timeout_ms, 0
+		(unsigned long)path, (unsigned int)flags, mode, timeout_ms, 0, 0
+	};
+
+	return (int)virgo_enter_sized(__NR_virgo_open2, &args, sizeof(args));
+}
+
+/**
+ * virgo_open_fenced - open a file for writing that a lock guards
+ * @path:       as for virgo_open()
+ * @flags:      of open(): O_WRONLY or O_RDWR, O_CREAT and so on
+ * @mode:       permissions of a new file
+ * @fence:      the lock and the token with which it was granted
+ * @timeout_ms: as for virgo_open2()
+ *
+ * Return: as virgo_open2(); ESTALE, too, if somebody else has had the lock since. So do
+ * virgo_write() and the like with the descriptor.
+ */
+VIRGO_FUNCTION int virgo_open_fenced(const char *path, int flags, unsigned int mode,
+				    const struct virgo_fence *fence, unsigned int timeout_ms)
+{
+	struct virgo_open_args args = {
+		(unsigned long)path, (unsigned int)flags, mode, timeout_ms, 0,
+		(unsigned long)fence
 	};
 
 	return (int)virgo_enter_sized(__NR_virgo_open2, &args, sizeof(args));
@@ -517,7 +539,8 @@ VIRGO_FUNCTION int virgo_fsync(int fd)
 
 /**
  * virgo_queue - use a queue or topic
- * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1
+ * @args: see <linux/virgo.h>; all that is not used is 0, and fd -1. What changes a
+ *        queue that a lock guards has the lock and its token as fence
  *
  * Return: 0, a count, a length or a descriptor, by the operation; or -1 and
  * errno.

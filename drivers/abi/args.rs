@@ -76,7 +76,11 @@ extensible!(
 extensible!(CloneArgs, VIRGO_CLONE_ARGS_SIZE_VER0);
 extensible!(WaitArgs, VIRGO_WAIT_ARGS_SIZE_VER0);
 extensible!(CancelArgs, VIRGO_CANCEL_ARGS_SIZE_VER0);
-extensible!(OpenArgs, VIRGO_OPEN_ARGS_SIZE_VER0);
+extensible!(
+    OpenArgs,
+    VIRGO_OPEN_ARGS_SIZE_VER0,
+    VIRGO_OPEN_ARGS_SIZE_VER1
+);
 extensible!(FileArgs, VIRGO_FILE_ARGS_SIZE_VER0);
 extensible!(FsyncArgs, VIRGO_FSYNC_ARGS_SIZE_VER0);
 extensible!(StatArgs, VIRGO_STAT_ARGS_SIZE_VER0);
@@ -93,7 +97,7 @@ unsafe impl AsBytes for LockEvent {}
 extensible!(
     QueueArgs,
     VIRGO_QUEUE_ARGS_SIZE_VER0,
-    VIRGO_QUEUE_ARGS_SIZE_VER1
+    VIRGO_QUEUE_ARGS_SIZE_VER2
 );
 
 // SAFETY: The structure has integers only and no padding.
@@ -215,6 +219,11 @@ pub mod files {
     /// Of `virgo_rename`: the new name must not be there.
     pub const RENAME_NO_REPLACE: u32 = generated::VIRGO_RENAME_NO_REPLACE;
 }
+
+/// Bytes of [`QueueArgs`] of a caller who has room for what was lost.
+pub const LOST_END: usize = generated::VIRGO_QUEUE_ARGS_SIZE_VER1 as usize;
+
+const _: () = assert!(LOST_END == offset_of!(QueueArgs, lost) + size_of::<u64>());
 
 /// Most messages in one `virgo_queue`.
 pub const MAX_MESSAGES: u32 = generated::VIRGO_MAX_MESSAGES;

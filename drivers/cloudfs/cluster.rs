@@ -10,6 +10,11 @@ use crate::{
         RemoteHandle,
         RemoteNodes, //
     },
+    fenced_file::{
+        self,
+        may_claim, //
+    },
+    fences::FileFences,
     file::{
         CloudFile,
         Location,
@@ -66,6 +71,8 @@ pub(crate) struct Cloudfs {
     pub(crate) files: Pin<KBox<Budget>>,
     /// Files of this node that others have open.
     pub(crate) opened: Arc<OpenedFiles>,
+    /// The locks that guard files of this node.
+    pub(crate) fences: Arc<FileFences>,
     /// Where what uses files of this node for others waits for the workers.
     pub(crate) lines: Arc<FileLines>,
     _workers: FileWorkers,
@@ -94,6 +101,7 @@ impl Cloudfs {
                 OpenedFiles::new(max_open, lines.clone(), node.config().nodes)?,
                 GFP_KERNEL,
             )?,
+            fences: FileFences::new()?,
             node,
             lines,
             _workers: workers,
@@ -119,12 +127,13 @@ impl Cloudfs {
         self.others.there(user, node)
     }
 
-    /// Opens the file of this name; `flags` are those of [`virgo_proto::cloudfs::open`]. May
-    /// sleep, killably.
+    /// Opens the file of this name; `flags` are those of [`virgo_proto::cloudfs::open`]. What is done with it
+    /// is done by who has the lock of `user`, if there is one. May sleep, killably.
     ///
     /// # Errors
     ///
-    /// As open(2); [`EACCES`] if it is in no export; [`EINVAL`] if copies are to be changed;
+    /// As open(2); those of [`FileFence::change`](crate::fences::FileFence::change), and [`EINVAL`] for a lock if
+    /// it is not opened for writing; [`EACCES`] if it is in no export; [`EINVAL`] if copies are to be changed;
     /// [`ENODEV`] for a node that is not there; [`EDQUOT`] and [`ENFILE`] if too many files are
     /// open, of this user or of all; what calls to other nodes fail with.
     pub(crate) fn open(
@@ -135,6 +144,9 @@ impl Cloudfs {
         mode: u16,
         timeout_ms: u32,
     ) -> Result<CloudFile> {
+        if !may_claim(flags, user.claim) {
+            return Err(EINVAL);
+        }
         let (mut nodes, policy) = match name.at {
             At::Here => (bit(user.config.me), Policy::LeastUsed),
             At::Node(node) => (bit(node), Policy::LeastUsed),
@@ -214,7 +226,8 @@ impl Cloudfs {
     ) -> Result<Location> {
         let user = &attempt.user;
         if self.is_here(user, node) {
-            let open = || local::open(user.config, path, flags, mode);
+            let how = (flags, mode);
+            let open = || fenced_file::open(&self.fences, user.config, path, how, user.claim);
             return Ok(Location::Local(until_ready(user.deadline, open)?));
         }
         self.others.prepare(node)?;

@@ -24,7 +24,8 @@ use virgo_proto::{
         parse_u64,
         CommandLine, //
     },
-    errno::Errno, //
+    errno::Errno,
+    fence::FenceClaim, //
 };
 use virgo_utils::{
     pieces::for_each,
@@ -88,6 +89,12 @@ pub(crate) const COMMANDS: &[Command<Cloudfs>] = &[
     command!(rename, "virgo_cloud_rename", "virgo_rename", "(path,path)"),
     command!(mkdir, "virgo_cloud_mkdir", "virgo_mkdir", "(path)"),
     command!(read_dir, "virgo_cloud_readdir", "virgo_readdir", "(path)"),
+    command!(
+        open_fenced,
+        "virgo_cloud_open_fenced",
+        "virgo_open_fenced",
+        "(lock,token,path,O_FLAG[|…])"
+    ),
 ];
 
 /// What can be wrong with a command.
@@ -109,7 +116,11 @@ impl From<Error> for Wrong {
             ENODEV => "no such node; a path is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
             EACCES => "not exported there, or not allowed for the user that the export names",
             EXDEV => "leads out of the exported directory",
-            ESTALE => "its node has restarted; open it again",
+            ESTALE => {
+                "its node has restarted: open it again; or somebody else has had its lock since"
+            }
+            ENOLCK => "a lock guards it: virgo_cloud_open_fenced",
+            EOPNOTSUPP => "its file system, or its node, keeps no locks of files",
             EBADF => "not open in this session",
             EDQUOT => "this user has too many files open, here or there",
             ENXIO => "neither a file nor a directory",
@@ -189,32 +200,70 @@ fn open_flags(text: &[u8]) -> Result<u32, Wrong> {
     }
 }
 
-fn open(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
-    // A path may have commas; only what looks like flags is taken for them.
-    let comma = request.body.iter().rposition(|&byte| byte == b',');
-    let split = comma.and_then(|comma| request.body.split_at_checked(comma));
-    let (path, asked) = match split {
+/// A path, and the flags behind it if there are any. A path may have commas; only what looks like flags is
+/// taken for them.
+fn path_and_flags(text: &[u8]) -> Result<(&[u8], Option<u32>), Wrong> {
+    let comma = text.iter().rposition(|&byte| byte == b',');
+    let split = comma.and_then(|comma| text.split_at_checked(comma));
+    Ok(match split {
         Some((path, rest)) if rest.starts_with(b",O_") => {
             (path, Some(open_flags(rest.get(1..).unwrap_or_default())?))
         }
-        _ => (request.body, None),
-    };
+        _ => (text, None),
+    })
+}
+
+/// Keeps a file for the session, and says its number.
+fn keep(request: &Request<'_>, file: CloudFile, reply: &mut Reply<'_>) -> Outcome {
+    let files = request.caller.attached.get_or(|_| SessionFiles::new())?;
+    let number = files.add(file)?;
+    let digits = kernel::str::CString::try_from_fmt(fmt!("{number}"))?;
+    Ok(reply.text(digits.to_bytes())?)
+}
+
+/// The permissions of a file that is opened so, if it is made.
+fn mode(how: u32) -> u16 {
+    if how & flags::CREATE != 0 {
+        0o644
+    } else {
+        0
+    }
+}
+
+fn open_fenced(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let [lock, token, rest] = command.args().ok_or(Wrong::Usage)?;
+    let (path, how) = path_and_flags(rest)?;
+    let how = how.ok_or(Wrong::Usage)?;
+    let claim = FenceClaim::new(lock, number(token)?).ok_or(Wrong::Usage)?;
+    let name = paths::parse(path)?;
+    let user = User::of_text(request.caller).with_lock(Some(claim));
+    let opened = request.this.open(&user, &name, how, mode(how), 0);
+    let file = opened.map_err(|e| match e {
+        ESTALE => Wrong::Failure(Failure::new(
+            Errno::ESTALE,
+            "somebody else has had the lock since this token was granted",
+        )),
+        EINVAL => Wrong::Failure(Failure::new(
+            Errno::EINVAL,
+            "a lock is for writing: O_WRONLY or O_RDWR, and no copies",
+        )),
+        e => e.into(),
+    })?;
+    keep(request, file, reply)
+}
+
+fn open(request: &Request<'_>, _: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (path, asked) = path_and_flags(request.body)?;
     let name = match path {
         b"" => return Err(Wrong::Usage),
         path => paths::parse(path)?,
     };
     let this = request.this;
     let file = match asked {
-        Some(how) => {
-            let mode = if how & flags::CREATE != 0 { 0o644 } else { 0 };
-            this.open(request.user, &name, how, mode, 0)
-        }
+        Some(how) => this.open(request.user, &name, how, mode(how), 0),
         None => this.open_as_original(request.user, &name),
     }?;
-    let files = request.caller.attached.get_or(|_| SessionFiles::new())?;
-    let number = files.add(file)?;
-    let digits = kernel::str::CString::try_from_fmt(fmt!("{number}"))?;
-    Ok(reply.text(digits.to_bytes())?)
+    keep(request, file, reply)
 }
 
 fn read(request: &Request<'_>, command: &CommandLine<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -8,10 +8,11 @@ use crate::{
         RemoteHandle,
         RemoteNodes, //
     },
-    held::{
-        self,
-        HeldFile, //
+    fenced_file::{
+        FencedFile,
+        NewFile, //
     },
+    held,
     local,
     remote::RemoteFiles,
     workers::FileLines, //
@@ -30,10 +31,7 @@ use kernel::{
         UserSlice, //
     }, //
 };
-use linux::{
-    pages::Pages,
-    vfs, //
-};
+use linux::pages::Pages;
 use virgo_proto::{
     cloudfs::{
         StatReply,
@@ -78,13 +76,13 @@ pub(crate) struct OpenCost {
 
 /// Where it was opened.
 pub(crate) enum Location {
-    Local(vfs::File),
+    Local(NewFile),
     Remote(RemoteHandle),
 }
 
 /// The same, with what it has until it is closed.
 pub(crate) enum Held {
-    Local(HeldFile),
+    Local(FencedFile),
     /// `None` while it is dropped.
     Remote(RemoteHandle, Option<OpenCost>),
 }
@@ -93,7 +91,10 @@ impl Location {
     /// From now on the file costs this.
     pub(crate) fn held(self, lines: &Arc<FileLines>, cost: OpenCost) -> Held {
         match self {
-            Location::Local(file) => Held::Local(held::of_this_node(lines, cost.charge, file)),
+            Location::Local(file) => {
+                let hold = |file| held::of_this_node(lines, cost.charge, file);
+                Held::Local(file.held(hold))
+            }
             Location::Remote(remote) => Held::Remote(remote, Some(cost)),
         }
     }

@@ -68,8 +68,9 @@ pub(crate) fn device(config: &Config, path: &[u8]) -> Result<u32> {
     Ok(export.beneath()?.device())
 }
 
-/// Opens `path`; `flags` are those of [`virgo_proto::cloudfs::open`].
-pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Result<File> {
+/// Opens `path`; `flags` are those of [`virgo_proto::cloudfs::open`]. Says whether it is to be
+/// [emptied](File::empty).
+pub(crate) fn open(config: &Config, path: &[u8], flags: u32, mode: u16) -> Result<(File, bool)> {
     let change = flags & (open::WRITE | open::CREATE | open::TRUNCATE | open::APPEND) != 0;
     let (export, name) = find(config, path, change)?;
     let is = |flag| flags & flag != 0;
@@ -132,7 +133,7 @@ pub(crate) fn read_dir(
     with_stat: bool,
     to: &mut [u8],
 ) -> Result<(usize, u64)> {
-    let dir = open(config, path, open::READ | open::DIRECTORY, 0)?;
+    let (dir, _) = open(config, path, open::READ | open::DIRECTORY, 0)?;
     let dir = ClosedBy::new(dir, AtOnce);
     if !with_stat {
         return dir.read_dir(from, to, 0);

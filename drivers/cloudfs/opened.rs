@@ -4,10 +4,11 @@
 
 use crate::{
     changes::Changes,
-    held::{
-        self,
-        HeldFile, //
+    fenced_file::{
+        FencedFile,
+        NewFile, //
     },
+    held,
     syncing::Syncing,
     workers::FileLines, //
 };
@@ -22,7 +23,6 @@ use kernel::{
         Mutex, //
     }, //
 };
-use linux::vfs::File;
 use virgo_config::{
     Config,
     Reloaded, //
@@ -57,7 +57,7 @@ pub(crate) const MAX_OPEN: u32 = MAX_SLOTS / MAX_NODES as u32;
 /// An open file and the incarnation of the node that has it.
 #[pin_data]
 pub(crate) struct Opened {
-    pub(crate) file: HeldFile,
+    pub(crate) file: FencedFile,
     #[pin]
     pub(crate) changes: Changes,
     #[pin]
@@ -73,7 +73,7 @@ impl Opened {
 
     /// Who uses it.
     pub(crate) fn owner(&self) -> WorkOwner {
-        self.file.closer().owner()
+        self.file.owner()
     }
 }
 
@@ -157,9 +157,9 @@ impl OpenedFiles {
     /// # Errors
     ///
     /// [`ENOMEM`].
-    pub(crate) fn insert(&self, peer: Peer, file: File, charge: Charge) -> Result<u64> {
+    pub(crate) fn insert(&self, peer: Peer, file: NewFile, charge: Charge) -> Result<u64> {
         let owner = owner(file.device(), peer, charge.uid());
-        let file = held::of_peer(&self.lines, owner, charge, file);
+        let file = file.held(|file| held::of_peer(&self.lines, owner, charge, file));
         let opened = Arc::pin_init(
             pin_init!(Opened {
                 file,

@@ -8,6 +8,10 @@ use crate::{
         What, //
     },
     cluster::Cloudfs,
+    fenced_file::{
+        self,
+        may_claim, //
+    },
     local,
     opened::{
         owner,
@@ -52,6 +56,7 @@ use virgo_proto::{
         MAX_PATH,
         MIN_ENTRIES, //
     },
+    fence::FenceClaim,
     worker_shares::WorkOwner, //
 };
 use virgo_utils::{
@@ -89,6 +94,12 @@ pub(crate) const OPERATIONS: &[Operation<Cloudfs>] = &[
         "open",
         Repeat::Stored(|_| size_of::<OpenReply>()),
         open
+    ),
+    operation!(
+        FENCED_OPEN,
+        "fenced_open",
+        Repeat::Stored(|_| size_of::<OpenReply>()),
+        fenced_open
     ),
     operation!(CLOSE, "close", Repeat::Again, close),
     operation!(READ, "read", Repeat::Again, read),
@@ -197,22 +208,40 @@ fn copy(bytes: &[u8]) -> Result<KVec<u8>> {
 }
 
 fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    open_with(this, peer, None, request, reply)
+}
+
+fn fenced_open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (claim, request) = FenceClaim::split(request).ok_or(EINVAL)?;
+    open_with(this, peer, Some(claim), request, reply)
+}
+
+fn open_with(
+    this: &Cloudfs,
+    peer: Peer,
+    claim: Option<FenceClaim>,
+    request: &[u8],
+    reply: &mut Body<'_>,
+) -> Result {
     let (args, name) = OpenFileArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let (name, mode) = (path(name)?, permissions(args.mode.get())?);
     let (how, uid) = (args.flags.get(), args.uid.get());
     if !flags::are_valid(how) || (how & flags::CREATE == 0 && mode != 0) {
         return Err(EINVAL);
     }
+    if !may_claim(how, claim) {
+        return Err(EINVAL);
+    }
     let charge = this.opened.charge(peer, uid)?;
     let config = this.node.config();
     let owner = (peer, owner(local::device(&config, name)?, peer, uid));
-    let (name, opened) = (copy(name)?, this.opened.clone());
+    let (name, opened, fences) = (copy(name)?, this.opened.clone(), this.fences.clone());
     let address = opened.address(peer.node);
     let size = (size_of::<OpenReply>(), true);
     let until = Deadline::after_ms(reply.patience_ms());
     defer(this, owner, reply, size, move |deferred, body| {
         body.reserve(size_of::<OpenReply>(), GFP_KERNEL)?;
-        let file = local::open(&config, &name, how, mode)?;
+        let file = fenced_file::open(&fences, &config, &name, (how, mode), claim)?;
         // The peer has given up, but says so only with a later request: it would stay open until then.
         if until.passed() {
             file.close();
@@ -233,7 +262,7 @@ fn open(this: &Cloudfs, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Res
 
 /// Closes what a peer has opened without ever learning the handle.
 pub(crate) fn undo(this: &Cloudfs, op: u16, reply: &[u8]) {
-    if let (op::OPEN, Ok(reply)) = (op, OpenReply::read_from_bytes(reply)) {
+    if let (op::OPEN | op::FENCED_OPEN, Ok(reply)) = (op, OpenReply::read_from_bytes(reply)) {
         this.opened.remove(reply.handle.get());
     }
 }

@@ -28,6 +28,7 @@ use virgo_proto::{
         WriteReply,
         MAX_DATA, //
     },
+    fence::Fenced,
     vuid::NodeId, //
 };
 use virgo_utils::{
@@ -73,7 +74,7 @@ impl RemoteFiles<'_> {
         }
     }
 
-    /// Opens `path`. Returns the handle, and how many files other nodes have open there.
+    /// Opens `path`, with the user's lock if there is one. Returns the handle, and how many files other nodes have open there.
     pub(crate) fn open(&self, path: &[u8], flags: u32, mode: u16) -> Result<(u64, u64)> {
         let args = OpenFileArgs {
             flags: flags.into(),
@@ -81,7 +82,14 @@ impl RemoteFiles<'_> {
             uid: self.user.uid.into(),
         };
         let mut reply = [0; size_of::<OpenReply>()];
-        self.once(op::OPEN, args.as_bytes(), path, &mut reply)?;
+        match self.user.claim {
+            None => self.once(op::OPEN, args.as_bytes(), path, &mut reply)?,
+            Some(claim) => {
+                let fence = claim.to_wire();
+                let args = Fenced { fence, args };
+                self.once(op::FENCED_OPEN, args.as_bytes(), path, &mut reply)?
+            }
+        };
         let reply = OpenReply::read_from_bytes(&reply).map_err(|_| EPROTO)?;
         Ok((reply.handle.get(), reply.load.get()))
     }

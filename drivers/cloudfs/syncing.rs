@@ -11,15 +11,15 @@
 //! began, and those that came meanwhile in the next one. So no request overtakes the failure of an earlier one, and a file
 //! has one worker at most.
 
-use crate::workers::JobTurn;
+use crate::{
+    fenced_file::FencedFile,
+    workers::JobTurn, //
+};
 use kernel::{
     prelude::*,
     sync::Mutex, //
 };
-use linux::{
-    deadline::Deadline,
-    vfs::File, //
-};
+use linux::deadline::Deadline;
 use virgo_proto::cloudfs::SyncReply;
 use virgo_utils::{
     take_given_up,
@@ -112,7 +112,7 @@ impl Syncing {
     }
 
     /// Brings `file` to the disk, for all who wait for that now. Sleeps for the disk.
-    pub(crate) fn sync_once(&self, file: &File) -> JobTurn {
+    pub(crate) fn sync_once(&self, file: &FencedFile) -> JobTurn {
         let mut state = self.state.lock();
         let mut waiting = core::mem::take(&mut state.waiting);
         let data_only = !core::mem::take(&mut state.times);

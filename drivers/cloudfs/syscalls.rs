@@ -42,7 +42,8 @@ use virgo_abi::{
         UnlinkArgs, //
     },
     calls::CloudfsCalls,
-    device, //
+    device,
+    fence, //
 };
 use virgo_config::Config;
 use virgo_proto::{
@@ -112,7 +113,7 @@ impl CloudfsCalls for CloudfsSyscalls {
                 return Err(EINVAL);
             }
             let config = self.config();
-            let user = user_of_name(&config, a.timeout_ms)?;
+            let user = user_of_name(&config, a.timeout_ms)?.with_lock(fence::read(a.fence)?);
             let name = UserName::read(address(a.path))?;
             let (how, close_on_exec) = open_flags(a.flags)?;
             let mode = permissions(a.mode)?;

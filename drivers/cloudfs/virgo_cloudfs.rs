@@ -6,6 +6,8 @@ mod changes;
 mod closing;
 mod cluster;
 mod commands;
+mod fenced_file;
+mod fences;
 mod file;
 mod held;
 mod local;

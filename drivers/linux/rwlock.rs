@@ -13,6 +13,7 @@ use core::{
 };
 use kernel::{
     bindings,
+    error::to_result,
     prelude::*,
     sync::LockClassKey,
     types::{
@@ -55,6 +56,28 @@ impl<T> RwLock<T> {
         // SAFETY: `sem` is initialised.
         unsafe { bindings::down_read(self.sem.get()) };
         ReadGuard(self, NotThreadSafe)
+    }
+
+    /// As [`Self::read`], unless the task is being killed while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub fn read_killable(&self) -> Result<ReadGuard<'_, T>> {
+        // SAFETY: `sem` is initialised.
+        to_result(unsafe { bindings::down_read_killable(self.sem.get()) })?;
+        Ok(ReadGuard(self, NotThreadSafe))
+    }
+
+    /// As [`Self::write`], unless the task is being killed while it waits.
+    ///
+    /// # Errors
+    ///
+    /// [`EINTR`].
+    pub fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
+        // SAFETY: `sem` is initialised.
+        to_result(unsafe { bindings::down_write_killable(self.sem.get()) })?;
+        Ok(WriteGuard(self, NotThreadSafe))
     }
 
     /// As [`Self::read`], if no writer holds it or waits for it. Any context but hard interrupts.

@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 #include <linux/uio.h>
 #include <linux/user_namespace.h>
+#include <linux/xattr.h>
 
 #include "vfs.h"
 
@@ -292,6 +293,7 @@ void virgo_file_close(struct file *file)
 	__fput_sync(file);
 }
 
+/* O_TRUNC is allowed or not here, and done by virgo_file_empty(). */
 static struct file *virgo_open_existing(const struct virgo_export *export, const char *name,
 					int flags)
 {
@@ -306,13 +308,6 @@ static struct file *virgo_open_existing(const struct virgo_export *export, const
 		return ERR_PTR(err);
 	err = virgo_may_open(&path, flags);
 	file = err ? ERR_PTR(err) : dentry_open(&path, flags & ~O_TRUNC, current_cred());
-	if (!IS_ERR(file) && flags & O_TRUNC) {
-		err = virgo_empty(&path);
-		if (err) {
-			virgo_file_close(file);
-			file = ERR_PTR(err);
-		}
-	}
 	path_put(&path);
 	return file;
 }
@@ -418,8 +413,9 @@ u32 virgo_export_device(const struct virgo_export *export)
 	return root ? root->mnt->mnt_sb->s_dev : 0;
 }
 
+/* @is_cut: by O_TRUNC it is to be cut to nothing, which its caller does. */
 struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
-			       umode_t mode)
+			       umode_t mode, bool *is_cut)
 {
 	struct file *file = ERR_PTR(-ENOENT);
 	int tries;
@@ -433,10 +429,12 @@ struct file *virgo_export_open(const struct virgo_export *export, const char *na
 		for (tries = 0; tries < VIRGO_TRIES; tries++) {
 			if ((flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL)) {
 				file = virgo_open_existing(export, name, flags);
+				*is_cut = flags & O_TRUNC;
 				if (file != ERR_PTR(-ENOENT) || !(flags & O_CREAT))
 					break;
 			}
 			file = virgo_open_new(export, name, flags, mode);
+			*is_cut = false;
 			if (file != ERR_PTR(-EEXIST) || flags & O_EXCL)
 				break;
 		}
@@ -731,6 +729,44 @@ u32 virgo_file_device(struct file *file)
 bool virgo_file_is_writable(const struct file *file)
 {
 	return file->f_mode & FMODE_WRITE;
+}
+
+/* Tells inodes apart, while the file is open. */
+const void *virgo_file_inode(struct file *file)
+{
+	return file_inode(file);
+}
+
+/* As O_TRUNC does with a file that is there: permissions are those of its opener. */
+int virgo_file_empty(struct file *file)
+{
+	int err = -EIO;
+
+	scoped_with_creds(file->f_cred)
+		err = virgo_empty(&file->f_path);
+	return err;
+}
+
+/* Extended attributes are the kernel's own here: whoever has opened the file need not have them. */
+ssize_t virgo_file_attribute(struct file *file, const char *name, void *value, size_t size)
+{
+	ssize_t n = -EIO;
+
+	scoped_with_kernel_creds()
+		n = vfs_getxattr(file_mnt_idmap(file), file->f_path.dentry, name, value, size);
+	return n;
+}
+
+int virgo_file_set_attribute(struct file *file, const char *name, const void *value, size_t size)
+{
+	int err = mnt_want_write_file(file);
+
+	if (err)
+		return err;
+	scoped_with_kernel_creds()
+		err = vfs_setxattr(file_mnt_idmap(file), file->f_path.dentry, name, value, size, 0);
+	mnt_drop_write_file(file);
+	return err;
 }
 
 /* Whether each write is on the disk when it returns: opened, mounted or marked so. */

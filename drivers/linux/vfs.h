@@ -75,7 +75,7 @@ struct virgo_export {
 
 u32 virgo_export_device(const struct virgo_export *export);
 struct file *virgo_export_open(const struct virgo_export *export, const char *name, int flags,
-			       umode_t mode);
+			       umode_t mode, bool *is_cut);
 int virgo_export_stat(const struct virgo_export *export, const char *name, bool follow,
 		      struct virgo_file_stat *stat);
 int virgo_file_rename(const char *dir, const char *from, const char *to, bool replace);
@@ -94,6 +94,10 @@ bool virgo_file_is_sync(struct file *file);
 ssize_t virgo_file_write(struct file *file, const void *data, size_t len, loff_t pos);
 ssize_t virgo_file_read_user(struct file *file, void __user *data, size_t len, loff_t pos);
 ssize_t virgo_file_write_user(struct file *file, const void __user *data, size_t len, loff_t pos);
+const void *virgo_file_inode(struct file *file);
+int virgo_file_empty(struct file *file);
+ssize_t virgo_file_attribute(struct file *file, const char *name, void *value, size_t size);
+int virgo_file_set_attribute(struct file *file, const char *name, const void *value, size_t size);
 void virgo_file_close(struct file *file);
 bool virgo_in_kernel_thread(void);
 int virgo_file_sync(struct file *file, bool data_only);

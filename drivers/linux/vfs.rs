@@ -87,7 +87,7 @@ pub struct OpenOptions {
     pub create: bool,
     /// With `create`: it must not be there.
     pub exclusive: bool,
-    /// Cut to nothing.
+    /// To be cut to nothing.
     pub truncate: bool,
     /// Each write goes to the end.
     pub append: bool,
@@ -230,18 +230,22 @@ impl Beneath<'_> {
         unsafe { helpers::virgo_export_device(&self.export()) }
     }
 
-    /// Opens a file or directory; `mode` are the permissions of a new one.
+    /// Opens a file or directory; `mode` are the permissions of a new one. Says whether it is to be
+    /// [emptied](File::empty): `how` says so, it may be, and it was there.
     ///
     /// # Errors
     ///
     /// As open(2); [`ENXIO`] for what is neither file nor directory.
-    pub fn open(&self, name: &CStr, how: OpenOptions, mode: u16) -> Result<File> {
-        // SAFETY: The export is valid by the invariant, the strings end with NUL.
+    pub fn open(&self, name: &CStr, how: OpenOptions, mode: u16) -> Result<(File, bool)> {
+        let (export, name, flags) = (self.export(), name.as_char_ptr(), how.flags());
+        let mut is_cut = false;
+        // SAFETY: The export is valid by the invariant, the strings end with NUL, `is_cut` is valid for
+        // writes.
         let file = from_err_ptr(unsafe {
-            helpers::virgo_export_open(&self.export(), name.as_char_ptr(), how.flags(), mode)
+            helpers::virgo_export_open(&export, name, flags, mode, &mut is_cut)
         })?;
         // INVARIANT: The opener gets the only reference.
-        Ok(File(NonNull::new(file).ok_or(ENOENT)?))
+        Ok((File(NonNull::new(file).ok_or(ENOENT)?), is_cut))
     }
 
     /// What is known of a file; of a symbolic link itself unless `follow`.
@@ -297,6 +301,10 @@ impl Beneath<'_> {
         to_result(unsafe { helpers::virgo_export_mkdir(&self.export(), name.as_char_ptr(), mode) })
     }
 }
+
+/// Names an inode for as long as a file of it is open.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct InodeId(usize);
 
 /// An open file or directory. What is done with it is done by who has opened it.
 ///
@@ -359,6 +367,49 @@ impl File {
     pub fn is_writable(&self) -> bool {
         // SAFETY: The file is open.
         unsafe { helpers::virgo_file_is_writable(self.as_ptr()) }
+    }
+
+    /// Names its inode, for as long as it is open.
+    pub fn inode(&self) -> InodeId {
+        // SAFETY: The file is open.
+        InodeId(unsafe { helpers::virgo_file_inode(self.as_ptr()) }.addr())
+    }
+
+    /// Cuts it to nothing, as opening it so does: it need not be open for writing.
+    ///
+    /// # Errors
+    ///
+    /// As open(2); [`EAGAIN`] while somebody has a lease.
+    pub fn empty(&self) -> Result {
+        // SAFETY: The file is open.
+        to_result(unsafe { helpers::virgo_file_empty(self.as_ptr()) })
+    }
+
+    /// Copies the extended attribute `name` to `to`, with all privileges. Returns its length.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODATA`] if it has none, [`EOPNOTSUPP`] if its file system has none of that kind; [`ERANGE`] if it is
+    /// longer than `to`; those of the file system.
+    pub fn attribute(&self, name: &CStr, to: &mut [u8]) -> Result<usize> {
+        let (data, len) = (to.as_mut_ptr().cast(), to.len());
+        // SAFETY: The file is open, the name ends with NUL, `to` is valid for writes of its length.
+        let n =
+            unsafe { helpers::virgo_file_attribute(self.as_ptr(), name.as_char_ptr(), data, len) };
+        moved(n, len)
+    }
+
+    /// Sets the extended attribute `name`, with all privileges. The file is open for writing.
+    ///
+    /// # Errors
+    ///
+    /// [`EOPNOTSUPP`] if its file system has none of that kind; those of the file system.
+    pub fn set_attribute(&self, name: &CStr, value: &[u8]) -> Result {
+        let (data, len) = (value.as_ptr().cast(), value.len());
+        // SAFETY: The file is open, the name ends with NUL, `value` is valid for reads of its length.
+        to_result(unsafe {
+            helpers::virgo_file_set_attribute(self.as_ptr(), name.as_char_ptr(), data, len)
+        })
     }
 
     /// Whether each write is on the disk when it returns: the file was opened so, or is on a file system

@@ -10,10 +10,7 @@ use crate::{
 use core::mem::size_of;
 use kernel::prelude::*;
 use virgo_proto::{
-    fence::{
-        FenceClaim,
-        FenceToken, //
-    },
+    fence::FenceClaim,
     mempool::{
         many,
         most_at_once,
@@ -184,8 +181,7 @@ fn new_owner(peer: Peer, uid: u32, flags: u32) -> Result<(ObjectOwner, Option<Pe
 
 /// The lock that a client has, and the rest of the request.
 fn fenced(request: &[u8]) -> Result<(Option<FenceClaim>, &[u8])> {
-    let (args, rest) = FenceToken::read_from_prefix(request).map_err(|_| EINVAL)?;
-    let claim = FenceClaim::from_wire(&args).ok_or(EINVAL)?;
+    let (claim, rest) = FenceClaim::split(request).ok_or(EINVAL)?;
     Ok((Some(claim), rest))
 }
 

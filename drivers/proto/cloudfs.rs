@@ -5,6 +5,7 @@
 //! | op       | request body                     | reply body                                                          | repeated |
 //! |----------|----------------------------------|---------------------------------------------------------------------|----------|
 //! | Open     | [`OpenFileArgs`], the path       | [`OpenReply`]                                                       | stored reply |
+//! | FencedOpen | [`FenceToken`], the body of Open | [`OpenReply`]                                                       | stored reply |
 //! | Close    | [`FileHandle`]s                  | empty                                                               | done again |
 //! | Read     | [`ReadArgs`]                     | the bytes, shorter at the end                                       | done again |
 //! | Write    | [`WriteArgs`], the bytes         | [`WriteReply`]                                                      | stored reply |
@@ -17,6 +18,11 @@
 //! | ReadDir  | [`ReadDirArgs`], the path        | [`ReadDirReply`], [`NameEntry`]s or [`StatEntry`]s with their names | done again |
 //!
 //! Paths are absolute, as the serving node knows them, and without a NUL.
+//!
+//! FencedOpen is for a client that has a lock, and wants to write. The serving node compares its token at once, and
+//! with every Write and Truncate by the handle ([`crate::fence`]).
+//!
+//! [`FenceToken`]: crate::fence::FenceToken
 
 mod entries;
 mod name;

@@ -16,13 +16,17 @@
 //!
 //! Whoever changes an object asks [`Fence::admit`] under the lock under which it changes it, so that
 //! nothing with a larger token comes in between.
+//!
+//! Objects of the memory pool have a fence each (`drivers/mempool/object.rs`), and so have queues and topics
+//! (`drivers/queue/core/channel/fencing.rs`); that of a durable queue is in its log. Files have theirs in an
+//! extended attribute (`drivers/cloudfs/fences.rs`).
 
 use crate::{
     cloudsync::{placement, MAX_NAME},
     errno::Errno,
 };
 use core::num::NonZeroU64;
-use zerocopy::little_endian::U64;
+use zerocopy::{little_endian::U64, FromBytes as _};
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// What somebody says who has a lock, in a request to another node.
@@ -33,6 +37,17 @@ pub struct FenceToken {
     pub lock: U64,
     /// The token of the grant, not 0.
     pub token: U64,
+}
+
+/// Arguments of a request of somebody who has a lock: those of the same request without one follow the
+/// lock.
+#[derive(IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Fenced<T> {
+    /// The lock.
+    pub fence: FenceToken,
+    /// The arguments.
+    pub args: T,
 }
 
 /// A lock that somebody had at some time: which one, and with which token.
@@ -55,6 +70,12 @@ impl FenceClaim {
         Some(FenceClaim { lock, token })
     }
 
+    /// Takes a request apart that begins with a [`FenceToken`]; `None` if it does not.
+    pub fn split(request: &[u8]) -> Option<(Self, &[u8])> {
+        let (token, rest) = FenceToken::read_from_prefix(request).ok()?;
+        Some((Self::from_wire(&token)?, rest))
+    }
+
     /// For another node.
     pub fn to_wire(self) -> FenceToken {
         FenceToken {
@@ -71,6 +92,20 @@ pub struct Fence(Option<FenceClaim>);
 impl Fence {
     /// Of an object that no lock guards yet.
     pub const OPEN: Self = Fence(None);
+
+    /// The lock and the largest token that it has seen, if any.
+    pub fn seen(self) -> Option<FenceClaim> {
+        self.0
+    }
+
+    /// The fence of an object that has kept [what it has seen](Self::seen) as a [`FenceToken`]; `None` if these
+    /// bytes are none.
+    pub fn stored(bytes: &[u8]) -> Option<Self> {
+        match FenceClaim::split(bytes)? {
+            (claim, []) => Some(Fence(Some(claim))),
+            _ => None,
+        }
+    }
 
     /// Whether what somebody wants to do may be done who claims this lock, or none; notes the token.
     ///
@@ -104,12 +139,14 @@ impl Fence {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use zerocopy::IntoBytes as _;
 
     #[test]
     fn who_had_the_lock_before_is_refused() {
         let claim = |name: &[u8], token| FenceClaim::new(name, token);
         let mut fence = Fence::OPEN;
         assert_eq!(fence.admit(None), Ok(()));
+        assert_eq!(fence.seen(), None);
         assert_eq!(fence.admit(claim(b"a", 7)), Ok(()));
         assert_eq!(fence.admit(claim(b"a", 7)), Ok(()), "the same holder");
         assert_eq!(fence.admit(claim(b"a", 6)), Err(Errno::ESTALE));
@@ -117,11 +154,43 @@ mod tests {
         assert_eq!(fence.admit(claim(b"b", 9)), Err(Errno::ENOLCK));
         assert_eq!(fence.admit(claim(b"a", 8)), Ok(()));
         assert_eq!(fence.admit(claim(b"a", 7)), Err(Errno::ESTALE));
+        assert_eq!(fence.seen(), claim(b"a", 8), "the refused change nothing");
         assert_eq!(FenceClaim::new(b"a", 0), None);
         assert_eq!(FenceClaim::new(b"", 1), None);
         assert_eq!(FenceClaim::new(&[b'a'; MAX_NAME + 1], 1), None);
         let wire = FenceClaim::new(b"a", 8).unwrap().to_wire();
         assert_eq!(FenceClaim::from_wire(&wire), FenceClaim::new(b"a", 8));
+    }
+
+    #[test]
+    fn a_request_is_taken_apart() {
+        let claim = FenceClaim::new(b"a", 8).unwrap();
+        let fence = claim.to_wire();
+        let whole = Fenced {
+            fence,
+            args: *b"args",
+        };
+        let (bytes, rest) = (whole.as_bytes(), &b"args"[..]);
+        assert_eq!(FenceClaim::split(bytes), Some((claim, rest)));
+        assert_eq!(FenceClaim::split(&bytes[..16]), Some((claim, &b""[..])));
+        assert_eq!(FenceClaim::split(&bytes[..15]), None);
+        assert_eq!(FenceClaim::split(&[0; 20]), None, "0 is no token");
+    }
+
+    #[test]
+    fn what_is_kept_is_what_was_seen() {
+        let claim = FenceClaim::new(b"a", 8);
+        let token = claim.unwrap().to_wire();
+        let bytes = token.as_bytes();
+        assert_eq!(Fence::stored(bytes).map(Fence::seen), Some(claim));
+        assert_eq!(Fence::stored(&bytes[..15]), None);
+        assert_eq!(
+            Fence::stored(&[bytes, b"x"].concat()),
+            None,
+            "a later version's"
+        );
+        assert_eq!(Fence::stored(&[0; 16]), None);
+        assert_eq!(Fence::stored(b""), None);
     }
 
     proptest! {
@@ -146,6 +215,7 @@ mod tests {
                 if expected.is_ok() {
                     last = claim.or(last);
                 }
+                prop_assert_eq!(fence.seen(), last);
             }
         }
     }

@@ -22,6 +22,8 @@ mod message;
 mod pending;
 #[path = "core/publish.rs"]
 mod publish;
+#[path = "core/publish_one.rs"]
+mod publish_one;
 #[path = "core/publish_target.rs"]
 mod publish_target;
 #[path = "core/queues.rs"]
@@ -50,6 +52,8 @@ mod admin;
 mod bandwidth;
 #[path = "front/batch.rs"]
 mod batch;
+#[path = "front/command_args.rs"]
+mod command_args;
 #[path = "front/commands.rs"]
 mod commands;
 #[path = "front/forgets.rs"]

@@ -29,6 +29,8 @@ pub mod op {
     pub const MKDIR: u16 = 10;
     /// Names in a directory.
     pub const READ_DIR: u16 = 11;
+    /// Open or create a file for writing, with a lock.
+    pub const FENCED_OPEN: u16 = 12;
 }
 
 /// Flags of [`OpenFileArgs`]. Those of open(2) differ between architectures.

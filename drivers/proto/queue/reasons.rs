@@ -36,6 +36,7 @@ pub const fn explain(errno: Errno) -> &'static str {
         Errno::EUSERS => "too many; the limits are parameters of virgo_queue",
         Errno::EMSGSIZE => MESSAGE_TOO_LONG,
         Errno::ESTALE => "the message is not (or no longer) with whoever says this of it",
+        Errno::ENOLCK => "a lock guards the queue or topic, and not the one that was said, if any",
         Errno::EALREADY => "subscribed already",
         Errno::ESRCH => "nobody waits for the reply any more",
         Errno::EROFS => "there are no durable queues here; 'virgo queue status' says why",
@@ -51,6 +52,22 @@ pub const fn explain(errno: Errno) -> &'static str {
         Errno::EPERM => "requests have no delay and no priority above 4, but for root's",
         Errno::EACCES => "the mode of the queue or topic does not allow it to you",
         errno => errno.text(),
+    }
+}
+
+/// What an error means to who has said which lock guards the queue or topic that it changes.
+pub const fn explain_fenced(errno: Errno) -> &'static str {
+    match errno {
+        Errno::ESTALE => "somebody else has had the lock since this token was granted",
+        Errno::ENOLCK => {
+            "another lock guards it; or none can: a subscription, the queue of requests, or a name that \
+             nobody has created"
+        }
+        Errno::EACCES => {
+            "the mode of the queue or topic does not allow it to you; who says a token needs the right \
+             to delete, too"
+        }
+        errno => explain(errno),
     }
 }
 
@@ -116,6 +133,7 @@ mod tests {
     #[test]
     fn errors_that_queues_do_not_have_keep_their_text() {
         assert_eq!(explain(Errno::EFAULT), Errno::EFAULT.text());
+        assert_eq!(explain_fenced(Errno::ENOBUFS), explain(Errno::ENOBUFS));
         assert_ne!(explain(Errno::ENOENT), Errno::ENOENT.text());
     }
 }

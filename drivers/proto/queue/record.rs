@@ -43,6 +43,10 @@
 //! zeros. Begin has that form in all formats, so that earlier versions see that the file is of a
 //! later format. Files of these formats are read, never written: see [`Cookie::NONE`].
 //!
+//! Which lock guards a queue is a record, too ([`RecordKind::Fence`]), written before what it lets in, and by
+//! [`super::rewrite`] with what the queue has. Logs from before there were fences have none of them; a version
+//! that does not know them shows them as unknown, so that it moves the file aside when it rewrites the log.
+//!
 //! A reader keeps what it does not understand: records of a kind that it does not know are shown as
 //! [`Scanned::Unknown`], and a file of a later format is shown as such by [`Survey::is_newer`].
 
@@ -53,7 +57,7 @@ mod survey;
 mod tests;
 
 pub use layout::{
-    delay_left, Cookie, Crc, Record, RecordKind, ALIGN, FORMAT, HEAD, MAX_RECORD, NOBODY,
+    delay_left, Cookie, Crc, Record, RecordKind, ALIGN, FORMAT, HEAD, MAX_FENCE, MAX_RECORD, NOBODY,
 };
 pub use scan::{RecordSource, Scan, Scanned};
 pub use survey::{Choice, Survey};

@@ -12,12 +12,18 @@
 //! | Ask     | [`AskArgs`], name, data                             | data                             | stored reply |
 //! | Forget  | [`ForgetArgs`], name                                | empty                            | stored reply |
 //! | Purge   | [`NameHeader`], name                                | [`PurgeReply`]                   | stored reply |
+//! | FencedPublish, FencedPurge, FencedDelete, FencedAsk | [`FenceToken`], the body of the other | as the other | stored reply |
 //!
 //! Each says for which uid of the asking node it is. What is pulled is that uid's until it is
 //! acknowledged, or until its time is over. The reply of a Pull is deferred while there is no
 //! message and it may wait. Ask publishes a request; its reply is deferred until somebody there has
 //! replied. Forget says that nobody waits for a Pull any more: what was taken for it goes back, as
 //! if it had not been taken.
+//!
+//! The fenced ones are for a client that has a lock: the queue or topic of the name compares its token
+//! ([`crate::fence`]). A name that has none is refused with ENOLCK: nothing would remember the token.
+//!
+//! [`FenceToken`]: crate::fence::FenceToken
 
 use crate::queue::MAX_MESSAGE;
 use zerocopy::{
@@ -44,6 +50,14 @@ pub mod op {
     pub const FORGET: u16 = 7;
     /// Drop all messages of a queue or topic.
     pub const PURGE: u16 = 8;
+    /// Publish messages, with a lock.
+    pub const FENCED_PUBLISH: u16 = 9;
+    /// Drop all messages, with a lock.
+    pub const FENCED_PURGE: u16 = 10;
+    /// Delete a queue or topic, with a lock.
+    pub const FENCED_DELETE: u16 = 11;
+    /// Publish a request, with a lock, and wait for its reply.
+    pub const FENCED_ASK: u16 = 12;
 }
 
 /// Most bytes of messages in the reply of one Pull, with their heads: room for any message.

@@ -10,6 +10,8 @@
 
 #[path = "channel/channel_log.rs"]
 mod channel_log;
+#[path = "channel/fencing.rs"]
+mod fencing;
 #[path = "channel/keeping.rs"]
 mod keeping;
 #[path = "channel/logged.rs"]
@@ -24,6 +26,7 @@ pub(crate) mod room;
 mod taking;
 
 pub(crate) use channel_log::ChannelLog;
+pub(crate) use fencing::FenceCheck;
 
 use crate::{
     chunks::Chunks,
@@ -57,26 +60,29 @@ use linux::{
         WorkQueue, //
     }, //
 };
-use virgo_proto::queue::{
-    access::{
-        Access,
-        Right, //
-    },
-    options::{
-        ChannelKind,
-        Options, //
-    },
-    room::Offers,
-    shares::Sharing,
-    slab::Slab,
-    state::{
-        MessageCounts,
-        OverflowPolicy,
-        Push,
-        Queue,
-        QueueLimits,
-        Room,
-        Taken, //
+use virgo_proto::{
+    fence::Fence,
+    queue::{
+        access::{
+            Access,
+            Right, //
+        },
+        options::{
+            ChannelKind,
+            Options, //
+        },
+        room::Offers,
+        shares::Sharing,
+        slab::Slab,
+        state::{
+            MessageCounts,
+            OverflowPolicy,
+            Push,
+            Queue,
+            QueueLimits,
+            Room,
+            Taken, //
+        }, //
     }, //
 };
 use virgo_utils::budget::{
@@ -95,6 +101,8 @@ pub(crate) type TakenMessage = Taken<Arc<Message>>;
 
 struct State {
     queue: Queue<Slab<Chunks>>,
+    /// Which lock guards it.
+    fence: Fence,
     /// How far those have been asked who wait for room.
     offers: Offers,
     /// Who wants to know that there is a message; each is told once.
@@ -248,6 +256,7 @@ impl Channel {
         let delivery = crypto::random_u32();
         let state = State {
             queue: Queue::new(places, options.limits, delivery, sharing),
+            fence: Fence::OPEN,
             offers: Offers::new(),
             waiters: KVec::new(),
             over: false,
@@ -374,11 +383,16 @@ impl State {
         now: u64,
         message: &Arc<Message>,
         how: PublishOptions,
+        check: FenceCheck,
     ) -> Result<Option<u64>> {
-        match self.make_room(message.bytes(), message.publisher)? {
-            true => self.insert(now, message, how).map(Some),
-            false => Ok(None),
+        // Nothing is dropped for a message that is refused, and none that finds no room raises the fence.
+        let fence = self.admit(check)?;
+        if !self.make_room(message.bytes(), message.publisher)? {
+            return Ok(None);
         }
+        let seq = self.insert(now, message, how)?;
+        self.fence = fence;
+        Ok(Some(seq))
     }
 
     /// Puts a message in for which there is room.
@@ -414,11 +428,17 @@ impl State {
     }
 
     /// See [`Channel::record`]. `None` if the lock is to be let go, and this called again.
-    fn record(&mut self, now: u64, message: &Arc<Message>) -> Result<Option<u64>> {
+    fn record(
+        &mut self,
+        now: u64,
+        message: &Arc<Message>,
+        check: FenceCheck,
+    ) -> Result<Option<u64>> {
         if self.queue.limits().keep == 0 && !self.over {
+            self.fence = self.admit(check)?;
             return Ok(Some(self.queue.pass()));
         }
-        let seq = self.push(now, message, PublishOptions::PLAIN)?;
+        let seq = self.push(now, message, PublishOptions::PLAIN, check)?;
         if seq.is_some() {
             // The caller has it, too.
             drop(self.queue.take_acked());

@@ -10,6 +10,7 @@ use crate::{
     channel::{
         Channel,
         ChannelRef,
+        FenceCheck,
         PublishOptions, //
     },
     message::Message,
@@ -73,9 +74,10 @@ impl DeadLetterWork {
         let letter = to.own_letter(letter, from, acts_as(owner, letter))?;
         match to.kind {
             ChannelKind::Topic => self.0.publish_dead(&to, &letter),
-            _ if to.is_durable() => self
-                .0
-                .push_durable(&to, &letter, PublishOptions::PLAIN, None),
+            _ if to.is_durable() => {
+                let letter = (&letter, PublishOptions::PLAIN);
+                self.0.push_durable(&to, letter, FenceCheck::Exempt, None)
+            }
             _ => Channel::push(&to, &letter, PublishOptions::PLAIN).map(|_| 0),
         }
     }

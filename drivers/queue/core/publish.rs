@@ -8,6 +8,7 @@ use crate::{
         room::Turn,
         Channel,
         ChannelRef,
+        FenceCheck,
         Publication,
         PublishOptions, //
     },
@@ -15,9 +16,17 @@ use crate::{
         Message,
         Parts, //
     },
-    publish_target::To,
+    publish_one::{
+        log_bytes,
+        put_named, //
+    },
+    publish_target::{
+        Publisher,
+        To, //
+    },
     queues::Queues,
     table::{
+        check_claim,
         ChannelTable,
         REQUESTS, //
     }, //
@@ -43,7 +52,6 @@ use virgo_proto::queue::{
     options::ChannelKind,
     state::OverflowPolicy,
     subject,
-    MAX_NAME,
     PORT, //
 };
 use virgo_utils::budget::Account;
@@ -73,7 +81,7 @@ const AT_ONCE: usize = 8;
 const BATCH_BYTES: u32 = 4096;
 
 impl Queues {
-    /// Publishes a message with the rights of user `uid`; it is charged to `account`. Waits until
+    /// Publishes a message with the rights and lock of `by`; it is charged to `account`. Waits until
     /// `deadline` for room in the queue of that name, or one that is bound to it, if there is one and
     /// that is its way. May sleep.
     ///
@@ -81,11 +89,12 @@ impl Queues {
     ///
     /// Those of [`Message::new`]; [`EINVAL`] for what is no name; [`EACCES`]; [`EPERM`] for a request
     /// with a priority or delay of a user other than root; [`ENOENT`] if it went
-    /// nowhere; those of [`Channel::push`] for the queue of that name, or one that is bound to it
+    /// nowhere; those of the fence of the queue or topic of that name, and [`ENOLCK`] for a lock if there is
+    /// none; those of [`Channel::push`] for the queue of that name, or one that is bound to it
     /// and has a say, and then nobody else has it, but [`ETIMEDOUT`] at the deadline, and [`EINTR`].
     pub(crate) fn publish(
         &self,
-        uid: u32,
+        by: Publisher,
         account: &Account,
         parts: &Parts<'_>,
         how: PublishOptions,
@@ -94,7 +103,7 @@ impl Queues {
         let message = Message::new(account, parts, GFP_KERNEL_ACCOUNT)?;
         let mut published = Published::default();
         let one = [(message, how)];
-        self.publish_some(uid, parts.subject, &one, deadline, &mut published)?;
+        self.publish_some(by, parts.subject, &one, deadline, &mut published)?;
         Ok(published)
     }
 
@@ -106,7 +115,7 @@ impl Queues {
     /// As for [`Self::publish`]; those of `messages`.
     pub(crate) fn publish_all(
         &self,
-        uid: u32,
+        by: Publisher,
         name: &[u8],
         mut messages: impl Iterator<Item = Result<Publication>>,
         deadline: Option<Deadline>,
@@ -132,7 +141,7 @@ impl Queues {
             let mut rest = some.as_slice();
             while !rest.is_empty() {
                 let before = published.count;
-                self.publish_some(uid, name, rest, deadline, published)?;
+                self.publish_some(by, name, rest, deadline, published)?;
                 let gone = published.count - before;
                 rest = rest.get(gone as usize..).unwrap_or_default();
             }
@@ -146,7 +155,7 @@ impl Queues {
     /// As many of `messages` as can be published under one hold of the lock, one at least.
     fn publish_some(
         &self,
-        uid: u32,
+        by: Publisher,
         name: &[u8],
         messages: &[Publication],
         deadline: Option<Deadline>,
@@ -155,12 +164,18 @@ impl Queues {
         // Dropped after the lock is let go: it may be the last who knows a channel, whose task ends
         // then.
         let named;
+        let Publisher { uid, claim } = by;
         let mut table = self.table.read();
         named = table.find(name).cloned();
         match &named {
             None if !subject::is_name(name) => return Err(EINVAL),
+            // Nothing would remember the token, and refuse who has had the lock before.
+            None if claim.is_some() => return Err(ENOLCK),
             None => (),
-            Some(named) => named.check(uid, Right::Publish)?,
+            Some(named) => {
+                named.check(uid, Right::Publish)?;
+                check_claim(named, uid, claim)?;
+            }
         }
         // Requests of all users wait in one queue, and nobody may go before others.
         if uid != 0 && name == REQUESTS && !messages.iter().all(|(_, how)| how.is_plain()) {
@@ -172,7 +187,7 @@ impl Queues {
             _ => 1,
         };
         let to = To {
-            uid,
+            by,
             name,
             named: named.as_ref(),
         };
@@ -218,7 +233,7 @@ impl Queues {
             let put;
             (count, put) = match named.is_durable() {
                 true => (0, Err(EAGAIN)),
-                false => put_named(named, group, &mut None),
+                false => put_named(named, group, to.by.claim, &mut None),
             };
             match put {
                 Ok(()) => (),
@@ -227,7 +242,7 @@ impl Queues {
                     drop(table);
                     // It is not kept while another queue is waited for.
                     drop(turn.take());
-                    let lsn = self.push_slowly(named, first, deadline)?;
+                    let lsn = self.push_slowly(named, first, to.by.claim, deadline)?;
                     published.lsn = published.lsn.max(lsn);
                     (table, held, count) = (self.table.read(), false, 1);
                 }
@@ -281,7 +296,8 @@ impl Queues {
         if logged > 0 {
             // The lock of the log is taken before that of the table.
             drop(table);
-            if let Err(EAGAIN) = self.log()?.try_lock_for(log_bytes(message), logged) {
+            let bytes = log_bytes(message, FenceCheck::Exempt);
+            if let Err(EAGAIN) = self.log()?.try_lock_for(bytes, logged) {
                 return Err(EAGAIN);
             }
             (table, held) = (self.table.read(), false);
@@ -376,7 +392,8 @@ impl Queues {
             let has_say = to.has_say(&bound);
             // Room in the queue is not waited for twice.
             let log_deadline = deadline.filter(|_| has_say);
-            match self.push_logged(&bound, &message, *how, log_deadline, &mut None) {
+            let copy = (&message, *how);
+            match self.push_logged(&bound, copy, FenceCheck::Exempt, log_deadline, &mut None) {
                 Ok(lsn) => {
                     if has_say {
                         published.lsn = published.lsn.max(lsn);
@@ -398,76 +415,6 @@ impl Queues {
         Ok(table)
     }
 
-    /// Puts a message into the queue of its name where that takes time. Returns the LSN to
-    /// [commit](Self::commit).
-    fn push_slowly(
-        &self,
-        named: &ChannelRef,
-        outgoing: &Publication,
-        deadline: Option<Deadline>,
-    ) -> Result<u64> {
-        let (message, how) = outgoing;
-        let Some(deadline) = deadline.filter(|_| !named.is_durable()) else {
-            return self.push_durable(named, message, *how, deadline);
-        };
-        let mut turn = None;
-        loop {
-            match put_named(named, slice::from_ref(outgoing), &mut turn).1 {
-                Err(EAGAIN) => (),
-                put => return put.map(|()| 0),
-            }
-            turn = wait_for_room(named, message, deadline, turn)?;
-        }
-    }
-
-    /// Puts a message into a durable queue and its log; waits until `deadline` for room, if that is
-    /// its way. Returns the LSN to [commit](Self::commit). May sleep.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Channel::push_logged`]; [`EAGAIN`] if there is no deadline and the log has no room now;
-    /// [`ETIMEDOUT`], [`EINTR`].
-    pub(crate) fn push_durable(
-        &self,
-        channel: &ChannelRef,
-        message: &Arc<Message>,
-        how: PublishOptions,
-        deadline: Option<Deadline>,
-    ) -> Result<u64> {
-        let mut turn = None;
-        loop {
-            let pushed = self.push_logged(channel, message, how, deadline, &mut turn);
-            match (pushed, deadline) {
-                (Err(EAGAIN), Some(deadline)) => {
-                    turn = wait_for_room(channel, message, deadline, turn)?;
-                }
-                (pushed, _) => return pushed,
-            }
-        }
-    }
-
-    /// The same; waits until `deadline` for room in the log only.
-    fn push_logged(
-        &self,
-        channel: &ChannelRef,
-        message: &Arc<Message>,
-        how: PublishOptions,
-        deadline: Option<Deadline>,
-        turn: &mut Option<Turn>,
-    ) -> Result<u64> {
-        let log = self.log()?;
-        let bytes = log_bytes(message);
-        let mut writer = match deadline {
-            Some(deadline) => log.lock_for(bytes, deadline)?,
-            None => log.try_lock_for(bytes, 1)?,
-        };
-        // Not while one waits: its owner pays for it.
-        let kept = channel.own_if_kept(message)?;
-        let lsn = Channel::push_logged(channel, &mut writer, &kept, how, turn)?;
-        told_position(message, &kept);
-        Ok(lsn)
-    }
-
     /// Hands a dead letter to those who have subscribed to the topic for such letters. Returns the LSN
     /// to [commit](Self::commit). May sleep.
     ///
@@ -479,7 +426,7 @@ impl Queues {
     pub(crate) fn publish_dead(&self, topic: &ChannelRef, letter: &Arc<Message>) -> Result<u64> {
         let letter = (letter.clone(), PublishOptions::PLAIN);
         let to = To {
-            uid: topic.access.owner,
+            by: Publisher::without_lock(topic.access.owner),
             name: &topic.name,
             named: Some(topic),
         };
@@ -488,10 +435,17 @@ impl Queues {
         drop(table);
         if logged > 0 {
             // A log that does not work is a reason to try again later, too.
-            drop(self.log()?.try_lock_for(log_bytes(&letter.0), logged)?);
+            let bytes = log_bytes(&letter.0, FenceCheck::Exempt);
+            drop(self.log()?.try_lock_for(bytes, logged)?);
         }
         let (table, _) = self.wait_for_bound(self.table.read(), to, &letter.0, None, &mut None)?;
-        Channel::record(topic, slice::from_ref(&letter), &mut None).1?;
+        Channel::record(
+            topic,
+            slice::from_ref(&letter),
+            FenceCheck::Exempt,
+            &mut None,
+        )
+        .1?;
         let mut published = Published {
             channels: 1,
             ..Published::default()
@@ -510,71 +464,6 @@ fn logged(table: &ChannelTable, to: To<'_>, uid: u32) -> usize {
     bound
         .filter(|bound| bound.is_durable() && to.has_say(bound))
         .count()
-}
-
-/// A message has the number that the copy of it has which the channel of its name keeps.
-fn told_position(message: &Arc<Message>, kept: &Arc<Message>) {
-    if !Arc::ptr_eq(message, kept) {
-        message.position.store(kept.position.load(Relaxed), Relaxed);
-    }
-}
-
-/// Waits for room for a message, also if it was its turn `before`.
-///
-/// # Errors
-///
-/// [`ETIMEDOUT`], [`EINTR`].
-fn wait_for_room(
-    channel: &ChannelRef,
-    message: &Message,
-    deadline: Deadline,
-    before: Option<Turn>,
-) -> Result<Option<Turn>> {
-    let (bytes, publisher) = (message.bytes(), message.publisher);
-    let turn = Channel::wait_for_room(channel, bytes, publisher, deadline, before)?;
-    Ok(Some(turn.ok_or(ETIMEDOUT)?))
-}
-
-/// Puts messages into the channel of their name, which is not durable, as it keeps them; the first has the
-/// room of `turn`. Returns how many. Copies that it does not keep are gone then: they are its owner's.
-///
-/// # Errors
-///
-/// Those of [`Channel::push`]; [`ENOBUFS`] if its owner has no room for them.
-fn put_named(
-    named: &ChannelRef,
-    group: &[Publication],
-    turn: &mut Option<Turn>,
-) -> (usize, Result) {
-    let mut put = |group: &[Publication]| match named.kind {
-        ChannelKind::Topic => Channel::record(named, group, turn),
-        _ => Channel::push_all(named, group, turn),
-    };
-    let is_owned = |(message, _): &Publication| message.payer() == named.access.owner;
-    if !named.keeps || group.iter().all(is_owned) {
-        return put(group);
-    }
-    let copy = || {
-        let mut copies = KVec::with_capacity(group.len(), GFP_KERNEL)?;
-        for (message, how) in group {
-            copies.push((named.own_if_kept(message)?, *how), GFP_KERNEL)?;
-        }
-        Ok(copies)
-    };
-    let copies: KVec<Publication> = match copy() {
-        Ok(copies) => copies,
-        Err(e) => return (0, Err(e)),
-    };
-    let done = put(&copies);
-    for ((message, _), (kept, _)) in group.iter().zip(&copies) {
-        told_position(message, kept);
-    }
-    done
-}
-
-/// The most bytes of a message in the log: its record is no longer than this.
-fn log_bytes(message: &Message) -> usize {
-    MAX_NAME + message.bytes() as usize
 }
 
 /// What a publisher is told of a channel that was not the one of the name.

@@ -7,7 +7,8 @@ use crate::{
         Channel,
         ChannelLog,
         ChannelRef,
-        Charged, //
+        Charged,
+        FenceCheck, //
     },
     consumer::SESSION,
     history::{
@@ -38,16 +39,20 @@ use linux::{
     }, //
 };
 use virgo_config::Node;
-use virgo_proto::queue::{
-    options::{
-        ChannelKind,
-        Options, //
-    },
-    record::{
-        self,
-        Record, //
-    },
-    subject, //
+use virgo_proto::{
+    fence::FenceClaim,
+    queue::{
+        options::{
+            ChannelKind,
+            Options, //
+        },
+        record::{
+            self,
+            Record,
+            MAX_FENCE, //
+        },
+        subject, //
+    }, //
 };
 use virgo_utils::budget::{
     Budget,
@@ -207,7 +212,7 @@ impl Queues {
         if let Err(e) = log.commit(lsn, deadline) {
             // That it was made may be on disk, or get there: it is made undone, or the log is written
             // anew from the table.
-            if self.remove_logged(&channel).is_err() {
+            if self.remove_logged(&channel, FenceCheck::Exempt).is_err() {
                 log.lock().stale = true;
                 let _ = self.take_out(&channel);
             }
@@ -302,27 +307,59 @@ impl Queues {
     ///
     /// # Errors
     ///
-    /// [`ENOENT`] if it is not there (any more); for a durable one also those of files and of
-    /// [`Log::commit`].
-    pub(crate) fn remove(&self, channel: &ChannelRef, deadline: Deadline) -> Result {
+    /// [`ENOENT`] if it is not there (any more); those of the fence, if that is asked; for a durable one also
+    /// those of files and of [`Log::commit`].
+    pub(crate) fn remove(
+        &self,
+        channel: &ChannelRef,
+        check: FenceCheck,
+        deadline: Deadline,
+    ) -> Result {
         if !channel.is_durable() {
-            return self.take_out(channel);
+            return self.take_out_checked(channel, check);
         }
-        let lsn = match self.remove_logged(channel) {
-            Err(ENOSPC) => {
-                // Waits for room.
-                let (log, bytes) = (self.log()?, record::HEAD + channel.name.len());
-                drop(log.lock_for(bytes, deadline)?);
-                self.remove_logged(channel)?
-            }
-            removed => removed?,
-        };
+        let bytes = record::HEAD + channel.name.len();
+        let lsn = self.append_with_room(bytes, deadline, || self.remove_logged(channel, check))?;
         self.commit(lsn, deadline)
+    }
+
+    /// Takes out all messages of a channel for who has the lock `claim`, whose token is on disk then if the
+    /// channel is durable: for that it waits until `deadline`. Returns how many. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Channel::raise_fence`], [`Channel::purge`] and [`Log::commit`].
+    pub(crate) fn purge(
+        &self,
+        channel: &ChannelRef,
+        claim: Option<FenceClaim>,
+        deadline: Deadline,
+    ) -> Result<u64> {
+        let lsn = self.append_with_room(MAX_FENCE, deadline, || channel.raise_fence(claim))?;
+        let purged = Channel::purge(channel, claim)?;
+        self.commit(lsn, deadline)?;
+        Ok(purged)
+    }
+
+    /// Does what appends so many bytes to the log; if there is no room it waits for some, once.
+    fn append_with_room<T>(
+        &self,
+        bytes: usize,
+        deadline: Deadline,
+        append: impl Fn() -> Result<T>,
+    ) -> Result<T> {
+        match append() {
+            Err(ENOSPC) => {
+                drop(self.log()?.lock_for(bytes, deadline)?);
+                append()
+            }
+            appended => appended,
+        }
     }
 
     /// Takes a durable channel out of the table, and says so in the log. Returns the LSN to
     /// [commit](Self::commit).
-    fn remove_logged(&self, channel: &ChannelRef) -> Result<u64> {
+    fn remove_logged(&self, channel: &ChannelRef, check: FenceCheck) -> Result<u64> {
         let log = self.log()?;
         let mut writer = log.lock();
         let record = Record {
@@ -335,33 +372,39 @@ impl Queues {
         {
             return Err(ENOENT);
         }
+        // The fence stays as it is while we may write.
+        channel.ask_fence(check)?;
         let lsn = log.append(&mut writer, &record)?;
         // Before anybody else can append what happens to it.
-        let removed = self.unlink(channel)?;
-        channel.end();
+        let removed = self.unlink(channel, check)?;
         drop(writer);
         channel.clear();
         drop(removed);
         Ok(lsn)
     }
 
-    /// Takes the channel out of the table. What the log says of it stays.
+    /// Takes the channel out of the table, whatever guards it. What the log says of it stays.
     pub(crate) fn take_out(&self, channel: &ChannelRef) -> Result {
-        let removed = self.unlink(channel)?;
-        channel.end();
+        self.take_out_checked(channel, FenceCheck::Exempt)
+    }
+
+    fn take_out_checked(&self, channel: &ChannelRef, check: FenceCheck) -> Result {
+        let removed = self.unlink(channel, check)?;
         channel.clear();
         // Not under the lock, which its task may want.
         drop(removed);
         Ok(())
     }
 
-    fn unlink(&self, channel: &ChannelRef) -> Result<ChannelRef> {
+    fn unlink(&self, channel: &ChannelRef, check: FenceCheck) -> Result<ChannelRef> {
         let mut table = self.table.write();
         let at = table.search(&channel.name).map_err(|_| ENOENT)?;
         let known = table.all.get(at);
         if !known.is_some_and(|known| Arc::ptr_eq(known, channel)) {
             return Err(ENOENT);
         }
+        // From here on nothing comes in that a later holder of its lock would find gone.
+        channel.close(check)?;
         table.bound.remove(channel);
         table.all.remove(at).map_err(|_| ENOENT)
     }

@@ -4,10 +4,19 @@
 
 use crate::{
     binding_index::BindingIndex,
-    channel::ChannelRef, //
+    channel::{
+        Channel,
+        ChannelRef, //
+    }, //
 };
 use kernel::prelude::*;
-use virgo_proto::queue::access::Right;
+use virgo_proto::{
+    fence::FenceClaim,
+    queue::{
+        access::Right,
+        options::ChannelKind, //
+    }, //
+};
 
 /// Name of the queue of requests.
 pub(crate) const REQUESTS: &[u8] = b"requests";
@@ -20,6 +29,22 @@ const KINGCOBRA: &[u8] = b"kingcobra.";
 /// so.
 pub(crate) fn is_reserved(name: &[u8]) -> bool {
     name.starts_with(b"_") || name.starts_with(KINGCOBRA)
+}
+
+/// Whether `uid` may say of a channel that it has the lock `claim`, if it does. Who says a token may keep all
+/// others out for good, which is as much as to empty the channel each time: so it takes the right to delete.
+///
+/// # Errors
+///
+/// [`EACCES`]; [`ENOLCK`] for what no lock guards: requests of all users wait in one queue, and subscriptions
+/// go with those who have them.
+pub(crate) fn check_claim(channel: &Channel, uid: u32, claim: Option<FenceClaim>) -> Result {
+    match claim {
+        None => Ok(()),
+        Some(_) if channel.kind == ChannelKind::Subscription => Err(ENOLCK),
+        Some(_) if channel.name.as_slice() == REQUESTS => Err(ENOLCK),
+        Some(_) => channel.check(uid, Right::Delete),
+    }
 }
 
 /// Sorted by name.

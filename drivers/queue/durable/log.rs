@@ -49,12 +49,16 @@ use virgo_proto::queue::record::{
     Record,
     RecordKind,
     Survey,
+    MAX_FENCE,
     MAX_RECORD, //
 };
 use virgo_utils::Deferred;
 
 /// Bytes of room that messages leave to records of what is done with them.
 pub(crate) const MARGIN: u64 = 64 << 10;
+
+/// Most bytes that are appended for a message: the fence that it raises, and itself.
+const MAX_APPENDED: usize = MAX_FENCE + MAX_RECORD;
 
 /// Most bytes that wait to be written; more wait for the disk.
 const MAX_PENDING: usize = 512 << 10;
@@ -249,7 +253,7 @@ impl Log {
         bytes: usize,
         deadline: Deadline,
     ) -> Result<MutexGuard<'_, LogWriter>> {
-        let need = bytes.min(MAX_RECORD) as u64 + MARGIN;
+        let need = bytes.min(MAX_APPENDED) as u64 + MARGIN;
         let until = Deadline::after_ms(PATIENCE_MS).min(deadline);
         let mut refusals = None;
         loop {
@@ -281,7 +285,7 @@ impl Log {
         bytes: usize,
         count: usize,
     ) -> Result<MutexGuard<'_, LogWriter>> {
-        let need = (bytes.min(MAX_RECORD) as u64)
+        let need = (bytes.min(MAX_APPENDED) as u64)
             .saturating_mul(count as u64)
             .saturating_add(MARGIN);
         let mut writer = self.writer.lock();

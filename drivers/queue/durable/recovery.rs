@@ -47,27 +47,30 @@ use linux::{
     },
     crypto::crc32c, //
 };
-use virgo_proto::queue::{
-    options::{
-        ChannelKind,
-        Options, //
-    },
-    record::{
-        delay_left,
-        Choice,
-        Cookie,
-        Record,
-        RecordKind,
-        RecordSource,
-        Scan,
-        Scanned,
-        Survey,
-        MAX_RECORD, //
-    },
-    rewrite::Files,
-    state::{
-        OverflowPolicy,
-        Push, //
+use virgo_proto::{
+    fence::Fence,
+    queue::{
+        options::{
+            ChannelKind,
+            Options, //
+        },
+        record::{
+            delay_left,
+            Choice,
+            Cookie,
+            Record,
+            RecordKind,
+            RecordSource,
+            Scan,
+            Scanned,
+            Survey,
+            MAX_RECORD, //
+        },
+        rewrite::Files,
+        state::{
+            OverflowPolicy,
+            Push, //
+        }, //
     }, //
 };
 
@@ -212,6 +215,7 @@ struct Queue {
     /// `None` if there was no record that it was made.
     options: Option<KVec<u8>>,
     next: u64,
+    fence: Fence,
     /// By number. A snapshot has them in no order.
     entries: RBTree<u64, Entry>,
 }
@@ -234,6 +238,7 @@ impl All {
                     name: copy(name, GFP_KERNEL)?,
                     options: None,
                     next: 1,
+                    fence: Fence::OPEN,
                     entries: RBTree::new(),
                 };
                 self.0.reserve(1, GFP_KERNEL)?;
@@ -260,6 +265,12 @@ impl All {
             RecordKind::Next => {
                 let queue = self.find_or_make(record.queue)?;
                 queue.next = queue.next.max(record.seq);
+            }
+            RecordKind::Fence => {
+                let queue = self.find_or_make(record.queue)?;
+                // What is behind what is known changes nothing, nor does what is no lock: a fence that is
+                // there refuses that.
+                let _ = queue.fence.admit(record.claim());
             }
             RecordKind::Publish => self.publish(queues, record)?,
             RecordKind::Done => {
@@ -455,6 +466,7 @@ impl Recovery<'_> {
             first = next;
         }
         channel.skip_to(queue.next);
+        channel.restore_fence(queue.fence);
         made.messages += count;
         if queue.options.is_none() {
             made.orphans += count;

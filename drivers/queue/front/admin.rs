@@ -4,11 +4,13 @@
 
 use crate::{
     channel::{
-        Channel,
-        ChannelRef, //
+        ChannelRef,
+        FenceCheck, //
     },
+    publish_target::Publisher,
     queues::Queues,
     table::{
+        check_claim,
         is_reserved,
         REQUESTS, //
     }, //
@@ -44,6 +46,15 @@ use virgo_utils::{
 pub(crate) fn explain(e: Error) -> Failure {
     let failure = Failure::from(e);
     Failure::new(failure.errno, reasons::explain(failure.errno))
+}
+
+/// The same for who may have said which lock guards the queue.
+pub(crate) fn explain_to(by: Publisher, e: Error) -> Failure {
+    let failure = explain(e);
+    match by.claim {
+        Some(_) => Failure::new(failure.errno, reasons::explain_fenced(failure.errno)),
+        None => failure,
+    }
 }
 
 /// What a peer, or a program of this node, is told.
@@ -92,14 +103,15 @@ impl Queues {
         Ok(())
     }
 
-    /// Deletes a queue or topic on behalf of `uid`. A disk is waited for until `deadline`: after
-    /// [`ETIMEDOUT`] it may come back when the node is started again. May sleep.
+    /// Deletes a queue or topic on behalf of `by`; its owner and root need no lock for that. A disk is waited
+    /// for until `deadline`: after [`ETIMEDOUT`] it may come back when the node is started again. May sleep.
     pub(crate) fn delete_for(
         &self,
-        uid: u32,
+        by: Publisher,
         name: &[u8],
         deadline: Deadline,
     ) -> Result<(), Failure> {
+        let Publisher { uid, claim } = by;
         let channel = self.find(name).map_err(explain)?;
         if channel.kind == ChannelKind::Subscription || name == REQUESTS {
             return Err(Failure::new(
@@ -108,15 +120,27 @@ impl Queues {
             ));
         }
         channel.check(uid, Right::Delete).map_err(explain)?;
-        self.remove(&channel, deadline).map_err(explain)
+        let check = match claim.is_none() && (uid == 0 || uid == channel.access.owner) {
+            true => FenceCheck::Exempt,
+            false => FenceCheck::Claim(claim),
+        };
+        let removed = self.remove(&channel, check, deadline);
+        removed.map_err(|e| explain_to(by, e))
     }
 
-    /// Takes all messages out of a queue or topic on behalf of `uid`, which may delete it. Returns how
-    /// many. May sleep.
-    pub(crate) fn purge_for(&self, uid: u32, name: &[u8]) -> Result<u64, Failure> {
+    /// Takes all messages out of a queue or topic on behalf of `by`, who may delete it. The disk is waited for
+    /// until `deadline` if it is durable and there is a lock. Returns how many. May sleep.
+    pub(crate) fn purge_for(
+        &self,
+        by: Publisher,
+        name: &[u8],
+        deadline: Deadline,
+    ) -> Result<u64, Failure> {
         let channel = self.find(name).map_err(explain)?;
-        channel.check(uid, Right::Delete).map_err(explain)?;
-        Channel::purge(&channel).map_err(explain)
+        channel.check(by.uid, Right::Delete).map_err(explain)?;
+        let purged = check_claim(&channel, by.uid, by.claim)
+            .and_then(|()| self.purge(&channel, by.claim, deadline));
+        purged.map_err(|e| explain_to(by, e))
     }
 
     /// Whether creating by these words, or deleting the channel of this name, waits for the disk.

@@ -2,14 +2,16 @@
 
 //! Messages on their way to a queue of another node, several in a request.
 
-use crate::channel::PublishOptions;
+use crate::{
+    channel::PublishOptions,
+    publish_target::Publisher, //
+};
 use core::mem::size_of;
 use kernel::prelude::*;
 use linux::bytes::Fill;
 use virgo_proto::queue::{
     wire::{
         next_item,
-        NameHeader,
         PublishedMessage, //
     },
     MAX_MESSAGE,
@@ -21,19 +23,24 @@ const MAX_ITEMS: usize = MAX_MESSAGE + size_of::<PublishedMessage>();
 
 /// See the module.
 pub(crate) struct PublishBatch {
-    head: NameHeader,
+    pub(crate) by: Publisher,
+    name_len: u16,
     /// The name and, behind it, the messages, as [`virgo_proto::queue::wire`] has them.
     bytes: KVVec<u8>,
 }
 
 impl PublishBatch {
-    /// None yet of `uid` for the queue `name`; with memory for messages of these lengths, as far as they
+    /// None yet of `by` for the queue `name`; with memory for messages of these lengths, as far as they
     /// fit in.
     ///
     /// # Errors
     ///
     /// [`EINVAL`] for a name that is too long, [`ENOMEM`].
-    pub(crate) fn new(uid: u32, name: &[u8], lengths: impl Iterator<Item = usize>) -> Result<Self> {
+    pub(crate) fn new(
+        by: Publisher,
+        name: &[u8],
+        lengths: impl Iterator<Item = usize>,
+    ) -> Result<Self> {
         if name.len() > MAX_NAME {
             return Err(EINVAL);
         }
@@ -44,20 +51,15 @@ impl PublishBatch {
         let mut bytes =
             KVVec::with_capacity(name.len() + items.min(MAX_ITEMS), GFP_KERNEL_ACCOUNT)?;
         bytes.put_bytes(name, GFP_KERNEL)?;
-        let head = NameHeader {
-            name_len: (name.len() as u16).into(),
-            reserved: 0.into(),
-            uid: uid.into(),
-        };
-        Ok(PublishBatch { head, bytes })
-    }
-
-    fn name_len(&self) -> usize {
-        self.head.name_len.get().into()
+        Ok(PublishBatch {
+            by,
+            name_len: name.len() as u16,
+            bytes,
+        })
     }
 
     fn items(&self) -> &[u8] {
-        self.bytes.get(self.name_len()..).unwrap_or_default()
+        self.bytes.get(self.name_len.into()..).unwrap_or_default()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -97,9 +99,9 @@ impl PublishBatch {
             .inspect_err(|_| self.bytes.truncate(before))
     }
 
-    /// Arguments and data of the request that publishes them.
-    pub(crate) fn request(&self) -> (NameHeader, &[u8]) {
-        (self.head, &self.bytes)
+    /// Bytes of the name, and the data of the request that publishes them, which begin with it.
+    pub(crate) fn request(&self) -> (u16, &[u8]) {
+        (self.name_len, &self.bytes)
     }
 
     /// Takes out the first `count`, which another node has. Returns how many that are.
@@ -115,7 +117,7 @@ impl PublishBatch {
         for _ in 0..count {
             next_item(&mut rest).ok_or(EPROTO)?;
         }
-        let (name_len, left) = (self.name_len(), rest.len());
+        let (name_len, left) = (usize::from(self.name_len), rest.len());
         let from = self.bytes.len() - left;
         self.bytes.copy_within(from.., name_len);
         self.bytes.truncate(name_len + left);

@@ -3,40 +3,51 @@
 //! The queue's text commands.
 
 use crate::{
-    admin::explain,
+    admin::{
+        explain,
+        explain_to, //
+    },
     channel::{
         Channel,
         ChannelRef,
         ChannelStats,
         PublishOptions, //
     },
-    log_status,
-    message::{
-        Parts,
-        ReplyTo, //
+    command_args::{
+        account,
+        deadline,
+        expected,
+        how,
+        id,
+        locked,
+        name,
+        parts,
+        unlocked,
+        word, //
     },
+    log_status,
+    message::ReplyTo,
     publish::Published,
+    publish_target::Publisher,
     service::QueueService,
     subscriber::Subscriber,
     table::REQUESTS, //
 };
 use kernel::prelude::*;
-use linux::deadline::Deadline;
 use virgo_proto::{
     command::{
         parse_u64,
         CommandLine, //
     },
     errno::Errno,
+    fence::FenceClaim,
     queue::{
         access::Right,
         options::ChannelKind,
-        reasons,
         subscribe::SubscribeArgs, //
     }, //
 };
 use virgo_utils::{
-    budget::Account,
     requests::{
         push_request,
         QueueRequest, //
@@ -125,48 +136,27 @@ pub(crate) const COMMANDS: &[Command<QueueService>] = &[
         usage: "",
         run: status,
     },
+    Command {
+        names: &["publish_fenced"],
+        usage: "(name,lock,token,priority,delay-ms,data)",
+        run: publish_fenced,
+    },
+    Command {
+        names: &["purge_fenced"],
+        usage: "(name,lock,token)",
+        run: purge_fenced,
+    },
+    Command {
+        names: &["delete_fenced"],
+        usage: "(name,lock,token)",
+        run: delete_fenced,
+    },
 ];
 
 type Reported = Result<(), Failure>;
 
 /// Most bytes of the list of queues.
 const MAX_LIST: usize = 60 * 1024;
-
-fn expected(reason: &'static str) -> Failure {
-    Failure::new(Errno::EINVAL, reason)
-}
-
-/// The first word of `text`, ended by a blank or comma, and what stands behind.
-fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let is_end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
-    let (word, rest) = text.split_at(text.iter().position(is_end).unwrap_or(text.len()));
-    (word, rest.get(1..).unwrap_or_default())
-}
-
-fn name(text: &[u8]) -> Result<&[u8], Failure> {
-    match reasons::of_name(text) {
-        None => Ok(text),
-        Some(reason) => Err(expected(reason)),
-    }
-}
-
-fn parts<'a>(caller: &Caller<'_>, subject: &'a [u8], data: &'a [u8]) -> Parts<'a> {
-    Parts {
-        subject,
-        data,
-        reply: None,
-        from: caller.from,
-        uid: caller.uid,
-    }
-}
-
-fn account(this: &QueueService, caller: &Caller<'_>) -> Result<Account, Failure> {
-    this.queues.budget.account(caller.uid).map_err(explain)
-}
-
-fn deadline(caller: &Caller<'_>) -> Deadline {
-    Deadline::after_ms(caller.config.deadline_ms)
-}
 
 fn show_published(
     this: &QueueService,
@@ -203,7 +193,7 @@ fn publish(
     let parts = parts(caller, name(to)?, data);
     let account = account(this, caller)?;
     let published = this.queues.publish(
-        caller.uid,
+        unlocked(caller),
         &account,
         &parts,
         PublishOptions::PLAIN,
@@ -221,18 +211,39 @@ fn publish_how(
     let [to, priority, delay, data] = command
         .args()
         .ok_or(expected("expected publish(name,priority,delay-ms,data)"))?;
-    let number = |text, most| parse_u64(text).filter(|&n| n <= most);
-    let how = PublishOptions {
-        priority: number(priority, 9).ok_or(expected("expected a priority from 0 to 9"))? as u8,
-        delay_ms: number(delay, u32::MAX.into())
-            .ok_or(expected("expected a delay in milliseconds"))? as u32,
-    };
+    let how = how(priority, delay)?;
+    publish_as(this, caller, unlocked(caller), (to, data), how, reply)
+}
+
+fn publish_fenced(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &CommandLine<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let [to, lock, token, priority, delay, data] = command.args().ok_or(expected(
+        "expected publish_fenced(name,lock,token,priority,delay-ms,data)",
+    ))?;
+    let (by, how) = (locked(caller, lock, token)?, how(priority, delay)?);
+    publish_as(this, caller, by, (to, data), how, reply)
+}
+
+/// Publishes `data` to the queue or topic `to`.
+fn publish_as(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    by: Publisher,
+    (to, data): (&[u8], &[u8]),
+    how: PublishOptions,
+    reply: &mut Reply<'_>,
+) -> Reported {
     let parts = parts(caller, name(to)?, data);
     let account = account(this, caller)?;
     let published = this
         .queues
-        .publish(caller.uid, &account, &parts, how, Some(deadline(caller)));
-    show_published(this, caller, published.map_err(explain)?, reply)
+        .publish(by, &account, &parts, how, Some(deadline(caller)));
+    let published = published.map_err(|e| explain_to(by, e))?;
+    show_published(this, caller, published, reply)
 }
 
 /// The session's subscriber.
@@ -282,10 +293,6 @@ fn unsubscribe(
     reply.text(b"OK")
 }
 
-fn id(text: &[u8]) -> Result<u64, Failure> {
-    parse_u64(text).ok_or(expected("expected the number that the message came with"))
-}
-
 fn ack(
     _this: &QueueService,
     caller: &Caller<'_>,
@@ -325,7 +332,7 @@ fn request(
     let parts = parts(caller, name(to)?, data);
     let account = account(this, caller)?;
     let answer = this
-        .request_on(0, (caller.uid, account), &parts, deadline(caller))
+        .request_on(0, (unlocked(caller), account), &parts, deadline(caller))
         .map_err(explain)?;
     out.text(&answer)
 }
@@ -365,7 +372,21 @@ fn delete(
     reply: &mut Reply<'_>,
 ) -> Reported {
     this.queues
-        .delete_for(caller.uid, command.body, deadline(caller))?;
+        .delete_for(unlocked(caller), command.body, deadline(caller))?;
+    reply.text(b"OK")
+}
+
+fn delete_fenced(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &CommandLine<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let [name, lock, token] = command
+        .args()
+        .ok_or(expected("expected delete_fenced(name,lock,token)"))?;
+    let by = locked(caller, lock, token)?;
+    this.queues.delete_for(by, name, deadline(caller))?;
     reply.text(b"OK")
 }
 
@@ -375,7 +396,22 @@ fn purge(
     command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Reported {
-    let purged = this.queues.purge_for(caller.uid, command.body)?;
+    let by = unlocked(caller);
+    let purged = this.queues.purge_for(by, command.body, deadline(caller))?;
+    reply.field("purged", purged)
+}
+
+fn purge_fenced(
+    this: &QueueService,
+    caller: &Caller<'_>,
+    command: &CommandLine<'_>,
+    reply: &mut Reply<'_>,
+) -> Reported {
+    let [name, lock, token] = command
+        .args()
+        .ok_or(expected("expected purge_fenced(name,lock,token)"))?;
+    let by = locked(caller, lock, token)?;
+    let purged = this.queues.purge_for(by, name, deadline(caller))?;
     reply.field("purged", purged)
 }
 
@@ -445,6 +481,7 @@ fn show_one(
 ) -> Reported {
     let channel = this.queues.find(command.body).map_err(explain)?;
     let f = channel.stats();
+    let token = channel.fence().seen().map(FenceClaim::to_wire);
     reply.bytes("kind", kind(&channel).as_bytes())?;
     reply.bytes("policy", f.limits.policy.name().as_bytes())?;
     let (owner, others) = channel.access.mode.digits();
@@ -467,6 +504,7 @@ fn show_one(
         ("dead", f.counts.dead),
         ("max_messages", f.limits.messages.into()),
         ("max_bytes", f.limits.bytes),
+        ("token", token.map_or(0, |fence| fence.token.get())),
     ] {
         reply.field(name, value)?;
     }
@@ -503,9 +541,13 @@ pub(crate) fn bare(
         // As a push, but those hear it, too, that are bound to the name.
         let account = account(this, caller)?;
         let parts = parts(caller, REQUESTS, data);
-        let published =
-            this.queues
-                .publish(caller.uid, &account, &parts, PublishOptions::PLAIN, None);
+        let published = this.queues.publish(
+            unlocked(caller),
+            &account,
+            &parts,
+            PublishOptions::PLAIN,
+            None,
+        );
         published.map_err(explain)?;
     }
     reply.text(b"queued")

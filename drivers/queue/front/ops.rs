@@ -21,6 +21,7 @@ use crate::{
         PeerJobs, //
     },
     publish::Published,
+    publish_target::Publisher,
     pulls::{
         Pull,
         Pulls, //
@@ -40,6 +41,7 @@ use linux::{
 };
 use virgo_proto::{
     config::MAX_DEADLINE_MS,
+    fence::FenceClaim,
     queue::{
         access::Right,
         reasons::MAX_OPTIONS,
@@ -119,6 +121,30 @@ pub(crate) const OPERATIONS: &[Operation<QueueService>] = &[
         repeat: Repeat::Stored(|_| size_of::<PurgeReply>()),
         run: purge,
     },
+    Operation {
+        number: op::FENCED_PUBLISH,
+        name: "fenced_publish",
+        repeat: Repeat::Stored(|_| size_of::<PublishReply>()),
+        run: fenced_publish,
+    },
+    Operation {
+        number: op::FENCED_PURGE,
+        name: "fenced_purge",
+        repeat: Repeat::Stored(|_| size_of::<PurgeReply>()),
+        run: fenced_purge,
+    },
+    Operation {
+        number: op::FENCED_DELETE,
+        name: "fenced_delete",
+        repeat: Repeat::Stored(|_| 0),
+        run: fenced_delete,
+    },
+    Operation {
+        number: op::FENCED_ASK,
+        name: "fenced_ask",
+        repeat: Repeat::Stored(|_| 0),
+        run: fenced_ask,
+    },
 ];
 
 /// By how much a pull's time is over before its puller's, in milliseconds, or a quarter of that if that
@@ -132,6 +158,12 @@ fn named(request: &[u8]) -> Result<(u32, &[u8], &[u8])> {
     Ok((head.uid.get(), name, rest))
 }
 
+/// The lock that a client has, and the rest of the request.
+fn fenced(request: &[u8]) -> Result<(Option<FenceClaim>, &[u8])> {
+    let (claim, rest) = FenceClaim::split(request).ok_or(EINVAL)?;
+    Ok((Some(claim), rest))
+}
+
 fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, options) = named(request)?;
     if name.len() > MAX_NAME || options.len() > MAX_OPTIONS {
@@ -143,32 +175,67 @@ fn create(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>
         return told(this.queues.create_for(uid, name, options, deadline));
     }
     let job = PeerJob::Create(copy(options, GFP_KERNEL)?);
-    add_job(&this.peer_jobs, uid, name, job, reply)
+    add_job(
+        &this.peer_jobs,
+        Publisher::without_lock(uid),
+        name,
+        job,
+        reply,
+    )
 }
 
 fn delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    delete_with(this, None, request, reply)
+}
+
+fn fenced_delete(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    delete_with(this, claim, request, reply)
+}
+
+fn delete_with(
+    this: &QueueService,
+    claim: Option<FenceClaim>,
+    request: &[u8],
+    reply: &mut Body<'_>,
+) -> Result {
     let (uid, name, _) = named(request)?;
+    let by = Publisher { uid, claim };
     if !this.queues.waits_for_disk(name, b"") {
-        return told(this.queues.delete_for(uid, name, Deadline::never()));
+        return told(this.queues.delete_for(by, name, Deadline::never()));
     }
-    add_job(&this.peer_jobs, uid, name, PeerJob::Delete, reply)
+    add_job(&this.peer_jobs, by, name, PeerJob::Delete, reply)
 }
 
 fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (uid, name, _) = named(request)?;
+    let by = Publisher::without_lock(uid);
     // There may be many messages, and the log.
-    add_job(&this.purges, uid, name, PeerJob::Purge, reply)
+    add_job(&this.purges, by, name, PeerJob::Purge, reply)
+}
+
+fn fenced_purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    let (uid, name, _) = named(request)?;
+    // It may wait for the disk.
+    add_job(
+        &this.peer_jobs,
+        Publisher { uid, claim },
+        name,
+        PeerJob::Purge,
+        reply,
+    )
 }
 
 fn add_job(
     jobs: &Task<PeerJobs>,
-    uid: u32,
+    by: Publisher,
     name: &[u8],
     job: PeerJob,
     reply: &mut Body<'_>,
 ) -> Result {
     let until = Deadline::after_ms(reply.patience_ms());
-    PeerJobs::add(jobs, uid, name, job, reply.defer(uid)?, until)
+    PeerJobs::add(jobs, by, name, job, reply.defer(by.uid)?, until)
 }
 
 fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
@@ -177,6 +244,21 @@ fn address(this: &QueueService, node: NodeId) -> Ipv4Addr {
 }
 
 fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    publish_with(this, peer, None, request, reply)
+}
+
+fn fenced_publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    publish_with(this, peer, claim, request, reply)
+}
+
+fn publish_with(
+    this: &QueueService,
+    peer: Peer,
+    claim: Option<FenceClaim>,
+    request: &[u8],
+    reply: &mut Body<'_>,
+) -> Result {
     let (uid, subject, items) = named(request)?;
     let mut rest = items;
     // What is torn publishes nothing.
@@ -205,7 +287,8 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
     });
     let mut published = Published::default();
     // Nothing may wait here: who asks tries again.
-    let result = queues.publish_all(uid, subject, messages, None, &mut published);
+    let by = Publisher { uid, claim };
+    let result = queues.publish_all(by, subject, messages, None, &mut published);
     if let (Err(e), 0) = (result, published.count) {
         return Err(e);
     }
@@ -226,6 +309,21 @@ fn publish(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>
 }
 
 fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    ask_with(this, peer, None, request, reply)
+}
+
+fn fenced_ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
+    let (claim, request) = fenced(request)?;
+    ask_with(this, peer, claim, request, reply)
+}
+
+fn ask_with(
+    this: &QueueService,
+    peer: Peer,
+    claim: Option<FenceClaim>,
+    request: &[u8],
+    reply: &mut Body<'_>,
+) -> Result {
     let (args, rest) = AskArgs::read_from_prefix(request).map_err(|_| EINVAL)?;
     let name_len = usize::from(args.name_len.get());
     let (subject, data) = rest.split_at_checked(name_len).ok_or(EINVAL)?;
@@ -247,7 +345,7 @@ fn ask(this: &QueueService, peer: Peer, request: &[u8], reply: &mut Body<'_>) ->
     // request.
     queues
         .publish(
-            args.uid.get(),
+            Publisher { uid, claim },
             &account,
             &parts,
             PublishOptions::PLAIN,

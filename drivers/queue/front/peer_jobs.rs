@@ -9,6 +9,7 @@
 
 use crate::{
     admin::told,
+    publish_target::Publisher,
     queues::Queues, //
 };
 use kernel::{
@@ -40,7 +41,7 @@ pub(crate) enum PeerJob {
 }
 
 struct Waiting {
-    uid: u32,
+    by: Publisher,
     name: KVec<u8>,
     job: PeerJob,
     reply: Deferred,
@@ -71,7 +72,7 @@ impl PeerJobs {
         Arc::pin_init(linux::new_task!(work, jobs, "virgo_peer_jobs"), GFP_KERNEL)
     }
 
-    /// Has a job done on behalf of `uid`, unless it is later than `until` when its turn comes, and
+    /// Has a job done on behalf of `by`, unless it is later than `until` when its turn comes, and
     /// `reply` given then. May sleep.
     ///
     /// # Errors
@@ -79,14 +80,14 @@ impl PeerJobs {
     /// [`ENOMEM`].
     pub(crate) fn add(
         task: &Task<Self>,
-        uid: u32,
+        by: Publisher,
         name: &[u8],
         job: PeerJob,
         reply: Deferred,
         until: Deadline,
     ) -> Result {
         let waiting = Waiting {
-            uid,
+            by,
             name: copy(name, GFP_KERNEL)?,
             job,
             reply,
@@ -110,7 +111,7 @@ impl Run for PeerJobs {
             };
             drop(waiting);
             let Waiting {
-                uid,
+                by,
                 name,
                 job,
                 reply,
@@ -121,9 +122,11 @@ impl Run for PeerJobs {
             }
             // The peer has the error if there is no memory for the reply.
             let done = match job {
-                PeerJob::Create(words) => told(task.queues.create_for(uid, &name, &words, until)),
-                PeerJob::Delete => told(task.queues.delete_for(uid, &name, until)),
-                PeerJob::Purge => match told(task.queues.purge_for(uid, &name)) {
+                PeerJob::Create(words) => {
+                    told(task.queues.create_for(by.uid, &name, &words, until))
+                }
+                PeerJob::Delete => told(task.queues.delete_for(by, &name, until)),
+                PeerJob::Purge => match told(task.queues.purge_for(by, &name, until)) {
                     Ok(purged) => {
                         let purged = purged.into();
                         let _ = reply.answer(PurgeReply { purged }.as_bytes());

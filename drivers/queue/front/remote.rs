@@ -17,6 +17,7 @@ use crate::{
         Parts,
         ReplyTo, //
     },
+    publish_target::Publisher,
     service::QueueService, //
 };
 use core::{
@@ -33,6 +34,7 @@ use linux::{
 };
 use virgo_proto::{
     errno::Errno,
+    fence::Fenced,
     queue::{
         access::Right,
         wire::{
@@ -75,6 +77,15 @@ pub(crate) struct SentMessages {
     pub(crate) refused: Option<Error>,
 }
 
+/// Operations that change a queue: without and with a lock.
+type Change = (u16, u16);
+
+/// A queue that is not there has no fence.
+const CREATE: Change = (op::CREATE, op::CREATE);
+const DELETE: Change = (op::DELETE, op::FENCED_DELETE);
+const PURGE: Change = (op::PURGE, op::FENCED_PURGE);
+const PUBLISH: Change = (op::PUBLISH, op::FENCED_PUBLISH);
+
 /// In the reply of a Publish: there was no room for the next message, but the sender may wait.
 const WAITS: u32 = Errno::EAGAIN.to_wire();
 
@@ -113,7 +124,8 @@ impl QueueService {
         match self.other(node) {
             None => told(self.queues.create_for(uid, name, options, deadline)),
             Some(node) => {
-                self.call_named(uid, node, op::CREATE, [name, options], &mut [], deadline)?;
+                let by = Publisher::without_lock(uid);
+                self.call_named(by, node, CREATE, [name, options], &mut [], deadline)?;
                 Ok(())
             }
         }
@@ -122,15 +134,15 @@ impl QueueService {
     /// Deletes a queue or topic. May sleep.
     pub(crate) fn delete_on(
         &self,
-        uid: u32,
+        by: Publisher,
         node: NodeId,
         name: &[u8],
         deadline: Deadline,
     ) -> Result {
         match self.other(node) {
-            None => told(self.queues.delete_for(uid, name, deadline)),
+            None => told(self.queues.delete_for(by, name, deadline)),
             Some(node) => {
-                self.call_named(uid, node, op::DELETE, [name, b""], &mut [], deadline)?;
+                self.call_named(by, node, DELETE, [name, b""], &mut [], deadline)?;
                 Ok(())
             }
         }
@@ -139,16 +151,16 @@ impl QueueService {
     /// Takes all messages out of a queue or topic. Returns how many. May sleep.
     pub(crate) fn purge_on(
         &self,
-        uid: u32,
+        by: Publisher,
         node: NodeId,
         name: &[u8],
         deadline: Deadline,
     ) -> Result<u64> {
         let Some(node) = self.other(node) else {
-            return told(self.queues.purge_for(uid, name));
+            return told(self.queues.purge_for(by, name, deadline));
         };
         let mut reply = [0; size_of::<PurgeReply>()];
-        let len = self.call_named(uid, node, op::PURGE, [name, b""], &mut reply, deadline)?;
+        let len = self.call_named(by, node, PURGE, [name, b""], &mut reply, deadline)?;
         let told = reply.get(..len).unwrap_or_default();
         let reply = PurgeReply::read_from_bytes(told).map_err(|_| EPROTO)?;
         Ok(reply.purged.get())
@@ -156,20 +168,46 @@ impl QueueService {
 
     fn call_named(
         &self,
-        uid: u32,
+        by: Publisher,
         node: NodeId,
-        op: u16,
+        change: Change,
         [name, rest]: [&[u8]; 2],
         reply: &mut [u8],
         deadline: Deadline,
     ) -> Result<usize> {
-        let head = NameHeader {
-            name_len: (name.len() as u16).into(),
-            reserved: 0.into(),
-            uid: uid.into(),
-        };
         let data = join(name, rest)?;
-        let request = request(uid, op, head.as_bytes(), &data);
+        self.change(
+            by,
+            node,
+            change,
+            (name.len() as u16, &data),
+            reply,
+            deadline,
+        )
+    }
+
+    /// Asks for a change of the queue whose name, of so many bytes, `data` begin with.
+    fn change(
+        &self,
+        by: Publisher,
+        node: NodeId,
+        (plain, fenced): Change,
+        (name_len, data): (u16, &[u8]),
+        reply: &mut [u8],
+        deadline: Deadline,
+    ) -> Result<usize> {
+        let args = NameHeader {
+            name_len: name_len.into(),
+            reserved: 0.into(),
+            uid: by.uid.into(),
+        };
+        let Some(claim) = by.claim else {
+            let request = request(by.uid, plain, args.as_bytes(), data);
+            return self.client.call(node, &request, reply, deadline);
+        };
+        let fence = claim.to_wire();
+        let args = Fenced { fence, args };
+        let request = request(by.uid, fenced, args.as_bytes(), data);
         self.client.call(node, &request, reply, deadline)
     }
 
@@ -188,13 +226,14 @@ impl QueueService {
         how: PublishOptions,
         deadline: Deadline,
     ) -> Result<u64> {
+        let by = Publisher::without_lock(uid);
         let Some(node) = self.other(node) else {
             let queues = &self.queues;
-            let published = queues.publish(uid, account, parts, how, Some(deadline))?;
+            let published = queues.publish(by, account, parts, how, Some(deadline))?;
             return Ok(published.lsn);
         };
         let lengths = iter::once(parts.data.len());
-        let mut batch = PublishBatch::new(uid, parts.subject, lengths)?;
+        let mut batch = PublishBatch::new(by, parts.subject, lengths)?;
         batch.put(how, parts.data.len(), |bytes| {
             Ok(bytes.put_bytes(parts.data, GFP_KERNEL)?)
         })?;
@@ -220,15 +259,14 @@ impl QueueService {
         let mut all = SentMessages::default();
         while !batch.is_empty() {
             let mut answer = [0; size_of::<PublishReply>()];
-            let (head, data) = batch.request();
-            if let Err(e) = self.bandwidth.pass(data.len(), deadline) {
+            let named = batch.request();
+            if let Err(e) = self.bandwidth.pass(named.1.len(), deadline) {
                 all.refused = Some(e);
                 return Ok(all);
             }
             let mut full = false;
             let sent = until_ready(deadline, || {
-                let request = request(head.uid.get(), op::PUBLISH, head.as_bytes(), data);
-                let sent = self.client.call(node, &request, &mut answer, deadline);
+                let sent = self.change(batch.by, node, PUBLISH, named, &mut answer, deadline);
                 full = matches!(sent, Err(EAGAIN));
                 sent
             });
@@ -255,7 +293,7 @@ impl QueueService {
         Ok(all)
     }
 
-    /// Publishes a request with the rights of `uid` and waits for its reply. Both are charged to
+    /// Publishes a request with the rights and lock of `by` and waits for its reply. Both are charged to
     /// `account`. Sleeps, killably.
     ///
     /// # Errors
@@ -265,12 +303,12 @@ impl QueueService {
     pub(crate) fn request_on(
         &self,
         node: NodeId,
-        (uid, account): (u32, Account),
+        (by, account): (Publisher, Account),
         parts: &Parts<'_>,
         deadline: Deadline,
     ) -> Result<KVec<u8>> {
         if let Some(node) = self.other(node) {
-            return self.ask(uid, node, parts, deadline);
+            return self.ask(by, node, parts, deadline);
         }
         let number = self.queues.next_number();
         let place = self.queues.pending.open(number, account.clone())?;
@@ -280,7 +318,7 @@ impl QueueService {
         };
         let published =
             self.queues
-                .publish(uid, &account, &parts, PublishOptions::PLAIN, Some(deadline))?;
+                .publish(by, &account, &parts, PublishOptions::PLAIN, Some(deadline))?;
         self.queues.commit(published.lsn, deadline)?;
         place.wait(deadline)
     }
@@ -288,7 +326,7 @@ impl QueueService {
     /// As [`Self::request_on`], for another node.
     fn ask(
         &self,
-        uid: u32,
+        by: Publisher,
         node: NodeId,
         parts: &Parts<'_>,
         deadline: Deadline,
@@ -300,13 +338,21 @@ impl QueueService {
                 timeout_ms: deadline.left_ms().into(),
                 name_len: (parts.subject.len() as u16).into(),
                 reserved: 0.into(),
-                uid: uid.into(),
+                uid: by.uid.into(),
+            };
+            let fenced = by.claim.map(|claim| Fenced {
+                fence: claim.to_wire(),
+                args,
+            });
+            let (op, args) = match &fenced {
+                Some(fenced) => (op::FENCED_ASK, fenced.as_bytes()),
+                None => (op::ASK, args.as_bytes()),
             };
             let request = Request {
-                op: op::ASK,
-                args: args.as_bytes(),
+                op,
+                args,
                 data: Data::Bytes(&data),
-                uid,
+                uid: by.uid,
                 retry_after_restart: false,
                 reply_deadline: ReplyDeadline::Sometime,
                 brief: None,

@@ -20,6 +20,7 @@ use crate::{
         Parts,
         ReplyTo, //
     },
+    publish_target::Publisher,
     service::QueueService,
     table::REQUESTS, //
 };
@@ -153,7 +154,7 @@ impl RequestQueue for Requests {
     }
 
     fn ask(&self, name: &[u8], request: &QueueRequest<'_>, deadline: Deadline) -> Result<KVec<u8>> {
-        let by = (MODULES, self.payer(request)?);
+        let by = (Publisher::without_lock(MODULES), self.payer(request)?);
         self.service
             .request_on(0, by, &parts(name, request), deadline)
     }

@@ -18,6 +18,7 @@ use crate::{
         ReplyTo, //
     },
     publish::Published,
+    publish_target::Publisher,
     remote::SentMessages,
     service::QueueService, //
 };
@@ -47,10 +48,12 @@ use virgo_abi::{
         queue_op,
         MessageArgs,
         QueueArgs,
+        LOST_END,
         MAX_MESSAGES,
         MESSAGE_REQUEST, //
     },
-    calls::QueueCalls, //
+    calls::QueueCalls,
+    fence, //
 };
 use virgo_proto::{
     queue::{
@@ -71,6 +74,14 @@ pub(crate) const NAMES: &[&str] = &[
     "create", "delete", "publish", "open", "take", "ack", "nack", "request", "reply", "purge",
 ];
 
+/// Operations that change a queue, for which its fence is asked.
+const FENCED: [u32; 4] = [
+    queue_op::PUBLISH,
+    queue_op::REQUEST,
+    queue_op::PURGE,
+    queue_op::DELETE,
+];
+
 /// Serves the call; counts each operation.
 pub(crate) struct QueueSyscalls {
     pub(crate) service: Arc<QueueService>,
@@ -81,8 +92,8 @@ pub(crate) struct QueueSyscalls {
 /// A call, with its arguments read.
 struct Call<'a> {
     this: &'a QueueSyscalls,
-    /// The caller.
-    uid: u32,
+    /// The caller, and the lock that it has.
+    by: Publisher,
     args: QueueArgs,
     /// Where the program has them, if it has room for what it is told.
     told: Option<UserPtr>,
@@ -93,18 +104,22 @@ struct Call<'a> {
 
 impl QueueCalls for QueueSyscalls {
     fn queue(&self, args: UserPtr, size: usize) -> Result<usize> {
-        let told = (size >= size_of::<QueueArgs>()).then_some(args);
+        let told = (size >= LOST_END).then_some(args);
         let args = user::read_args::<QueueArgs>(args, size)?;
         let index = (args.op as usize).checked_sub(1).ok_or(EINVAL)?;
         if index >= NAMES.len() || args.flags != 0 {
             return Err(EINVAL);
         }
+        if args.fence != 0 && !FENCED.contains(&args.op) {
+            return Err(EINVAL);
+        }
         self.stats.count_call::<QueueService, _>(index, || {
             let config = self.service.queues.node.config();
             let User { uid, deadline, .. } = User::of_call(&config, args.timeout_ms)?;
+            let claim = fence::read(args.fence)?;
             let call = Call {
                 this: self,
-                uid,
+                by: Publisher { uid, claim },
                 told,
                 node: NodeId::try_from(args.node).map_err(|_| ENODEV)?,
                 name: read_bytes(args.name, args.name_len as usize, MAX_NAME)?,
@@ -192,7 +207,7 @@ impl Call<'_> {
             queue_op::CREATE => {
                 let options = self.options()?;
                 self.service().create_on(
-                    self.uid,
+                    self.by.uid,
                     self.node,
                     &self.name,
                     &options,
@@ -202,12 +217,12 @@ impl Call<'_> {
             }
             queue_op::DELETE => {
                 self.service()
-                    .delete_on(self.uid, self.node, &self.name, self.deadline)?;
+                    .delete_on(self.by, self.node, &self.name, self.deadline)?;
                 Ok(0)
             }
             queue_op::PURGE => {
                 let service = self.service();
-                let purged = service.purge_on(self.uid, self.node, &self.name, self.deadline)?;
+                let purged = service.purge_on(self.by, self.node, &self.name, self.deadline)?;
                 Ok(usize::try_from(purged).unwrap_or(usize::MAX))
             }
             queue_op::OPEN => self.open(),
@@ -280,7 +295,7 @@ impl Call<'_> {
 
     fn publish_here(&self) -> Result<usize> {
         let queues = &self.service().queues;
-        let account = queues.budget.account(self.uid)?;
+        let account = queues.budget.account(self.by.uid)?;
         let parts = self.parts(&[], self.service().own_address());
         let all = self.messages()?;
         let messages = all.iter().map(|from| {
@@ -292,7 +307,7 @@ impl Call<'_> {
         });
         let mut published = Published::default();
         let deadline = Some(self.deadline);
-        let result = queues.publish_all(self.uid, &self.name, messages, deadline, &mut published);
+        let result = queues.publish_all(self.by, &self.name, messages, deadline, &mut published);
         match result {
             Err(e) if published.count == 0 => Err(e),
             _ => {
@@ -331,7 +346,7 @@ impl Call<'_> {
     /// As many of these messages as go in one request, one at least.
     fn batch(&self, messages: &[MessageArgs]) -> Result<PublishBatch> {
         let lengths = messages.iter().map(|message| message.len as usize);
-        let mut batch = PublishBatch::new(self.uid, &self.name, lengths)?;
+        let mut batch = PublishBatch::new(self.by, &self.name, lengths)?;
         each(messages, |message| {
             batch.put(how(message)?, message.len as usize, |bytes| {
                 append_data(message, bytes)
@@ -347,7 +362,7 @@ impl Call<'_> {
         let options = self.options()?;
         let args = SubscribeArgs::parse(&self.name, &options).map_err(|_| EINVAL)?;
         let queues = &self.service().queues;
-        let channel = queues.channel_for(&args, self.uid)?;
+        let channel = queues.channel_for(&args, self.by.uid)?;
         let handle = QueueHandle::new(queues.clone(), channel, args.acked);
         Ok(self.this.handles.install(handle, true)? as usize)
     }
@@ -374,7 +389,7 @@ impl Call<'_> {
             None => {
                 let (node, name) = (self.node, &self.name);
                 self.service()
-                    .take_on(self.uid, node, name, count as u32, self.deadline, give)
+                    .take_on(self.by.uid, node, name, count as u32, self.deadline, give)
             }
         }
     }
@@ -402,7 +417,7 @@ impl Call<'_> {
             Some(handle) => done_here(&handle.channel, handle.consumer, id, done),
             None => {
                 let service = self.service();
-                service.done_on(self.uid, self.node, &self.name, id, done, self.deadline)
+                service.done_on(self.by.uid, self.node, &self.name, id, done, self.deadline)
             }
         }
     }
@@ -420,10 +435,10 @@ impl Call<'_> {
         let mut data = KVVec::new();
         append_data(&message, &mut data)?;
         let parts = self.parts(&data, self.service().own_address());
-        let account = self.service().queues.budget.account(self.uid)?;
+        let account = self.service().queues.budget.account(self.by.uid)?;
         let reply =
             self.service()
-                .request_on(self.node, (self.uid, account), &parts, self.deadline)?;
+                .request_on(self.node, (self.by, account), &parts, self.deadline)?;
         write_bytes(self.args.data, self.args.len, &reply)?;
         Ok(reply.len())
     }
@@ -442,7 +457,10 @@ impl Call<'_> {
                 request.is_answered();
                 request.reply.ok_or(EINVAL)?
             }
-            None if self.node == 0 => self.service().requester(self.uid, &self.name, message.id)?,
+            None if self.node == 0 => {
+                self.service()
+                    .requester(self.by.uid, &self.name, message.id)?
+            }
             None => return Err(EOPNOTSUPP),
         };
         // Acknowledged also if nobody waits any more.

@@ -293,8 +293,11 @@ struct virgo_cancel_args {
  * @timeout_ms: deadline of this call, and of virgo_read and virgo_write with
  *              this descriptor; 0 means the configured one
  * @reserved:   must be 0
+ * @fence:      for writing: user address of a struct virgo_fence, or 0
  *
- * Returns a file descriptor for the calls below and for close(2).
+ * Returns a file descriptor for the calls below and for close(2). What is written or
+ * cut with it is done by who has the lock of @fence; opening raises the fence of the
+ * file. EOPNOTSUPP if its file system has no extended attributes for that.
  */
 struct virgo_open_args {
 	__aligned_u64 path;
@@ -302,8 +305,10 @@ struct virgo_open_args {
 	__u32 mode;
 	__u32 timeout_ms;
 	__u32 reserved;
+	__aligned_u64 fence;
 };
-#define VIRGO_OPEN_ARGS_SIZE_VER0	24
+#define VIRGO_OPEN_ARGS_SIZE_VER0	24 /* without @fence */
+#define VIRGO_OPEN_ARGS_SIZE_VER1	32
 
 /**
  * struct virgo_file_args - copy bytes out of (virgo_read2) or into (virgo_write2) a file
@@ -576,6 +581,8 @@ struct virgo_message {
  * @lost:       set by PUBLISH: copies of the accepted messages that some queue
  *              or subscription had no room for; by TAKE from @fd: messages
  *              that the subscription has lost since this was last told
+ * @fence:      of PUBLISH, REQUEST, PURGE and DELETE: user address of a struct
+ *              virgo_fence, or 0
  *
  * A queue that is named is taken from for all programs of this node and user
  * together: any of them may acknowledge what one has taken, by the id of that
@@ -584,6 +591,10 @@ struct virgo_message {
  * many messages were accepted, an error if not even the first one was; those
  * behind are not there. After ETIMEDOUT, ECONNRESET, ESHUTDOWN or EPROTO from
  * another node, or EIO, some of the messages, from the first on, may be there.
+ *
+ * The fence is that of the queue or topic that has the name; without one no lock
+ * can be said (ENOLCK). It takes the right to delete. Who owns a queue, and root,
+ * may delete it without its lock.
  */
 struct virgo_queue_args {
 	__u32 op;
@@ -598,9 +609,11 @@ struct virgo_queue_args {
 	__u32 count;
 	__u32 len;
 	__aligned_u64 lost;
+	__aligned_u64 fence;
 };
 #define VIRGO_QUEUE_ARGS_SIZE_VER0	56 /* without @lost */
-#define VIRGO_QUEUE_ARGS_SIZE_VER1	64
+#define VIRGO_QUEUE_ARGS_SIZE_VER1	64 /* without @fence */
+#define VIRGO_QUEUE_ARGS_SIZE_VER2	72
 
 /* virgo_lock: operations. */
 #define VIRGO_LOCK_OPEN		1 /* a session: returns a descriptor */

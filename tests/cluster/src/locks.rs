@@ -28,6 +28,20 @@ pub const TESTS: &[(&str, Test)] = &[
     ("locks_and_a_broken_link", links::broken),
     ("lock_of_a_paused_node_has_an_old_token", paused),
     ("late_writers_to_memory_are_refused", fencing::memory),
+    ("late_publishers_are_refused", fencing::queue),
+    ("late_writers_to_files_are_refused", fencing::file),
+    (
+        "late_writers_by_an_open_file_are_refused",
+        fencing::open_file,
+    ),
+    (
+        "file_systems_without_attributes_have_no_fences",
+        fencing::no_attributes,
+    ),
+    (
+        "fence_of_a_durable_queue_survives_kills",
+        fencing::durable_queue,
+    ),
     ("locks_and_a_clock_that_is_set_back", clock_set_back),
     ("many_locks", room::many),
     ("names_at_a_master_are_charged_to_their_user", room::charged),

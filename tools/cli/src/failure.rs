@@ -42,7 +42,9 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         return failed.advice();
     }
     if let Some(error) = error.downcast_ref::<virgo::Error>() {
-        return if error.is_of_file() {
+        return if error.is_of_fence() {
+            fence_advice(error.errno())
+        } else if error.is_of_file() {
             match error.file() {
                 Some(name) if error.errno() == libc::EACCES => {
                     Some(access_advice(virgo::symlink_metadata(name).is_ok()))
@@ -56,10 +58,7 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
         } else if error.is_of_lock() {
             lock_advice(error.errno())
         } else {
-            match error.reason() {
-                Some(_) => fence_advice(error.errno()),
-                None => memory_advice(error.errno(), error.id().is_some()),
-            }
+            memory_advice(error.errno(), error.id().is_some())
         };
     }
     if let Some(error) = error.downcast_ref::<NetError>() {
@@ -165,6 +164,10 @@ fn file_advice(errno: i32) -> Option<&'static str> {
         libc::EINVAL => "a name is /PATH, NODE:/PATH, NODE,NODE:/PATH or POLICY:/PATH",
         libc::ESTALE => "its node has restarted; open it again",
         libc::ENFILE => "close files, or load virgo_cloudfs here with a larger max_files",
+        libc::EOPNOTSUPP => {
+            "its file system has no extended attributes, where the token is kept, or its node an \
+             earlier version"
+        }
         libc::EDQUOT => {
             "one user has a share only of the files that may be open, here and there: close some, or \
              have virgo_utils loaded with a larger user_share; or it is a disk quota"
@@ -248,13 +251,13 @@ fn memory_advice(errno: i32, id: bool) -> Option<&'static str> {
     })
 }
 
-/// What can be done if the lock that guards an allocation keeps somebody out.
+/// What can be done if the lock that guards what was to be changed keeps somebody out.
 fn fence_advice(errno: i32) -> Option<&'static str> {
     Some(match errno {
         libc::ESTALE => "lock it again: its content may have changed, and the token has",
         libc::ENOLCK => {
             "'virgo lock NAME -- COMMAND' gives the command VIRGO_LOCK_FENCE, which --fence takes; \
-             the owner can free it without"
+             the owner of an allocation or queue can free or delete it without"
         }
         _ => return None,
     })

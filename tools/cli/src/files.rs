@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Files of nodes: cat, ls.
+//! Files of nodes: write, cat, ls.
 
 use crate::{
-    failure,
-    options::List,
+    failure, fence,
+    options::{List, Write},
     output::{self, Printer},
 };
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::json;
 use std::{
     ffi::{OsStr, OsString},
-    io::IsTerminal,
+    io::{IsTerminal, Read, stdin},
     os::unix::ffi::OsStrExt,
     process::ExitCode,
 };
@@ -18,6 +19,48 @@ use virgo::Metadata;
 
 /// Bytes read at a time.
 const BLOCK: usize = 1 << 20;
+
+/// Writes to a file, and brings that to the disk.
+pub(crate) fn write(output: Printer, options: &Write) -> Result<()> {
+    let mut open = virgo::Open::new().write();
+    if options.append {
+        open = open.append();
+    }
+    if options.create {
+        open = open.create();
+    }
+    if options.truncate {
+        open = open.truncate();
+    }
+    if let Some(lock) = &options.fence {
+        open = open.fenced(fence::parse(lock)?);
+    }
+    let file = open.open(&options.file)?;
+    let bytes = match &options.data {
+        Some(data) => write_all(&file, options.offset, data.as_bytes())?,
+        None => write_all(&file, options.offset, stdin().lock())?,
+    };
+    file.sync()?;
+    output.print(&json!({ "bytes": bytes }), String::new)
+}
+
+/// Writes all that is in `from`. Returns how many bytes that is.
+fn write_all(file: &virgo::File, offset: u64, mut from: impl Read) -> Result<u64> {
+    let mut block = Vec::new();
+    let mut done = 0;
+    loop {
+        block.clear();
+        from.by_ref()
+            .take(BLOCK as u64)
+            .read_to_end(&mut block)
+            .context("cannot read standard input")?;
+        file.write_at(offset.saturating_add(done), &block)?;
+        done += block.len() as u64;
+        if block.len() < BLOCK {
+            return Ok(done);
+        }
+    }
+}
 
 pub(crate) fn cat(output: Printer, files: &[OsString]) -> Result<ExitCode> {
     let mut status = ExitCode::SUCCESS;

@@ -127,6 +127,7 @@ fn run(output: Printer, command: Command) -> anyhow::Result<ExitCode> {
         Command::Analytics(command) => analytics::run(output, &command)?,
         Command::Cp(options) => return copy_files(output, options, copy::cp),
         Command::Put(options) => return copy_files(output, options, copy::put),
+        Command::Write(options) => files::write(output, &options)?,
         Command::Cat { files } => return files::cat(output, &files),
         Command::Ls(options) => return list_files(output, options),
         Command::Doctor => return doctor::run(output),

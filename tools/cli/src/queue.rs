@@ -5,8 +5,8 @@ mod publish;
 mod take;
 
 use crate::{
-    failure,
-    options::QueueCommand,
+    failure, fence,
+    options::{Changed, QueueCommand},
     output::{Printer, bytes, json_bytes, table},
     serve::answer_with,
 };
@@ -25,11 +25,11 @@ pub(crate) fn run(output: Printer, command: &QueueCommand) -> Result<ExitCode> {
             output.print(&json!({ "created": queue.name }), String::new)?;
         }
         QueueCommand::Delete { queue } => {
-            queue.open().delete()?;
-            output.print(&json!({ "deleted": queue.name }), String::new)?;
+            open(queue)?.delete()?;
+            output.print(&json!({ "deleted": queue.queue.name }), String::new)?;
         }
         QueueCommand::Purge { queue } => {
-            let purged = queue.open().purge()?;
+            let purged = open(queue)?.purge()?;
             output.print(&json!({ "purged": purged }), || {
                 format!("purged={purged}\n")
             })?;
@@ -60,7 +60,7 @@ pub(crate) fn run(output: Printer, command: &QueueCommand) -> Result<ExitCode> {
             timeout,
         } => return take::subscribe(output, pattern, options, *count, *timeout),
         QueueCommand::Req { queue, data } => {
-            let reply = queue.open().request(data.as_bytes())?;
+            let reply = open(queue)?.request(data.as_bytes())?;
             show_reply(output, &reply)?;
             return Ok(status_of(&reply));
         }
@@ -71,6 +71,15 @@ pub(crate) fn run(output: Printer, command: &QueueCommand) -> Result<ExitCode> {
         QueueCommand::Status => status(output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A queue or topic that is changed, for the library.
+fn open(changed: &Changed) -> Result<Queue> {
+    let queue = changed.queue.open();
+    Ok(match &changed.fence {
+        Some(fence) => queue.fenced(fence::parse(fence)?),
+        None => queue,
+    })
 }
 
 fn show_reply(output: Printer, reply: &[u8]) -> Result<()> {

@@ -181,15 +181,18 @@ pub(crate) fn open2(
     flags: c_int,
     mode: u32,
     timeout_ms: u32,
+    lock: Option<&Fence>,
 ) -> Result<OwnedFd, c_int> {
+    let fence = lock.map(fence);
     let args = OpenArgs {
         path: path(name),
         flags: flags as u32,
         mode,
         timeout_ms,
         reserved: 0,
+        fence: address(fence.as_ref()),
     };
-    // SAFETY: The call reads `args`, and the path up to its NUL.
+    // SAFETY: The call reads `args`, the path up to its NUL, and the fence with the name, if there is one.
     let fd = unsafe { sized(nr::OPEN2, &raw const args) }?;
     let fd = c_int::try_from(fd).map_err(|_| libc::EBADF)?;
     // SAFETY: The call has just made this descriptor, for its caller.
@@ -343,11 +346,12 @@ pub(crate) fn readdir(
 ///
 /// # Invariants
 ///
-/// The addresses and lengths in `args` and in `messages` are those of memory that is borrowed for
+/// The addresses and lengths in `args`, `fence` and in `messages` are those of memory that is borrowed for
 /// `'a`, or 0.
 #[derive(Default)]
 pub(crate) struct QueueCall<'a> {
     args: QueueArgs,
+    fence: Option<abi::FenceArgs>,
     messages: Vec<MessageArgs>,
     memory: PhantomData<(&'a [u8], &'a mut [u8])>,
 }
@@ -368,6 +372,13 @@ impl<'a> QueueCall<'a> {
             },
             ..Self::default()
         }
+    }
+
+    /// Adds the lock that guards the queue, if there is one.
+    pub(crate) fn fenced(mut self, lock: Option<&'a Fence>) -> Self {
+        // INVARIANT: The name is borrowed.
+        self.fence = lock.map(fence);
+        self
     }
 
     /// Adds bytes to be read.
@@ -427,9 +438,10 @@ impl<'a> QueueCall<'a> {
             op,
             messages: self.messages.as_mut_ptr().expose_provenance() as u64,
             count: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            fence: address(self.fence.as_ref()),
             ..self.args
         };
-        // SAFETY: The call reads and writes `args`, and the `count` messages there. By the
+        // SAFETY: The call reads and writes `args`, and the `count` messages there, and reads the fence. By the
         // invariant what it reads and writes beside that was borrowed so, and may hold any bytes:
         // operations that write to a message's or the call's data are made with room for it only.
         let returned = unsafe { sized(nr::QUEUE, &raw mut args) };

@@ -28,6 +28,8 @@ pub struct Error {
     errno: c_int,
     /// What is wrong, if more is known than the errno says.
     reason: Option<&'static str>,
+    /// A lock that guards the object has kept the caller out.
+    fenced: bool,
 }
 
 /// What a call returns.
@@ -84,12 +86,17 @@ pub(crate) enum Tried {
 
 impl Error {
     pub(crate) fn new(tried: Tried, errno: c_int) -> Self {
-        let reason = None;
         Self {
             tried,
             errno,
-            reason,
+            reason: None,
+            fenced: false,
         }
+    }
+
+    /// The same, if a lock that guards the object has kept the caller out.
+    pub(crate) fn by_fence(self, fenced: bool) -> Self {
+        Self { fenced, ..self }
     }
 
     /// The same with a reason, if there is one that says more than the errno.
@@ -113,6 +120,12 @@ impl Error {
     /// Whether the use of a queue has failed.
     pub fn is_of_queue(&self) -> bool {
         matches!(self.tried, Tried::Queue { .. })
+    }
+
+    /// Whether it was refused since a lock guards what was to be changed: the caller has another one, or none,
+    /// or somebody else has had the lock since. See [`fenced`](crate::fenced).
+    pub fn is_of_fence(&self) -> bool {
+        self.fenced
     }
 
     /// Whether the use of a cluster lock has failed.

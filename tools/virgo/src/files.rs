@@ -17,7 +17,7 @@ pub use metadata::{Metadata, metadata, symlink_metadata};
 pub use name::shown;
 pub use names::{create_dir, create_dir_with_mode, remove_dir, remove_file, rename, rename_new};
 
-use crate::{Error, Result, abi, call, memory::milliseconds};
+use crate::{Error, Result, abi, call, lock::Fence, memory::milliseconds};
 use libc::{EIO, c_int};
 use name::{error, path};
 use std::{
@@ -43,6 +43,7 @@ pub struct Open {
     flags: c_int,
     mode: u32,
     timeout_ms: u32,
+    fence: Option<Fence>,
 }
 
 impl Default for Open {
@@ -60,6 +61,7 @@ impl Open {
             flags: 0,
             mode: 0o666,
             timeout_ms: 0,
+            fence: None,
         }
     }
 
@@ -122,6 +124,26 @@ impl Open {
         self
     }
 
+    /// Says which lock guards the file, which is opened for writing: what is done with it has the token, and is
+    /// refused with `ESTALE` once somebody has come with a later one. From the first token on others can neither
+    /// write to the file nor cut it without the lock (`ENOLCK`). `EOPNOTSUPP` if its file system cannot keep that.
+    ///
+    /// ```no_run
+    /// use virgo::{Open, lock::{Fence, Mode, Session}};
+    ///
+    /// let session = Session::open()?;
+    /// let held = session.lock("ledger", Mode::Ex)?;
+    /// let fence = Fence::new("ledger", held.token);
+    /// let file = Open::new().write().fenced(fence).open("2:/srv/data/ledger")?;
+    /// // ESTALE if somebody else has had the lock since.
+    /// file.write_at(0, b"total 17")?;
+    /// # Ok::<(), virgo::Error>(())
+    /// ```
+    pub fn fenced(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+
     /// Opens the file of this name.
     ///
     /// # Errors
@@ -145,12 +167,14 @@ impl Open {
         } else {
             0
         };
-        match call::open2(&path, flags, mode, self.timeout_ms) {
+        let is_fenced = self.fence.is_some();
+        match call::open2(&path, flags, mode, self.timeout_ms, self.fence.as_ref()) {
             Ok(fd) => Ok(File {
                 fd,
                 name: name.to_owned(),
+                is_fenced,
             }),
-            Err(errno) => Err(error("open", name, errno)),
+            Err(errno) => Err(refused("open", name, errno, is_fenced, is_fenced)),
         }
     }
 }
@@ -160,6 +184,28 @@ impl Open {
 pub struct File {
     fd: OwnedFd,
     name: OsString,
+    /// It was opened with a lock.
+    is_fenced: bool,
+}
+
+/// Why a change has failed. `ESTALE` has two reasons; it is the fence if the file `is_there`.
+fn refused(
+    what: &'static str,
+    name: &OsStr,
+    errno: c_int,
+    is_fenced: bool,
+    is_there: bool,
+) -> Error {
+    let reason = match errno {
+        libc::ESTALE if is_fenced && is_there => {
+            Some("somebody else has had the lock since this token was granted")
+        }
+        libc::ENOLCK if is_fenced => Some("another lock guards it"),
+        libc::ENOLCK => Some("a lock guards it"),
+        _ => None,
+    };
+    let error = error(what, name, errno);
+    error.because(reason).by_fence(reason.is_some())
 }
 
 impl File {
@@ -174,6 +220,12 @@ impl File {
 
     fn error(&self, what: &'static str, errno: c_int) -> Error {
         error(what, &self.name, errno)
+    }
+
+    /// Why a change has failed.
+    fn refused(&self, what: &'static str, errno: c_int) -> Error {
+        let is_there = errno == libc::ESTALE && call::stat_of(self.fd.as_fd(), 0).is_ok();
+        refused(what, &self.name, errno, self.is_fenced, is_there)
     }
 
     /// The name it was opened by.
@@ -216,7 +268,7 @@ impl File {
                 // Nothing done and no error: the call does not do that, but a loop must end.
                 Ok(0) => return Err(self.error("write", EIO)),
                 Ok(n) => done += n,
-                Err(errno) => return Err(self.error("write", errno)),
+                Err(errno) => return Err(self.refused("write", errno)),
             }
         }
         Ok(())
@@ -255,7 +307,7 @@ impl File {
     pub fn set_len(&self, size: u64) -> Result<()> {
         match call::truncate(self.fd.as_fd(), size, 0) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(self.error("truncate", errno)),
+            Err(errno) => Err(self.refused("truncate", errno)),
         }
     }
 

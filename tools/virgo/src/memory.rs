@@ -148,7 +148,9 @@ impl<'a> Within<'a> {
             (libc::ENOLCK, None) => Some("a lock guards it"),
             _ => None,
         };
-        Error::new(tried, errno).because(reason)
+        Error::new(tried, errno)
+            .because(reason)
+            .by_fence(reason.is_some())
     }
 
     /// See [`set`].

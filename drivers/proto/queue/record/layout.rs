@@ -2,10 +2,13 @@
 
 //! Records as they lie in the files.
 
-use crate::queue::{MAX_MESSAGE, MAX_NAME};
+use crate::{
+    fence::{FenceClaim, FenceToken},
+    queue::{MAX_MESSAGE, MAX_NAME},
+};
 use zerocopy::{
     little_endian::{U32, U64},
-    IntoBytes,
+    FromBytes as _, IntoBytes,
 };
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -25,6 +28,9 @@ pub(super) const OLD_HEAD: usize = 48;
 
 /// Most bytes of a record.
 pub const MAX_RECORD: usize = HEAD + 2 * MAX_NAME + MAX_MESSAGE + ALIGN;
+
+/// Most bytes of a record [`RecordKind::Fence`].
+pub const MAX_FENCE: usize = HEAD + MAX_NAME + size_of::<FenceToken>() + ALIGN;
 
 /// Bytes of the head under its own sum.
 pub(super) const SUMMED: usize = 52;
@@ -67,6 +73,8 @@ pub enum RecordKind {
     Done = 6,
     /// The next message has this number.
     Next = 7,
+    /// A lock guards the queue; the data are a [`FenceToken`], the largest so far.
+    Fence = 8,
 }
 
 impl RecordKind {
@@ -79,6 +87,7 @@ impl RecordKind {
             5 => RecordKind::Publish,
             6 => RecordKind::Done,
             7 => RecordKind::Next,
+            8 => RecordKind::Fence,
             _ => return None,
         })
     }
@@ -183,6 +192,11 @@ impl Record<'_> {
             .len()
             .saturating_add(self.subject.len())
             .saturating_add(self.data.len())
+    }
+
+    /// What a record [`RecordKind::Fence`] says; `None` if that is no lock.
+    pub fn claim(&self) -> Option<FenceClaim> {
+        FenceClaim::from_wire(&FenceToken::read_from_bytes(self.data).ok()?)
     }
 
     /// Bytes that it has in the file.

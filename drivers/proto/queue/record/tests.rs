@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::{layout::*, *};
-use crate::queue::MAX_MESSAGE;
+use crate::{
+    fence::FenceClaim,
+    queue::{MAX_MESSAGE, MAX_NAME},
+};
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
+use zerocopy::IntoBytes as _;
 
 const COOKIE: Cookie = Cookie(0x0123_4567_89ab_cdef);
 
@@ -91,7 +95,7 @@ fn bytes_of(record: &Record<'_>) -> Vec<u8> {
 fn records() -> impl Strategy<Value = Vec<Owned>> {
     let data = prop::collection::vec(any::<u8>(), 0..60);
     let queue = prop::collection::vec(any::<u8>(), 0..10);
-    let record = (2..8u8, queue, data);
+    let record = (2..9u8, queue, data);
     prop::collection::vec(record, 1..8).prop_map(|records| {
         let number = |(seq, (kind, queue, data))| Owned {
             kind,
@@ -141,6 +145,29 @@ fn all_fields_come_back() {
         ..record
     };
     assert!(long.write(COOKIE, crc, |_| Ok::<_, ()>(())).is_none());
+}
+
+#[test]
+fn a_fence_is_what_was_claimed() {
+    let claim = FenceClaim::new(b"ledger", 1 << 40);
+    let token = claim.unwrap().to_wire();
+    let record = Record {
+        queue: &[b'q'; MAX_NAME],
+        data: token.as_bytes(),
+        ..Record::new(RecordKind::Fence)
+    };
+    assert!(record.size() <= MAX_FENCE);
+    let all = [begin(), bytes_of(&record)].concat();
+    let mut scan = Scan::new(&all[..], crc);
+    assert!(matches!(scan.find_next(), Ok(Some(Scanned::Record { .. }))));
+    let Ok(Some(Scanned::Record { record: read, .. })) = scan.find_next() else {
+        panic!("a record");
+    };
+    assert_eq!((read, read.claim()), (record, claim));
+    // What is none is left out, not taken for another.
+    for data in [&b""[..], &token.as_bytes()[..15], &[1; 17], &[0; 16]] {
+        assert_eq!(Record { data, ..record }.claim(), None);
+    }
 }
 
 #[test]

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::*;
-use crate::queue::record::{Choice, Cookie, Record, RecordKind, Scan, Scanned, Survey, FORMAT};
+use crate::{
+    errno::Errno,
+    fence::{Fence, FenceClaim},
+    queue::record::{Choice, Cookie, Record, RecordKind, Scan, Scanned, Survey, FORMAT},
+};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, BTreeSet},
     vec,
     vec::Vec,
 };
+use zerocopy::IntoBytes as _;
 
 fn crc(seed: u32, bytes: &[u8]) -> u32 {
     let mut sum = u64::from(seed);
@@ -74,11 +79,19 @@ fn bytes_of(record: &Record<'_>) -> Vec<u8> {
     bytes
 }
 
-/// A queue: number of the next message, and those that it has.
+/// A queue: number of the next message, those that it has, and which lock guards it.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Queue {
     next: u64,
     messages: BTreeSet<u64>,
+    fence: Fence,
+    /// Tells it from a deleted one of its name; a reader does not know it. It is the name of its lock, too.
+    made: u64,
+}
+
+/// The lock that guards the queue which was made so, granted with this token.
+fn claim(made: u64, token: u64) -> Option<FenceClaim> {
+    Some(FenceClaim::new(&made.to_le_bytes(), token).unwrap())
 }
 
 type Queues = BTreeMap<u8, Queue>;
@@ -108,6 +121,11 @@ fn apply(queues: &mut Queues, record: &Record<'_>) {
         RecordKind::Next => {
             let queue = queues.entry(name).or_default();
             queue.next = queue.next.max(record.seq);
+        }
+        RecordKind::Fence => {
+            let queue = queues.entry(name).or_default();
+            // One that is behind what is known changes nothing.
+            let _ = queue.fence.admit(record.claim());
         }
         RecordKind::Begin | RecordKind::Whole => (),
     }
@@ -150,6 +168,8 @@ enum Event {
     Publish(u8),
     /// The oldest message is done.
     Done(u8),
+    /// Somebody comes with the queue's lock, and a larger token.
+    Raise(u8),
     /// What is pending is written.
     Write,
     /// And brought to disk; whoever waits is told.
@@ -169,7 +189,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => name.clone().prop_map(Event::Create),
         1 => name.clone().prop_map(Event::Delete),
         6 => name.clone().prop_map(Event::Publish),
-        4 => name.prop_map(Event::Done),
+        4 => name.clone().prop_map(Event::Done),
+        3 => name.prop_map(Event::Raise),
         4 => Just(Event::Write),
         3 => Just(Event::Commit),
         2 => Just(Event::Begin),
@@ -199,6 +220,14 @@ struct World {
     gone: BTreeSet<(u8, u64)>,
     pending_told: Vec<(u8, u64)>,
     pending_gone: Vec<(u8, u64)>,
+    /// Queues that were made, and the last token.
+    made: u64,
+    token: u64,
+    /// All queues and tokens for which somebody came.
+    claimed: Vec<(u64, u64)>,
+    /// Tokens of which somebody was told that the queue has seen them, and such of which nobody was yet.
+    raised: BTreeMap<u8, u64>,
+    pending_raised: BTreeMap<u8, u64>,
 }
 
 impl World {
@@ -215,6 +244,11 @@ impl World {
             gone: BTreeSet::new(),
             pending_told: vec![],
             pending_gone: vec![],
+            made: 0,
+            token: 1,
+            claimed: vec![],
+            raised: BTreeMap::new(),
+            pending_raised: BTreeMap::new(),
         };
         world.rewrite();
         world
@@ -243,6 +277,36 @@ impl World {
         self.pending.extend(bytes_of(&record));
     }
 
+    fn create(&mut self, name: u8) {
+        if !self.queues.contains_key(&name) {
+            self.made += 1;
+            let queue = Queue {
+                made: self.made,
+                ..Queue::default()
+            };
+            self.queues.insert(name, queue);
+            self.append(RecordKind::Create, name, 0);
+        }
+    }
+
+    fn raise(&mut self, name: u8) {
+        let Some(queue) = self.queues.get_mut(&name) else {
+            return;
+        };
+        self.token += 1;
+        let claim = claim(queue.made, self.token);
+        assert_eq!(queue.fence.admit(claim), Ok(()));
+        self.claimed.push((queue.made, self.token));
+        self.pending_raised.insert(name, self.token);
+        let (queue, token) = ([name], claim.unwrap().to_wire());
+        let record = Record {
+            queue: &queue,
+            data: token.as_bytes(),
+            ..Record::new(RecordKind::Fence)
+        };
+        self.pending.extend(bytes_of(&record));
+    }
+
     fn write(&mut self) {
         if self.files.may_append() {
             let bytes = std::mem::take(&mut self.pending);
@@ -258,6 +322,7 @@ impl World {
             self.disks[self.files.active()].sync();
             self.told.extend(self.pending_told.drain(..));
             self.gone.extend(self.pending_gone.drain(..));
+            self.raised.append(&mut self.pending_raised);
         }
     }
 
@@ -295,6 +360,14 @@ impl World {
                     };
                     self.put(file, &record(RecordKind::Create, 0));
                     self.put(file, &record(RecordKind::Next, shown.next));
+                    if let Some(claim) = shown.fence.seen() {
+                        let token = claim.to_wire();
+                        let fence = Record {
+                            data: token.as_bytes(),
+                            ..record(RecordKind::Fence, 0)
+                        };
+                        self.put(file, &fence);
+                    }
                     for seq in shown.messages {
                         self.put(file, &record(RecordKind::Publish, seq));
                     }
@@ -337,18 +410,60 @@ impl World {
             prop_assert!(self.published.contains(message), "{message:?} never was");
             prop_assert!(!self.gone.contains(message), "{message:?} has come back");
         }
+        self.look_at_fences(&queues)?;
         Ok((disks, queues, choice, generation))
+    }
+
+    /// What a queue has seen, as somebody was told, it has seen: a smaller token is refused, and the latest
+    /// is not. No lock of a deleted queue guards the next of its name.
+    fn look_at_fences(&self, found: &Queues) -> Result<(), TestCaseError> {
+        for (name, token) in &self.raised {
+            let made = self.queues[name].made;
+            let fence = found.get(name).map_or(Fence::OPEN, |queue| queue.fence);
+            let admits = |claim| {
+                let mut fence = fence;
+                fence.admit(claim)
+            };
+            prop_assert_eq!(admits(claim(made, token - 1)), Err(Errno::ESTALE));
+            prop_assert_eq!(admits(None), Err(Errno::ENOLCK));
+            prop_assert_eq!(admits(claim(made, self.token)), Ok(()));
+        }
+        for (name, seq) in self.told.difference(&self.done) {
+            let (queue, found) = (&self.queues[name], &found[name]);
+            let of = found.fence.seen().map(|seen| self.queue_of(seen));
+            prop_assert!(of.is_none_or(|of| of == queue.made), "{name} {seq}: {of:?}");
+        }
+        Ok(())
+    }
+
+    /// Which queue somebody came for with this claim.
+    fn queue_of(&self, seen: FenceClaim) -> u64 {
+        let mut claimed = self.claimed.iter();
+        let found = claimed.find(|(made, token)| claim(*made, *token) == Some(seen));
+        found.unwrap().0
     }
 
     /// The machine stops, and goes on with what there is.
     fn crash(&mut self, dice: &mut impl FnMut(usize) -> usize) -> Result<(), TestCaseError> {
-        let (disks, queues, choice, generation) = self.look(dice)?;
+        let (disks, mut queues, choice, generation) = self.look(dice)?;
         let there = messages(&queues);
         self.done = self.published.difference(&there).copied().collect();
         self.gone = self.done.clone();
         self.told = there;
         (self.pending_told, self.pending_gone) = (vec![], vec![]);
         self.pending.clear();
+        self.pending_raised.clear();
+        self.raised.clear();
+        for (name, queue) in &mut queues {
+            self.made += 1;
+            queue.made = self.made;
+            if let Some(seen) = queue.fence.seen() {
+                queue.made = self.queue_of(seen);
+                let token = |(made, token): &&(u64, u64)| claim(*made, *token) == Some(seen);
+                self.raised
+                    .insert(*name, self.claimed.iter().find(token).unwrap().1);
+            }
+        }
         self.queues = queues;
         let [first, second] = disks;
         self.disks = [first, second].map(|bytes| Disk {
@@ -367,8 +482,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     /// Queues are made, filled, emptied and deleted while rewrites begin, go on, are given up and
-    /// the machine stops at any step: what somebody was told is there is there, and nothing comes
-    /// back of which it was on disk that it is gone.
+    /// the machine stops at any step: what somebody was told is there is there, no fence is behind what
+    /// somebody was told of it, and nothing comes back of which it was on disk that it is gone.
     #[test]
     fn nothing_is_lost_at_any_moment(events in events(), seed: u64) {
         let mut random = seed | 1;
@@ -383,17 +498,12 @@ proptest! {
         let mut numbers = [1u64; 3];
         for event in events.into_iter().chain([Event::Commit, Event::Crash]) {
             match event {
-                Event::Create(name) => {
-                    if let std::collections::btree_map::Entry::Vacant(queue) =
-                        world.queues.entry(name)
-                    {
-                        queue.insert(Queue::default());
-                        world.append(RecordKind::Create, name, 0);
-                    }
-                }
+                Event::Create(name) => world.create(name),
                 Event::Delete(name) => {
                     if let Some(queue) = world.queues.remove(&name) {
                         world.append(RecordKind::Delete, name, 0);
+                        world.raised.remove(&name);
+                        world.pending_raised.remove(&name);
                         let all = queue.messages.into_iter().map(|seq| (name, seq));
                         for message in all {
                             world.done.insert(message);
@@ -420,6 +530,7 @@ proptest! {
                         world.pending_gone.push((name, seq));
                     }
                 }
+                Event::Raise(name) => world.raise(name),
                 Event::Write => world.write(),
                 Event::Commit => world.commit(),
                 Event::Begin => {

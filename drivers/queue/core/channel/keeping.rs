@@ -10,6 +10,7 @@ use super::{
     },
     room::Turn,
     Channel,
+    FenceCheck,
     Publication, //
 };
 use crate::message::Message;
@@ -27,7 +28,10 @@ use linux::{
         Task, //
     }, //
 };
-use virgo_proto::queue::state::STEP;
+use virgo_proto::{
+    fence::FenceClaim,
+    queue::state::STEP, //
+};
 
 impl Channel {
     /// Keeps messages that were published to this channel's name for replay, without handing them
@@ -36,17 +40,18 @@ impl Channel {
     /// # Errors
     ///
     /// [`ENOBUFS`] if some are kept and it is larger than all of these may be; [`ENOENT`],
-    /// [`ENOMEM`].
+    /// [`ENOMEM`]; those of the fence, if that is asked.
     pub(crate) fn record(
         task: &Task<Self>,
         messages: &[Publication],
+        check: FenceCheck,
         turn: &mut Option<Turn>,
     ) -> (usize, Result) {
         let recorded = put_all(messages, |messages| {
             let now = now_ms();
             let mut state = task.state.lock();
             Turn::redeem(turn, &mut state);
-            put_each(messages, |message, _| state.record(now, message))
+            put_each(messages, |message, _| state.record(now, message, check))
         });
         task.left();
         recorded
@@ -125,12 +130,19 @@ impl Channel {
         }
     }
 
-    /// Nobody can use it any more. Any context.
-    pub(crate) fn end(&self) {
-        self.state.lock().over = true;
+    /// Nobody can use it any more; who waits is told by [`Self::clear`], which follows. Any context.
+    ///
+    /// # Errors
+    ///
+    /// Those of the fence, if that is asked: it goes on then.
+    pub(crate) fn close(&self, check: FenceCheck) -> Result {
+        let mut state = self.state.lock();
+        state.admit(check)?;
+        state.over = true;
+        Ok(())
     }
 
-    /// Tells who waits at a channel that has [ended](Self::end), and drops its messages. There may be any
+    /// Tells who waits at a channel that is [closed](Self::close), and drops its messages. There may be any
     /// number of them: no lock is to be held that others wait for. May sleep.
     pub(crate) fn clear(&self) {
         self.wake_waiters(self.state.lock());
@@ -147,20 +159,27 @@ impl Channel {
         }
     }
 
-    /// Takes out all messages that there are when it begins, also those that are handed out or kept.
-    /// Returns how many. Sleeps.
+    /// Takes out all messages that there are when it begins, also those that are handed out or kept, for who
+    /// has the lock `claim`, by which the fence [was raised](Self::raise_fence). Returns how many. Sleeps.
     ///
     /// # Errors
     ///
-    /// [`EINTR`] if the task is being killed: some are left then.
-    pub(crate) fn purge(task: &Task<Self>) -> Result<u64> {
+    /// [`EINTR`] if the task is being killed, those of the fence if somebody has come with a later token
+    /// meanwhile: some are left then.
+    pub(crate) fn purge(task: &Task<Self>, claim: Option<FenceClaim>) -> Result<u64> {
         let state = task.state.lock();
         let left = state.queue.len().saturating_add(state.queue.kept());
         drop(state);
         let mut purged = 0;
-        let mut killed = false;
+        let mut ended = Ok(());
         for _ in 0..left {
-            let removed = task.state.lock().queue.remove_any();
+            let mut state = task.state.lock();
+            ended = state.admit(FenceCheck::Claim(claim)).map(drop);
+            if ended.is_err() {
+                break;
+            }
+            let removed = state.queue.remove_any();
+            drop(state);
             let Some(removed) = removed else {
                 break;
             };
@@ -171,15 +190,12 @@ impl Channel {
             drop(removed);
             purged += 1;
             yield_now();
-            killed = is_killed();
-            if killed {
+            if is_killed() {
+                ended = Err(EINTR);
                 break;
             }
         }
         task.left();
-        match killed {
-            true => Err(EINTR),
-            false => Ok(purged),
-        }
+        ended.map(|()| purged)
     }
 }

@@ -11,6 +11,7 @@ use super::{
     },
     Channel,
     Clock,
+    FenceCheck,
     PublishOptions, //
 };
 use crate::{
@@ -59,22 +60,24 @@ impl Channel {
         }
     }
 
-    /// Puts a message in, with the room of `turn`, and writes it to the log. Returns the LSN that has to be
-    /// committed before anybody is told. May sleep.
+    /// Puts a message in, with the room of `turn`, and writes it to the log, behind the fence if that is
+    /// raised. Returns the LSN that has to be committed before anybody is told. May sleep.
     ///
     /// # Errors
     ///
-    /// As for [`Self::push`]; [`ENOSPC`], [`EIO`] and the like.
+    /// As for [`Self::push`]; those of the fence, if that is asked; [`ENOSPC`], [`EIO`] and the like: the
+    /// fence may be raised then.
     pub(crate) fn push_logged(
         task: &Task<Self>,
         writer: &mut LogWriter,
-        message: &Arc<Message>,
-        how: PublishOptions,
+        (message, how): (&Arc<Message>, PublishOptions),
+        check: FenceCheck,
         turn: &mut Option<Turn>,
     ) -> Result<u64> {
         let durable = task.log.as_ref().ok_or(EINVAL)?;
-        // Nobody else puts anything in while we may write, so the room and the number stay.
-        let seq = task.reserve(message, turn)?;
+        // Nobody else puts anything in while we may write, so the room and the number stay, and so does the
+        // fence.
+        let seq = task.reserve(message, check, turn)?;
         let record = Record {
             priority: how.priority,
             seq,
@@ -87,7 +90,11 @@ impl Channel {
             data: message.data(),
             ..Record::new(RecordKind::Publish)
         };
-        let appended = durable.log.append(writer, &record);
+        let raised = match check {
+            FenceCheck::Claim(Some(_)) => task.raise_fence_logged(writer, check),
+            _ => Ok(0),
+        };
+        let appended = raised.and_then(|_| durable.log.append(writer, &record));
         let lsn = appended.inspect_err(|_| {
             task.state.lock().queue.give_up_reserved(false);
             task.offer_room();
@@ -119,12 +126,18 @@ impl Channel {
         }
     }
 
-    /// Makes sure that there is room for a message, and keeps it. Returns the number that the next one
-    /// gets.
-    fn reserve(&self, message: &Message, turn: &mut Option<Turn>) -> Result<u64> {
+    /// Makes sure that a message may come and that there is room for it, and keeps that. Returns the number
+    /// that the next one gets.
+    fn reserve(
+        &self,
+        message: &Message,
+        check: FenceCheck,
+        turn: &mut Option<Turn>,
+    ) -> Result<u64> {
         loop {
             let mut state = self.state.lock();
             Turn::redeem(turn, &mut state);
+            state.admit(check)?;
             if state.make_room(message.bytes(), message.publisher)? {
                 return match state.queue.reserve() {
                     true => Ok(state.queue.next_seq()),
@@ -173,11 +186,19 @@ impl Channel {
             ..record(RecordKind::Create)
         })?;
         let (now, time) = (now_ms(), log::now());
-        let next = self.state.lock().queue.next_seq();
+        let state = self.state.lock();
+        let (next, fence) = (state.queue.next_seq(), state.fence);
+        drop(state);
         put(&Record {
             seq: next,
             ..record(RecordKind::Next)
         })?;
+        if let Some(claim) = fence.seen() {
+            put(&Record {
+                data: claim.to_wire().as_bytes(),
+                ..record(RecordKind::Fence)
+            })?;
+        }
         let mut some = KVec::with_capacity(STEP as usize, GFP_KERNEL)?;
         let mut from = Some(0);
         while let Some(at) = from {

@@ -7,6 +7,7 @@ use super::{
     news::News,
     room::Turn,
     Channel,
+    FenceCheck,
     Publication,
     PublishOptions, //
 };
@@ -22,9 +23,12 @@ use linux::{
     deadline::now_ms,
     work::Task, //
 };
-use virgo_proto::queue::{
-    options::ChannelKind,
-    state::OverflowPolicy, //
+use virgo_proto::{
+    fence::FenceClaim,
+    queue::{
+        options::ChannelKind,
+        state::OverflowPolicy, //
+    }, //
 };
 
 /// Does something with each message, up to the first for which that fails or has to be done again:
@@ -118,7 +122,8 @@ impl Channel {
         }
     }
 
-    /// Puts a message in. Returns its number. Any context.
+    /// Puts a message in, which comes to the channel not by its name: no lock is asked for. Returns its
+    /// number. Any context.
     ///
     /// # Errors
     ///
@@ -133,19 +138,20 @@ impl Channel {
         loop {
             let now = now_ms();
             let mut state = task.state.lock();
-            if let Some(seq) = state.push(now, message, how)? {
+            if let Some(seq) = state.push(now, message, how, FenceCheck::Exempt)? {
                 task.pushed(state, due(now, how));
                 return Ok(seq);
             }
         }
     }
 
-    /// Puts messages in that were published to this channel's name, in order, up to the first for
-    /// which that fails, as [`Self::push`] does. The first has the room of `turn`. Returns how many went
-    /// in. Any context.
+    /// Puts messages in that were published to this channel's name by who has the lock `claim`, in order, up
+    /// to the first for which that fails, as [`Self::push`] does, or by the fence. The first has the room of
+    /// `turn`. Returns how many went in. Any context.
     pub(crate) fn push_all(
         task: &Task<Self>,
         messages: &[Publication],
+        claim: Option<FenceClaim>,
         turn: &mut Option<Turn>,
     ) -> (usize, Result) {
         put_all(messages, |messages| {
@@ -154,7 +160,7 @@ impl Channel {
             let mut state = task.state.lock();
             Turn::redeem(turn, &mut state);
             let pushed = put_each(messages, |message, how| {
-                let seq = state.push(now, message, how)?;
+                let seq = state.push(now, message, how, FenceCheck::Claim(claim))?;
                 first = [first, due(now, how)].into_iter().flatten().min();
                 Ok(seq)
             });

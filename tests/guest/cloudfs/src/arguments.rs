@@ -30,7 +30,7 @@ fn sizes_are_checked() {
     for call in SIZED {
         let region = Region::new(2 * PAGE);
         let args = region.at(0);
-        for size in [0, 1, call.size - 1] {
+        for size in [0, 1, call.first_size - 1] {
             assert_eq!(
                 call.call(args, size),
                 Err(Errno::INVAL),

@@ -10,6 +10,7 @@ mod confined;
 mod contention;
 mod data;
 mod descriptors;
+mod fences;
 mod flickering;
 mod leases;
 mod names;
@@ -38,6 +39,7 @@ const TESTS: &[&[Test]] = &[
     owner::TESTS,
     confined::TESTS,
     descriptors::TESTS,
+    fences::TESTS,
     contention::TESTS,
 ];
 

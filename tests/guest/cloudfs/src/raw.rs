@@ -39,12 +39,14 @@ pub(crate) fn write(fd: i64, data: Address, size: i32, pos: i32) -> Outcome {
     invoke4(nr::WRITE, fd as u64, data.number(), size, pos)
 }
 
-/// A call that takes a structure: its number, the size of that, and where its flags are and which
+/// A call that takes a structure: its number, the sizes of that, and where its flags are and which
 /// of them are known.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sized {
     pub(crate) name: &'static str,
     pub(crate) number: libc::c_long,
+    /// Of the first version of the structure, and of the present one.
+    pub(crate) first_size: usize,
     pub(crate) size: usize,
     pub(crate) flags: usize,
     pub(crate) known: u32,
@@ -52,9 +54,13 @@ pub(crate) struct Sized {
 
 macro_rules! sized {
     ($name:ident, $args:ty, $known:expr) => {
+        sized!($name, $args, size_of::<$args>(), $known)
+    };
+    ($name:ident, $args:ty, $first_size:expr, $known:expr) => {
         Sized {
             name: stringify!($name),
             number: nr::$name,
+            first_size: $first_size,
             size: size_of::<$args>(),
             flags: std::mem::offset_of!($args, flags),
             known: $known,
@@ -64,7 +70,7 @@ macro_rules! sized {
 
 pub(crate) const SIZED: [Sized; 10] = [
     // All that open(2) has and makes sense for a file of another node.
-    sized!(OPEN2, OpenArgs, {
+    sized!(OPEN2, OpenArgs, 24, {
         let with = libc::O_CREAT | libc::O_EXCL | libc::O_TRUNC | libc::O_APPEND;
         let how = libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_SYNC | libc::O_CLOEXEC;
         // O_LARGEFILE, which libc gives as 0.

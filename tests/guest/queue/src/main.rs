@@ -4,6 +4,7 @@
 //!
 //! How much is done of what is repeated: see [`rounds`].
 
+mod fences;
 mod losses;
 mod memory;
 mod owners;
@@ -24,6 +25,7 @@ use virgo_test_support::{
 const TESTS: &[&[Test]] = &[
     queue::TESTS,
     publishing::TESTS,
+    fences::TESTS,
     losses::TESTS,
     owners::TESTS,
     shares::TESTS,

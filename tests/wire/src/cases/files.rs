@@ -11,9 +11,10 @@ use std::{io, process::Command, thread, time::Duration};
 use virgo_proto::{
     cloudfs::{
         HandleArgs, MAX_CLOSE, MIN_ENTRIES, OpenFileArgs, OpenReply, PathArgs, ReadDirArgs,
-        SyncReply, TruncateFileArgs, flag, op, open,
+        SyncReply, TruncateFileArgs, WriteArgs, flag, op, open,
     },
     errno::Errno,
+    fence::{FenceClaim, FenceToken},
     slots::SLOTS,
 };
 use zerocopy::{FromBytes, IntoBytes};
@@ -24,6 +25,8 @@ const SILENCE: Duration = Duration::from_millis(500);
 pub(super) const SUITE: Suite = suite![
     many_are_closed_at_once,
     fields_that_are_not_used_are_refused,
+    a_handle_has_the_lock_that_it_was_opened_with,
+    what_is_torn_opens_nothing,
     what_was_given_up_at_a_disk_that_hangs_makes_room,
     lives_share_what_is_owed_to_their_node,
 ];
@@ -125,6 +128,99 @@ fn fields_that_are_not_used_are_refused(node: &Node) -> io::Result<()> {
     let met = SyncReply::read_from_bytes(&synced).expect("a reply of Sync");
     assert_eq!(met.news(0), None);
     assert_eq!(peer.ask(op::CLOSE, handle.as_bytes())?, Ok(vec![]));
+    Ok(())
+}
+
+/// An Open of a file for these flags, and with this token of the lock `ledger` if there is one.
+fn open(token: Option<u64>, flags: u32) -> (u16, Vec<u8>) {
+    let args = OpenFileArgs {
+        flags: flags.into(),
+        mode: if flags & open::CREATE != 0 { 0o600 } else { 0 }.into(),
+        uid: 0.into(),
+    };
+    let plain = [args.as_bytes(), b"/var/log/virgo_fs/fenced"].concat();
+    match token {
+        None => (op::OPEN, plain),
+        Some(token) => {
+            let claim = FenceClaim::new(b"ledger", token).expect("a lock");
+            let fenced = [claim.to_wire().as_bytes(), &plain].concat();
+            (op::FENCED_OPEN, fenced)
+        }
+    }
+}
+
+/// The handle that a request gets.
+fn opened(peer: &mut Peer, (op, body): (u16, Vec<u8>)) -> io::Result<Result<u64, Errno>> {
+    let answer = peer.ask(op, &body)?;
+    Ok(answer.map(|body| {
+        let reply = OpenReply::read_from_bytes(&body).expect("a reply of Open");
+        reply.handle.get()
+    }))
+}
+
+fn a_handle_has_the_lock_that_it_was_opened_with(node: &Node) -> io::Result<()> {
+    const BOTH: u32 = open::READ | open::WRITE | open::CREATE;
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let write = |handle: u64| {
+        let args = WriteArgs {
+            handle: handle.into(),
+            offset: 0.into(),
+        };
+        [args.as_bytes(), b"data"].concat()
+    };
+    let cut = |handle: u64| TruncateFileArgs {
+        handle: handle.into(),
+        size: 0.into(),
+    };
+    let stranger = opened(&mut peer, open(None, BOTH))?.expect("open");
+    assert!(peer.ask(op::WRITE, &write(stranger))?.is_ok());
+    let first = opened(&mut peer, open(Some(7), BOTH))?.expect("open");
+    assert!(peer.ask(op::WRITE, &write(first))?.is_ok());
+    assert_eq!(peer.ask(op::WRITE, &write(stranger))?, Err(Errno::ENOLCK));
+    let next = opened(&mut peer, open(Some(8), BOTH))?.expect("open");
+    assert!(peer.ask(op::WRITE, &write(next))?.is_ok());
+    for (handle, expected) in [(first, Errno::ESTALE), (stranger, Errno::ENOLCK)] {
+        assert_eq!(peer.ask(op::WRITE, &write(handle))?, Err(expected));
+        let cut = peer.ask(op::TRUNCATE, cut(handle).as_bytes())?;
+        assert_eq!(cut, Err(expected));
+    }
+    assert_eq!(opened(&mut peer, open(Some(7), BOTH))?, Err(Errno::ESTALE));
+    let cutting = open(None, BOTH | open::TRUNCATE);
+    assert_eq!(opened(&mut peer, cutting)?, Err(Errno::ENOLCK));
+    assert_eq!(peer.ask(op::TRUNCATE, cut(next).as_bytes())?, Ok(vec![]));
+    // What is only read takes no lock.
+    assert_eq!(
+        opened(&mut peer, open(Some(8), open::READ))?,
+        Err(Errno::EINVAL)
+    );
+    for handle in [first, next, stranger] {
+        assert_eq!(peer.ask(op::CLOSE, &handle.to_le_bytes())?, Ok(vec![]));
+    }
+    std::fs::remove_file("/var/log/virgo_fs/fenced")
+}
+
+fn what_is_torn_opens_nothing(node: &Node) -> io::Result<()> {
+    let mut peer = Peer::open_at(node, CLOUDFS, fastrand::u64(..))?;
+    let (op, whole) = open(Some(7), open::WRITE | open::CREATE);
+    // Up to the slash that the path begins with.
+    for len in 0..=size_of::<FenceToken>() + size_of::<OpenFileArgs>() {
+        assert_eq!(
+            peer.ask(op, &whole[..len])?,
+            Err(Errno::EINVAL),
+            "{len} bytes"
+        );
+    }
+    let no_token = [
+        &[0; size_of::<FenceToken>()],
+        &whole[size_of::<FenceToken>()..],
+    ]
+    .concat();
+    assert_eq!(peer.ask(op, &no_token)?, Err(Errno::EINVAL));
+    assert_eq!(
+        peer.ask(op::FENCED_OPEN + 1, &whole)?,
+        Err(Errno::EOPNOTSUPP)
+    );
+    assert!(!std::path::Path::new("/var/log/virgo_fs/fenced").exists());
     Ok(())
 }
 

@@ -20,6 +20,7 @@ mod objects;
 mod pool;
 mod publishing;
 mod queue;
+mod queue_fences;
 mod queue_limits;
 mod queue_owners;
 mod quota;
@@ -60,6 +61,7 @@ pub(crate) fn all() -> impl Iterator<Item = (String, Test)> {
         ("publishing", publishing::SUITE),
         ("deferred", deferred::SUITE),
         ("deliveries", deliveries::SUITE),
+        ("queue_fences", queue_fences::SUITE),
         ("queue_limits", queue_limits::SUITE),
         ("queue_owners", queue_owners::SUITE),
         ("dead_letters", dead_letters::SUITE),

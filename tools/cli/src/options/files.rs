@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The command line: files of nodes.
 
+use super::values::size;
 use clap::Args;
 use std::ffi::OsString;
 
@@ -28,4 +29,29 @@ pub(crate) struct List {
     /// NODE:/PATH, or /PATH in an export of this node
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Write {
+    /// NODE:/PATH, or /PATH in an export of this node
+    pub(crate) file: OsString,
+    /// What to write [default: standard input]
+    pub(crate) data: Option<OsString>,
+    /// First byte of the file to write to
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", conflicts_with = "append")]
+    pub(crate) offset: u64,
+    /// Write behind its end
+    #[arg(long)]
+    pub(crate) append: bool,
+    /// Make it if it is not there
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Cut it to nothing before
+    #[arg(long)]
+    pub(crate) truncate: bool,
+    /// The lock that guards it, and the token: what 'virgo lock' gives its command as VIRGO_LOCK_FENCE
+    ///
+    /// A file that was told a token refuses smaller ones of the same lock, other locks and none.
+    #[arg(long, value_name = "LOCK:TOKEN")]
+    pub(crate) fence: Option<OsString>,
 }

@@ -19,13 +19,13 @@ mod values;
 pub(crate) use analytics::AnalyticsCommand;
 pub(crate) use balance::{Balance, Model};
 pub(crate) use clone::{Clone, WaitOptions, Where};
-pub(crate) use files::{Copy, List};
+pub(crate) use files::{Copy, List, Write};
 pub(crate) use kingcobra::KingcobraCommand;
 pub(crate) use lock::Lock;
 pub(crate) use memory::{Free, Get, Malloc, MemoryCommand, MemoryList, Set};
 pub(crate) use net::{NetCommand, SocketNames, WatchOptions};
 pub(crate) use node::{ConfigCommand, SessionsOptions};
-pub(crate) use queue::{Named, QueueCommand};
+pub(crate) use queue::{Changed, QueueCommand};
 pub(crate) use socket_name::SocketName;
 pub(crate) use usb::{Capture, UsbCommand};
 
@@ -159,6 +159,11 @@ pub(crate) enum Command {
     Cp(Copy),
     /// Copy files of this machine to a node: like cp, but they must be here, and the target there
     Put(Copy),
+    /// Write to a file of a node, where it is
+    ///
+    /// Others see what is written as it is written; it is on the disk when this has ended. To replace a file
+    /// as a whole use put.
+    Write(Write),
     /// Write files to standard output
     Cat {
         /// NODE:/PATH, or /PATH in an export of this node

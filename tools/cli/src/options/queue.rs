@@ -30,6 +30,19 @@ impl Named {
     }
 }
 
+/// A queue or topic that is changed.
+#[derive(Debug, Args)]
+pub(crate) struct Changed {
+    #[command(flatten)]
+    pub(crate) queue: Named,
+    /// The lock that guards it, and the token: what 'virgo lock' gives its command as VIRGO_LOCK_FENCE
+    ///
+    /// A queue or topic that was told a token refuses smaller ones of the same lock, other locks and none.
+    /// Its owner can delete it without. Who says a token needs the right to delete.
+    #[arg(long, value_name = "LOCK:TOKEN")]
+    pub(crate) fence: Option<OsString>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueCommand {
     /// Make a queue or topic
@@ -46,19 +59,19 @@ pub(crate) enum QueueCommand {
     /// Delete a queue or topic, with its messages
     Delete {
         #[command(flatten)]
-        queue: Named,
+        queue: Changed,
     },
     /// Drop all messages of a queue or topic, also those that are handed out or kept
     ///
     /// Who may delete it may do so.
     Purge {
         #[command(flatten)]
-        queue: Named,
+        queue: Changed,
     },
     /// Publish a message
     Pub {
         #[command(flatten)]
-        queue: Named,
+        queue: Changed,
         /// The message, of 65536 bytes at most [default: standard input]
         data: Option<OsString>,
         /// 0 to 9, larger is sooner
@@ -113,7 +126,7 @@ pub(crate) enum QueueCommand {
     /// A reply that begins with 'ERR' and the name of an error is one: the status is 1.
     Req {
         #[command(flatten)]
-        queue: Named,
+        queue: Changed,
         /// The request
         data: OsString,
     },

@@ -2,7 +2,7 @@
 //! `virgo queue pub`.
 
 use crate::{
-    options::Named,
+    options::Changed,
     output::{Printer, note},
 };
 use anyhow::{Context, Result, bail};
@@ -22,7 +22,7 @@ use virgo::{
 /// Publishes `data`, or standard input if there is none: as one message, or as one for each line.
 pub(crate) fn publish(
     output: Printer,
-    queue: &Named,
+    queue: &Changed,
     data: Option<&OsStr>,
     how: How,
     lines: bool,
@@ -31,11 +31,11 @@ pub(crate) fn publish(
         Some(data) => Box::new(data.as_bytes()),
         None => Box::new(stdin()),
     };
-    let to = queue.open();
+    let to = super::open(queue)?;
     let published = match lines {
         true => {
             let from = BufReader::new(from);
-            publish_lines(from, queue.node.is_some(), |some| {
+            publish_lines(from, queue.queue.node.is_some(), |some| {
                 to.publish_counted(some, how)
             })?
         }

@@ -15,6 +15,8 @@ pub struct OpenArgs {
     pub timeout_ms: u32,
     /// Must be 0.
     pub reserved: u32,
+    /// Address of a [`FenceArgs`](super::FenceArgs), or 0: for writing.
+    pub fence: u64,
 }
 
 /// Arguments of `virgo_read2` and `virgo_write2`.
@@ -194,7 +196,7 @@ pub struct ReaddirArgs {
     pub reserved: u32,
 }
 
-const _: () = assert!(size_of::<OpenArgs>() == 24 && align_of::<OpenArgs>() == 8);
+const _: () = assert!(size_of::<OpenArgs>() == 32 && align_of::<OpenArgs>() == 8);
 const _: () = assert!(size_of::<FileArgs>() == 40 && align_of::<FileArgs>() == 8);
 const _: () = assert!(size_of::<FsyncArgs>() == 16 && align_of::<FsyncArgs>() == 4);
 const _: () = assert!(size_of::<Stat>() == 56 && align_of::<Stat>() == 8);

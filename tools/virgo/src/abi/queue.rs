@@ -77,7 +77,9 @@ pub struct QueueArgs {
     /// Set by publish: copies of messages for which there was no room somewhere. Set by a take from
     /// a descriptor: messages that its subscription has lost.
     pub lost: u64,
+    /// Address of a [`FenceArgs`](super::FenceArgs), or 0: of what changes a queue.
+    pub fence: u64,
 }
 
 const _: () = assert!(size_of::<MessageArgs>() == 56 && align_of::<MessageArgs>() == 8);
-const _: () = assert!(size_of::<QueueArgs>() == 64 && align_of::<QueueArgs>() == 8);
+const _: () = assert!(size_of::<QueueArgs>() == 72 && align_of::<QueueArgs>() == 8);

@@ -27,9 +27,10 @@ fn numbers_are_those_of_the_header() {
 fn ioctl_numbers_are_those_of_the_header() {
     assert_eq!(defines("VIRGO_IOC_TYPE"), [("", "0xb9")]);
     assert_eq!(members("virgo_first_args"), ["args[4]"]);
-    // _IOWR(0xb9, 0, 32 bytes), _IOWR(0xb9, 26, 64 bytes).
+    // _IOWR(0xb9, 0, 32 bytes), _IOWR(0xb9, 26, 64 bytes), and of 72 bytes.
     assert_eq!(ioc(nr::CLONE, 32), 0xc020_b900);
     assert_eq!(ioc(nr::QUEUE, 64), 0xc040_b91a);
+    assert_eq!(ioc(nr::QUEUE, 72), 0xc048_b91a);
 }
 
 #[test]
@@ -86,6 +87,7 @@ fn constants_are_those_of_the_header() {
         ("PURGE", queue_op::PURGE),
         ("ARGS_SIZE_VER0", 56),
         ("ARGS_SIZE_VER1", 64),
+        ("ARGS_SIZE_VER2", 72),
     ];
     assert_eq!(numbers("VIRGO_QUEUE_"), operations);
     for (name, number) in [
@@ -210,7 +212,8 @@ fn structures_are_those_of_the_header() {
         data,
         count,
         len,
-        lost
+        lost,
+        fence
     );
     assert_members!(
         "virgo_lock_args",
@@ -233,7 +236,8 @@ fn structures_are_those_of_the_header() {
         flags,
         mode,
         timeout_ms,
-        reserved
+        reserved,
+        fence
     );
     assert_members!(
         "virgo_file_args",
@@ -318,7 +322,6 @@ fn sizes_are_those_of_the_header() {
         ("CLONE", size_of::<CloneArgs>()),
         ("WAIT", size_of::<WaitArgs>()),
         ("CANCEL", size_of::<CancelArgs>()),
-        ("OPEN", size_of::<OpenArgs>()),
         ("FILE", size_of::<FileArgs>()),
         ("FSYNC", size_of::<FsyncArgs>()),
         ("STAT", size_of::<StatArgs>()),
@@ -336,14 +339,17 @@ fn sizes_are_those_of_the_header() {
         );
     }
     // The last one is what this library passes.
-    for (name, first, size) in [
-        ("DATA", 40, size_of::<DataArgs>()),
-        ("FREE", 16, size_of::<FreeArgs>()),
-        ("QUEUE", 56, size_of::<QueueArgs>()),
+    for (name, earlier, size) in [
+        ("DATA", &[40][..], size_of::<DataArgs>()),
+        ("FREE", &[16], size_of::<FreeArgs>()),
+        ("QUEUE", &[56, 64], size_of::<QueueArgs>()),
+        ("OPEN", &[24], size_of::<OpenArgs>()),
     ] {
-        assert_eq!(
-            numbers(&format!("VIRGO_{name}_ARGS_SIZE_")),
-            [("VER0", first), ("VER1", size as u32)]
+        let sizes = numbers(&format!("VIRGO_{name}_ARGS_SIZE_"));
+        let expected = [earlier, &[size as u32]].concat();
+        assert!(
+            sizes.iter().map(|(_, size)| *size).eq(expected),
+            "{sizes:?}"
         );
     }
 }

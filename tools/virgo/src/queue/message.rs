@@ -46,12 +46,22 @@ pub(super) fn explained(
     errno: c_int,
     wrong: impl FnOnce() -> Option<&'static str>,
 ) -> Error {
+    explained_by(reasons::explain, what, errno, wrong)
+}
+
+/// The same, with reasons of the kernel for what was done.
+pub(super) fn explained_by(
+    explain: fn(Errno) -> &'static str,
+    what: &'static str,
+    errno: c_int,
+    wrong: impl FnOnce() -> Option<&'static str>,
+) -> Error {
     let known = Errno::from_wire(errno.unsigned_abs());
     let reason = match errno {
         EINVAL | EMSGSIZE => wrong(),
         ETIMEDOUT if what == TAKE => Some("no message in time"),
         libc::ENOSYS => None,
-        _ => Some(reasons::explain(known)).filter(|&reason| reason != known.text()),
+        _ => Some(explain(known)).filter(|&reason| reason != known.text()),
     };
     Error::new(Tried::Queue { what }, errno).because(reason)
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A queue or topic, by its name.
 
-use super::message::{Message, TAKE, explained, one, take, with_rooms, wrong_timeout};
+use super::message::{
+    Message, TAKE, explained, explained_by, one, take, with_rooms, wrong_timeout,
+};
 use crate::{
     Error, Result,
     abi::{self, QueueArgs, queue_op as op},
     call,
+    lock::Fence,
     memory::milliseconds,
 };
 use libc::c_int;
@@ -45,6 +48,7 @@ pub struct Queue {
     name: String,
     node: u32,
     timeout_ms: u32,
+    fence: Option<Fence>,
 }
 
 impl Queue {
@@ -54,6 +58,7 @@ impl Queue {
             name: name.into(),
             node: 0,
             timeout_ms: 0,
+            fence: None,
         }
     }
 
@@ -67,6 +72,30 @@ impl Queue {
     pub fn within(mut self, timeout: Duration) -> Self {
         self.timeout_ms = milliseconds(timeout);
         self
+    }
+
+    /// Says which lock guards it: what changes it has the token, and is refused with `ESTALE` if somebody has
+    /// come with a later one since. From the first token on it refuses other locks and none (`ENOLCK`); its
+    /// owner, and root, may delete it without. Who says a token needs the right to delete it.
+    ///
+    /// ```no_run
+    /// use virgo::{lock::{Fence, Mode, Session}, queue::Queue};
+    ///
+    /// let session = Session::open()?;
+    /// let held = session.lock("ledger", Mode::Ex)?;
+    /// let orders = Queue::new("orders").fenced(Fence::new("ledger", held.token));
+    /// // ESTALE if somebody else has had the lock since.
+    /// orders.publish(b"one apple")?;
+    /// # Ok::<(), virgo::Error>(())
+    /// ```
+    pub fn fenced(mut self, fence: Fence) -> Self {
+        self.fence = Some(fence);
+        self
+    }
+
+    /// A call that changes it.
+    fn change(&self) -> call::QueueCall<'_> {
+        self.call().fenced(self.fence.as_ref())
     }
 
     fn call(&self) -> call::QueueCall<'_> {
@@ -93,6 +122,24 @@ impl Queue {
         })
     }
 
+    /// The same of what changes it.
+    fn refused(
+        &self,
+        what: &'static str,
+        errno: c_int,
+        wrong: impl FnOnce() -> Option<&'static str>,
+    ) -> Error {
+        if self.fence.is_none() {
+            let error = self.error(what, errno, wrong);
+            return error.by_fence(errno == libc::ENOLCK);
+        }
+        let error = explained_by(reasons::explain_fenced, what, errno, || {
+            let name = reasons::of_name(self.name.as_bytes());
+            name.or_else(wrong).or(wrong_timeout(self.timeout_ms))
+        });
+        error.by_fence(matches!(errno, libc::ENOLCK | libc::ESTALE))
+    }
+
     /// Makes it. `options` are words such as `ack=5000 policy=block`, see docs/queue.md.
     ///
     /// # Errors
@@ -113,9 +160,9 @@ impl Queue {
     ///
     /// `ENOENT`; `EBUSY` for one that cannot be deleted.
     pub fn delete(&self) -> Result<()> {
-        self.call()
+        self.change()
             .call(op::DELETE)
-            .map_err(|errno| self.error("delete the queue", errno, || None))?;
+            .map_err(|errno| self.refused("delete the queue", errno, || None))?;
         Ok(())
     }
 
@@ -125,9 +172,9 @@ impl Queue {
     ///
     /// `ENOENT`; `EACCES` for who may not delete it.
     pub fn purge(&self) -> Result<usize> {
-        self.call()
+        self.change()
             .call(op::PURGE)
-            .map_err(|errno| self.error("empty the queue", errno, || None))
+            .map_err(|errno| self.refused("empty the queue", errno, || None))
     }
 
     /// Publishes a message.
@@ -159,7 +206,7 @@ impl Queue {
     ///
     /// As for [`Self::publish_all`].
     pub fn publish_counted(&self, messages: &[&[u8]], how: How) -> Result<Published> {
-        let mut call = self.call();
+        let mut call = self.change();
         for data in messages {
             let message = abi::MessageArgs {
                 priority: how.priority.into(),
@@ -169,7 +216,7 @@ impl Queue {
             call.push(message, data);
         }
         let accepted = call.call(op::PUBLISH).map_err(|errno| {
-            self.error("publish", errno, || match how.priority {
+            self.refused("publish", errno, || match how.priority {
                 0..=9 => messages.iter().find_map(|data| reasons::of_message(data)),
                 _ => Some("a priority is 0 to 9"),
             })
@@ -218,7 +265,7 @@ impl Queue {
     pub fn request(&self, data: &[u8]) -> Result<Vec<u8>> {
         with_rooms(1, |rooms| {
             let room = &mut rooms[0].data;
-            let mut call = self.call().room(room);
+            let mut call = self.change().room(room);
             let message = abi::MessageArgs {
                 priority: How::default().priority.into(),
                 ..abi::MessageArgs::default()
@@ -226,7 +273,7 @@ impl Queue {
             call.push(message, data);
             let len = call
                 .call(op::REQUEST)
-                .map_err(|errno| self.error("ask", errno, || reasons::of_message(data)))?;
+                .map_err(|errno| self.refused("ask", errno, || reasons::of_message(data)))?;
             Ok(room[..len.min(room.len())].to_vec())
         })
     }
@@ -277,6 +324,18 @@ mod tests {
         );
         let down = queue.error("publish", libc::EHOSTDOWN, || None);
         assert_eq!(down.reason(), None);
+        let late = queue.refused("publish", libc::ENOLCK, || None);
+        assert_eq!(
+            late.reason(),
+            Some(reasons::explain(virgo_proto::errno::Errno::ENOLCK))
+        );
+        let fenced = queue.clone().fenced(Fence::new("ledger", 7));
+        let late = fenced.refused("publish", libc::ESTALE, || None);
+        assert_eq!(
+            late.reason(),
+            Some("somebody else has had the lock since this token was granted")
+        );
+        assert!(late.is_of_fence() && !full.is_of_fence());
         let nothing = queue.error(TAKE, ETIMEDOUT, || None);
         assert_eq!(nothing.reason(), Some("no message in time"));
     }
