@@ -114,6 +114,11 @@ impl NewFile {
 }
 
 impl FencedFile {
+    /// Whether `config` still has an export that it is in, for what it was opened for. May sleep.
+    pub(crate) fn is_exported_by(&self, config: &Config) -> bool {
+        config.is_exported(&self.file)
+    }
+
     /// Makes a change, if the fence lets it.
     fn change<T>(&self, change: impl FnOnce(&File) -> Result<T>) -> Result<T> {
         match &self.access {

@@ -267,7 +267,7 @@ impl Reloaded for OpenedFiles {
                 pr_info!("node {node} was removed: {closed} files closed\n");
             }
         }
-        let closed = self.close_all(|opened| !config.is_exported(&opened.file));
+        let closed = self.close_all(|opened| !opened.file.is_exported_by(config));
         if closed > 0 {
             pr_info!("{closed} files closed that are not exported any more, or not for writing\n");
         }
