@@ -11,14 +11,17 @@
 //! that were let in before, and none of them is made after its own. Where no lock guards a file its writers
 //! hold that lock together, as their file system's lock of the inode keeps them apart anyway. The file system
 //! is waited for under it, as under that; who waits for it can be killed. The lock of the table is held for a look-up
-//! only.
+//! only. Memory may be behind the attribute if root has changed that: who is refused has it read again.
 //!
 //! There is at most one fence for each open file, so what users and nodes may have open bounds them.
 
 use core::mem::size_of;
 use kernel::{
     prelude::*,
-    rbtree::RBTree,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -90,6 +93,14 @@ impl FileFences {
     /// [`ENOMEM`], [`EINTR`]; those of the file system; [`EIO`] if the attribute is none of ours.
     pub(crate) fn of(this: &Arc<Self>, file: &File) -> Result<FileFence> {
         let inode = file.inode();
+        // Before others wait for the lock.
+        let new = Arc::pin_init(
+            pin_init!(InodeFence {
+                fence <- linux::new_rwlock!(None, "virgo_file_fence"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let place = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let mut all = this.all.lock();
         let shared = match all.get_mut(&inode) {
             Some(entry) => {
@@ -97,18 +108,12 @@ impl FileFences {
                 entry.shared.clone()
             }
             None => {
-                let shared = Arc::pin_init(
-                    pin_init!(InodeFence {
-                        fence <- linux::new_rwlock!(None, "virgo_file_fence"),
-                    }),
-                    GFP_KERNEL,
-                )?;
                 let entry = Entry {
-                    shared: shared.clone(),
+                    shared: new.clone(),
                     users: 1,
                 };
-                all.try_create_and_insert(inode, entry, GFP_KERNEL)?;
-                shared
+                all.insert(place.into_node(inode, entry));
+                new
             }
         };
         drop(all);
@@ -159,11 +164,20 @@ impl FileFence {
         change: impl FnOnce(&File) -> Result<T>,
     ) -> Result<T> {
         if claim.is_none() {
-            let fence = self.shared.fence.read_killable()?;
+            let mut fence = self.shared.fence.read_killable()?;
+            if admit(*fence, None).is_err() {
+                // Root may have taken it off since.
+                drop(fence);
+                *self.shared.fence.write_killable()? = Some(read(file)?);
+                fence = self.shared.fence.read_killable()?;
+            }
             admit(*fence, None)?;
             return change(file);
         }
         let mut fence = self.shared.fence.write_killable()?;
+        if admit(*fence, claim).is_err() {
+            *fence = Some(read(file)?);
+        }
         let raised = admit(*fence, claim)?;
         if *fence != Some(raised) {
             write(file, raised)?;
@@ -202,7 +216,8 @@ fn read(file: &File) -> Result<Fence> {
     let mut bytes = [0; size_of::<FenceToken>()];
     match file.attribute(ATTRIBUTE, &mut bytes) {
         Ok(len) => Fence::stored(bytes.get(..len).unwrap_or_default()).ok_or(EIO),
-        Err(ENODATA | EOPNOTSUPP) => Ok(Fence::OPEN),
+        // Some file systems let nobody look; there is nothing to be set there either.
+        Err(ENODATA | EOPNOTSUPP | EPERM | EACCES) => Ok(Fence::OPEN),
         // It is longer than ours.
         Err(ERANGE) => Err(EIO),
         Err(e) => Err(e),

@@ -171,10 +171,12 @@ impl Directories {
 
     /// Whether `file` is in the directory with this index, and in no other one inside that. May sleep.
     pub fn has(&self, index: usize, file: &File) -> bool {
+        if index >= self.count {
+            return false;
+        }
         // SAFETY: By the invariant the pointer is valid, and the index is one of its directories; the file is
         // open.
-        index < self.count
-            && unsafe { helpers::virgo_dirs_has(self.dirs.as_ptr(), index, file.as_ptr()) }
+        unsafe { helpers::virgo_dirs_has(self.dirs.as_ptr(), index, file.as_ptr()) }
     }
 
     /// The directory with this index, for whom `cred` stand.

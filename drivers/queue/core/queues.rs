@@ -48,8 +48,7 @@ use virgo_proto::{
         },
         record::{
             self,
-            Record,
-            MAX_FENCE, //
+            Record, //
         },
         subject, //
     }, //
@@ -335,7 +334,7 @@ impl Queues {
         claim: Option<FenceClaim>,
         deadline: Deadline,
     ) -> Result<u64> {
-        let lsn = self.append_with_room(MAX_FENCE, deadline, || channel.raise_fence(claim))?;
+        let lsn = channel.raise_fence(claim, deadline)?;
         let purged = Channel::purge(channel, claim)?;
         self.commit(lsn, deadline)?;
         Ok(purged)

@@ -267,10 +267,13 @@ impl All {
                 queue.next = queue.next.max(record.seq);
             }
             RecordKind::Fence => {
-                let queue = self.find_or_make(record.queue)?;
                 // What is behind what is known changes nothing, nor does what is no lock: a fence that is
-                // there refuses that.
-                let _ = queue.fence.admit(record.claim());
+                // there refuses that. A queue is there before its fence.
+                if let Ok(at) = self.search(record.queue) {
+                    if let Some(queue) = self.0.get_mut(at) {
+                        let _ = queue.fence.admit(record.claim());
+                    }
+                }
             }
             RecordKind::Publish => self.publish(queues, record)?,
             RecordKind::Done => {

@@ -217,14 +217,8 @@ fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>)
 fn fenced_purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (claim, request) = fenced(request)?;
     let (uid, name, _) = named(request)?;
-    // It may wait for the disk.
-    add_job(
-        &this.peer_jobs,
-        Publisher { uid, claim },
-        name,
-        PeerJob::Purge,
-        reply,
-    )
+    let by = Publisher { uid, claim };
+    add_job(&this.purges, by, name, PeerJob::Purge, reply)
 }
 
 fn add_job(

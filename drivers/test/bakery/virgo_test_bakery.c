@@ -159,9 +159,9 @@ static bool first_come_is_first_served(void)
 	for (i = 1; good && i < THREADS; i++) {
 		id = (id + step) % THREADS;
 		good = start(&visitors[id], visit_once);
-		msleep(20);
+		msleep(50);
 		/* It waits, and as it nobody else can come. */
-		good = good && EXPECT(bakery_lock(id, 0) == -EBUSY);
+		good = good && EXPECT(bakery_lock_timeout(id, 0, 1000) == -EBUSY);
 	}
 	good = EXPECT(counter == 0) && good;
 	good = EXPECT(!bakery_unlock(0)) && good;

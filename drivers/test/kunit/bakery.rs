@@ -170,7 +170,11 @@ mod tests {
         let first = visitor(&queue, &visited, 3, WaitLoops::Two)?;
         let second = visitor(&queue, &visited, 0, WaitLoops::One)?;
         let third = visitor(&queue, &visited, 1, WaitLoops::Two)?;
-        assert_eq!(visited.lock.lock(0, WaitLoops::One).err(), Some(EBUSY));
+        // Not for ever, if it does not wait yet.
+        let again = visited
+            .lock
+            .lock_until(0, WaitLoops::One, Deadline::after_ms(1000));
+        assert_eq!(again.err(), Some(EBUSY));
         assert_eq!(visited.entered.load(Relaxed), 0);
         drop(guard);
         let results = [first, second, third].map(|visitor| visitor.result());

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::log::LogWriter;
 use kernel::prelude::*;
+use linux::deadline::Deadline;
 use virgo_proto::{
     fence::{
         Fence,
@@ -24,7 +25,8 @@ use virgo_proto::{
     },
     queue::record::{
         Record,
-        RecordKind, //
+        RecordKind,
+        MAX_FENCE, //
     }, //
 };
 use virgo_utils::from_wire;
@@ -74,11 +76,15 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// Those of [`Fence::admit`]; of a durable channel those of [`Log::append`](crate::log::Log::append).
-    pub(crate) fn raise_fence(&self, claim: Option<FenceClaim>) -> Result<u64> {
+    /// Those of [`Fence::admit`]; of a durable channel those of [`Log::append`](crate::log::Log::append), for whose room
+    /// it waits until `deadline`, and [`ENOENT`] if it is deleted.
+    pub(crate) fn raise_fence(&self, claim: Option<FenceClaim>, deadline: Deadline) -> Result<u64> {
         let check = FenceCheck::Claim(claim);
         match &self.log {
-            Some(durable) => self.raise_fence_logged(&mut durable.log.lock(), check),
+            Some(durable) => {
+                let mut writer = durable.log.lock_for(MAX_FENCE, deadline)?;
+                self.raise_fence_logged(&mut writer, check)
+            }
             None => {
                 let mut state = self.state.lock();
                 state.fence = state.admit(check)?;
@@ -95,6 +101,10 @@ impl Channel {
     ) -> Result<u64> {
         let durable = self.log.as_ref().ok_or(EINVAL)?;
         let state = self.state.lock();
+        // What is written behind that would be of another queue of this name.
+        if state.over {
+            return Err(ENOENT);
+        }
         let fence = state.admit(check)?;
         let is_raised = fence != state.fence;
         // Nobody else changes it while we may write.

@@ -185,7 +185,8 @@ pub fn revoked(cluster: &Cluster) -> Result<()> {
         "rm -f /tmp/in; mkfifo /tmp/in
          nc 127.0.0.1 50000 </tmp/in >/tmp/said 2>&1 &
          sleep 600 >/tmp/in 2>&1 & echo $! >/tmp/pid
-         echo \"auth $(cat /etc/virgo.key)\" >/tmp/in",
+         echo \"auth $(cat /etc/virgo.key)\" >/tmp/in
+         i=0; until [ -s /tmp/said ]; do i=$((i + 1)); [ $i -lt 100 ] || exit 1; sleep 0.1; done",
     )?;
     let ask = |command: &str| -> Result<String> {
         let ask = format!(
