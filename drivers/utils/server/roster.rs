@@ -154,9 +154,8 @@ impl Roster {
     fn make_room(&self, list: &mut List, from: Ipv4Addr, config: &Config) -> Result {
         // Those of others, which may wait for a disk, do not keep a node out.
         let is_node = config.nodes.number(from).is_some();
-        let counts = |session: &&Arc<Standing>| {
-            session.is_over() && (!is_node || session.from == from)
-        };
+        let counts =
+            |session: &&Arc<Standing>| session.is_over() && (!is_node || session.from == from);
         if list.iter().filter(counts).count() >= params::max_sessions() {
             return Err(EUSERS);
         }

@@ -278,15 +278,16 @@ impl World {
     }
 
     fn create(&mut self, name: u8) {
-        if !self.queues.contains_key(&name) {
-            self.made += 1;
-            let queue = Queue {
-                made: self.made,
-                ..Queue::default()
-            };
-            self.queues.insert(name, queue);
-            self.append(RecordKind::Create, name, 0);
+        if self.queues.contains_key(&name) {
+            return;
         }
+        self.made += 1;
+        let queue = Queue {
+            made: self.made,
+            ..Queue::default()
+        };
+        self.queues.insert(name, queue);
+        self.append(RecordKind::Create, name, 0);
     }
 
     fn raise(&mut self, name: u8) {

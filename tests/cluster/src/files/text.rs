@@ -197,7 +197,8 @@ pub fn revoked(cluster: &Cluster) -> Result<()> {
         );
         sh(&node1, &ask)
     };
-    sh(&node2, &format!("echo some >{EXPORT}/some"))?;
+    let make = format!("echo some >{EXPORT}/some && chown 65534:65534 {EXPORT}/some");
+    sh(&node2, &make)?;
     for (fd, file) in [
         format!("2:{EXPORT}/some,O_RDWR"),
         format!("2:{EXPORT}/some,O_RDONLY"),
@@ -206,7 +207,8 @@ pub fn revoked(cluster: &Cluster) -> Result<()> {
     .iter()
     .enumerate()
     {
-        ensure!(ask(&format!("virgo_cloud_open({file})"))? == fd.to_string());
+        let opened = ask(&format!("virgo_cloud_open({file})"))?;
+        ensure!(opened == fd.to_string(), "{file}: {opened}");
     }
     wait_until_open(&node2, 3)?;
     let change = format!("s#export = {EXPORT} rw#export = {EXPORT} ro#; /export = .srv.ro ro/d");
