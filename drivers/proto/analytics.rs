@@ -4,13 +4,16 @@
 //!
 //! [`pairs`] is the grammar of `/etc/virgo_kernel_analytics.conf` and of the lines of the stream;
 //! [`number`] and [`list`] read typed values; [`variable`] is what a module declares; [`source`]
-//! says where a value comes from, [`allowance`] how many values a second are taken from the stream.
+//! says where a value comes from, [`allowance`] how many values a second are taken from the stream;
+//! [`rollout`] sets variables on all nodes, or on none; [`audit`] is the record of who has changed what.
 
 pub mod allowance;
+pub mod audit;
 pub mod check;
 pub mod list;
 pub mod number;
 pub mod pairs;
+pub mod rollout;
 pub mod source;
 pub mod variable;
 

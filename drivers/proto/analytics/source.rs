@@ -15,6 +15,8 @@ pub enum ValueSource {
     Text,
     /// The command line tool, through debugfs.
     Cli,
+    /// A roll-out to all nodes.
+    Rollout,
 }
 
 impl ValueSource {
@@ -26,6 +28,7 @@ impl ValueSource {
             ValueSource::Stream => "stream",
             ValueSource::Text => "text",
             ValueSource::Cli => "cli",
+            ValueSource::Rollout => "rollout",
         }
     }
 }

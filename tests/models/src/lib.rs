@@ -5,4 +5,5 @@
 
 pub mod links;
 pub mod locks;
+pub mod rollouts;
 pub mod views;

@@ -4,7 +4,7 @@
 
 use stateright::{Checker, Model};
 use std::{collections::BTreeSet, time::Duration};
-use virgo_models::{links::Links, locks::Locks, views::Views};
+use virgo_models::{links::Links, locks::Locks, rollouts::Rollouts, views::Views};
 use virgo_proto::cloudsync::Mode;
 
 /// Checks breadth first up to so many states, and then random long runs for a while.
@@ -200,4 +200,58 @@ fn views_end_whichever_two_links_of_five_nodes_are_broken() {
     let mut model = Links::<5>::all(60, false, are_two);
     model.active.retain(|active| active.len() >= 4);
     check("two links of five nodes", model, 100_000, true);
+}
+
+#[test]
+fn rollouts_from_the_beginning() {
+    check(
+        "roll-outs",
+        Rollouts {
+            end: 14,
+            canary: None,
+            is_ready: false,
+            restarts: 1,
+            losses: 2,
+            gives_back: true,
+            removes: false,
+        },
+        50_000,
+        false,
+    );
+}
+
+#[test]
+fn rollouts_with_a_canary() {
+    check(
+        "roll-outs, canary on trial",
+        Rollouts {
+            end: 16,
+            canary: Some(2),
+            is_ready: true,
+            restarts: 1,
+            losses: 2,
+            gives_back: true,
+            removes: false,
+        },
+        100_000,
+        true,
+    );
+}
+
+#[test]
+fn rollouts_whose_coordinator_is_taken_out() {
+    check(
+        "roll-outs, coordinator taken out",
+        Rollouts {
+            end: 24,
+            canary: Some(3),
+            is_ready: true,
+            restarts: 2,
+            losses: 3,
+            gives_back: false,
+            removes: true,
+        },
+        50_000,
+        false,
+    );
 }
