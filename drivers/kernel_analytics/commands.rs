@@ -4,30 +4,28 @@
 
 use crate::{
     local::Analytics,
-    stream_input,
+    rights::{
+        self,
+        OTHERS, //
+    },
     watch::Watching, //
 };
 use kernel::{
     prelude::*,
     str::CString, //
 };
-use virgo_config::Config;
+use linux::crypto::random_u64;
 use virgo_proto::{
     analytics::{
         pairs,
         source::ValueSource, //
     },
     command::CommandLine,
-    config::{
-        lists_uid,
-        Statement, //
-    },
     errno::Errno, //
 };
 use virgo_utils::{
     variables::{
         Refused,
-        SourceRules,
         ValueOrigin, //
     },
     Caller,
@@ -35,9 +33,6 @@ use virgo_utils::{
     Failure,
     Reply, //
 };
-
-/// What a `callers` line calls the right to set variables.
-const RIGHT: &str = "kernel_analytics";
 
 /// Bytes of a reply that lists things.
 const MAX_REPLY: usize = 60 * 1024;
@@ -86,36 +81,14 @@ pub(crate) const COMMANDS: &[Command<Analytics>] = &[
         usage: "",
         run: reload,
     },
+    Command {
+        names: &["apply"],
+        usage: "(key=value[,key=value])",
+        run: apply,
+    },
 ];
 
-/// What others than root may set.
-const OTHERS: SourceRules = SourceRules {
-    max_pairs: usize::MAX,
-    may_set: stream_input::may_set,
-};
-
 const UNKNOWN: Failure = Failure::new(Errno::ENOENT, "no such variable; list() shows them");
-
-/// Root may set variables, and whom a `callers` line names for that.
-fn may_set(config: &Config, uid: u32) -> bool {
-    let mut listed = uid == 0;
-    config.for_each(|item| {
-        if let Statement::Callers { target, uids } = item {
-            listed |= target == RIGHT && lists_uid(uids, uid);
-        }
-    });
-    listed
-}
-
-fn check_right(caller: &Caller<'_>) -> Result<(), Failure> {
-    match may_set(caller.config, caller.uid) {
-        true => Ok(()),
-        false => Err(Failure::new(
-            Errno::EACCES,
-            "only root sets variables, and uids of a line 'callers = kernel_analytics UID,UID'",
-        )),
-    }
-}
 
 fn of_refused(refused: Refused) -> Failure {
     match refused {
@@ -149,11 +122,8 @@ fn set(
     command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
-    check_right(caller)?;
-    let origin = ValueOrigin {
-        source: ValueSource::Text,
-        uid: caller.uid,
-    };
+    rights::check(caller.config, caller.uid)?;
+    let origin = ValueOrigin::new(ValueSource::Text, caller.uid);
     let count = match caller.uid {
         0 => analytics.setter.set(command.body, origin),
         _ => analytics
@@ -170,7 +140,7 @@ fn reset(
     command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
-    check_right(caller)?;
+    rights::check(caller.config, caller.uid)?;
     let key = key(command)?;
     if caller.uid != 0 && !(OTHERS.may_set)(key) {
         return Err(Failure::new(
@@ -178,7 +148,10 @@ fn reset(
             "not to be reset by others than root",
         ));
     }
-    match analytics.setter.reset(key) {
+    match analytics
+        .setter
+        .reset(key, ValueOrigin::new(ValueSource::Text, caller.uid))
+    {
         true => reply.text(b"OK"),
         false => Err(Failure::new(Errno::ENOENT, "nobody has set it")),
     }
@@ -190,8 +163,27 @@ fn reload(
     _command: &CommandLine<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), Failure> {
-    check_right(caller)?;
+    rights::check(caller.config, caller.uid)?;
     reply.field("set", analytics.reload().map_err(of_refused)? as u64)
+}
+
+/// Sets variables of all nodes, or of none.
+fn apply(
+    analytics: &Analytics,
+    caller: &Caller<'_>,
+    command: &CommandLine<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), Failure> {
+    rights::check(caller.config, caller.uid)?;
+    let number = random_u64().max(1);
+    let rollouts = &analytics.rollouts;
+    match rollouts.begin(number, command.body, None, caller.uid, true)? {
+        Ok(()) => {
+            let number = CString::try_from_fmt(fmt!("{number:016x}"))?;
+            reply.bytes("rollout", number.to_bytes())
+        }
+        Err(error) => Err(Failure::made(error.errno, error.reason)),
+    }
 }
 
 fn get(
@@ -262,7 +254,7 @@ fn explain(
         reply.bytes("value", value.text().as_bytes())?;
         reply.bytes("source", value.origin.source.name().as_bytes())?;
         reply.field("uid", value.origin.uid.into())?;
-        reply.field("since_ms", value.since_ms)?;
+        reply.field("since_ms", value.since_ms())?;
         let Some(declaration) = declaration else {
             return reply.bytes("type", b"undeclared");
         };

@@ -55,7 +55,7 @@ impl Content for AnalyticsControl {
                 None => f.write_str("-\t-\t-\t-\t-")?,
             }
             let source = value.origin.source.name();
-            write!(f, "\t{source}\t{}\t{}", value.origin.uid, value.since_ms)?;
+            write!(f, "\t{source}\t{}\t{}", value.origin.uid, value.since_ms())?;
             let (reader, about) = declaration.map_or(("-", "-"), |d| (d.reader, d.about));
             writeln!(f, "\t{reader}\t{about}\t{}", value.text())
         })?;
@@ -85,16 +85,11 @@ impl Content for AnalyticsControl {
         let (word, rest) = end
             .and_then(|end| text.split_at_checked(end))
             .unwrap_or((text, b""));
+        let origin = ValueOrigin::new(ValueSource::Cli, user::current_uid());
         let result = match word {
-            b"set" => {
-                let origin = ValueOrigin {
-                    source: ValueSource::Cli,
-                    uid: user::current_uid(),
-                };
-                self.0.set(rest, origin)
-            }
+            b"set" => self.0.set(rest, origin),
             b"reload" => self.0.reload(),
-            b"reset" => return self.0.reset(rest.trim_ascii()),
+            b"reset" => return self.0.reset(rest.trim_ascii(), origin),
             _ => return Err(EINVAL),
         };
         match result {

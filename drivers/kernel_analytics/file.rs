@@ -26,10 +26,7 @@ use virgo_utils::variables::{
 ///
 /// What is wrong with it, as `file:line: reason`; then nothing has changed.
 pub(crate) fn load(setter: &Setter, max: usize) -> Result<usize, Refused> {
-    let origin = ValueOrigin {
-        source: ValueSource::File,
-        uid: 0,
-    };
+    let origin = ValueOrigin::new(ValueSource::File, 0);
     let bad = |reason: &str| refused(Errno::EINVAL, 0, reason);
     let path = CString::try_from_fmt(fmt!("{FILE}"))?;
     let contents = match file::read_settled(&path, max) {

@@ -3,9 +3,11 @@
 //! What this node's module has, and setting variables.
 
 use crate::{
+    audit::AuditTrail,
     file,
     history::ChangeHistory,
     limits::AnalyticsLimits,
+    rollouts::Rollouts,
     stream_status::StreamStatus, //
 };
 use kernel::{
@@ -32,6 +34,8 @@ pub(crate) struct Analytics {
     pub(crate) setter: Arc<Setter>,
     pub(crate) history: Arc<ChangeHistory>,
     pub(crate) stream: Arc<StreamStatus>,
+    pub(crate) audit: Arc<AuditTrail>,
+    pub(crate) rollouts: Arc<Rollouts>,
     limits: AnalyticsLimits,
     /// Held while the file is read and its values are set, so that of two readings the one that has begun
     /// later is in force.
@@ -47,6 +51,8 @@ impl Analytics {
         setter: Arc<Setter>,
         history: Arc<ChangeHistory>,
         stream: Arc<StreamStatus>,
+        audit: Arc<AuditTrail>,
+        rollouts: Arc<Rollouts>,
         limits: AnalyticsLimits,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
@@ -54,6 +60,8 @@ impl Analytics {
                 setter,
                 history,
                 stream,
+                audit,
+                rollouts,
                 limits,
                 reloading <- kernel::new_mutex!((), "virgo_analytics_reloading"),
                 rejected <- kernel::new_mutex!(None, "virgo_analytics_rejected"),
@@ -116,11 +124,11 @@ impl Analytics {
     /// # Errors
     ///
     /// [`ENOENT`] if nobody has set it; [`EINVAL`] if it is no key.
-    pub(crate) fn reset(&self, key: &[u8]) -> Result {
+    pub(crate) fn reset(&self, key: &[u8], by: ValueOrigin) -> Result {
         let key = core::str::from_utf8(key).map_err(|_| EINVAL)?;
         // What is no key is not to be shown.
         pairs::check_key(key).map_err(|_| EINVAL)?;
-        if self.setter.reset(key) {
+        if self.setter.reset(key, by) {
             return Ok(());
         }
         self.reject(CString::try_from_fmt(fmt!("{key}: nobody has set it")).ok());

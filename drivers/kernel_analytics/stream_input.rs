@@ -183,10 +183,7 @@ impl StreamInput {
 
     /// Does what a line says, all of it or nothing. How many pairs it has, if it was not refused.
     fn take(&self, line: &[u8]) -> Option<usize> {
-        let origin = ValueOrigin {
-            source: ValueSource::Stream,
-            uid: 0,
-        };
+        let origin = ValueOrigin::new(ValueSource::Stream, 0);
         match self.setter.set_by(&RULES, line, origin) {
             Ok(count) => {
                 self.status.lines.fetch_add(1, Relaxed);

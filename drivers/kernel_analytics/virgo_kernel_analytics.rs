@@ -3,22 +3,38 @@
 //! virgo_kernel_analytics: sets the variables that steer this node's modules, from a file, from the
 //! stream of a host, and for people; keeps a history of what was set by whom.
 
+mod audit;
 mod commands;
 mod control;
 mod file;
+mod functions;
 mod history;
 mod limits;
 mod local;
+mod observers;
+mod ops;
+mod rights;
+mod rollouts;
 mod stream;
 mod stream_input;
 mod stream_status;
 mod watch;
 
 use crate::{
+    audit::{
+        AuditTrail,
+        AuditWriter, //
+    },
     control::AnalyticsControl,
     history::ChangeHistory,
     limits::AnalyticsLimits,
     local::Analytics,
+    observers::Observers,
+    rollouts::{
+        control::RolloutControl,
+        workers::RolloutWorkers,
+        Rollouts, //
+    },
     stream::Streaming, //
 };
 use kernel::{
@@ -28,16 +44,20 @@ use kernel::{
 };
 use linux::debugfs::DebugFile;
 use virgo_utils::{
+    functions::Registration,
     variables::{
         Setter,
         Variable, //
     },
+    Client,
     Command,
     Failure,
+    Operation,
     Reply,
     Server,
     Service,
-    Stats, //
+    Stats,
+    Stop, //
 };
 
 module! {
@@ -67,6 +87,14 @@ module! {
             default: 2000,
             description: "Values a second that are taken from the stream; a line without counts as one (1 to 100000)",
         },
+        audit_bytes: u64 {
+            default: 4194304,
+            description: "Bytes of /var/log/virgo_analytics/audit before it is put aside (from 65536)",
+        },
+        rollout_lease_ms: u32 {
+            default: 5000,
+            description: "How long a node is ready for a roll-out, or tries it, without hearing of who coordinates it, in ms (200 to 60000)",
+        },
     },
 }
 
@@ -76,12 +104,18 @@ impl Service for Analytics {
     // a program listens, and that may be this machine.
     const PORT: u16 = 40000;
     const COMMANDS: &'static [Command<Self>] = commands::COMMANDS;
+    const OPERATIONS: &'static [Operation<Self>] = ops::OPERATIONS;
 
     fn stats(&self, reply: &mut Reply<'_>) -> Result<(), Failure> {
         let (used, limit) = self.setter.used();
         reply.field("used", used)?;
         reply.field("limit", limit)?;
-        self.stream.stats(reply)
+        self.stream.stats(reply)?;
+        self.audit.stats(reply)
+    }
+
+    fn client(&self) -> Option<&Client> {
+        Some(&self.rollouts.client)
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,17 +123,23 @@ impl Service for Analytics {
     }
 }
 
-/// Fields are dropped in order: first nobody can set anything any more, then the stream ends, then the
-/// variables get their defaults.
+/// Fields are dropped in order: first nobody waits for other nodes any more, then nobody can set anything, then
+/// roll-outs and the stream end, then the variables get their defaults, and the last changes are written.
 #[pin_data]
 struct Module {
+    _stop: Stop<Analytics>,
+    _functions: Registration,
     #[pin]
     _server: Server<Analytics>,
     #[pin]
     _control: DebugFile<AnalyticsControl>,
+    #[pin]
+    _rollout_control: DebugFile<RolloutControl>,
     _variables: [Variable; 2],
+    _workers: RolloutWorkers,
     _streaming: Streaming,
     _analytics: Arc<Analytics>,
+    _audit: AuditWriter,
 }
 
 impl kernel::InPlaceModule for Module {
@@ -107,21 +147,41 @@ impl kernel::InPlaceModule for Module {
         pin_init::pin_init_scope(move || {
             let limits = AnalyticsLimits::of_parameters();
             let node = virgo_config::node()?;
+            let client = Arc::pin_init(Client::new(node.clone(), Analytics::PORT), GFP_KERNEL)?;
             let history = ChangeHistory::new(&limits)?;
-            let setter = Setter::new(history.clone(), limits.budget()?, limits.max_keys)?;
+            let audit = AuditTrail::new(node.clone(), limits.audit_bytes)?;
+            let audit_writer = AuditWriter::new(&audit)?;
+            let observers = Observers::new(history.clone(), audit.clone())?;
+            let setter = Setter::new(observers, limits.budget()?, limits.max_keys)?;
             let setter = Arc::new(setter, GFP_KERNEL)?;
+            let rollouts = Rollouts::new(node.clone(), client, setter.clone(), limits.rollouts)?;
+            let workers = RolloutWorkers::new(&rollouts)?;
             let streaming = Streaming::new(setter.clone(), limits.stream_lines)?;
-            let analytics = Analytics::new(setter, history, streaming.status(), limits)?;
+            let status = streaming.status();
+            let analytics =
+                Analytics::new(setter, history, status, audit, rollouts.clone(), limits)?;
             let variables = streaming.declare()?;
             analytics.load();
             let stats = Stats::new::<Analytics>()?;
             let control = AnalyticsControl(analytics.clone());
+            let dir = node.debugfs().clone();
+            let rollout_control = RolloutControl::new(rollouts)?;
+            // In the reverse order of the fields, so that they are dropped in theirs if one fails.
             Ok(try_pin_init!(Self {
-                _variables: variables,
+                _audit: audit_writer,
+                _analytics: analytics.clone(),
                 _streaming: streaming,
-                _control <- DebugFile::new(module, node.debugfs(), c"analytics", control),
+                _workers: workers,
+                _variables: variables,
+                _rollout_control <- DebugFile::new(module, &dir, c"rollouts", rollout_control),
+                _control <- DebugFile::new(module, &dir, c"analytics", control),
                 _server <- Server::new(module, analytics.clone(), stats),
-                _analytics: analytics,
+                _functions: Registration::with_state(
+                    module,
+                    functions::FUNCTIONS,
+                    analytics.clone(),
+                )?,
+                _stop: Stop::new(&analytics),
             }? Error))
         })
     }

@@ -4,7 +4,12 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     prelude::*,
@@ -44,6 +49,49 @@ impl<T> RcuBox<T> {
             value,
         };
         Ok(RcuBox(KBox::new(node, GFP_KERNEL)?))
+    }
+}
+
+impl<T: Send + Sync + 'static> From<RcuBox<T>> for RcuShared<T> {
+    fn from(value: RcuBox<T>) -> Self {
+        // INVARIANT: From a `KBox`, which is ours from here on.
+        RcuShared {
+            node: NonNull::from(KBox::leak(value.0)),
+            _owns: PhantomData,
+        }
+    }
+}
+
+/// A value that may have been in an [`RcuCell`], and can be put into one without fail. Those who found it
+/// there may still read it; so it is freed, in softirq context, a grace period after it was dropped.
+///
+/// # Invariants
+///
+/// The pointer comes from a `KBox` that this owns, and whose value is only read. Its head is not in use.
+pub struct RcuShared<T: Send + Sync + 'static> {
+    node: NonNull<Node<T>>,
+    _owns: PhantomData<KBox<T>>,
+}
+
+// SAFETY: It is a box of a value that may be used from any thread.
+unsafe impl<T: Send + Sync + 'static> Send for RcuShared<T> {}
+// SAFETY: As above.
+unsafe impl<T: Send + Sync + 'static> Sync for RcuShared<T> {}
+
+impl<T: Send + Sync + 'static> Deref for RcuShared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: By the invariant it is valid, and changes only in its head, which is opaque.
+        &unsafe { self.node.as_ref() }.value
+    }
+}
+
+impl<T: Send + Sync + 'static> Drop for RcuShared<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant the node is ours, and in no cell: nobody finds it any more, and `free` comes
+        // when all have left it that did.
+        unsafe { free_later(self.node.as_ptr()) };
     }
 }
 
@@ -96,13 +144,35 @@ impl<T: Send + Sync + 'static> RcuCell<T> {
         // INVARIANT: Null, or from a `KBox` that is ours from here on.
         let old = self.node.xchg(new, Full);
         if !old.is_null() {
-            // SAFETY: By the invariant it is valid, and ours alone to free since the exchange;
-            // `free` does so after a grace period. The head is not otherwise used.
-            unsafe {
-                bindings::call_rcu(Opaque::cast_into(&raw const (*old).head), Some(free::<T>))
-            };
+            // SAFETY: By the invariant it is valid, and ours alone to free since the exchange.
+            unsafe { free_later(old) };
         }
     }
+
+    /// Puts `new` into the cell, and returns what was there. Any context.
+    pub fn swap(&self, new: Option<RcuShared<T>>) -> Option<RcuShared<T>> {
+        let new = new.map_or(core::ptr::null_mut(), |new| {
+            ManuallyDrop::new(new).node.as_ptr()
+        });
+        // INVARIANT: Null, or from a `KBox` that is ours from here on; only what drops it frees it, a grace
+        // period after that.
+        let old = NonNull::new(self.node.xchg(new, Full))?;
+        // INVARIANT: By that of the cell. It is not being freed: its head is not in use.
+        Some(RcuShared {
+            node: old,
+            _owns: PhantomData,
+        })
+    }
+}
+
+/// Has `node` freed a grace period later. Any context.
+///
+/// # Safety
+///
+/// It comes from a `KBox` that nobody else frees, and is in no cell any more.
+unsafe fn free_later<T>(node: *mut Node<T>) {
+    // SAFETY: It is valid, by the caller's promise, and stays until `free`. The head is not otherwise used.
+    unsafe { bindings::call_rcu(Opaque::cast_into(&raw const (*node).head), Some(free::<T>)) };
 }
 
 /// # Safety

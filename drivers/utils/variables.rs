@@ -16,25 +16,29 @@
 //! ([`Changed`]), then the setter's [`Observer`]: changes are seen in the order in which they are made,
 //! and a declaration is not withdrawn while its module is being told. Look-ups take no lock.
 
+mod batch;
 mod c_api;
 mod change;
+mod held;
 mod origin;
+mod refused;
 mod registry;
 mod setter;
 mod table;
 
+pub use batch::SourceRules;
 pub use change::{
     Change,
     Changed,
     Observer, //
 };
+pub use held::HeldChanges;
 pub use origin::ValueOrigin;
+pub use refused::Refused;
 pub use registry::Registry;
 pub use setter::{
-    Refused,
     SetCount,
-    Setter,
-    SourceRules, //
+    Setter, //
 };
 pub use table::{
     NamedVariable,

@@ -2,9 +2,12 @@
 
 //! Who is told when a variable has changed.
 
-use super::table::{
-    NamedVariable,
-    VariableValue, //
+use super::{
+    origin::ValueOrigin,
+    table::{
+        NamedVariable,
+        VariableValue, //
+    }, //
 };
 use kernel::sync::Arc;
 
@@ -23,6 +26,10 @@ pub struct Change<'a> {
     pub named: &'a Arc<NamedVariable>,
     /// Its value from now on; `None` if it is no more.
     pub value: Option<&'a Arc<VariableValue>>,
+    /// Its value before; `None` if it was not there.
+    pub old: Option<&'a VariableValue>,
+    /// Who has changed it. A value that comes back has an origin of its own.
+    pub by: ValueOrigin,
 }
 
 /// Is told of all changes.

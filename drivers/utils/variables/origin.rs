@@ -11,9 +11,20 @@ pub struct ValueOrigin {
     pub source: ValueSource,
     /// The uid that has; 0 for the file and the stream, which are root's.
     pub uid: u32,
+    /// Number of the roll-out that has; 0 if it was none.
+    pub rollout: u64,
 }
 
 impl ValueOrigin {
+    /// User `uid`, by this way.
+    pub const fn new(source: ValueSource, uid: u32) -> Self {
+        ValueOrigin {
+            source,
+            uid,
+            rollout: 0,
+        }
+    }
+
     /// The account of the stream: no user has this uid. What its host sends is root's, but does not take
     /// root's room.
     pub const STREAM_ACCOUNT: u32 = u32::MAX;
@@ -27,8 +38,5 @@ impl ValueOrigin {
     }
 
     /// Nobody.
-    pub const DEFAULT: ValueOrigin = ValueOrigin {
-        source: ValueSource::Default,
-        uid: 0,
-    };
+    pub const DEFAULT: ValueOrigin = ValueOrigin::new(ValueSource::Default, 0);
 }

@@ -46,6 +46,8 @@ pub(super) struct RegistryState {
     pub(super) observer: Option<Arc<dyn Observer>>,
     /// Variables that were set and are not declared.
     pub(super) undeclared: usize,
+    /// Variables that are not there, and that held changes have room for.
+    pub(super) held: usize,
     /// Changes made.
     pub(super) changes: u64,
     /// What [`table::replaced`] was before RCU callbacks were waited for last.
@@ -73,6 +75,7 @@ kernel::sync::global_lock! {
         declared: KVec::new(),
         observer: None,
         undeclared: 0,
+        held: 0,
         changes: 0,
         freed: 0,
         batches: 0,
@@ -112,14 +115,21 @@ impl RegistryState {
             .find(|declared| declared.declaration.name == key)
     }
 
-    /// Tells all that a variable has another value, which is `number` for who has declared it.
+    /// Variables of `max_keys` that are in use.
+    pub(super) fn keys(&self) -> usize {
+        self.undeclared.saturating_add(self.held)
+    }
+
+    /// Tells all that a variable has another value because of `by`, and which number that is for who has
+    /// declared it; or none any more.
     pub(super) fn tell(
         &self,
         named: &Arc<NamedVariable>,
-        value: Option<&Arc<VariableValue>>,
-        number: i64,
+        value: Option<(&Arc<VariableValue>, i64)>,
+        old: Option<&VariableValue>,
+        by: ValueOrigin,
     ) {
-        if let (Some(declared), Some(value)) = (self.declared(named.key()), value) {
+        if let (Some(declared), Some((value, number))) = (self.declared(named.key()), value) {
             declared.cell.0.store(number, Relaxed);
             if let Some(changed) = &declared.changed {
                 changed.changed(value);
@@ -129,7 +139,9 @@ impl RegistryState {
             observer.changed(&Change {
                 number: self.changes,
                 named,
-                value,
+                value: value.map(|(value, _)| value),
+                old,
+                by,
             });
         }
     }
@@ -139,7 +151,7 @@ impl RegistryState {
 fn default_value(declaration: &Declaration) -> Result<Arc<VariableValue>> {
     let text = CString::try_from_fmt(format_args!("{}", declaration.shown(declaration.default)))?;
     let text = text.to_str().map_err(|_| EINVAL)?;
-    VariableValue::new(text, ValueOrigin::DEFAULT, 0, None)
+    VariableValue::new(text, ValueOrigin::DEFAULT, None)
 }
 
 /// See [`super::Variable::declare_and_tell`].
@@ -162,15 +174,15 @@ pub(super) fn declare(
         None => NamedVariable::insert(declaration.name, None)?,
     };
     let read = value.map(|value| (declaration.read(value.text()), value));
-    let mut is_refused = false;
+    let mut refused = None;
     let value = match read {
         Some((Ok(number), value)) => {
             cell.0.store(number, Relaxed);
             Some(value)
         }
         other => {
-            is_refused = other.is_some();
-            if is_refused {
+            refused = other.map(|(_, value)| value);
+            if refused.is_some() {
                 pr_warn!(
                     "{}: what was set is refused; it has its default\n",
                     declaration.name
@@ -186,7 +198,7 @@ pub(super) fn declare(
     if let (Some(changed), Some(value)) = (&changed, &value) {
         changed.changed(value);
     }
-    if is_refused {
+    if let Some(refused) = &refused {
         // Those who watch have been told of what was set.
         state.changes = state.changes.saturating_add(1);
         if let Some(observer) = &state.observer {
@@ -194,6 +206,8 @@ pub(super) fn declare(
                 number: state.changes,
                 named: &named,
                 value: Some(&default),
+                old: Some(refused),
+                by: ValueOrigin::DEFAULT,
             });
         }
     }

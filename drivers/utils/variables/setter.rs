@@ -3,8 +3,17 @@
 //! Setting variables: the privilege of virgo_kernel_analytics.
 
 use super::{
+    batch::{
+        Batch,
+        SourceRules, //
+    },
     change::Observer,
+    held::HeldChanges,
     origin::ValueOrigin,
+    refused::{
+        refused,
+        Refused, //
+    },
     registry::{
         RegistryState,
         STATE, //
@@ -23,7 +32,6 @@ use crate::budget::{
 use core::mem::size_of;
 use kernel::{
     prelude::*,
-    str::CString,
     sync::{
         atomic::Relaxed,
         rcu,
@@ -49,33 +57,6 @@ use virgo_proto::{
     errno::Errno, //
 };
 
-/// Why nothing was set.
-pub enum Refused {
-    /// The values are bad.
-    Text {
-        /// Line, from 1.
-        line: u32,
-        /// In a number.
-        errno: Errno,
-        /// Which variable it is about, and what is wrong.
-        reason: CString,
-    },
-    /// It is not the values' fault.
-    Error(Error),
-}
-
-impl From<Error> for Refused {
-    fn from(error: Error) -> Self {
-        Refused::Error(error)
-    }
-}
-
-impl From<kernel::alloc::AllocError> for Refused {
-    fn from(_: kernel::alloc::AllocError) -> Self {
-        Refused::Error(ENOMEM)
-    }
-}
-
 /// Bytes that a value costs besides its text.
 const VALUE_BYTES: u64 = (size_of::<VariableValue>() + 32) as u64;
 
@@ -88,21 +69,6 @@ const FREE_BYTES: usize = 64;
 
 /// RCU callbacks are not waited for more often than this for a user other than root, in milliseconds.
 const WAIT_MS: u32 = 100;
-
-/// What a source may set.
-pub struct SourceRules {
-    /// Pairs at once.
-    pub max_pairs: usize,
-    /// Variables.
-    pub may_set: fn(&str) -> bool,
-}
-
-impl SourceRules {
-    const ALL: SourceRules = SourceRules {
-        max_pairs: usize::MAX,
-        may_set: |_| true,
-    };
-}
 
 /// What a text has set.
 pub struct SetCount {
@@ -119,30 +85,6 @@ pub struct Setter {
     /// Keys that are not declared, of others than root: each has a share.
     keys: Pin<KBox<Budget>>,
     max_keys: usize,
-}
-
-/// A change that is sure to succeed.
-struct Pending {
-    named: Arc<NamedVariable>,
-    value: Arc<VariableValue>,
-    shared: RcuBox<Arc<VariableValue>>,
-    number: i64,
-    /// The variable was put into the table for this change.
-    is_new: bool,
-}
-
-/// Changes that are made together, or not at all.
-struct Batch {
-    /// No other has this number.
-    number: u64,
-    origin: ValueOrigin,
-    pending: KVVec<Pending>,
-    /// Pairs, those that change nothing and those that others have replaced included.
-    pairs: usize,
-    /// Variables that they name.
-    variables: usize,
-    /// How many variables are new.
-    new: usize,
 }
 
 impl Setter {
@@ -218,7 +160,7 @@ impl Setter {
     pub fn set_whole(&self, text: &[u8], origin: ValueOrigin) -> Result<usize, Refused> {
         self.change(origin, |state| {
             let batch = self.set_locked(state, text, origin, &SourceRules::ALL)?;
-            reset_if(state, |named, value| {
+            reset_if(state, origin, |named, value| {
                 value.origin.source == origin.source && named.batch.load(Relaxed) != batch.number
             });
             Ok(batch.variables)
@@ -251,16 +193,34 @@ impl Setter {
         make(&mut state)
     }
 
-    /// Gives a variable its default back; one that nobody has declared is gone then. False if nobody
-    /// has set it. May sleep.
-    pub fn reset(&self, key: &str) -> bool {
+    /// Does all that may fail of setting the variables of `text`, by rules, and sets none: see
+    /// [`HeldChanges`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::set_by`].
+    pub fn hold(
+        &self,
+        rules: &SourceRules,
+        text: &[u8],
+        origin: ValueOrigin,
+    ) -> Result<HeldChanges, Refused> {
+        self.change(origin, |state| {
+            let batch = self.prepare_all(state, text, origin, rules)?;
+            Ok(HeldChanges::of(state, batch)?)
+        })
+    }
+
+    /// Gives a variable its default back, as `by` wants; one that nobody has declared is gone then. False if
+    /// nobody has set it. May sleep.
+    pub fn reset(&self, key: &str, by: ValueOrigin) -> bool {
         let mut state = STATE.lock();
         let Some(named) = table::find(key) else {
             return false;
         };
         match named.value() {
             Some(value) if value.origin.source != ValueSource::Default => {
-                reset(&mut state, &named);
+                reset(&mut state, &named, by);
                 true
             }
             _ => false,
@@ -307,6 +267,34 @@ impl Setter {
         origin: ValueOrigin,
         rules: &SourceRules,
     ) -> Result<Batch, Refused> {
+        let mut batch = self.prepare_all(state, text, origin, rules)?;
+        for change in core::mem::take(&mut batch.pending) {
+            let is_declared = state.declared(change.named.key()).is_some();
+            if !is_declared && change.named.value().is_none() {
+                state.undeclared = state.undeclared.saturating_add(1);
+            }
+            state.changes = state.changes.saturating_add(1);
+            let old = change.named.value();
+            change.named.set(change.shared);
+            state.tell(
+                &change.named,
+                Some((&change.value, change.number)),
+                old.as_deref(),
+                origin,
+            );
+        }
+        Ok(batch)
+    }
+
+    /// Checks `text`, and does all of its changes that may fail. New variables are in the table then,
+    /// without a value; if it is refused nothing has changed.
+    fn prepare_all(
+        &self,
+        state: &mut RegistryState,
+        text: &[u8],
+        origin: ValueOrigin,
+        rules: &SourceRules,
+    ) -> Result<Batch, Refused> {
         state.batches = state.batches.saturating_add(1);
         let mut batch = Batch::new(state.batches, origin);
         let mut failure = None;
@@ -320,25 +308,16 @@ impl Setter {
                 ""
             })
         });
-        if let Err(fault) = parsed {
-            for new in batch.pending.iter().filter(|change| change.is_new) {
-                new.named.remove();
-            }
-            return Err(match failure {
-                None => refused(Errno::EINVAL, "", fault.reason).at(fault.line),
-                Some(refused) => refused.at(fault.line),
-            });
+        let Err(fault) = parsed else {
+            return Ok(batch);
+        };
+        for new in batch.pending.iter().filter(|change| change.is_new) {
+            new.named.remove();
         }
-        for change in core::mem::take(&mut batch.pending) {
-            let is_declared = state.declared(change.named.key()).is_some();
-            if !is_declared && change.named.value().is_none() {
-                state.undeclared = state.undeclared.saturating_add(1);
-            }
-            state.changes = change.value.number;
-            change.named.set(change.shared);
-            state.tell(&change.named, Some(&change.value), change.number);
-        }
-        Ok(batch)
+        Err(match failure {
+            None => refused(Errno::EINVAL, "", fault.reason).at(fault.line),
+            Some(refused) => refused.at(fault.line),
+        })
     }
 
     /// Does all of a change that may fail.
@@ -371,9 +350,8 @@ impl Setter {
             Some(named) => batch.find(named),
             None => None,
         };
-        if let Some((at, pending)) = pending {
-            let change = state.changes.saturating_add(at as u64).saturating_add(1);
-            let value = VariableValue::new(text, origin, change, charge()?)?;
+        if let Some(pending) = pending {
+            let value = VariableValue::new(text, origin, charge()?)?;
             // Nobody has seen the value that this one replaces.
             pending.shared = RcuBox::new(value.clone())?;
             pending.value = value;
@@ -393,7 +371,7 @@ impl Setter {
         }
         let (named, is_new, charge) = match found {
             Some(named) => (named, false, charge()?),
-            None if state.undeclared.saturating_add(batch.new) >= self.max_keys => {
+            None if state.keys().saturating_add(batch.new) >= self.max_keys => {
                 return bad(Errno::ENOSPC, "more variables than max_keys");
             }
             None => {
@@ -412,7 +390,7 @@ impl Setter {
             }
         };
         batch
-            .add(state, &named, text, number, is_new, charge)
+            .add(&named, text, number, is_new, charge)
             .map_err(|error| {
                 if is_new {
                     named.remove();
@@ -423,79 +401,6 @@ impl Setter {
 
     fn charge(&self, account: u32, bytes: u64, text: &str) -> Result<Charge> {
         self.budget.charge(account, bytes + text.len() as u64)
-    }
-}
-
-impl Batch {
-    fn new(number: u64, origin: ValueOrigin) -> Self {
-        Batch {
-            number,
-            origin,
-            pending: KVVec::new(),
-            pairs: 0,
-            variables: 0,
-            new: 0,
-        }
-    }
-
-    /// Whether one more pair is allowed.
-    fn admit(&mut self, key: &str, rules: &SourceRules) -> Result<(), Refused> {
-        self.pairs = self.pairs.saturating_add(1);
-        if self.pairs > rules.max_pairs {
-            return Err(refused(
-                Errno::EMSGSIZE,
-                key,
-                "more pairs than a line may have",
-            ));
-        }
-        match (rules.may_set)(key) {
-            true => Ok(()),
-            false => Err(refused(Errno::EPERM, key, "not to be set in this way")),
-        }
-    }
-
-    /// The change of this variable, and where it is, if there is one already.
-    fn find(&mut self, named: &Arc<NamedVariable>) -> Option<(usize, &mut Pending)> {
-        let at = named.place.load(Relaxed);
-        let pending = self.pending.get_mut(at)?;
-        // The place may be that of another batch.
-        Arc::ptr_eq(&pending.named, named).then_some((at, pending))
-    }
-
-    /// The variable is named by this batch.
-    fn note(&mut self, named: &NamedVariable) {
-        if named.batch.load(Relaxed) != self.number {
-            named.batch.store(self.number, Relaxed);
-            self.variables = self.variables.saturating_add(1);
-        }
-    }
-
-    fn add(
-        &mut self,
-        state: &RegistryState,
-        named: &Arc<NamedVariable>,
-        text: &str,
-        number: i64,
-        is_new: bool,
-        charge: Option<Charge>,
-    ) -> Result {
-        let at = self.pending.len();
-        let change = state.changes.saturating_add(at as u64).saturating_add(1);
-        let value = VariableValue::new(text, self.origin, change, charge)?;
-        let shared = RcuBox::new(value.clone())?;
-        self.pending.push(
-            Pending {
-                named: named.clone(),
-                value,
-                shared,
-                number,
-                is_new,
-            },
-            GFP_KERNEL,
-        )?;
-        named.place.store(at, Relaxed);
-        self.new = self.new.saturating_add(is_new.into());
-        Ok(())
     }
 }
 
@@ -513,17 +418,22 @@ fn may_wait(state: &mut RegistryState, account: u32) -> bool {
 }
 
 /// Resets all variables whose value is `old`.
-fn reset_if(state: &mut RegistryState, old: impl Fn(&NamedVariable, &VariableValue) -> bool) {
+fn reset_if(
+    state: &mut RegistryState,
+    by: ValueOrigin,
+    old: impl Fn(&NamedVariable, &VariableValue) -> bool,
+) {
     let mut from = 0;
     while let Some((place, named)) = table::next(from, &old) {
-        reset(state, &named);
+        reset(state, &named, by);
         from = place;
     }
 }
 
 /// Gives a variable its default, or takes it out of the table.
-fn reset(state: &mut RegistryState, named: &Arc<NamedVariable>) {
+pub(super) fn reset(state: &mut RegistryState, named: &Arc<NamedVariable>, by: ValueOrigin) {
     state.changes = state.changes.saturating_add(1);
+    let old = named.value();
     let default = state
         .declared(named.key())
         .map(|declared| (declared.default.clone(), declared.declaration.default));
@@ -534,12 +444,12 @@ fn reset(state: &mut RegistryState, named: &Arc<NamedVariable>) {
                 // The module has its default all the same; only look-ups find nothing.
                 Err(_) => named.clear(),
             }
-            state.tell(named, Some(&default), number);
+            state.tell(named, Some((&default, number)), old.as_deref(), by);
         }
         None => {
             named.remove();
             state.undeclared = state.undeclared.saturating_sub(1);
-            state.tell(named, None, 0);
+            state.tell(named, None, old.as_deref(), by);
         }
     }
 }
@@ -548,41 +458,12 @@ impl Drop for Setter {
     fn drop(&mut self) {
         let mut state = STATE.lock();
         let observer = state.observer.take();
-        reset_if(&mut state, |_, value| {
+        reset_if(&mut state, ValueOrigin::DEFAULT, |_, value| {
             value.origin.source != ValueSource::Default
         });
         drop(state);
         drop(observer);
         // What was set is charged to the budget.
         rcu::rcu_barrier();
-    }
-}
-
-impl Refused {
-    /// With the line that it is about.
-    fn at(self, line: u32) -> Self {
-        match self {
-            Refused::Text { errno, reason, .. } => Refused::Text {
-                line,
-                errno,
-                reason,
-            },
-            error => error,
-        }
-    }
-}
-
-fn refused(errno: Errno, key: &str, reason: &str) -> Refused {
-    let text = match key {
-        "" => CString::try_from_fmt(fmt!("{reason}")),
-        _ => CString::try_from_fmt(fmt!("{key}: {reason}")),
-    };
-    match text {
-        Ok(reason) => Refused::Text {
-            line: 0,
-            errno,
-            reason,
-        },
-        Err(error) => Refused::Error(error),
     }
 }

@@ -20,7 +20,8 @@ use linux::{
     deadline,
     rcu::{
         RcuBox,
-        RcuCell, //
+        RcuCell,
+        RcuShared, //
     }, //
 };
 use virgo_proto::analytics::{
@@ -60,6 +61,9 @@ pub(super) fn replaced() -> u64 {
 /// The variables of a place. Never changes: another one takes its place.
 struct Bucket(KVec<Arc<NamedVariable>>);
 
+/// A value that was in the table, or will be.
+pub(super) type SharedValue = RcuShared<Arc<VariableValue>>;
+
 /// A variable.
 pub struct NamedVariable {
     hash: u64,
@@ -70,6 +74,8 @@ pub struct NamedVariable {
     pub(super) place: Atomic<usize>,
     /// Number of the batch that has named it last. Used under the registry's mutex.
     pub(super) batch: Atomic<u64>,
+    /// How many held changes are about it: it stays in the table for them. Used under the registry's mutex.
+    pub(super) held: Atomic<usize>,
     /// Of what is not declared.
     _charge: Option<KeyCharge>,
 }
@@ -88,12 +94,16 @@ pub struct VariableValue {
     decimal: Option<i64>,
     /// Who has set it.
     pub origin: ValueOrigin,
-    /// When, in milliseconds since 1970.
-    pub since_ms: u64,
-    /// Number of the change that has set it: later changes have higher ones. 0 is the default.
-    pub number: u64,
+    /// When that was, in milliseconds since 1970. Does not change once the value is in the table.
+    since_ms: Atomic<u64>,
     /// What was set is charged to who has set it.
     _charge: Option<Charge>,
+}
+
+/// Milliseconds since 1970.
+fn now_ms() -> u64 {
+    let (seconds, nanos) = deadline::wall();
+    seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000)
 }
 
 impl VariableValue {
@@ -105,23 +115,30 @@ impl VariableValue {
     pub(super) fn new(
         text: &str,
         origin: ValueOrigin,
-        number: u64,
         charge: Option<Charge>,
     ) -> Result<Arc<Self>> {
         let mut copy = KVec::with_capacity(text.len(), GFP_KERNEL)?;
         copy.extend_from_slice(text.as_bytes(), GFP_KERNEL)?;
-        let (seconds, nanos) = deadline::wall();
         let plain = unquoted(text);
         let value = VariableValue {
             text: copy,
             integer: number::integer(plain).or_else(|| number::boolean(plain).map(i64::from)),
             decimal: number::decimal(plain),
             origin,
-            since_ms: seconds.saturating_mul(1000) + u64::from(nanos / 1_000_000),
-            number,
+            since_ms: Atomic::new(now_ms()),
             _charge: charge,
         };
         Ok(Arc::new(value, GFP_KERNEL)?)
+    }
+
+    /// It is put into the table now.
+    pub(super) fn set_since(&self) {
+        self.since_ms.store(now_ms(), Relaxed);
+    }
+
+    /// When it was set, in milliseconds since 1970.
+    pub fn since_ms(&self) -> u64 {
+        self.since_ms.load(Relaxed)
     }
 
     /// As it was written.
@@ -156,6 +173,7 @@ impl NamedVariable {
             value: RcuCell::empty(),
             place: Atomic::new(0),
             batch: Atomic::new(0),
+            held: Atomic::new(0),
             _charge: charge,
         };
         let named = Arc::new(named, GFP_KERNEL)?;
@@ -169,15 +187,15 @@ impl NamedVariable {
         Ok(named)
     }
 
-    /// Takes the value away, and the variable out of the table; if there is no memory for that, it
-    /// goes with the next one of its place. May sleep.
+    /// Takes the value away, and the variable out of the table unless changes of it are held; if there is no
+    /// memory for that, it goes with the next one of its place. May sleep.
     pub(super) fn remove(&self) {
         self.clear();
         let Some(place) = bucket(self.hash) else {
             return;
         };
         let rest = copy_of(place, 0, |named| {
-            named.value.get(&rcu::read_lock()).is_some()
+            named.held.load(Relaxed) > 0 || named.value.get(&rcu::read_lock()).is_some()
         });
         match rest {
             Ok(rest) if rest.is_empty() => place.replace(None),
@@ -208,6 +226,15 @@ impl NamedVariable {
     /// Gives it another value.
     pub(super) fn set(&self, value: RcuBox<Arc<VariableValue>>) {
         self.replace(Some(value));
+    }
+
+    /// Gives it another value, or none, and returns the one that it had. Nobody else changes it.
+    pub(super) fn swap(&self, value: Option<SharedValue>) -> Option<SharedValue> {
+        let old = self.value.swap(value);
+        if old.is_some() {
+            REPLACED.fetch_add(1, Relaxed);
+        }
+        old
     }
 
     /// Nobody else changes it.
