@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `virgo analytics`: the variables that steer the kernel.
 
+mod apply;
+pub(crate) mod check;
+
 use crate::{
     options::AnalyticsCommand,
     output::{self, Printer, printable, table},
@@ -46,6 +49,8 @@ pub(crate) fn run(output: Printer, command: &AnalyticsCommand) -> Result<()> {
         }
         AnalyticsCommand::Explain { key } => explain(output, &find(&status, key)?),
         AnalyticsCommand::Reload => Ok(status.reload_analytics()?),
+        AnalyticsCommand::Apply(options) => apply::apply(output, options),
+        AnalyticsCommand::Rollouts => apply::rollouts(output),
     }
 }
 

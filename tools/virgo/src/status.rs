@@ -23,6 +23,7 @@ mod format;
 mod memory;
 mod peers;
 mod queues;
+mod rollouts;
 mod sessions;
 mod stats;
 
@@ -34,6 +35,7 @@ pub use format::FormatError;
 pub use memory::{Lost, Memory, Object};
 pub use peers::{Peer, Peers};
 pub use queues::{Log, QueueStatus, Queues};
+pub use rollouts::{Coordinated, EndedRollout, HeldRollout, RolloutValue, Rollouts};
 pub use sessions::{SessionStatus, Sessions};
 pub use stats::{Operation, Stats};
 
@@ -236,6 +238,78 @@ impl Status {
                 None => StatusError::io(&path, error),
             }
         })
+    }
+
+    /// The roll-outs that this node knows.
+    ///
+    /// # Errors
+    ///
+    /// See [`StatusError`].
+    pub fn rollouts(&self) -> Result<Rollouts, StatusError> {
+        read(&self.root.join("rollouts"))
+    }
+
+    /// Sets the variables of `text`, in the grammar of the file, on all nodes or on none, as roll-out `number`,
+    /// which is to be random. Waits until all have them that answer.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] says which node refuses, or does not answer: nothing has changed.
+    pub fn apply_rollout(&self, number: u64, text: &str) -> Result<(), StatusError> {
+        self.tell_rollouts(&format!("apply {number:016x} {text}"))
+    }
+
+    /// Begins roll-out `number`: all nodes are ready for the variables of `text`, and the canary has them. It ends
+    /// with the old values unless it is [kept](Self::keep_rollout) again and again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::apply_rollout`].
+    pub fn begin_rollout(&self, number: u64, canary: u8, text: &str) -> Result<(), StatusError> {
+        self.tell_rollouts(&format!("begin {number:016x} {canary} {text}"))
+    }
+
+    /// Goes on with a roll-out that was begun.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] says why it has ended: all have the old values.
+    pub fn keep_rollout(&self, number: u64) -> Result<(), StatusError> {
+        self.tell_rollouts(&format!("keep {number:016x}"))
+    }
+
+    /// Has all nodes have the variables of a roll-out that was begun, and waits until all do that answer.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::keep_rollout`].
+    pub fn commit_rollout(&self, number: u64) -> Result<(), StatusError> {
+        self.tell_rollouts(&format!("commit {number:016x}"))
+    }
+
+    /// Ends a roll-out that was begun, and waits until all that answer have the old values.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusError::Rejected`] if it is decided already.
+    pub fn abort_rollout(&self, number: u64) -> Result<(), StatusError> {
+        self.tell_rollouts(&format!("abort {number:016x}"))
+    }
+
+    fn tell_rollouts(&self, text: &str) -> Result<(), StatusError> {
+        let path = self.root.join("rollouts");
+        // Not created if it is missing. In one piece: the module takes each write by itself.
+        let told = fs::OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .and_then(|mut file| file.write(text.as_bytes()));
+        match told {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match self.rollouts().ok().and_then(|all| all.rejected) {
+                Some(why) => StatusError::Rejected(why),
+                None => StatusError::io(&path, error),
+            }),
+        }
     }
 
     fn analytics_file(&self) -> PathBuf {

@@ -16,7 +16,7 @@ mod socket_name;
 mod usb;
 mod values;
 
-pub(crate) use analytics::AnalyticsCommand;
+pub(crate) use analytics::{AnalyticsCommand, Apply};
 pub(crate) use balance::{Balance, Model};
 pub(crate) use clone::{Clone, WaitOptions, Where};
 pub(crate) use files::{Copy, List};

@@ -24,7 +24,7 @@ pub struct Variable {
     pub key: String,
     /// Its value, as it was written.
     pub value: String,
-    /// Where that comes from: `default`, `file`, `stream`, `text`, `cli`.
+    /// Where that comes from: `default`, `file`, `stream`, `text`, `cli`, `rollout`.
     pub source: String,
     /// The uid that has set it.
     pub uid: u32,
