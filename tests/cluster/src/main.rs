@@ -33,6 +33,7 @@ mod pool;
 mod programs;
 mod queue;
 mod quiet;
+mod rollouts;
 mod stock;
 mod support;
 mod usb;
@@ -75,6 +76,7 @@ fn main() -> Result<ExitCode> {
         kingcobra::TESTS,
         eventnet::TESTS,
         analytics::TESTS,
+        rollouts::TESTS,
         modules::TESTS,
         net::TESTS,
         admission::TESTS,
