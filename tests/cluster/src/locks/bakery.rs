@@ -23,7 +23,7 @@ pub(super) fn module_in_c(cluster: &Cluster) -> Result<()> {
     .count();
     let node = cluster.node(2);
     let script = format!("dmesg -c >/dev/null; insmod {MODULE} entries={entries}");
-    let patience = Duration::from_secs(60 + entries as u64 / 500);
+    let patience = Duration::from_secs(120 + entries as u64 / 200);
     let loaded = node
         .run_with_timeout(["sh", "-c", &script], patience)?
         .text();
