@@ -239,14 +239,15 @@ impl Untold {
             return Ok(Some(OutboxMessage::Load(load)));
         }
         // In turns: who cancels without pause delays no results, and results no cancels.
-        let message = match core::mem::replace(&mut self.results_first, false) {
-            true => self
-                .next_results()?
-                .map_or_else(|| self.next_cancels(), |results| Ok(Some(results))),
-            false => self
-                .next_cancels()?
-                .map_or_else(|| self.next_results(), |cancels| Ok(Some(cancels))),
-        }?;
+        let message = match self.results_first {
+            true => self.next_results()?,
+            false => self.next_cancels()?,
+        };
+        let message = match (message, self.results_first) {
+            (None, true) => self.next_cancels()?,
+            (None, false) => self.next_results()?,
+            (message, _) => message,
+        };
         self.results_first = matches!(message, Some(OutboxMessage::Cancel(..)));
         if message.is_none() {
             // In the same hold of the lock: who adds something now schedules the work.

@@ -208,16 +208,23 @@ fn delete_with(
 }
 
 fn purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
-    let (uid, name, _) = named(request)?;
-    let by = Publisher::without_lock(uid);
-    // There may be many messages, and the log.
-    add_job(&this.purges, by, name, PeerJob::Purge, reply)
+    purge_with(this, None, request, reply)
 }
 
 fn fenced_purge(this: &QueueService, _peer: Peer, request: &[u8], reply: &mut Body<'_>) -> Result {
     let (claim, request) = fenced(request)?;
+    purge_with(this, claim, request, reply)
+}
+
+fn purge_with(
+    this: &QueueService,
+    claim: Option<FenceClaim>,
+    request: &[u8],
+    reply: &mut Body<'_>,
+) -> Result {
     let (uid, name, _) = named(request)?;
     let by = Publisher { uid, claim };
+    // There may be many messages, and the log.
     add_job(&this.purges, by, name, PeerJob::Purge, reply)
 }
 

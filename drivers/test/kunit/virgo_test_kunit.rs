@@ -6,9 +6,10 @@
 
 mod backlog;
 mod bakery;
+mod budget;
+mod variables;
 
 use kernel::prelude::*;
-use linux::file;
 
 module! {
     type: Module,
@@ -22,21 +23,8 @@ struct Module;
 
 impl kernel::Module for Module {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        if !files_are_read_within_their_limit() {
-            pr_err!("a file was not read as it should be\n");
-            return Err(EINVAL);
-        }
         Ok(Module)
     }
-}
-
-/// Not in a suite: those run in a kernel thread, for which there are no files.
-fn files_are_read_within_their_limit() -> bool {
-    let init = file::read(c"/init", 1 << 20);
-    file::read(c"/nowhere", 10).err() == Some(ENOENT)
-        && file::read(c"/", 10).err() == Some(EINVAL)
-        && file::read(c"/init", 10).err() == Some(EFBIG)
-        && init.is_ok_and(|file| file.bytes.starts_with(b"#!") && file.uid == 0)
 }
 
 /// A task that counts its runs.
@@ -98,6 +86,7 @@ mod linux_tests {
         },
         crypto,
         deadline::Deadline,
+        file,
         net::{
             is_local,
             Listener,
@@ -271,6 +260,16 @@ mod linux_tests {
         assert!(!crypto::equal(b"same", b"sane"));
         assert!(!crypto::equal(b"same", b"sam"));
         assert!(crypto::random_u64() != crypto::random_u64());
+    }
+
+    /// The suite runs in a kernel thread, whose own root is empty.
+    #[test]
+    fn files_are_read_within_their_limit() {
+        assert_eq!(file::read(c"/nowhere", 10).err(), Some(ENOENT));
+        assert_eq!(file::read(c"/", 10).err(), Some(EINVAL));
+        assert_eq!(file::read(c"/init", 10).err(), Some(EFBIG));
+        let init = file::read(c"/init", 1 << 20);
+        assert!(init.is_ok_and(|file| file.bytes.starts_with(b"#!") && file.uid == 0));
     }
 
     #[test]
@@ -480,217 +479,6 @@ mod table_tests {
         }
         assert_eq!(taken, 150);
         assert_eq!(table.count(), 150);
-        Ok(())
-    }
-}
-
-#[kunit_tests(virgo_budget)]
-mod budget_tests {
-    use kernel::prelude::*;
-    use virgo_utils::budget::Budget;
-
-    #[test]
-    fn a_user_gets_a_share_and_root_all() -> Result {
-        let budget = Budget::new(100)?;
-        let first = budget.charge(1, 50)?;
-        assert_eq!(budget.charge(1, 1).err(), Some(EDQUOT));
-        let second = budget.charge(2, 30)?;
-        let root = budget.charge(0, 20)?;
-        assert_eq!(budget.charge(0, 1).err(), Some(ENOMEM));
-        assert_eq!(budget.charge(3, 1).err(), Some(ENOMEM));
-        assert_eq!((budget.used(), budget.free()), (100, 0));
-        drop(first);
-        assert_eq!(budget.used(), 50);
-        drop((second, root));
-        let whole = budget.charge(0, 100)?;
-        assert_eq!(whole.amount(), 100);
-        Ok(())
-    }
-
-    #[test]
-    fn charges_are_resized_within_the_bounds() -> Result {
-        let budget = Budget::new(100)?;
-        let mut charge = budget.charge(1, 10)?;
-        charge.resize(50)?;
-        assert_eq!(charge.resize(51).err(), Some(EDQUOT));
-        assert_eq!((charge.amount(), budget.used()), (50, 50));
-        charge.resize(0)?;
-        assert_eq!(budget.used(), 0);
-        assert_eq!(budget.charge(0, u64::MAX).err(), Some(ENOMEM));
-        assert_eq!(budget.used(), 0);
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_there_already_counts_but_is_not_refused() -> Result {
-        let budget = Budget::new(100)?;
-        let kept = budget.account(1)?.charge_unbounded(1000);
-        assert_eq!(budget.charge(2, 1).err(), Some(ENOMEM));
-        drop(kept);
-        assert!(budget.charge(2, 1).is_ok());
-        Ok(())
-    }
-
-    #[test]
-    fn an_account_in_use_is_the_users_only_one() -> Result {
-        let budget = Budget::new(100)?;
-        let account = budget.account(1)?;
-        // Others come and go, which removes accounts that are not in use.
-        for uid in 2..10 {
-            drop(budget.charge(uid, 1)?);
-        }
-        let _charge = account.charge(40)?;
-        assert_eq!(budget.charge(1, 20).err(), Some(EDQUOT));
-        let mut users = 0;
-        budget.for_each(|uid, used| {
-            assert_eq!((uid, used), (1, 40));
-            users += 1;
-        });
-        assert_eq!(users, 1);
-        Ok(())
-    }
-}
-
-#[kunit_tests(virgo_variables)]
-mod variables_tests {
-    use kernel::{
-        prelude::*,
-        sync::{
-            rcu,
-            Arc, //
-        }, //
-    };
-    use linux::rcu::{
-        RcuBox,
-        RcuCell, //
-    };
-    use virgo_proto::analytics::variable::{
-        Declaration,
-        ValueType, //
-    };
-    use virgo_utils::variables::{
-        decimal,
-        integer,
-        with_text,
-        Variable, //
-    };
-
-    // `include/linux/virgo_analytics.h`.
-    extern "C" {
-        fn virgo_analytics_integer(key: *const c_char, value: *mut i64) -> c_int;
-        fn virgo_analytics_decimal(key: *const c_char, millionths: *mut i64) -> c_int;
-        fn virgo_analytics_text(key: *const c_char, text: *mut c_char, size: usize) -> isize;
-    }
-
-    const COUNT: Declaration = Declaration {
-        name: "virgo_test_count",
-        kind: ValueType::Integer,
-        unit: "",
-        min: 0,
-        max: 100_000,
-        default: 12_345,
-        check: None,
-        reader: "test_kunit",
-        about: "nothing",
-    };
-
-    const RATE: Declaration = Declaration {
-        name: "virgo_test_rate",
-        kind: ValueType::Decimal,
-        unit: "",
-        min: 0,
-        max: 10_000_000,
-        default: 1_500_000,
-        check: None,
-        reader: "test_kunit",
-        about: "nothing",
-    };
-
-    #[test]
-    fn a_declared_variable_is_found_by_its_key() -> Result {
-        assert_eq!(decimal(RATE.name), None);
-        let rate = Variable::declare(&RATE)?;
-        assert_eq!(rate.get(), 1_500_000);
-        assert_eq!(decimal(RATE.name), Some(1_500_000));
-        assert_eq!(integer(RATE.name), None);
-        assert_eq!(with_text(RATE.name, |text| text == "1.5"), Some(true));
-        assert_eq!(Variable::declare(&RATE).err(), Some(EEXIST));
-        assert_eq!(decimal(RATE.name), Some(1_500_000));
-        drop(rate);
-        assert_eq!(decimal(RATE.name), None);
-        Ok(())
-    }
-
-    #[test]
-    fn modules_in_c_find_numbers() -> Result {
-        let declared = (Variable::declare(&COUNT)?, Variable::declare(&RATE)?);
-        let (mut number, mut millionths) = (7, 7);
-        // SAFETY: Strings that end with NUL, and places for the values.
-        let found = unsafe {
-            (
-                virgo_analytics_integer(c"virgo_test_count".as_char_ptr(), &mut number),
-                virgo_analytics_decimal(c"virgo_test_rate".as_char_ptr(), &mut millionths),
-            )
-        };
-        assert_eq!((found, number, millionths), ((0, 0), 12_345, 1_500_000));
-        let (mut number, mut millionths) = (7, 7);
-        // SAFETY: As above.
-        let missed = unsafe {
-            (
-                virgo_analytics_integer(c"virgo_test_rate".as_char_ptr(), &mut number),
-                virgo_analytics_integer(c"virgo_test_nothing".as_char_ptr(), &mut number),
-                virgo_analytics_decimal(c"virgo_test_nothing".as_char_ptr(), &mut millionths),
-            )
-        };
-        let (no_integer, no_variable) = (EINVAL.to_errno(), ENOENT.to_errno());
-        assert_eq!(missed, (no_integer, no_variable, no_variable));
-        // What may be a default of the caller's is as it was.
-        assert_eq!((number, millionths), (7, 7));
-        drop(declared);
-        Ok(())
-    }
-
-    #[test]
-    fn modules_in_c_get_texts_that_fit() -> Result {
-        let declared = Variable::declare(&COUNT)?;
-        let mut text = *b"........";
-        let mut find = |key: &CStr, size: usize| {
-            // SAFETY: The string ends with NUL; no more than the bytes of `text` are asked for.
-            unsafe {
-                virgo_analytics_text(key.as_char_ptr(), text.as_mut_ptr().cast(), size.min(8))
-            }
-        };
-        let (too_long, no_variable) = (E2BIG.to_errno() as isize, ENOENT.to_errno() as isize);
-        let key = c"virgo_test_count";
-        assert_eq!((find(key, 0), find(key, 5)), (too_long, too_long));
-        assert_eq!(find(c"virgo_test_nothing", 8), no_variable);
-        assert_eq!(find(c"virgo_test_nothing", 0), no_variable);
-        assert_eq!(text, *b"........");
-        let mut find = |size: usize| {
-            // SAFETY: As above.
-            unsafe {
-                virgo_analytics_text(key.as_char_ptr(), text.as_mut_ptr().cast(), size.min(8))
-            }
-        };
-        assert_eq!(find(6), 5);
-        assert_eq!(text, *b"12345\0..");
-        drop(declared);
-        Ok(())
-    }
-
-    #[test]
-    fn what_is_replaced_is_freed_when_its_readers_are_gone() -> Result {
-        let value = Arc::new(1, GFP_KERNEL)?;
-        let cell = RcuCell::new(RcuBox::new(value.clone())?);
-        assert_eq!(cell.get(&rcu::read_lock()).map(|seen| **seen), Some(1));
-        cell.replace(Some(RcuBox::new(Arc::new(2, GFP_KERNEL)?)?));
-        assert_eq!(cell.get(&rcu::read_lock()).map(|seen| **seen), Some(2));
-        rcu::rcu_barrier();
-        // The cell's reference is gone: this is the only one.
-        assert!(Arc::into_unique_or_drop(value).is_some());
-        cell.replace(None);
-        assert!(cell.get(&rcu::read_lock()).is_none());
-        rcu::rcu_barrier();
         Ok(())
     }
 }

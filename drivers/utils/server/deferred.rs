@@ -40,7 +40,7 @@ use virgo_proto::{
 pub struct ReplyWatch(Arc<Incarnation>);
 
 impl ReplyWatch {
-    /// Whether the peer has not begun another incarnation. Any context.
+    /// Whether the peer has not begun another incarnation, and is still configured. Any context.
     pub fn is_wanted(&self) -> bool {
         !self.0.is_over()
     }
@@ -133,7 +133,7 @@ impl Deferred {
         self.received.as_ref().map(Received::serve)
     }
 
-    /// Whether the peer has not begun another incarnation. Any context.
+    /// Whether the peer has not begun another incarnation, and is still configured. Any context.
     pub fn is_wanted(&self) -> bool {
         !self.incarnation.is_over()
     }

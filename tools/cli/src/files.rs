@@ -2,11 +2,12 @@
 //! Files of nodes: write, cat, ls.
 
 use crate::{
+    blocks::{self, BLOCK},
     failure, fence,
     options::{List, Write},
     output::{self, Printer},
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 use std::{
@@ -16,9 +17,6 @@ use std::{
     process::ExitCode,
 };
 use virgo::Metadata;
-
-/// Bytes read at a time.
-const BLOCK: usize = 1 << 20;
 
 /// Writes to a file, and brings that to the disk.
 pub(crate) fn write(output: Printer, options: &Write) -> Result<()> {
@@ -45,21 +43,10 @@ pub(crate) fn write(output: Printer, options: &Write) -> Result<()> {
 }
 
 /// Writes all that is in `from`. Returns how many bytes that is.
-fn write_all(file: &virgo::File, offset: u64, mut from: impl Read) -> Result<u64> {
-    let mut block = Vec::new();
-    let mut done = 0;
-    loop {
-        block.clear();
-        from.by_ref()
-            .take(BLOCK as u64)
-            .read_to_end(&mut block)
-            .context("cannot read standard input")?;
-        file.write_at(offset.saturating_add(done), &block)?;
-        done += block.len() as u64;
-        if block.len() < BLOCK {
-            return Ok(done);
-        }
-    }
+fn write_all(file: &virgo::File, offset: u64, from: impl Read) -> Result<u64> {
+    blocks::each(from, |before, block| {
+        Ok(file.write_at(offset.saturating_add(before), block)?)
+    })
 }
 
 pub(crate) fn cat(output: Printer, files: &[OsString]) -> Result<ExitCode> {

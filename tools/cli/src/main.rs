@@ -6,6 +6,7 @@
 
 mod analytics;
 mod balance;
+mod blocks;
 mod call_error;
 mod clone;
 mod config;

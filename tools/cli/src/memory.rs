@@ -2,11 +2,12 @@
 //! Cluster memory: malloc, set, get, free.
 
 use crate::{
+    blocks::{self, BLOCK},
     failure, fence,
     options::{Free, Get, Malloc, Set},
     output::{self, Printer},
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 use std::{
     io::{self, Read},
@@ -14,9 +15,6 @@ use std::{
     process::ExitCode,
 };
 use virgo::{Allocation, Within};
-
-/// Bytes copied at a time.
-const BLOCK: usize = 1 << 20;
 
 pub(crate) fn malloc(output: Printer, options: &Malloc) -> Result<()> {
     let mut allocation = Allocation::new(options.size).place(options.place.unwrap_or_default());
@@ -48,25 +46,10 @@ pub(crate) fn set(output: Printer, options: &Set) -> Result<()> {
 }
 
 /// Copies all that is in `from` into the allocation; returns how many bytes that is.
-fn copy_in(options: &Set, calls: Within<'_>, mut from: impl Read) -> Result<u64> {
-    let mut block = Vec::new();
-    let mut done = 0;
-    loop {
-        block.clear();
-        from.by_ref()
-            .take(BLOCK as u64)
-            .read_to_end(&mut block)
-            .context("cannot read standard input")?;
-        // Also once without bytes, to find out whether the id is good.
-        if block.is_empty() && done > 0 {
-            return Ok(done);
-        }
-        calls.set(options.id, options.offset.saturating_add(done), &block)?;
-        done += block.len() as u64;
-        if block.len() < BLOCK {
-            return Ok(done);
-        }
-    }
+fn copy_in(options: &Set, calls: Within<'_>, from: impl Read) -> Result<u64> {
+    blocks::each(from, |before, block| {
+        Ok(calls.set(options.id, options.offset.saturating_add(before), block)?)
+    })
 }
 
 pub(crate) fn get(output: Printer, options: &Get) -> Result<()> {

@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Copying standard input to a file: `virgo put - 2:/x`.
 
-use crate::{ends::End, opened::Opened, options::Copy, output::Printer, part::Part};
-use anyhow::{Context, Result, bail, ensure};
+use crate::{blocks, ends::End, opened::Opened, options::Copy, output::Printer, part::Part};
+use anyhow::{Result, bail, ensure};
 use serde_json::json;
 use std::{
     io::{self, Read},
     process::ExitCode,
 };
-
-/// Bytes copied at a time.
-const BLOCK: usize = 1 << 20;
 
 /// Permissions of the file, less the umask: a pipe has none of its own.
 const MODE: u32 = 0o666;
@@ -59,28 +56,17 @@ fn copy_from(from: impl Read, target: &End) -> Result<u64> {
 }
 
 /// Writes all that is in `from`, and brings it to the disk. Returns how many bytes that is.
-fn write(mut from: impl Read, to: &Opened) -> Result<u64> {
+fn write(from: impl Read, to: &Opened) -> Result<u64> {
     to.set_len(0)?;
-    let mut block = Vec::new();
-    let mut done = 0;
-    loop {
-        block.clear();
-        from.by_ref()
-            .take(BLOCK as u64)
-            .read_to_end(&mut block)
-            .context("cannot read standard input")?;
-        to.write_at(done, &block)?;
-        done += block.len() as u64;
-        if block.len() < BLOCK {
-            to.sync()?;
-            return Ok(done);
-        }
-    }
+    let bytes = blocks::each(from, |before, block| to.write_at(before, block))?;
+    to.sync()?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::BLOCK;
     use std::fs;
 
     /// Fails when some bytes are read.

@@ -33,24 +33,31 @@ fn late(node: &Node) -> Result<String> {
     sh(node, "cat /tmp/late")
 }
 
+/// Has `next` done on `node1` by the next holder of the lock, while `sleeper` is paused, which finds then that it
+/// is too late.
+fn is_overtaken(node1: &Node, sleeper: &Node, next: &str) -> Result<()> {
+    sleeper.pause()?;
+    let next = sh(
+        node1,
+        &format!("virgo lock ledger --timeout 30s -- sh -c '{next}'"),
+    );
+    sleeper.resume()?;
+    next?;
+    let said = late(sleeper)?;
+    ensure!(
+        said.contains("ESTALE") && said.contains("has had the lock"),
+        "{said}"
+    );
+    Ok(())
+}
+
 /// Has `node3` change something by `late`, while it holds the lock and its lease is over: `node1` has had the
 /// lock since, and changed it by `next`.
 fn overtaken(cluster: &Cluster, first: &str, late_one: &str, next: &str) -> Result<()> {
     settled(cluster)?;
     let (node1, node3) = (cluster.node(1), cluster.node(3));
     let running = sleeper(&node3, "ledger", first, late_one)?;
-    node3.pause()?;
-    let next = sh(
-        &node1,
-        &format!("virgo lock ledger --timeout 30s -- sh -c '{next}'"),
-    );
-    node3.resume()?;
-    next?;
-    let said = late(&node3)?;
-    ensure!(
-        said.contains("ESTALE") && said.contains("has had the lock"),
-        "{said}"
-    );
+    is_overtaken(&node1, &node3, next)?;
     running.wait_timeout(SETTLED)?;
     wait_until_whole(cluster)?;
     settled(cluster)
@@ -152,19 +159,8 @@ pub(super) fn open_file(cluster: &Cluster) -> Result<()> {
         "exec >/tmp/late.in; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo late",
     ])?;
     within(SETTLED, || sh(&node2, &format!("[ -e {name} ]")))?;
-    node3.pause()?;
     let next = format!("virgo write 2:{name} next --append --fence \"$VIRGO_LOCK_FENCE\"");
-    let next = sh(
-        &node1,
-        &format!("virgo lock ledger --timeout 30s -- sh -c '{next}'"),
-    );
-    node3.resume()?;
-    next?;
-    let said = late(&node3)?;
-    ensure!(
-        said.contains("ESTALE") && said.contains("has had the lock"),
-        "{said}"
-    );
+    is_overtaken(&node1, &node3, &next)?;
     let content = sh(&node3, &format!("virgo cat 2:{name}"))?;
     ensure!(content == "next", "{content}");
     feeder.wait_timeout(SETTLED)?;
